@@ -1,0 +1,48 @@
+"""Mixture-of-Agents (Wang et al. 2024, arXiv 2406.04692) as a LangGraph graph."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from moa_graph.config import MoAConfig
+    from moa_graph.drawing import draw_mermaid
+    from moa_graph.graph import create_moa
+    from moa_graph.models import Agent
+    from moa_graph.prompts import AGGREGATE_AND_SYNTHESIZE
+    from moa_graph.quorum import QuorumError
+    from moa_graph.state import MoAState, Proposal
+
+_HOMES = {
+    "AGGREGATE_AND_SYNTHESIZE": "prompts",
+    "Agent": "models",
+    "MoAConfig": "config",
+    "MoAState": "state",
+    "Proposal": "state",
+    "QuorumError": "quorum",
+    "create_moa": "graph",
+    "draw_mermaid": "drawing",
+}
+
+__all__ = [
+    "AGGREGATE_AND_SYNTHESIZE",
+    "Agent",
+    "MoAConfig",
+    "MoAState",
+    "Proposal",
+    "QuorumError",
+    "create_moa",
+    "draw_mermaid",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: LangGraph alone takes half a second."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,74 @@
+"""What is read from an answer: its text, its tokens, and why it ended. Pure functions."""
+
+import re
+from typing import Any
+
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
+from langchain_core.messages.ai import UsageMetadata, add_usage
+from langchain_core.messages.utils import message_chunk_to_message
+
+
+def to_message(output: Any) -> AIMessage:
+    """Find the answer in what a runnable gave: a message, a text, or a graph's state.
+
+    Raises:
+        TypeError: If there is no answer in it.
+    """
+    if isinstance(output, dict) and output.get("messages"):
+        output = output["messages"][-1]
+    if isinstance(output, str):
+        return AIMessage(output)
+    if isinstance(output, AIMessageChunk):
+        output = message_chunk_to_message(output)
+    if not isinstance(output, AIMessage):
+        raise TypeError(f"expected the model to give an AIMessage, got {type(output).__name__}")
+    return output
+
+
+def total_usage(output: Any) -> dict[str, Any] | None:
+    """Sum the tokens behind an output: those of one call, or of all calls of a graph's turn."""
+    messages = output.get("messages", ()) if isinstance(output, dict) else (output,)
+    total: UsageMetadata | None = None
+    for message in reversed(messages):
+        if isinstance(message, HumanMessage):
+            break
+        if isinstance(message, AIMessage):
+            mixture = message.response_metadata.get("moa") or {}
+            total = add_usage(total, mixture.get("usage") or message.usage_metadata)
+    return dict(total) if total and total["total_tokens"] else None
+
+
+def finish_reason(answer: AIMessage) -> str | None:
+    """Read why the model stopped, under whichever key its provider puts it."""
+    metadata = answer.response_metadata
+    keys = ("finish_reason", "stop_reason", "done_reason")
+    return next((str(metadata[key]) for key in keys if metadata.get(key)), None)
+
+
+def without_thoughts(text: str) -> str:
+    """Strip what a reasoning model thinks in its text, and surrounding white space.
+
+    A missing `<think>` was put into the prompt by the model's chat template; a missing
+    `</think>` means that the answer ended before it began.
+    """
+    kept: list[str] = []
+    thought: list[str] | None = None
+    for part in re.split("(</?think>)", text):
+        if part == "</think>":
+            if thought is None:
+                kept.clear()
+            thought = None
+        elif thought is not None:
+            thought.append(part)
+        elif part == "<think>":
+            thought = [part]
+        else:
+            kept.append(part)
+    answer = "".join(kept).strip()
+    # Behind the beginning of an answer, a lone `<think>` is a mention of the word.
+    return "".join([*kept, *thought]).strip() if answer and thought else answer
+
+
+def describe(error: Exception) -> str:
+    """Say what went wrong in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")

@@ -1,0 +1,109 @@
+"""The commands and their options. What a command does is imported when it runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Mixture-of-Agents: several models propose, further layers refine, one writes the answer.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Preset = Annotated[
+    str | None, typer.Option("--preset", "-p", help="A mixture by name; see `moa presets`.")
+]
+Config = Annotated[
+    Path | None, typer.Option("--config", "-c", help="A mixture of your own, as a TOML file.")
+]
+Database = Annotated[
+    Path | None,
+    typer.Option("--db", envvar="MOA_DB", help="Where runs are kept: an SQLite file."),
+]
+Show = Annotated[bool, typer.Option("--show", help="Print the proposals too.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the whole result as JSON.")]
+
+
+@app.command()
+def ask(
+    question: Annotated[str, typer.Argument(help="What to ask.")],
+    file: Annotated[
+        list[str] | None,
+        typer.Option("--file", "-f", help="Attach a text file; - is standard input. Repeatable."),
+    ] = None,
+    preset: Preset = None,
+    config: Config = None,
+    thread: Annotated[
+        str | None, typer.Option("--thread", "-t", help="Go on with a thread, or name a new one.")
+    ] = None,
+    db: Database = None,
+    show: Show = False,
+    as_json: Json = False,
+) -> None:
+    """Ask a mixture of models.
+
+    Without --preset or --config the mixture follows from the key that is set, TOGETHER_API_KEY
+    or OPENAI_API_KEY; without a key it is `offline`, which quotes from the files you attach.
+    """
+    from moa_graph.cli.choice import Choice
+    from moa_graph.cli.run import Output, ask_mixture, attach
+
+    content = attach(question, file or [])
+    ask_mixture(content, Choice(preset, config), thread, db, Output(show=show, json=as_json))
+
+
+@app.command()
+def resume(
+    thread: Annotated[
+        str | None, typer.Argument(help="Which thread; by default the last unfinished one.")
+    ] = None,
+    db: Database = None,
+    show: Show = False,
+    as_json: Json = False,
+) -> None:
+    """Continue an interrupted or failed run. No answer that was stored is asked for again."""
+    from moa_graph.cli.run import Output, resume_thread
+
+    resume_thread(thread, db, Output(show=show, json=as_json))
+
+
+@app.command()
+def threads(
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many of them.")] = 20,
+    db: Database = None,
+    as_json: Json = False,
+) -> None:
+    """List the threads, newest first."""
+    from moa_graph.cli.threads import list_threads
+
+    list_threads(limit, db, as_json=as_json)
+
+
+@app.command()
+def show(
+    thread: Annotated[str, typer.Argument(help="Which thread.")],
+    db: Database = None,
+    as_json: Json = False,
+) -> None:
+    """Print a run: layers, proposals, failures, tokens, seconds."""
+    from moa_graph.cli.threads import show_thread
+
+    show_thread(thread, db, as_json=as_json)
+
+
+@app.command()
+def draw(preset: Preset = None, config: Config = None) -> None:
+    """Print the graph as mermaid text, a box a layer."""
+    from moa_graph.cli.choice import Choice
+    from moa_graph.drawing import draw_mermaid
+
+    typer.echo(draw_mermaid(Choice(preset, config).load().graph()), nl=False)
+
+
+@app.command()
+def presets() -> None:
+    """List the presets and what each needs."""
+    from moa_graph.cli.choice import list_presets
+
+    list_presets()

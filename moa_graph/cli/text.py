@@ -1,0 +1,82 @@
+"""What the commands print."""
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.rule import Rule
+from rich.text import Text
+
+from moa_graph.state import Proposal
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def plain(text: str) -> str:
+    """Drop control characters, with which a model's text could steer a terminal."""
+    return _CONTROL.sub("", text)
+
+
+def print_answer(text: str) -> None:
+    """Print a text to standard output: as it is into a pipe, as plain text on a terminal."""
+    typer.echo(plain(text) if sys.stdout.isatty() else text)
+
+
+def print_json(thread: str, values: Mapping[str, Any]) -> None:
+    """Print a run as JSON."""
+    messages = values["messages"]
+    answer = messages[-1] if messages and messages[-1].type == "ai" else None
+    whole = {
+        "thread": thread,
+        "answer": answer.text if answer else None,
+        "moa": answer.response_metadata.get("moa") if answer else None,
+        "usage": answer.usage_metadata if answer else None,
+        "proposals": values.get("proposals", {}),
+        "messages": [{"role": each.type, "content": each.content} for each in messages],
+    }
+    typer.echo(json.dumps(whole, ensure_ascii=False, indent=2))
+
+
+def print_run(values: Mapping[str, Any]) -> None:
+    """Print the proposals of a turn and its answer, each under a heading."""
+    console = Console(highlight=False, soft_wrap=True)
+    for node, proposal in sorted_proposals(values).items():
+        console.print(Rule(Text(f"{node}  {account(proposal)}"), align="left"))
+        failed = f"failed: {proposal['error']}"
+        console.print(Text(plain(proposal["content"] or failed)), end="\n\n")
+    last = values["messages"][-1]
+    if last.type == "ai":
+        usage = last.usage_metadata
+        tokens = _tokens(usage["output_tokens"] if usage else None)
+        console.print(Rule(Text(f"answer  {tokens}".strip()), align="left"))
+        console.print(Text(plain(last.text)))
+
+
+def print_failures(values: Mapping[str, Any]) -> None:
+    """Say on standard error who failed and why: a degraded answer never looks like a full one."""
+    proposals = sorted_proposals(values)
+    failed = {node: p["error"] for node, p in proposals.items() if p["error"]}
+    if failed:
+        causes = "; ".join(f"{node}: {plain(cause or '')}" for node, cause in failed.items())
+        typer.echo(f"moa: {len(failed)} of {len(proposals)} proposals failed: {causes}", err=True)
+
+
+def sorted_proposals(values: Mapping[str, Any]) -> dict[str, Proposal]:
+    """Order proposals by layer; within one they stay as they came."""
+    items = values.get("proposals", {}).items()
+    return dict(sorted(items, key=lambda item: item[1]["layer"]))
+
+
+def account(proposal: Proposal) -> str:
+    """Tell model, seconds and tokens of a proposal."""
+    usage = proposal["usage"]
+    tokens = _tokens(usage["output_tokens"] if usage else None)
+    return "  ".join(filter(None, [proposal["model"], f"{proposal['seconds']:.1f} s", tokens]))
+
+
+def _tokens(count: int | None) -> str:
+    return "" if count is None else f"{count:,} tokens"

@@ -1,0 +1,183 @@
+"""A mixture as data: `MoAConfig`, read from TOML."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from moa_graph.models import Agent, key_variable
+from moa_graph.naming import check_name, free_name, slug
+
+if TYPE_CHECKING:
+    from langgraph.graph import StateGraph
+
+    from moa_graph.state import MoAState
+
+PRESETS = Path(__file__).parent / "presets"
+
+Name = Annotated[str, AfterValidator(check_name)]
+NamedAgent = Annotated[Agent, BeforeValidator(lambda v: {"model": v} if isinstance(v, str) else v)]
+
+
+class MoAConfig(BaseModel):
+    """What `create_moa` takes, as plain data.
+
+    An agent is a `"provider:model"` string, a table of the options of `Agent`, or the name of
+    an entry in `agents`. A layer is a table of names and agents, or a list of agents.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Name = "moa"
+    """Name of the compiled graph."""
+    agents: dict[Name, NamedAgent] = Field(default_factory=dict, exclude=True)
+    """Agents that layers and the aggregator can name."""
+    layers: list[Annotated[dict[Name, NamedAgent], Field(min_length=1)]] = Field(min_length=1)
+    """The layers of proposers. The paper counts the aggregator as one more."""
+    aggregator: NamedAgent
+    """The agent that writes the final answer."""
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    """Sampling temperature of the agents that set none."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """The most tokens in an answer of the agents that set no number."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve_names(cls, data: Any) -> Any:
+        """Put agents where they are named, and give those in lists a name."""
+        if not isinstance(data, Mapping) or not isinstance(data.get("agents", {}), Mapping):
+            return data
+        agents, resolved = data.get("agents", {}), dict(data)
+        if isinstance(layers := data.get("layers"), list):
+            resolved["layers"] = [
+                _resolve_layer(layer, agents, f"layers[{index}]")
+                for index, layer in enumerate(layers)
+            ]
+        if "aggregator" in data:
+            resolved["aggregator"] = _resolve(data["aggregator"], agents, "aggregator")
+        return resolved
+
+    @classmethod
+    def load(cls, source: str | Path) -> MoAConfig:
+        """Read a preset or a TOML file.
+
+        Args:
+            source: Name of a preset, such as `moa-lite`, or path of a TOML file.
+
+        Raises:
+            ValueError: If there is no such preset or file, or it is not a valid mixture; the
+                message names the place.
+        """
+        preset = PRESETS / f"{source}.toml"
+        path = preset if preset.name == f"{source}.toml" and preset.is_file() else Path(source)
+        if not path.is_file():
+            raise ValueError(
+                f"no preset or file {str(source)!r}; "
+                f"expected the path of a TOML file or one of: {', '.join(preset_names())}"
+            )
+        try:
+            return cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError(f"{path}: not valid TOML: {error}") from None
+        except UnicodeDecodeError:
+            raise ValueError(f"{path}: not UTF-8 text, as TOML must be") from None
+        except ValidationError as error:
+            raise ValueError(f"{path}: {explain(error)}") from None
+
+    def graph(self, **options: Any) -> StateGraph[MoAState]:
+        """Create the graph; its models are built at the first call.
+
+        Args:
+            **options: Further options of `create_moa`.
+
+        Returns:
+            The graph's builder.
+        """
+        from moa_graph.graph import create_moa  # noqa: PLC0415  # LangGraph takes half a second
+
+        layers = [
+            {name: self._with_defaults(agent) for name, agent in layer.items()}
+            for layer in self.layers
+        ]
+        return create_moa(layers, self._with_defaults(self.aggregator), lazy=True, **options)
+
+    def required_keys(self) -> list[str]:
+        """Name the environment variables that hold the keys of the agents."""
+        agents = [*(agent for layer in self.layers for agent in layer.values()), self.aggregator]
+        return sorted({key for agent in agents if (key := key_variable(agent))})
+
+    def _with_defaults(self, agent: Agent) -> Agent:
+        if agent.label.startswith("offline:"):
+            return agent
+        defaults = {"temperature": self.temperature, "max_tokens": self.max_tokens}
+        unset = {key: value for key, value in defaults.items() if getattr(agent, key) is None}
+        return agent.model_copy(update=unset)
+
+
+def preset_names() -> list[str]:
+    """List the presets that come with the package."""
+    return sorted(path.stem for path in PRESETS.glob("*.toml"))
+
+
+def explain(error: ValidationError) -> str:
+    """Say where the first mistake of a configuration is, and what would be accepted."""
+    first = error.errors()[0]
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
+    place = place.removeprefix(".").removesuffix(".[key]")
+    message = first["msg"].removeprefix("Value error, ")
+    match first["type"]:
+        case "extra_forbidden":  # the value may be a key: it is not repeated
+            known = Agent if place.startswith(("agents.", "layers[", "aggregator.")) else MoAConfig
+            message = f"unknown key; expected one of: {', '.join(known.model_fields)}"
+        case "missing":
+            message = "required, but missing"
+        case "value_error":
+            pass
+        case "too_short":
+            message = "empty; expected at least one"
+        case _:
+            message = message.replace("dictionary", "table").replace(" or instance of Agent", "")
+            message = f"{message[0].lower()}{message[1:]}, got {first['input']!r}"
+    return f"{place}: {message}" if place else message
+
+
+def _resolve_layer(layer: Any, agents: Mapping[str, Any], place: str) -> Any:
+    if isinstance(layer, Mapping):
+        return {name: _resolve(agent, agents, f"{place}.{name}") for name, agent in layer.items()}
+    if not isinstance(layer, list):
+        return layer
+    named: dict[str, Any] = {}
+    for index, agent in enumerate(layer):
+        named_above = isinstance(agent, str) and agent in agents
+        base = agent if named_above else slug(_label(agent))
+        named[free_name(base, named)] = _resolve(agent, agents, f"{place}[{index}]")
+    return named
+
+
+def _resolve(agent: Any, agents: Mapping[str, Any], place: str) -> Any:
+    """Look up a string that is not `provider:model` among the named agents."""
+    if not isinstance(agent, str) or ":" in agent:
+        return agent
+    if agent not in agents:
+        known = f" ({', '.join(agents)})" if agents else ""
+        raise ValueError(
+            f"{place}: expected 'provider:model' or a name in `agents`{known}, got {agent!r}"
+        )
+    return agents[agent]
+
+
+def _label(agent: Any) -> str:
+    model = agent.get("model") if isinstance(agent, Mapping) else agent
+    return model if isinstance(model, str) else "model"

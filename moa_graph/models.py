@@ -1,0 +1,192 @@
+"""From the name of a model to a chat model: `"provider:model"`, with its options."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.runnables import Runnable
+
+    Model = str | Runnable[Any, Any]
+else:
+    Model = Any  # the name alone costs no import of LangChain
+
+KEYS = {"openai": "OPENAI_API_KEY", "together": "TOGETHER_API_KEY"}
+"""The environment variable that holds the key of each built-in provider."""
+
+
+class Agent(BaseModel):
+    """A model, and how it is to be asked.
+
+    What is left out is the provider's own default. The paper asks with a temperature of 0.7
+    and at most 2048 tokens.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: Model
+    """`"provider:model"`, or a runnable from messages to an `AIMessage`."""
+    system: str | None = None
+    """A system prompt of the agent's own; it stands before the conversation's."""
+    samples: int = Field(default=1, ge=1, le=100)
+    """How many times a layer asks this agent, side by side."""
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    """Sampling temperature."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """The most tokens that an answer may have."""
+    base_url: str | None = None
+    """Where an OpenAI-compatible server listens, such as `http://localhost:11434/v1`."""
+    api_key_env: str | None = None
+    """Name of the environment variable that holds the key. A server at a `base_url` gets no
+    key unless this names one."""
+
+    @field_validator("model")
+    @classmethod
+    def _check_model(cls, model: Model) -> Model:
+        if isinstance(model, str):
+            if not re.fullmatch(r"[^\s:]+:\S.*", model):
+                raise ValueError(
+                    f"expected 'provider:model', such as 'openai:gpt-4o', got {model!r}"
+                )
+        elif not callable(getattr(model, "invoke", None)):
+            raise ValueError(f"expected 'provider:model' or a runnable, got {model!r}")  # noqa: TRY004  # pydantic reports it
+        return model
+
+    @field_validator("base_url")
+    @classmethod
+    def _check_url(cls, url: str | None) -> str | None:
+        parts = urlsplit(url or "http://host")
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError(f"expected a URL, such as 'http://localhost:11434/v1', got {url!r}")
+        if parts.username or parts.password:
+            raise ValueError("expected a URL without a password; name its variable in api_key_env")
+        return url
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _check_variable(cls, name: str | None) -> str | None:
+        # What is no name of a variable may be a key: it is not repeated.
+        if name is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name):
+            raise ValueError("expected the name of an environment variable, such as 'VLLM_API_KEY'")
+        return name
+
+    @property
+    def label(self) -> str:
+        """What the model is called: `provider:model`, or the name of the runnable."""
+        if isinstance(self.model, str):
+            return self.model
+        for attribute in ("model_name", "model", "name"):
+            if isinstance(name := getattr(self.model, attribute, None), str) and name:
+                return name
+        return type(self.model).__name__
+
+
+def build_model(agent: Agent) -> Runnable[Any, Any]:
+    """Build what an agent asks.
+
+    Args:
+        agent: The agent. One that already has a runnable must set no option that the runnable
+            itself would have to obey.
+
+    Returns:
+        The runnable of the agent, or a chat model of the named provider.
+
+    Raises:
+        ValueError: If the key is missing or an option cannot apply.
+        ImportError: If the provider's package is not installed.
+    """
+    if not isinstance(agent.model, str):
+        _reject(agent, "temperature", "max_tokens", "base_url", "api_key_env")
+        return agent.model
+    provider, _, name = agent.model.partition(":")
+    match provider:
+        case "offline":
+            from moa_graph.offline import OfflineModel  # noqa: PLC0415
+
+            _reject(agent, "temperature", "base_url", "api_key_env")
+            return OfflineModel(style=name, max_tokens=agent.max_tokens)
+        case "openai":
+            return _openai(agent, name)
+        case "together":
+            return _together(agent, name)
+        case _:
+            return _other(agent, provider, name)
+
+
+def key_variable(agent: Agent) -> str | None:
+    """Name the environment variable that holds the key of an agent, if it needs one."""
+    if not isinstance(agent.model, str):
+        return None
+    provider = agent.model.partition(":")[0]
+    return agent.api_key_env or (None if agent.base_url else KEYS.get(provider))
+
+
+def _openai(agent: Agent, name: str) -> BaseChatModel:
+    from langchain_openai import ChatOpenAI  # noqa: PLC0415
+
+    from moa_graph.http import shared_clients  # noqa: PLC0415
+
+    options = _options(agent)
+    if agent.base_url and agent.max_tokens:
+        # OpenAI itself wants `max_completion_tokens`, which Ollama and others do not know.
+        options["extra_body"] = {"max_tokens": options.pop("max_tokens")}
+    return ChatOpenAI(model=name, **options, **shared_clients())
+
+
+def _together(agent: Agent, name: str) -> BaseChatModel:
+    from langchain_together import ChatTogether  # noqa: PLC0415
+
+    from moa_graph.http import shared_clients  # noqa: PLC0415
+
+    return ChatTogether(model=name, **_options(agent), **shared_clients())
+
+
+def _other(agent: Agent, provider: str, name: str) -> BaseChatModel:
+    if importlib.util.find_spec("langchain") is None:
+        raise ImportError(
+            f"model {agent.model!r}: 'openai', 'together' and 'offline' are built in; for provider "
+            f"{provider!r} install LangChain and its package: "
+            f"pip install langchain langchain-{provider.replace('_', '-')}"
+        )
+    from langchain.chat_models import init_chat_model  # noqa: PLC0415
+
+    options = _options(agent)
+    options.pop("stream_usage")
+    try:
+        return cast("BaseChatModel", init_chat_model(name, model_provider=provider, **options))
+    except (ImportError, ValueError) as error:
+        kind = ImportError if isinstance(error, ImportError) else ValueError
+        raise kind(f"model {agent.model!r}: {error}") from error
+
+
+def _options(agent: Agent) -> dict[str, Any]:
+    """Constructor arguments that the chat models of all providers share."""
+    variable = key_variable(agent)
+    if variable and not os.environ.get(variable):
+        raise ValueError(
+            f"model {agent.model!r} needs a key: set the environment variable {variable}"
+        )
+    given = {"temperature": agent.temperature, "max_tokens": agent.max_tokens}
+    options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if agent.base_url:
+        options |= {"base_url": agent.base_url, "api_key": "none"}
+    if agent.api_key_env:
+        options["api_key"] = os.environ[agent.api_key_env]
+    return {**options, "stream_usage": True}
+
+
+def _reject(agent: Agent, *options: str) -> None:
+    """Refuse options that would silently have no effect."""
+    for option in options:
+        if getattr(agent, option) is not None:
+            raise ValueError(
+                f"`{option}`={getattr(agent, option)!r} has no effect on {agent.label!r}; "
+                "it applies to 'provider:model' names of language models"
+            )

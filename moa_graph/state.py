@@ -1,0 +1,75 @@
+"""The state of a Mixture-of-Agents graph."""
+
+from typing import Annotated, Any, TypedDict
+
+from langgraph.graph import MessagesState
+
+
+class Proposal(TypedDict):
+    """What one proposer answered, or why it did not.
+
+    All values are plain, so that every checkpointer reads them back under strict
+    serialization.
+    """
+
+    layer: int
+    """Number of the layer, from 1."""
+    agent: str
+    """Name of the agent in its layer."""
+    model: str
+    """What was asked: `provider:model`, or the name of a runnable."""
+    content: str
+    """The answer without surrounding white space and without the model's thoughts; empty on
+    failure."""
+    error: str | None
+    """Why there is no answer; `None` on success."""
+    usage: dict[str, Any] | None
+    """Tokens, as LangChain's `UsageMetadata`; `None` if the model did not say."""
+    seconds: float
+    """Wall time of the call."""
+    finish_reason: str | None
+    """Why the model stopped, in its provider's word: `stop`, `length`, …"""
+    turn: str
+    """Id of the message that was answered."""
+    id: str
+    """Id of the attempt: tells a failure from the next one of the same agent."""
+
+
+def merge_proposals(
+    old: dict[str, Proposal], new: dict[str, Proposal | None]
+) -> dict[str, Proposal]:
+    """Take in the proposals of a node; those of an earlier turn give way.
+
+    A turn is known by the id of the message that it answers. So a later turn on the same
+    thread never stands beside leftovers, even where the graph has changed in between.
+
+    Args:
+        old: Proposals so far, keyed by node.
+        new: Proposals to take in, keyed by node. Through `update_state` a human may give only
+            the fields that change, or `None` to drop a proposal.
+
+    Returns:
+        A new mapping; neither argument is changed.
+    """
+    turns = {proposal["turn"] for proposal in new.values() if proposal and "turn" in proposal}
+    merged = {node: p for node, p in old.items() if not turns or p.get("turn") in turns}
+    for node, proposal in new.items():
+        if proposal is None:
+            merged.pop(node, None)
+        else:
+            merged[node] = {**merged.get(node, {}), **proposal}  # type: ignore[typeddict-item]
+    return merged
+
+
+class MoAState(MessagesState):
+    """The conversation, and what the proposers made of its last message."""
+
+    proposals: Annotated[dict[str, Proposal], merge_proposals]
+    """Proposals of the present turn, keyed by node name (`layer_<k>_<agent>`)."""
+
+
+class LayerState(MoAState):
+    """What a node behind a hub reads; private to the graph, never part of its output."""
+
+    references: str
+    """The hub's prompt: the proposals of the layer before, templated."""

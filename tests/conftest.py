@@ -1,0 +1,50 @@
+"""What the tests share."""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from fakes import FakeModel
+from langchain_core.runnables import Runnable
+from server import ChatServer
+
+os.environ["LANGSMITH_TRACING"] = "false"
+os.environ["LANGGRAPH_CLI_NO_ANALYTICS"] = "1"
+os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
+
+Call = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def _no_keys(monkeypatch, tmp_path):
+    """Keep the keys and the runs of whoever runs the tests out of them."""
+    for variable in ("OPENAI_API_KEY", "TOGETHER_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_BASE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("MOA_DB", str(tmp_path / "runs.sqlite"))
+
+
+@pytest.fixture(params=["sync", "async"])
+def invoke(request) -> Call:
+    """Call a graph or model, once through `invoke` and once through `ainvoke`."""
+
+    def call(runnable: Runnable, *args: Any, **options: Any) -> Any:
+        if request.param == "sync":
+            return runnable.invoke(*args, **options)
+        return asyncio.run(runnable.ainvoke(*args, **options))
+
+    return call
+
+
+@pytest.fixture
+def server() -> Iterator[ChatServer]:
+    """A fresh OpenAI-compatible server."""
+    with ChatServer() as running:
+        yield running
+
+
+@pytest.fixture
+def model() -> Callable[..., FakeModel]:
+    """Make fake chat models."""
+    return FakeModel

@@ -1,0 +1,257 @@
+"""A local server that speaks OpenAI's chat completions: latency, scripted failures, a log.
+
+In a test it runs in a thread of its own (the fixture `server`); `python tests/server.py` runs it
+alone, and prints its address.
+"""
+
+import argparse
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+Json = dict[str, Any]
+
+
+@dataclass
+class Behaviour:
+    """What a model of the server does."""
+
+    reply: str | Callable[[Json], str] | None = None
+    """What it answers; by default its name and the last words it was asked."""
+    latency: float = 0.0
+    """Seconds until the answer, or until its first token."""
+    chunk_delay: float = 0.0
+    """Seconds between the tokens of a streamed answer."""
+    faults: list[int | str] = field(default_factory=list)
+    """What goes wrong in the next calls, one each: a status, `reset`, `hang` or `truncate`."""
+    always: int | str | None = None
+    """What goes wrong in every call."""
+    retry_after: float | None = None
+    """Seconds that a response with status 429 asks to wait."""
+    finish_reason: str = "stop"
+    usage: bool = True
+
+
+@dataclass
+class Call:
+    """A request as it arrived."""
+
+    model: str
+    body: Json
+    headers: dict[str, str]
+    started: float
+    ended: float | None = None
+    """When it was answered, or when its client hung up; `None` while it runs."""
+    answered: bool = False
+
+    @property
+    def streamed(self) -> bool:
+        return bool(self.body.get("stream"))
+
+    @property
+    def messages(self) -> list[Json]:
+        return self.body["messages"]
+
+
+class ChatServer:
+    """The server; `models` says what each model does, `calls` is the log."""
+
+    def __init__(self, port: int = 0) -> None:
+        self.port = port
+        self.models: dict[str, Behaviour] = {}
+        self.calls: list[Call] = []
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def model(self, name: str, **behaviour: Any) -> Behaviour:
+        self.models[name] = Behaviour(**behaviour)
+        return self.models[name]
+
+    def calls_of(self, model: str) -> list[Call]:
+        return [call for call in self.calls if call.model == model]
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._ready.wait()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        server = await asyncio.start_server(self._connection, "127.0.0.1", self.port)
+        self.port = server.sockets[0].getsockname()[1]
+        self._ready.set()
+        await self._stop.wait()
+        server.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                lines = head.decode("latin-1").split("\r\n")
+                headers = {
+                    key.lower(): value for key, _, value in (x.partition(": ") for x in lines[1:])
+                }
+                body = await reader.readexactly(int(headers.get("content-length", 0)))
+                await self._request(json.loads(body or b"{}"), headers, reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    async def _request(
+        self,
+        body: Json,
+        headers: dict[str, str],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        call = Call(body.get("model", ""), body, headers, time.monotonic())
+        self.calls.append(call)
+        behaviour = self.models.get(call.model) or self.models.get("*") or Behaviour()
+        answer = asyncio.ensure_future(self._answer(call, behaviour, writer))
+        hung_up = asyncio.ensure_future(_closed(reader))
+        try:
+            await asyncio.wait({answer, hung_up}, return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                raise ConnectionResetError
+            answer.result()
+            call.answered = True
+        finally:
+            answer.cancel()
+            hung_up.cancel()
+            call.ended = time.monotonic()
+
+    async def _answer(self, call: Call, behaviour: Behaviour, writer: asyncio.StreamWriter) -> None:
+        fault = behaviour.faults.pop(0) if behaviour.faults else behaviour.always
+        await asyncio.sleep(behaviour.latency)
+        if fault == "reset":
+            writer.transport.abort()
+        elif fault == "hang":
+            await asyncio.sleep(3600)
+        elif isinstance(fault, int):
+            _send_error(writer, fault, behaviour.retry_after)
+        elif call.streamed:
+            await _send_stream(writer, call, behaviour, truncated=fault == "truncate")
+        else:
+            _send(writer, 200, _completion(call, behaviour))
+        await writer.drain()
+
+
+async def _closed(reader: asyncio.StreamReader) -> None:
+    """Wait until the client hangs up, without taking what it sends."""
+    while not reader.at_eof():
+        await asyncio.sleep(0.02)
+
+
+def _reply(call: Call, behaviour: Behaviour) -> str:
+    if behaviour.reply is None:
+        last = call.messages[-1]["content"]
+        return f"{call.model} on {last if isinstance(last, str) else last[0].get('text')}"
+    return behaviour.reply if isinstance(behaviour.reply, str) else behaviour.reply(call.body)
+
+
+def _usage(call: Call, text: str) -> Json:
+    asked = sum(len(str(message["content"]).split()) for message in call.messages)
+    said = len(text.split())
+    return {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said}
+
+
+def _completion(call: Call, behaviour: Behaviour) -> Json:
+    text = _reply(call, behaviour)
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": text},
+        "finish_reason": behaviour.finish_reason,
+    }
+    whole = {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 0,
+        "model": call.model,
+        "choices": [choice],
+    }
+    return whole | ({"usage": _usage(call, text)} if behaviour.usage else {})
+
+
+def _send(writer: asyncio.StreamWriter, status: int, body: Json, extra: str = "") -> None:
+    data = json.dumps(body).encode()
+    head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n{extra}"
+    writer.write(f"{head}content-length: {len(data)}\r\n\r\n".encode() + data)
+
+
+def _send_error(writer: asyncio.StreamWriter, status: int, retry_after: float | None) -> None:
+    error = {"message": f"scripted failure {status}", "type": "test", "param": None, "code": None}
+    extra = f"retry-after: {retry_after}\r\n" if retry_after is not None else ""
+    _send(writer, status, {"error": error}, extra)
+
+
+async def _send_stream(
+    writer: asyncio.StreamWriter, call: Call, behaviour: Behaviour, *, truncated: bool
+) -> None:
+    text = _reply(call, behaviour)
+    tokens = [f"{token} " for token in text.split(" ")]
+    tokens[-1] = tokens[-1].removesuffix(" ")
+    writer.write(
+        b"HTTP/1.1 200 X\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    )
+
+    def send(event: str) -> None:
+        data = f"data: {event}\n\n".encode()
+        writer.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+
+    def chunk(delta: Json, reason: str | None = None, **more: Any) -> str:
+        choice = {"index": 0, "delta": delta, "finish_reason": reason}
+        whole = {
+            "id": "chatcmpl-1",
+            "object": "chat.completion.chunk",
+            "created": 0,
+            "model": call.model,
+            "choices": [choice],
+        }
+        return json.dumps(whole | more)
+
+    send(chunk({"role": "assistant", "content": ""}))
+    for position, token in enumerate(tokens):
+        if truncated and position >= len(tokens) / 2:
+            writer.transport.abort()
+            return
+        send(chunk({"content": token}))
+        if behaviour.chunk_delay:
+            await writer.drain()
+            await asyncio.sleep(behaviour.chunk_delay)
+    send(chunk({}, behaviour.finish_reason))
+    if behaviour.usage and (call.body.get("stream_options") or {}).get("include_usage"):
+        send(chunk({}, choices=[], usage=_usage(call, text)))
+    send("[DONE]")
+    writer.write(b"0\r\n\r\n")
+
+
+def main() -> None:
+    """Run alone."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--latency", type=float, default=0.0)
+    options = parser.parse_args()
+    with ChatServer(options.port) as server:
+        server.model("*", latency=options.latency)
+        print(server.url, flush=True)
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()
