@@ -38,7 +38,7 @@ class MoAConfig(BaseModel):
     an entry in `agents`. A layer is a table of names and agents, or a list of agents.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     name: Name = "moa"
     """Name of the compiled graph."""

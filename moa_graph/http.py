@@ -1,6 +1,7 @@
 """One pool of HTTP connections for all models of a process, on any number of event loops."""
 
 import asyncio
+import atexit
 from collections.abc import AsyncGenerator
 from functools import cache
 from typing import Any
@@ -43,7 +44,9 @@ async def _close_with_loop(pool: _Pool) -> AsyncGenerator[_Pool, None]:
 
 @cache
 def _sync_client() -> DefaultHttpxClient:
-    return DefaultHttpxClient()
+    client = DefaultHttpxClient()
+    atexit.register(client.close)
+    return client
 
 
 @cache

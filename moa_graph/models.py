@@ -29,7 +29,8 @@ class Agent(BaseModel):
     and at most 2048 tokens.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # A key in the wrong place is not repeated in an error.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     model: Model
     """`"provider:model"`, or a runnable from messages to an `AIMessage`."""

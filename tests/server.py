@@ -108,7 +108,7 @@ class ChatServer:
                 }
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
                 await self._request(json.loads(body or b"{}"), headers, reader, writer)
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
             pass
         finally:
             writer.close()

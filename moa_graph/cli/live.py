@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Self
@@ -28,6 +28,8 @@ class Row:
     seconds: float | None = None
     tokens: int | None = None
     error: str | None = None
+    writing: bool = False
+    """Whether its answer is being read elsewhere."""
 
     @property
     def done(self) -> bool:
@@ -52,6 +54,8 @@ class Row:
         yield Text("" if self.tokens is None else f"{self.tokens:,} tok")
 
     def _mark(self) -> RenderableType:
+        if self.writing:
+            return Text("→", "green")
         if not self.done:
             return Spinner("dots", style="cyan")
         return Text("✗", "red") if self.error else Text("✓", "green")
@@ -70,6 +74,7 @@ class LiveView:
             refresh_per_second=10,
             redirect_stdout=False,
         )
+        self._stored: set[str] = set()
         self._shown = sys.stderr.isatty()
 
     def __enter__(self) -> Self:
@@ -80,13 +85,23 @@ class LiveView:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def hand_over(self, node: str) -> None:
+        """Leave the table as it is: an answer appears below it."""
+        if node in self.rows:
+            self.rows[node].writing = True
+        self.stop()
+
     def stop(self) -> None:
-        """Leave the table as it is."""
+        """Stop drawing."""
         if self._live.is_started:
             self._live.stop()
 
-    def keep(self, proposals: Mapping[str, Proposal]) -> None:
-        """Show what an earlier process had already received."""
+    def keep(self, proposals: Mapping[str, Proposal], stored: Collection[str]) -> None:
+        """Show what an earlier process had received.
+
+        LangGraph reports the start, but not the end, of the tasks whose results are `stored`.
+        """
+        self._stored = set(stored)
         for node, proposal in proposals.items():
             if node in self.rows:
                 self.rows[node].finish(proposal)
@@ -95,7 +110,9 @@ class LiveView:
         """Take in an event of `stream_mode="tasks"`."""
         if not (row := self.rows.get(event["name"])):
             return
-        if "input" in event:
+        if "input" in event and event["name"] in self._stored:
+            self._stored.discard(event["name"])
+        elif "input" in event:
             row.started, row.seconds, row.error = perf_counter(), None, None
         elif proposal := (event["result"] or {}).get("proposals", {}).get(event["name"]):
             row.finish(proposal)

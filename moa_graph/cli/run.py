@@ -12,14 +12,22 @@ from typing import Any
 import typer
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
-from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import StreamMode
 
 from moa_graph.answers import describe
 from moa_graph.cli.choice import Choice
 from moa_graph.cli.errors import INTERRUPTED, CommandError
 from moa_graph.cli.live import LiveView
-from moa_graph.cli.store import Saver, Thread, open_store, read_thread, read_threads, run_config
+from moa_graph.cli.store import (
+    CompiledMoA,
+    Saver,
+    Thread,
+    open_store,
+    read_thread,
+    read_threads,
+    read_values,
+    run_config,
+)
 from moa_graph.cli.text import plain, print_answer, print_failures, print_json, print_run
 from moa_graph.config import MoAConfig
 from moa_graph.naming import AGGREGATOR
@@ -134,7 +142,7 @@ async def _answer(
         await _watch(graph, message, config, output)
     except Exception as error:
         raise CommandError(f"{describe(error)}; continue with: moa resume {name}") from error
-    values = (await graph.aget_state(config)).values
+    values = await read_values(graph, config)
     output.print(name, values)
     print_failures(values)
     if sys.stderr.isatty():
@@ -142,7 +150,7 @@ async def _answer(
 
 
 async def _watch(
-    graph: CompiledStateGraph[Any, Any, Any, Any],
+    graph: CompiledMoA,
     message: dict[str, Any] | None,
     config: RunnableConfig,
     output: Output,
@@ -154,7 +162,8 @@ async def _watch(
     }
     with LiveView(agents) as view:
         if message is None:
-            view.keep((await graph.aget_state(config)).values.get("proposals", {}))
+            stored = [task.name for task in (await graph.aget_state(config)).tasks if task.result]
+            view.keep((await read_values(graph, config))["proposals"], stored)
         event: Any
         async for mode, event in graph.astream(
             message, config, stream_mode=modes, durability="sync"
@@ -162,7 +171,7 @@ async def _watch(
             if mode == "tasks":
                 view.update(event)
             elif event[1].get("langgraph_node") == AGGREGATOR and event[0].text:
-                view.stop()
+                view.hand_over(AGGREGATOR)
                 sys.stdout.write(plain(event[0].text))
                 sys.stdout.flush()
 

@@ -12,12 +12,14 @@ from langchain_core.messages import AnyMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from langgraph.graph.state import CompiledStateGraph
 from platformdirs import user_data_path
 
 from moa_graph.cli.errors import CommandError
 from moa_graph.config import MoAConfig
 
 Saver = BaseCheckpointSaver[Any]
+CompiledMoA = CompiledStateGraph[Any, Any, Any, Any]
 
 CONFIG_KEY = "moa_config"  # in the metadata of each checkpoint
 
@@ -83,6 +85,26 @@ async def read_thread(saver: Saver, name: str) -> Thread | None:
     """Read one thread, if there is such a thread."""
     checkpoint = await saver.aget_tuple({"configurable": {"thread_id": name}})
     return _thread(checkpoint) if checkpoint else None
+
+
+async def read_values(graph: CompiledMoA, config: RunnableConfig) -> dict[str, Any]:
+    """Read the state of a thread, with the proposals of its present turn in configured order.
+
+    Those count too that were stored in the middle of a layer, and that the state will only take
+    in when the layer is over.
+    """
+    snapshot = await graph.aget_state(config)
+    values = dict(snapshot.values)
+    last = values["messages"][-1]
+    proposals = {
+        node: proposal
+        for node, proposal in values.get("proposals", {}).items()
+        if last.type == "ai" or proposal["turn"] == last.id
+    }
+    for task in snapshot.tasks:
+        proposals |= (task.result or {}).get("proposals", {})
+    values["proposals"] = {node: proposals[node] for node in graph.nodes if node in proposals}
+    return values
 
 
 def _thread(checkpoint: CheckpointTuple) -> Thread:

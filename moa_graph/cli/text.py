@@ -44,39 +44,34 @@ def print_json(thread: str, values: Mapping[str, Any]) -> None:
 def print_run(values: Mapping[str, Any]) -> None:
     """Print the proposals of a turn and its answer, each under a heading."""
     console = Console(highlight=False, soft_wrap=True)
-    for node, proposal in sorted_proposals(values).items():
-        console.print(Rule(Text(f"{node}  {account(proposal)}"), align="left"))
-        failed = f"failed: {proposal['error']}"
-        console.print(Text(plain(proposal["content"] or failed)), end="\n\n")
+    for node, proposal in values["proposals"].items():
+        text = proposal["content"] or f"failed: {proposal['error']}"
+        _print_part(console, f"{node}  {_account(proposal)}", text)
     last = values["messages"][-1]
     if last.type == "ai":
-        usage = last.usage_metadata
-        tokens = _tokens(usage["output_tokens"] if usage else None)
-        console.print(Rule(Text(f"answer  {tokens}".strip()), align="left"))
-        console.print(Text(plain(last.text)))
+        tokens = _tokens(last.usage_metadata)
+        _print_part(console, f"answer  {tokens}".strip(), last.text)
 
 
 def print_failures(values: Mapping[str, Any]) -> None:
     """Say on standard error who failed and why: a degraded answer never looks like a full one."""
-    proposals = sorted_proposals(values)
+    proposals = values["proposals"]
     failed = {node: p["error"] for node, p in proposals.items() if p["error"]}
     if failed:
-        causes = "; ".join(f"{node}: {plain(cause or '')}" for node, cause in failed.items())
+        causes = "; ".join(f"{node}: {plain(cause)}" for node, cause in failed.items())
         typer.echo(f"moa: {len(failed)} of {len(proposals)} proposals failed: {causes}", err=True)
 
 
-def sorted_proposals(values: Mapping[str, Any]) -> dict[str, Proposal]:
-    """Order proposals by layer; within one they stay as they came."""
-    items = values.get("proposals", {}).items()
-    return dict(sorted(items, key=lambda item: item[1]["layer"]))
+def _print_part(console: Console, title: str, text: str) -> None:
+    console.print(Rule(Text(title), align="left", style="dim"))
+    console.print(Text(plain(text)), end="\n\n")
 
 
-def account(proposal: Proposal) -> str:
+def _account(proposal: Proposal) -> str:
     """Tell model, seconds and tokens of a proposal."""
-    usage = proposal["usage"]
-    tokens = _tokens(usage["output_tokens"] if usage else None)
-    return "  ".join(filter(None, [proposal["model"], f"{proposal['seconds']:.1f} s", tokens]))
+    seconds = f"{proposal['seconds']:.1f} s"
+    return "  ".join(filter(None, [proposal["model"], seconds, _tokens(proposal["usage"])]))
 
 
-def _tokens(count: int | None) -> str:
-    return "" if count is None else f"{count:,} tokens"
+def _tokens(usage: Mapping[str, Any] | None) -> str:
+    return f"{usage['output_tokens']:,} tokens" if usage else ""

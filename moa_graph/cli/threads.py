@@ -11,7 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from moa_graph.cli.errors import CommandError
-from moa_graph.cli.store import Thread, open_store, read_thread, read_threads, run_config
+from moa_graph.cli.store import (
+    Thread,
+    open_store,
+    read_thread,
+    read_threads,
+    read_values,
+    run_config,
+)
 from moa_graph.cli.text import plain, print_json, print_run
 
 
@@ -51,8 +58,7 @@ def show_thread(name: str, db: Path | None, *, as_json: bool) -> None:
             if not thread or not thread.config:
                 raise CommandError(f"no thread {name!r} of moa; `moa threads` lists them")
             graph = thread.config.graph().compile(checkpointer=saver)
-            state = await graph.aget_state(run_config(name, thread.config))
-            return dict(state.values)
+            return await read_values(graph, run_config(name, thread.config))
 
     values = asyncio.run(read())
     if as_json:
