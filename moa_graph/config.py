@@ -21,9 +21,7 @@ from moa_graph.models import Agent, key_variable
 from moa_graph.naming import check_name, free_name, slug
 
 if TYPE_CHECKING:
-    from langgraph.graph import StateGraph
-
-    from moa_graph.state import MoAState
+    from moa_graph.graph import Builder
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -96,7 +94,7 @@ class MoAConfig(BaseModel):
         except ValidationError as error:
             raise ValueError(f"{path}: {explain(error)}") from None
 
-    def graph(self, **options: Any) -> StateGraph[MoAState]:
+    def graph(self, **options: Any) -> Builder:
         """Create the graph; its models are built at the first call.
 
         Args:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
 from moa_graph.agents import aggregator_node, hub_node, proposer_node
@@ -15,11 +15,15 @@ from moa_graph.prompts import AGGREGATE_AND_SYNTHESIZE
 from moa_graph.seats import Layer, Seat, assign_seats
 from moa_graph.state import LayerState, MoAState
 
+Builder = StateGraph[MoAState, None, Any, MoAState]
 
-class MoAGraph(StateGraph[MoAState]):
+
+class MoAGraph(Builder):
     """A `StateGraph` that, once compiled, runs as many nodes at a time as a layer has."""
 
-    def compile(self, *args: Any, **kwargs: Any) -> CompiledStateGraph[MoAState, None, Any, Any]:
+    def compile(
+        self, *args: Any, **kwargs: Any
+    ) -> CompiledStateGraph[MoAState, None, Any, MoAState]:
         """Compile as `StateGraph.compile` does, with threads enough for a layer.
 
         LangGraph's own default is four more than the machine has processors. A
@@ -36,7 +40,7 @@ def create_moa(
     prompt: str = AGGREGATE_AND_SYNTHESIZE,
     stream_proposals: bool = False,
     lazy: bool = False,
-) -> StateGraph[MoAState]:
+) -> Builder:
     """Create a Mixture-of-Agents graph (Wang et al. 2024, arXiv 2406.04692, section 2.2).
 
     The proposers of the first layer answer the conversation side by side; those of each further
@@ -71,7 +75,7 @@ def create_moa(
         ```
     """
     team, rows, writer = assign_seats(layers, aggregator, hidden=not stream_proposals)
-    builder = MoAGraph(MoAState)
+    builder = MoAGraph(MoAState, input_schema=MessagesState)
     for row, readers in pairwise([*rows, [writer]]):
         _add_layer(builder, row, readers, prompt)
     for seat in rows[0]:
@@ -84,9 +88,7 @@ def create_moa(
     return builder
 
 
-def _add_layer(
-    builder: StateGraph[MoAState], row: Sequence[Seat], readers: Sequence[Seat], prompt: str
-) -> None:
+def _add_layer(builder: Builder, row: Sequence[Seat], readers: Sequence[Seat], prompt: str) -> None:
     hub = f"layer_{row[0].layer}_{AGGREGATOR}"
     for seat in row:
         _add_agent(builder, seat, proposer_node(seat))
@@ -98,7 +100,7 @@ def _add_layer(
     )
 
 
-def _add_agent(builder: StateGraph[MoAState], seat: Seat, node: Any) -> None:
+def _add_agent(builder: Builder, seat: Seat, node: Any) -> None:
     builder.add_node(
         seat.node,
         node,

@@ -27,7 +27,8 @@ from pydantic import field_validator
 
 from moa_graph.prompts import REFERENCES_HEADING
 
-QUOTED = 3  # sentences in an answer
+QUOTED = 3  # sentences in an answer, and the least part of the material that they may be
+FEEDBACK = 5  # sentences that make up a centroid
 CANDIDATES = 300  # sentences that the quadratic methods look at
 WORD = r"[\u3040-\u30ff\u3400-\u9fff]|[^\W_]+"  # or a single Chinese or Japanese character
 NOTICE = "No language model is configured."
@@ -106,7 +107,8 @@ class OfflineModel(BaseChatModel):
         if reading.references and (self.style == "consensus" or not reading.sentences):
             quoted = (each for text in reading.references for each in sentences(text))
             reading = reading._replace(sentences=list(dict.fromkeys(quoted)))
-        best = STYLES[self.style](reading)[:QUOTED] if reading.sentences else []
+        most = min(QUOTED, math.ceil(len(reading.sentences) / QUOTED))
+        best = STYLES[self.style](reading)[:most] if reading.sentences else []
         quotes = [reading.sentences[index] for index in sorted(best)]
         new = [q for q in quotes if not any(q in other and q != other for other in quotes)]
         text = " ".join(new) or self._notice()
@@ -151,11 +153,15 @@ def _read_human(text: str) -> tuple[str, list[str]]:
     if not asked:
         asked = own if files else own[:1]
     found = [sentence for sentence in own if sentence not in asked]
-    return " ".join(asked), found + [each for file in files for each in sentences(file)]
+    found += [each for file in files for each in sentences(file)]
+    return " ".join(asked), [each for each in found if len(re.findall(WORD, each)) > 1]
 
 
 def _references(system: str) -> list[str]:
-    """Read back what `template_references` wrote; numbered lists inside a reference stay in it."""
+    """Read back what `template_references` wrote.
+
+    A numbered list inside a reference may be taken for further ones; no text is lost.
+    """
     _, heading, rest = system.rpartition(f"\n\n{REFERENCES_HEADING}\n1. ")
     found: list[str] = []
     while heading and rest:
@@ -175,14 +181,15 @@ def sentences(text: str) -> list[str]:
     )
     found = (each for block in re.split(r"\n\s*\n", text) for each in re.split(end, block))
     plain = (" ".join(re.sub(r"\[([^]]+)\]\([^)]*\)|\*\*", r"\1", each).split()) for each in found)
-    return [each for each in plain if len(re.findall(WORD, each)) > 1]
+    return [each for each in plain if re.search(WORD, each)]
 
 
 @lru_cache(maxsize=50_000)
 def words(text: str) -> tuple[str, ...]:
     """Words without inflection and without those that say nothing; a CJK character is a word."""
     found = re.findall(WORD, text.lower())
-    return tuple(re.sub(r"(?<=\w{3})(?:ing|ed|es|s)$", "", w) for w in found if w not in STOPWORDS)
+    stems = (re.sub(r"(?<=\w{3})(?:ing|ed|es|s|e)$", "", w) for w in found if w not in STOPWORDS)
+    return tuple(re.sub(r"y$", "i", stem) for stem in stems)
 
 
 def rank_lead(reading: Reading) -> list[int]:
@@ -196,12 +203,11 @@ def rank_bm25(reading: Reading) -> list[int]:
 
 
 def rank_centroid(reading: Reading) -> list[int]:
-    """Nearness to the TF-IDF centroid of the sentences that share a word with the question."""
+    """Nearness to the TF-IDF centroid of the sentences that BM25 finds (relevance feedback)."""
     vectors = _tfidf(reading.sentences)
-    asked = set(words(reading.question))
     centroid: Counter[str] = Counter()
-    for vector in [v for v in vectors if asked & v.keys()] or vectors:
-        centroid.update(vector)
+    for index in rank_bm25(reading)[:FEEDBACK]:
+        centroid.update(vectors[index])
     return _best([_cosine(vector, centroid) for vector in vectors], reading)
 
 

@@ -46,11 +46,13 @@ def ask(
     Without --preset or --config the mixture follows from the key that is set, TOGETHER_API_KEY
     or OPENAI_API_KEY; without a key it is `offline`, which quotes from the files you attach.
     """
-    from moa_graph.cli.choice import Choice
-    from moa_graph.cli.run import Output, ask_mixture, attach
+    from moa_graph.cli.choice import attach, choose
 
     content = attach(question, file or [])
-    ask_mixture(content, Choice(preset, config), thread, db, Output(show=show, json=as_json))
+    chosen = choose(preset, config) if preset or config or not thread else None
+    from moa_graph.cli.run import Output, ask_mixture
+
+    ask_mixture(content, chosen, thread, db, Output(show=show, json=as_json))
 
 
 @app.command()
@@ -95,10 +97,12 @@ def show(
 @app.command()
 def draw(preset: Preset = None, config: Config = None) -> None:
     """Print the graph as mermaid text, a box a layer."""
-    from moa_graph.cli.choice import Choice
+    from moa_graph.cli.choice import choose
+
+    mixture = choose(preset, config)
     from moa_graph.drawing import draw_mermaid
 
-    typer.echo(draw_mermaid(Choice(preset, config).load().graph()), nl=False)
+    typer.echo(draw_mermaid(mixture.graph()), nl=False)
 
 
 @app.command()

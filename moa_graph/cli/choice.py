@@ -1,7 +1,8 @@
-"""Which mixture is asked."""
+"""What is asked, and of which mixture."""
 
 import os
-from dataclasses import dataclass
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
@@ -13,29 +14,45 @@ from moa_graph.config import MoAConfig, preset_names
 from moa_graph.models import KEYS
 
 
-@dataclass(frozen=True)
-class Choice:
-    """The options --preset and --config."""
+def attach(question: str, paths: Sequence[str]) -> str:
+    """Put the text of files behind a question.
 
-    preset: str | None
-    config: Path | None
+    Raises:
+        CommandError: If there is no question, or a file cannot be read as text.
+    """
+    if not question.strip():
+        raise CommandError("the question is empty")
+    return "\n\n".join([question, *map(_attachment, paths)])
 
-    @property
-    def made(self) -> bool:
-        """Whether one of them was given."""
-        return bool(self.preset or self.config)
 
-    def load(self) -> MoAConfig:
-        """Load the mixture that was chosen, or the one whose key is set."""
-        if self.preset and self.config:
-            raise CommandError("give --preset or --config, not both")
-        if self.config:
-            return MoAConfig.load(self.config.expanduser())
-        if self.preset and self.preset not in preset_names():
-            raise CommandError(
-                f"--preset: no preset {self.preset!r}; expected one of: {', '.join(preset_names())}"
-            )
-        return MoAConfig.load(self.preset or _default())
+def _attachment(path: str) -> str:
+    try:
+        data = sys.stdin.buffer.read() if path == "-" else Path(path).expanduser().read_bytes()
+        text = data.decode("utf-8-sig").rstrip()
+    except OSError as error:
+        raise CommandError(f"--file {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise CommandError(f"--file {path}: not UTF-8 text") from None
+    name = "standard input" if path == "-" else Path(path).name.replace('"', "'")
+    return f'<file name="{name}">\n{text}\n</file>'
+
+
+def choose(preset: str | None = None, config: Path | None = None) -> MoAConfig:
+    """Load the mixture that is asked for, or the one whose key is set.
+
+    Raises:
+        CommandError: If both are given, or there is no such preset.
+        ValueError: If the file is not a valid mixture.
+    """
+    if preset and config:
+        raise CommandError("give --preset or --config, not both")
+    if config:
+        return MoAConfig.load(config.expanduser())
+    if preset and preset not in preset_names():
+        raise CommandError(
+            f"--preset: no preset {preset!r}; expected one of: {', '.join(preset_names())}"
+        )
+    return MoAConfig.load(preset or _default())
 
 
 def list_presets() -> None:

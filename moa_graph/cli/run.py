@@ -4,7 +4,7 @@ import asyncio
 import os
 import secrets
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import StreamMode
 
 from moa_graph.answers import describe
-from moa_graph.cli.choice import Choice
+from moa_graph.cli.choice import choose
 from moa_graph.cli.errors import INTERRUPTED, CommandError
 from moa_graph.cli.live import LiveView
 from moa_graph.cli.store import (
@@ -57,44 +57,29 @@ class Output:
             typer.echo()
 
 
-def attach(question: str, paths: Sequence[str]) -> str:
-    """Put the text of files behind a question.
-
-    Raises:
-        CommandError: If there is no question, or a file cannot be read as text.
-    """
-    if not question.strip():
-        raise CommandError("the question is empty")
-    return "\n\n".join([question, *map(_attachment, paths)])
-
-
-def _attachment(path: str) -> str:
-    try:
-        data = sys.stdin.buffer.read() if path == "-" else Path(path).expanduser().read_bytes()
-        text = data.decode("utf-8-sig").rstrip()
-    except OSError as error:
-        raise CommandError(f"--file {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise CommandError(f"--file {path}: not UTF-8 text") from None
-    name = "standard input" if path == "-" else Path(path).name.replace('"', "'")
-    return f'<file name="{name}">\n{text}\n</file>'
-
-
 def ask_mixture(
-    content: str, choice: Choice, thread: str | None, db: Path | None, output: Output
+    content: str, chosen: MoAConfig | None, thread: str | None, db: Path | None, output: Output
 ) -> None:
     """Ask, and print the answer.
+
+    Args:
+        content: The question, with what is attached.
+        chosen: The mixture; by default the one that the thread was last asked with.
+        thread: The thread to go on with; by default a new one.
+        db: The database.
+        output: What is printed.
 
     Raises:
         CommandError: If there is no answer; the message says how to go on.
     """
     name = thread or secrets.token_hex(4)
-    chosen = None if thread and not choice.made else choice.load()
 
     async def run() -> None:
         async with open_store(db) as saver:
             known = await read_thread(saver, name) if thread else None
-            mixture = chosen or (known and known.config) or choice.load()
+            if known and not known.finished:
+                typer.echo(f"moa: thread {name} has a question that was never answered", err=True)
+            mixture = chosen or (known and known.config) or choose()
             await _answer(saver, name, mixture, {"messages": [HumanMessage(content)]}, output)
 
     _run(run(), name)

@@ -51,6 +51,7 @@ def print_run(values: Mapping[str, Any]) -> None:
     if last.type == "ai":
         tokens = _tokens(last.usage_metadata)
         _print_part(console, f"answer  {tokens}".strip(), last.text)
+        _print_summary(console, last.response_metadata.get("moa") or {})
 
 
 def print_failures(values: Mapping[str, Any]) -> None:
@@ -65,6 +66,15 @@ def print_failures(values: Mapping[str, Any]) -> None:
 def _print_part(console: Console, title: str, text: str) -> None:
     console.print(Rule(Text(title), align="left", style="dim"))
     console.print(Text(plain(text)), end="\n\n")
+
+
+def _print_summary(console: Console, account: Mapping[str, Any]) -> None:
+    if account:
+        usage = account["usage"]
+        total = f"; {usage['total_tokens']:,} tokens in all" if usage else ""
+        at_least = " at least" if total and account["usage_unknown"] else ""
+        received = f"{account['received']} of {account['asked']} proposals received"
+        console.print(Text(f"{received}{total}{at_least}", "dim"))
 
 
 def _account(proposal: Proposal) -> str:

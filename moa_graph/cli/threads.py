@@ -52,19 +52,22 @@ def show_thread(name: str, db: Path | None, *, as_json: bool) -> None:
         CommandError: If there is no such thread.
     """
 
-    async def read() -> dict[str, Any]:
+    async def read() -> tuple[Thread, dict[str, Any]]:
         async with open_store(db) as saver:
             thread = await read_thread(saver, name)
             if not thread or not thread.config:
                 raise CommandError(f"no thread {name!r} of moa; `moa threads` lists them")
             graph = thread.config.graph().compile(checkpointer=saver)
-            return await read_values(graph, run_config(name, thread.config))
+            return thread, await read_values(graph, run_config(name, thread.config))
 
-    values = asyncio.run(read())
+    thread, values = asyncio.run(read())
     if as_json:
         print_json(name, values)
-    else:
-        print_run(values)
+        return
+    typer.echo(f"{plain(thread.question)}\n")
+    print_run(values)
+    if not thread.finished:
+        typer.echo(f"unfinished; continue with: moa resume {name}")
 
 
 def _cells(thread: Thread) -> tuple[str, ...]:

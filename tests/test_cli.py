@@ -1,0 +1,272 @@
+"""The command `moa`, as a person or a script runs it: a real process."""
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+MOA = Path(sys.executable).parent / "moa"
+TEXT = """The gate is painted green. The gate was built by Ada in 1910.
+Nobody knows who painted it. The garden has many roses."""
+
+
+def moa(*words, stdin="", env=None):
+    """Run the command to its end."""
+    environment = os.environ | (env or {})
+    command = [MOA, *map(str, words)]
+    return subprocess.run(command, input=stdin, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture
+def mixture(tmp_path, server):
+    """Write a configuration of two layers that asks the local server."""
+
+    def write(**models):
+        for name, behaviour in models.items():
+            server.model(name, **behaviour)
+        agents = "".join(
+            f'{name} = {{ model = "openai:{name}", base_url = "{server.url}" }}\n'
+            for name in ("a", "b", "w")
+        )
+        path = tmp_path / "mixture.toml"
+        layers = 'name = "test"\nlayers = [["a", "b"], ["a", "b"]]\naggregator = "w"\n'
+        path.write_text(f"{layers}[agents]\n{agents}", encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def note(tmp_path):
+    path = tmp_path / "note.txt"
+    path.write_text(TEXT, encoding="utf-8")
+    return path
+
+
+def test_answer_comes_from_the_attached_file(note):
+    done = moa("ask", "Who built the gate?", "--file", note)
+    assert done.returncode == 0
+    assert done.stdout == "The gate was built by Ada in 1910.\n"
+    assert done.stderr.count("\n") == 1
+    assert "using preset 'offline'" in done.stderr
+
+
+def test_standard_input_is_a_file_too(note):
+    done = moa("ask", "Who built the gate?", "-f", "-", "-p", "offline", stdin=TEXT)
+    assert "Ada" in done.stdout
+    assert done.stderr == ""
+
+
+def test_without_material_it_says_that_there_is_no_model():
+    done = moa("ask", "Who built the gate?")
+    assert done.returncode == 0
+    assert done.stdout.startswith("No language model is configured.")
+
+
+def test_piped_answer_is_the_answer_alone(mixture, server):
+    done = moa("ask", "q", "--config", mixture(w={"reply": "the final answer"}))
+    assert (done.stdout, done.stderr) == ("the final answer\n", "")
+    assert not any(call.streamed for call in server.calls)
+
+
+def test_show_prints_the_proposals_too(mixture):
+    config = mixture(a={"reply": "from a"}, b={"reply": "from b"}, w={"reply": "final"})
+    lines = moa("ask", "q", "--config", config, "--show").stdout
+    assert lines.count("from a") == lines.count("from b") == 2
+    assert re.search(r"layer_1_a +openai:a +\d+\.\d s +2 tokens", lines)
+    assert "4 of 4 proposals received" in lines
+    assert lines.index("layer_1_a") < lines.index("layer_1_b") < lines.index("layer_2_a")
+
+
+def test_json_is_the_whole_result(mixture):
+    done = moa("ask", "q", "--config", mixture(w={"reply": "final"}), "--json", "-t", "mine")
+    whole = json.loads(done.stdout)
+    assert whole["answer"] == "final"
+    assert whole["thread"] == "mine"
+    assert whole["moa"]["received"] == 4
+    assert set(whole["proposals"]) == {"layer_1_a", "layer_1_b", "layer_2_a", "layer_2_b"}
+    assert whole["messages"][0] == {"role": "human", "content": "q"}
+
+
+def test_failed_proposer_is_told_on_standard_error(mixture):
+    done = moa("ask", "q", "--config", mixture(b={"always": 400}, w={"reply": "final"}))
+    assert (done.returncode, done.stdout) == (0, "final\n")
+    assert done.stderr.startswith("moa: 2 of 4 proposals failed: layer_1_b: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_thread_goes_on_with_its_own_mixture(mixture, server):
+    moa("ask", "first", "--config", mixture(w={"reply": "final"}), "--thread", "mine")
+    done = moa("ask", "second", "--thread", "mine")
+    assert (done.returncode, done.stdout) == (0, "final\n")
+    asked = [message["content"] for message in server.calls_of("a")[2].messages]
+    assert asked == ["first", "final", "second"]
+
+
+def test_layer_without_an_answer_is_one_line_and_can_be_resumed(mixture, server):
+    config = mixture(a={"faults": [400]}, b={"faults": [400]}, w={"reply": "final"})
+    done = moa("ask", "q", "--config", config, "--thread", "mine")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert "layer_1_a" in done.stderr
+    assert done.stderr.endswith("continue with: moa resume mine\n")
+    done = moa("resume")
+    assert (done.returncode, done.stdout) == (0, "final\n")
+    assert len(server.calls_of("a")) == 3
+
+
+def test_killed_run_resumes_without_a_repeated_call(mixture, server):
+    config = mixture(a={}, b={"latency": 1.0}, w={"reply": "final"})
+    process = subprocess.Popen([MOA, "ask", "q", "--config", str(config), "-t", "mine"])
+    wait_for(lambda: len(server.calls_of("a")) == 2 and len(server.calls_of("b")) == 2)
+    time.sleep(0.4)  # the answer of `a` is stored within this
+    process.kill()
+    process.wait()
+    listed = moa("threads", "--json").stdout
+    assert json.loads(listed)[0]["finished"] is False
+    assert "layer_2_a" in moa("show", "mine").stdout
+    assert moa("resume", "mine").stdout == "final\n"
+    assert [len(server.calls_of(name)) for name in "abw"] == [2, 3, 1]
+
+
+def test_interrupt_stops_within_a_second_and_can_be_resumed(mixture, server):
+    config = mixture(b={"latency": 30}, w={"reply": "final"})
+    process = subprocess.Popen(
+        [MOA, "ask", "q", "--config", str(config), "-t", "mine"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(lambda: server.calls_of("b"))
+    time.sleep(0.3)
+    sent = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert (out, err) == ("", "moa: interrupted; continue with: moa resume mine\n")
+    assert server.calls_of("b")[0].ended - sent < 1
+    server.model("b")
+    assert moa("resume", "mine").stdout == "final\n"
+    assert len(server.calls_of("a")) == 2
+
+
+def test_finished_thread_gives_its_answer_again(mixture, server):
+    moa("ask", "q", "--config", mixture(w={"reply": "final"}), "--thread", "mine")
+    calls = len(server.calls)
+    done = moa("resume", "mine")
+    assert (done.returncode, done.stdout) == (0, "final\n")
+    assert len(server.calls) == calls
+
+
+def test_threads_are_listed_newest_first(mixture):
+    config = mixture()
+    for name in ("one", "two"):
+        moa("ask", f"question {name}", "--config", config, "--thread", name)
+    rows = moa("threads").stdout.splitlines()[1:]
+    assert [row.split()[0] for row in rows] == ["two", "one"]
+    assert "answered" in rows[0]
+    assert "question two" in rows[0]
+    assert len(moa("threads", "--limit", 1).stdout.splitlines()) == 2
+
+
+def test_show_prints_a_run(mixture):
+    config = mixture(b={"always": 400}, w={"reply": "final"})
+    moa("ask", "the question", "--config", config, "--thread", "mine")
+    shown = moa("show", "mine").stdout
+    assert shown.startswith("the question\n")
+    assert "failed: " in shown
+    assert "2 of 4 proposals received" in shown
+    assert json.loads(moa("show", "mine", "--json").stdout)["answer"] == "final"
+
+
+def test_live_view_shows_each_proposer_and_the_answer_streams(mixture, server):
+    config = mixture(a={"latency": 0.3}, b={"always": 400}, w={"reply": "the final \x1b[31manswer"})
+    screen = on_a_terminal("ask", "q", "--config", config)
+    for part in ("layer 1", "layer 2", "openai:a", "✓", "✗", "scripted failure 400", "tok"):
+        assert part in screen
+    assert "the final [31manswer" in screen
+    assert [call.model for call in server.calls if call.streamed] == ["w"]
+
+
+def test_draw_has_a_box_for_each_layer():
+    drawn = moa("draw", "--preset", "moa").stdout
+    boxes = re.findall(r'subgraph \w+\["(.+?)"\]', drawn)
+    assert boxes == ["layer 1", "layer 2", "aggregator"]
+
+
+def test_presets_say_what_they_need():
+    listed = moa("presets", env={"OPENAI_API_KEY": "x"}).stdout
+    assert re.search(r"^openai .*OPENAI_API_KEY \(set\)", listed, re.MULTILINE)
+    assert re.search(r"^moa-lite .*TOGETHER_API_KEY \(not set\)", listed, re.MULTILINE)
+    assert re.search(r"^offline .*nothing", listed, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["ask"], "Missing argument"),
+        (["ask", " "], "the question is empty"),
+        (["ask", "q", "--file", "/nowhere"], "--file /nowhere: No such file"),
+        (["ask", "q", "--file", "/"], "--file /: Is a directory"),
+        (["ask", "q", "--file", sys.executable], "not UTF-8 text"),
+        (["ask", "q", "--preset", "nope"], "no preset 'nope'; expected one of: moa, "),
+        (["ask", "q", "--preset", "moa"], "set TOGETHER_API_KEY"),
+        (["ask", "q", "--preset", "moa-gpt-4o"], "set OPENAI_API_KEY and TOGETHER_API_KEY"),
+        (["ask", "q", "--preset", "moa", "--config", "x"], "not both"),
+        (["ask", "q", "--config", "/nowhere.toml"], "no preset or file '/nowhere.toml'"),
+        (["ask", "q", "--db", "/dev/null/x"], "cannot use the database /dev/null/x"),
+        (["ask", "q", "--db", sys.executable], "cannot use the database"),
+        (["resume"], "no thread is unfinished"),
+        (["resume", "nope"], "no thread 'nope'"),
+        (["show", "nope"], "no thread 'nope'"),
+        (["threads", "--limit", "0"], "--limit"),
+        (["nope"], "nope"),
+    ],
+)
+def test_mistakes_are_one_line_without_a_traceback(words, message):
+    done = moa(*words)
+    assert done.returncode in {1, 2}
+    assert done.stdout == ""
+    assert message in done.stderr
+    assert done.stderr.startswith("moa: ") or "using preset 'offline'" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") <= 2
+
+
+def test_help_alone_is_no_mistake():
+    done = moa("--help")
+    assert done.returncode == 0
+    assert "resume" in done.stdout
+
+
+def wait_for(condition, seconds=15):
+    """Wait until something has happened in another process."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def on_a_terminal(*words, columns=100):
+    """Run the command in a pseudo-terminal, and give all that it wrote."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ["COLUMNS"] = str(columns)
+        os.environ["TERM"] = "xterm"
+        os.execv(MOA, [str(MOA), *map(str, words)])
+    written = b""
+    with suppress(OSError):
+        while part := os.read(terminal, 65536):
+            written += part
+    _, status = os.waitpid(pid, 0)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(status) == 0
+    return written.decode()

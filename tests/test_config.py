@@ -1,0 +1,177 @@
+"""A mixture as TOML."""
+
+import pytest
+
+from moa_graph import Agent, MoAConfig
+from moa_graph.config import preset_names
+
+PAPER = [
+    "together:microsoft/WizardLM-2-8x22B",
+    "together:Qwen/Qwen1.5-110B-Chat",
+    "together:Qwen/Qwen1.5-72B-Chat",
+    "together:meta-llama/Llama-3-70b-chat-hf",
+    "together:mistralai/Mixtral-8x22B-Instruct-v0.1",
+    "together:databricks/dbrx-instruct",
+]
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Load a configuration from its text."""
+
+    def read(text):
+        path = tmp_path / "mixture.toml"
+        path.write_text(text, encoding="utf-8")
+        return MoAConfig.load(path)
+
+    return read
+
+
+def nodes(config):
+    return [name for name in config.graph().nodes if "aggregator" not in name]
+
+
+def test_agents_are_named_or_given_in_place(load):
+    config = load("""
+        layers = [["a", "a", "offline:lead"], {x = "offline:bm25", y = {model="p:q", samples=2}}]
+        aggregator = "a"
+        [agents]
+        a = "offline:mmr"
+    """)
+    assert config.aggregator == Agent(model="offline:mmr")
+    assert list(config.layers[0]) == ["a", "a_2", "lead"]
+    assert nodes(config) == [
+        *("layer_1_a", "layer_1_a_2", "layer_1_lead"),
+        *("layer_2_x", "layer_2_y", "layer_2_y_2"),
+    ]
+
+
+def test_defaults_apply_to_agents_that_set_none(load, server, monkeypatch, invoke):
+    monkeypatch.setenv("OPENAI_API_KEY", "x")
+    config = load(f"""
+        layers = [["own", "plain", "offline:lead"]]
+        aggregator = "plain"
+        temperature = 0.7
+        max_tokens = 20
+        [agents]
+        own = {{model = "openai:own", base_url = "{server.url}", temperature = 0.0}}
+        plain = {{model = "openai:plain", base_url = "{server.url}"}}
+    """)
+    invoke(config.graph().compile(), {"messages": "q"})
+    sent = {
+        (call.model, call.body["temperature"], call.body["max_tokens"]) for call in server.calls
+    }
+    assert sent == {("own", 0.0, 20), ("plain", 0.7, 20)}
+
+
+def test_configuration_survives_being_written_down(load):
+    config = load("""
+        layers = [{x = {model = "offline:lead", max_tokens = 3}}]
+        aggregator = "offline:consensus"
+        name = "mine"
+    """)
+    assert MoAConfig.model_validate_json(config.model_dump_json()) == config
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_presets_say_where_they_come_from(name):
+    config = MoAConfig.load(name)
+    assert config.name == name
+    assert config.graph().compile(name=config.name)
+    text = (MoAConfig.load.__globals__["PRESETS"] / f"{name}.toml").read_text()
+    assert text.startswith("# ")
+
+
+@pytest.mark.parametrize(
+    ("preset", "layers", "aggregator"),
+    [
+        ("moa", 2, "together:Qwen/Qwen1.5-110B-Chat"),
+        ("moa-lite", 1, "together:Qwen/Qwen1.5-72B-Chat"),
+        ("moa-gpt-4o", 2, "openai:gpt-4o-2024-05-13"),
+    ],
+)
+def test_presets_of_the_paper_are_the_papers(preset, layers, aggregator):
+    config = MoAConfig.load(preset)
+    assert [[agent.model for agent in layer.values()] for layer in config.layers] == [
+        PAPER
+    ] * layers
+    assert config.aggregator.model == aggregator
+    assert (config.temperature, config.max_tokens) == (0.7, 2048)
+
+
+def test_other_presets_have_their_shape():
+    shapes = {
+        name: [len(layer) for layer in MoAConfig.load(name).layers] for name in preset_names()
+    }
+    assert shapes["together"] == [4]
+    assert shapes["offline"] == [6, 6]
+    assert len(nodes(MoAConfig.load("self-moa"))) == 6
+    assert MoAConfig.load("ollama").required_keys() == []
+
+
+LAYERS = 'layers = [["offline:lead"]]\n'
+AGGREGATOR = 'aggregator = "offline:consensus"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (LAYERS, "aggregator: required, but missing"),
+        (AGGREGATOR, "layers: required, but missing"),
+        (f"layers = []\n{AGGREGATOR}", "layers: empty; expected at least one"),
+        (f"layers = [[]]\n{AGGREGATOR}", r"layers\[0\]: empty; expected at least one"),
+        (f"layers = 2\n{AGGREGATOR}", "layers: input should be a valid list, got 2"),
+        (f"layers = [3]\n{AGGREGATOR}", r"layers\[0\]: input should be a valid table, got 3"),
+        (
+            f"layers = [[3]]\n{AGGREGATOR}",
+            r"layers\[0\].model: input should be a valid table, got 3",
+        ),
+        (
+            f'layers = [["a"]]\n{AGGREGATOR}',
+            r"layers\[0\]\[0\]: expected 'provider:model' or a name",
+        ),
+        (f"{LAYERS}{AGGREGATOR}[agents]\na = 'x'", "agents.a.model: expected 'provider:model'"),
+        (f'{LAYERS}{AGGREGATOR}surprise = "sk-1"', "surprise: unknown key; expected one of: name,"),
+        (
+            f'{LAYERS}{AGGREGATOR}[agents]\na = {{model = "p:q", api_key = "sk-1"}}',
+            "agents.a.api_key: unknown key; expected one of: model, system, samples",
+        ),
+        (
+            f'{LAYERS}aggregator = {{model = "p:q", temperature = "hot"}}',
+            "aggregator.temperature: input should be a valid number, .* got 'hot'",
+        ),
+        (
+            f'{LAYERS}aggregator = {{model = "p:q", temperature = 7}}',
+            "aggregator.temperature: input should be less than or equal to 2, got 7",
+        ),
+        (
+            f"layers = [{{'a|b' = 'offline:lead'}}]\n{AGGREGATOR}",
+            r"layers\[0\].a\|b: expected a name without .*, got 'a\|b'",
+        ),
+        (f"{LAYERS}{AGGREGATOR}name = 'a:b'", "name: expected a name without"),
+        (f"{LAYERS}{AGGREGATOR}agents = 3", "agents: input should be a valid table, got 3"),
+        ("layers = [", "not valid TOML: "),
+    ],
+)
+def test_mistakes_are_errors_that_name_the_place(text, message, load):
+    with pytest.raises(ValueError, match=f"mixture.toml: {message}") as error:
+        load(text)
+    assert "sk-1" not in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_is_not_there_is_an_error():
+    with pytest.raises(ValueError, match=r"no preset or file 'nope'; expected .* one of: moa, "):
+        MoAConfig.load("nope")
+
+
+def test_a_file_that_is_no_text_is_an_error(tmp_path):
+    path = tmp_path / "x.toml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match="not UTF-8 text"):
+        MoAConfig.load(path)
+
+
+def test_a_preset_cannot_name_a_file_elsewhere():
+    with pytest.raises(ValueError, match="no preset or file"):
+        MoAConfig.load("../presets/moa")

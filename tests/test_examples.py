@@ -1,0 +1,38 @@
+"""The examples run offline, are short, and do what they say."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+SAYS = {
+    "quickstart": "answer: ",
+    "resume": "failed: layer 2: 0 of 1 proposers answered",
+    "streaming": "layer_2_bm25: ",
+    "subgraph": "The gardener has the key.",
+}
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_example_runs(example):
+    done = subprocess.run([sys.executable, "-W", "error", example], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert SAYS[example.stem] in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_example_is_short(example):
+    assert len(example.read_text().splitlines()) < 40
+
+
+def test_resumed_example_asks_only_the_one_that_failed():
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples/resume.py"], capture_output=True, text=True
+    )
+    assert done.stdout.count("steady is asked") == 1
+    assert done.stdout.count("flaky is asked") == 2

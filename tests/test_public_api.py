@@ -1,0 +1,63 @@
+"""What the package exports, and what importing it costs."""
+
+import subprocess
+import sys
+
+import pytest
+
+import moa_graph
+
+
+def loaded_by(code):
+    """Which of the heavy modules a fresh process has loaded after some code."""
+    heavy = ("langgraph", "langchain_core", "openai", "langchain_openai", "langchain_together")
+    check = f"{code}\nimport sys; print(*[name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def run_moa(*words):
+    return f"""
+import sys
+sys.argv = ["moa", *{words!r}]
+from moa_graph.cli import main
+try:
+    main()
+except SystemExit:
+    pass
+"""
+
+
+def test_every_public_name_is_there():
+    assert sorted(moa_graph.__all__) == moa_graph.__all__ == dir(moa_graph)
+    for name in moa_graph.__all__:
+        assert getattr(moa_graph, name).__doc__
+
+
+def test_other_names_are_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = moa_graph.nonsense
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    assert loaded_by("import moa_graph") == set()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--help",),
+        ("ask", "--help"),
+        ("presets",),
+        ("draw", "--config", "/nowhere.toml"),
+        ("ask", "q", "--config", "/nowhere.toml"),
+        ("ask", "q", "--file", "/nowhere.txt"),
+    ],
+)
+def test_commands_load_what_they_use(words):
+    assert loaded_by(run_moa(*words)) == set()
+
+
+def test_providers_are_loaded_when_a_model_of_theirs_is_built():
+    lazy = "from moa_graph import MoAConfig; MoAConfig.load('moa').graph().compile()"
+    assert loaded_by(lazy) == {"langgraph", "langchain_core"}

@@ -1,0 +1,64 @@
+"""What the README says is true: every block of it runs."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from moa_graph import MoAConfig, draw_mermaid
+from moa_graph.config import preset_names
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_python_runs(code, server, monkeypatch, tmp_path):
+    """Against the local server, which stands in for the providers and for Ollama."""
+    monkeypatch.chdir(tmp_path)
+    for provider in ("OPENAI", "TOGETHER"):
+        monkeypatch.setenv(f"{provider}_API_BASE", server.url)
+        monkeypatch.setenv(f"{provider}_API_KEY", "key")
+    code = code.replace("http://localhost:11434/v1", server.url)
+    scope = {}
+    exec(compile(code, "README.md", "exec"), scope)
+    if "result" not in scope and "graph" not in scope:
+        scope["moa"].invoke({"messages": "q"})
+    assert server.calls
+
+
+@pytest.mark.parametrize("commands", [b for b in blocks("bash") if "python3 -m venv" not in b])
+def test_commands_run(commands, tmp_path):
+    """The two that install are run by `.ci/run`."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "MOA_DB": str(tmp_path / "runs.sqlite")}
+    done = subprocess.run(
+        ["bash", "-euc", commands], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_configuration_is_the_one_that_is_drawn(tmp_path):
+    (toml,), (mermaid,) = blocks("toml"), blocks("mermaid")
+    path = tmp_path / "mixture.toml"
+    path.write_text(toml, encoding="utf-8")
+    assert draw_mermaid(MoAConfig.load(path).graph()) == mermaid
+
+
+def test_all_presets_are_listed():
+    assert sorted(re.findall(r"^\| `([\w-]+)` \|", README, re.MULTILINE)) == preset_names()
+
+
+def test_the_two_commands_are_complete():
+    first, second = (block for block in blocks("bash") if "python3 -m venv" in block)
+    assert "moa ask" in first
+    assert "pytest" in second
+    assert first.count("\n") == second.count("\n") == 1
