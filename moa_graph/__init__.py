@@ -4,17 +4,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from moa_graph.aggregators import AggregatorError
     from moa_graph.config import MoAConfig
     from moa_graph.drawing import draw_mermaid
     from moa_graph.graph import create_moa
     from moa_graph.models import Agent
     from moa_graph.prompts import AGGREGATE_AND_SYNTHESIZE
     from moa_graph.quorum import QuorumError
-    from moa_graph.state import MoAState, Proposal
+    from moa_graph.state import ASK_AGAIN, MoAState, Proposal
 
 _HOMES = {
     "AGGREGATE_AND_SYNTHESIZE": "prompts",
+    "ASK_AGAIN": "state",
     "Agent": "models",
+    "AggregatorError": "aggregators",
     "MoAConfig": "config",
     "MoAState": "state",
     "Proposal": "state",
@@ -25,7 +28,9 @@ _HOMES = {
 
 __all__ = [
     "AGGREGATE_AND_SYNTHESIZE",
+    "ASK_AGAIN",
     "Agent",
+    "AggregatorError",
     "MoAConfig",
     "MoAState",
     "Proposal",

@@ -1,25 +1,26 @@
-"""The nodes of the graph: what a proposer, a hub and the aggregator do."""
+"""What one proposer does: read, ask, time, count, and keep the answer or the failure."""
 
 from collections.abc import Callable, Sequence
-from functools import reduce
+from contextlib import AbstractContextManager
 from time import perf_counter
 from typing import Any
 from uuid import uuid4
 
 from langchain_core.messages import AnyMessage
-from langchain_core.messages.ai import add_usage
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langgraph.constants import TAG_NOSTREAM
 from langgraph.errors import GraphBubbleUp
 from langgraph.pregel.protocol import PregelProtocol
-from langgraph.types import Command
 
-from moa_graph import answers, quorum
+from moa_graph import answers, quorum, race
 from moa_graph.calling import aask, ask
-from moa_graph.naming import AGGREGATOR
-from moa_graph.prompts import add_system, template_references
-from moa_graph.seats import Seat
+from moa_graph.prompts import Layout, add_system
+from moa_graph.seats import Row, Seat
+from moa_graph.secrecy import describe
+from moa_graph.sizes import count_message_tokens, count_tokens, cut
 from moa_graph.state import LayerState, MoAState, Proposal
+
+DEFAULT_ANSWER = 4096  # tokens that are kept free for an answer where no bound is set
 
 
 class Node(RunnableLambda[Any, Any]):
@@ -46,139 +47,124 @@ class Node(RunnableLambda[Any, Any]):
         return await self._acall(input, config or {})
 
 
-def proposer_node(seat: Seat) -> Node:
+def proposer_node(seat: Seat, row: Row, layout: Layout) -> Node:
     """Make the node that asks one proposer. It writes a proposal, whatever happens."""
 
     def propose(state: LayerState, config: RunnableConfig) -> dict[str, Any]:
-        model, messages, started = seat.model, _messages(seat, state), perf_counter()
-        try:
-            outcome: Any = ask(model, messages, _tagged(seat, config))
-        except GraphBubbleUp:
-            raise
-        except Exception as error:  # noqa: BLE001  # whatever it is, the siblings go on
-            outcome = error
-        return _proposal(seat, state, outcome, perf_counter() - started)
+        model, attempt = seat.model, Attempt(seat, state, layout)
+        with _race(row, state) as running:
+            try:
+                arguments = (model, attempt.messages, _tagged(seat, config))
+                attempt.read(running.call(seat.agent.timeout, ask, *arguments))
+                running.answer()
+            except GraphBubbleUp:
+                raise
+            except Exception as error:  # noqa: BLE001  # whatever it is, the siblings go on
+                attempt.fail(error)
+        return {"proposals": {seat.node: attempt.proposal}}
 
     async def apropose(state: LayerState, config: RunnableConfig) -> dict[str, Any]:
-        model, messages, started = seat.model, _messages(seat, state), perf_counter()
-        try:
-            outcome: Any = await aask(model, messages, _tagged(seat, config))
-        except GraphBubbleUp:
-            raise
-        except Exception as error:  # noqa: BLE001  # whatever it is, the siblings go on
-            outcome = error
-        return _proposal(seat, state, outcome, perf_counter() - started)
+        model, attempt = seat.model, Attempt(seat, state, layout)
+        with _race(row, state) as running:
+            try:
+                async with running.cutting_off(seat.agent.timeout):
+                    answer = await aask(model, attempt.messages, _tagged(seat, config))
+                attempt.read(answer)
+                running.answer()
+            except GraphBubbleUp:
+                raise
+            except Exception as error:  # noqa: BLE001  # whatever it is, the siblings go on
+                attempt.fail(error)
+        return {"proposals": {seat.node: attempt.proposal}}
 
     return Node(propose, apropose, seat)
 
 
-def hub_node(layer: Sequence[Seat], readers: Sequence[Seat], prompt: str) -> Node:
-    """Make the node that templates the proposals of a layer for those who read them next."""
+class Attempt:
+    """One attempt of an agent: what it reads, and the proposal that comes of it."""
 
-    def gather(state: MoAState, _: RunnableConfig) -> Command[str]:
-        answered = {s.node: p for s in layer if (p := state["proposals"].get(s.node))}
-        if again := quorum.failed_to_ask_again(layer[0].layer, answered):
-            return Command(goto=again)
-        references = (p["content"] for p in answered.values() if not p["error"])
-        return Command(
-            update={"references": template_references(references, prompt)},
-            goto=[seat.node for seat in readers],
+    def __init__(self, seat: Seat, state: LayerState, layout: Layout) -> None:
+        self.messages, unread = messages_for(seat, state, layout)
+        self._started, self._most = perf_counter(), layout.max_reference_tokens
+        self.proposal = Proposal(
+            layer=seat.layer,
+            agent=seat.name,
+            model=seat.agent.label,
+            content="",
+            error=None,
+            cut=0,
+            unread=unread,
+            usage=None,
+            seconds=0.0,
+            finish_reason=None,
+            turn=state["messages"][-1].id or "",
+            id=uuid4().hex,
         )
 
-    async def agather(state: MoAState, config: RunnableConfig) -> Command[str]:
-        return gather(state, config)
+    def read(self, output: Any) -> None:
+        """Take in what the model gave.
 
-    return Node(gather, agather)
+        Raises:
+            EmptyAnswerError: If that is empty.
+            TypeError: If it is no answer at all.
+        """
+        message = answers.to_message(output)
+        self.proposal["seconds"] = round(perf_counter() - self._started, 3)
+        self.proposal["usage"] = answers.total_usage(output)
+        self.proposal["finish_reason"] = answers.finish_reason(message)
+        content = answers.without_thoughts(answers.storable(message.text))
+        if not content:
+            raise answers.EmptyAnswerError(message)
+        self.proposal["content"], self.proposal["cut"] = cut(content, self._most)
+
+    def fail(self, error: Exception) -> None:
+        """Take in why there is no answer."""
+        self.proposal["seconds"] = round(perf_counter() - self._started, 3)
+        self.proposal["error"] = describe(error)
+        quorum.remember(self.proposal["id"])
 
 
-def aggregator_node(seat: Seat, proposers: Sequence[Seat]) -> Node:
-    """Make the node that writes the final answer and says how it came about."""
+def messages_for(seat: Seat, state: LayerState, layout: Layout) -> tuple[Sequence[AnyMessage], int]:
+    """Assemble what an agent reads: the conversation, its own system prompt, the references.
 
-    def aggregate(state: LayerState, config: RunnableConfig) -> dict[str, Any]:
-        return _final(proposers, state, ask(seat.model, _messages(seat, state), config))
-
-    async def aaggregate(state: LayerState, config: RunnableConfig) -> dict[str, Any]:
-        return _final(proposers, state, await aask(seat.model, _messages(seat, state), config))
-
-    return Node(aggregate, aaggregate, seat)
-
-
-def _messages(seat: Seat, state: LayerState) -> Sequence[AnyMessage]:
-    """Assemble what an agent reads: the conversation, its own system prompt, the references."""
+    Returns:
+        The messages, and how many characters of the references had to be left out because the
+        model's context is known to be too small.
+    """
     messages: Sequence[AnyMessage] = state["messages"]
     if not messages:
         raise ValueError("`messages` is empty; expected at least one message to answer")
     if seat.agent.system:
         messages = add_system(messages, seat.agent.system, in_front=True)
-    if seat.layer > 1:
-        messages = add_system(messages, state["references"])
-    return messages
+    if seat.layer == 1:
+        return messages, 0
+    (text,), unread = state["references"], 0
+    room = _room_for_references(seat, messages)
+    if room is not None and count_tokens(text) > room:
+        proposals = (state["proposals"].get(node) for node in seat.reads)
+        references = [p["content"] for p in proposals if p and not p["error"]]
+        text, unread = layout.template_within(references, room)
+    return layout.place(messages, text), unread
+
+
+def _room_for_references(seat: Seat, messages: Sequence[AnyMessage]) -> int | None:
+    """How many tokens of references fit into a model's context, if its size is known."""
+    profile = getattr(seat.model, "profile", None) or {}
+    context = seat.agent.max_input_tokens or profile.get("max_input_tokens")
+    if not context:
+        return None
+    answer = seat.agent.max_tokens or min(DEFAULT_ANSWER, context // 4)
+    return max(0, context - answer - count_message_tokens(messages))
+
+
+def _race(row: Row, state: MoAState) -> AbstractContextManager[race.Race]:
+    turn = state["messages"][-1].id
+    before = (state.get("proposals", {}).get(seat.node) for seat in row.seats)
+    answered = sum(bool(p and not p["error"] and p.get("turn") == turn) for p in before)
+    return race.join(row.number, row.rules, asked=len(row.seats), answered=answered)
 
 
 def _tagged(seat: Seat, config: RunnableConfig) -> RunnableConfig:
     if not seat.hidden:
         return config
     return {**config, "tags": [*(config.get("tags") or ()), TAG_NOSTREAM]}
-
-
-def _proposal(seat: Seat, state: MoAState, outcome: Any, seconds: float) -> dict[str, Any]:
-    """Turn an answer, or the exception in its place, into what the node writes."""
-    content, usage, reason, error = "", None, None, None
-    try:
-        if isinstance(outcome, Exception):
-            raise outcome  # noqa: TRY301  # an answer that cannot be read fails alike
-        message = answers.to_message(outcome)
-        content = answers.without_thoughts(message.text)
-        usage, reason = answers.total_usage(outcome), answers.finish_reason(message)
-        if not content:
-            error = f"empty answer (finish reason: {reason})"
-    except Exception as failure:  # noqa: BLE001
-        error = answers.describe(failure)
-    proposal = Proposal(
-        layer=seat.layer,
-        agent=seat.name,
-        model=seat.agent.label,
-        content=content,
-        error=error,
-        usage=usage,
-        seconds=round(seconds, 3),
-        finish_reason=reason,
-        turn=state["messages"][-1].id or "",
-        id=uuid4().hex,
-    )
-    if error:
-        quorum.remember(proposal["id"])
-    return {"proposals": {seat.node: proposal}}
-
-
-def _final(proposers: Sequence[Seat], state: LayerState, output: Any) -> dict[str, Any]:
-    """Turn the aggregator's output into the message that joins the conversation."""
-    message = answers.to_message(output)
-    content = message.content
-    if isinstance(content, str) and "think>" in content:
-        content = answers.without_thoughts(content)  # the next turn shows it to others
-    if not content and not message.tool_calls:
-        reason = answers.finish_reason(message)
-        raise ValueError(f"`aggregator` gave an empty answer (finish reason: {reason})")
-    account = _account(proposers, state, answers.total_usage(output))
-    metadata = {**message.response_metadata, "moa": account}
-    update = {"content": content, "response_metadata": metadata}
-    return {"messages": [message.model_copy(update=update)]}
-
-
-def _account(
-    proposers: Sequence[Seat], state: LayerState, usage: dict[str, Any] | None
-) -> dict[str, Any]:
-    """Say how an answer came about."""
-    proposals = {s.node: p for s in proposers if (p := state["proposals"].get(s.node))}
-    failed = [node for node, proposal in proposals.items() if proposal["error"]]
-    calls = {node: p["usage"] for node, p in proposals.items()} | {AGGREGATOR: usage}
-    known = [each for each in calls.values() if each]
-    return {
-        "layers": proposers[-1].layer,
-        "asked": len(proposers),
-        "received": len(proposals) - len(failed),
-        "failed": failed,
-        "usage": dict(reduce(add_usage, known)) if known else None,  # type: ignore[arg-type]
-        "usage_unknown": [node for node, each in calls.items() if not each and node not in failed],
-    }

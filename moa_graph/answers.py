@@ -8,6 +8,13 @@ from langchain_core.messages.ai import UsageMetadata, add_usage
 from langchain_core.messages.utils import message_chunk_to_message
 
 
+class EmptyAnswerError(ValueError):
+    """A model gave no text."""
+
+    def __init__(self, answer: AIMessage) -> None:
+        super().__init__(f"empty answer (finish reason: {finish_reason(answer)})")
+
+
 def to_message(output: Any) -> AIMessage:
     """Find the answer in what a runnable gave: a message, a text, or a graph's state.
 
@@ -69,6 +76,6 @@ def without_thoughts(text: str) -> str:
     return "".join([*kept, *thought]).strip() if answer and thought else answer
 
 
-def describe(error: Exception) -> str:
-    """Say what went wrong in one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+def storable(text: str) -> str:
+    """Replace halves of characters, which no database or file takes."""
+    return text.encode("utf-8", "replace").decode("utf-8")

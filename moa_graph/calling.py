@@ -1,8 +1,7 @@
 """How a model is called: side by side with others, on any event loop, streaming or not."""
 
+import asyncio
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -15,11 +14,9 @@ from langchain_core.runnables import (
     RunnableWithFallbacks,
 )
 from langchain_core.runnables.base import RunnableBindingBase
-from langchain_core.runnables.config import run_in_executor
 from langgraph.pregel.protocol import PregelProtocol
 
-WORKERS = 128
-"""Threads that wait for answers; each is started when it is needed."""
+from moa_graph.race import in_thread
 
 
 def ask(model: Runnable[Any, Any], messages: Sequence[AnyMessage], config: RunnableConfig) -> Any:
@@ -35,7 +32,8 @@ async def aask(
     The event loop's own threads are few, and everybody's.
     """
     if _knows_no_async(model):
-        return await run_in_executor(_threads(), model.invoke, _input(model, messages), config)
+        waiting = in_thread(model.invoke, _input(model, messages), config)
+        return await asyncio.wrap_future(waiting)
     return await model.ainvoke(_input(model, messages), config)
 
 
@@ -71,8 +69,3 @@ def _knows_no_async(model: Runnable[Any, Any]) -> bool:
     if isinstance(model, RunnableLambda):
         return not hasattr(model, "afunc")
     return type(model).ainvoke is Runnable.ainvoke
-
-
-@cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(WORKERS, thread_name_prefix="moa")

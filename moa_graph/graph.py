@@ -1,21 +1,24 @@
 """Build a Mixture-of-Agents graph: layers of proposers, a hub behind each, and an aggregator."""
 
 from collections.abc import Sequence
-from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
-from moa_graph.agents import aggregator_node, hub_node, proposer_node
-from moa_graph.calling import WORKERS
+from moa_graph.agents import proposer_node
+from moa_graph.aggregators import aggregator_node, hub_node
 from moa_graph.models import Agent, Model
 from moa_graph.naming import AGGREGATOR
-from moa_graph.prompts import AGGREGATE_AND_SYNTHESIZE
-from moa_graph.seats import Layer, Seat, assign_seats
+from moa_graph.prompts import AGGREGATE_AND_SYNTHESIZE, Layout
+from moa_graph.quorum import rules_of_layers
+from moa_graph.seats import Layer, Row, Seat, assign_seats
 from moa_graph.state import LayerState, MoAState
 
 Builder = StateGraph[MoAState, None, Any, MoAState]
+
+THREADS = 128
+"""Threads that wait in a sync call; LangGraph starts each when it is needed."""
 
 
 class MoAGraph(Builder):
@@ -29,7 +32,7 @@ class MoAGraph(Builder):
         LangGraph's own default is four more than the machine has processors. A
         `max_concurrency` in the config of a call takes precedence.
         """
-        workers = max(WORKERS, len(self.nodes))
+        workers = max(THREADS, len(self.nodes))
         return super().compile(*args, **kwargs).with_config(max_concurrency=workers)
 
 
@@ -37,7 +40,13 @@ def create_moa(
     layers: Sequence[Layer],
     aggregator: Model | Agent,
     *,
+    fallbacks: Sequence[Model | Agent] = (),
+    quorum: float | Sequence[float] = 0.5,
+    grace: float | Sequence[float | None] | None = None,
+    deadline: float | Sequence[float | None] | None = None,
     prompt: str = AGGREGATE_AND_SYNTHESIZE,
+    references_in: Literal["system", "user"] = "system",
+    max_reference_tokens: int | None = 16_384,
     stream_proposals: bool = False,
     lazy: bool = False,
 ) -> Builder:
@@ -54,7 +63,24 @@ def create_moa(
             `"provider:model"` string, an `Agent` with options, or any runnable from messages
             to an `AIMessage`: a chat model, a chain, an agent, another mixture.
         aggregator: The model that writes the final answer.
+        fallbacks: Models that are asked for the final answer, in this order, when the
+            aggregator fails.
+        quorum: How many proposers of a layer must answer for it to go on: a number (`int`), or
+            a share of the layer (`float`), rounded up. One value for all layers, or one each.
+        grace: Seconds that the other proposers of a layer still get when its quorum is in; then
+            they are cut off. `None` waits for all. One value, or one each. An async call is
+            cancelled, with its HTTP request. A sync call cannot be: the layer goes on without
+            it, and its thread ends when the provider's client does.
+        deadline: Seconds after which the proposers of a layer that have not answered are cut
+            off, quorum or not. One value, or one each; async and sync as with `grace`, and
+            with the `timeout` of an `Agent`.
         prompt: What readers of references are told to do with them; the paper's by default.
+        references_in: Where references stand: at the end of the `"system"` message, as in the
+            paper, or at the end of the last `"user"` message, each between tags that its text
+            cannot forge and with a word that it is data.
+        max_reference_tokens: Tokens (estimated) beyond which a proposal is cut; `None` for no
+            bound. Where the size of a reader's context is known, the references together are
+            cut to fit as well.
         stream_proposals: Whether `stream_mode="messages"` shows the proposers' tokens beside
             the aggregator's.
         lazy: Build the models of `"provider:model"` strings at the first call, not now. A graph
@@ -65,7 +91,7 @@ def create_moa(
 
     Raises:
         ValueError: If a layer is empty, a name is not one that LangGraph takes, a model's name
-            or option makes no sense, or a key is missing.
+            or an option makes no sense, or a key is missing.
         ImportError: If a provider's package is not installed.
 
     Example:
@@ -74,30 +100,31 @@ def create_moa(
         moa.invoke({"messages": "Where is it? It is under the tree."})["messages"][-1].text
         ```
     """
-    team, rows, writer = assign_seats(layers, aggregator, hidden=not stream_proposals)
+    layout = Layout(prompt, references_in, max_reference_tokens)
+    team, seats, writers = assign_seats(
+        layers, [aggregator, *fallbacks], hidden=not stream_proposals
+    )
+    rules = rules_of_layers([len(row) for row in seats], quorum, grace, deadline)
+    rows = [Row(number, *row) for number, row in enumerate(zip(seats, rules, strict=True), 1)]
     builder = MoAGraph(MoAState, input_schema=MessagesState)
-    for row, readers in pairwise([*rows, [writer]]):
-        _add_layer(builder, row, readers, prompt)
-    for seat in rows[0]:
+    for row, readers in zip(rows, [*seats[1:], writers[:1]], strict=True):
+        _add_layer(builder, row, readers, layout)
+    for seat in seats[0]:
         builder.add_edge(START, seat.node)
-    proposers = [seat for row in rows for seat in row]
-    _add_agent(builder, writer, aggregator_node(writer, proposers))
+    _add_agent(builder, writers[0], aggregator_node(writers, rows, layout))
     builder.add_edge(AGGREGATOR, END)
     if not lazy:
         team.build()
     return builder
 
 
-def _add_layer(builder: Builder, row: Sequence[Seat], readers: Sequence[Seat], prompt: str) -> None:
-    hub = f"layer_{row[0].layer}_{AGGREGATOR}"
-    for seat in row:
-        _add_agent(builder, seat, proposer_node(seat))
+def _add_layer(builder: Builder, row: Row, readers: Sequence[Seat], layout: Layout) -> None:
+    hub = f"layer_{row.number}_{AGGREGATOR}"
+    for seat in row.seats:
+        _add_agent(builder, seat, proposer_node(seat, row, layout))
         builder.add_edge(seat.node, hub)
-    builder.add_node(
-        hub,
-        hub_node(row, readers, prompt),
-        destinations=tuple(seat.node for seat in readers),
-    )
+    destinations = tuple(seat.node for seat in readers)
+    builder.add_node(hub, hub_node(row, readers, layout), destinations=destinations)
 
 
 def _add_agent(builder: Builder, seat: Seat, node: Any) -> None:

@@ -42,6 +42,14 @@ class Agent(BaseModel):
     """Sampling temperature."""
     max_tokens: int | None = Field(default=None, ge=1)
     """The most tokens that an answer may have."""
+    timeout: float | None = Field(default=None, gt=0)
+    """Seconds that a call may take in all, its retries among them."""
+    max_retries: int | None = Field(default=None, ge=0, le=20)
+    """How often the provider's client asks again after a failure that may pass; it heeds
+    `Retry-After`. Nobody else retries."""
+    max_input_tokens: int | None = Field(default=None, ge=1)
+    """Size of the model's context, where its provider's package does not know it. References
+    that do not fit are cut."""
     base_url: str | None = None
     """Where an OpenAI-compatible server listens, such as `http://localhost:11434/v1`."""
     api_key_env: str | None = None
@@ -104,14 +112,14 @@ def build_model(agent: Agent) -> Runnable[Any, Any]:
         ImportError: If the provider's package is not installed.
     """
     if not isinstance(agent.model, str):
-        _reject(agent, "temperature", "max_tokens", "base_url", "api_key_env")
+        _reject(agent, "temperature", "max_tokens", "max_retries", "base_url", "api_key_env")
         return agent.model
     provider, _, name = agent.model.partition(":")
     match provider:
         case "offline":
             from moa_graph.offline import OfflineModel  # noqa: PLC0415
 
-            _reject(agent, "temperature", "base_url", "api_key_env")
+            _reject(agent, "temperature", "max_retries", "base_url", "api_key_env")
             return OfflineModel(style=name, max_tokens=agent.max_tokens)
         case "openai":
             return _openai(agent, name)
@@ -174,7 +182,8 @@ def _options(agent: Agent) -> dict[str, Any]:
         raise ValueError(
             f"model {agent.model!r} needs a key: set the environment variable {variable}"
         )
-    given = {"temperature": agent.temperature, "max_tokens": agent.max_tokens}
+    names = ("temperature", "max_tokens", "timeout", "max_retries")
+    given = {name: getattr(agent, name) for name in names}
     options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if agent.base_url:
         options |= {"base_url": agent.base_url, "api_key": "none"}

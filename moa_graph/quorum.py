@@ -5,9 +5,11 @@ process a moment ago; those that it finds in the state because someone resumed t
 or elsewhere, it has asked again.
 """
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from moa_graph.state import Proposal
+from moa_graph.state import ASK_AGAIN, Proposal
 
 _unreported: dict[str, None] = {}
 _MOST_UNREPORTED = 10_000  # runs that never reach their hub leave theirs behind
@@ -24,14 +26,59 @@ class QuorumError(RuntimeError):
     failures: dict[str, str]
     """Cause of each failure, keyed by node."""
 
-    def __init__(self, layer: int, failures: Mapping[str, str], asked: int) -> None:
+    def __init__(self, layer: int, failures: Mapping[str, str], asked: int, needed: int) -> None:
         self.layer = layer
         self.failures = dict(failures)
         causes = "; ".join(f"{node}: {cause}" for node, cause in self.failures.items())
         super().__init__(
             f"layer {layer}: {asked - len(failures)} of {asked} proposers answered, "
-            f"at least 1 must: {causes}"
+            f"{needed} must: {causes or 'all were dropped'}"
         )
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a layer needs in order to go on, and how long it waits."""
+
+    quorum: float
+    """How many must answer: a number if an `int`, a share of the layer if a `float`."""
+    grace: float | None = None
+    """Seconds that stragglers get when the quorum is in; `None` waits for all."""
+    deadline: float | None = None
+    """Seconds that a layer may take; `None` for any time."""
+
+    def needed(self, asked: int) -> int:
+        """How many of those that were asked must answer: at least one."""
+        count = self.quorum if isinstance(self.quorum, int) else math.ceil(self.quorum * asked)
+        return max(1, min(int(count), asked))
+
+
+def rules_of_layers(
+    widths: Sequence[int],
+    quorum: float | Sequence[float],
+    grace: float | Sequence[float | None] | None,
+    deadline: float | Sequence[float | None] | None,
+) -> list[Rules]:
+    """Give each layer its rules.
+
+    Args:
+        widths: How many proposers each layer has.
+        quorum: One value for all layers, or one for each.
+        grace: Likewise.
+        deadline: Likewise.
+
+    Raises:
+        ValueError: If there are not as many values as layers, or a value makes no sense.
+    """
+    columns = [
+        _for_each("quorum", quorum, len(widths)),
+        _for_each("grace", grace, len(widths)),
+        _for_each("deadline", deadline, len(widths)),
+    ]
+    rules = [Rules(*row) for row in zip(*columns, strict=True)]
+    for width, rule in zip(widths, rules, strict=True):
+        _check(rule, width)
+    return rules
 
 
 def remember(attempt: str) -> None:
@@ -41,12 +88,16 @@ def remember(attempt: str) -> None:
         _unreported.pop(next(iter(_unreported)), None)
 
 
-def failed_to_ask_again(layer: int, proposals: Mapping[str, Proposal]) -> Sequence[str]:
+def nodes_to_ask_again(
+    layer: int, proposals: Mapping[str, Proposal], rules: Rules
+) -> Sequence[str]:
     """Decide whether a layer goes on.
 
     Args:
         layer: Number of the layer.
-        proposals: What its proposers wrote, keyed by node.
+        proposals: What its proposers wrote, keyed by node; those that a human dropped are not
+            among them.
+        rules: What the layer needs.
 
     Returns:
         The nodes to ask again; none where the layer goes on.
@@ -54,11 +105,39 @@ def failed_to_ask_again(layer: int, proposals: Mapping[str, Proposal]) -> Sequen
     Raises:
         QuorumError: If the layer lacks its quorum and nobody has been told so far.
     """
-    failed = {node: p for node, p in proposals.items() if p["error"]}
-    unreported = [p["id"] for p in failed.values() if _unreported.pop(p["id"], 0) is None]
-    if len(failed) < len(proposals):
+    failed = {node: p["error"] for node, p in proposals.items() if p["error"]}
+    if wanted := [node for node, cause in failed.items() if cause == ASK_AGAIN]:
+        return wanted
+    attempts = [proposals[node].get("id", "") for node in failed]
+    unreported = [attempt for attempt in attempts if _unreported.pop(attempt, 0) is None]
+    needed = rules.needed(len(proposals))
+    if len(proposals) - len(failed) >= needed:
         return ()
     if unreported or not failed:
-        causes = {node: p["error"] or "" for node, p in failed.items()}
-        raise QuorumError(layer, causes, len(proposals))
+        raise QuorumError(layer, failed, len(proposals), needed)
     return tuple(failed)
+
+
+def _for_each(name: str, value: object, layers: int) -> Sequence[object]:
+    if not isinstance(value, (list, tuple)):
+        return [value] * layers
+    if len(value) != layers:
+        raise ValueError(
+            f"`{name}`={value!r}: expected one value, or one for each of {layers} layers"
+        )
+    return value
+
+
+def _check(rules: Rules, width: int) -> None:
+    quorum = rules.quorum
+    share = isinstance(quorum, float) and 0 < quorum <= 1
+    number = isinstance(quorum, int) and not isinstance(quorum, bool) and 1 <= quorum <= width
+    if not (share or number):
+        raise ValueError(
+            f"`quorum`={quorum!r}: expected a number from 1 to {width}, the proposers of the "
+            "layer, or a share of them above 0.0 and up to 1.0"
+        )
+    for name in ("grace", "deadline"):
+        value = getattr(rules, name)
+        if value is not None and (not isinstance(value, (int, float)) or not 0 <= value < math.inf):
+            raise ValueError(f"`{name}`={value!r}: expected seconds, 0 or more, or None")

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from moa_graph.calling import adapt
 from moa_graph.models import Agent, Model, build_model
 from moa_graph.naming import AGGREGATOR, check_name, free_name, slug
+from moa_graph.quorum import Rules
 
 Layer = Mapping[str, Model | Agent] | Sequence[Model | Agent]
 
@@ -46,6 +47,8 @@ class Seat:
     name: str
     """Name of the agent in its layer."""
     agent: Agent
+    reads: Sequence[str]
+    """Nodes whose proposals it reads."""
     hidden: bool
     """Whether `stream_mode="messages"` leaves the agent's tokens out."""
 
@@ -58,13 +61,23 @@ class Seat:
         return self.team.models[self.node]
 
 
+@dataclass(frozen=True)
+class Row:
+    """A layer of proposers."""
+
+    number: int
+    """From 1."""
+    seats: Sequence[Seat]
+    rules: Rules
+
+
 def assign_seats(
-    layers: Sequence[Layer], aggregator: Model | Agent, *, hidden: bool
-) -> tuple[Team, list[list[Seat]], Seat]:
+    layers: Sequence[Layer], aggregators: Sequence[Model | Agent], *, hidden: bool
+) -> tuple[Team, list[list[Seat]], list[Seat]]:
     """Name and check all agents of a graph.
 
     Returns:
-        The team, the seats of each layer, and the aggregator's seat.
+        The team, the seats of each layer, and those of the aggregator and its fallbacks.
 
     Raises:
         ValueError: If a layer is empty, or a name or an agent makes no sense; the message says
@@ -74,17 +87,22 @@ def assign_seats(
         raise ValueError(
             f"`layers`: expected a list of layers, such as [{{'name': model}}], got {layers!r}"
         )
-    team = Team()
-    rows = [
-        [
-            Seat(team, f"layer_{number}_{name}", number, name, agent, hidden)
-            for name, agent in _named(layer, f"`layers[{number - 1}]`")
-        ]
-        for number, layer in enumerate(layers, 1)
-    ]
-    agent = _agent(aggregator, "`aggregator`")
-    writer = Seat(team, AGGREGATOR, len(layers) + 1, AGGREGATOR, agent, hidden=False)
-    return team, rows, writer
+    team, rows, reads = Team(), list[list[Seat]](), list[str]()
+    for number, layer in enumerate(layers, 1):
+        named = _named(layer, f"`layers[{number - 1}]`")
+        rows.append(
+            [
+                Seat(team, f"layer_{number}_{name}", number, name, agent, reads, hidden)
+                for name, agent in named
+            ]
+        )
+        reads = [seat.node for seat in rows[-1]]
+    writers = list[Seat]()
+    for place, value in enumerate(aggregators):
+        name = f"fallback_{place}" if place else AGGREGATOR
+        agent = _agent(value, f"`fallbacks[{place - 1}]`" if place else "`aggregator`")
+        writers.append(Seat(team, name, len(layers) + 1, name, agent, reads, hidden=False))
+    return team, rows, writers
 
 
 def _named(layer: Layer, place: str) -> Iterator[tuple[str, Agent]]:

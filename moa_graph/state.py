@@ -4,6 +4,9 @@ from typing import Annotated, Any, TypedDict
 
 from langgraph.graph import MessagesState
 
+ASK_AGAIN = "ask again"
+"""As the `error` of a proposal: its hub has the proposer asked again."""
+
 
 class Proposal(TypedDict):
     """What one proposer answered, or why it did not.
@@ -23,6 +26,10 @@ class Proposal(TypedDict):
     failure."""
     error: str | None
     """Why there is no answer; `None` on success."""
+    cut: int
+    """Characters that were cut off its end, because it was longer than a reference may be."""
+    unread: int
+    """Characters of the references that the agent was not shown, because its context is small."""
     usage: dict[str, Any] | None
     """Tokens, as LangChain's `UsageMetadata`; `None` if the model did not say."""
     seconds: float
@@ -46,7 +53,8 @@ def merge_proposals(
     Args:
         old: Proposals so far, keyed by node.
         new: Proposals to take in, keyed by node. Through `update_state` a human may give only
-            the fields that change, or `None` to drop a proposal.
+            the fields that change, `None` to drop a proposal, or the error `ASK_AGAIN` to have
+            it asked for again.
 
     Returns:
         A new mapping; neither argument is changed.
@@ -71,5 +79,6 @@ class MoAState(MessagesState):
 class LayerState(MoAState):
     """What a node behind a hub reads; private to the graph, never part of its output."""
 
-    references: str
-    """The hub's prompt: the proposals of the layer before, templated."""
+    references: list[str]
+    """One text, the hub's prompt: the proposals of the layer before, templated. In a list, for
+    PostgreSQL's saver puts a plain text into JSON, which cannot hold every character."""

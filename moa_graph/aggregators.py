@@ -1,0 +1,139 @@
+"""The nodes that bring proposals together: a hub behind each layer, and the aggregator."""
+
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from typing import Any
+
+from langchain_core.messages import AIMessage
+from langchain_core.messages.ai import add_usage
+from langchain_core.runnables import RunnableConfig
+from langgraph.errors import GraphBubbleUp
+from langgraph.types import Command
+
+from moa_graph import answers, quorum
+from moa_graph.agents import Node, messages_for
+from moa_graph.calling import aask, ask
+from moa_graph.naming import AGGREGATOR
+from moa_graph.prompts import Layout
+from moa_graph.quorum import Rules
+from moa_graph.race import Race
+from moa_graph.seats import Row, Seat
+from moa_graph.secrecy import describe
+from moa_graph.state import LayerState, MoAState
+
+
+class AggregatorError(RuntimeError):
+    """No aggregator wrote an answer.
+
+    `invoke(None, config)` on the same thread asks the aggregators again, and no proposer.
+    """
+
+    failures: dict[str, str]
+    """Cause of each failure: of the `aggregator`, and of each of its fallbacks."""
+    errors: list[Exception]
+    """The exceptions themselves."""
+
+    def __init__(self, errors: Mapping[str, Exception]) -> None:
+        self.failures = {name: describe(error) for name, error in errors.items()}
+        self.errors = list(errors.values())
+        causes = "; ".join(f"{name}: {cause}" for name, cause in self.failures.items())
+        super().__init__(f"no final answer: {causes}")
+
+
+def hub_node(row: Row, readers: Sequence[Seat], layout: Layout) -> Node:
+    """Make the node that templates the proposals of a layer for those who read them next."""
+
+    def gather(state: MoAState, _: RunnableConfig) -> Command[str]:
+        proposals = {s.node: p for s in row.seats if (p := state["proposals"].get(s.node))}
+        if again := quorum.nodes_to_ask_again(row.number, proposals, row.rules):
+            return Command(goto=again)
+        references = [p["content"] for p in proposals.values() if not p["error"]]
+        update = {"references": [layout.template(references)]}
+        return Command(update=update, goto=[seat.node for seat in readers])
+
+    async def agather(state: MoAState, config: RunnableConfig) -> Command[str]:
+        return gather(state, config)
+
+    return Node(gather, agather)
+
+
+def aggregator_node(writers: Sequence[Seat], rows: Sequence[Row], layout: Layout) -> Node:
+    """Make the node that writes the final answer: the first of the writers that can does."""
+    alone = Race(Rules(quorum=1), runners=1, needed=1)
+
+    def aggregate(state: LayerState, config: RunnableConfig) -> dict[str, Any]:
+        account = Account(rows, state)
+        for seat in writers:
+            messages, account.unread = messages_for(seat, state, layout)
+            try:
+                output = alone.call(seat.agent.timeout, ask, seat.model, messages, config)
+                return {"messages": [account.sign(seat, output)]}
+            except GraphBubbleUp:
+                raise
+            except Exception as error:  # noqa: BLE001  # whatever it is, the next one may answer
+                account.errors[seat.node] = error
+        raise AggregatorError(account.errors)
+
+    async def aaggregate(state: LayerState, config: RunnableConfig) -> dict[str, Any]:
+        account = Account(rows, state)
+        for seat in writers:
+            messages, account.unread = messages_for(seat, state, layout)
+            try:
+                async with alone.cutting_off(seat.agent.timeout):
+                    output = await aask(seat.model, messages, config)
+                return {"messages": [account.sign(seat, output)]}
+            except GraphBubbleUp:
+                raise
+            except Exception as error:  # noqa: BLE001  # whatever it is, the next one may answer
+                account.errors[seat.node] = error
+        raise AggregatorError(account.errors)
+
+    return Node(aggregate, aaggregate, writers[0])
+
+
+class Account:
+    """How an answer came about."""
+
+    def __init__(self, rows: Sequence[Row], state: LayerState) -> None:
+        nodes = [seat.node for row in rows for seat in row.seats]
+        self.layers, self.asked, self.unread = len(rows), len(nodes), 0
+        self.proposals = {node: p for node in nodes if (p := state["proposals"].get(node))}
+        self.errors: dict[str, Exception] = {}
+
+    def sign(self, seat: Seat, output: Any) -> AIMessage:
+        """Turn an aggregator's output into the message that joins the conversation.
+
+        Raises:
+            EmptyAnswerError: If it is empty.
+            TypeError: If it is no answer at all.
+        """
+        message = answers.to_message(output)
+        content = message.content
+        if isinstance(content, str):
+            content = answers.storable(content)
+            if "think>" in content:  # the next turn shows the answer to others
+                content = answers.without_thoughts(content)
+        answer = message.model_copy(update={"content": content})
+        if not answer.text.strip() and not answer.tool_calls:
+            raise answers.EmptyAnswerError(message)
+        account = self._tell(seat, answers.total_usage(output))
+        answer.response_metadata = {**message.response_metadata, "moa": account}
+        return answer
+
+    def _tell(self, seat: Seat, usage: dict[str, Any] | None) -> dict[str, Any]:
+        failed = {node: p["error"] for node, p in self.proposals.items() if p["error"]}
+        calls = {node: p["usage"] for node, p in self.proposals.items() if node not in failed}
+        billed = [each for each in (p["usage"] for p in self.proposals.values()) if each]
+        known = [*billed, usage] if usage else billed
+        causes = failed | {node: describe(error) for node, error in self.errors.items()}
+        return {
+            "layers": self.layers,
+            "asked": self.asked,
+            "received": len(calls),
+            "failed": list(failed),
+            "causes": causes,
+            "aggregator": seat.agent.label,
+            "unread": self.unread,
+            "usage": dict(reduce(add_usage, known)) if known else None,  # type: ignore[arg-type]
+            "usage_unknown": [n for n, u in {**calls, AGGREGATOR: usage}.items() if not u],
+        }

@@ -1,0 +1,35 @@
+"""Keep keys out of what is stored and shown."""
+
+import os
+import re
+
+MOST = 1000  # characters of an error
+
+_NAMES = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS?)$", re.IGNORECASE)
+_LOOKS = re.compile(r"\b(?:sk|pk|rk|gsk|xai|tgp)[-_][\w-]{8,}|(?<=Bearer )\S+", re.IGNORECASE)
+_SHORTEST = 6  # a shorter value would match everywhere
+
+
+def without_keys(text: str, *keys: str) -> str:
+    """Blot out keys in a text that a provider wrote: some repeat the key that they refuse.
+
+    Args:
+        text: The text.
+        *keys: Keys beside those in the environment and those that look like one.
+
+    Returns:
+        The text with `***` in their place.
+    """
+    environment = (value for name, value in os.environ.items() if _NAMES.search(name))
+    for key in sorted({*environment, *keys}, key=len, reverse=True):
+        if len(key) >= _SHORTEST:
+            text = text.replace(key, "***")
+    return _LOOKS.sub("***", text)
+
+
+def describe(error: BaseException) -> str:
+    """Say what went wrong in one line of bounded length, without a key."""
+    own = type(error).__module__.startswith("moa_graph.")  # such a text stands for itself
+    text = without_keys(str(error) if own else f"{type(error).__name__}: {error}")
+    text = " ".join(text.split()).removesuffix(":")
+    return text if len(text) <= MOST else f"{text[:MOST]}… ({len(text):,} characters)"

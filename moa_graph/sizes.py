@@ -1,0 +1,52 @@
+"""How long texts are, and how they are cut. Tokens are estimated: nothing is fetched to count."""
+
+from collections.abc import Sequence
+
+from langchain_core.messages import AnyMessage
+
+BYTES_PER_TOKEN = 4  # of UTF-8: about right for English, on the safe side for most other scripts
+
+
+def count_tokens(text: str) -> int:
+    """Estimate the tokens of a text."""
+    return -(-len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN)
+
+
+def count_message_tokens(messages: Sequence[AnyMessage]) -> int:
+    """Estimate the tokens of a conversation, with a few for each message's frame."""
+    return sum(count_tokens(message.text) + 4 for message in messages)
+
+
+def cut(text: str, most: int | None) -> tuple[str, int]:
+    """Cut a text that is longer than so many tokens, and say so where it ends.
+
+    Args:
+        text: The text.
+        most: The most tokens that stay; `None` for all.
+
+    Returns:
+        The text, and how many characters were cut off.
+    """
+    if most is None or len(text) <= most or count_tokens(text) <= most:
+        return text, 0
+    kept = text.encode("utf-8", "replace")[: most * BYTES_PER_TOKEN].decode("utf-8", "ignore")
+    lost = len(text) - len(kept)
+    return f"{kept}\n[cut here: {lost:,} more characters]", lost
+
+
+def fair_shares(sizes: Sequence[int], total: int) -> list[int]:
+    """Share out a total: those who want little get it, the others get the same each.
+
+    Args:
+        sizes: What each wants.
+        total: What there is.
+
+    Returns:
+        What each gets; all they want, if there is enough.
+    """
+    shares = [0] * len(sizes)
+    order = sorted(range(len(sizes)), key=lambda index: sizes[index])
+    for done, index in enumerate(order):
+        shares[index] = min(sizes[index], max(0, total) // (len(sizes) - done))
+        total -= shares[index]
+    return shares
