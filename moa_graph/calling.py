@@ -51,9 +51,9 @@ def adapt(model: Any, *, hidden: bool) -> Runnable[Any, Any]:
         steps = (adapt(step, hidden=hidden) for step in model.steps)
         return RunnableSequence(*steps, name=model.name)
     if hasattr(model, "root_async_client"):
-        from moa_graph.http import on_any_loop  # noqa: PLC0415  # costs the import of openai
+        from moa_graph.http import share_clients  # noqa: PLC0415  # costs the import of openai
 
-        model = on_any_loop(model)
+        model = share_clients(model)
     if hidden and isinstance(model, BaseChatModel):
         model = model.model_copy(update={"disable_streaming": True})
     return model  # type: ignore[no-any-return]

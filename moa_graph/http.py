@@ -9,11 +9,25 @@ from weakref import WeakKeyDictionary
 
 from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
 
+from moa_graph.secrecy import without_keys
+
 _Pool = DefaultAsyncHttpxClient
 
 
+class DiscreetClient(DefaultHttpxClient):
+    """A sync HTTP client that blots the key out of error responses: some providers repeat it."""
+
+    def send(self, request: Any, **options: Any) -> Any:
+        """Send a request."""
+        response = super().send(request, **options)
+        if response.is_error:
+            response.read()
+            return _without_key(request, response)
+        return response
+
+
 class LoopAwareClient(DefaultAsyncHttpxClient):
-    """An async HTTP client that keeps a pool of connections for each event loop.
+    """An async HTTP client, discreet alike, that keeps a pool of connections for each event loop.
 
     A connection lives and dies with its loop: a client that is shared by two `asyncio.run`
     fails in the second with "Event loop is closed".
@@ -33,7 +47,24 @@ class LoopAwareClient(DefaultAsyncHttpxClient):
             closer = _close_with_loop(pool)
             self._pools[loop] = (pool, closer)
             await anext(closer)
-        return await self._pools[loop][0].send(request, **options)
+        response = await self._pools[loop][0].send(request, **options)
+        if response.is_error:
+            await response.aread()
+            return _without_key(request, response)
+        return response
+
+
+def _without_key(request: Any, response: Any) -> Any:
+    """Copy a response that has been read, without the key of its request."""
+    sent = (request.headers.get(name, "") for name in ("authorization", "api-key", "x-api-key"))
+    keys = [value.removeprefix("Bearer ") for value in sent if value]
+    kept = {
+        name: without_keys(value, *keys)
+        for name, value in response.headers.items()
+        if name not in {"content-encoding", "content-length", "transfer-encoding"}
+    }
+    content = without_keys(response.text, *keys)
+    return type(response)(response.status_code, headers=kept, text=content, request=request)
 
 
 async def _close_with_loop(pool: _Pool) -> AsyncGenerator[_Pool, None]:
@@ -43,8 +74,8 @@ async def _close_with_loop(pool: _Pool) -> AsyncGenerator[_Pool, None]:
 
 
 @cache
-def _sync_client() -> DefaultHttpxClient:
-    client = DefaultHttpxClient()
+def _sync_client() -> DiscreetClient:
+    client = DiscreetClient()
     atexit.register(client.close)
     return client
 
@@ -59,19 +90,20 @@ def shared_clients() -> dict[str, Any]:
     return {"http_client": _sync_client(), "http_async_client": _async_client()}
 
 
-def on_any_loop(model: Any) -> Any:
-    """Let a chat model of the `langchain-openai` family work on more than one event loop.
+def share_clients(model: Any) -> Any:
+    """Let a chat model of the `langchain-openai` family use the HTTP clients of this module.
 
     Args:
-        model: A chat model. One that was given an async HTTP client of its own keeps it.
+        model: A chat model. One that was given HTTP clients of its own keeps them.
 
     Returns:
         A copy that shares the connections of this module, or the model itself.
     """
-    client = getattr(model, "root_async_client", None)
-    if client is None or getattr(model, "http_async_client", None) is not None:
-        return model
-    client = client.copy(http_client=_async_client())
-    return model.model_copy(
-        update={"root_async_client": client, "async_client": client.chat.completions}
-    )
+    update: dict[str, Any] = {}
+    if model.root_async_client and model.http_async_client is None:
+        client = model.root_async_client.copy(http_client=_async_client())
+        update |= {"root_async_client": client, "async_client": client.chat.completions}
+    if model.root_client and model.http_client is None:
+        client = model.root_client.copy(http_client=_sync_client())
+        update |= {"root_client": client, "client": client.chat.completions}
+    return model.model_copy(update=update)

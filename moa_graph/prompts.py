@@ -49,6 +49,15 @@ class Layout:
     references_in: Literal["system", "user"] = "system"
     max_reference_tokens: int | None = None
 
+    def __post_init__(self) -> None:
+        most = self.max_reference_tokens
+        if self.references_in not in {"system", "user"}:
+            raise ValueError(f"`references_in`={self.references_in!r}: expected 'system' or 'user'")
+        if most is not None and (not isinstance(most, int) or most < 1):
+            raise ValueError(
+                f"`max_reference_tokens`={most!r}: expected a whole number above 0, or None"
+            )
+
     def template(self, references: Iterable[str]) -> str:
         """Make the text that a hub writes."""
         if self.references_in == "user":

@@ -7,6 +7,7 @@ alone, and prints its address.
 import argparse
 import asyncio
 import json
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +15,21 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 Json = dict[str, Any]
+
+FAULTS = {
+    "reset": "the connection is reset before an answer",
+    "hang": "nothing comes, for an hour",
+    "drip": "a byte a second",
+    "truncate": "the connection is reset in the middle of the answer",
+    "malformed": "JSON that is cut off",
+    "no choices": "an answer without choices",
+    "empty": "an empty text",
+    "content filter": "an empty text, filtered",
+    "wrong type": "a page of HTML",
+    "huge": "ten megabytes of text",
+    "echo key": "status 403, with the key that was sent in the message and in a header",
+}
+HUGE = 10_000_000
 
 
 @dataclass
@@ -26,10 +42,12 @@ class Behaviour:
     """Seconds until the answer, or until its first token."""
     chunk_delay: float = 0.0
     """Seconds between the tokens of a streamed answer."""
-    faults: list[int | str] = field(default_factory=list)
-    """What goes wrong in the next calls, one each: a status, `reset`, `hang` or `truncate`."""
+    faults: list[int | str | None] = field(default_factory=list)
+    """What goes wrong in the next calls, one each: a status, or one of `FAULTS`."""
     always: int | str | None = None
     """What goes wrong in every call."""
+    rates: dict[int | str, float] = field(default_factory=dict)
+    """What goes wrong by chance, each with its probability."""
     retry_after: float | None = None
     """Seconds that a response with status 429 asks to wait."""
     finish_reason: str = "stop"
@@ -47,6 +65,7 @@ class Call:
     ended: float | None = None
     """When it was answered, or when its client hung up; `None` while it runs."""
     answered: bool = False
+    fault: int | str | None = None
 
     @property
     def streamed(self) -> bool:
@@ -64,6 +83,7 @@ class ChatServer:
         self.port = port
         self.models: dict[str, Behaviour] = {}
         self.calls: list[Call] = []
+        self.random = random.Random(0)
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
 
@@ -137,7 +157,7 @@ class ChatServer:
             call.ended = time.monotonic()
 
     async def _answer(self, call: Call, behaviour: Behaviour, writer: asyncio.StreamWriter) -> None:
-        fault = behaviour.faults.pop(0) if behaviour.faults else behaviour.always
+        call.fault = fault = self._fault(behaviour)
         await asyncio.sleep(behaviour.latency)
         if fault == "reset":
             writer.transport.abort()
@@ -145,11 +165,27 @@ class ChatServer:
             await asyncio.sleep(3600)
         elif isinstance(fault, int):
             _send_error(writer, fault, behaviour.retry_after)
-        elif call.streamed:
+        elif fault == "echo key":
+            sent = call.headers["authorization"]
+            error = {"error": {"message": f"wrong key: {sent}", "type": "auth", "param": sent}}
+            _send(writer, 403, error, f"x-sent: {sent}\r\n")
+        elif call.streamed and fault in {None, "truncate"}:
             await _send_stream(writer, call, behaviour, truncated=fault == "truncate")
         else:
-            _send(writer, 200, _completion(call, behaviour))
+            await _send_answer(writer, call, behaviour, fault)
         await writer.drain()
+
+    def _fault(self, behaviour: Behaviour) -> int | str | None:
+        if behaviour.faults:
+            return behaviour.faults.pop(0)
+        if behaviour.always:
+            return behaviour.always
+        drawn = self.random.random()
+        for fault, rate in behaviour.rates.items():
+            drawn -= rate
+            if drawn < 0:
+                return fault
+        return None
 
 
 async def _closed(reader: asyncio.StreamReader) -> None:
@@ -186,6 +222,40 @@ def _completion(call: Call, behaviour: Behaviour) -> Json:
         "choices": [choice],
     }
     return whole | ({"usage": _usage(call, text)} if behaviour.usage else {})
+
+
+async def _send_answer(
+    writer: asyncio.StreamWriter, call: Call, behaviour: Behaviour, fault: str | None
+) -> None:
+    """Send an answer in one piece, or something that is not quite one."""
+    whole = _completion(call, behaviour)
+    choice = whole["choices"][0]
+    if fault == "no choices":
+        whole["choices"] = []
+    elif fault in {"empty", "content filter"}:
+        choice["message"]["content"] = ""
+        choice["finish_reason"] = "stop" if fault == "empty" else "content_filter"
+    elif fault == "huge":
+        choice["message"]["content"] = "huge " * (HUGE // 5)
+    data = json.dumps(whole).encode()
+    kind = "text/html" if fault == "wrong type" else "application/json"
+    if fault == "wrong type":
+        data = b"<html><body>Bad gateway</body></html>"
+    elif fault == "malformed":
+        data = data[: len(data) // 2]
+    head = f"HTTP/1.1 200 X\r\ncontent-type: {kind}\r\ncontent-length: {len(data)}\r\n\r\n"
+    writer.write(head.encode())
+    if fault == "truncate":
+        writer.write(data[: len(data) // 2])
+        await writer.drain()
+        writer.transport.abort()
+    elif fault == "drip":
+        for byte in data:
+            writer.write(bytes([byte]))
+            await writer.drain()
+            await asyncio.sleep(1)
+    else:
+        writer.write(data)
 
 
 def _send(writer: asyncio.StreamWriter, status: int, body: Json, extra: str = "") -> None:
