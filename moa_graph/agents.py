@@ -13,7 +13,6 @@ from langgraph.errors import GraphBubbleUp
 from langgraph.pregel.protocol import PregelProtocol
 
 from moa_graph import answers, quorum, race
-from moa_graph.calling import aask, ask
 from moa_graph.prompts import Layout, add_system
 from moa_graph.seats import Row, Seat
 from moa_graph.secrecy import describe
@@ -24,7 +23,7 @@ DEFAULT_ANSWER = 4096  # tokens that are kept free for an answer where no bound 
 
 
 class Node(RunnableLambda[Any, Any]):
-    """A node with a sync and an async side, and no trace run beside LangGraph's own."""
+    """A node with a sync and an async side, called without a trace run beside LangGraph's own."""
 
     def __init__(
         self, func: Callable[..., Any], afunc: Callable[..., Any], seat: Seat | None = None
@@ -54,8 +53,8 @@ def proposer_node(seat: Seat, row: Row, layout: Layout) -> Node:
         model, attempt = seat.model, Attempt(seat, state, layout)
         with _race(row, state) as running:
             try:
-                arguments = (model, attempt.messages, _tagged(seat, config))
-                attempt.read(running.call(seat.agent.timeout, ask, *arguments))
+                call = (model.invoke, attempt.messages, tagged(seat, config))
+                attempt.read(running.call(seat.agent.timeout, *call))
                 running.answer()
             except GraphBubbleUp:
                 raise
@@ -68,7 +67,7 @@ def proposer_node(seat: Seat, row: Row, layout: Layout) -> Node:
         with _race(row, state) as running:
             try:
                 async with running.cutting_off(seat.agent.timeout):
-                    answer = await aask(model, attempt.messages, _tagged(seat, config))
+                    answer = await model.ainvoke(attempt.messages, tagged(seat, config))
                 attempt.read(answer)
                 running.answer()
             except GraphBubbleUp:
@@ -164,7 +163,8 @@ def _race(row: Row, state: MoAState) -> AbstractContextManager[race.Race]:
     return race.join(row.number, row.rules, asked=len(row.seats), answered=answered)
 
 
-def _tagged(seat: Seat, config: RunnableConfig) -> RunnableConfig:
+def tagged(seat: Seat, config: RunnableConfig) -> RunnableConfig:
+    """Have `stream_mode="messages"` leave out the tokens of a call."""
     if not seat.hidden:
         return config
     return {**config, "tags": [*(config.get("tags") or ()), TAG_NOSTREAM]}

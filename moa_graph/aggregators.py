@@ -11,12 +11,11 @@ from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
 
 from moa_graph import answers, quorum
-from moa_graph.agents import Node, messages_for
-from moa_graph.calling import aask, ask
+from moa_graph.agents import Node, messages_for, tagged
 from moa_graph.naming import AGGREGATOR
 from moa_graph.prompts import Layout
-from moa_graph.quorum import Rules
 from moa_graph.race import Race
+from moa_graph.rules import Rules
 from moa_graph.seats import Row, Seat
 from moa_graph.secrecy import describe
 from moa_graph.state import LayerState, MoAState
@@ -34,10 +33,14 @@ class AggregatorError(RuntimeError):
     """The exceptions themselves."""
 
     def __init__(self, errors: Mapping[str, Exception]) -> None:
+        self._errors = dict(errors)
         self.failures = {name: describe(error) for name, error in errors.items()}
         self.errors = list(errors.values())
         causes = "; ".join(f"{name}: {cause}" for name, cause in self.failures.items())
         super().__init__(f"no final answer: {causes}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._errors,)
 
 
 def hub_node(row: Row, readers: Sequence[Seat], layout: Layout) -> Node:
@@ -66,7 +69,8 @@ def aggregator_node(writers: Sequence[Seat], rows: Sequence[Row], layout: Layout
         for seat in writers:
             messages, account.unread = messages_for(seat, state, layout)
             try:
-                output = alone.call(seat.agent.timeout, ask, seat.model, messages, config)
+                call = (seat.model.invoke, messages, tagged(seat, config))
+                output = alone.call(seat.agent.timeout, *call)
                 return {"messages": [account.sign(seat, output)]}
             except GraphBubbleUp:
                 raise
@@ -80,7 +84,7 @@ def aggregator_node(writers: Sequence[Seat], rows: Sequence[Row], layout: Layout
             messages, account.unread = messages_for(seat, state, layout)
             try:
                 async with alone.cutting_off(seat.agent.timeout):
-                    output = await aask(seat.model, messages, config)
+                    output = await seat.model.ainvoke(messages, tagged(seat, config))
                 return {"messages": [account.sign(seat, output)]}
             except GraphBubbleUp:
                 raise
@@ -108,12 +112,7 @@ class Account:
             TypeError: If it is no answer at all.
         """
         message = answers.to_message(output)
-        content = message.content
-        if isinstance(content, str):
-            content = answers.storable(content)
-            if "think>" in content:  # the next turn shows the answer to others
-                content = answers.without_thoughts(content)
-        answer = message.model_copy(update={"content": content})
+        answer = message.model_copy(update={"content": answers.said(message)})
         if not answer.text.strip() and not answer.tool_calls:
             raise answers.EmptyAnswerError(message)
         account = self._tell(seat, answers.total_usage(output))

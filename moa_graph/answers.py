@@ -7,6 +7,9 @@ from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langchain_core.messages.ai import UsageMetadata, add_usage
 from langchain_core.messages.utils import message_chunk_to_message
 
+_TAGS = re.compile("(?<!`)(</?think>)(?!`)")
+_THOUGHTS = {"reasoning", "reasoning_content", "thinking", "redacted_thinking"}
+
 
 class EmptyAnswerError(ValueError):
     """A model gave no text."""
@@ -56,11 +59,12 @@ def without_thoughts(text: str) -> str:
     """Strip what a reasoning model thinks in its text, and surrounding white space.
 
     A missing `<think>` was put into the prompt by the model's chat template; a missing
-    `</think>` means that the answer ended before it began.
+    `</think>` means that the answer ended before it began. Tags in back quotes are mentioned,
+    not used.
     """
     kept: list[str] = []
     thought: list[str] | None = None
-    for part in re.split("(</?think>)", text):
+    for part in _TAGS.split(text):
         if part == "</think>":
             if thought is None:
                 kept.clear()
@@ -74,6 +78,23 @@ def without_thoughts(text: str) -> str:
     answer = "".join(kept).strip()
     # Behind the beginning of an answer, a lone `<think>` is a mention of the word.
     return "".join([*kept, *thought]).strip() if answer and thought else answer
+
+
+def said(answer: AIMessage) -> str | list[str | dict[str, Any]]:
+    """Give the content of a final answer without thoughts: the next turn shows it to others.
+
+    A call of a tool keeps them, for its provider wants them back with the tool's result.
+    """
+    if isinstance(answer.content, str):
+        text = storable(answer.content)
+        return without_thoughts(text) if _TAGS.search(text) else text
+    if answer.tool_calls:
+        return answer.content
+    return [
+        block
+        for block in answer.content
+        if not (isinstance(block, dict) and block.get("type") in _THOUGHTS)
+    ]
 
 
 def storable(text: str) -> str:

@@ -1,66 +1,119 @@
-"""How a model is called: side by side with others, on any event loop, streaming or not."""
+"""How a model is made fit to be called: beside others, on any event loop, streaming or not."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AnyMessage
 from langchain_core.runnables import (
     Runnable,
+    RunnableBinding,
+    RunnableBranch,
     RunnableConfig,
     RunnableLambda,
+    RunnableParallel,
     RunnableSequence,
     RunnableWithFallbacks,
 )
 from langchain_core.runnables.base import RunnableBindingBase
+from langchain_core.runnables.configurable import (
+    RunnableConfigurableAlternatives,
+    RunnableConfigurableFields,
+)
 from langgraph.pregel.protocol import PregelProtocol
 
 from moa_graph.race import in_thread
 
 
-def ask(model: Runnable[Any, Any], messages: Sequence[AnyMessage], config: RunnableConfig) -> Any:
-    """Ask a model or a graph."""
-    return model.invoke(_input(model, messages), config)
-
-
-async def aask(
-    model: Runnable[Any, Any], messages: Sequence[AnyMessage], config: RunnableConfig
-) -> Any:
-    """Ask a model or a graph; one that knows no async waits in a thread of our own.
+class InThread(RunnableBinding[Any, Any]):
+    """A runnable that knows no async, which waits in a thread of its own.
 
     The event loop's own threads are few, and everybody's.
     """
-    if _knows_no_async(model):
-        waiting = in_thread(model.invoke, _input(model, messages), config)
-        return await asyncio.wrap_future(waiting)
-    return await model.ainvoke(_input(model, messages), config)
+
+    async def ainvoke(
+        self,
+        input: Any,  # noqa: A002  # LangChain's name
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Call `invoke` in a thread."""
+        return await asyncio.wrap_future(in_thread(partial(self.invoke, input, config, **kwargs)))
 
 
 def adapt(model: Any, *, hidden: bool) -> Runnable[Any, Any]:
-    """Copy a model so that it works on any event loop and, if hidden, is not made to stream.
+    """Copy a model so that it takes messages, runs beside others, and streams only when it may.
 
-    `stream_mode="messages"` makes every chat model stream, whether or not someone listens.
+    Args:
+        model: A chat model, a graph, or anything made of them by LangChain's own means. What is
+            inside a graph or a function is left as it is.
+        hidden: Whether nobody sees its tokens: `stream_mode="messages"` makes every chat model
+            stream, whether or not someone listens.
     """
+
+    def inner(part: Any) -> Any:
+        return adapt(part, hidden=hidden)
+
+    if isinstance(model, PregelProtocol):
+        return RunnableLambda(_as_state) | model
+    if isinstance(model, BaseChatModel):
+        model = _fit(model, hidden=hidden)
+    elif isinstance(model, RunnableConfigurableFields):
+        # It is made anew from its fields where a call configures it, so it cannot be wrapped.
+        return model.model_copy(update={"default": _fit(model.default, hidden=hidden)})
+    elif parts := _parts(model, inner):
+        return model.model_copy(update=parts)  # type: ignore[no-any-return]
+    elif isinstance(model, RunnableSequence):
+        return RunnableSequence(*map(inner, model.steps), name=model.name)
+    return InThread(bound=model) if _knows_no_async(model) else model
+
+
+def ends_in_a_message(model: Any) -> bool:
+    """Whether a runnable gives the very message that its model streams, under the same id."""
     if isinstance(model, RunnableBindingBase):
-        return model.model_copy(update={"bound": adapt(model.bound, hidden=hidden)})
+        return ends_in_a_message(model.bound)
     if isinstance(model, RunnableWithFallbacks):
-        first, *rest = [adapt(each, hidden=hidden) for each in model.runnables]
-        return model.model_copy(update={"runnable": first, "fallbacks": rest})
+        return all(map(ends_in_a_message, model.runnables))
     if isinstance(model, RunnableSequence):
-        steps = (adapt(step, hidden=hidden) for step in model.steps)
-        return RunnableSequence(*steps, name=model.name)
+        return ends_in_a_message(model.last)
+    return isinstance(model, (BaseChatModel, PregelProtocol))
+
+
+def _parts(model: Any, inner: Callable[[Any], Any]) -> dict[str, Any]:
+    """Adapt what a compound runnable is made of."""
+    if isinstance(model, RunnableBindingBase):
+        return {"bound": inner(model.bound)}
+    if isinstance(model, RunnableWithFallbacks):
+        first, *rest = map(inner, model.runnables)
+        return {"runnable": first, "fallbacks": rest}
+    if isinstance(model, RunnableParallel):
+        return {"steps__": {name: inner(step) for name, step in model.steps__.items()}}
+    if isinstance(model, RunnableBranch):
+        branches = [(condition, inner(branch)) for condition, branch in model.branches]
+        return {"branches": branches, "default": inner(model.default)}
+    if isinstance(model, RunnableConfigurableAlternatives):
+        others = {
+            name: inner(other) if isinstance(other, Runnable) else other
+            for name, other in model.alternatives.items()
+        }
+        return {"default": inner(model.default), "alternatives": others}
+    return {}
+
+
+def _fit(model: Any, *, hidden: bool) -> Any:
+    """Copy a chat model with HTTP clients that work on any event loop, and silent if hidden."""
     if hasattr(model, "root_async_client"):
         from moa_graph.http import share_clients  # noqa: PLC0415  # costs the import of openai
 
         model = share_clients(model)
     if hidden and isinstance(model, BaseChatModel):
         model = model.model_copy(update={"disable_streaming": True})
-    return model  # type: ignore[no-any-return]
+    return model
 
 
-def _input(model: Runnable[Any, Any], messages: Sequence[AnyMessage]) -> Any:
-    return {"messages": messages} if isinstance(model, PregelProtocol) else messages
+def _as_state(messages: Any) -> dict[str, Any]:
+    return {"messages": messages}
 
 
 def _knows_no_async(model: Runnable[Any, Any]) -> bool:

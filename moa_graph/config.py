@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -19,6 +20,7 @@ from pydantic import (
 
 from moa_graph.models import Agent, key_variable
 from moa_graph.naming import check_name, free_name, slug
+from moa_graph.rules import rules_of_layers
 
 if TYPE_CHECKING:
     from moa_graph.graph import Builder
@@ -46,9 +48,21 @@ class MoAConfig(BaseModel):
     """The layers of proposers. The paper counts the aggregator as one more."""
     aggregator: NamedAgent
     """The agent that writes the final answer."""
-    temperature: float | None = Field(default=None, ge=0, le=2)
+    fallbacks: list[NamedAgent] = []
+    """Agents that are asked for the final answer when the aggregator fails."""
+    quorum: int | float | list[int | float] = 0.5
+    """As in `create_moa`: a number or a share, for all layers or one for each."""
+    grace: float | list[float] | None = None
+    """As in `create_moa`: seconds."""
+    deadline: float | list[float] | None = None
+    """As in `create_moa`: seconds."""
+    references_in: Literal["system", "user"] = "system"
+    """As in `create_moa`."""
+    max_reference_tokens: int | None = Field(default=16_384, ge=1)
+    """As in `create_moa`."""
+    temperature: float | None = Field(default=None, ge=0, le=2, strict=True)
     """Sampling temperature of the agents that set none."""
-    max_tokens: int | None = Field(default=None, ge=1)
+    max_tokens: int | None = Field(default=None, ge=1, strict=True)
     """The most tokens in an answer of the agents that set no number."""
 
     @model_validator(mode="before")
@@ -63,9 +77,23 @@ class MoAConfig(BaseModel):
                 _resolve_layer(layer, agents, f"layers[{index}]")
                 for index, layer in enumerate(layers)
             ]
+        if isinstance(fallbacks := data.get("fallbacks"), list):
+            resolved["fallbacks"] = [
+                _resolve(agent, agents, f"fallbacks[{index}]")
+                for index, agent in enumerate(fallbacks)
+            ]
         if "aggregator" in data:
             resolved["aggregator"] = _resolve(data["aggregator"], agents, "aggregator")
         return resolved
+
+    @model_validator(mode="after")
+    def _check_rules(self) -> Self:
+        for agent in (self.aggregator, *self.fallbacks):
+            if agent.samples != 1:
+                raise ValueError(f"samples = {agent.samples}: an aggregator is asked once")
+        widths = [sum(agent.samples for agent in layer.values()) for layer in self.layers]
+        rules_of_layers(widths, self.quorum, self.grace, self.deadline)
+        return self
 
     @classmethod
     def load(cls, source: str | Path) -> MoAConfig:
@@ -95,25 +123,33 @@ class MoAConfig(BaseModel):
             raise ValueError(f"{path}: {explain(error)}") from None
 
     def graph(self, **options: Any) -> Builder:
-        """Create the graph; its models are built at the first call.
+        """Create the graph.
 
         Args:
-            **options: Further options of `create_moa`.
+            **options: Options of `create_moa`. `lazy` is true unless given: the models are
+                built at the first call.
 
         Returns:
             The graph's builder.
         """
         from moa_graph.graph import create_moa  # noqa: PLC0415  # LangGraph takes half a second
 
+        names = ("quorum", "grace", "deadline", "references_in", "max_reference_tokens")
         layers = [
             {name: self._with_defaults(agent) for name, agent in layer.items()}
             for layer in self.layers
         ]
-        return create_moa(layers, self._with_defaults(self.aggregator), lazy=True, **options)
+        return create_moa(
+            layers,
+            self._with_defaults(self.aggregator),
+            fallbacks=[self._with_defaults(agent) for agent in self.fallbacks],
+            **{"lazy": True} | {name: getattr(self, name) for name in names} | options,
+        )
 
     def required_keys(self) -> list[str]:
         """Name the environment variables that hold the keys of the agents."""
-        agents = [*(agent for layer in self.layers for agent in layer.values()), self.aggregator]
+        proposers = (agent for layer in self.layers for agent in layer.values())
+        agents = [*proposers, self.aggregator, *self.fallbacks]
         return sorted({key for agent in agents if (key := key_variable(agent))})
 
     def _with_defaults(self, agent: Agent) -> Agent:
@@ -133,7 +169,7 @@ def explain(error: ValidationError) -> str:
     """Say where the first mistake of a configuration is, and what would be accepted."""
     first = error.errors()[0]
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
-    place = place.removeprefix(".").removesuffix(".[key]")
+    place = re.sub(r"\.(\[key\]|int|float|list\[.*)$", "", place.removeprefix("."))
     message = first["msg"].removeprefix("Value error, ")
     match first["type"]:
         case "extra_forbidden":  # the value may be a key: it is not repeated
@@ -158,8 +194,13 @@ def _resolve_layer(layer: Any, agents: Mapping[str, Any], place: str) -> Any:
         return layer
     named: dict[str, Any] = {}
     for index, agent in enumerate(layer):
+        if not isinstance(agent, (str, Mapping, Agent)):
+            raise ValueError(  # noqa: TRY004  # pydantic reports it
+                f"{place}[{index}]: expected 'provider:model', a name in `agents` or a table, "
+                f"got {agent!r}"
+            )
         named_above = isinstance(agent, str) and agent in agents
-        base = agent if named_above else slug(_label(agent))
+        base = str(agent) if named_above else slug(_label(agent))
         named[free_name(base, named)] = _resolve(agent, agents, f"{place}[{index}]")
     return named
 
@@ -177,5 +218,7 @@ def _resolve(agent: Any, agents: Mapping[str, Any], place: str) -> Any:
 
 
 def _label(agent: Any) -> str:
+    if isinstance(agent, Agent):
+        return agent.label
     model = agent.get("model") if isinstance(agent, Mapping) else agent
     return model if isinstance(model, str) else "model"

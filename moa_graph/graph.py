@@ -11,7 +11,7 @@ from moa_graph.aggregators import aggregator_node, hub_node
 from moa_graph.models import Agent, Model
 from moa_graph.naming import AGGREGATOR
 from moa_graph.prompts import AGGREGATE_AND_SYNTHESIZE, Layout
-from moa_graph.quorum import rules_of_layers
+from moa_graph.rules import rules_of_layers
 from moa_graph.seats import Layer, Row, Seat, assign_seats
 from moa_graph.state import LayerState, MoAState
 
@@ -101,9 +101,7 @@ def create_moa(
         ```
     """
     layout = Layout(prompt, references_in, max_reference_tokens)
-    team, seats, writers = assign_seats(
-        layers, [aggregator, *fallbacks], hidden=not stream_proposals
-    )
+    seats, writers = assign_seats(layers, [aggregator, *fallbacks], hidden=not stream_proposals)
     rules = rules_of_layers([len(row) for row in seats], quorum, grace, deadline)
     rows = [Row(number, *row) for number, row in enumerate(zip(seats, rules, strict=True), 1)]
     builder = MoAGraph(MoAState, input_schema=MessagesState)
@@ -114,7 +112,7 @@ def create_moa(
     _add_agent(builder, writers[0], aggregator_node(writers, rows, layout))
     builder.add_edge(AGGREGATOR, END)
     if not lazy:
-        team.build()
+        writers[0].models()
     return builder
 
 

@@ -5,7 +5,6 @@ import atexit
 from collections.abc import AsyncGenerator
 from functools import cache
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
 
@@ -35,23 +34,36 @@ class LoopAwareClient(DefaultAsyncHttpxClient):
 
     def __init__(self) -> None:
         super().__init__()
-        self._pools: WeakKeyDictionary[
-            asyncio.AbstractEventLoop, tuple[_Pool, AsyncGenerator[_Pool, None]]
-        ] = WeakKeyDictionary()
+        self._pools: dict[asyncio.AbstractEventLoop, tuple[_Pool, AsyncGenerator[None, None]]] = {}
 
     async def send(self, request: Any, **options: Any) -> Any:
         """Send a request through the pool of the running loop."""
         loop = asyncio.get_running_loop()
         if loop not in self._pools:
-            pool = _Pool()
-            closer = _close_with_loop(pool)
-            self._pools[loop] = (pool, closer)
-            await anext(closer)
+            await self._open(loop)
         response = await self._pools[loop][0].send(request, **options)
         if response.is_error:
             await response.aread()
             return _without_key(request, response)
         return response
+
+    async def _open(self, loop: asyncio.AbstractEventLoop) -> None:
+        for other in [other for other in self._pools if other.is_closed()]:
+            self._pools.pop(other, None)
+        pool = _Pool()
+        closing = self._close_with(loop, pool)
+        self._pools[loop] = (pool, closing)
+        await anext(closing)
+
+    async def _close_with(
+        self, loop: asyncio.AbstractEventLoop, pool: _Pool
+    ) -> AsyncGenerator[None, None]:
+        """Hold a pool open until the loop shuts down its generators, as `asyncio.run` does."""
+        try:
+            async with pool:
+                yield
+        finally:
+            self._pools.pop(loop, None)
 
 
 def _without_key(request: Any, response: Any) -> Any:
@@ -65,12 +77,6 @@ def _without_key(request: Any, response: Any) -> Any:
     }
     content = without_keys(response.text, *keys)
     return type(response)(response.status_code, headers=kept, text=content, request=request)
-
-
-async def _close_with_loop(pool: _Pool) -> AsyncGenerator[_Pool, None]:
-    """Hold a pool open until the loop shuts down its generators, as `asyncio.run` does last."""
-    async with pool:
-        yield pool
 
 
 @cache

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import os
 import re
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from moa_graph.secrecy import describe
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
     Model = str | Runnable[Any, Any]
 else:
     Model = Any  # the name alone costs no import of LangChain
+
+OFFLINE_STYLES = ("lead", "bm25", "centroid", "textrank", "mmr", "ngram", "consensus")
+"""The built-in extractive agents; see `moa_graph.offline`."""
 
 KEYS = {"openai": "OPENAI_API_KEY", "together": "TOGETHER_API_KEY"}
 """The environment variable that holds the key of each built-in provider."""
@@ -36,18 +42,18 @@ class Agent(BaseModel):
     """`"provider:model"`, or a runnable from messages to an `AIMessage`."""
     system: str | None = None
     """A system prompt of the agent's own; it stands before the conversation's."""
-    samples: int = Field(default=1, ge=1, le=100)
+    samples: int = Field(default=1, ge=1, le=100, strict=True)
     """How many times a layer asks this agent, side by side."""
-    temperature: float | None = Field(default=None, ge=0, le=2)
+    temperature: float | None = Field(default=None, ge=0, le=2, strict=True)
     """Sampling temperature."""
-    max_tokens: int | None = Field(default=None, ge=1)
+    max_tokens: int | None = Field(default=None, ge=1, strict=True)
     """The most tokens that an answer may have."""
-    timeout: float | None = Field(default=None, gt=0)
+    timeout: float | None = Field(default=None, gt=0, strict=True)
     """Seconds that a call may take in all, its retries among them."""
-    max_retries: int | None = Field(default=None, ge=0, le=20)
+    max_retries: int | None = Field(default=None, ge=0, le=20, strict=True)
     """How often the provider's client asks again after a failure that may pass; it heeds
     `Retry-After`. Nobody else retries."""
-    max_input_tokens: int | None = Field(default=None, ge=1)
+    max_input_tokens: int | None = Field(default=None, ge=1, strict=True)
     """Size of the model's context, where its provider's package does not know it. References
     that do not fit are cut."""
     base_url: str | None = None
@@ -64,9 +70,32 @@ class Agent(BaseModel):
                 raise ValueError(
                     f"expected 'provider:model', such as 'openai:gpt-4o', got {model!r}"
                 )
-        elif not callable(getattr(model, "invoke", None)):
-            raise ValueError(f"expected 'provider:model' or a runnable, got {model!r}")  # noqa: TRY004  # pydantic reports it
+            provider, _, name = model.partition(":")
+            if provider == "offline" and name not in OFFLINE_STYLES:
+                raise ValueError(
+                    f"expected 'offline:' and one of {', '.join(OFFLINE_STYLES)}, got {model!r}"
+                )
+        elif not callable(getattr(model, "invoke", None)) or inspect.isclass(model):
+            raise ValueError(
+                f"expected 'provider:model' or a runnable, got {model!r}"
+            )  # pydantic reports it
         return model
+
+    @model_validator(mode="after")
+    def _check_options(self) -> Self:
+        """Refuse options that would silently have no effect."""
+        names = list[str]()
+        if not isinstance(self.model, str):
+            names = ["temperature", "max_tokens", "max_retries", "base_url", "api_key_env"]
+        elif self.model.startswith("offline:"):
+            names = ["temperature", "max_retries", "base_url", "api_key_env"]
+        for name in names:
+            if getattr(self, name) is not None:
+                raise ValueError(
+                    f"`{name}`={getattr(self, name)!r} has no effect on {self.label!r}; it applies "
+                    "to language models that are given as 'provider:model'"
+                )
+        return self
 
     @field_validator("base_url")
     @classmethod
@@ -101,25 +130,22 @@ def build_model(agent: Agent) -> Runnable[Any, Any]:
     """Build what an agent asks.
 
     Args:
-        agent: The agent. One that already has a runnable must set no option that the runnable
-            itself would have to obey.
+        agent: The agent.
 
     Returns:
         The runnable of the agent, or a chat model of the named provider.
 
     Raises:
-        ValueError: If the key is missing or an option cannot apply.
+        ValueError: If the key is missing, or the provider's package refuses the options.
         ImportError: If the provider's package is not installed.
     """
     if not isinstance(agent.model, str):
-        _reject(agent, "temperature", "max_tokens", "max_retries", "base_url", "api_key_env")
         return agent.model
     provider, _, name = agent.model.partition(":")
     match provider:
         case "offline":
             from moa_graph.offline import OfflineModel  # noqa: PLC0415
 
-            _reject(agent, "temperature", "max_retries", "base_url", "api_key_env")
             return OfflineModel(style=name, max_tokens=agent.max_tokens)
         case "openai":
             return _openai(agent, name)
@@ -168,11 +194,14 @@ def _other(agent: Agent, provider: str, name: str) -> BaseChatModel:
 
     options = _options(agent)
     options.pop("stream_usage")
+    if provider == "ollama" and "max_tokens" in options:
+        options["num_predict"] = options.pop("max_tokens")
     try:
         return cast("BaseChatModel", init_chat_model(name, model_provider=provider, **options))
-    except (ImportError, ValueError) as error:
-        kind = ImportError if isinstance(error, ImportError) else ValueError
-        raise kind(f"model {agent.model!r}: {error}") from error
+    except ImportError as error:
+        raise ImportError(f"model {agent.model!r}: {error}") from None
+    except Exception as error:  # noqa: BLE001  # each package has its own
+        raise ValueError(f"model {agent.model!r}: {describe(error)}") from None
 
 
 def _options(agent: Agent) -> dict[str, Any]:
@@ -190,13 +219,3 @@ def _options(agent: Agent) -> dict[str, Any]:
     if agent.api_key_env:
         options["api_key"] = os.environ[agent.api_key_env]
     return {**options, "stream_usage": True}
-
-
-def _reject(agent: Agent, *options: str) -> None:
-    """Refuse options that would silently have no effect."""
-    for option in options:
-        if getattr(agent, option) is not None:
-            raise ValueError(
-                f"`{option}`={getattr(agent, option)!r} has no effect on {agent.label!r}; "
-                "it applies to 'provider:model' names of language models"
-            )

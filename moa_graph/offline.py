@@ -23,7 +23,6 @@ from langchain_core.messages import (
 )
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from pydantic import field_validator
 
 from moa_graph.prompts import REFERENCES_HEADING
 
@@ -58,13 +57,6 @@ class OfflineModel(BaseChatModel):
     """How it ranks sentences: a key of `STYLES`."""
     max_tokens: int | None = None
     """The most words that it quotes."""
-
-    @field_validator("style")
-    @classmethod
-    def _check_style(cls, style: str) -> str:
-        if style not in STYLES:
-            raise ValueError(f"model 'offline:{style}': expected one of {', '.join(STYLES)}")
-        return style
 
     @property
     def _llm_type(self) -> str:
@@ -107,20 +99,30 @@ class OfflineModel(BaseChatModel):
         if reading.references and (self.style == "consensus" or not reading.sentences):
             quoted = (each for text in reading.references for each in sentences(text))
             reading = reading._replace(sentences=list(dict.fromkeys(quoted)))
-        most = min(QUOTED, math.ceil(len(reading.sentences) / QUOTED))
-        best = STYLES[self.style](reading)[:most] if reading.sentences else []
-        quotes = [reading.sentences[index] for index in sorted(best)]
-        new = [q for q in quotes if not any(q in other and q != other for other in quotes)]
-        text = " ".join(new) or self._notice()
-        words = re.findall(r"\S+\s*", text)
-        cut = bool(self.max_tokens and len(words) > self.max_tokens)
-        words = words[: self.max_tokens]
-        asked = sum(len(message.text.split()) for message in messages)
+        tokens = re.findall(r"\S+\s*", self._quote(reading) or self._notice())
+        cut = bool(self.max_tokens and len(tokens) > self.max_tokens)
+        tokens = tokens[: self.max_tokens]
+        read_ones = sum(len(message.text.split()) for message in messages)
         usage = UsageMetadata(
-            input_tokens=asked, output_tokens=len(words), total_tokens=asked + len(words)
+            input_tokens=read_ones,
+            output_tokens=len(tokens),
+            total_tokens=read_ones + len(tokens),
         )
         reason = "length" if cut else "stop"
-        return words, usage, {"finish_reason": reason, "model_name": f"offline:{self.style}"}
+        return tokens, usage, {"finish_reason": reason, "model_name": f"offline:{self.style}"}
+
+    def _quote(self, reading: Reading) -> str:
+        """Quote the best sentences in the order in which they stand."""
+        if not reading.sentences:
+            return ""
+        most = min(QUOTED, math.ceil(len(reading.sentences) / QUOTED))
+        best = STYLES[self.style](reading)[:most]
+        asked = set(words(reading.question))
+        apt = [index for index in best if asked & set(words(reading.sentences[index]))]
+        chosen = best if self.style == "lead" else apt or best
+        quotes = [reading.sentences[index] for index in sorted(chosen)]
+        new = [each for each in quotes if not any(each in o and each != o for o in quotes)]
+        return " ".join(new)
 
     def _notice(self) -> str:
         return (
@@ -173,7 +175,8 @@ def _references(system: str) -> list[str]:
 def sentences(text: str) -> list[str]:
     """Split plain text or Markdown into sentences, in any script that marks their ends."""
     text = re.sub(r"```.*?(?:```|\Z)|<!--.*?-->", "\n\n", text, flags=re.DOTALL)
-    text = re.sub(r"^\s*(?:#+|[-*+>]|\d+[.)])\s+", "\n\n", text, flags=re.MULTILINE)
+    text = re.sub(r"^\s*#+\s.*$", "\n\n", text, flags=re.MULTILINE)
+    text = re.sub(r"^\s*(?:[-*+>]|\d+[.)])\s+", "\n\n", text, flags=re.MULTILINE)
     text = re.sub(r"^\s*(?:\|.*|[-=|: ]{3,})$", "\n\n", text, flags=re.MULTILINE)
     end = (
         r"(?<!\bal\.)(?<!\be\.g\.)(?<!\bi\.e\.)(?<=[.!?\u061f])[\"')\]*]*\s+(?=[^\sa-z])"

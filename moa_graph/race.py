@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from langgraph.runtime import get_runtime
 
-from moa_graph.quorum import Rules
+from moa_graph.rules import Rules
 
 _MOST_RACES = 4096  # those of killed and partly resumed layers stay until newer ones push them out
 _races: "OrderedDict[tuple[Any, ...], Race]" = OrderedDict()

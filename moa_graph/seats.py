@@ -1,45 +1,27 @@
 """Who sits where: the agents of each layer, their names, and their models."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
+from itertools import chain
 from typing import Any
 
 from langchain_core.runnables import Runnable
 from langgraph.graph import StateGraph
 from pydantic import ValidationError
 
-from moa_graph.calling import adapt
+from moa_graph.calling import adapt, ends_in_a_message
 from moa_graph.models import Agent, Model, build_model
 from moa_graph.naming import AGGREGATOR, check_name, free_name, slug
-from moa_graph.quorum import Rules
+from moa_graph.rules import Rules
 
 Layer = Mapping[str, Model | Agent] | Sequence[Model | Agent]
-
-
-class Team:
-    """The models of a graph, built all together: a missing key shows before the first call."""
-
-    def __init__(self) -> None:
-        self.seats: list[Seat] = []
-
-    def build(self) -> None:
-        """Build the models now, not at the first call."""
-        self.models  # noqa: B018  # cached
-
-    @cached_property
-    def models(self) -> dict[str, Runnable[Any, Any]]:
-        """The model of each node."""
-        return {
-            seat.node: adapt(build_model(seat.agent), hidden=seat.hidden) for seat in self.seats
-        }
 
 
 @dataclass(frozen=True)
 class Seat:
     """An agent's place in the graph."""
 
-    team: Team
     node: str
     """Name of the node."""
     layer: int
@@ -51,14 +33,13 @@ class Seat:
     """Nodes whose proposals it reads."""
     hidden: bool
     """Whether `stream_mode="messages"` leaves the agent's tokens out."""
-
-    def __post_init__(self) -> None:
-        self.team.seats.append(self)
+    models: Callable[[], Mapping[str, Runnable[Any, Any]]]
+    """Builds the models of all seats, once."""
 
     @property
     def model(self) -> Runnable[Any, Any]:
         """What the agent asks."""
-        return self.team.models[self.node]
+        return self.models()[self.node]
 
 
 @dataclass(frozen=True)
@@ -73,11 +54,12 @@ class Row:
 
 def assign_seats(
     layers: Sequence[Layer], aggregators: Sequence[Model | Agent], *, hidden: bool
-) -> tuple[Team, list[list[Seat]], list[Seat]]:
+) -> tuple[list[list[Seat]], list[Seat]]:
     """Name and check all agents of a graph.
 
     Returns:
-        The team, the seats of each layer, and those of the aggregator and its fallbacks.
+        The seats of each layer, and those of the aggregator and its fallbacks. Their models are
+        built when the first is used, all together: a missing key shows before the first call.
 
     Raises:
         ValueError: If a layer is empty, or a name or an agent makes no sense; the message says
@@ -87,22 +69,36 @@ def assign_seats(
         raise ValueError(
             f"`layers`: expected a list of layers, such as [{{'name': model}}], got {layers!r}"
         )
-    team, rows, reads = Team(), list[list[Seat]](), list[str]()
+    rows, writers, reads = list[list[Seat]](), list[Seat](), list[str]()
+
+    @cache
+    def models() -> dict[str, Runnable[Any, Any]]:
+        seats = [*chain.from_iterable(rows), *writers]
+        return {s.node: adapt(build_model(s.agent), hidden=s.hidden) for s in seats}
+
     for number, layer in enumerate(layers, 1):
         named = _named(layer, f"`layers[{number - 1}]`")
         rows.append(
             [
-                Seat(team, f"layer_{number}_{name}", number, name, agent, reads, hidden)
+                Seat(f"layer_{number}_{name}", number, name, agent, reads, hidden, models)
                 for name, agent in named
             ]
         )
         reads = [seat.node for seat in rows[-1]]
-    writers = list[Seat]()
     for place, value in enumerate(aggregators):
         name = f"fallback_{place}" if place else AGGREGATOR
-        agent = _agent(value, f"`fallbacks[{place - 1}]`" if place else "`aggregator`")
-        writers.append(Seat(team, name, len(layers) + 1, name, agent, reads, hidden=False))
-    return team, rows, writers
+        agent = _writer(value, f"`fallbacks[{place - 1}]`" if place else "`aggregator`")
+        # What is not the streamed message itself would be seen twice: it comes whole instead.
+        streams = isinstance(agent.model, str) or ends_in_a_message(agent.model)
+        writers.append(Seat(name, len(layers) + 1, name, agent, reads, not streams, models))
+    return rows, writers
+
+
+def _writer(value: Any, place: str) -> Agent:
+    agent = _agent(value, place)
+    if agent.samples != 1:
+        raise ValueError(f"{place}: `samples`={agent.samples}: an aggregator is asked once")
+    return agent
 
 
 def _named(layer: Layer, place: str) -> Iterator[tuple[str, Agent]]:

@@ -1,8 +1,9 @@
 """The state of a Mixture-of-Agents graph."""
 
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any
 
 from langgraph.graph import MessagesState
+from typing_extensions import TypedDict  # Python 3.11's own has no JSON schema
 
 ASK_AGAIN = "ask again"
 """As the `error` of a proposal: its hub has the proposer asked again."""

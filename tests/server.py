@@ -85,7 +85,8 @@ class ChatServer:
         self.calls: list[Call] = []
         self.random = random.Random(0)
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._failed: BaseException | None = None
 
     @property
     def url(self) -> str:
@@ -101,11 +102,21 @@ class ChatServer:
     def __enter__(self) -> Self:
         self._thread.start()
         self._ready.wait()
+        if self._failed:
+            raise self._failed
         return self
 
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except OSError as error:
+            self._failed = error
+        finally:
+            self._ready.set()
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()

@@ -122,9 +122,24 @@ AGGREGATOR = 'aggregator = "offline:consensus"\n'
         (f"layers = [[]]\n{AGGREGATOR}", r"layers\[0\]: empty; expected at least one"),
         (f"layers = 2\n{AGGREGATOR}", "layers: input should be a valid list, got 2"),
         (f"layers = [3]\n{AGGREGATOR}", r"layers\[0\]: input should be a valid table, got 3"),
+        (f"layers = [[3]]\n{AGGREGATOR}", r"layers\[0\]\[0\]: expected 'provider:model', .* got 3"),
         (
-            f"layers = [[3]]\n{AGGREGATOR}",
-            r"layers\[0\].model: input should be a valid table, got 3",
+            f'layers = [["offline:gpt"]]\n{AGGREGATOR}',
+            r"layers\[0\].gpt.model: expected 'offline:'",
+        ),
+        (f"{LAYERS}{AGGREGATOR}max_tokens = true", "max_tokens: input should be a valid integer"),
+        (f'{LAYERS}{AGGREGATOR}temperature = "1"', "temperature: input should be a valid number"),
+        (f"{LAYERS}{AGGREGATOR}quorum = 2", "`quorum`=2: expected a number from 1 to 1"),
+        (f"{LAYERS}{AGGREGATOR}quorum = 'x'", "quorum: input should be a valid"),
+        (f"{LAYERS}{AGGREGATOR}grace = [1, 2]", "`grace`=.*: expected one value, or one for each"),
+        (
+            f"{LAYERS}{AGGREGATOR}references_in = 'tool'",
+            "references_in: input should be 'system' or",
+        ),
+        (f'{LAYERS}aggregator = {{model = "p:q", samples = 2}}', "samples = 2: an aggregator is"),
+        (
+            f'{LAYERS}aggregator = {{model = "offline:lead", temperature = 1}}',
+            "aggregator: `temperature`=1.0 has no effect on 'offline:lead'",
         ),
         (
             f'layers = [["a"]]\n{AGGREGATOR}',
@@ -138,7 +153,7 @@ AGGREGATOR = 'aggregator = "offline:consensus"\n'
         ),
         (
             f'{LAYERS}aggregator = {{model = "p:q", temperature = "hot"}}',
-            "aggregator.temperature: input should be a valid number, .* got 'hot'",
+            "aggregator.temperature: input should be a valid number, got 'hot'",
         ),
         (
             f'{LAYERS}aggregator = {{model = "p:q", temperature = 7}}',

@@ -3,6 +3,7 @@
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
+from moa_graph.models import OFFLINE_STYLES
 from moa_graph.offline import NOTICE, QUOTED, STYLES, OfflineModel, read, sentences
 from moa_graph.prompts import template_references
 
@@ -120,7 +121,7 @@ def test_numbered_list_inside_a_reference_is_read_to_its_end():
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("# Title of it\n\nOne is. Two is!", ["Title of it", "One is.", "Two is!"]),
+        ("# Title of it\n\nOne is. Two is!", ["One is.", "Two is!"]),
         ("- item one\n- item two\n", ["item one", "item two"]),
         ("```\ncode is left out\n```\nText stays here.", ["Text stays here."]),
         ("| a | b |\n| --- | --- |\nA real sentence.", ["A real sentence."]),
@@ -149,6 +150,10 @@ def test_large_material_is_answered_in_reasonable_time():
         )
 
 
-def test_unknown_style_is_refused():
-    with pytest.raises(ValueError, match="expected one of lead, bm25"):
-        OfflineModel(style="gpt")
+def test_styles_are_those_that_a_name_may_have():
+    assert tuple(STYLES) == OFFLINE_STYLES
+
+
+def test_sentences_off_the_question_do_not_fill_up_an_answer():
+    text = answer("mmr", HumanMessage(f"Where is smoked fish sold?\n\n{MATERIAL}"))
+    assert text == "The village sells smoked fish."

@@ -150,7 +150,8 @@ def test_blocks_are_read_as_text_without_reasoning(invoke, model):
         ("<think>\na\n</think>one <think>b</think>two", "one two"),
         ("the template opened it</think> answer", "answer"),
         ("<think>cut off", ""),
-        ("Write `<think>` first.", "Write `<think>` first."),
+        ("Write <think> first.", "Write <think> first."),
+        ("Use `<think>` and `</think>` tags.", "Use `<think>` and `</think>` tags."),
         ("", ""),
     ],
 )

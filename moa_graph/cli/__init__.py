@@ -1,5 +1,6 @@
 """The command `moa`."""
 
+import os
 import sys
 
 
@@ -11,8 +12,16 @@ def main() -> None:
         if (error.name or "").startswith("moa_graph"):
             raise
         sys.exit(f"moa: {error.name} is not installed; pip install 'moa_graph[cli]'")
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
         sys.exit(app(standalone_mode=False))
+    except BrokenPipeError:  # whoever read our output has gone; nothing is left to say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.stderr.write("moa: interrupted\n")
+        sys.exit(130)
     except Exception as error:  # noqa: BLE001  # whatever it is, no traceback
         sys.exit(_report(error))
 
@@ -20,15 +29,17 @@ def main() -> None:
 def _report(error: Exception) -> int:
     """Say what went wrong in one line, and give the exit code."""
     from moa_graph.cli.errors import FAILED, CommandError
+    from moa_graph.secrecy import describe, without_keys
 
+    exit_code = int(getattr(error, "exit_code", FAILED))
     if type(error).__name__ == "NoArgsIsHelpError":
         sys.stderr.write(f"{error}\n")
-        return int(getattr(error, "exit_code", FAILED))
+        return exit_code
     if hasattr(error, "format_message"):  # typer's own, about the words of the command
         message = error.format_message()
     elif isinstance(error, (CommandError, ValueError, ImportError)):
-        message = str(error)
+        message = without_keys(str(error))
     else:
-        message = f"{type(error).__name__}: {error}"
+        message = describe(error)
     sys.stderr.write(f"moa: {' '.join(message.split())}\n")
-    return int(getattr(error, "exit_code", FAILED))
+    return exit_code

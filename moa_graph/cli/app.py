@@ -18,8 +18,10 @@ Config = Annotated[
     Path | None, typer.Option("--config", "-c", help="A mixture of your own, as a TOML file.")
 ]
 Database = Annotated[
-    Path | None,
-    typer.Option("--db", envvar="MOA_DB", help="Where runs are kept: an SQLite file."),
+    str | None,
+    typer.Option(
+        "--db", envvar="MOA_DB", help="Where runs are kept: an SQLite file, or postgresql://..."
+    ),
 ]
 Show = Annotated[bool, typer.Option("--show", help="Print the proposals too.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the whole result as JSON.")]
@@ -68,6 +70,37 @@ def resume(
     from moa_graph.cli.run import Output, resume_thread
 
     resume_thread(thread, db, Output(show=show, json=as_json))
+
+
+@app.command()
+def fork(
+    thread: Annotated[str, typer.Argument(help="Which thread; it stays as it is.")],
+    at: Annotated[
+        str, typer.Option("--at", help="Where to begin anew: layer_1, layer_2, ... or aggregator.")
+    ],
+    aggregator: Annotated[
+        str | None, typer.Option("--aggregator", help="Another aggregator: provider:model.")
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", help="Another model for a proposer: NAME=provider:model."),
+    ] = None,
+    drop: Annotated[
+        list[str] | None, typer.Option("--drop", help="A proposal to leave out. Repeatable.")
+    ] = None,
+    db: Database = None,
+    show: Show = False,
+    as_json: Json = False,
+) -> None:
+    """Answer the last question anew from some layer on, as a new thread.
+
+    The proposals of the layers before are taken over, not asked for again.
+    """
+    from moa_graph.cli.fork import Changes, fork_thread
+    from moa_graph.cli.run import Output
+
+    changes = Changes(at, aggregator, tuple(model or ()), tuple(drop or ()))
+    fork_thread(thread, changes, db, Output(show=show, json=as_json))
 
 
 @app.command()

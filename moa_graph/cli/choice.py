@@ -28,12 +28,12 @@ def attach(question: str, paths: Sequence[str]) -> str:
 def _attachment(path: str) -> str:
     try:
         data = sys.stdin.buffer.read() if path == "-" else Path(path).expanduser().read_bytes()
-        text = data.decode("utf-8-sig").rstrip()
+        text = data.decode("utf-8-sig").rstrip().replace("</file>", "<\\/file>")
     except OSError as error:
         raise CommandError(f"--file {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise CommandError(f"--file {path}: not UTF-8 text") from None
-    name = "standard input" if path == "-" else Path(path).name.replace('"', "'")
+    name = "standard input" if path == "-" else " ".join(Path(path).name.replace('"', "'").split())
     return f'<file name="{name}">\n{text}\n</file>'
 
 
@@ -68,7 +68,7 @@ def list_presets() -> None:
         servers = sorted({agent.base_url for agent in agents if agent.base_url})
         needs = ", ".join([*keys, *servers]) or "nothing"
         table.add_row(name, " + ".join(map(str, widths)), mixture.aggregator.label, needs)
-    Console(soft_wrap=True).print(table)
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 def _default() -> str:

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from moa_graph.cli.text import plain
+from moa_graph.secrecy import describe
 from moa_graph.state import Proposal
 
 
@@ -118,7 +119,9 @@ class LiveView:
             row.finish(proposal)
         else:
             row.seconds = perf_counter() - (row.started or 0)
-            row.error = event["error"] and str(event["error"])
+            row.error = event["error"] and describe(event["error"])
+            for message in (event["result"] or {}).get("messages", ()):
+                row.tokens = (message.usage_metadata or {}).get("output_tokens")
 
     def table(self) -> Table:
         """Draw the present state; layers that are over shrink where the terminal is low."""

@@ -6,7 +6,6 @@ import secrets
 import sys
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -20,11 +19,15 @@ from moa_graph.cli.live import LiveView
 from moa_graph.cli.store import (
     CompiledMoA,
     Saver,
+    Store,
     Thread,
+    find_thread,
     open_store,
     read_thread,
     read_threads,
     read_values,
+    readable,
+    resume_command,
     run_config,
 )
 from moa_graph.cli.text import plain, print_answer, print_failures, print_json, print_run
@@ -45,20 +48,33 @@ class Output:
         """Whether the answer appears word by word."""
         return sys.stdout.isatty() and not (self.json or self.show)
 
-    def print(self, thread: str, values: dict[str, Any]) -> None:
+    def print(self, result: "Result") -> None:
         """Print a result; what was streamed is not printed again."""
         if self.json:
-            print_json(thread, values)
+            print_json(result.thread, result.values)
         elif self.show:
-            print_run(values)
-        elif not self.streams:
-            print_answer(values["messages"][-1].text)
-        else:
+            print_run(result.values)
+        elif result.streamed:
             typer.echo()
+        else:
+            print_answer(result.values["messages"][-1].text)
+        print_failures(result.values)
+        if sys.stderr.isatty():
+            typer.echo(f"thread {result.thread}", err=True)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a run."""
+
+    thread: str
+    values: dict[str, Any]
+    streamed: bool
+    """Whether its answer was printed while it came."""
 
 
 def ask_mixture(
-    content: str, chosen: MoAConfig | None, thread: str | None, db: Path | None, output: Output
+    content: str, chosen: MoAConfig | None, thread: str | None, db: str | None, output: Output
 ) -> None:
     """Ask, and print the answer.
 
@@ -74,96 +90,108 @@ def ask_mixture(
     """
     name = thread or secrets.token_hex(4)
 
-    async def run() -> None:
-        async with open_store(db) as saver:
-            known = await read_thread(saver, name) if thread else None
+    async def run() -> Result:
+        async with open_store(db) as store:
+            known = await read_thread(store.saver, name) if thread else None
             if known and not known.finished:
                 typer.echo(f"moa: thread {name} has a question that was never answered", err=True)
             mixture = chosen or (known and known.config) or choose()
-            await _answer(saver, name, mixture, {"messages": [HumanMessage(content)]}, output)
+            message = {"messages": [HumanMessage(content)]}
+            return await Run(store, name, mixture, output, db).to_its_end(message)
 
-    _run(run(), name)
+    run_and_print(run(), output, resume_command(name, db))
 
 
-def resume_thread(thread: str | None, db: Path | None, output: Output) -> None:
+def resume_thread(thread: str | None, db: str | None, output: Output) -> None:
     """Continue a thread, and print its answer.
 
     Raises:
         CommandError: If there is no such thread, or no answer.
     """
 
-    async def run() -> None:
-        async with open_store(db) as saver:
-            found = await _find(saver, thread)
-            if found.config is None:
-                raise CommandError(f"thread {found.id!r} was not written by moa: resume it there")
+    async def run() -> Result:
+        async with open_store(db) as store:
+            found = await _find(store.saver, thread)
             if found.finished:
                 typer.echo(f"moa: thread {found.id} is already answered", err=True)
-            await _answer(saver, found.id, found.config, None, output)
+            return await Run(store, found.id, readable(found), output, db).to_its_end(None)
 
-    _run(run(), thread or "")
+    run_and_print(run(), output, resume_command(thread, db) if thread else "moa resume")
 
 
 async def _find(saver: Saver, name: str | None) -> Thread:
     if name:
-        if thread := await read_thread(saver, name):
-            return thread
-        raise CommandError(f"no thread {name!r}; `moa threads` lists them")
-    async for thread in read_threads(saver):
-        if not thread.finished and thread.config:
-            return thread
-    raise CommandError("no thread is unfinished; `moa threads` lists all")
+        return await find_thread(saver, name)
+    unfinished = await read_threads(saver, 1, only=lambda t: bool(t.config and not t.finished))
+    if not unfinished:
+        raise CommandError("no thread is unfinished; `moa threads` lists all")
+    return unfinished[0]
 
 
-async def _answer(
-    saver: Saver, name: str, mixture: MoAConfig, message: dict[str, Any] | None, output: Output
-) -> None:
-    """Run the graph to its end, and print what it gives."""
-    if missing := [key for key in mixture.required_keys() if not os.environ.get(key)]:
-        raise CommandError(f"{mixture.name!r} needs a key: set {' and '.join(missing)}")
-    graph = mixture.graph().compile(checkpointer=saver, name=mixture.name)
-    config = run_config(name, mixture)
+@dataclass(frozen=True)
+class Run:
+    """A run of a mixture on a thread."""
+
+    store: Store
+    thread: str
+    mixture: MoAConfig
+    output: Output
+    db: str | None
+
+    async def to_its_end(self, message: dict[str, Any] | None) -> Result:
+        """Run it, from a message on or from where it stopped.
+
+        Raises:
+            CommandError: If there is no answer; the message says how to go on.
+        """
+        if missing := [key for key in self.mixture.required_keys() if not os.environ.get(key)]:
+            raise CommandError(f"{self.mixture.name!r} needs a key: set {' and '.join(missing)}")
+        builder = self.mixture.graph(lazy=False)  # a mistake shows before anything is stored
+        graph = builder.compile(checkpointer=self.store.saver, name=self.mixture.name)
+        config = run_config(self.thread, self.mixture)
+        async with self.store.lock(self.thread):
+            try:
+                streamed = await self._watch(graph, message, config)
+                return Result(self.thread, await read_values(graph, config), streamed)
+            except Exception as error:
+                command = resume_command(self.thread, self.db)
+                raise CommandError(f"{describe(error)}; continue with: {command}") from error
+
+    async def _watch(
+        self, graph: CompiledMoA, message: dict[str, Any] | None, config: RunnableConfig
+    ) -> bool:
+        """Show the run on standard error, and stream the answer where someone reads along."""
+        modes: list[StreamMode] = ["tasks", "messages"] if self.output.streams else ["tasks"]
+        nodes = graph.builder.nodes.items()
+        models = {name: m for name, node in nodes if (m := (node.metadata or {}).get("model"))}
+        streamed = False
+        with LiveView(models) as view:
+            if message is None:
+                tasks = (await graph.aget_state(config)).tasks
+                stored = [task.name for task in tasks if task.result]
+                view.keep((await read_values(graph, config))["proposals"], stored)
+            event: Any
+            async for mode, event in graph.astream(
+                message, config, stream_mode=modes, durability="sync"
+            ):
+                if mode == "tasks":
+                    view.update(event)
+                elif event[1].get("langgraph_node") == AGGREGATOR and event[0].text:
+                    view.hand_over(AGGREGATOR)
+                    streamed = True
+                    sys.stdout.write(plain(event[0].text))
+                    sys.stdout.flush()
+        return streamed
+
+
+def run_and_print(coroutine: Coroutine[Any, Any, Result], output: Output, command: str) -> None:
+    """Run, and print what came of it; Ctrl-C stops the run and says how to go on.
+
+    Raises:
+        CommandError: If there is no answer.
+    """
     try:
-        await _watch(graph, message, config, output)
-    except Exception as error:
-        raise CommandError(f"{describe(error)}; continue with: moa resume {name}") from error
-    values = await read_values(graph, config)
-    output.print(name, values)
-    print_failures(values)
-    if sys.stderr.isatty():
-        typer.echo(f"thread {name}", err=True)
-
-
-async def _watch(
-    graph: CompiledMoA,
-    message: dict[str, Any] | None,
-    config: RunnableConfig,
-    output: Output,
-) -> None:
-    """Show the run on standard error, and stream the answer where someone reads along."""
-    modes: list[StreamMode] = ["tasks", "messages"] if output.streams else ["tasks"]
-    agents = {
-        n: m for n, node in graph.builder.nodes.items() if (m := (node.metadata or {}).get("model"))
-    }
-    with LiveView(agents) as view:
-        if message is None:
-            stored = [task.name for task in (await graph.aget_state(config)).tasks if task.result]
-            view.keep((await read_values(graph, config))["proposals"], stored)
-        event: Any
-        async for mode, event in graph.astream(
-            message, config, stream_mode=modes, durability="sync"
-        ):
-            if mode == "tasks":
-                view.update(event)
-            elif event[1].get("langgraph_node") == AGGREGATOR and event[0].text:
-                view.hand_over(AGGREGATOR)
-                sys.stdout.write(plain(event[0].text))
-                sys.stdout.flush()
-
-
-def _run(coroutine: Coroutine[Any, Any, None], thread: str) -> None:
-    try:
-        asyncio.run(coroutine)
+        result = asyncio.run(coroutine)
     except KeyboardInterrupt:
-        command = f"moa resume {thread}".strip()
         raise CommandError(f"interrupted; continue with: {command}", INTERRUPTED) from None
+    output.print(result)

@@ -1,22 +1,29 @@
 """Where runs are kept, and what is kept with them."""
 
+import os
+import re
+import shlex
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from filelock import FileLock, Timeout
 from langchain_core.messages import AnyMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph.state import CompiledStateGraph
 from platformdirs import user_data_path
+from pydantic import ValidationError
 
 from moa_graph.cli.errors import CommandError
 from moa_graph.config import MoAConfig
+from moa_graph.secrecy import describe
 
 Saver = BaseCheckpointSaver[Any]
 CompiledMoA = CompiledStateGraph[Any, Any, Any, Any]
@@ -32,7 +39,8 @@ class Thread:
     when: datetime
     messages: list[AnyMessage]
     config: MoAConfig | None
-    """The mixture that was asked; `None` if another program wrote the thread."""
+    """The mixture that was asked; `None` if another program wrote the thread, or a version of
+    this one whose configuration cannot be read."""
 
     @property
     def finished(self) -> bool:
@@ -46,17 +54,88 @@ class Thread:
         return asked[-1].partition("\n\n<file ")[0] if asked else ""
 
 
+@dataclass(frozen=True)
+class Store:
+    """An open checkpoint database."""
+
+    saver: Saver
+    lock: Callable[[str], AbstractAsyncContextManager[None]]
+    """Holds a thread for this process alone."""
+
+
 @asynccontextmanager
-async def open_store(db: Path | None) -> AsyncIterator[Saver]:
-    """Open the checkpoint database, and make it where it is missing."""
-    path = db or user_data_path("moa_graph", appauthor=False) / "runs.sqlite"
+async def open_store(db: str | None) -> AsyncIterator[Store]:
+    """Open the checkpoint database, and make it where it is missing.
+
+    Args:
+        db: Path of an SQLite file, or address of a PostgreSQL database.
+
+    Raises:
+        CommandError: If it cannot be used.
+    """
+    postgres = bool(db) and str(db).startswith(("postgresql://", "postgres://"))
+    opened = _open_postgres(str(db)) if postgres else _open_sqlite(db)
     try:
-        path = _with_folder(path)
-        async with AsyncSqliteSaver.from_conn_string(str(path)) as saver:
-            await saver.setup()
-            yield saver
+        async with opened as store:
+            yield store
     except (sqlite3.Error, OSError) as error:
-        raise CommandError(f"cannot use the database {path}: {error}") from error
+        where = without_password(db) if db else "runs.sqlite"
+        raise CommandError(f"cannot use the database {where}: {error}") from error
+
+
+@asynccontextmanager
+async def _open_sqlite(db: str | None) -> AsyncIterator[Store]:
+    path = Path(db) if db else user_data_path("moa_graph", appauthor=False) / "runs.sqlite"
+    path = _with_folder(path)
+
+    @asynccontextmanager
+    async def lock(thread: str) -> AsyncIterator[None]:
+        name = sha256(thread.encode("utf-8", "replace")).hexdigest()[:16]
+        holder = FileLock(_with_folder(path.with_name(f"{path.name}.locks") / name))
+        try:
+            holder.acquire(blocking=False)
+        except Timeout:
+            raise _held(thread) from None
+        try:
+            yield
+        finally:
+            holder.release()
+
+    async with AsyncSqliteSaver.from_conn_string(str(path)) as saver:
+        await saver.setup()
+        yield Store(saver, lock)
+
+
+@asynccontextmanager
+async def _open_postgres(db: str) -> AsyncIterator[Store]:
+    try:
+        from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+        from psycopg import AsyncConnection, Error
+    except ImportError:
+        raise CommandError(
+            "PostgreSQL needs a package: pip install 'moa_graph[postgres]'"
+        ) from None
+
+    @asynccontextmanager
+    async def lock(thread: str) -> AsyncIterator[None]:
+        # A connection of its own: the lock goes with it, however this process ends.
+        async with await AsyncConnection.connect(db, autocommit=True) as connection:
+            query = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
+            row = await (await connection.execute(query, (thread,))).fetchone()
+            if not (row and row[0]):
+                raise _held(thread)
+            yield
+
+    try:
+        async with AsyncPostgresSaver.from_conn_string(db) as saver:
+            await saver.setup()
+            yield Store(saver, lock)
+    except Error as error:
+        raise CommandError(f"cannot use the database: {describe(error)}") from None
+
+
+def _held(thread: str) -> CommandError:
+    return CommandError(f"thread {thread} is being run by another process")
 
 
 def _with_folder(path: Path) -> Path:
@@ -65,26 +144,71 @@ def _with_folder(path: Path) -> Path:
     return path
 
 
+def resume_command(thread: str, db: str | None) -> str:
+    """Give the command that goes on with a thread, fit to be pasted."""
+    where = ["--db", without_password(db)] if db and db != os.environ.get("MOA_DB") else []
+    return shlex.join(["moa", "resume", thread, *where])
+
+
+def without_password(db: str) -> str:
+    """Leave the password out of a database's address."""
+    return re.sub(r"(?<=://)([^/@:]*):[^/@]*(?=@)", r"\1", db)
+
+
 def run_config(thread: str, mixture: MoAConfig) -> RunnableConfig:
     """Address a thread, and keep the mixture with its checkpoints so that it can be resumed."""
     kept = mixture.model_dump_json(exclude_defaults=True)
     return {"configurable": {"thread_id": thread}, "metadata": {CONFIG_KEY: kept}}
 
 
-async def read_threads(saver: Saver) -> AsyncIterator[Thread]:
-    """Read the threads, newest first."""
+async def read_threads(
+    saver: Saver, limit: int | None = None, *, only: Callable[[Thread], bool] = lambda _: True
+) -> list[Thread]:
+    """Read the threads, newest first, until there are as many as asked for."""
     seen: set[str] = set()
-    async for checkpoint in saver.alist(None):
-        place = checkpoint.config["configurable"]
-        if not place.get("checkpoint_ns") and place["thread_id"] not in seen:
+    found: list[Thread] = []
+    # What is not read to its end is closed before the database is.
+    async with aclosing(cast("AsyncGenerator[CheckpointTuple]", saver.alist(None))) as checkpoints:
+        async for checkpoint in checkpoints:
+            place = checkpoint.config["configurable"]
+            if place.get("checkpoint_ns") or place["thread_id"] in seen:
+                continue
             seen.add(place["thread_id"])
-            yield _thread(checkpoint)
+            if only(thread := _thread(checkpoint)):
+                found.append(thread)
+            if len(found) == limit:
+                break
+    return found
 
 
 async def read_thread(saver: Saver, name: str) -> Thread | None:
     """Read one thread, if there is such a thread."""
     checkpoint = await saver.aget_tuple({"configurable": {"thread_id": name}})
     return _thread(checkpoint) if checkpoint else None
+
+
+async def find_thread(saver: Saver, name: str) -> Thread:
+    """Read one thread.
+
+    Raises:
+        CommandError: If there is no such thread.
+    """
+    if thread := await read_thread(saver, name):
+        return thread
+    raise CommandError(f"no thread {name!r}; `moa threads` lists them")
+
+
+def readable(thread: Thread) -> MoAConfig:
+    """Give the mixture of a thread.
+
+    Raises:
+        CommandError: If it is not known.
+    """
+    if thread.config is None:
+        raise CommandError(
+            f"thread {thread.id!r} was written by another program or version: go on with it there"
+        )
+    return thread.config
 
 
 async def read_values(graph: CompiledMoA, config: RunnableConfig) -> dict[str, Any]:
@@ -108,10 +232,16 @@ async def read_values(graph: CompiledMoA, config: RunnableConfig) -> dict[str, A
 
 
 def _thread(checkpoint: CheckpointTuple) -> Thread:
-    kept: Any = dict(checkpoint.metadata).get(CONFIG_KEY)
     return Thread(
         id=checkpoint.config["configurable"]["thread_id"],
         when=datetime.fromisoformat(checkpoint.checkpoint["ts"]),
         messages=checkpoint.checkpoint["channel_values"].get("messages", []),
-        config=MoAConfig.model_validate_json(kept) if kept else None,
+        config=_kept_config(dict(checkpoint.metadata).get(CONFIG_KEY)),
     )
+
+
+def _kept_config(kept: Any) -> MoAConfig | None:
+    try:
+        return MoAConfig.model_validate_json(kept) if kept else None
+    except ValidationError:
+        return None

@@ -8,7 +8,6 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from rich.rule import Rule
 from rich.text import Text
 
 from moa_graph.state import Proposal
@@ -64,7 +63,7 @@ def print_failures(values: Mapping[str, Any]) -> None:
 
 
 def _print_part(console: Console, title: str, text: str) -> None:
-    console.print(Rule(Text(title), align="left", style="dim"))
+    console.print(Text(f"── {title}", "dim"))
     console.print(Text(plain(text)), end="\n\n")
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -10,42 +9,40 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from moa_graph.cli.errors import CommandError
 from moa_graph.cli.store import (
     Thread,
+    find_thread,
     open_store,
-    read_thread,
     read_threads,
     read_values,
+    readable,
+    resume_command,
     run_config,
 )
 from moa_graph.cli.text import plain, print_json, print_run
 
 
-def list_threads(limit: int, db: Path | None, *, as_json: bool) -> None:
+def list_threads(limit: int, db: str | None, *, as_json: bool) -> None:
     """Print the threads, newest first."""
 
     async def read() -> list[Thread]:
-        found: list[Thread] = []
-        async with open_store(db) as saver:
-            async for thread in read_threads(saver):
-                found.append(thread)
-                if len(found) == limit:
-                    break
-        return found
+        async with open_store(db) as store:
+            return await read_threads(store.saver, limit)
 
     found = asyncio.run(read())
     if as_json:
         typer.echo(json.dumps([_summary(thread) for thread in found], ensure_ascii=False, indent=2))
         return
     table = Table("thread", "asked", "mixture", "state", "question", box=None, pad_edge=False)
-    table.columns[-1].no_wrap, table.columns[-1].overflow = True, "ellipsis"
+    for column in table.columns:
+        column.no_wrap = True
+    table.columns[-1].overflow = "ellipsis"
     for thread in found:
         table.add_row(*(Text(plain(" ".join(cell.split()))) for cell in _cells(thread)))
     Console().print(table if found else "no threads yet; `moa ask` makes one")
 
 
-def show_thread(name: str, db: Path | None, *, as_json: bool) -> None:
+def show_thread(name: str, db: str | None, *, as_json: bool) -> None:
     """Print a run.
 
     Raises:
@@ -53,12 +50,11 @@ def show_thread(name: str, db: Path | None, *, as_json: bool) -> None:
     """
 
     async def read() -> tuple[Thread, dict[str, Any]]:
-        async with open_store(db) as saver:
-            thread = await read_thread(saver, name)
-            if not thread or not thread.config:
-                raise CommandError(f"no thread {name!r} of moa; `moa threads` lists them")
-            graph = thread.config.graph().compile(checkpointer=saver)
-            return thread, await read_values(graph, run_config(name, thread.config))
+        async with open_store(db) as store:
+            thread = await find_thread(store.saver, name)
+            mixture = readable(thread)
+            graph = mixture.graph().compile(checkpointer=store.saver)
+            return thread, await read_values(graph, run_config(name, mixture))
 
     thread, values = asyncio.run(read())
     if as_json:
@@ -67,7 +63,7 @@ def show_thread(name: str, db: Path | None, *, as_json: bool) -> None:
     typer.echo(f"{plain(thread.question)}\n")
     print_run(values)
     if not thread.finished:
-        typer.echo(f"unfinished; continue with: moa resume {name}")
+        typer.echo(f"unfinished; continue with: {resume_command(name, db)}")
 
 
 def _cells(thread: Thread) -> tuple[str, ...]:
