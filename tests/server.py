@@ -79,8 +79,8 @@ class Call:
 class ChatServer:
     """The server; `models` says what each model does, `calls` is the log."""
 
-    def __init__(self, port: int = 0) -> None:
-        self.port = port
+    def __init__(self, port: int = 0, *, logs: bool = True) -> None:
+        self.port, self.logs = port, logs
         self.models: dict[str, Behaviour] = {}
         self.calls: list[Call] = []
         self.random = random.Random(0)
@@ -152,7 +152,8 @@ class ChatServer:
         writer: asyncio.StreamWriter,
     ) -> None:
         call = Call(body.get("model", ""), body, headers, time.monotonic())
-        self.calls.append(call)
+        if self.logs:
+            self.calls.append(call)
         behaviour = self.models.get(call.model) or self.models.get("*") or Behaviour()
         answer = asyncio.ensure_future(self._answer(call, behaviour, writer))
         hung_up = asyncio.ensure_future(_closed(reader))
@@ -327,9 +328,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--latency", type=float, default=0.0)
+    parser.add_argument("--rates", type=json.loads, default={}, help="JSON: fault to probability")
     options = parser.parse_args()
-    with ChatServer(options.port) as server:
-        server.model("*", latency=options.latency)
+    rates = {int(key) if key.isdigit() else key: rate for key, rate in options.rates.items()}
+    with ChatServer(options.port, logs=False) as server:
+        server.model("*", latency=options.latency, rates=rates)
         print(server.url, flush=True)
         threading.Event().wait()
 

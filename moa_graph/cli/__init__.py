@@ -1,5 +1,6 @@
 """The command `moa`."""
 
+import logging
 import os
 import sys
 
@@ -12,6 +13,7 @@ def main() -> None:
         if (error.name or "").startswith("moa_graph"):
             raise
         sys.exit(f"moa: {error.name} is not installed; pip install 'moa_graph[cli]'")
+    logging.getLogger().addHandler(logging.NullHandler())  # libraries' warnings are not for people
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:

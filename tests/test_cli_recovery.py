@@ -1,0 +1,249 @@
+"""The command line when databases, disks and other processes get in the way; and forks."""
+
+import json
+import os
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+MOA = Path(sys.executable).parent / "moa"
+
+
+def moa(*words, db=None, **options):
+    command = [MOA, *map(str, words), *(["--db", str(db)] if db else [])]
+    return subprocess.run(command, capture_output=True, text=True, **options)
+
+
+def start(*words, db):
+    return subprocess.Popen(
+        [MOA, *map(str, words), "--db", str(db)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def db(request, tmp_path):
+    """A database of each kind that the command takes."""
+    if request.param == "sqlite":
+        return str(tmp_path / "mine.sqlite")
+    return request.getfixturevalue("postgres")
+
+
+@pytest.fixture
+def mixture(tmp_path, server):
+    """Write a configuration of two layers that asks the local server."""
+
+    def write(extra="", **models):
+        for name, behaviour in models.items():
+            server.model(name, **behaviour)
+        options = f'base_url = "{server.url}", max_retries = 0'
+        agents = "".join(
+            f'{name} = {{ model = "openai:{name}", {options} }}\n' for name in ("a", "b", "w", "v")
+        )
+        path = tmp_path / "mixture.toml"
+        layers = 'name = "test"\nlayers = [["a", "b"], ["a", "b"]]\naggregator = "w"\n'
+        path.write_text(f"{layers}{extra}\n[agents]\n{agents}", encoding="utf-8")
+        return path
+
+    return write
+
+
+def wait_for(condition, seconds=15):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_both_databases_serve_all_commands(db, mixture):
+    config = mixture(w={"reply": "final"})
+    assert moa("ask", "q", "--config", config, "--thread", "t", db=db).stdout == "final\n"
+    assert json.loads(moa("threads", "--json", db=db).stdout)[0]["thread"] == "t"
+    assert "layer_2_b" in moa("show", "t", db=db).stdout
+    assert moa("resume", "t", db=db).stdout == "final\n"
+
+
+def test_two_processes_do_not_run_the_same_thread(db, mixture, server):
+    config = mixture(a={"latency": 1.5}, w={"reply": "final"})
+    first = start("ask", "q", "--config", config, "--thread", "t", db=db)
+    wait_for(lambda: server.calls_of("b"))
+    second = moa("resume", "t", db=db)
+    assert (second.returncode, second.stdout) == (1, "")
+    assert second.stderr == "moa: thread t is being run by another process\n"
+    other = moa("ask", "q", "--config", config, "--thread", "u", db=db)
+    assert other.stdout == "final\n"
+    assert first.communicate()[0] == "final\n"
+    assert len(server.calls) == 10
+
+
+def test_lock_of_a_killed_process_is_free(db, mixture, server):
+    config = mixture(a={"faults": ["hang"]}, w={"reply": "final"})
+    process = start("ask", "q", "--config", config, "--thread", "t", db=db)
+    wait_for(lambda: server.calls_of("a"))
+    process.kill()
+    process.communicate()
+    assert moa("resume", "t", db=db).stdout == "final\n"
+
+
+def test_full_disk_is_one_line_and_the_thread_goes_on_when_there_is_room(mixture, server, tmp_path):
+    db = tmp_path / "mine.sqlite"
+    config = mixture(a={"reply": "many words " * 20_000}, w={"reply": "final"})
+    assert moa("ask", "before", "--config", config, "--thread", "old", db=db).returncode == 0
+
+    def fill_disk():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))
+
+    done = moa("ask", "q", "--config", config, "--thread", "t", db=db, preexec_fn=fill_disk)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert "disk" in done.stderr
+    assert sqlite3.connect(db).execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert moa("show", "old", db=db).returncode == 0
+    assert moa("resume", "t", db=db).stdout == "final\n"
+
+
+def test_damaged_file_is_one_line_and_left_as_it_is(mixture, tmp_path):
+    db = tmp_path / "mine.sqlite"
+    config = mixture(w={"reply": "final"})
+    moa("ask", "q", "--config", config, "--thread", "t", db=db)
+    sqlite3.connect(db).execute("PRAGMA wal_checkpoint(TRUNCATE)").connection.close()
+    whole = db.read_bytes()
+    damaged = whole[:4096] + b"\xff" * 8192 + whole[12288:]
+    for content in (damaged, b"this is no database, but somebody's notes\n" * 100):
+        db.write_bytes(content)
+        for words in (["ask", "q", "--config", config, "-t", "t"], ["resume", "t"], ["threads"]):
+            done = moa(*words, db=db)
+            assert done.returncode == 1
+            assert done.stderr.startswith("moa: ")
+            assert done.stderr.count("\n") == 1
+            assert "Traceback" not in done.stderr
+        assert db.read_bytes() == content
+
+
+def test_thread_of_another_program_or_version_is_told_apart(mixture, tmp_path):
+    db = tmp_path / "mine.sqlite"
+    config = mixture(w={"reply": "final"})
+    moa("ask", "q", "--config", config, "--thread", "t", db=db)
+    with sqlite3.connect(db) as connection:
+        connection.execute(
+            "UPDATE checkpoints SET metadata = json_set(metadata, '$.moa_config', '{\"v\": 2}')"
+        )
+    for words in (["resume", "t"], ["show", "t"]):
+        done = moa(*words, db=db)
+        assert done.returncode == 1
+        assert "thread 't' was written by another program or version" in done.stderr
+    assert moa("threads", db=db).returncode == 0
+
+
+def test_database_that_goes_away_is_one_line_and_the_thread_goes_on_when_it_is_back(
+    mixture, server, postgres, postgres_server
+):
+    config = mixture(a={"latency": 1.0}, w={"reply": "final"})
+    process = start("ask", "q", "--config", config, "--thread", "t", db=postgres)
+    wait_for(lambda: any(call.answered for call in server.calls_of("b")))
+    time.sleep(0.3)
+    name = urlsplit(postgres).path.removeprefix("/")
+    postgres_server.psql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        f"WHERE datname = '{name}' AND pid <> pg_backend_pid();"
+    )
+    out, err = process.communicate()
+    assert (process.returncode, out) == (1, "")
+    assert err.count("\n") == 1
+    assert "moa resume t" in err
+    assert moa("resume", "t", db=postgres).stdout == "final\n"
+    assert len(server.calls_of("b")) == 2  # one in each layer: what was stored is not asked again
+
+
+def test_database_that_is_not_there_is_one_line_without_its_password():
+    done = moa("threads", db="postgresql://me:hunter22@127.0.0.1:1/none")
+    assert done.returncode == 1
+    assert done.stderr.startswith("moa: cannot use the database")
+    assert done.stderr.count("\n") == 1
+    assert "hunter22" not in done.stderr
+
+
+class TestFork:
+    """`moa fork`: from some layer on, anew."""
+
+    @pytest.fixture
+    def answered(self, db, mixture, server):
+        config = mixture(w={"reply": "final"}, v={"reply": "another"})
+        moa("ask", "the question", "--config", config, "--thread", "old", db=db)
+        server.calls.clear()
+        return server
+
+    @pytest.mark.parametrize(
+        ("at", "asked"), [("aggregator", ""), ("layer_2", "ab"), ("layer_1", "aabb")]
+    )
+    def test_layers_before_are_not_asked_again(self, at, asked, answered, db):
+        done = moa("fork", "old", "--at", at, db=db)
+        assert done.stdout == "final\n"
+        assert "thread old is forked into " in done.stderr
+        assert sorted(call.model for call in answered.calls) == [*asked, "w"]
+
+    def test_aggregator_is_swapped(self, answered, db):
+        model = f"openai:v-{answered.port}"
+        done = moa(
+            "fork", "old", "--at", "aggregator", "--aggregator", model, db=db, env=keys(answered)
+        )
+        assert done.returncode == 0
+        assert [call.model for call in answered.calls] == [f"v-{answered.port}"]
+        prompt = answered.calls[0].messages[0]["content"]
+        assert prompt.endswith("\n1. a on the question\n2. b on the question")
+
+    def test_proposer_is_swapped(self, answered, db):
+        done = moa(
+            "fork", "old", "--at", "layer_2", "--model", "a=openai:new", db=db, env=keys(answered)
+        )
+        assert done.returncode == 0
+        assert sorted(call.model for call in answered.calls) == ["b", "new", "w"]
+
+    @pytest.mark.parametrize("name", ["a", "layer_1_a"])
+    def test_proposal_is_dropped(self, name, answered, db):
+        moa("fork", "old", "--at", "layer_2", "--drop", name, db=db)
+        prompt = answered.calls_of("b")[0].messages[0]["content"]
+        assert prompt.endswith("models:\n1. b on the question")
+
+    def test_old_thread_stays_and_the_new_one_is_whole(self, answered, db):
+        before = moa("show", "old", "--json", db=db).stdout
+        done = moa("fork", "old", "--at", "layer_2", "--json", db=db)
+        assert moa("show", "old", "--json", db=db).stdout == before
+        whole = json.loads(done.stdout)
+        assert whole["thread"] != "old"
+        assert set(whole["proposals"]) == {"layer_1_a", "layer_1_b", "layer_2_a", "layer_2_b"}
+        assert [message["role"] for message in whole["messages"]] == ["human", "ai"]
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (["old", "--at", "layer_3"], "--at: no layer 'layer_3'; expected one of: layer_1,"),
+            (["old", "--at", "x"], "expected one of: layer_1, layer_2, aggregator"),
+            (["nope", "--at", "layer_1"], "no thread 'nope'"),
+            (["old", "--at", "layer_2", "--drop", "z"], "--drop: no proposal 'z' before that"),
+            (["old", "--at", "layer_2", "--model", "z=p:q"], "--model: no proposer 'z'; expected"),
+            (["old", "--at", "layer_2", "--model", "a"], "--model a: expected 'provider:model'"),
+            (["old", "--at", "layer_2", "--aggregator", "gpt"], "--aggregator: expected 'provider"),
+        ],
+    )
+    def test_mistakes_are_one_line(self, words, message, answered, db):
+        done = moa("fork", *words, db=db)
+        assert done.returncode == 1
+        assert message in done.stderr
+        assert done.stderr.count("\n") == 1
+        assert answered.calls == []
+
+
+def keys(server):
+    """Have OpenAI's own name lead to the local server."""
+    return os.environ | {"OPENAI_API_KEY": "x", "OPENAI_BASE_URL": server.url}
