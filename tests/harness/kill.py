@@ -269,9 +269,8 @@ def report(trials: list[Trial]) -> int:
     twice = [(trial.thread, node) for trial in trials for node in trial.twice]
     wrong = [(trial.thread, trial.mistakes) for trial in trials if trial.mistakes]
     print(f"kills: {sum(kills.values())} in {len(trials)} runs")
-    print(
-        f"calls in flight or not yet stored when killed, made again: {sum(t.repeated for t in trials)}"
-    )
+    repeated = sum(trial.repeated for trial in trials)
+    print(f"calls in flight or not yet stored when killed, made again: {repeated}")
     print(f"calls made twice although their answer was stored: {len(twice)} {twice or ''}")
     print(f"runs that did not end the same: {len(wrong)} {wrong or ''}")
     return len(twice) + len(wrong)

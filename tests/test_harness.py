@@ -1,0 +1,23 @@
+"""The long harnesses, at a small size; their documentation has the command for the full one."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HARNESS = Path(__file__).parent / "harness"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["kill.py", "--kills", "10"], "calls made twice although their answer was stored: 0"),
+        (["soak.py", "--runs", "128"], '"tasks left": 0'),
+    ],
+)
+def test_harness_finds_nothing(words, said):
+    command = [sys.executable, HARNESS / words[0], *words[1:]]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert said in done.stdout
