@@ -1,7 +1,7 @@
 """What one proposer does: read, ask, time, count, and keep the answer or the failure."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from time import perf_counter
 from typing import Any
 from uuid import uuid4
@@ -51,32 +51,33 @@ def proposer_node(seat: Seat, row: Row, layout: Layout) -> Node:
 
     def propose(state: LayerState, config: RunnableConfig) -> dict[str, Any]:
         model, attempt = seat.model, Attempt(seat, state, layout)
-        with _race(row, state) as running:
-            try:
-                call = (model.invoke, attempt.messages, tagged(seat, config))
-                attempt.read(running.call(seat.agent.timeout, *call))
-                running.answer()
-            except GraphBubbleUp:
-                raise
-            except Exception as error:  # noqa: BLE001  # whatever it is, the siblings go on
-                attempt.fail(error)
+        with _race(row, state) as running, catching(attempt.fail):
+            call = (model.invoke, attempt.messages, tagged(seat, config))
+            attempt.read(running.call(seat.agent.timeout, *call))
+            running.answer()
         return {"proposals": {seat.node: attempt.proposal}}
 
     async def apropose(state: LayerState, config: RunnableConfig) -> dict[str, Any]:
         model, attempt = seat.model, Attempt(seat, state, layout)
-        with _race(row, state) as running:
-            try:
-                async with running.cutting_off(seat.agent.timeout):
-                    answer = await model.ainvoke(attempt.messages, tagged(seat, config))
-                attempt.read(answer)
-                running.answer()
-            except GraphBubbleUp:
-                raise
-            except Exception as error:  # noqa: BLE001  # whatever it is, the siblings go on
-                attempt.fail(error)
+        with _race(row, state) as running, catching(attempt.fail):
+            async with running.cutting_off(seat.agent.timeout):
+                answer = await model.ainvoke(attempt.messages, tagged(seat, config))
+            attempt.read(answer)
+            running.answer()
         return {"proposals": {seat.node: attempt.proposal}}
 
     return Node(propose, apropose, seat)
+
+
+@contextmanager
+def catching(fail: Callable[[Exception], None]) -> Iterator[None]:
+    """Hand over whatever goes wrong inside; raised, it would cancel the siblings' calls."""
+    try:
+        yield
+    except GraphBubbleUp:  # LangGraph's own: a graph inside stops for a human
+        raise
+    except Exception as error:  # noqa: BLE001  # whatever it is
+        fail(error)
 
 
 class Attempt:

@@ -1,17 +1,16 @@
 """The nodes that bring proposals together: a hub behind each layer, and the aggregator."""
 
 from collections.abc import Mapping, Sequence
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 from langchain_core.messages import AIMessage
 from langchain_core.messages.ai import add_usage
 from langchain_core.runnables import RunnableConfig
-from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
 
 from moa_graph import answers, quorum
-from moa_graph.agents import Node, messages_for, tagged
+from moa_graph.agents import Node, catching, messages_for, tagged
 from moa_graph.naming import AGGREGATOR
 from moa_graph.prompts import Layout
 from moa_graph.race import Race
@@ -68,28 +67,20 @@ def aggregator_node(writers: Sequence[Seat], rows: Sequence[Row], layout: Layout
         account = Account(rows, state)
         for seat in writers:
             messages, account.unread = messages_for(seat, state, layout)
-            try:
+            with catching(partial(account.errors.__setitem__, seat.node)):
                 call = (seat.model.invoke, messages, tagged(seat, config))
                 output = alone.call(seat.agent.timeout, *call)
                 return {"messages": [account.sign(seat, output)]}
-            except GraphBubbleUp:
-                raise
-            except Exception as error:  # noqa: BLE001  # whatever it is, the next one may answer
-                account.errors[seat.node] = error
         raise AggregatorError(account.errors)
 
     async def aaggregate(state: LayerState, config: RunnableConfig) -> dict[str, Any]:
         account = Account(rows, state)
         for seat in writers:
             messages, account.unread = messages_for(seat, state, layout)
-            try:
+            with catching(partial(account.errors.__setitem__, seat.node)):
                 async with alone.cutting_off(seat.agent.timeout):
                     output = await seat.model.ainvoke(messages, tagged(seat, config))
                 return {"messages": [account.sign(seat, output)]}
-            except GraphBubbleUp:
-                raise
-            except Exception as error:  # noqa: BLE001  # whatever it is, the next one may answer
-                account.errors[seat.node] = error
         raise AggregatorError(account.errors)
 
     return Node(aggregate, aaggregate, writers[0])
