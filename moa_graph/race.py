@@ -18,6 +18,7 @@ from langgraph.runtime import get_runtime
 
 from moa_graph.rules import Rules
 
+PAUSE = 1.0  # seconds; between two that run one after another it is milliseconds
 _MOST_RACES = 4096  # those of killed and partly resumed layers stay until newer ones push them out
 _races: "OrderedDict[tuple[Any, ...], Race]" = OrderedDict()
 
@@ -39,6 +40,7 @@ class Race:
     def __init__(self, rules: Rules, *, runners: int, needed: int) -> None:
         self._rules, self._started = rules, monotonic()
         self._runners, self._needed = runners, needed
+        self._running, self._left = 0, monotonic()
         self._quorum_at: float | None = monotonic() if needed <= 0 else None
         self._changed = threading.Condition()
         self._waiting: dict[asyncio.Timeout, Callable[[], float | None]] = {}
@@ -54,10 +56,21 @@ class Race:
             if not scope.expired():
                 scope.reschedule(when())
 
-    def finish(self) -> bool:
+    def enter(self) -> None:
+        """Count a runner that begins."""
+        self._running += 1
+
+    def leave(self) -> bool:
         """Count a runner that is through, and tell whether it was the last."""
+        self._running -= 1
         self._runners -= 1
+        self._left = monotonic()
         return self._runners <= 0
+
+    @property
+    def over(self) -> bool:
+        """Whether nobody runs any more, and nobody is about to: the run was stopped."""
+        return self._running == 0 and monotonic() - self._left > PAUSE
 
     def limit(self, started: float, timeout: float | None) -> Limit | None:
         """Find the first moment at which a call that started then is cut off."""
@@ -145,13 +158,16 @@ def join(layer: int, rules: Rules, *, asked: int, answered: int) -> Iterator[Rac
         yield race  # nobody waits for anybody
         return
     name = (layer, *_place())
+    if (begun := _races.get(name)) and begun.over:
+        _races.pop(name, None)
     race = _races.setdefault(name, race)
+    race.enter()
     while len(_races) > _MOST_RACES:
         _races.popitem(last=False)
     try:
         yield race
     finally:
-        if race.finish():
+        if race.leave():
             _races.pop(name, None)
 
 
