@@ -128,8 +128,8 @@ def messages_for(seat: Seat, state: LayerState, layout: Layout) -> tuple[Sequenc
     """Assemble what an agent reads: the conversation, its own system prompt, the references.
 
     Returns:
-        The messages, and how many characters of the references had to be left out because the
-        model's context is known to be too small.
+        The messages, and how many characters of the references had to be left out because they
+        are too long together, or for the model's context.
     """
     messages: Sequence[AnyMessage] = state["messages"]
     if not messages:
@@ -139,16 +139,16 @@ def messages_for(seat: Seat, state: LayerState, layout: Layout) -> tuple[Sequenc
     if seat.layer == 1:
         return messages, 0
     (text,), unread = state["references"], 0
-    room = _room_for_references(seat, messages)
-    if room is not None and count_tokens(text) > room:
+    rooms = [room for room in (_free_context(seat, messages), layout.room) if room is not None]
+    if (room := min(rooms, default=None)) is not None and count_tokens(text) > room:
         proposals = (state["proposals"].get(node) for node in seat.reads)
         references = [p["content"] for p in proposals if p and not p["error"]]
         text, unread = layout.template_within(references, room)
     return layout.place(messages, text), unread
 
 
-def _room_for_references(seat: Seat, messages: Sequence[AnyMessage]) -> int | None:
-    """How many tokens of references fit into a model's context, if its size is known."""
+def _free_context(seat: Seat, messages: Sequence[AnyMessage]) -> int | None:
+    """How many tokens of a model's context are free for references, if its size is known."""
     profile = getattr(seat.model, "profile", None) or {}
     context = seat.agent.max_input_tokens or profile.get("max_input_tokens")
     if not context:

@@ -78,9 +78,9 @@ def create_moa(
         references_in: Where references stand: at the end of the `"system"` message, as in the
             paper, or at the end of the last `"user"` message, each between tags that its text
             cannot forge and with a word that it is data.
-        max_reference_tokens: Tokens (estimated) beyond which a proposal is cut; `None` for no
-            bound. Where the size of a reader's context is known, the references together are
-            cut to fit as well.
+        max_reference_tokens: Tokens (estimated) beyond which a proposal is cut; all references
+            together are cut at four times as many. `None` for no bound. Where the size of a
+            reader's context is known, they are cut to fit it in any case.
         stream_proposals: Whether `stream_mode="messages"` shows the proposers' tokens beside
             the aggregator's.
         lazy: Build the models of `"provider:model"` strings at the first call, not now. A graph

@@ -21,6 +21,8 @@ AGGREGATE_AND_SYNTHESIZE = (
 )
 """The aggregate-and-synthesize prompt (Wang et al. 2024, Table 1)."""
 
+TOGETHER = 4  # times what one reference may have, they may have together
+
 _CUT = "\n[cut here: 1,000,000 more characters]"  # room for the mark that `cut` leaves
 
 REFERENCES_HEADING = "Responses from models:"
@@ -63,6 +65,11 @@ class Layout:
         if self.references_in == "user":
             return enclose_references(references)
         return template_references(references, self.prompt)
+
+    @property
+    def room(self) -> int | None:
+        """The most tokens that references may take together, if that is bounded."""
+        return self.max_reference_tokens and TOGETHER * self.max_reference_tokens
 
     def template_within(self, references: Sequence[str], room: int) -> tuple[str, int]:
         """Make that text so that it takes no more than so many tokens; the longest give most.

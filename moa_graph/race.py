@@ -41,7 +41,7 @@ class Race:
         self._rules, self._started = rules, monotonic()
         self._runners, self._needed = runners, needed
         self._running, self._left = 0, monotonic()
-        self._quorum_at: float | None = monotonic() if needed <= 0 else None
+        self._quorum_at: float | None = None
         self._changed = threading.Condition()
         self._waiting: dict[asyncio.Timeout, Callable[[], float | None]] = {}
 
@@ -58,14 +58,16 @@ class Race:
 
     def enter(self) -> None:
         """Count a runner that begins."""
-        self._running += 1
+        with self._changed:
+            self._running += 1
 
     def leave(self) -> bool:
         """Count a runner that is through, and tell whether it was the last."""
-        self._running -= 1
-        self._runners -= 1
-        self._left = monotonic()
-        return self._runners <= 0
+        with self._changed:
+            self._running -= 1
+            self._runners -= 1
+            self._left = monotonic()
+            return self._runners <= 0
 
     @property
     def over(self) -> bool:

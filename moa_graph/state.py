@@ -30,7 +30,8 @@ class Proposal(TypedDict):
     cut: int
     """Characters that were cut off its end, because it was longer than a reference may be."""
     unread: int
-    """Characters of the references that the agent was not shown, because its context is small."""
+    """Characters of the references that the agent was not shown: they were too long together,
+    or for its context."""
     usage: dict[str, Any] | None
     """Tokens, as LangChain's `UsageMetadata`; `None` if the model did not say."""
     seconds: float

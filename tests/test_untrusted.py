@@ -177,6 +177,17 @@ def test_references_are_cut_to_fit_a_known_context(invoke, model):
     assert proposals["layer_2_large"]["unread"] == 0
 
 
+def test_references_have_a_bound_together(invoke, model):
+    writer, layer = model(), [model(answers=[letter * 4_000]) for letter in "abcdefgh"]
+    graph = create_moa([layer], writer, max_reference_tokens=1_000).compile()
+    result = invoke(graph, {"messages": "q"})
+    seen = writer.asked[0][0].content
+    assert count_tokens(seen) <= 4_000
+    assert seen.count("more characters]") == 8
+    lost = sum(4_000 - seen.count(letter * 100) * 100 for letter in "abcdefgh")
+    assert result["messages"][-1].response_metadata["moa"]["unread"] == pytest.approx(lost, abs=800)
+
+
 def test_context_that_is_too_small_for_the_prompt_fails_alone(invoke, server):
     server.model("small", always=400)
     agents = [Agent(model=f"openai:{name}", base_url=server.url) for name in ("small", "fine")]
