@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -61,4 +62,9 @@ def test_the_two_commands_are_complete():
     first, second = (block for block in blocks("bash") if "python3 -m venv" in block)
     assert "moa ask" in first
     assert "pytest" in second
+    question = first.partition("&& .venv/bin/")[2].rpartition("&& .venv/bin/")[2]
+    words = shlex.split(question)
+    command = [Path(sys.executable).parent / words[0], *words[1:]]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert "it is left out and the others go on" in done.stdout
     assert first.count("\n") == second.count("\n") == 1
