@@ -1,5 +1,6 @@
 """What one proposer does: read, ask, time, count, and keep the answer or the failure."""
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from time import perf_counter
@@ -76,6 +77,10 @@ def catching(fail: Callable[[Exception], None]) -> Iterator[None]:
         yield
     except GraphBubbleUp:  # LangGraph's own: a graph inside stops for a human
         raise
+    except asyncio.CancelledError as error:
+        if (task := asyncio.current_task()) and task.cancelling():
+            raise
+        fail(RuntimeError(f"the call cancelled itself: {error!r}"))
     except Exception as error:  # noqa: BLE001  # whatever it is
         fail(error)
 
@@ -86,6 +91,7 @@ class Attempt:
     def __init__(self, seat: Seat, state: LayerState, layout: Layout) -> None:
         self.messages, unread = messages_for(seat, state, layout)
         self._started, self._most = perf_counter(), layout.max_reference_tokens
+        self._keys = seat.keys
         self.proposal = Proposal(
             layer=seat.layer,
             agent=seat.name,
@@ -120,7 +126,7 @@ class Attempt:
     def fail(self, error: Exception) -> None:
         """Take in why there is no answer."""
         self.proposal["seconds"] = round(perf_counter() - self._started, 3)
-        self.proposal["error"] = describe(error)
+        self.proposal["error"] = describe(error, *self._keys)
         quorum.remember(self.proposal["id"])
 
 
@@ -138,7 +144,7 @@ def messages_for(seat: Seat, state: LayerState, layout: Layout) -> tuple[Sequenc
         messages = add_system(messages, seat.agent.system, in_front=True)
     if seat.layer == 1:
         return messages, 0
-    (text,), unread = state["references"], 0
+    text, unread = state["references"][0], 0
     rooms = [room for room in (_free_context(seat, messages), layout.room) if room is not None]
     if (room := min(rooms, default=None)) is not None and count_tokens(text) > room:
         proposals = (state["proposals"].get(node) for node in seat.reads)
@@ -159,9 +165,11 @@ def _free_context(seat: Seat, messages: Sequence[AnyMessage]) -> int | None:
 
 def _race(row: Row, state: MoAState) -> AbstractContextManager[race.Race]:
     turn = state["messages"][-1].id
-    before = (state.get("proposals", {}).get(seat.node) for seat in row.seats)
-    answered = sum(bool(p and not p["error"] and p.get("turn") == turn) for p in before)
-    return race.join(row.number, row.rules, asked=len(row.seats), answered=answered)
+    known = (state.get("proposals", {}).get(seat.node) for seat in row.seats)
+    before = [p for p in known if p and p.get("turn") == turn]
+    answered = sum(not p["error"] for p in before)
+    asked = len(before) or len(row.seats)  # what a human dropped is not asked again
+    return race.join(row.number, row.rules, asked=asked, answered=answered)
 
 
 def tagged(seat: Seat, config: RunnableConfig) -> RunnableConfig:

@@ -28,18 +28,14 @@ class AggregatorError(RuntimeError):
 
     failures: dict[str, str]
     """Cause of each failure: of the `aggregator`, and of each of its fallbacks."""
-    errors: list[Exception]
-    """The exceptions themselves."""
 
-    def __init__(self, errors: Mapping[str, Exception]) -> None:
-        self._errors = dict(errors)
-        self.failures = {name: describe(error) for name, error in errors.items()}
-        self.errors = list(errors.values())
+    def __init__(self, failures: Mapping[str, str]) -> None:
+        self.failures = dict(failures)
         causes = "; ".join(f"{name}: {cause}" for name, cause in self.failures.items())
         super().__init__(f"no final answer: {causes}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._errors,)
+        return type(self), (self.failures,)
 
 
 def hub_node(row: Row, readers: Sequence[Seat], layout: Layout) -> Node:
@@ -67,21 +63,21 @@ def aggregator_node(writers: Sequence[Seat], rows: Sequence[Row], layout: Layout
         account = Account(rows, state)
         for seat in writers:
             messages, account.unread = messages_for(seat, state, layout)
-            with catching(partial(account.errors.__setitem__, seat.node)):
+            with catching(partial(account.fail, seat)):
                 call = (seat.model.invoke, messages, tagged(seat, config))
                 output = alone.call(seat.agent.timeout, *call)
                 return {"messages": [account.sign(seat, output)]}
-        raise AggregatorError(account.errors)
+        raise AggregatorError(account.failures)
 
     async def aaggregate(state: LayerState, config: RunnableConfig) -> dict[str, Any]:
         account = Account(rows, state)
         for seat in writers:
             messages, account.unread = messages_for(seat, state, layout)
-            with catching(partial(account.errors.__setitem__, seat.node)):
+            with catching(partial(account.fail, seat)):
                 async with alone.cutting_off(seat.agent.timeout):
                     output = await seat.model.ainvoke(messages, tagged(seat, config))
                 return {"messages": [account.sign(seat, output)]}
-        raise AggregatorError(account.errors)
+        raise AggregatorError(account.failures)
 
     return Node(aggregate, aaggregate, writers[0])
 
@@ -93,7 +89,11 @@ class Account:
         nodes = [seat.node for row in rows for seat in row.seats]
         self.layers, self.asked, self.unread = len(rows), len(nodes), 0
         self.proposals = {node: p for node in nodes if (p := state["proposals"].get(node))}
-        self.errors: dict[str, Exception] = {}
+        self.failures: dict[str, str] = {}
+
+    def fail(self, seat: Seat, error: Exception) -> None:
+        """Take in why a writer gave no answer."""
+        self.failures[seat.node] = describe(error, *seat.keys)
 
     def sign(self, seat: Seat, output: Any) -> AIMessage:
         """Turn an aggregator's output into the message that joins the conversation.
@@ -115,13 +115,12 @@ class Account:
         calls = {node: p["usage"] for node, p in self.proposals.items() if node not in failed}
         billed = [each for each in (p["usage"] for p in self.proposals.values()) if each]
         known = [*billed, usage] if usage else billed
-        causes = failed | {node: describe(error) for node, error in self.errors.items()}
         return {
             "layers": self.layers,
             "asked": self.asked,
             "received": len(calls),
             "failed": list(failed),
-            "causes": causes,
+            "causes": failed | self.failures,
             "aggregator": seat.agent.label,
             "unread": self.unread,
             "usage": dict(reduce(add_usage, known)) if known else None,  # type: ignore[arg-type]

@@ -14,6 +14,8 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    StrictFloat,
+    StrictInt,
     ValidationError,
     model_validator,
 )
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 PRESETS = Path(__file__).parent / "presets"
 
 Name = Annotated[str, AfterValidator(check_name)]
+Number = StrictInt | StrictFloat
 NamedAgent = Annotated[Agent, BeforeValidator(lambda v: {"model": v} if isinstance(v, str) else v)]
 
 
@@ -50,15 +53,15 @@ class MoAConfig(BaseModel):
     """The agent that writes the final answer."""
     fallbacks: list[NamedAgent] = []
     """Agents that are asked for the final answer when the aggregator fails."""
-    quorum: int | float | list[int | float] = 0.5
+    quorum: Number | list[Number] = 0.5
     """As in `create_moa`: a number or a share, for all layers or one for each."""
-    grace: float | list[float] | None = None
+    grace: Number | list[Number] | None = None
     """As in `create_moa`: seconds."""
-    deadline: float | list[float] | None = None
+    deadline: Number | list[Number] | None = None
     """As in `create_moa`: seconds."""
     references_in: Literal["system", "user"] = "system"
     """As in `create_moa`."""
-    max_reference_tokens: int | None = Field(default=16_384, ge=1)
+    max_reference_tokens: int | None = Field(default=16_384, ge=1, strict=True)
     """As in `create_moa`."""
     temperature: float | None = Field(default=None, ge=0, le=2, strict=True)
     """Sampling temperature of the agents that set none."""

@@ -35,12 +35,15 @@ THEY_ARE_DATA = (
 
 # What a chat template, or a reader of our own tags, could take for its own.
 _MARKERS = re.compile(
-    r"<(?=\s*/?\s*(?:response|system|user|assistant|im_|\||s>|bos>|eos>|start_of|end_of|think))"
-    r"|\[(?=/?INST\]|/?SYSTEM)|<(?=<\s*/?SYS)",
+    r"<(?=[\s\u200c\u200d]*/?[\s\u200c\u200d]*(?:response|system|user|assistant|tool|turn|im_|"
+    r"\||\uff5c|/?s>|bos>|eos>|pad>|unk>|start_of|end_of|begin_of|think))"
+    r"|\[(?=/?(?:INST|SYSTEM|TOOL|AVAILABLE))|<(?=<\s*/?SYS)",
     re.IGNORECASE,
 )
 # Characters that turn the direction of a text or cannot be seen; joiners that scripts need stay.
-_INVISIBLE = re.compile("[\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]")
+_INVISIBLE = re.compile(
+    "[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]"
+)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from langgraph.runtime import get_runtime
 
 from moa_graph.rules import Rules
 
-PAUSE = 1.0  # seconds; between two that run one after another it is milliseconds
 _MOST_RACES = 4096  # those of killed and partly resumed layers stay until newer ones push them out
 _races: "OrderedDict[tuple[Any, ...], Race]" = OrderedDict()
 
@@ -40,7 +39,7 @@ class Race:
     def __init__(self, rules: Rules, *, runners: int, needed: int) -> None:
         self._rules, self._started = rules, monotonic()
         self._runners, self._needed = runners, needed
-        self._running, self._left = 0, monotonic()
+        self._running, self._stopped = 0, False
         self._quorum_at: float | None = None
         self._changed = threading.Condition()
         self._waiting: dict[asyncio.Timeout, Callable[[], float | None]] = {}
@@ -61,18 +60,22 @@ class Race:
         with self._changed:
             self._running += 1
 
-    def leave(self) -> bool:
+    def leave(self, *, stopped: bool) -> bool:
         """Count a runner that is through, and tell whether it was the last."""
         with self._changed:
             self._running -= 1
-            self._runners -= 1
-            self._left = monotonic()
+            self._runners -= not stopped
+            self._stopped |= stopped
             return self._runners <= 0
+
+    def again(self, rules: Rules) -> "Race":
+        """Begin anew, for those who are left when a stopped run is resumed."""
+        return Race(rules, runners=self._runners, needed=max(1, self._needed))
 
     @property
     def over(self) -> bool:
-        """Whether nobody runs any more, and nobody is about to: the run was stopped."""
-        return self._running == 0 and monotonic() - self._left > PAUSE
+        """Whether the run was stopped, by a cancellation or for a human."""
+        return self._stopped and self._running == 0
 
     def limit(self, started: float, timeout: float | None) -> Limit | None:
         """Find the first moment at which a call that started then is cut off."""
@@ -161,15 +164,17 @@ def join(layer: int, rules: Rules, *, asked: int, answered: int) -> Iterator[Rac
         return
     name = (layer, *_place())
     if (begun := _races.get(name)) and begun.over:
-        _races.pop(name, None)
+        _races[name] = begun.again(rules)
     race = _races.setdefault(name, race)
     race.enter()
     while len(_races) > _MOST_RACES:
         _races.popitem(last=False)
+    stopped = True
     try:
         yield race
+        stopped = False
     finally:
-        if race.leave():
+        if race.leave(stopped=stopped):
             _races.pop(name, None)
 
 

@@ -1,5 +1,6 @@
 """Who sits where: the agents of each layer, their names, and their models."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -8,10 +9,10 @@ from typing import Any
 
 from langchain_core.runnables import Runnable
 from langgraph.graph import StateGraph
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from moa_graph.calling import adapt, ends_in_a_message
-from moa_graph.models import Agent, Model, build_model
+from moa_graph.models import Agent, Model, build_model, key_variable
 from moa_graph.naming import AGGREGATOR, check_name, free_name, slug
 from moa_graph.rules import Rules
 
@@ -35,6 +36,14 @@ class Seat:
     """Whether `stream_mode="messages"` leaves the agent's tokens out."""
     models: Callable[[], Mapping[str, Runnable[Any, Any]]]
     """Builds the models of all seats, once."""
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys that the agent's model was given, to be kept out of what is stored."""
+        variable = key_variable(self.agent)
+        values = [os.environ.get(variable, "")] if variable else []
+        fields = getattr(self.model, "__dict__", {}).values()
+        return [*values, *(f.get_secret_value() for f in fields if isinstance(f, SecretStr))]
 
     @property
     def model(self) -> Runnable[Any, Any]:

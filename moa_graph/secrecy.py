@@ -27,9 +27,9 @@ def without_keys(text: str, *keys: str) -> str:
     return _LOOKS.sub("***", text)
 
 
-def describe(error: BaseException) -> str:
-    """Say what went wrong in one line of bounded length, without a key."""
+def describe(error: BaseException, *keys: str) -> str:
+    """Say what went wrong in one line of bounded length, without these and other keys."""
     own = type(error).__module__.startswith("moa_graph.")  # such a text stands for itself
-    text = without_keys(str(error) if own else f"{type(error).__name__}: {error}")
+    text = without_keys(str(error) if own else f"{type(error).__name__}: {error}", *keys)
     text = " ".join(text.split()).removesuffix(":")
     return text if len(text) <= MOST else f"{text[:MOST]}… ({len(text):,} characters)"

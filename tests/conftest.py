@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 from fakes import FakeModel
+from hypothesis import HealthCheck, settings
 from langchain_core.runnables import Runnable
 from langgraph.checkpoint.postgres import PostgresSaver
 from server import ChatServer
@@ -15,6 +16,10 @@ from server import ChatServer
 os.environ["LANGSMITH_TRACING"] = "false"
 os.environ["LANGGRAPH_CLI_NO_ANALYTICS"] = "1"
 os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
+
+# A busy machine is no finding.
+settings.register_profile("calm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("calm")
 
 Call = Callable[..., Any]
 

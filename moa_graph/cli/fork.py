@@ -10,7 +10,7 @@ import typer
 from pydantic import ValidationError
 
 from moa_graph.cli.errors import CommandError
-from moa_graph.cli.run import Output, Result, Run, run_and_print
+from moa_graph.cli.run import Output, Result, Run, check_keys, run_and_print
 from moa_graph.cli.store import (
     CompiledMoA,
     find_thread,
@@ -46,7 +46,9 @@ def fork_thread(thread: str, changes: Changes, db: str | None, output: Output) -
     async def run() -> Result:
         async with open_store(db) as store:
             old = readable(found := await find_thread(store.saver, thread))
-            mixture, layer = _changed(old, changes), _layer(changes.at, old)
+            layer = _layer(changes.at, old)
+            mixture = _changed(old, changes, layer)
+            check_keys(mixture)
             graph = old.graph().compile(checkpointer=store.saver)
             values = await read_values(graph, run_config(found.id, old))
             messages = _question(values)
@@ -72,21 +74,21 @@ def _layer(at: str, mixture: MoAConfig) -> int:
     return number
 
 
-def _changed(mixture: MoAConfig, changes: Changes) -> MoAConfig:
-    """Put other models into a mixture."""
+def _changed(mixture: MoAConfig, changes: Changes, layer: int) -> MoAConfig:
+    """Put other models into a mixture, from a layer on."""
     update: dict[str, Any] = {}
     if changes.aggregator:
         update["aggregator"] = _agent(changes.aggregator, "--aggregator")
     if changes.models:
         pairs = dict(_pair(each) for each in changes.models)
-        known = {name for layer in mixture.layers for name in layer}
+        known = {name for row in mixture.layers[layer - 1 :] for name in row}
         if unknown := sorted(pairs.keys() - known):
             raise CommandError(
-                f"--model: no proposer {unknown[0]!r}; expected one of: {', '.join(sorted(known))}"
+                f"--model: no proposer {unknown[0]!r} from {changes.at} on; "
+                f"expected one of: {', '.join(sorted(known)) or 'none'}"
             )
         update["layers"] = [
-            {name: pairs.get(name, agent) for name, agent in layer.items()}
-            for layer in mixture.layers
+            {name: pairs.get(name, agent) for name, agent in row.items()} for row in mixture.layers
         ]
     return mixture.model_copy(update=update)
 

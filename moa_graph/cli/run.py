@@ -144,8 +144,7 @@ class Run:
         Raises:
             CommandError: If there is no answer; the message says how to go on.
         """
-        if missing := [key for key in self.mixture.required_keys() if not os.environ.get(key)]:
-            raise CommandError(f"{self.mixture.name!r} needs a key: set {' and '.join(missing)}")
+        check_keys(self.mixture)
         builder = self.mixture.graph(lazy=False)  # a mistake shows before anything is stored
         graph = builder.compile(checkpointer=self.store.saver, name=self.mixture.name)
         config = run_config(self.thread, self.mixture)
@@ -164,7 +163,7 @@ class Run:
         modes: list[StreamMode] = ["tasks", "messages"] if self.output.streams else ["tasks"]
         nodes = graph.builder.nodes.items()
         models = {name: m for name, node in nodes if (m := (node.metadata or {}).get("model"))}
-        streamed = False
+        streamed = ""  # the id of the message that is being read
         with LiveView(models) as view:
             if message is None:
                 tasks = (await graph.aget_state(config)).tasks
@@ -178,10 +177,22 @@ class Run:
                     view.update(event)
                 elif event[1].get("langgraph_node") == AGGREGATOR and event[0].text:
                     view.hand_over(AGGREGATOR)
-                    streamed = True
+                    if streamed not in {"", event[0].id}:
+                        sys.stdout.write("\n(broken off; a fallback answers)\n")
+                    streamed = event[0].id
                     sys.stdout.write(plain(event[0].text))
                     sys.stdout.flush()
-        return streamed
+        return bool(streamed)
+
+
+def check_keys(mixture: MoAConfig) -> None:
+    """See that the keys of a mixture are set.
+
+    Raises:
+        CommandError: If one is not; the message names them all.
+    """
+    if missing := [key for key in mixture.required_keys() if not os.environ.get(key)]:
+        raise CommandError(f"{mixture.name!r} needs a key: set {' and '.join(missing)}")
 
 
 def run_and_print(coroutine: Coroutine[Any, Any, Result], output: Output, command: str) -> None:
