@@ -70,7 +70,9 @@ def create_moa(
         grace: Seconds that the other proposers of a layer still get when its quorum is in; then
             they are cut off. `None` waits for all. One value, or one each. An async call is
             cancelled, with its HTTP request. A sync call cannot be: the layer goes on without
-            it, and its thread ends when the provider's client does.
+            it, and its thread ends when the provider's client does (so does the wait after
+            Ctrl-C in a sync run). In a process that resumes a killed run, what was answered
+            before the kill does not count for the grace; a `deadline` holds in any case.
         deadline: Seconds after which the proposers of a layer that have not answered are cut
             off, quorum or not. One value, or one each; async and sync as with `grace`, and
             with the `timeout` of an `Agent`.

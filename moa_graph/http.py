@@ -14,15 +14,14 @@ _Pool = DefaultAsyncHttpxClient
 
 
 class DiscreetClient(DefaultHttpxClient):
-    """A sync HTTP client that blots the key out of error responses: some providers repeat it."""
+    """A sync HTTP client that blots the key out of responses: some providers repeat it."""
 
     def send(self, request: Any, **options: Any) -> Any:
         """Send a request."""
         response = super().send(request, **options)
         if response.is_error:
             response.read()
-            return _without_key(request, response)
-        return response
+        return _without_key(request, response)
 
 
 class LoopAwareClient(DefaultAsyncHttpxClient):
@@ -44,8 +43,7 @@ class LoopAwareClient(DefaultAsyncHttpxClient):
         response = await self._pools[loop][0].send(request, **options)
         if response.is_error:
             await response.aread()
-            return _without_key(request, response)
-        return response
+        return _without_key(request, response)
 
     async def _open(self, loop: asyncio.AbstractEventLoop) -> None:
         for other in [other for other in self._pools if other.is_closed()]:
@@ -67,9 +65,14 @@ class LoopAwareClient(DefaultAsyncHttpxClient):
 
 
 def _without_key(request: Any, response: Any) -> Any:
-    """Copy a response that has been read, without the key of its request."""
+    """Copy a response that repeats the key of its request; what streams is left as it is."""
     sent = (request.headers.get(name, "") for name in ("authorization", "api-key", "x-api-key"))
     keys = [value.removeprefix("Bearer ") for value in sent if value]
+    if not response.is_closed:
+        return response
+    told = (response.content, str(response.headers).encode())
+    if not any(key.encode() in part for key in keys for part in told):
+        return response
     kept = {
         name: without_keys(value, *keys)
         for name, value in response.headers.items()

@@ -40,7 +40,7 @@ class Race:
         self._rules, self._started = rules, monotonic()
         self._runners, self._needed = runners, needed
         self._running, self._stopped = 0, False
-        self._quorum_at: float | None = None
+        self._quorum_at: float | None = None if needed > 0 else monotonic()
         self._changed = threading.Condition()
         self._waiting: dict[asyncio.Timeout, Callable[[], float | None]] = {}
 
@@ -70,7 +70,7 @@ class Race:
 
     def again(self, rules: Rules) -> "Race":
         """Begin anew, for those who are left when a stopped run is resumed."""
-        return Race(rules, runners=self._runners, needed=max(1, self._needed))
+        return Race(rules, runners=self._runners, needed=self._needed)
 
     @property
     def over(self) -> bool:

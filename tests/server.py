@@ -27,6 +27,7 @@ FAULTS = {
     "content filter": "an empty text, filtered",
     "wrong type": "a page of HTML",
     "huge": "ten megabytes of text",
+    "echo key in 200": "status 200, with an error that repeats the key",
     "echo key": "status 403, with the key that was sent in the message and in a header",
 }
 HUGE = 10_000_000
@@ -177,6 +178,9 @@ class ChatServer:
             await asyncio.sleep(3600)
         elif isinstance(fault, int):
             _send_error(writer, fault, behaviour.retry_after)
+        elif fault == "echo key in 200":
+            sent = call.headers["authorization"]
+            _send(writer, 200, {"error": {"message": f"wrong key: {sent}", "type": "auth"}})
         elif fault == "echo key":
             sent = call.headers["authorization"]
             error = {"error": {"message": f"wrong key: {sent}", "type": "auth", "param": sent}}

@@ -253,6 +253,15 @@ def test_live_view_shows_each_proposer_and_the_answer_streams(mixture, server):
     assert [call.model for call in server.calls if call.streamed] == ["w"]
 
 
+def test_broken_answer_is_told_from_the_fallbacks(mixture, server):
+    config = mixture(w={"always": "truncate", "reply": "half of this answer is going to be lost"})
+    text = config.read_text().replace('aggregator = "w"', 'aggregator = "w"\nfallbacks = ["a"]')
+    config.write_text(text)
+    screen = on_a_terminal("ask", "q", "--config", config)
+    assert "half of this" in screen
+    assert re.search(r"\(broken off; a fallback answers\)\s+a on q", screen)
+
+
 def test_draw_has_a_box_for_each_layer():
     drawn = moa("draw", "--preset", "moa").stdout
     boxes = re.findall(r'subgraph \w+\["(.+?)"\]', drawn)

@@ -231,7 +231,14 @@ class TestFork:
             (["old", "--at", "x"], "expected one of: layer_1, layer_2, aggregator"),
             (["nope", "--at", "layer_1"], "no thread 'nope'"),
             (["old", "--at", "layer_2", "--drop", "z"], "--drop: no proposal 'z' before that"),
-            (["old", "--at", "layer_2", "--model", "z=p:q"], "--model: no proposer 'z'; expected"),
+            (
+                ["old", "--at", "layer_2", "--model", "z=p:q"],
+                "--model: no proposer 'z' from layer_2 on; expected",
+            ),
+            (
+                ["old", "--at", "aggregator", "--model", "a=p:q"],
+                "no proposer 'a' from aggregator on",
+            ),
             (["old", "--at", "layer_2", "--model", "a"], "--model a: expected 'provider:model'"),
             (["old", "--at", "layer_2", "--aggregator", "gpt"], "--aggregator: expected 'provider"),
         ],

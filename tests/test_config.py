@@ -109,6 +109,38 @@ def test_other_presets_have_their_shape():
     assert MoAConfig.load("ollama").required_keys() == []
 
 
+def test_options_of_a_run_reach_the_graph(load, monkeypatch):
+    given = {}
+    monkeypatch.setattr("moa_graph.graph.create_moa", lambda *_, **options: given.update(options))
+    load("""
+        layers = [["offline:lead", "offline:bm25"]]
+        aggregator = "p:q"
+        fallbacks = ["p:r"]
+        quorum = 2
+        grace = 3
+        deadline = [4.5]
+        references_in = "user"
+        max_reference_tokens = 50
+        temperature = 0.5
+    """).graph()
+    assert given.pop("fallbacks") == [Agent(model="p:r", temperature=0.5)]
+    assert given == {
+        "lazy": True,
+        "quorum": 2,
+        "grace": 3,
+        "deadline": [4.5],
+        "references_in": "user",
+        "max_reference_tokens": 50,
+    }
+
+
+def test_keys_of_fallbacks_are_required_too(load):
+    config = load(
+        'layers = [["offline:lead"]]\naggregator = "offline:lead"\nfallbacks = ["openai:x"]'
+    )
+    assert config.required_keys() == ["OPENAI_API_KEY"]
+
+
 LAYERS = 'layers = [["offline:lead"]]\n'
 AGGREGATOR = 'aggregator = "offline:consensus"\n'
 
@@ -130,6 +162,9 @@ AGGREGATOR = 'aggregator = "offline:consensus"\n'
         (f"{LAYERS}{AGGREGATOR}max_tokens = true", "max_tokens: input should be a valid integer"),
         (f'{LAYERS}{AGGREGATOR}temperature = "1"', "temperature: input should be a valid number"),
         (f"{LAYERS}{AGGREGATOR}quorum = 2", "`quorum`=2: expected a number from 1 to 1"),
+        (f"{LAYERS}{AGGREGATOR}quorum = true", "quorum: input should be a valid"),
+        (f"{LAYERS}{AGGREGATOR}grace = true", "grace: input should be a valid"),
+        (f"{LAYERS}{AGGREGATOR}max_reference_tokens = true", "max_reference_tokens: input should"),
         (f"{LAYERS}{AGGREGATOR}quorum = 'x'", "quorum: input should be a valid"),
         (f"{LAYERS}{AGGREGATOR}grace = [1, 2]", "`grace`=.*: expected one value, or one for each"),
         (

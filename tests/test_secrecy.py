@@ -1,6 +1,8 @@
 """Keys never reach what is stored, shown or raised, on any path of failure."""
 
+import asyncio
 import os
+import pickle
 import subprocess
 import sys
 import traceback
@@ -14,11 +16,24 @@ from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from moa_graph import Agent, AggregatorError, QuorumError, create_moa
+from moa_graph.cli.store import without_password
+from moa_graph.http import shared_clients
 from moa_graph.secrecy import describe, without_keys
 
 KEY = "MARKED-9f3b77c1d2-KEY"
 MOA = Path(sys.executable).parent / "moa"
-FAULTS = ["echo key", 400, 429, 500, "reset", "malformed", "no choices", "empty", "wrong type"]
+FAULTS = [
+    "echo key",
+    "echo key in 200",
+    400,
+    429,
+    500,
+    "reset",
+    "malformed",
+    "no choices",
+    "empty",
+    "wrong type",
+]
 
 
 class Listener(BaseCallbackHandler):
@@ -61,10 +76,13 @@ def test_no_failure_brings_a_key_to_light(role, fault, agents, server, invoke, t
     seen = []
     with SqliteSaver.from_conn_string(str(path)) as saver:
         graph = create_moa([[agents(name) for name in layer]], agents(writer)).compile(saver)
-        try:
-            seen.append(repr(graph.invoke({"messages": "q"}, config)))
-        except (QuorumError, AggregatorError) as error:
-            seen += [str(error), repr(error), *traceback.format_exception(error)]
+        for call in (graph.invoke, in_a_loop(graph)):
+            config["configurable"]["thread_id"] += "1"
+            try:
+                seen.append(repr(call({"messages": "q"}, config)))
+            except (QuorumError, AggregatorError) as error:
+                seen += [str(error), repr(error), str(pickle.dumps(error))]
+                seen += traceback.format_exception(error)
         seen += [repr(graph.get_state(config)), repr(graph), graph.get_graph().draw_mermaid()]
     assert any(KEY in call.headers["authorization"] for call in server.calls)
     assert KEY.encode() not in written_below(tmp_path)
@@ -129,6 +147,41 @@ def test_key_in_an_error_of_any_runnable_is_blotted_out(invoke, model, monkeypat
     assert error == "ConnectionError: refused ***; also *** and Bearer ***"
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://me:hunter22@host/db",
+        "postgresql://me:hun@ter22@host/db",
+        "postgresql://me:hun/ter22@host/db",
+        "postgresql://host/db?user=me&password=hunter22&sslmode=require",
+    ],
+)
+def test_password_of_a_database_is_left_out(address):
+    shown = without_password(address)
+    assert "ter22" not in shown
+    assert "host/db" in shown
+
+
+@pytest.mark.parametrize("name", ["authorization", "x-api-key"])
+def test_key_in_a_header_of_a_response_is_blotted_out(name, server):
+    server.model("bad", always="echo key")
+    clients = shared_clients()
+    body = {"model": "bad", "messages": []}
+    headers = {name: f"Bearer {KEY}", "authorization": f"Bearer {KEY}"}
+    url = f"{server.url}/chat/completions"
+
+    async def post():
+        return await clients["http_async_client"].post(url, json=body, headers=headers)
+
+    for response in (
+        clients["http_client"].post(url, json=body, headers=headers),
+        asyncio.run(post()),
+    ):
+        assert response.status_code == 403
+        assert KEY not in str(response.headers) + response.text
+        assert "***" in response.text
+
+
 def test_error_of_megabytes_is_cut():
     text = describe(ValueError("x" * 5_000_000))
     assert len(text) < 1100
@@ -139,6 +192,12 @@ def test_ordinary_words_are_left_alone(monkeypatch):
     monkeypatch.setenv("SHORT_KEY", "on")
     text = "on the risk-free sketch of a task-oriented design"
     assert without_keys(text) == text
+
+
+def in_a_loop(graph):
+    """Call a graph's async side, on a saver that has a sync one only."""
+    graph = graph.copy({"checkpointer": None})
+    return lambda *arguments: asyncio.run(graph.ainvoke(*arguments))
 
 
 def written_below(folder):

@@ -11,6 +11,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
 
 from moa_graph import Agent, AggregatorError, QuorumError, create_moa, race
+from moa_graph.rules import Rules
 
 
 @pytest.fixture
@@ -154,10 +155,108 @@ def test_deadline_without_a_quorum_is_an_error_that_says_so(server, agent, timed
 @pytest.mark.parametrize("concurrency", [1, 2])
 def test_grace_counts_from_the_start_of_those_that_had_to_wait(concurrency, timed):
     """Where few may run at a time, the last begin when the quorum has long been in."""
-    layer = [FakeModel(delay=0.2) for _ in range(4)]
-    graph = create_moa([layer], FakeModel(), quorum=1, grace=1).compile()
+    layer = [FakeModel(delay=0.3) for _ in range(4)]
+    graph = create_moa([layer], FakeModel(), quorum=1, grace=0.6).compile()
     result, _ = timed(graph, {"max_concurrency": concurrency})
     assert not any(p["error"] for p in result["proposals"].values())
+
+
+def test_deadline_is_the_layers_not_each_calls(timed):
+    layer = [FakeModel(delay=0.4) for _ in range(4)]
+    graph = create_moa([layer], FakeModel(), deadline=1.0, quorum=1).compile()
+    result, _ = timed(graph, {"max_concurrency": 1})
+    assert 1 <= sum(len(model.asked) for model in layer) <= 3
+    assert result["proposals"]["layer_1_fake_4"]["error"].startswith("cut off by the layer's")
+
+
+def test_answers_before_a_lost_quorum_count_for_the_grace(invoke):
+    """Two of four are asked again; with the first of them the quorum of three is in."""
+    first = [FakeModel(answers=["x"]), FakeModel(answers=["x"])]
+    again = [FakeModel(answers=[OSError(), "x"]), FakeModel(answers=[OSError(), "x"], delay=0.1)]
+    graph = create_moa([first + again], FakeModel(), quorum=3, grace=0.1).compile(InMemorySaver())
+    config = {"configurable": {"thread_id": "1"}}
+    with pytest.raises(QuorumError):
+        invoke(graph, {"messages": "q"}, config)
+    again[1].delay = 5  # the copy that the graph made keeps its own
+    race_of_two = race.Race(Rules(quorum=3, grace=0.1), runners=2, needed=1)
+    race_of_two.answer()
+    assert race_of_two.limit(0, None) is not None
+    assert invoke(graph, None, config)["messages"][-1].content == "an answer"
+
+
+def test_grace_holds_after_a_cancelled_run_is_resumed(server, agent):
+    """The quorum was in when the run was cancelled: the stragglers do not hold it up for ever."""
+    for name in ("c", "d"):
+        server.model(name, always="hang")
+    layer = [agent(name) for name in "abcd"]
+    graph = create_moa([layer], agent("w"), quorum=2, grace=1).compile(InMemorySaver())
+    config = {"configurable": {"thread_id": "1"}}
+
+    async def run():
+        task = asyncio.create_task(graph.ainvoke({"messages": "q"}, config))
+        while sum(call.answered for call in server.calls) < 2:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)
+        task.cancel()
+        await asyncio.wait({task})
+        return await asyncio.wait_for(graph.ainvoke(None, config), 10)
+
+    result = asyncio.run(run())
+    assert result["messages"][-1].response_metadata["moa"]["received"] == 2
+    assert len(server.calls_of("a")) == 1
+    assert not race._races
+
+
+# LangGraph 1.2.22 leaves behind the coroutines that were still waiting for `max_concurrency`.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:coroutine 'arun_with_retry':RuntimeWarning")
+async def test_deadline_begins_anew_after_a_cancelled_run():
+    layer = [FakeModel(delay=0.4) for _ in range(3)]
+    graph = create_moa([layer], FakeModel(), deadline=2).compile(InMemorySaver())
+    config = {"configurable": {"thread_id": "1"}, "max_concurrency": 1}
+    task = asyncio.create_task(graph.ainvoke({"messages": "q"}, config))
+    await asyncio.wait({task}, timeout=0.2)
+    task.cancel()
+    await asyncio.wait({task})
+    await asyncio.sleep(2)
+    result = await graph.ainvoke(None, config)
+    assert not any(p["error"] for p in result["proposals"].values())
+
+
+async def test_call_that_cancels_itself_is_a_failure_of_one_proposer():
+    async def give_up(_):
+        raise asyncio.CancelledError("from a library")
+
+    odd, slow = RunnableLambda(str, give_up), FakeModel(delay=0.3)
+    graph = create_moa([{"odd": odd, "slow": slow}], FakeModel()).compile()
+    result = await graph.ainvoke({"messages": "q"})
+    assert "cancelled itself" in result["proposals"]["layer_1_odd"]["error"]
+    assert result["proposals"]["layer_1_slow"]["content"] == "an answer"
+
+
+def test_timeout_of_the_aggregator_is_kept(server, agent, timed):
+    server.model("w", always="hang")
+    graph = create_moa([[agent("a")]], agent("w", timeout=0.5), fallbacks=[agent("v")]).compile()
+    result, seconds = timed(graph)
+    assert result["messages"][-1].text.startswith("v on")
+    assert seconds < 3
+
+
+@pytest.mark.parametrize("loser", ["proposer", "aggregator"])
+async def test_graph_that_stops_for_a_human_is_no_failure(loser):
+    def ask(_):
+        return {"messages": [("ai", interrupt("what?"))]}
+
+    person = StateGraph(MessagesState).add_node("ask", ask).add_edge(START, "ask").compile()
+    other = FakeModel()
+    layer = {"a": person if loser == "proposer" else other}
+    graph = create_moa([layer], person if loser == "aggregator" else other).compile(InMemorySaver())
+    config = {"configurable": {"thread_id": "1"}}
+    stopped = await graph.ainvoke({"messages": "q"}, config)
+    assert stopped["__interrupt__"][0].value == "what?"
+    result = await graph.ainvoke(Command(resume="this"), config)
+    said = result["proposals"]["layer_1_a"]["content"], result["messages"][-1].text
+    assert "this" in said
 
 
 def test_no_grace_asks_nobody_after_the_quorum(timed):
