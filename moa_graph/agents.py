@@ -17,7 +17,7 @@ from moa_graph import answers, quorum, race
 from moa_graph.prompts import Layout, add_system
 from moa_graph.seats import Row, Seat
 from moa_graph.secrecy import describe
-from moa_graph.sizes import count_message_tokens, count_tokens, cut
+from moa_graph.sizes import count_message_tokens, cut, fits
 from moa_graph.state import LayerState, MoAState, Proposal
 
 DEFAULT_ANSWER = 4096  # tokens that are kept free for an answer where no bound is set
@@ -146,7 +146,7 @@ def messages_for(seat: Seat, state: LayerState, layout: Layout) -> tuple[Sequenc
         return messages, 0
     text, unread = state["references"][0], 0
     rooms = [room for room in (_free_context(seat, messages), layout.room) if room is not None]
-    if (room := min(rooms, default=None)) is not None and count_tokens(text) > room:
+    if (room := min(rooms, default=None)) is not None and not fits(text, room):
         proposals = (state["proposals"].get(node) for node in seat.reads)
         references = [p["content"] for p in proposals if p and not p["error"]]
         text, unread = layout.template_within(references, room)

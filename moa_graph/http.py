@@ -8,7 +8,7 @@ from typing import Any
 
 from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
 
-from moa_graph.secrecy import without_keys
+from moa_graph.secrecy import SHORTEST, without_keys
 
 _Pool = DefaultAsyncHttpxClient
 
@@ -66,10 +66,10 @@ class LoopAwareClient(DefaultAsyncHttpxClient):
 
 def _without_key(request: Any, response: Any) -> Any:
     """Copy a response that repeats the key of its request; what streams is left as it is."""
-    sent = (request.headers.get(name, "") for name in ("authorization", "api-key", "x-api-key"))
-    keys = [value.removeprefix("Bearer ") for value in sent if value]
     if not response.is_closed:
         return response
+    sent = (request.headers.get(name, "") for name in ("authorization", "api-key", "x-api-key"))
+    keys = [key for value in sent if len(key := value.removeprefix("Bearer ")) >= SHORTEST]
     told = (response.content, str(response.headers).encode())
     if not any(key.encode() in part for key in keys for part in told):
         return response

@@ -1,7 +1,8 @@
 """How long a call may take: its own timeout, its layer's deadline, and what stragglers get.
 
 The proposers of a layer that run at the same time find each other here, in this process, by the
-checkpoint that they all started from. Nothing of it is kept: a resumed layer starts a new race.
+checkpoint that they all started from. Nothing of it is stored: the time of a resumed layer begins
+anew, and only in the process that ran it before do the answers it already has count.
 """
 
 import asyncio
@@ -68,9 +69,9 @@ class Race:
             self._stopped |= stopped
             return self._runners <= 0
 
-    def again(self, rules: Rules) -> "Race":
+    def again(self) -> "Race":
         """Begin anew, for those who are left when a stopped run is resumed."""
-        return Race(rules, runners=self._runners, needed=self._needed)
+        return Race(self._rules, runners=self._runners, needed=self._needed)
 
     @property
     def over(self) -> bool:
@@ -164,7 +165,7 @@ def join(layer: int, rules: Rules, *, asked: int, answered: int) -> Iterator[Rac
         return
     name = (layer, *_place())
     if (begun := _races.get(name)) and begun.over:
-        _races[name] = begun.again(rules)
+        _races[name] = begun.again()
     race = _races.setdefault(name, race)
     race.enter()
     while len(_races) > _MOST_RACES:

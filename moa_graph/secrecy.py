@@ -7,7 +7,7 @@ MOST = 1000  # characters of an error
 
 _NAMES = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS?)$", re.IGNORECASE)
 _LOOKS = re.compile(r"\b(?:sk|pk|rk|gsk|xai|tgp)[-_][\w-]{8,}|(?<=Bearer )\S+", re.IGNORECASE)
-_SHORTEST = 6  # a shorter value would match everywhere
+SHORTEST = 6  # a shorter value would match everywhere
 
 
 def without_keys(text: str, *keys: str) -> str:
@@ -22,7 +22,7 @@ def without_keys(text: str, *keys: str) -> str:
     """
     environment = (value for name, value in os.environ.items() if _NAMES.search(name))
     for key in sorted({*environment, *keys}, key=len, reverse=True):
-        if len(key) >= _SHORTEST:
+        if len(key) >= SHORTEST:
             text = text.replace(key, "***")
     return _LOOKS.sub("***", text)
 

@@ -12,6 +12,11 @@ def count_tokens(text: str) -> int:
     return -(-len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN)
 
 
+def fits(text: str, most: int) -> bool:
+    """Tell whether a text has no more than so many tokens, of which a character is one at most."""
+    return len(text) <= most or count_tokens(text) <= most
+
+
 def count_message_tokens(messages: Sequence[AnyMessage]) -> int:
     """Estimate the tokens of a conversation, with a few for each message's frame."""
     return sum(count_tokens(message.text) + 4 for message in messages)
@@ -27,7 +32,7 @@ def cut(text: str, most: int | None) -> tuple[str, int]:
     Returns:
         The text, and how many characters were cut off.
     """
-    if most is None or len(text) <= most or count_tokens(text) <= most:
+    if most is None or fits(text, most):
         return text, 0
     kept = text.encode("utf-8", "replace")[: most * BYTES_PER_TOKEN].decode("utf-8", "ignore")
     lost = len(text) - len(kept)

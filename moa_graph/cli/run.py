@@ -23,6 +23,7 @@ from moa_graph.cli.store import (
     Thread,
     find_thread,
     open_store,
+    present_values,
     read_thread,
     read_threads,
     read_values,
@@ -166,9 +167,9 @@ class Run:
         streamed = ""  # the id of the message that is being read
         with LiveView(models) as view:
             if message is None:
-                tasks = (await graph.aget_state(config)).tasks
-                stored = [task.name for task in tasks if task.result]
-                view.keep((await read_values(graph, config))["proposals"], stored)
+                snapshot = await graph.aget_state(config)
+                stored = [task.name for task in snapshot.tasks if task.result]
+                view.keep(present_values(graph, snapshot)["proposals"], stored)
             event: Any
             async for mode, event in graph.astream(
                 message, config, stream_mode=modes, durability="sync"

@@ -18,6 +18,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import StateSnapshot
 from platformdirs import user_data_path
 from pydantic import ValidationError
 
@@ -213,12 +214,16 @@ def readable(thread: Thread) -> MoAConfig:
 
 
 async def read_values(graph: CompiledMoA, config: RunnableConfig) -> dict[str, Any]:
-    """Read the state of a thread, with the proposals of its present turn in configured order.
+    """Read the state of a thread, as `present_values` gives it."""
+    return present_values(graph, await graph.aget_state(config))
+
+
+def present_values(graph: CompiledMoA, snapshot: StateSnapshot) -> dict[str, Any]:
+    """Give a state with the proposals of its present turn, in configured order.
 
     Those count too that were stored in the middle of a layer, and that the state will only take
     in when the layer is over.
     """
-    snapshot = await graph.aget_state(config)
     values = dict(snapshot.values)
     last = values["messages"][-1]
     proposals = {
