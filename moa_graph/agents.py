@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any
 from uuid import uuid4
 
@@ -101,6 +101,7 @@ class Attempt:
             cut=0,
             unread=unread,
             usage=None,
+            started=round(time(), 3),
             seconds=0.0,
             finish_reason=None,
             turn=state["messages"][-1].id or "",

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial, reduce
+from time import perf_counter, time
 from typing import Any
 
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.messages.ai import add_usage
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
@@ -62,7 +63,7 @@ def aggregator_node(writers: Sequence[Seat], rows: Sequence[Row], layout: Layout
     def aggregate(state: LayerState, config: RunnableConfig) -> dict[str, Any]:
         account = Account(rows, state)
         for seat in writers:
-            messages, account.unread = messages_for(seat, state, layout)
+            messages = account.begin(seat, state, layout)
             with catching(partial(account.fail, seat)):
                 call = (seat.model.invoke, messages, tagged(seat, config))
                 output = alone.call(seat.agent.timeout, *call)
@@ -72,7 +73,7 @@ def aggregator_node(writers: Sequence[Seat], rows: Sequence[Row], layout: Layout
     async def aaggregate(state: LayerState, config: RunnableConfig) -> dict[str, Any]:
         account = Account(rows, state)
         for seat in writers:
-            messages, account.unread = messages_for(seat, state, layout)
+            messages = account.begin(seat, state, layout)
             with catching(partial(account.fail, seat)):
                 async with alone.cutting_off(seat.agent.timeout):
                     output = await seat.model.ainvoke(messages, tagged(seat, config))
@@ -87,9 +88,15 @@ class Account:
 
     def __init__(self, rows: Sequence[Row], state: LayerState) -> None:
         nodes = [seat.node for row in rows for seat in row.seats]
-        self.layers, self.asked, self.unread = len(rows), len(nodes), 0
+        self.layers, self.proposers, self.unread = len(rows), nodes, 0
         self.proposals = {node: p for node in nodes if (p := state["proposals"].get(node))}
         self.failures: dict[str, str] = {}
+
+    def begin(self, seat: Seat, state: LayerState, layout: Layout) -> Sequence[AnyMessage]:
+        """Assemble what a writer reads, and note when it is asked."""
+        messages, self.unread = messages_for(seat, state, layout)
+        self._started, self._clock = round(time(), 3), perf_counter()
+        return messages
 
     def fail(self, seat: Seat, error: Exception) -> None:
         """Take in why a writer gave no answer."""
@@ -117,11 +124,15 @@ class Account:
         known = [*billed, usage] if usage else billed
         return {
             "layers": self.layers,
-            "asked": self.asked,
+            "proposers": self.proposers,
+            "asked": len(self.proposers),
             "received": len(calls),
             "failed": list(failed),
             "causes": failed | self.failures,
             "aggregator": seat.agent.label,
+            "aggregator_usage": usage,
+            "started": self._started,
+            "seconds": round(perf_counter() - self._clock, 3),
             "unread": self.unread,
             "usage": dict(reduce(add_usage, known)) if known else None,  # type: ignore[arg-type]
             "usage_unknown": [n for n, u in {**calls, AGGREGATOR: usage}.items() if not u],

@@ -31,6 +31,7 @@ PRESETS = Path(__file__).parent / "presets"
 
 Name = Annotated[str, AfterValidator(check_name)]
 Number = StrictInt | StrictFloat
+Price = Annotated[Number, Field(ge=0)]
 NamedAgent = Annotated[Agent, BeforeValidator(lambda v: {"model": v} if isinstance(v, str) else v)]
 
 
@@ -67,6 +68,9 @@ class MoAConfig(BaseModel):
     """Sampling temperature of the agents that set none."""
     max_tokens: int | None = Field(default=None, ge=1, strict=True)
     """The most tokens in an answer of the agents that set no number."""
+    prices: dict[str, tuple[Price, Price]] = {}
+    """US dollars for a million tokens read and for a million written, by `provider:model`, for
+    estimates of cost; other prices are those that the package `genai-prices` knows."""
 
     @model_validator(mode="before")
     @classmethod

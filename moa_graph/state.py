@@ -34,6 +34,8 @@ class Proposal(TypedDict):
     or for its context."""
     usage: dict[str, Any] | None
     """Tokens, as LangChain's `UsageMetadata`; `None` if the model did not say."""
+    started: float
+    """When the call began, in seconds since 1970."""
     seconds: float
     """Wall time of the call."""
     finish_reason: str | None

@@ -1,6 +1,7 @@
 """The graph: who is asked what, and what comes out."""
 
 import asyncio
+import time
 import pickle
 import time
 
@@ -312,13 +313,17 @@ def test_final_message_says_how_it_came_about(invoke, model):
     message = invoke(graph, {"messages": "q"})["messages"][-1]
     assert message.usage_metadata["total_tokens"] == 101
     account = message.response_metadata["moa"]
+    assert time.time() - 60 < account.pop("started") <= time.time()
+    assert account.pop("seconds") >= 0
     assert account == {
         "layers": 1,
+        "proposers": ["layer_1_a", "layer_1_b"],
         "asked": 2,
         "received": 1,
         "failed": ["layer_1_b"],
         "causes": {"layer_1_b": "empty answer (finish reason: None)"},
         "aggregator": "fake",
+        "aggregator_usage": {"input_tokens": 100, "output_tokens": 1, "total_tokens": 101},
         "unread": 0,
         "usage": {"input_tokens": 115, "output_tokens": 3, "total_tokens": 118},
         "usage_unknown": [],

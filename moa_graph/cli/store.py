@@ -24,6 +24,7 @@ from pydantic import ValidationError
 
 from moa_graph.cli.errors import CommandError
 from moa_graph.config import MoAConfig
+from moa_graph.runs import present_proposals
 from moa_graph.secrecy import describe
 
 Saver = BaseCheckpointSaver[Any]
@@ -225,12 +226,7 @@ def present_values(graph: CompiledMoA, snapshot: StateSnapshot) -> dict[str, Any
     in when the layer is over.
     """
     values = dict(snapshot.values)
-    last = values["messages"][-1]
-    proposals = {
-        node: proposal
-        for node, proposal in values.get("proposals", {}).items()
-        if last.type == "ai" or proposal["turn"] == last.id
-    }
+    proposals = present_proposals(values)
     for task in snapshot.tasks:
         proposals |= (task.result or {}).get("proposals", {})
     values["proposals"] = {node: proposals[node] for node in graph.nodes if node in proposals}

@@ -1,0 +1,167 @@
+"""What happened in a run, read from its state: for drawings, reports and tables."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from langchain_core.messages import AIMessage, AnyMessage
+
+from moa_graph.naming import AGGREGATOR
+from moa_graph.prices import Prices, estimate_cost
+from moa_graph.state import Proposal
+
+
+@dataclass(frozen=True)
+class Call:
+    """What one agent was asked for."""
+
+    node: str
+    layer: int
+    """From 1; the aggregator's is one more than the last."""
+    agent: str
+    model: str
+    text: str
+    error: str | None
+    started: float | None
+    """Seconds since 1970; `None` if the run was stored by a version that did not note it."""
+    seconds: float
+    usage: Mapping[str, Any] | None
+    cost: float | None
+    """US dollars, estimated; `None` if not known."""
+
+    @property
+    def status(self) -> Literal["answered", "failed", "cut off"]:
+        """How it ended."""
+        if self.error is None:
+            return "answered"
+        return "cut off" if "cut off" in self.error else "failed"
+
+    @property
+    def ended(self) -> float:
+        """Seconds since 1970."""
+        return (self.started or 0.0) + self.seconds
+
+
+@dataclass(frozen=True)
+class Run:
+    """One turn of a mixture: a question, the calls it led to, and the answer."""
+
+    question: str
+    answer: AIMessage | None
+    """`None` where the run has not come to its end."""
+    calls: Sequence[Call]
+    """In order: layer by layer, the aggregator's last."""
+
+    @property
+    def proposals(self) -> Sequence[Call]:
+        """The calls of proposers."""
+        return [call for call in self.calls if call.node != AGGREGATOR]
+
+    @cached_property
+    def layers(self) -> Sequence[Sequence[Call]]:
+        """The calls of each layer, and last the aggregator's alone."""
+        numbers = sorted({call.layer for call in self.calls})
+        return [[call for call in self.calls if call.layer == number] for number in numbers]
+
+    @cached_property
+    def critical(self) -> frozenset[str]:
+        """The nodes that the run waited for: in each layer the one that ended last."""
+        return frozenset(max(layer, key=lambda call: call.ended).node for layer in self.layers)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that the calls on the critical path took."""
+        return sum(call.seconds for call in self.calls if call.node in self.critical)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in all, as far as they are known."""
+        return sum(call.usage["total_tokens"] for call in self.calls if call.usage)
+
+    @property
+    def cost(self) -> float | None:
+        """US dollars as far as they are known; `None` if nothing is."""
+        known = [call.cost for call in self.calls if call.cost is not None]
+        return sum(known) if known else None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the cost of every call that gave an answer is in the sum."""
+        return all(call.cost is not None for call in self.calls if call.error is None)
+
+
+def read_run(
+    state: Mapping[str, Any], *, prices: Prices | None = None, order: Iterable[str] = ()
+) -> Run:
+    """Read what happened in the present turn of a state.
+
+    Args:
+        state: What `invoke` returned, or the `values` of a `StateSnapshot`.
+        prices: As in `estimate_cost`.
+        order: Nodes in the order in which they are wanted; by default the order in which the
+            mixture names them, as far as the state tells it.
+
+    Raises:
+        ValueError: If that is not the state of a mixture.
+    """
+    if not isinstance(state, Mapping) or not state.get("messages"):
+        raise ValueError(f"`state`: expected the state of a mixture, with messages, got {state!r}")
+    last = state["messages"][-1]
+    answer = last if isinstance(last, AIMessage) else None
+    account = (answer.response_metadata.get("moa") if answer else None) or {}
+    proposals = present_proposals(state)
+    places = {node: place for place, node in enumerate(order or account.get("proposers", ()))}
+    ordered = sorted(
+        proposals.items(), key=lambda item: (item[1]["layer"], places.get(item[0], len(places)))
+    )
+    calls = [_call(node, proposal, prices) for node, proposal in ordered]
+    if answer and account:
+        calls.append(_last_call(answer, account, prices))
+    return Run(_question(state["messages"]), answer, calls)
+
+
+def present_proposals(state: Mapping[str, Any]) -> dict[str, Proposal]:
+    """Give the proposals of the present turn: a question not yet begun has none."""
+    last = state["messages"][-1]
+    return {
+        node: proposal
+        for node, proposal in (state.get("proposals") or {}).items()
+        if isinstance(last, AIMessage) or proposal["turn"] == last.id
+    }
+
+
+def _call(node: str, proposal: Proposal, prices: Prices | None) -> Call:
+    return Call(
+        node=node,
+        layer=proposal["layer"],
+        agent=proposal["agent"],
+        model=proposal["model"],
+        text=proposal["content"],
+        error=proposal["error"],
+        started=proposal.get("started"),
+        seconds=proposal["seconds"],
+        usage=proposal["usage"],
+        cost=estimate_cost(proposal["model"], proposal["usage"], prices),
+    )
+
+
+def _last_call(answer: AIMessage, account: Mapping[str, Any], prices: Prices | None) -> Call:
+    usage = account.get("aggregator_usage") or answer.usage_metadata
+    return Call(
+        node=AGGREGATOR,
+        layer=account["layers"] + 1,
+        agent=AGGREGATOR,
+        model=account["aggregator"],
+        text=answer.text,
+        error=None,
+        started=account.get("started"),
+        seconds=account.get("seconds", 0.0),
+        usage=usage,
+        cost=estimate_cost(account["aggregator"], usage, prices),
+    )
+
+
+def _question(messages: Sequence[AnyMessage]) -> str:
+    asked = [message.text for message in messages if message.type == "human"]
+    return asked[-1] if asked else ""
