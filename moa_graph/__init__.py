@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from moa_graph.aggregators import AggregatorError
     from moa_graph.config import MoAConfig
-    from moa_graph.drawing import draw_mermaid
+    from moa_graph.drawing import draw_mermaid, draw_png, draw_svg
     from moa_graph.graph import create_moa
     from moa_graph.models import Agent
     from moa_graph.prompts import AGGREGATE_AND_SYNTHESIZE
@@ -24,6 +24,8 @@ _HOMES = {
     "QuorumError": "quorum",
     "create_moa": "graph",
     "draw_mermaid": "drawing",
+    "draw_png": "drawing",
+    "draw_svg": "drawing",
 }
 
 __all__ = [
@@ -37,6 +39,8 @@ __all__ = [
     "QuorumError",
     "create_moa",
     "draw_mermaid",
+    "draw_png",
+    "draw_svg",
 ]
 
 

@@ -1,7 +1,6 @@
 """The graph: who is asked what, and what comes out."""
 
 import asyncio
-import time
 import pickle
 import time
 

@@ -128,14 +128,29 @@ def show(
 
 
 @app.command()
-def draw(preset: Preset = None, config: Config = None) -> None:
-    """Print the graph as mermaid text, a box a layer."""
-    from moa_graph.cli.choice import choose
+def draw(
+    preset: Preset = None,
+    config: Config = None,
+    thread: Annotated[
+        str | None, typer.Option("--thread", "-t", help="Draw the last run of a thread.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write to a file: .svg, .png or .mmd.")
+    ] = None,
+    db: Database = None,
+) -> None:
+    """Draw the graph, a box a layer: as mermaid text, SVG or PNG.
 
-    mixture = choose(preset, config)
-    from moa_graph.drawing import draw_mermaid
+    With --thread each agent shows its seconds, tokens and estimated cost, or how it failed, and
+    thick lines lead along what the run waited for.
+    """
+    from moa_graph.cli.draw import check_output, draw_preset, draw_thread
 
-    typer.echo(draw_mermaid(mixture.graph()), nl=False)
+    check_output(preset, config, thread, out)
+    if thread:
+        draw_thread(thread, db, out)
+    else:
+        draw_preset(preset, config, out)
 
 
 @app.command()

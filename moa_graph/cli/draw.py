@@ -1,0 +1,80 @@
+"""Draw a mixture, or a run of one."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from moa_graph.cli.choice import choose
+from moa_graph.cli.errors import CommandError
+from moa_graph.config import MoAConfig
+
+SUFFIXES = (".svg", ".png", ".mmd")
+
+
+def check_output(
+    preset: str | None, config: Path | None, thread: str | None, out: Path | None
+) -> None:
+    """See that the options go together, before anything is read.
+
+    Raises:
+        CommandError: If they do not.
+    """
+    if thread and (preset or config):
+        raise CommandError("give --thread, or --preset or --config, not both")
+    if out and out.suffix not in SUFFIXES:
+        raise CommandError(f"--out {out}: expected a name that ends in {', '.join(SUFFIXES)}")
+
+
+def draw_preset(preset: str | None, config: Path | None, out: Path | None) -> None:
+    """Draw a mixture.
+
+    Raises:
+        CommandError: If there is no such preset, or the file cannot be written.
+    """
+    _draw(choose(preset, config), None, out)
+
+
+def draw_thread(name: str, db: str | None, out: Path | None) -> None:
+    """Draw the last run of a thread.
+
+    Raises:
+        CommandError: If there is no such thread, or the file cannot be written.
+    """
+    from moa_graph.cli.store import find_thread, open_store, read_values, readable, run_config
+
+    async def read() -> tuple[MoAConfig, dict[str, Any]]:
+        async with open_store(db) as store:
+            mixture = readable(await find_thread(store.saver, name))
+            graph = mixture.graph().compile(checkpointer=store.saver)
+            return mixture, await read_values(graph, run_config(name, mixture))
+
+    _draw(*asyncio.run(read()), out)
+
+
+def _draw(mixture: MoAConfig, state: dict[str, Any] | None, out: Path | None) -> None:
+    from moa_graph import drawing
+
+    graph, prices = mixture.graph(), mixture.prices
+    if out is None:
+        typer.echo(drawing.draw_mermaid(graph, state, prices=prices), nl=False)
+        return
+    if out.suffix == ".png":
+        write_file(out, drawing.draw_png(graph, state, prices=prices))
+        return
+    draw = drawing.draw_svg if out.suffix == ".svg" else drawing.draw_mermaid
+    write_file(out, draw(graph, state, prices=prices))
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write a file that the user named.
+
+    Raises:
+        CommandError: If it cannot be written.
+    """
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    try:
+        path.expanduser().write_bytes(data)
+    except OSError as error:
+        raise CommandError(f"--out {path}: {error.strerror}") from None

@@ -1,0 +1,145 @@
+"""What a drawing shows: nodes in boxes, edges, and what a run made of them."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from langchain_core.runnables import Runnable
+from langchain_core.runnables.graph import Graph
+from langchain_core.runnables.graph import Node as GraphNode
+from langgraph.graph import END, START, StateGraph
+
+from moa_graph.naming import AGGREGATOR
+from moa_graph.runs import Call, Run
+
+_NAME = re.compile(r"(?P<host>.*:)?(?:(?P<layer>layer_\d+)_(?P<agent>[^:]+)|(?P<last>aggregator))")
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of the drawing."""
+
+    name: str
+    """Name of the node in its graph."""
+    label: str
+    model: str | None = None
+    host: str | None = None
+    """Which mixture of a host graph it belongs to (`""` where the graph is the mixture); `None`
+    if to none."""
+    box: str | None = None
+    """Title of the box that it stands in."""
+    call: Call | None = None
+    """What the run made of it."""
+    critical: bool = False
+    """Whether the run waited for it."""
+
+    @property
+    def name_in_host(self) -> str:
+        """Its name without those of the graphs that embed it."""
+        return self.name.rpartition(":")[2]
+
+    @property
+    def kind(self) -> Literal["agent", "hub", "other"]:
+        """What it is."""
+        if self.model is not None:
+            return "agent"
+        return "other" if self.box is None else "hub"
+
+
+@dataclass(frozen=True)
+class Diagram:
+    """A graph as it is drawn."""
+
+    nodes: Mapping[str, Node]
+    edges: tuple[tuple[str, str], ...]
+    run: Run | None = None
+
+    def waited_for(self, edge: tuple[str, str]) -> bool:
+        """Whether an edge is on the critical path of the run."""
+        ends = [self.nodes[name] for name in edge]
+        return any(n.critical for n in ends) and all(n.critical or n.kind == "other" for n in ends)
+
+
+def read_diagram(graph: StateGraph[Any] | Runnable[Any, Any], run: Run | None = None) -> Diagram:
+    """Read what there is to draw of a graph, and what a run made of it.
+
+    Raises:
+        ValueError: If the run is one of another graph.
+    """
+    compiled = graph.compile() if isinstance(graph, StateGraph) else graph
+    drawable = compiled.get_graph(xray=True)  # type: ignore[call-arg]
+    nodes = {name: _node(name, node) for name, node in drawable.nodes.items()}
+    hosts = {node.host for node in nodes.values()}
+    for name, node in nodes.items():  # where a mixture inside a host begins and ends
+        if node.host is None and (host := name.removesuffix(node.name_in_host)) in hosts:
+            nodes[name] = replace(node, host=host)
+    diagram = Diagram(nodes, _edges(drawable))
+    return _with_run(diagram, run) if run and run.calls else diagram
+
+
+def diagram_of_run(run: Run) -> Diagram:
+    """Draw a mixture as its run shows it, where there is no graph at hand."""
+    names = [START, *_nodes_of_run(run), END]
+    models = {call.node: call.model for call in run.calls}
+    nodes = {name: _node(name, None, models.get(name)) for name in names}
+    return _with_run(Diagram(nodes, tuple(_edges_of_run(run))), run)
+
+
+def _with_run(diagram: Diagram, run: Run) -> Diagram:
+    """Put each call of a run at its node."""
+    calls = {call.node: call for call in run.calls}
+    matches = {
+        host: sum(f"{host}{node}" in diagram.nodes for node in calls)
+        for host in {n.host for n in diagram.nodes.values() if n.host is not None}
+    }
+    host = max(matches, key=lambda host: (matches[host], -len(host)), default="")
+    if not matches.get(host):
+        raise ValueError(f"`state`: no node of the graph is called {next(iter(calls))!r}")
+
+    def mark(node: Node) -> Node:
+        call = calls.get(node.name.removeprefix(host)) if node.host == host else None
+        hub = node.host == host and node.kind == "hub" and _passed(node, run)
+        return replace(node, call=call, critical=hub or bool(call and call.node in run.critical))
+
+    nodes = {name: mark(node) for name, node in diagram.nodes.items()}
+    return replace(diagram, nodes=nodes, run=run)
+
+
+def _passed(hub: Node, run: Run) -> bool:
+    """Whether the run went on behind a hub."""
+    layer = int((re.findall(r"layer_(\d+)_aggregator$", hub.name) or [0])[0])
+    return any(call.layer > layer for call in run.calls)
+
+
+def _node(name: str, node: GraphNode | None, model: str | None = None) -> Node:
+    if not (match := _NAME.fullmatch(name)):
+        return Node(name, name.rpartition(":")[2].strip("_"))
+    host = match["host"] or ""
+    title = f"{host} {match['layer'] or match['last']}".replace("_", " ").strip()
+    model = model or ((node.metadata or {}).get("model") if node else None)
+    return Node(name, match["agent"] or match["last"], model, host, title)
+
+
+def _edges(graph: Graph) -> tuple[tuple[str, str], ...]:
+    order = {name: place for place, name in enumerate(graph.nodes)}
+    pairs = {(edge.source, edge.target) for edge in graph.edges}
+    return tuple(sorted(pairs, key=lambda pair: (order[pair[0]], order[pair[1]])))
+
+
+def _nodes_of_run(run: Run) -> Iterator[str]:
+    for layer in run.layers:
+        yield from (call.node for call in layer)
+        if layer[0].node != AGGREGATOR:
+            yield f"layer_{layer[0].layer}_{AGGREGATOR}"
+
+
+def _edges_of_run(run: Run) -> Iterator[tuple[str, str]]:
+    source = START
+    for layer in run.layers:
+        yield from ((source, call.node) for call in layer)
+        if layer[0].node == AGGREGATOR:
+            yield (AGGREGATOR, END)
+            return
+        source = f"layer_{layer[0].layer}_{AGGREGATOR}"
+        yield from ((call.node, source) for call in layer)

@@ -1,0 +1,135 @@
+"""A diagram as SVG."""
+
+from collections.abc import Iterator
+from html import escape
+
+from moa_graph.drawing.diagram import Diagram, Node
+from moa_graph.drawing.placing import Placing, Rect
+from moa_graph.drawing.words import say_call, say_run
+
+CAPTION = 28
+LETTER = 6.1  # pixels, about, of a small letter
+
+_ARROW = (
+    '<defs><marker id="moa-arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
+    'markerHeight="7" orient="auto"><path class="arrow" d="M0 0 L8 4 L0 8 Z"/></marker></defs>'
+)
+
+_STYLE = """
+.moa-drawing { font-family: Roboto, system-ui, sans-serif; font-size: 11px }
+.moa-drawing text { fill: #1e293b; text-anchor: middle }
+.moa-drawing .name { font-size: 13px; font-weight: bold }
+.moa-drawing .title { text-anchor: start; fill: #64748b }
+.moa-drawing .caption { text-anchor: start; font-size: 12px; fill: #475569 }
+.moa-drawing .box { fill: #f8fafc; stroke: #cbd5e1 }
+.moa-drawing .edge { fill: none; stroke: #cbd5e1; stroke-width: 1.2 }
+.moa-drawing .edge.critical { stroke: #dc2626; stroke-width: 2.2 }
+.moa-drawing .arrow { fill: #94a3b8 }
+.moa-drawing .agent { fill: #eef2ff; stroke: #6366f1 }
+.moa-drawing .hub { fill: #fef3c7; stroke: #d97706 }
+.moa-drawing .other { fill: #f1f5f9; stroke: #64748b }
+.moa-drawing .failed { fill: #fee2e2; stroke: #dc2626 }
+.moa-drawing .cutoff { fill: #ffedd5; stroke: #ea580c; stroke-dasharray: 4 3 }
+.moa-drawing rect.critical { stroke-width: 2.6 }
+@media (prefers-color-scheme: dark) {
+.moa-drawing text { fill: #e2e8f0 }
+.moa-drawing .title, .moa-drawing .caption { fill: #94a3b8 }
+.moa-drawing .box { fill: #0f172a; stroke: #334155 }
+.moa-drawing .edge { stroke: #475569 }
+.moa-drawing .edge.critical { stroke: #f87171 }
+.moa-drawing .agent { fill: #1e1b4b; stroke: #818cf8 }
+.moa-drawing .hub { fill: #451a03; stroke: #f59e0b }
+.moa-drawing .other { fill: #1e293b; stroke: #94a3b8 }
+.moa-drawing .failed { fill: #450a0a; stroke: #f87171 }
+.moa-drawing .cutoff { fill: #431407; stroke: #fb923c }
+}
+"""
+
+
+def svg(diagram: Diagram) -> str:
+    """Draw a diagram; it follows the reader's light or dark mode."""
+    placing = Placing(diagram)
+    width, height = placing.width, placing.height + CAPTION * bool(diagram.run)
+    start = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="moa-drawing" role="img" '
+        f'aria-label="{escape(_label(diagram))}" width="{width:g}" height="{height:g}" '
+        f'viewBox="0 0 {width:g} {height:g}">'
+    )
+    lines = [
+        start,
+        _ARROW,
+        f"<style>{_STYLE}</style>",
+        *(_box(title, rect) for title, rect in placing.boxes.items()),
+        *_edges(diagram, placing),
+        *(_node(node, placing.nodes[name]) for name, node in diagram.nodes.items()),
+        *_caption(diagram, placing.height),
+        "</svg>",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _edges(diagram: Diagram, placing: Placing) -> Iterator[str]:
+    """Draw the edges, those of the critical path above the others."""
+    for edge in sorted(diagram.edges, key=diagram.waited_for):
+        style = "edge critical" if diagram.waited_for(edge) else "edge"
+        arrow = ' marker-end="url(#moa-arrow)"' if placing.leads_back(edge) else ""
+        yield f'<path class="{style}" d="{placing.path(edge)}"{arrow}/>'
+
+
+def _box(title: str, rect: Rect) -> str:
+    text = f'<text class="title" x="{rect.x + 12:g}" y="{rect.y + 19:g}">{_text(title)}</text>'
+    return f'<rect class="box" {_corners(rect)} rx="10"/>{text}'
+
+
+def _node(node: Node, rect: Rect) -> str:
+    lines = [node.label]
+    if node.model:
+        lines.append(node.model.rpartition("/")[2])
+    if node.call:
+        lines.append(say_call(node.call))
+    style = f"{_style(node)}{' critical' if node.critical else ''}"
+    radius = 6 if node.kind == "agent" else rect.height / 2
+    shape = f'<rect class="{style}" {_corners(rect)} rx="{radius:g}"/>'
+    texts = "".join(_lines(lines, rect, bold=node.kind == "agent"))
+    return f"<g><title>{_text(_tooltip(node))}</title>{shape}{texts}</g>"
+
+
+def _lines(lines: list[str], rect: Rect, *, bold: bool) -> Iterator[str]:
+    first = rect.y + rect.height / 2 - 8 * (len(lines) - 1) + 4
+    for number, line in enumerate(lines):
+        style = ' class="name"' if bold and number == 0 else ""
+        most = int(rect.width / LETTER) - 3 * bool(style)
+        short = line if len(line) <= most else f"{line[: most - 1]}…"
+        yield f'<text{style} x="{rect.middle:g}" y="{first + 16 * number:g}">{_text(short)}</text>'
+
+
+def _tooltip(node: Node) -> str:
+    parts = [node.name, node.model or ""]
+    if node.call:
+        parts.append(node.call.error or say_call(node.call))
+    return "\n".join(filter(None, parts))
+
+
+def _style(node: Node) -> str:
+    if node.call and node.call.error:
+        return "failed" if node.call.status == "failed" else "cutoff"
+    return node.kind
+
+
+def _caption(diagram: Diagram, y: float) -> Iterator[str]:
+    if diagram.run:
+        yield f'<text class="caption" x="24" y="{y + 8:g}">{_text(say_run(diagram.run))}</text>'
+
+
+def _label(diagram: Diagram) -> str:
+    agents = sum(node.kind == "agent" for node in diagram.nodes.values())
+    return f"Mixture-of-Agents graph with {agents} agents"
+
+
+def _corners(rect: Rect) -> str:
+    return f'x="{rect.x:g}" y="{rect.y:g}" width="{rect.width:g}" height="{rect.height:g}"'
+
+
+def _text(text: str) -> str:
+    """Escape a text, without the characters that XML does not know."""
+    return escape("".join(c for c in text if c >= " " or c in "\n\t"))
