@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from moa_graph.models import Agent
     from moa_graph.prompts import AGGREGATE_AND_SYNTHESIZE
     from moa_graph.quorum import QuorumError
+    from moa_graph.reporting import report
     from moa_graph.state import ASK_AGAIN, MoAState, Proposal
 
 _HOMES = {
@@ -26,6 +27,7 @@ _HOMES = {
     "draw_mermaid": "drawing",
     "draw_png": "drawing",
     "draw_svg": "drawing",
+    "report": "reporting",
 }
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "draw_mermaid",
     "draw_png",
     "draw_svg",
+    "report",
 ]
 
 

@@ -27,15 +27,20 @@ class Node(RunnableLambda[Any, Any]):
     """A node with a sync and an async side, called without a trace run beside LangGraph's own."""
 
     def __init__(
-        self, func: Callable[..., Any], afunc: Callable[..., Any], seat: Seat | None = None
+        self,
+        func: Callable[..., Any],
+        afunc: Callable[..., Any],
+        seat: Seat | None = None,
+        layout: Layout | None = None,
     ) -> None:
         super().__init__(func, afunc)
-        self._call, self._acall, self._seat = func, afunc, seat
+        self._call, self._acall = func, afunc
+        self.seat, self.layout = seat, layout
 
     @property
     def deps(self) -> list[Runnable[Any, Any]]:
         """The graph that the agent of this node is, if it is one, so that LangGraph draws it."""
-        graph = self._seat and self._seat.agent.model
+        graph = self.seat and self.seat.agent.model
         return [graph] if isinstance(graph, PregelProtocol) else []
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002
@@ -67,7 +72,7 @@ def proposer_node(seat: Seat, row: Row, layout: Layout) -> Node:
             running.answer()
         return {"proposals": {seat.node: attempt.proposal}}
 
-    return Node(propose, apropose, seat)
+    return Node(propose, apropose, seat, layout)
 
 
 @contextmanager
@@ -131,8 +136,16 @@ class Attempt:
         quorum.remember(self.proposal["id"])
 
 
-def messages_for(seat: Seat, state: LayerState, layout: Layout) -> tuple[Sequence[AnyMessage], int]:
+def messages_for(
+    seat: Seat, state: LayerState, layout: Layout, *, whole: bool = False
+) -> tuple[Sequence[AnyMessage], int]:
     """Assemble what an agent reads: the conversation, its own system prompt, the references.
+
+    Args:
+        seat: The agent.
+        state: What it reads.
+        layout: Where the references go.
+        whole: Whether it is known that they need not be cut.
 
     Returns:
         The messages, and how many characters of the references had to be left out because they
@@ -146,6 +159,8 @@ def messages_for(seat: Seat, state: LayerState, layout: Layout) -> tuple[Sequenc
     if seat.layer == 1:
         return messages, 0
     text, unread = state["references"][0], 0
+    if whole:
+        return layout.place(messages, text), unread
     rooms = [room for room in (_free_context(seat, messages), layout.room) if room is not None]
     if (room := min(rooms, default=None)) is not None and not fits(text, room):
         proposals = (state["proposals"].get(node) for node in seat.reads)

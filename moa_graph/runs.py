@@ -26,6 +26,8 @@ class Call:
     started: float | None
     """Seconds since 1970; `None` if the run was stored by a version that did not note it."""
     seconds: float
+    unread: int
+    """Characters of the references that it was not shown."""
     usage: Mapping[str, Any] | None
     cost: float | None
     """US dollars, estimated; `None` if not known."""
@@ -141,6 +143,7 @@ def _call(node: str, proposal: Proposal, prices: Prices | None) -> Call:
         error=proposal["error"],
         started=proposal.get("started"),
         seconds=proposal["seconds"],
+        unread=proposal.get("unread", 0),
         usage=proposal["usage"],
         cost=estimate_cost(proposal["model"], proposal["usage"], prices),
     )
@@ -157,6 +160,7 @@ def _last_call(answer: AIMessage, account: Mapping[str, Any], prices: Prices | N
         error=None,
         started=account.get("started"),
         seconds=account.get("seconds", 0.0),
+        unread=account["unread"],
         usage=usage,
         cost=estimate_cost(account["aggregator"], usage, prices),
     )

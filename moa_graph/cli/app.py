@@ -154,6 +154,25 @@ def draw(
 
 
 @app.command()
+def report(
+    thread: Annotated[str, typer.Argument(help="Which thread.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The file to write; by default standard output."),
+    ] = None,
+    db: Database = None,
+) -> None:
+    """Write the last run of a thread as an HTML page: one file, which needs no network.
+
+    It has the drawing with the run on it, a timeline, the proposals beside the answer, what each
+    layer read, tokens and cost, and which proposals the answer is worded like.
+    """
+    from moa_graph.cli.report import report_thread
+
+    report_thread(thread, db, out)
+
+
+@app.command()
 def presets() -> None:
     """List the presets and what each needs."""
     from moa_graph.cli.choice import list_presets

@@ -1,0 +1,139 @@
+"""A run as one HTML page that needs nothing else: no network, no script."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from langgraph.types import StateSnapshot
+
+from moa_graph.drawing import words
+from moa_graph.drawing.diagram import diagram_of_run, read_diagram
+from moa_graph.drawing.svg import svg
+from moa_graph.naming import AGGREGATOR
+from moa_graph.prices import Prices
+from moa_graph.reporting.influence import SHORTEST, Influence, measure_influence
+from moa_graph.reporting.prompts import MoAGraph, read_prompts
+from moa_graph.reporting.timeline import lay_out
+from moa_graph.runs import Call, Run, read_run
+
+GOLDEN = 137.5  # degrees: neighbours in a list get hues that are far apart
+
+
+def report(
+    state: Mapping[str, Any],
+    graph: MoAGraph | None = None,
+    *,
+    history: Iterable[StateSnapshot] = (),
+    prices: Prices | None = None,
+) -> str:
+    """Write what happened in a run as a page: one file, which loads nothing and runs nothing.
+
+    It shows the drawing with the run on it, the calls on a time axis, each proposal beside the
+    answer, what each layer read, tokens and cost, and which proposals the answer is worded like.
+
+    Args:
+        state: What the mixture returned, or the `values` of a `StateSnapshot` of it.
+        graph: The mixture, for the layout of its prompts and its agents' own system prompts.
+            Without it they are shown in the paper's layout, and said to be rebuilt.
+        history: What `get_state_history` gives for the thread: the prompts are then read from
+            the checkpoints, to the letter.
+        prices: As in `draw_mermaid`.
+
+    Returns:
+        HTML. What models wrote is in it as text; nothing in it can run.
+
+    Raises:
+        ValueError: If that is not the state of a mixture, or one of another graph.
+        ImportError: If the extra `report` is not installed.
+    """
+    try:
+        from jinja2 import Environment, FileSystemLoader  # noqa: PLC0415  # an extra
+    except ImportError as error:
+        raise ImportError(
+            f"a report needs the package {error.name}: pip install 'moa_graph[report]'"
+        ) from None
+    order = graph.nodes if graph else ()
+    run = read_run(state, prices=prices, order=order)
+    folder = Path(__file__).parent
+    page = Environment(loader=FileSystemLoader(folder), autoescape=True, trim_blocks=True)
+    page.globals |= {"words": words, "shortest": SHORTEST}
+    return page.get_template("page.html").render(
+        run=run,
+        drawing=svg(read_diagram(graph, run) if graph else diagram_of_run(run)),
+        timeline=lay_out(run),
+        prompts=read_prompts(run, state, graph, history),
+        agents=_agents(run),
+        sources=_sources(run),
+        influence=_influences(run),
+    )
+
+
+@dataclass(frozen=True)
+class Account:
+    """What an agent came to, over all layers."""
+
+    agent: str
+    model: str
+    calls: int
+    answered: int
+    tokens_read: int | None
+    """`None` where no call told its tokens."""
+    tokens_written: int | None
+    seconds: float
+    cost: float | None
+
+
+def _agents(run: Run) -> list[Account]:
+    calls: dict[tuple[str, str], list[Call]] = defaultdict(list)
+    for call in run.calls:
+        calls[call.agent, call.model].append(call)
+    return [_account(each) for each in calls.values()]
+
+
+def _account(calls: Sequence[Call]) -> Account:
+    usages = [call.usage for call in calls if call.usage]
+    costs = [call.cost for call in calls if call.cost is not None]
+    return Account(
+        agent=calls[0].agent,
+        model=calls[0].model,
+        calls=len(calls),
+        answered=sum(call.error is None for call in calls),
+        tokens_read=sum(usage["input_tokens"] for usage in usages) if usages else None,
+        tokens_written=sum(usage["output_tokens"] for usage in usages) if usages else None,
+        seconds=sum(call.seconds for call in calls),
+        cost=sum(costs) if costs else None,
+    )
+
+
+@dataclass(frozen=True)
+class Source:
+    """A proposal as it is marked in the page."""
+
+    call: Call
+    number: int
+    """Its number in what the next layer reads."""
+    hue: float
+
+
+def _sources(run: Run) -> dict[str, Source]:
+    """Number the proposals of each layer as their readers saw them."""
+    sources: dict[str, Source] = {}
+    for layer in run.layers:
+        answered = [call for call in layer if not call.error and call.node != AGGREGATOR]
+        for number, call in enumerate(answered, 1):
+            sources[call.node] = Source(call, number, round(number * GOLDEN % 360))
+    return sources
+
+
+def _influences(run: Run) -> list[tuple[int, Influence]]:
+    """Measure, for each layer, the last one first, which of its proposals the answer is like."""
+    if not run.answer:
+        return []
+    texts: dict[int, dict[str, str]] = defaultdict(dict)
+    for call in run.proposals:
+        if not call.error:
+            texts[call.layer][call.node] = call.text
+    answer = run.answer.text
+    return [(layer, measure_influence(answer, texts[layer])) for layer in sorted(texts)[::-1]]

@@ -1,0 +1,152 @@
+"""Which proposal each part of an answer came from, as far as its wording tells."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+SHORTEST = 3  # words of a run that counts: two in a row are said by anybody
+
+# A word, or a character of a script that puts no spaces between words.
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff]+")
+
+
+@dataclass(frozen=True)
+class Span:
+    """A part of the answer."""
+
+    text: str
+    sources: Sequence[str]
+    """The proposals that have the longest run of the same words; none where none has."""
+
+    @property
+    def words(self) -> str:
+        """Its text without the space behind it."""
+        return self.text.rstrip()
+
+    @property
+    def space(self) -> str:
+        """The space behind it."""
+        return self.text[len(self.words) :]
+
+
+@dataclass(frozen=True)
+class Influence:
+    """How much of an answer is worded as in each proposal."""
+
+    shares: Mapping[str, float]
+    """Part of the answer's words, from 0 to 1, by proposal. What several proposals have alike is
+    divided among them, so that all shares and `new` make 1."""
+    new: float
+    """Part of the answer's words that no proposal has in such a run."""
+    spans: Sequence[Span]
+    """The answer, in parts."""
+
+
+def measure_influence(answer: str, proposals: Mapping[str, str]) -> Influence:
+    """Find runs of words that an answer shares with proposals.
+
+    A word of the answer counts for the proposals that have the longest run of words around it,
+    three words at least, in the same order; case and punctuation do not matter. That measures
+    wording, not cause: a thought in other words is not seen, and a phrase that everybody uses
+    counts for all who used it.
+
+    Args:
+        answer: The text whose parts are looked for.
+        proposals: The texts that they may come from, by name.
+    """
+    words = list(_WORD.finditer(answer))
+    read = [word[0].casefold() for word in words]
+    cover = {name: _cover(read, text) for name, text in proposals.items()}
+    sources = [_longest({name: runs[i] for name, runs in cover.items()}) for i in range(len(read))]
+    shares = dict.fromkeys(proposals, 0.0)
+    for names in sources:
+        for name in names:
+            shares[name] += 1 / len(names) / len(read)
+    new = sum(not names for names in sources) / max(1, len(read))
+    return Influence(shares, new, list(_spans(answer, words, sources)))
+
+
+def _longest(runs: Mapping[str, int]) -> tuple[str, ...]:
+    most = max(runs.values(), default=0)
+    return tuple(n for n, length in runs.items() if length == most) if most >= SHORTEST else ()
+
+
+def _spans(
+    answer: str, words: Sequence[re.Match[str]], sources: Sequence[tuple[str, ...]]
+) -> Iterator[Span]:
+    """Cut the answer where the sources change; what is between words goes with the word before."""
+    parts = [list(group) for _, group in groupby(range(len(words)), key=sources.__getitem__)]
+    starts = [0, *(words[part[0]].start() for part in parts[1:]), len(answer)]
+    for part, start, end in zip(parts, starts, starts[1:], strict=False):
+        yield Span(answer[start:end], sources[part[0]])
+    if not parts and answer:
+        yield Span(answer, ())
+
+
+def _cover(words: Sequence[str], text: str) -> list[int]:
+    """Give, for each word, the length of the longest run around it that a text has too."""
+    lengths = _Runs([word[0].casefold() for word in _WORD.finditer(text)]).ending_at(words)
+    return _widened(lengths)
+
+
+def _widened(lengths: Sequence[int]) -> list[int]:
+    """Give each word the length of the longest run that it is part of."""
+    cover = [0] * len(lengths)
+    following = [*lengths[1:], 0]
+    ends = [
+        (end, length) for end, length in enumerate(lengths) if following[end] != length + 1
+    ]  # elsewhere the run goes on
+    for end, length in sorted(ends, key=lambda pair: pair[1]):
+        cover[end - length + 1 : end + 1] = [length] * length
+    return cover
+
+
+class _Runs:
+    """All runs of words of a text: a suffix automaton, which finds each in linear time."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self._next: list[dict[str, int]] = [{}]
+        self._link, self._length = [-1], [0]
+        last = 0
+        for word in words:
+            last = self._extend(last, word)
+
+    def ending_at(self, words: Sequence[str]) -> list[int]:
+        """Give the length of the longest run of the text that ends at each of these words."""
+        state, length, found = 0, 0, list[int]()
+        for word in words:
+            while state and word not in self._next[state]:
+                state = self._link[state]
+                length = self._length[state]
+            if word in self._next[state]:
+                state, length = self._next[state][word], length + 1
+            found.append(length)
+        return found
+
+    def _extend(self, last: int, word: str) -> int:
+        new = self._add({}, -1, self._length[last] + 1)
+        state = last
+        while state != -1 and word not in self._next[state]:
+            self._next[state][word] = new
+            state = self._link[state]
+        self._link[new] = 0 if state == -1 else self._split(state, word)
+        return new
+
+    def _split(self, state: int, word: str) -> int:
+        """Find the state of a run that occurs elsewhere, and part it from longer ones."""
+        target = self._next[state][word]
+        if self._length[target] == self._length[state] + 1:
+            return target
+        clone = self._add(dict(self._next[target]), self._link[target], self._length[state] + 1)
+        self._link[target] = clone
+        while state != -1 and self._next[state].get(word) == target:
+            self._next[state][word] = clone
+            state = self._link[state]
+        return clone
+
+    def _add(self, following: dict[str, int], link: int, length: int) -> int:
+        self._next.append(following)
+        self._link.append(link)
+        self._length.append(length)
+        return len(self._next) - 1

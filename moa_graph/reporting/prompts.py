@@ -1,0 +1,103 @@
+"""The exact messages that each agent of a run read."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from langchain_core.messages import AIMessage, AnyMessage
+from langgraph.graph import StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import StateSnapshot
+
+from moa_graph.agents import Node, messages_for
+from moa_graph.prompts import Layout
+from moa_graph.runs import Call, Run
+
+MoAGraph = StateGraph[Any, Any, Any, Any] | CompiledStateGraph[Any, Any, Any, Any]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What some agents of a layer were asked."""
+
+    calls: Sequence[Call]
+    messages: Sequence[AnyMessage]
+    rebuilt: bool
+    """Whether it is put together from the proposals, not read from the checkpoint."""
+
+
+def read_prompts(
+    run: Run, state: Mapping[str, Any], graph: MoAGraph | None, history: Iterable[StateSnapshot]
+) -> list[list[Reading]]:
+    """Find what the agents of each layer read.
+
+    Args:
+        run: What happened.
+        state: Its state.
+        graph: The mixture, which knows its layout and the agents' own system prompts. Without,
+            the paper's layout is taken, and no system prompts.
+        history: The thread's checkpoints, newest first, which have the very text that a hub
+            wrote. Without, it is put together anew.
+    """
+    nodes = _nodes(graph)
+    past = _ancestors(history)
+    layers = [[_reading(call, run, state, nodes, past) for call in layer] for layer in run.layers]
+    return [_merged(layer) for layer in layers]
+
+
+def _nodes(graph: MoAGraph | None) -> dict[str, Node]:
+    builder = graph.builder if isinstance(graph, CompiledStateGraph) else graph
+    specs = builder.nodes if builder else {}
+    return {name: s.runnable for name, s in specs.items() if isinstance(s.runnable, Node)}
+
+
+def _ancestors(history: Iterable[StateSnapshot]) -> list[StateSnapshot]:
+    """Leave out the checkpoints of branches that were abandoned."""
+    kept: list[StateSnapshot] = []
+    for snapshot in history:
+        parent = (kept[-1].parent_config or {}) if kept else snapshot.config
+        wanted = parent.get("configurable", {}).get("checkpoint_id")
+        if snapshot.config["configurable"]["checkpoint_id"] == wanted:
+            kept.append(snapshot)
+    return kept
+
+
+def _reading(
+    call: Call,
+    run: Run,
+    state: Mapping[str, Any],
+    nodes: Mapping[str, Node],
+    past: Sequence[StateSnapshot],
+) -> Reading:
+    node = nodes.get(call.node)
+    layout = (node and node.layout) or Layout()
+    asked = _asked(state)
+    before = next((s.values for s in past if call.node in s.next and _asked(s.values) == asked), {})
+    kept = bool(before.get("references")) or call.layer == 1
+    values: dict[str, Any] = {**state, "messages": asked, "references": before.get("references")}
+    if not kept:
+        read = [c for c in run.calls if c.layer == call.layer - 1 and not c.error]
+        values["references"] = [layout.template(c.text for c in read)]
+    if node and node.seat:
+        messages, _ = messages_for(node.seat, values, layout, whole=not call.unread)  # type: ignore[arg-type]
+    else:
+        messages = asked if call.layer == 1 else layout.place(asked, values["references"][0])
+    return Reading([call], messages, rebuilt=not (kept and node))
+
+
+def _asked(state: Mapping[str, Any]) -> list[AnyMessage]:
+    """Give the conversation without the answer."""
+    messages = list(state["messages"])
+    return messages[:-1] if messages and isinstance(messages[-1], AIMessage) else messages
+
+
+def _merged(readings: Sequence[Reading]) -> list[Reading]:
+    """Put together the agents that read the same."""
+    merged: list[Reading] = []
+    for reading in readings:
+        alike = next((n for n, r in enumerate(merged) if r.messages == reading.messages), None)
+        if alike is None:
+            merged.append(reading)
+        else:
+            merged[alike] = replace(merged[alike], calls=[*merged[alike].calls, *reading.calls])
+    return merged
