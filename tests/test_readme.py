@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -37,11 +38,13 @@ def test_python_runs(code, server, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("commands", [b for b in blocks("bash") if "python3 -m venv" not in b])
 def test_commands_run(commands, tmp_path):
-    """The two that install are run by `.ci/run`."""
+    """In a copy of the clone. The two that install are run by `.ci/run`."""
+    left = shutil.ignore_patterns(".*", "tests", "__pycache__")
+    clone = shutil.copytree(ROOT, tmp_path / "clone", ignore=left)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "MOA_DB": str(tmp_path / "runs.sqlite")}
     done = subprocess.run(
-        ["bash", "-euc", commands], cwd=ROOT, env=environment, capture_output=True, text=True
+        ["bash", "-euc", commands], cwd=clone, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout
