@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from moa_graph.aggregators import AggregatorError
     from moa_graph.config import MoAConfig
+    from moa_graph.deployment import deployable
     from moa_graph.drawing import draw_mermaid, draw_png, draw_svg
     from moa_graph.graph import create_moa
     from moa_graph.models import Agent
@@ -24,6 +25,7 @@ _HOMES = {
     "Proposal": "state",
     "QuorumError": "quorum",
     "create_moa": "graph",
+    "deployable": "deployment",
     "draw_mermaid": "drawing",
     "draw_png": "drawing",
     "draw_svg": "drawing",
@@ -40,6 +42,7 @@ __all__ = [
     "Proposal",
     "QuorumError",
     "create_moa",
+    "deployable",
     "draw_mermaid",
     "draw_png",
     "draw_svg",

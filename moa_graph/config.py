@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -20,8 +20,9 @@ from pydantic import (
     model_validator,
 )
 
-from moa_graph.models import Agent, key_variable
+from moa_graph.models import Agent, Temperature, key_variable
 from moa_graph.naming import check_name, free_name, slug
+from moa_graph.resolving import resolve, resolve_layer
 from moa_graph.rules import rules_of_layers
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class MoAConfig(BaseModel):
     """As in `create_moa`."""
     max_reference_tokens: int | None = Field(default=16_384, ge=1, strict=True)
     """As in `create_moa`."""
-    temperature: float | None = Field(default=None, ge=0, le=2, strict=True)
+    temperature: Temperature | None = None
     """Sampling temperature of the agents that set none."""
     max_tokens: int | None = Field(default=None, ge=1, strict=True)
     """The most tokens in an answer of the agents that set no number."""
@@ -81,16 +82,16 @@ class MoAConfig(BaseModel):
         agents, resolved = data.get("agents", {}), dict(data)
         if isinstance(layers := data.get("layers"), list):
             resolved["layers"] = [
-                _resolve_layer(layer, agents, f"layers[{index}]")
+                resolve_layer(layer, agents, f"layers[{index}]")
                 for index, layer in enumerate(layers)
             ]
         if isinstance(fallbacks := data.get("fallbacks"), list):
             resolved["fallbacks"] = [
-                _resolve(agent, agents, f"fallbacks[{index}]")
+                resolve(agent, agents, f"fallbacks[{index}]")
                 for index, agent in enumerate(fallbacks)
             ]
         if "aggregator" in data:
-            resolved["aggregator"] = _resolve(data["aggregator"], agents, "aggregator")
+            resolved["aggregator"] = resolve(data["aggregator"], agents, "aggregator")
         return resolved
 
     @model_validator(mode="after")
@@ -128,6 +129,46 @@ class MoAConfig(BaseModel):
             raise ValueError(f"{path}: not UTF-8 text, as TOML must be") from None
         except ValidationError as error:
             raise ValueError(f"{path}: {explain(error)}") from None
+
+    def override(
+        self,
+        *,
+        models: Sequence[str] | Mapping[str, str] | None = None,
+        aggregator: str | None = None,
+        temperature: float | None = None,
+        samples: int | None = None,
+    ) -> MoAConfig:
+        """Change the models or how they are asked; what is `None` stays.
+
+        Args:
+            models: The proposers of every layer, or, by name, other models for some of them. A
+                model is `"provider:model"`, or the name of a proposer of this mixture.
+            aggregator: The model that writes the final answer, named alike.
+            temperature: Sampling temperature of all agents, those that set their own among them.
+            samples: How many times each proposer is asked.
+
+        Returns:
+            A new mixture.
+
+        Raises:
+            ValueError: If the outcome is no valid mixture; the message names the argument.
+        """
+        named = self.agents | {name: agent for row in self.layers for name, agent in row.items()}
+        rows = [_proposers(row, models, named) for row in self.layers]
+        writer = self.aggregator if aggregator is None else _agent(aggregator, named, "aggregator")
+        every: dict[str, Any] = {} if temperature is None else {"temperature": None}
+        asked = every if samples is None else every | {"samples": samples}
+        own = self.temperature if temperature is None else temperature
+        try:
+            changed = {
+                "layers": [{n: _with(agent, asked) for n, agent in row.items()} for row in rows],
+                "aggregator": _with(writer, every | {"samples": 1}),
+                "fallbacks": [_with(agent, every) for agent in self.fallbacks],
+                "temperature": own,
+            }
+            return self.model_validate(dict(self) | changed)
+        except ValidationError as error:
+            raise ValueError(explain(error)) from None
 
     def graph(self, **options: Any) -> Builder:
         """Create the graph.
@@ -194,38 +235,38 @@ def explain(error: ValidationError) -> str:
     return f"{place}: {message}" if place else message
 
 
-def _resolve_layer(layer: Any, agents: Mapping[str, Any], place: str) -> Any:
-    if isinstance(layer, Mapping):
-        return {name: _resolve(agent, agents, f"{place}.{name}") for name, agent in layer.items()}
-    if not isinstance(layer, list):
-        return layer
-    named: dict[str, Any] = {}
-    for index, agent in enumerate(layer):
-        if not isinstance(agent, (str, Mapping, Agent)):
-            raise ValueError(  # noqa: TRY004  # pydantic reports it
-                f"{place}[{index}]: expected 'provider:model', a name in `agents` or a table, "
-                f"got {agent!r}"
-            )
-        named_above = isinstance(agent, str) and agent in agents
-        base = str(agent) if named_above else slug(_label(agent))
-        named[free_name(base, named)] = _resolve(agent, agents, f"{place}[{index}]")
-    return named
-
-
-def _resolve(agent: Any, agents: Mapping[str, Any], place: str) -> Any:
-    """Look up a string that is not `provider:model` among the named agents."""
-    if not isinstance(agent, str) or ":" in agent:
-        return agent
-    if agent not in agents:
-        known = f" ({', '.join(agents)})" if agents else ""
+def _proposers(
+    row: Mapping[str, Agent],
+    models: Sequence[str] | Mapping[str, str] | None,
+    named: Mapping[str, Agent],
+) -> Mapping[str, Agent]:
+    """Put other models into a layer, by name or instead of all."""
+    if models is None:
+        return row
+    if isinstance(models, str) or not models:
         raise ValueError(
-            f"{place}: expected 'provider:model' or a name in `agents`{known}, got {agent!r}"
+            f"models: expected a list of at least one 'provider:model', got {models!r}"
         )
-    return agents[agent]
+    if isinstance(models, Mapping):
+        return dict(row) | {
+            name: _agent(model, named, f"models.{name}")
+            for name, model in models.items()
+            if name in row
+        }
+    agents = dict[str, Agent]()
+    for index, model in enumerate(models):
+        agent = _agent(model, named, f"models[{index}]")
+        agents[free_name(model if model in named else slug(model), agents)] = agent
+    return agents
 
 
-def _label(agent: Any) -> str:
-    if isinstance(agent, Agent):
-        return agent.label
-    model = agent.get("model") if isinstance(agent, Mapping) else agent
-    return model if isinstance(model, str) else "model"
+def _agent(model: str, named: Mapping[str, Agent], place: str) -> Agent:
+    try:
+        found = resolve(model, named, place)
+        return found if isinstance(found, Agent) else Agent(model=found)
+    except ValidationError as error:
+        raise ValueError(f"{place}: {explain(error).removeprefix('model: ')}") from None
+
+
+def _with(agent: Agent, update: dict[str, Any]) -> Agent:
+    return Agent(**dict(agent) | update)

@@ -6,7 +6,7 @@ import importlib.util
 import inspect
 import os
 import re
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Annotated, Any, Self, cast
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -23,6 +23,9 @@ else:
 
 OFFLINE_STYLES = ("lead", "bm25", "centroid", "textrank", "mmr", "ngram", "consensus")
 """The built-in extractive agents; see `moa_graph.offline`."""
+
+Samples = Annotated[int, Field(ge=1, le=100, strict=True)]
+Temperature = Annotated[float, Field(ge=0, le=2, strict=True)]
 
 KEYS = {"openai": "OPENAI_API_KEY", "together": "TOGETHER_API_KEY"}
 """The environment variable that holds the key of each built-in provider."""
@@ -42,9 +45,9 @@ class Agent(BaseModel):
     """`"provider:model"`, or a runnable from messages to an `AIMessage`."""
     system: str | None = None
     """A system prompt of the agent's own; it stands before the conversation's."""
-    samples: int = Field(default=1, ge=1, le=100, strict=True)
+    samples: Samples = 1
     """How many times a layer asks this agent, side by side."""
-    temperature: float | None = Field(default=None, ge=0, le=2, strict=True)
+    temperature: Temperature | None = None
     """Sampling temperature."""
     max_tokens: int | None = Field(default=None, ge=1, strict=True)
     """The most tokens that an answer may have."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import typer
-from pydantic import ValidationError
 
 from moa_graph.cli.errors import CommandError
 from moa_graph.cli.run import Output, Result, Run, check_keys, run_and_print
@@ -20,8 +19,7 @@ from moa_graph.cli.store import (
     resume_command,
     run_config,
 )
-from moa_graph.config import MoAConfig, explain
-from moa_graph.models import Agent
+from moa_graph.config import MoAConfig
 from moa_graph.naming import AGGREGATOR
 
 
@@ -76,33 +74,17 @@ def _layer(at: str, mixture: MoAConfig) -> int:
 
 def _changed(mixture: MoAConfig, changes: Changes, layer: int) -> MoAConfig:
     """Put other models into a mixture, from a layer on."""
-    update: dict[str, Any] = {}
-    if changes.aggregator:
-        update["aggregator"] = _agent(changes.aggregator, "--aggregator")
-    if changes.models:
-        pairs = dict(_pair(each) for each in changes.models)
-        known = {name for row in mixture.layers[layer - 1 :] for name in row}
-        if unknown := sorted(pairs.keys() - known):
-            raise CommandError(
-                f"--model: no proposer {unknown[0]!r} from {changes.at} on; "
-                f"expected one of: {', '.join(sorted(known)) or 'none'}"
-            )
-        update["layers"] = [
-            {name: pairs.get(name, agent) for name, agent in row.items()} for row in mixture.layers
-        ]
-    return mixture.model_copy(update=update)
-
-
-def _pair(text: str) -> tuple[str, Agent]:
-    name, _, model = text.partition("=")
-    return name, _agent(model, f"--model {name}")
-
-
-def _agent(model: str, option: str) -> Agent:
+    models = {name: model for name, _, model in (each.partition("=") for each in changes.models)}
+    known = {name for row in mixture.layers[layer - 1 :] for name in row}
+    if unknown := sorted(models.keys() - known):
+        raise CommandError(
+            f"--model: no proposer {unknown[0]!r} from {changes.at} on; "
+            f"expected one of: {', '.join(sorted(known)) or 'none'}"
+        )
     try:
-        return Agent(model=model)
-    except ValidationError as error:
-        raise CommandError(f"{option}: {explain(error).removeprefix('model: ')}") from None
+        return mixture.override(models=models or None, aggregator=changes.aggregator)
+    except ValueError as error:
+        raise CommandError(f"--{error}".replace("--models.", "--model ", 1)) from None
 
 
 def _question(values: Mapping[str, Any]) -> list[Any]:

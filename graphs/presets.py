@@ -1,0 +1,15 @@
+"""The presets as deployable graphs; `langgraph.json` names them.
+
+Each is a factory that takes the server's config. `moa()` is the plain compiled graph.
+"""
+
+from moa_graph import deployable
+
+moa = deployable("moa")
+moa_lite = deployable("moa-lite")
+moa_gpt_4o = deployable("moa-gpt-4o")
+together = deployable("together")
+openai = deployable("openai")
+self_moa = deployable("self-moa")
+ollama = deployable("ollama")
+offline = deployable("offline")
