@@ -154,6 +154,10 @@ class MoAConfig(BaseModel):
             ValueError: If the outcome is no valid mixture; the message names the argument.
         """
         named = self.agents | {name: agent for row in self.layers for name, agent in row.items()}
+        if isinstance(models, Mapping) and (unknown := sorted(models.keys() - named)):
+            raise ValueError(
+                f"models: no proposer {unknown[0]!r}; expected one of: {', '.join(named)}"
+            )
         rows = [_proposers(row, models, named) for row in self.layers]
         writer = self.aggregator if aggregator is None else _agent(aggregator, named, "aggregator")
         every: dict[str, Any] = {} if temperature is None else {"temperature": None}

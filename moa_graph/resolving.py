@@ -39,10 +39,8 @@ def resolve(agent: Any, agents: Mapping[str, Any], place: str) -> Any:
     if not isinstance(agent, str) or ":" in agent:
         return agent
     if agent not in agents:
-        known = f" ({', '.join(agents)})" if agents else ""
-        raise ValueError(
-            f"{place}: expected 'provider:model' or a name in `agents`{known}, got {agent!r}"
-        )
+        known = f"one of {', '.join(agents)}" if agents else "a name in `agents`"
+        raise ValueError(f"{place}: expected 'provider:model' or {known}, got {agent!r}")
     return agents[agent]
 
 

@@ -141,6 +141,82 @@ def test_keys_of_fallbacks_are_required_too(load):
     assert config.required_keys() == ["OPENAI_API_KEY"]
 
 
+class TestOverride:
+    """`MoAConfig.override`."""
+
+    @pytest.fixture
+    def mixture(self, load):
+        return load("""
+            layers = [["a", "b"], {c = "p:c"}]
+            aggregator = "b"
+            fallbacks = [{model = "p:f", temperature = 0.1}]
+            temperature = 0.7
+            [agents]
+            a = {model = "openai:a", base_url = "http://localhost:1/v1", temperature = 0.2}
+            b = "p:b"
+        """)
+
+    def test_nothing_given_changes_nothing(self, mixture):
+        assert mixture.override() == mixture
+
+    def test_models_take_the_place_of_all_proposers(self, mixture):
+        layers = mixture.override(models=["p:x", "a", "c", "p:x"]).layers
+        assert layers[0] == layers[1]
+        assert {name: agent.model for name, agent in layers[0].items()} == {
+            "x": "p:x",
+            "a": "openai:a",
+            "c": "p:c",
+            "x_2": "p:x",
+        }
+        assert layers[0]["a"].base_url == "http://localhost:1/v1"
+
+    def test_models_by_name_take_the_place_of_those(self, mixture):
+        layers = mixture.override(models={"b": "p:new", "c": "a"}).layers
+        assert [[agent.model for agent in row.values()] for row in layers] == [
+            ["openai:a", "p:new"],
+            ["openai:a"],
+        ]
+
+    def test_temperature_is_that_of_all_agents(self, mixture):
+        changed = mixture.override(temperature=1)
+        agents = [*changed.layers[0].values(), changed.aggregator, *changed.fallbacks]
+        assert {agent.temperature for agent in agents} == {None}
+        assert changed.temperature == 1
+
+    def test_samples_are_those_of_each_proposer(self, mixture):
+        changed = mixture.override(samples=2)
+        assert nodes(changed) == [
+            *("layer_1_a", "layer_1_a_2", "layer_1_b", "layer_1_b_2", "layer_2_c", "layer_2_c_2")
+        ]
+
+    def test_proposer_with_samples_aggregates_once(self):
+        self_moa = MoAConfig.load("self-moa")
+        changed = self_moa.override(aggregator="gpt-4o", samples=3)
+        assert changed.aggregator == Agent(model="openai:gpt-4o")
+        assert len(nodes(changed)) == 3
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"models": []}, "models: expected a list of at least one 'provider:model', got"),
+            ({"models": "p:x"}, "models: expected a list of at least one .* got 'p:x'"),
+            (
+                {"models": ["p:x", "z"]},
+                r"models\[1\]: expected 'provider:model' or one of a, b, c,",
+            ),
+            ({"models": ["offline:z"]}, r"models\[0\]: expected 'offline:' and one of lead"),
+            ({"models": {"z": "p:x"}}, "models: no proposer 'z'; expected one of: a, b, c"),
+            ({"models": {"a": "p:"}}, "models.a: expected 'provider:model', such as"),
+            ({"aggregator": "z"}, "aggregator: expected 'provider:model' or one of a, b, c, got"),
+            ({"temperature": 9}, "temperature: input should be less than or equal to 2, got 9"),
+            ({"samples": 0}, "samples: input should be greater than or equal to 1, got 0"),
+        ],
+    )
+    def test_mistakes_are_errors_that_name_the_argument(self, changes, message, mixture):
+        with pytest.raises(ValueError, match=f"^{message}"):
+            mixture.override(**changes)
+
+
 LAYERS = 'layers = [["offline:lead"]]\n'
 AGGREGATOR = 'aggregator = "offline:consensus"\n'
 

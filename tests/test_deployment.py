@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from langgraph.graph.state import CompiledStateGraph
 
+from moa_graph import MoAConfig, deployable
 from moa_graph.config import preset_names
 
 ROOT = Path(__file__).parent.parent
@@ -29,8 +30,37 @@ def test_every_preset_has_a_graph():
 
 @pytest.mark.parametrize("name", GRAPHS)
 def test_graph_needs_no_key_to_be_loaded(name):
-    path, _, variable = GRAPHS[name]["path"].partition(":")
-    graph = runpy.run_path(str(ROOT / path))[variable]
+    graph = factory(name)()
     assert isinstance(graph, CompiledStateGraph)
     assert graph.name == name
     assert graph.checkpointer is None  # the server brings its own
+
+
+def test_graph_follows_the_config_it_is_given(invoke):
+    settings = {"preset": "offline", "models": ["lead", "offline:bm25"], "aggregator": "lead"}
+    config = {"configurable": {**settings, "samples": 2, "thread_id": "1", "temperature": None}}
+    graph = factory("moa")(config)
+    assert [node for node in graph.nodes if node.startswith("layer_2")] == [
+        *("layer_2_lead", "layer_2_lead_2", "layer_2_bm25", "layer_2_bm25_2"),
+        "layer_2_aggregator",
+    ]
+    values = invoke(graph, {"messages": "Where? It is here. It is there."})
+    assert values["messages"][-1].response_metadata["moa"]["aggregator"] == "offline:lead"
+
+
+def test_mixture_in_a_file_is_deployable_too(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('name = "mine"\nlayers = [["offline:lead"]]\naggregator = "offline:lead"')
+    graph = deployable(path)
+    assert graph().name == "mine"
+    assert graph().get_context_jsonschema()["properties"]["preset"]["default"] is None
+    assert len(graph({"configurable": {"samples": 3}}).nodes) == 6
+
+
+def test_a_mixture_alone_has_no_context_schema():
+    assert MoAConfig.load("moa").graph().compile().get_context_jsonschema() is None
+
+
+def factory(name):
+    path, _, variable = GRAPHS[name]["path"].partition(":")
+    return runpy.run_path(str(ROOT / path))[variable]

@@ -10,10 +10,14 @@ ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 SAYS = {
+    "chat_app": "single: The pump stopped at nine.\nmoa: The guard closed the valve, for he smelled",
+    "nested": "layer_1_team > aggregator: The key to the mill hangs in the church.\nlayer_1_team: ",
     "quickstart": "answer: ",
+    "research_agent": "answer: The archive says: The bridge was built in 1862.",
     "resume": "failed: layer 2: 0 of 1 proposers answered",
+    "review": "answer: The ferry leaves at eight since May.",
+    "specialists": "layer_2_critic: 2 of 2 say that 91 is not prime",
     "streaming": "layer_2_bm25: ",
-    "subgraph": "The gardener has the key.",
 }
 
 

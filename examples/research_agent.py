@@ -1,0 +1,39 @@
+"""An agent that searches a text is one proposer, beside models that only know the question.
+
+Real models: `create_agent("openai:gpt-4.1", tools=[search])`, and "openai:…" in the layer.
+"""
+
+from langchain.agents import create_agent
+from langchain_core.language_models import FakeListChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.runnables import Runnable, RunnableLambda
+
+from moa_graph import create_moa
+
+
+def search(word: str) -> str:
+    """Find the sentence of the archive that has a word."""
+    archive = "The mill burned in 1911. The bridge was built in 1862. The school opened in 1950."
+    return next(sentence for sentence in archive.split(". ") if word in sentence)
+
+
+def play(messages: list[BaseMessage]) -> AIMessage:
+    """Stand in for a model that calls tools: search, then say what was found."""
+    if messages[-1].type == "tool":
+        return AIMessage(f"The archive says: {messages[-1].text}.")
+    return AIMessage("", tool_calls=[{"name": "search", "args": {"word": "bridge"}, "id": "1"}])
+
+
+class Scripted(FakeListChatModel):
+    def bind_tools(self, *_: object, **__: object) -> Runnable[list[BaseMessage], AIMessage]:
+        return RunnableLambda(play)
+
+
+agent = create_agent(Scripted(responses=[]), tools=[search])
+moa = create_moa([{"researcher": agent, "plain": "offline:lead"}], "offline:consensus").compile()
+
+if __name__ == "__main__":
+    result = moa.invoke({"messages": "The bridge is old. When was it built?"})
+    for node, proposal in result["proposals"].items():
+        print(f"{node}: {proposal['content']}")
+    print(f"answer: {result['messages'][-1].text}")
