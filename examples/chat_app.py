@@ -11,12 +11,11 @@ from langgraph.graph import START, MessagesState, StateGraph
 from moa_graph import create_moa
 from moa_graph.offline import OfflineModel
 
-LOG = """The pump stopped at nine. The guard closed the valve, for he smelled gas. Nobody was hurt.
-The mill stood still until noon. When did the pump stop?"""
+LOG = "The pump stopped at nine. The guard closed the valve, for he smelled gas. Nobody was hurt."
 
 
 def judge(state: MessagesState) -> Literal["moa", "single"]:
-    """Send what asks for reasons to the mixture; a small model may judge better."""
+    # What asks for reasons is hard; a small model may judge better.
     return "moa" if state["messages"][-1].text.startswith(("Why", "How")) else "single"
 
 
@@ -34,7 +33,7 @@ builder.add_conditional_edges(START, judge)
 chat = builder.compile(checkpointer=InMemorySaver(), name="chat")
 
 if __name__ == "__main__":
-    for question in (LOG, "Why did the guard close the valve?"):
+    for question in (f"{LOG} When did the pump stop?", "Why did the guard close the valve?"):
         for update in chat.stream({"messages": question}, {"configurable": {"thread_id": "1"}}):
             for node, values in update.items():
                 print(f"{node}: {values['messages'][-1].text}")

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 SAYS = {
-    "chat_app": "single: The pump stopped at nine.\nmoa: The guard closed the valve, for he smelled",
+    "chat_app": "single: The pump stopped at nine.\nmoa: The guard closed the valve, for he",
     "nested": "layer_1_team > aggregator: The key to the mill hangs in the church.\nlayer_1_team: ",
     "quickstart": "answer: ",
     "research_agent": "answer: The archive says: The bridge was built in 1862.",

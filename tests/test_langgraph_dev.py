@@ -1,16 +1,12 @@
 """The graphs under LangGraph's own server: `langgraph dev`, its SDK, and `RemoteGraph`."""
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
+import re
+import shutil
 from pathlib import Path
 from uuid import uuid4
 
-import httpx
 import pytest
+from dev_server import DevServer
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.pregel.remote import RemoteGraph
@@ -21,6 +17,7 @@ from server import ChatServer
 from moa_graph.config import preset_names
 
 ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 QUESTION = """What does the river carry?
 
 The river rises in the hills. In spring it carries timber. Nobody remembers the bridge."""
@@ -37,59 +34,11 @@ def chat():
 
 @pytest.fixture(scope="module")
 def url(chat, tmp_path_factory):
-    """The address of `langgraph dev`, which serves what `langgraph.json` of this repository names.
-
-    It runs in a folder of its own, for it writes its threads to where it is started.
-    """
-    folder = tmp_path_factory.mktemp("dev")
-    for name in ("langgraph.json", "graphs"):
-        (folder / name).symlink_to(ROOT / name)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [Path(sys.executable).parent / "langgraph", "dev", "--no-browser", "--no-reload"]
-    kept = {key: os.environ[key] for key in ("PATH", "HOME", "TMPDIR") if key in os.environ}
-    environment = kept | {
-        "LANGGRAPH_CLI_NO_ANALYTICS": "1",
-        "LANGGRAPH_NO_VERSION_CHECK": "1",
-        "LANGSMITH_TRACING": "false",
-        "OPENAI_API_KEY": "sk-local",
-        "OPENAI_API_BASE": chat.url,
-    }
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, "--port", str(port)],
-            cwd=folder,
-            env=environment,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
-        yield wait_for(f"http://127.0.0.1:{port}", process, folder / "log")
-    finally:
-        stop(process)
-
-
-def wait_for(address, process, log):
-    deadline = time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            httpx.get(f"{address}/ok").raise_for_status()
-        except httpx.HTTPError:
-            time.sleep(0.1)
-        else:
-            return address
-    pytest.fail(f"langgraph dev did not start:\n{log.read_text()}")
-
-
-def stop(process):
-    process.send_signal(signal.SIGINT)
-    try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    """The address of the server; it is started by the README's command."""
+    (command,) = re.findall(r"^\$ (.* langgraph dev .*)$", README, re.MULTILINE)
+    keys = {"OPENAI_API_KEY": "sk-local", "OPENAI_API_BASE": chat.url}
+    with DevServer(command, tmp_path_factory.mktemp("dev"), keys) as running:
+        yield running.url
 
 
 @pytest.fixture
@@ -129,8 +78,9 @@ def test_stream_shows_tasks_proposals_and_the_tokens_of_the_answer(client):
     began = [p.data["name"] for p in parts if p.event == "tasks" and "input" in p.data]
     tokens = [p.data for p in parts if p.event == "messages"]
     assert "error" not in {part.event for part in parts}
-    assert updates == began
+    assert sorted(updates) == sorted(began)
     assert updates[6] == HUB
+    assert updates[13:] == ["layer_2_aggregator", "aggregator"]
     assert {metadata["langgraph_node"] for _, metadata in tokens} == {"aggregator"}
     answer = next(p.data["aggregator"] for p in reversed(parts) if p.event == "updates")
     assert "".join(chunk["content"] for chunk, _ in tokens) == text(answer)
@@ -274,6 +224,19 @@ def test_thread_goes_on_under_another_configuration(client, thread):
     values = client.runs.wait(thread, two, input=ASK)
     assert len(values["messages"]) == 4
     assert len(values["proposals"]) == 4
+
+
+def test_readme_says_how_it_is_used(url, tmp_path, capsys):
+    used, deployed = re.findall(r"^```py\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    exec(used.replace("http://127.0.0.1:2024", url), scope := {})
+    scope["client"].close()
+    assert "The gardener has the key." in capsys.readouterr().out
+    nodes = ["layer_1_bm25", "layer_2_bm25", "layer_2_lead"]
+    assert sorted(scope["result"]["proposals"]) == nodes
+
+    shutil.copy(ROOT / "moa_graph/presets/offline.toml", tmp_path / "mixture.toml")
+    exec(deployed, scope := {"__file__": str(tmp_path / "mixture.py")})
+    assert scope["graph"]().name == "offline"
 
 
 class TestRemoteGraph:

@@ -58,7 +58,12 @@ def test_configuration_is_the_one_that_is_drawn(tmp_path):
 
 
 def test_all_presets_are_listed():
-    assert sorted(re.findall(r"^\| `([\w-]+)` \|", README, re.MULTILINE)) == preset_names()
+    assert sorted(re.findall(r"^\| `([\w-]+)` \| \d", README, re.MULTILINE)) == preset_names()
+
+
+def test_all_examples_are_listed():
+    listed = re.findall(r"^\| \[`(\w+)`\]\(examples/\1\.py\) \|", README, re.MULTILINE)
+    assert sorted(listed) == sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
 
 
 def test_the_two_commands_are_complete():
