@@ -75,8 +75,8 @@ def _announce(mixtures: Mapping[str, MoAConfig], options: Options, sock: socket.
     host, port = sock.getsockname()[:2]
     if not ip_address(host).is_loopback and not options.api_key:
         typer.echo(
-            f"moa: whoever reaches {host} can use this server and your keys' money; "
-            "set MOA_API_KEY to ask for a key",
+            f"moa: listening on {host} without a key: whoever reaches it can spend yours; "
+            "set MOA_API_KEY",
             err=True,
         )
     shown = f"[{host}]" if ":" in host else host

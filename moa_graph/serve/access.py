@@ -45,7 +45,7 @@ class Guard:
                 "or have the server ask for a key"
             )
             return ApiError(403, message, code="unknown_host")
-        if origin is not None and urlsplit(origin.lower()).netloc != host:
+        if origin is not None and origin.lower().partition("://")[2] != host:
             message = f"a page of {origin!r} may not use this server"
             return ApiError(403, message, code="foreign_origin")
         if self._key and scope["path"] not in self._open and not self._shown(headers):

@@ -54,12 +54,12 @@ def translate(error: Exception) -> ApiError:
     return ApiError(500, describe(error), code="internal_error", headers=DO_NOT_RETRY)
 
 
-def on_error(_: Request, error: Exception) -> Response:
+async def on_error(_: Request, error: Exception) -> Response:
     """Answer a request that failed."""
     return translate(error).response()
 
 
-def on_http_error(request: Request, error: Exception) -> Response:
+async def on_http_error(request: Request, error: Exception) -> Response:
     """Answer a request that no route takes."""
     if not isinstance(error, HTTPException):
         raise error
@@ -68,6 +68,6 @@ def on_http_error(request: Request, error: Exception) -> Response:
     return ApiError(error.status_code, message, code=code, headers=error.headers).response()
 
 
-def on_client_gone(_: Request, __: Exception) -> Response:
+async def on_client_gone(_: Request, __: Exception) -> Response:
     """Close a request whose client hung up."""
     return Response(status_code=CLIENT_GONE)

@@ -41,7 +41,7 @@ class AccessLog:
             raise
         finally:
             seconds = perf_counter() - started
-            logger.info("%s %s %.1f s", _what(scope), status, seconds)
+            logger.info("%s %s %.2f s", _what(scope), status, seconds)
 
 
 def _what(scope: Scope) -> str:

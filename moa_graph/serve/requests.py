@@ -1,6 +1,5 @@
 """What a client may ask: the body of `POST /v1/chat/completions`, checked field by field."""
 
-import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -14,7 +13,7 @@ from pydantic import (
     ValidationError,
     field_validator,
 )
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 from starlette.requests import Request
 
 from moa_graph.serve.errors import ApiError
@@ -57,6 +56,8 @@ IGNORED = frozenset(
     )
 )
 """Fields that have no effect here, and need none: the answer means the same."""
+
+_MOST = 100  # characters of a value that are repeated
 
 
 class _Part(BaseModel):
@@ -210,26 +211,36 @@ def _refuse_unsupported(data: dict[str, Any]) -> None:
         if name in UNSUPPORTED:
             harmless = UNSUPPORTED[name]
             if value is not None and value not in harmless:
-                only = f"; it may only be {' or '.join(map(repr, harmless))}" if harmless else ""
-                message = f"{name}: not supported by this server{only}"
+                only = f"; it may be {' or '.join(map(_shown, harmless))}" if harmless else ""
+                message = f"{name}: not supported by this server{only}; got {_shown(value)}"
                 raise ApiError(400, message, param=name, code="unsupported_parameter")
         elif name not in ChatRequest.model_fields and name not in IGNORED:
-            message = f"{name[:100]!r} is no parameter that this server knows"
-            raise ApiError(400, message, param=name[:100], code="unknown_parameter")
+            message = f"{name[:_MOST]!r} is no parameter that this server knows"
+            raise ApiError(400, message, param=name[:_MOST], code="unknown_parameter")
 
 
 def _explain(error: ValidationError, data: Any) -> ApiError:
-    """Say where the first mistake is, and what would be accepted."""
-    first = error.errors(include_url=False, include_input=False)[0]
+    """Say where the first mistake is, what it is, and what would be accepted."""
+    first = error.errors(include_url=False)[0]
     place = _place(first["loc"], data)
-    missing = first["type"] in {"missing", "union_tag_not_found"}
-    message = first["msg"].removeprefix("Value error, ").replace("Input should be ", "expected ")
-    message = re.sub(
-        r"^Input tag (.*) found using .* the expected tags: ", r"got \1; expected ", message
-    )
-    if place.endswith(".role"):
-        message += " (tools are not supported)"
-    return ApiError(400, f"{place}: {'required, but missing' if missing else message}", param=place)
+    got = f", got {_shown(first['input'])}"
+    match first["type"]:
+        case "missing" | "union_tag_not_found":
+            message = "required, but missing"
+        case "too_short":
+            message = "empty; expected at least one"
+        case "model_type" | "model_attributes_type":
+            message = f"expected an object{got}"
+        case "union_tag_invalid":
+            context = first["ctx"]
+            message = f"expected {context['expected_tags']}, got {context['tag'][:_MOST]!r}"
+        case "value_error":
+            message = first["msg"].removeprefix("Value error, ")
+        case _:
+            message = first["msg"].replace("Input should be", "expected") + got
+    if place.endswith(".content") and first["type"] == "string_type":
+        message = f"expected a string or a list of parts{got}"
+    return ApiError(400, f"{place}: {message}", param=place)
 
 
 def _place(loc: Sequence[int | str], data: Any) -> str:
@@ -241,3 +252,9 @@ def _place(loc: Sequence[int | str], data: Any) -> str:
         elif isinstance(data, dict) and (part in data or index == len(loc) - 1):
             place, data = f"{place}.{part}", data.get(part)
     return place.removeprefix(".")
+
+
+def _shown(value: Any) -> str:
+    """Write what was received, unless it is long."""
+    text = to_json(value).decode()
+    return text if len(text) <= _MOST else f"{text[:_MOST]}…"
