@@ -217,8 +217,8 @@ def serve(
 
     Without --preset or --config: the presets whose keys are set, and `offline`.
 
-    A client's base URL is http://127.0.0.1:8000/v1. If you set no key for the server, it may be
-    any text. Ctrl-C stops the server and its runs.
+    A client takes http://127.0.0.1:8000/v1 as its base URL, and any key unless
+    one is set here. Ctrl-C stops the server, and the runs with it.
     """
     from moa_graph.cli.choice import choose_all
 

@@ -20,9 +20,10 @@ try:
     from moa_graph.serve.server import Server, listen
     from moa_graph.serve.service import Limits, Service
 except ModuleNotFoundError as missing:
-    if (missing.name or "").startswith("moa_graph"):
+    package = (missing.name or "").partition(".")[0]
+    if package == "moa_graph":
         raise
-    raise CommandError(f"{missing.name} is not installed; pip install 'moa_graph[serve]'") from None
+    raise CommandError(f"{package} is not installed; pip install 'moa_graph[serve]'") from None
 
 
 @dataclass(frozen=True)
