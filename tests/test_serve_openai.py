@@ -11,7 +11,8 @@ from langchain_openai import ChatOpenAI
 from openai import AsyncOpenAI, DefaultHttpxClient, OpenAI
 from serving import Serving
 
-from moa_graph import MoAConfig
+from moa_graph import MoAConfig, seats
+from moa_graph.models import build_model
 from moa_graph.serve.service import Limits
 
 ASKED = [{"role": "user", "content": "q"}]
@@ -199,7 +200,7 @@ def curl(serving, body, *options):
     return subprocess.run(command, input=json.dumps(body), capture_output=True, text=True).stdout
 
 
-def test_requests_run_at_the_same_time_on_models_that_are_built_once(serving, server):
+def test_requests_run_at_the_same_time(serving, server):
     for name in "ab":
         server.model(name, latency=0.3)
 
@@ -207,11 +208,23 @@ def test_requests_run_at_the_same_time_on_models_that_are_built_once(serving, se
         async with AsyncOpenAI(base_url=f"{serving.url}/v1", api_key="any") as client:
             return await asyncio.gather(*(create(client) for _ in range(5)))
 
-    before = serving.service.graph("mine")
     assert len(asyncio.run(ask())) == 5
     calls = server.calls_of("a")
     assert max(call.started for call in calls) < min(call.ended for call in calls)
-    assert serving.service.graph("mine") is before
+
+
+def test_models_are_built_once_for_all_requests_of_a_kind(mixture, monkeypatch):
+    built = []
+
+    def build(agent):
+        built.append(agent)
+        return build_model(agent)
+
+    monkeypatch.setattr(seats, "build_model", build)
+    with Serving(mixture()) as serving, client_of(serving) as client:
+        for options in ({}, {}, {"temperature": 0.1}, {"temperature": 0.1}, {}):
+            create(client, **options)
+    assert len(built) == 6
 
 
 def test_conversation_reaches_the_models_as_it_is(client, server):

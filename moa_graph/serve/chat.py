@@ -3,24 +3,20 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from langchain_core.messages import AIMessage
 from pydantic_core import to_json
-from sse_starlette import EventSourceResponse
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope, Send
 
 from moa_graph.cli.store import CompiledMoA
 from moa_graph.naming import AGGREGATOR
 from moa_graph.serve.conversion import Envelope, Json, Spoken, to_langchain
 from moa_graph.serve.errors import ApiError, stopping, translate
 from moa_graph.serve.requests import ChatRequest, parse, read_json
+from moa_graph.serve.responses import Events, RunResponse, unless_hung_up
 from moa_graph.serve.service import service_of
-
-T = TypeVar("T")
-Events = asyncio.Queue[str | None]
 
 
 async def create_completion(request: Request) -> Response:
@@ -42,51 +38,6 @@ async def _answer(graph: CompiledMoA, asked: ChatRequest) -> AIMessage:
     except Exception as error:
         raise translate(error) from error
     return cast("AIMessage", state["messages"][-1])
-
-
-async def unless_hung_up(request: Request, run: asyncio.Task[T]) -> T:
-    """Wait for a run, and cancel it when nobody waits for its answer any more.
-
-    Raises:
-        ClientDisconnect: If the client hung up.
-        ApiError: If the server stops.
-    """
-    hung_up = asyncio.create_task(_hung_up(request))
-    try:
-        await asyncio.wait({run, hung_up}, return_when=asyncio.FIRST_COMPLETED)
-        if run.cancelled():
-            raise stopping()
-        if not run.done():
-            raise ClientDisconnect
-        return run.result()
-    finally:
-        run.cancel()
-        hung_up.cancel()
-
-
-async def _hung_up(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-class RunResponse(EventSourceResponse):
-    """A stream of server-sent events, with which its run ends, however it ends."""
-
-    def __init__(self, events: Events, run: asyncio.Task[None], *, keep_alive: float) -> None:
-        super().__init__(_read(events), ping=keep_alive, sep="\n")
-        self._run = run
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the events."""
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._run.cancel()
-
-
-async def _read(events: Events) -> AsyncIterator[Json]:
-    while (event := await events.get()) is not None:
-        yield {"data": event}
 
 
 async def _stream(graph: CompiledMoA, asked: ChatRequest, events: Events) -> None:

@@ -1,6 +1,5 @@
 """Between OpenAI's JSON and LangChain's messages. Pure functions."""
 
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -113,15 +112,17 @@ class Spoken:
 
     def __init__(self) -> None:
         self._held: str | None = ""
+        self._thought = False
 
     def hear(self, text: str) -> str:
         """Take in a piece of what the model wrote, and give what of it may be shown now."""
         if self._held is None:
             return text
         self._held += text
+        if self._held.lstrip().startswith("<think>") and "</think>" in self._held:
+            self._held, self._thought = self._held.partition("</think>")[2], True
         head = self._held.lstrip()
-        if "<think>".startswith(head) or (head.startswith("<think>") and "</think>" not in head):
+        if "<think>".startswith(head) or head.startswith("<think>"):
             return ""
-        shown = re.sub(r"^<think>.*?</think>\s*", "", head, flags=re.DOTALL)
-        self._held = None if shown else ""
+        shown, self._held = head if self._thought else self._held, None
         return shown

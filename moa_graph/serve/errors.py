@@ -12,6 +12,7 @@ from moa_graph.quorum import QuorumError
 from moa_graph.secrecy import describe
 
 CLIENT_GONE = 499  # nobody reads it; it stands in the log
+MOST_SHOWN = 100  # characters of a path
 DO_NOT_RETRY = {"x-should-retry": "false"}  # OpenAI's clients heed it: a run is not paid thrice
 
 
@@ -63,9 +64,13 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     """Answer a request that no route takes."""
     if not isinstance(error, HTTPException):
         raise error
-    message = f"{request.method} {request.url.path}: {error.detail}"
-    code = {404: "unknown_url", 405: "method_not_allowed"}.get(error.status_code)
-    return ApiError(error.status_code, message, code=code, headers=error.headers).response()
+    where, status = f"{request.method} {request.url.path[:MOST_SHOWN]}", error.status_code
+    if status == 404:  # noqa: PLR2004
+        message = f"{where}: not found; expected /v1/chat/completions or /v1/models"
+        return ApiError(status, message, code="unknown_url").response()
+    code = "method_not_allowed" if status == 405 else None  # noqa: PLR2004
+    message = f"{where}: {error.detail}"
+    return ApiError(status, message, code=code, headers=error.headers).response()
 
 
 async def on_client_gone(_: Request, __: Exception) -> Response:
