@@ -10,6 +10,7 @@ import pytest
 from serving import Serving, wait_for
 
 from moa_graph import MoAConfig
+from moa_graph.serve.server import listen
 from moa_graph.serve.service import Limits
 
 KEY = "MARKED-9f3b77c1d2-KEY"
@@ -274,3 +275,12 @@ def test_slow_reader_does_not_hold_up_the_others(serving, server):
         wait_for(lambda: server.calls_of("w"))
         server.model("w", reply="quick")
         assert "quick" in http.post(serving.url + CHAT, json=BODY).text
+
+
+def test_small_answers_are_sent_at_once():
+    with (
+        listen("127.0.0.1", 0) as listening,
+        socket.create_connection(listening.getsockname()),
+        listening.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
