@@ -51,8 +51,6 @@ async def _stream(graph: CompiledMoA, asked: ChatRequest, events: Events) -> Non
         raise
     except Exception as error:  # noqa: BLE001  # whatever it is, the client is told
         events.put_nowait(to_json(translate(error).body).decode())
-    finally:
-        events.put_nowait(None)
 
 
 async def _chunks(graph: CompiledMoA, asked: ChatRequest) -> AsyncIterator[Json]:
@@ -75,7 +73,7 @@ async def _parts(graph: CompiledMoA, asked: ChatRequest) -> AsyncIterator[str | 
         ApiError: If the answer broke off when a part of it was sent: what a fallback writes
             could only be appended to it.
     """
-    writer, sent, spoken = "", False, Spoken()
+    writer, sent, spoken = None, False, Spoken()
     messages: Any = {"messages": to_langchain(asked.messages)}
     run = graph.astream(messages, stream_mode=["messages", "updates"])
     async with aclosing(cast("AsyncGenerator[Any]", run)) as events:
@@ -86,10 +84,10 @@ async def _parts(graph: CompiledMoA, asked: ChatRequest) -> AsyncIterator[str | 
                     yield answer.text
                 yield answer
             elif mode == "messages" and (token := _token(event)):
-                if token.id != writer:
+                if writer != (writer := token.id):
                     if sent:
                         raise ApiError(502, "the answer broke off; ask again", code="broken_off")
-                    writer, spoken = token.id or "", Spoken()
+                    spoken = Spoken()
                 if text := spoken.hear(token.text):
                     sent = True
                     yield text

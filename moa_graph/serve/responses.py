@@ -40,13 +40,11 @@ async def _hung_up(request: Request) -> None:
 
 
 class RunResponse(EventSourceResponse):
-    """A stream of the server-sent events that a run puts into a queue, `None` last.
-
-    The run ends with it, however it ends.
-    """
+    """A stream of the server-sent events that a run puts into a queue. They end together."""
 
     def __init__(self, events: Events, run: asyncio.Task[None], *, keep_alive: float) -> None:
         super().__init__(_read(events), ping=keep_alive, sep="\n")
+        run.add_done_callback(lambda _: events.put_nowait(None))
         self._run = run
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 
 from moa_graph.serve.service import Service
 
-PATIENCE = 3  # seconds until connections are cut, after their runs were cancelled
+PATIENCE = 3  # seconds for runs to clean up, and again for connections to end
 
 
 class Server(uvicorn.Server):
@@ -39,7 +39,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End the runs, then the connections."""
-        self._service.stop()
+        await self._service.stop(PATIENCE)
         await super().shutdown(sockets)
 
 

@@ -107,11 +107,13 @@ class Service:
         task.add_done_callback(self._done)
         return task
 
-    def stop(self) -> None:
-        """Cancel all runs, and start no more."""
+    async def stop(self, patience: float) -> None:
+        """Cancel all runs, start no more, and wait so many seconds until they have cleaned up."""
         self._stopping = True
         for task in self._runs:
             task.cancel()
+        if self._runs:
+            await asyncio.wait(set(self._runs), timeout=patience)
 
     def _busy(self) -> ApiError:
         message = f"{self.limits.runs} runs are going on, which is the most; try again later"
