@@ -30,6 +30,8 @@ Temperature = Annotated[float, Field(ge=0, le=2, strict=True)]
 KEYS = {"openai": "OPENAI_API_KEY", "together": "TOGETHER_API_KEY"}
 """The environment variable that holds the key of each built-in provider."""
 
+_OF_PROVIDERS = ("temperature", "top_p", "stop", "max_retries", "base_url", "api_key_env")
+
 
 class Agent(BaseModel):
     """A model, and how it is to be asked.
@@ -49,8 +51,12 @@ class Agent(BaseModel):
     """How many times a layer asks this agent, side by side."""
     temperature: Temperature | None = None
     """Sampling temperature."""
+    top_p: float | None = Field(default=None, gt=0, le=1, strict=True)
+    """The share of probability from which words are drawn."""
     max_tokens: int | None = Field(default=None, ge=1, strict=True)
     """The most tokens that an answer may have."""
+    stop: list[str] | None = None
+    """Texts at which an answer ends; they are not part of it."""
     timeout: float | None = Field(default=None, gt=0, strict=True)
     """Seconds that a call may take in all, its retries among them."""
     max_retries: int | None = Field(default=None, ge=0, le=20, strict=True)
@@ -89,9 +95,9 @@ class Agent(BaseModel):
         """Refuse options that would silently have no effect."""
         names = list[str]()
         if not isinstance(self.model, str):
-            names = ["temperature", "max_tokens", "max_retries", "base_url", "api_key_env"]
+            names = [*_OF_PROVIDERS, "max_tokens"]
         elif self.model.startswith("offline:"):
-            names = ["temperature", "max_retries", "base_url", "api_key_env"]
+            names = [*_OF_PROVIDERS]
         for name in names:
             if getattr(self, name) is not None:
                 raise ValueError(
@@ -214,7 +220,7 @@ def _options(agent: Agent) -> dict[str, Any]:
         raise ValueError(
             f"model {agent.model!r} needs a key: set the environment variable {variable}"
         )
-    names = ("temperature", "max_tokens", "timeout", "max_retries")
+    names = ("temperature", "top_p", "max_tokens", "stop", "timeout", "max_retries")
     given = {name: getattr(agent, name) for name in names}
     options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if agent.base_url:

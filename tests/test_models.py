@@ -36,6 +36,15 @@ def test_options_reach_the_wire_for_every_role(provider, server, agent, invoke):
     assert server.calls_of("writer")[0].messages[0]["content"].startswith("Be brief.\n\nYou have")
 
 
+@pytest.mark.parametrize("provider", ["openai", "together"])
+def test_top_p_and_stop_reach_the_wire(provider, server, agent, invoke):
+    first = agent("first", provider, top_p=0.9, stop=["END"])
+    invoke(create_moa([[first]], agent("writer", provider)).compile(), {"messages": "q"})
+    body = server.calls_of("first")[0].body
+    assert (body["top_p"], body["stop"]) == (0.9, ["END"])
+    assert not {"top_p", "stop"} & server.calls_of("writer")[0].body.keys()
+
+
 def test_openai_itself_is_sent_its_own_word_for_the_bound(server, invoke, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-mine")
     monkeypatch.setenv("OPENAI_BASE_URL", server.url)
@@ -189,7 +198,7 @@ def test_senseless_options_are_refused(options, message):
     assert "sk-abc" not in str(error.value)
 
 
-@pytest.mark.parametrize("option", [{"temperature": 0.5}, {"max_tokens": 5}])
+@pytest.mark.parametrize("option", [{"temperature": 0.5}, {"max_tokens": 5}, {"stop": ["."]}])
 def test_options_that_a_runnable_would_not_obey_are_refused(option, model):
     with pytest.raises(ValueError, match="has no effect on 'fake'"):
         create_moa([[Agent(model=model(), **option)]], model())

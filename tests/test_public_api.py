@@ -52,6 +52,8 @@ def test_importing_the_package_loads_nothing_heavy():
         ("draw", "--config", "/nowhere.toml"),
         ("ask", "q", "--config", "/nowhere.toml"),
         ("ask", "q", "--file", "/nowhere.txt"),
+        ("serve", "--help"),
+        ("serve", "--preset", "nope"),
     ],
 )
 def test_commands_load_what_they_use(words):

@@ -6,15 +6,20 @@ import shlex
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from serving import Serving
 
 from moa_graph import MoAConfig, draw_mermaid
 from moa_graph.config import preset_names
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+SERVED = "http://localhost:8000"
 
 
 def blocks(language):
@@ -28,9 +33,12 @@ def test_python_runs(code, server, monkeypatch, tmp_path):
     for provider in ("OPENAI", "TOGETHER"):
         monkeypatch.setenv(f"{provider}_API_BASE", server.url)
         monkeypatch.setenv(f"{provider}_API_KEY", "key")
-    code = code.replace("http://localhost:11434/v1", server.url)
-    scope = {}
-    exec(compile(code, "README.md", "exec"), scope)
+    code, scope = code.replace("http://localhost:11434/v1", server.url), {}
+    with Serving(MoAConfig.load("openai")) if SERVED in code else nullcontext() as serving:
+        code = code.replace(SERVED, serving.url if serving else SERVED)
+        exec(compile(code, "README.md", "exec"), scope)
+        if serving:
+            scope["client"].close()
     if "result" not in scope and "graph" not in scope:
         scope["moa"].invoke({"messages": "q"})
     assert server.calls
@@ -48,6 +56,21 @@ def test_commands_run(commands, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout
+
+
+def test_server_runs_and_answers(tmp_path, monkeypatch):
+    """Its first block never ends; the second asks it."""
+    monkeypatch.setenv("OPENAI_API_KEY", "key")
+    (tmp_path / "mixture.toml").write_text(blocks("toml")[0].replace("together:", "openai:"))
+    serve, ask = blocks("sh")
+    words = [Path(sys.executable).parent / "moa", *shlex.split(serve)[1:], "--port", "0"]
+    with subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        said = process.stderr.readline()
+        address = re.search(r"(http://\S+)/v1 serves offline, openai, mixture$", said)[1]
+        command = ["bash", "-euc", ask.replace(SERVED, address)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        process.terminate()
+    assert "Ada built it in 1910." in done.stdout
 
 
 def test_configuration_is_the_one_that_is_drawn(tmp_path):

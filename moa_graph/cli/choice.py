@@ -13,6 +13,8 @@ from moa_graph.cli.errors import CommandError
 from moa_graph.config import MoAConfig, preset_names
 from moa_graph.models import KEYS
 
+OFFLINE = "offline"
+
 
 def attach(question: str, paths: Sequence[str]) -> str:
     """Put the text of files behind a question.
@@ -55,6 +57,34 @@ def choose(preset: str | None = None, config: Path | None = None) -> MoAConfig:
     return MoAConfig.load(preset or _default())
 
 
+def choose_all(presets: Sequence[str], configs: Sequence[Path]) -> dict[str, MoAConfig]:
+    """Load the mixtures that are asked for, by name.
+
+    Without any: the presets that need keys which are all set, and `offline`.
+
+    Raises:
+        CommandError: If there is no such preset, or two mixtures have the same name.
+        ValueError: If a file is not a valid mixture.
+    """
+    chosen = [choose(name) for name in dict.fromkeys(presets)]
+    chosen += [choose(config=path) for path in configs]
+    names = [mixture.name for mixture in chosen]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise CommandError(f"two mixtures are named {twice[0]!r}; give one of them another `name`")
+    return {mixture.name: mixture for mixture in chosen or _ready()}
+
+
+def _ready() -> list[MoAConfig]:
+    presets = [MoAConfig.load(name) for name in preset_names()]
+    keys = {mixture.name: mixture.required_keys() for mixture in presets}
+    return [
+        mixture
+        for mixture in presets
+        if mixture.name == OFFLINE
+        or (keys[mixture.name] and all(map(os.environ.get, keys[mixture.name])))
+    ]
+
+
 def list_presets() -> None:
     """Print the presets, with what each needs."""
     table = Table("preset", "proposers", "aggregator", "needs", box=None, pad_edge=False)
@@ -80,4 +110,4 @@ def _default() -> str:
         "quotes from the text it is given and is no language model",
         err=True,
     )
-    return "offline"
+    return OFFLINE

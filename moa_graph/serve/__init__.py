@@ -1,0 +1,1 @@
+"""The server behind `moa serve`: mixtures behind OpenAI's chat completions."""

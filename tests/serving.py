@@ -1,0 +1,50 @@
+"""A `moa serve` in a thread of the test's own: the real application on a real uvicorn."""
+
+import asyncio
+import threading
+import time
+from typing import Any, Self
+
+from moa_graph import MoAConfig
+from moa_graph.serve.app import create_app
+from moa_graph.serve.server import Server, listen
+from moa_graph.serve.service import Limits, Service
+
+
+class Serving:
+    """The server; it ends with the `with` block."""
+
+    def __init__(self, *mixtures: MoAConfig, limits: Limits | None = None, **access: Any) -> None:
+        self.service = Service({each.name: each for each in mixtures}, limits=limits)
+        self._socket = listen("127.0.0.1", 0)
+        self._server = Server(create_app(self.service, **access), self.service)
+        self._thread = threading.Thread(target=self._run)
+
+    @property
+    def url(self) -> str:
+        host, port = self._socket.getsockname()
+        return f"http://{host}:{port}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+
+    def stop(self) -> None:
+        """Ask it to stop, as a signal does."""
+        self._server.should_exit = True
+
+    def _run(self) -> None:
+        with self._socket:
+            asyncio.run(self._server.serve(sockets=[self._socket]))
+
+
+def wait_for(condition: Any, seconds: float = 15) -> None:
+    """Wait until something has happened in another thread or process."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)

@@ -1,0 +1,205 @@
+"""`moa serve` as a person starts and stops it: a real process."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from serving import wait_for
+
+MOA = Path(sys.executable).parent / "moa"
+CHAT = "/v1/chat/completions"
+BODY = {"model": "test", "messages": [{"role": "user", "content": "q"}]}
+KEY = "MARKED-9f3b77c1d2-KEY"
+
+
+class Process:
+    """A `moa serve` and what it said so far."""
+
+    def __init__(self, *words, env=None):
+        command = [MOA, "serve", *map(str, words)]
+        pipe, environment = subprocess.PIPE, os.environ | (env or {})
+        self.started = subprocess.Popen(
+            command, stdout=pipe, stderr=pipe, text=True, env=environment
+        )
+        self.said = ""
+        while "serves" not in self.said:
+            line = self.started.stderr.readline()
+            assert line, self.said
+            self.said += line
+        self.url = re.search(r"(http://\S+)/v1 serves", self.said)[1]
+
+    def end(self, sign=signal.SIGINT):
+        """Stop it, and give its exit code and what it said in all."""
+        self.started.send_signal(sign)
+        out, rest = self.started.communicate(timeout=20)
+        assert out == ""
+        return self.started.returncode, self.said + rest
+
+
+@contextmanager
+def served(*words, **options):
+    process = Process("--port", 0, *words, **options)
+    try:
+        yield process
+    finally:
+        if process.started.poll() is None:
+            process.started.kill()
+            process.started.communicate()
+
+
+@pytest.fixture
+def config(tmp_path, server):
+    def write(name="test"):
+        path = tmp_path / f"{name}.toml"
+        url = f'base_url = "{server.url}"'
+        path.write_text(
+            f'name = "{name}"\n'
+            f'layers = [[{{ model = "openai:a", {url} }}, {{ model = "openai:b", {url} }}]]\n'
+            f'aggregator = {{ model = "openai:w", {url} }}\n'
+        )
+        return path
+
+    return write
+
+
+def failed(*words):
+    """Run the command, which is to fail, and give its one line."""
+    command = [MOA, "serve", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("moa: ")
+    return done.stderr
+
+
+def test_it_says_where_it_listens_and_what_it_serves_and_logs_a_line_a_request_and_stores_none(
+    config, server
+):
+    with served("--config", config("one"), "-c", config("two"), "-p", "offline") as process:
+        models = httpx.get(f"{process.url}/v1/models").json()["data"]
+        httpx.post(process.url + CHAT, json=BODY | {"model": "two"})
+        httpx.get(f"{process.url}/health")
+        httpx.get(f"{process.url}/%1b%5b31m{'x' * 200}")
+        code, said = process.end()
+    listed = subprocess.run([MOA, "threads", "--json"], capture_output=True, text=True)
+    assert json.loads(listed.stdout) == []
+    assert [model["id"] for model in models] == ["offline", "one", "two"]
+    lines = said.splitlines()
+    assert re.fullmatch(r"moa: http://127.0.0.1:\d+/v1 serves offline, one, two", lines[0])
+    assert re.fullmatch(r"moa: 127.0.0.1 GET /v1/models 200 \d\.\d\d s", lines[1])
+    assert re.fullmatch(rf"moa: 127.0.0.1 POST {CHAT} 200 \d\.\d\d s", lines[2])
+    assert re.fullmatch(r"moa: 127.0.0.1 GET /\?\[31mx{94} 404 \d\.\d\d s", lines[3])
+    assert lines[4:] == ["moa: stopped"]
+    assert code == 0
+
+
+@pytest.mark.parametrize(("sign", "stream"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
+def test_signal_ends_the_runs_and_the_server_at_once(stream, sign, config, server):
+    server.model("b", latency=60)
+    with served("--config", config()) as process, ThreadPoolExecutor() as pool:
+        body = BODY | {"stream": stream}
+        asked = pool.submit(httpx.post, process.url + CHAT, json=body, timeout=60)
+        wait_for(lambda: server.calls_of("b"))
+        sent = time.monotonic()
+        code, said = process.end(sign)
+        assert '"stopping"' in asked.result().text
+    assert code == 0
+    assert said.splitlines()[-1] == "moa: stopped"
+    assert "Traceback" not in said
+    assert "never awaited" not in said
+    assert server.calls_of("b")[0].ended - sent < 3
+    assert not server.calls_of("b")[0].answered
+
+
+@pytest.mark.parametrize("given", ["option", "variable"])
+def test_key_and_limits_are_options_and_the_key_is_never_said(given, config):
+    words = ["--max-messages", "2", "--max-body", "1"]
+    words += ["--api-key", KEY] if given == "option" else []
+    env = {"MOA_API_KEY": KEY} if given == "variable" else {}
+    with served("--config", config(), *words, env=env) as process:
+        assert httpx.get(f"{process.url}/v1/models").status_code == 401
+        headers = {"authorization": f"Bearer {KEY}"}
+        response = httpx.post(process.url + CHAT, json=BODY, headers=headers)
+        assert response.status_code == 200
+        for limited, status in (({"messages": [{}] * 3}, 400), ({"user": "x" * 1_000_000}, 413)):
+            body = BODY | limited
+            response = httpx.post(process.url + CHAT, json=body, headers=headers)
+            assert response.status_code == status
+        assert KEY not in process.end()[1]
+
+
+def test_without_a_choice_it_serves_offline_and_what_has_its_keys():
+    with served() as process:
+        assert process.said.endswith("/v1 serves offline\n")
+    with served(env={"OPENAI_API_KEY": "x"}) as process:
+        assert process.said.endswith("/v1 serves offline, openai, self-moa\n")
+
+
+def test_listening_elsewhere_without_a_key_is_warned_of():
+    with served("--host", "0.0.0.0") as process:
+        warning, where = process.said.splitlines()
+        assert "listening on 0.0.0.0 without a key" in warning
+        assert "set MOA_API_KEY" in warning
+        assert "http://0.0.0.0:" in where
+    with served("--host", "0.0.0.0", env={"MOA_API_KEY": KEY}) as process:
+        assert "without a key" not in process.said
+
+
+def test_port_that_is_taken_is_one_line():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert f"cannot listen on 127.0.0.1, port {port}: " in failed("--port", port)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["-p", "nope"], "no preset 'nope'; expected one of: moa, "),
+        (["-p", "offline", "-p", "openai"], "'openai' needs a key: set OPENAI_API_KEY"),
+        (["-c", "/nowhere.toml"], "no preset or file '/nowhere.toml'"),
+        (["--host", "192.0.2.1", "--port", "0"], "cannot listen on 192.0.2.1, port 0: "),
+        (["--api-key", " "], "--api-key: empty"),
+        (["--db", "/dev/null/x"], "cannot use the database /dev/null/x"),
+    ],
+)
+def test_mistakes_are_one_line(words, says):
+    assert says in failed(*words)
+
+
+def test_two_mixtures_of_one_name_are_refused(config):
+    assert "two mixtures are named 'test'" in failed("-c", config(), "-c", config())
+
+
+def test_missing_package_is_named(config, tmp_path):
+    path = tmp_path / "other.toml"
+    path.write_text('layers = [["nobody:x"]]\naggregator = "offline:consensus"\n')
+    assert "nobody" in failed("-c", path)
+
+
+def test_missing_extra_is_named():
+    code = """
+import sys
+sys.modules["starlette"] = None
+sys.argv = ["moa", "serve"]
+from moa_graph.cli import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "moa: starlette is not installed; pip install 'moa_graph[serve]'\n"
+
+
+def test_help_teaches():
+    done = subprocess.run([MOA, "serve", "--help"], capture_output=True, text=True)
+    for part in ("MOA_API_KEY", "--max-runs", "http://127.0.0.1:8000/v1", "Repeatable", "--host"):
+        assert part in done.stdout
