@@ -250,7 +250,7 @@ def test_live_view_shows_each_proposer_and_the_answer_streams(mixture, server):
     for part in ("layer 1", "layer 2", "openai:a", "✓", "✗", "scripted failure 400", "tok"):
         assert part in screen
     assert "the final [31manswer" in screen
-    assert [call.model for call in server.calls if call.streamed] == ["w"]
+    assert all(call.streamed for call in server.calls)  # the tokens of proposers are shown too
 
 
 def test_broken_answer_is_told_from_the_fallbacks(mixture, server):
@@ -260,6 +260,14 @@ def test_broken_answer_is_told_from_the_fallbacks(mixture, server):
     screen = on_a_terminal("ask", "q", "--config", config)
     assert "half of this" in screen
     assert re.search(r"\(broken off; a fallback answers\)\s+a on q", screen)
+
+
+def test_progress_into_a_pipe_is_lines_and_the_answer_stays_alone(mixture, server):
+    done = moa("ask", "q", "--config", mixture(w={"reply": "final"}), "--progress")
+    assert done.stdout == "final\n"
+    assert re.search(r"^layer 1: a answered in \d+\.\d s, 3 tokens$", done.stderr, re.MULTILINE)
+    assert "\x1b" not in done.stderr
+    assert not any(call.streamed for call in server.calls)
 
 
 def test_draw_has_a_box_for_each_layer():

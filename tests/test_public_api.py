@@ -48,6 +48,9 @@ def test_importing_the_package_loads_nothing_heavy():
     [
         ("--help",),
         ("ask", "--help"),
+        ("ask",),
+        ("chat", "--help"),
+        ("chat", "--config", "/nowhere.toml"),
         ("presets",),
         ("draw", "--config", "/nowhere.toml"),
         ("ask", "q", "--config", "/nowhere.toml"),

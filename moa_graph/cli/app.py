@@ -5,14 +5,31 @@ from typing import Annotated
 
 import typer
 
+from moa_graph.cli import complete
+
+
+def _examples(*commands: str) -> str:
+    """Write examples for the foot of a help text."""
+    return "\n\n".join(["Examples:", *commands])
+
+
 app = typer.Typer(
     help="Mixture-of-Agents: several models propose, further layers refine, one writes the answer.",
+    epilog="To begin with: `moa ask QUESTION --file FILE` needs no key. With OPENAI_API_KEY or "
+    "TOGETHER_API_KEY set it asks real models; `moa presets` lists what there is.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+ASKING, RUNS, MIXTURES = "Ask", "What was asked before", "Mixtures"
 
 Preset = Annotated[
-    str | None, typer.Option("--preset", "-p", help="A mixture by name; see `moa presets`.")
+    str | None,
+    typer.Option(
+        "--preset",
+        "-p",
+        help="A mixture by name; see `moa presets`.",
+        autocompletion=complete.presets,
+    ),
 ]
 Config = Annotated[
     Path | None, typer.Option("--config", "-c", help="A mixture of your own, as a TOML file.")
@@ -25,23 +42,48 @@ Database = Annotated[
 ]
 Show = Annotated[bool, typer.Option("--show", help="Print the proposals too.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the whole result as JSON.")]
+Progress = Annotated[
+    bool | None,
+    typer.Option(
+        "--progress/--no-progress",
+        help="Show the run on standard error while it goes on; by default on a terminal. "
+        "Elsewhere it is a line for each event.",
+    ),
+]
+AnyThread = Annotated[
+    str | None,
+    typer.Option(
+        "--thread",
+        "-t",
+        help="Go on with a thread, or name a new one.",
+        autocompletion=complete.threads,
+    ),
+]
+OneThread = Annotated[str, typer.Argument(help="Which thread.", autocompletion=complete.threads)]
 
 
-@app.command()
+@app.command(
+    rich_help_panel=ASKING,
+    epilog=_examples(
+        'moa ask "Why is the sky blue?"',
+        'moa ask "What is decided here?" --file minutes.txt --preset openai',
+        'git diff | moa ask "Review this change." --file - --show',
+        'moa ask "And at night?" --thread sky',
+    ),
+)
 def ask(
-    question: Annotated[str, typer.Argument(help="What to ask.")],
+    question: Annotated[str | None, typer.Argument(help="What to ask.")] = None,
     file: Annotated[
         list[str] | None,
         typer.Option("--file", "-f", help="Attach a text file; - is standard input. Repeatable."),
     ] = None,
     preset: Preset = None,
     config: Config = None,
-    thread: Annotated[
-        str | None, typer.Option("--thread", "-t", help="Go on with a thread, or name a new one.")
-    ] = None,
+    thread: AnyThread = None,
     db: Database = None,
     show: Show = False,
     as_json: Json = False,
+    progress: Progress = None,
 ) -> None:
     """Ask a mixture of models.
 
@@ -54,29 +96,77 @@ def ask(
     chosen = choose(preset, config) if preset or config or not thread else None
     from moa_graph.cli.run import Output, ask_mixture
 
-    ask_mixture(content, chosen, thread, db, Output(show=show, json=as_json))
+    ask_mixture(content, chosen, thread, db, Output(show, as_json, progress))
 
 
-@app.command()
+@app.command(
+    rich_help_panel=ASKING,
+    epilog=_examples(
+        "moa chat --preset ollama",
+        "moa chat --thread sky",
+        "moa chat < questions.txt > answers.txt",
+    ),
+)
+def chat(
+    preset: Preset = None,
+    config: Config = None,
+    thread: AnyThread = None,
+    db: Database = None,
+    progress: Progress = None,
+) -> None:
+    """Talk with a mixture: every question sees what was said before.
+
+    Commands begin with a slash: /help lists them. Where standard input is no terminal, each
+    line is a question, and the answers go to standard output.
+    """
+    from moa_graph.cli.choice import choose
+
+    chosen = choose(preset, config) if preset or config else None
+    from moa_graph.cli.chat import chat as talk
+    from moa_graph.cli.run import Output
+
+    talk(chosen, thread, db, Output(progress=progress))
+
+
+@app.command(rich_help_panel=RUNS, epilog=_examples("moa resume", "moa resume sky"))
 def resume(
     thread: Annotated[
-        str | None, typer.Argument(help="Which thread; by default the last unfinished one.")
+        str | None,
+        typer.Argument(
+            help="Which thread; by default the last unfinished one.",
+            autocompletion=complete.threads,
+        ),
     ] = None,
     db: Database = None,
     show: Show = False,
     as_json: Json = False,
+    progress: Progress = None,
 ) -> None:
     """Continue an interrupted or failed run. No answer that was stored is asked for again."""
     from moa_graph.cli.run import Output, resume_thread
 
-    resume_thread(thread, db, Output(show=show, json=as_json))
+    resume_thread(thread, db, Output(show, as_json, progress))
 
 
-@app.command()
+@app.command(
+    rich_help_panel=RUNS,
+    epilog=_examples(
+        "moa fork sky --at aggregator --aggregator openai:gpt-4.1",
+        "moa fork sky --at layer_2 --drop llama --model qwen=openai:gpt-4o",
+    ),
+)
 def fork(
-    thread: Annotated[str, typer.Argument(help="Which thread; it stays as it is.")],
+    thread: Annotated[
+        str,
+        typer.Argument(help="Which thread; it stays as it is.", autocompletion=complete.threads),
+    ],
     at: Annotated[
-        str, typer.Option("--at", help="Where to begin anew: layer_1, layer_2, ... or aggregator.")
+        str,
+        typer.Option(
+            "--at",
+            help="Where to begin anew: layer_1, layer_2, ... or aggregator.",
+            autocompletion=complete.layers,
+        ),
     ],
     aggregator: Annotated[
         str | None, typer.Option("--aggregator", help="Another aggregator: provider:model.")
@@ -86,11 +176,17 @@ def fork(
         typer.Option("--model", help="Another model for a proposer: NAME=provider:model."),
     ] = None,
     drop: Annotated[
-        list[str] | None, typer.Option("--drop", help="A proposal to leave out. Repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--drop",
+            help="A proposal to leave out. Repeatable.",
+            autocompletion=complete.proposals,
+        ),
     ] = None,
     db: Database = None,
     show: Show = False,
     as_json: Json = False,
+    progress: Progress = None,
 ) -> None:
     """Answer the last question anew from some layer on, as a new thread.
 
@@ -100,39 +196,62 @@ def fork(
     from moa_graph.cli.run import Output
 
     changes = Changes(at, aggregator, tuple(model or ()), tuple(drop or ()))
-    fork_thread(thread, changes, db, Output(show=show, json=as_json))
+    fork_thread(thread, changes, db, Output(show, as_json, progress))
 
 
-@app.command()
+@app.command(rich_help_panel=RUNS)
 def threads(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many of them.")] = 20,
     db: Database = None,
     as_json: Json = False,
 ) -> None:
-    """List the threads, newest first."""
+    """List the threads, newest first, and how they fared."""
     from moa_graph.cli.threads import list_threads
 
     list_threads(limit, db, as_json=as_json)
 
 
-@app.command()
+@app.command(
+    rich_help_panel=RUNS,
+    epilog=_examples("moa show sky", "moa show sky layer_2_qwen", "moa show sky --json | jq .cost"),
+)
 def show(
-    thread: Annotated[str, typer.Argument(help="Which thread.")],
+    thread: OneThread,
+    proposal: Annotated[
+        str | None,
+        typer.Argument(
+            help="A proposal, to be compared with the answer.", autocompletion=complete.proposals
+        ),
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Print all proposals.")] = False,
     db: Database = None,
     as_json: Json = False,
 ) -> None:
-    """Print a run: layers, proposals, failures, tokens, seconds."""
-    from moa_graph.cli.threads import show_thread
+    """Print a run: who answered or failed, seconds, tokens, cost; and the answer.
 
-    show_thread(thread, db, as_json=as_json)
+    Costs are estimates, from list prices or the `prices` of your configuration; what is not
+    known is `?`.
+    """
+    from moa_graph.cli.show import show_thread
+
+    show_thread(thread, proposal, db, full=full, as_json=as_json)
 
 
-@app.command()
+@app.command(
+    rich_help_panel=MIXTURES,
+    epilog=_examples("moa draw --preset moa --out moa.svg", "moa draw --thread sky --out run.svg"),
+)
 def draw(
     preset: Preset = None,
     config: Config = None,
     thread: Annotated[
-        str | None, typer.Option("--thread", "-t", help="Draw the last run of a thread.")
+        str | None,
+        typer.Option(
+            "--thread",
+            "-t",
+            help="Draw the last run of a thread.",
+            autocompletion=complete.threads,
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write to a file: .svg, .png or .mmd.")
@@ -153,9 +272,9 @@ def draw(
         draw_preset(preset, config, out)
 
 
-@app.command()
+@app.command(rich_help_panel=RUNS, epilog=_examples("moa report sky --out run.html"))
 def report(
-    thread: Annotated[str, typer.Argument(help="Which thread.")],
+    thread: OneThread,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="The file to write; by default standard output."),
@@ -172,7 +291,7 @@ def report(
     report_thread(thread, db, out)
 
 
-@app.command()
+@app.command(rich_help_panel=MIXTURES)
 def presets() -> None:
     """List the presets and what each needs."""
     from moa_graph.cli.choice import list_presets

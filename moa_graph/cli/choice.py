@@ -15,13 +15,33 @@ from moa_graph.models import KEYS
 
 OFFLINE = "offline"
 
+MISSING = "moa: Missing argument 'QUESTION'; `moa chat` reads questions from standard input"
+HOW_TO_ASK = """\
+moa: what is the question?
 
-def attach(question: str, paths: Sequence[str]) -> str:
+  moa ask "Why is the sky blue?"
+  moa ask "What is decided here?" --file minutes.txt
+  moa chat                                 to talk, one question after another
+  moa ask --help                           for all options"""
+NO_KEY = (
+    "moa: neither TOGETHER_API_KEY nor OPENAI_API_KEY is set; using preset 'offline', which "
+    "quotes from the text it is given and is no language model"
+)
+NEXT = """
+  real models:   export OPENAI_API_KEY=...      or TOGETHER_API_KEY
+  local models:  --preset ollama                with Ollama running; no key
+  as it is:      --preset offline --file FILE   without this note"""
+
+
+def attach(question: str | None, paths: Sequence[str]) -> str:
     """Put the text of files behind a question.
 
     Raises:
         CommandError: If there is no question, or a file cannot be read as text.
     """
+    if question is None:
+        typer.echo(HOW_TO_ASK if sys.stdin.isatty() else MISSING, err=True)
+        raise typer.Exit(2)
     if not question.strip():
         raise CommandError("the question is empty")
     return "\n\n".join([question, *map(_attachment, paths)])
@@ -85,6 +105,13 @@ def _ready() -> list[MoAConfig]:
     ]
 
 
+def describe_mixture(mixture: MoAConfig) -> str:
+    """Describe a mixture in a line."""
+    widths = (sum(agent.samples for agent in layer.values()) for layer in mixture.layers)
+    proposers = " + ".join(map(str, widths))
+    return f"{mixture.name}: {proposers} proposers, aggregator {mixture.aggregator.label}"
+
+
 def list_presets() -> None:
     """Print the presets, with what each needs."""
     table = Table("preset", "proposers", "aggregator", "needs", box=None, pad_edge=False)
@@ -105,9 +132,5 @@ def _default() -> str:
     for provider in ("together", "openai"):
         if os.environ.get(KEYS[provider]):
             return provider
-    typer.echo(
-        "moa: neither TOGETHER_API_KEY nor OPENAI_API_KEY is set; using preset 'offline', which "
-        "quotes from the text it is given and is no language model",
-        err=True,
-    )
+    typer.echo(NO_KEY + (NEXT if sys.stderr.isatty() else ""), err=True)
     return OFFLINE

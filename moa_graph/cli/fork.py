@@ -44,36 +44,64 @@ def fork_thread(thread: str, changes: Changes, db: str | None, output: Output) -
     async def run() -> Result:
         async with open_store(db) as store:
             old = readable(found := await find_thread(store.saver, thread))
-            layer = _layer(changes.at, old)
-            mixture = _changed(old, changes, layer)
+            layer = layer_number(changes.at, old)
+            mixture = changed_mixture(old, changes, layer)
             check_keys(mixture)
             graph = old.graph().compile(checkpointer=store.saver)
             values = await read_values(graph, run_config(found.id, old))
             messages = _question(values)
             kept = _kept(values["proposals"], layer, changes.drop)
-            typer.echo(f"moa: thread {thread} is forked into {name}", err=True)
+            typer.echo(
+                f"moa: thread {thread} is forked into {name}: {_plan(mixture, kept, layer)}",
+                err=True,
+            )
             run = Run(store, name, mixture, output, db)
             if layer == 1:
                 return await run.to_its_end({"messages": messages})
             update = {"messages": messages, "proposals": kept}
-            before = _last_node(graph, layer - 1)
+            before = last_node(graph, layer - 1)
             await graph.aupdate_state(run_config(name, mixture), update, as_node=before)
             return await run.to_its_end(None)
 
     run_and_print(run(), output, resume_command(name, db))
 
 
-def _layer(at: str, mixture: MoAConfig) -> int:
+def _plan(mixture: MoAConfig, kept: Mapping[str, Any], layer: int) -> str:
+    """Say what is taken over, and how many calls will be made."""
+    rows = enumerate(mixture.layers, 1)
+    widths = {
+        number: sum(agent.samples for agent in row.values())
+        for number, row in rows
+        if number >= layer
+    }
+    asked = [f"{width} of layer {number}" for number, width in widths.items()]
+    calls = sum(widths.values()) + 1
+    usable = sum(not proposal["error"] for proposal in kept.values())
+    taken = f"{usable} proposals are taken over" if kept else "nothing is taken over"
+    who = " and ".join(filter(None, [", ".join(asked), "the aggregator"]))
+    return f"{taken}, {who} asked anew ({calls} call{'s' if calls > 1 else ''})"
+
+
+def layer_number(at: str, mixture: MoAConfig, option: str = "--at") -> int:
+    """Read where to begin anew: the number of a layer; the aggregator's is one more.
+
+    Raises:
+        CommandError: If there is no such layer.
+    """
     last = len(mixture.layers) + 1
     number = last if at == AGGREGATOR else int((re.findall(r"^layer_(\d+)$", at) or [0])[0])
     if not 1 <= number <= last or at == f"layer_{last}":
         layers = ", ".join(f"layer_{index}" for index in range(1, last))
-        raise CommandError(f"--at: no layer {at!r}; expected one of: {layers}, {AGGREGATOR}")
+        raise CommandError(f"{option}: no layer {at!r}; expected one of: {layers}, {AGGREGATOR}")
     return number
 
 
-def _changed(mixture: MoAConfig, changes: Changes, layer: int) -> MoAConfig:
-    """Put other models into a mixture, from a layer on."""
+def changed_mixture(mixture: MoAConfig, changes: Changes, layer: int) -> MoAConfig:
+    """Put other models into a mixture, from a layer on.
+
+    Raises:
+        CommandError: If there is no such proposer, or a model is not `provider:model`.
+    """
     models = {name: model for name, _, model in (each.partition("=") for each in changes.models)}
     known = {name for row in mixture.layers[layer - 1 :] for name in row}
     if unknown := sorted(models.keys() - known):
@@ -111,7 +139,7 @@ def _kept(proposals: Mapping[str, Any], layer: int, drop: tuple[str, ...]) -> di
     return kept
 
 
-def _last_node(graph: CompiledMoA, layer: int) -> str:
+def last_node(graph: CompiledMoA, layer: int) -> str:
     """Name a node that the hub of a layer follows."""
     hub = f"layer_{layer}_{AGGREGATOR}"
     return next(n for n in graph.nodes if n.startswith(f"layer_{layer}_") and n != hub)

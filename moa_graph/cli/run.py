@@ -4,7 +4,7 @@ import asyncio
 import os
 import secrets
 import sys
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,8 @@ from langgraph.types import StreamMode
 
 from moa_graph.cli.choice import choose
 from moa_graph.cli.errors import INTERRUPTED, CommandError
-from moa_graph.cli.live import LiveView
+from moa_graph.cli.live import View, kind_of_view
+from moa_graph.cli.progress import Progress
 from moa_graph.cli.store import (
     CompiledMoA,
     Saver,
@@ -34,15 +35,20 @@ from moa_graph.cli.store import (
 from moa_graph.cli.text import plain, print_answer, print_failures, print_json, print_run
 from moa_graph.config import MoAConfig
 from moa_graph.naming import AGGREGATOR
+from moa_graph.rules import Rules, rules_of_layers
 from moa_graph.secrecy import describe
+
+Edit = Callable[[CompiledMoA, RunnableConfig], Awaitable[Any]]
 
 
 @dataclass(frozen=True)
 class Output:
     """What is printed."""
 
-    show: bool
-    json: bool
+    show: bool = False
+    json: bool = False
+    progress: bool | None = None
+    """Whether the run is shown on standard error; by default where that is a terminal."""
 
     @property
     def streams(self) -> bool:
@@ -60,8 +66,6 @@ class Output:
         else:
             print_answer(result.values["messages"][-1].text)
         print_failures(result.values)
-        if sys.stderr.isatty():
-            typer.echo(f"thread {result.thread}", err=True)
 
 
 @dataclass(frozen=True)
@@ -139,51 +143,78 @@ class Run:
     output: Output
     db: str | None
 
-    async def to_its_end(self, message: dict[str, Any] | None) -> Result:
+    async def to_its_end(
+        self, message: dict[str, Any] | None, *, edit: Edit | None = None
+    ) -> Result:
         """Run it, from a message on or from where it stopped.
+
+        Args:
+            message: The input of the graph; `None` goes on from where it stopped.
+            edit: What is done to the thread before, while it is held.
 
         Raises:
             CommandError: If there is no answer; the message says how to go on.
         """
         check_keys(self.mixture)
-        builder = self.mixture.graph(lazy=False)  # a mistake shows before anything is stored
+        view = kind_of_view(wanted=self.output.progress)
+        # Not lazy: a mistake shows before anything is stored.
+        builder = self.mixture.graph(lazy=False, stream_proposals=view.streams)
         graph = builder.compile(checkpointer=self.store.saver, name=self.mixture.name)
         config = run_config(self.thread, self.mixture)
         async with self.store.lock(self.thread):
             try:
-                streamed = await self._watch(graph, message, config)
+                if edit:
+                    await edit(graph, config)
+                streamed = await self._watch(graph, message, config, view)
                 return Result(self.thread, await read_values(graph, config), streamed)
             except Exception as error:
                 command = resume_command(self.thread, self.db)
                 raise CommandError(f"{describe(error)}; continue with: {command}") from error
 
     async def _watch(
-        self, graph: CompiledMoA, message: dict[str, Any] | None, config: RunnableConfig
+        self,
+        graph: CompiledMoA,
+        message: dict[str, Any] | None,
+        config: RunnableConfig,
+        kind: type[View],
     ) -> bool:
         """Show the run on standard error, and stream the answer where someone reads along."""
-        modes: list[StreamMode] = ["tasks", "messages"] if self.output.streams else ["tasks"]
-        nodes = graph.builder.nodes.items()
-        models = {name: m for name, node in nodes if (m := (node.metadata or {}).get("model"))}
+        reads_along = kind.streams or self.output.streams
+        modes: list[StreamMode] = ["tasks", "messages"] if reads_along else ["tasks"]
+        progress = Progress.of(graph, _rules(self.mixture))
+        if message is None:
+            snapshot = await graph.aget_state(config)
+            stored = [task.name for task in snapshot.tasks if task.result]
+            progress.keep(present_values(graph, snapshot)["proposals"], stored)
         streamed = ""  # the id of the message that is being read
-        with LiveView(models) as view:
-            if message is None:
-                snapshot = await graph.aget_state(config)
-                stored = [task.name for task in snapshot.tasks if task.result]
-                view.keep(present_values(graph, snapshot)["proposals"], stored)
-            event: Any
+        event: Any
+        async with kind(progress) as view:
             async for mode, event in graph.astream(
                 message, config, stream_mode=modes, durability="sync"
             ):
                 if mode == "tasks":
                     view.update(event)
-                elif event[1].get("langgraph_node") == AGGREGATOR and event[0].text:
-                    view.hand_over(AGGREGATOR)
-                    if streamed not in {"", event[0].id}:
-                        sys.stdout.write("\n(broken off; a fallback answers)\n")
-                    streamed = event[0].id
-                    sys.stdout.write(plain(event[0].text))
-                    sys.stdout.flush()
+                    continue
+                piece, node = event[0], event[1].get("langgraph_node")
+                view.hear(node, piece)
+                if self.output.streams and node == AGGREGATOR and piece.text:
+                    await view.hand_over()
+                    _write(piece.text, broken_off=streamed not in {"", piece.id})
+                    streamed = piece.id
         return bool(streamed)
+
+
+def _write(text: str, *, broken_off: bool) -> None:
+    """Write a piece of the answer."""
+    if broken_off:
+        sys.stdout.write("\n(broken off; a fallback answers)\n")
+    sys.stdout.write(plain(text))
+    sys.stdout.flush()
+
+
+def _rules(mixture: MoAConfig) -> list[Rules]:
+    widths = [sum(agent.samples for agent in layer.values()) for layer in mixture.layers]
+    return rules_of_layers(widths, mixture.quorum, mixture.grace, mixture.deadline)
 
 
 def check_keys(mixture: MoAConfig) -> None:
@@ -207,3 +238,5 @@ def run_and_print(coroutine: Coroutine[Any, Any, Result], output: Output, comman
     except KeyboardInterrupt:
         raise CommandError(f"interrupted; continue with: {command}", INTERRUPTED) from None
     output.print(result)
+    if sys.stderr.isatty():
+        typer.echo(f"thread {result.thread}", err=True)

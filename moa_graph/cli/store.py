@@ -4,7 +4,7 @@ import os
 import re
 import shlex
 import sqlite3
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,6 +31,7 @@ Saver = BaseCheckpointSaver[Any]
 CompiledMoA = CompiledStateGraph[Any, Any, Any, Any]
 
 CONFIG_KEY = "moa_config"  # in the metadata of each checkpoint
+ERROR = "__error__"  # LangGraph's channel for what a node raised
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,17 @@ class Thread:
     config: MoAConfig | None
     """The mixture that was asked; `None` if another program wrote the thread, or a version of
     this one whose configuration cannot be read."""
+    failed: Sequence[str]
+    """Nodes whose last question has no answer from them."""
+    stopped: bool
+    """Whether its last run ended with an error."""
+
+    @property
+    def state(self) -> str:
+        """How its last question fared, in words."""
+        ended = "failed" if self.stopped else "unfinished"
+        failures = f", {len(self.failed)} failed" if self.failed and not self.stopped else ""
+        return ("answered" if self.finished else ended) + failures
 
     @property
     def finished(self) -> bool:
@@ -234,11 +246,18 @@ def present_values(graph: CompiledMoA, snapshot: StateSnapshot) -> dict[str, Any
 
 
 def _thread(checkpoint: CheckpointTuple) -> Thread:
+    values, writes = dict(checkpoint.checkpoint["channel_values"]), checkpoint.pending_writes or ()
+    for _, channel, value in writes:
+        if channel == "proposals":  # stored in the middle of a layer
+            values["proposals"] = {**values.get("proposals", {}), **value}
+    proposals = present_proposals(values) if values.get("messages") else {}
     return Thread(
         id=checkpoint.config["configurable"]["thread_id"],
         when=datetime.fromisoformat(checkpoint.checkpoint["ts"]),
-        messages=checkpoint.checkpoint["channel_values"].get("messages", []),
+        messages=values.get("messages", []),
         config=_kept_config(dict(checkpoint.metadata).get(CONFIG_KEY)),
+        failed=[node for node, proposal in proposals.items() if proposal["error"]],
+        stopped=any(channel == ERROR for _, channel, _ in writes),
     )
 
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from moa_graph.state import Proposal
 
+_NOTHING: Mapping[str, Any] = {}
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -25,8 +26,8 @@ def print_answer(text: str) -> None:
     typer.echo(plain(text) if sys.stdout.isatty() else text)
 
 
-def print_json(thread: str, values: Mapping[str, Any]) -> None:
-    """Print a run as JSON."""
+def print_json(thread: str, values: Mapping[str, Any], more: Mapping[str, Any] = _NOTHING) -> None:
+    """Print a run as JSON, with `more` behind it."""
     messages = values["messages"]
     answer = messages[-1] if messages and messages[-1].type == "ai" else None
     whole = {
@@ -36,6 +37,7 @@ def print_json(thread: str, values: Mapping[str, Any]) -> None:
         "usage": answer.usage_metadata if answer else None,
         "proposals": values.get("proposals", {}),
         "messages": [{"role": each.type, "content": each.content} for each in messages],
+        **more,
     }
     typer.echo(json.dumps(whole, ensure_ascii=False, indent=2))
 

@@ -1,25 +1,20 @@
-"""List threads, and print one."""
+"""List threads."""
 
 import asyncio
 import json
 from typing import Any
 
 import typer
-from rich.console import Console
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from moa_graph.cli.store import (
-    Thread,
-    find_thread,
-    open_store,
-    read_threads,
-    read_values,
-    readable,
-    resume_command,
-    run_config,
-)
-from moa_graph.cli.text import plain, print_json, print_run
+from moa_graph.cli.picture import line_of
+from moa_graph.cli.store import Thread, open_store, read_threads
+from moa_graph.cli.tables import ago, console
+
+GAP = 2  # columns between two columns of a table
+NARROW = 60  # columns below which there is no room for words about the run
 
 
 def list_threads(limit: int, db: str | None, *, as_json: bool) -> None:
@@ -33,43 +28,50 @@ def list_threads(limit: int, db: str | None, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps([_summary(thread) for thread in found], ensure_ascii=False, indent=2))
         return
-    table = Table("thread", "asked", "mixture", "state", "question", box=None, pad_edge=False)
-    for column in table.columns:
-        column.no_wrap = True
-    table.columns[-1].overflow = "ellipsis"
-    for thread in found:
-        table.add_row(*(Text(plain(" ".join(cell.split()))) for cell in _cells(thread)))
-    Console().print(table if found else "no threads yet; `moa ask` makes one")
+    out = console()
+    out.print(_table(found, out.width) if found else "no threads yet; `moa ask` makes one")
 
 
-def show_thread(name: str, db: str | None, *, as_json: bool) -> None:
-    """Print a run.
+def _table(threads: list[Thread], width: int) -> Table:
+    """Make a table; names are folded, never cut: they are what one types."""
+    wide = width >= NARROW
+    rows = [
+        [
+            Text(line_of(thread.id)),
+            Text(ago(thread.when), "dim"),
+            *([Text(line_of(_mixture(thread))), _state(thread)] if wide else [_mark(thread)]),
+        ]
+        for thread in threads
+    ]
+    headings = ["thread", "asked", *(["mixture", "state"] if wide else [""])]
+    columns = zip(headings, *rows, strict=True)
+    widths = [max(cell_len(str(cell)) for cell in column) for column in columns]
+    widths[0] = min(widths[0], max(10, width // 4))
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading, each in zip(headings, widths, strict=True):
+        table.add_column(heading, width=each, overflow="fold")
+    room = width - sum(widths) - GAP * len(widths)
+    table.add_column("question", width=max(1, room), no_wrap=True, overflow="ellipsis")
+    for row, thread in zip(rows, threads, strict=True):
+        table.add_row(*row, Text(line_of(thread.question)))
+    return table
 
-    Raises:
-        CommandError: If there is no such thread.
-    """
 
-    async def read() -> tuple[Thread, dict[str, Any]]:
-        async with open_store(db) as store:
-            thread = await find_thread(store.saver, name)
-            mixture = readable(thread)
-            graph = mixture.graph().compile(checkpointer=store.saver)
-            return thread, await read_values(graph, run_config(name, mixture))
-
-    thread, values = asyncio.run(read())
-    if as_json:
-        print_json(name, values)
-        return
-    typer.echo(f"{plain(thread.question)}\n")
-    print_run(values)
+def _state(thread: Thread) -> Text:
     if not thread.finished:
-        typer.echo(f"unfinished; continue with: {resume_command(name, db)}")
+        return Text(thread.state, "red" if thread.stopped else "yellow")
+    return Text(thread.state, "yellow" if thread.failed else "green")
 
 
-def _cells(thread: Thread) -> tuple[str, ...]:
-    state = "answered" if thread.finished else "unfinished"
-    asked = thread.when.astimezone().strftime("%Y-%m-%d %H:%M")
-    return thread.id, asked, thread.config.name if thread.config else "?", state, thread.question
+def _mark(thread: Thread) -> Text:
+    """Say in one character how a thread fared."""
+    if not thread.finished:
+        return Text("✗", "red") if thread.stopped else Text("…", "yellow")
+    return Text("!", "yellow") if thread.failed else Text("✓", "green")
+
+
+def _mixture(thread: Thread) -> str:
+    return thread.config.name if thread.config else "?"
 
 
 def _summary(thread: Thread) -> dict[str, Any]:
@@ -78,5 +80,7 @@ def _summary(thread: Thread) -> dict[str, Any]:
         "asked": thread.when.isoformat(),
         "mixture": thread.config.name if thread.config else None,
         "finished": thread.finished,
+        "state": thread.state,
+        "failed": list(thread.failed),
         "question": thread.question,
     }

@@ -1,0 +1,235 @@
+"""`moa chat`: a conversation with a mixture, on one thread."""
+
+import asyncio
+import secrets
+import signal
+import sys
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any
+
+import typer
+from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage, RemoveMessage
+from langchain_core.runnables import RunnableConfig
+
+from moa_graph.cli.choice import choose, describe_mixture
+from moa_graph.cli.commands import Commands
+from moa_graph.cli.errors import FAILED, CommandError
+from moa_graph.cli.fork import last_node, layer_number
+from moa_graph.cli.prompt import Input, Keyboard, Pipe
+from moa_graph.cli.run import Edit, Output, Result, Run
+from moa_graph.cli.store import (
+    CompiledMoA,
+    Store,
+    Thread,
+    open_store,
+    read_thread,
+    read_values,
+    readable,
+    run_config,
+)
+from moa_graph.config import MoAConfig
+from moa_graph.naming import AGGREGATOR
+from moa_graph.secrecy import describe
+
+
+def chat(chosen: MoAConfig | None, thread: str | None, db: str | None, output: Output) -> None:
+    """Talk until there is nothing more to read.
+
+    Args:
+        chosen: The mixture; by default the one that the thread was last asked with.
+        thread: The thread to go on with; by default a new one.
+        db: The database.
+        output: What is printed.
+
+    Raises:
+        CommandError: If a line of a pipe got no answer; a person has seen it.
+    """
+
+    async def run() -> bool:
+        # One event loop for all turns: clients keep their connections on it.
+        async with open_store(db) as store:
+            known = await read_thread(store.saver, thread) if thread else None
+            mixture = chosen or (known and readable(known)) or choose()
+            name = thread or secrets.token_hex(4)
+            return await Chat(store, name, mixture, db, output).talk(known)
+
+    if not asyncio.run(run()):
+        raise CommandError("not every line was answered", FAILED)
+
+
+class Chat:
+    """A conversation.
+
+    A thread is held while a question is being answered, not while the prompt waits: a chat that
+    is left open locks nobody out, and each turn reads the thread anew.
+    """
+
+    def __init__(
+        self, store: Store, thread: str, mixture: MoAConfig, db: str | None, output: Output
+    ) -> None:
+        self.store, self.thread, self.mixture, self.db = store, thread, mixture, db
+        self._output, self._person = output, sys.stdin.isatty()
+        self._commands = Commands(self)
+
+    async def talk(self, known: Thread | None = None) -> bool:
+        """Read and answer, until there is nothing more to read or someone quits.
+
+        Returns:
+            Whether all went well; it always did for a person, who saw what did not.
+        """
+        lines: Input = Keyboard(self._commands.words) if self._person else Pipe()
+        well = True
+        self.say(f"{self._greeting(known)}\n/help lists the commands")
+        while True:
+            try:
+                line = (await lines.read()).strip()
+                if line and not await self._obey(line):
+                    break
+            except EOFError:
+                break
+            except KeyboardInterrupt:
+                if not self._person:
+                    raise
+            except Exception as error:  # noqa: BLE001  # whatever it is, the prompt comes back
+                well = False
+                typer.echo(f"moa: {_told(error)}", err=True)
+        self.say(f"thread {self.thread}; go on with: moa chat --thread {self.thread}")
+        return well or self._person
+
+    async def ask(self, question: str) -> None:
+        """Ask, and print the answer."""
+        await self._run({"messages": [HumanMessage(question)]})
+
+    async def redo(self, at: str = "") -> None:
+        """Answer the last question anew, from a layer on, or go on where a run stopped.
+
+        Raises:
+            CommandError: If there is nothing to answer.
+        """
+        thread = await self.read()
+        begun = thread.config and _seats(thread.config) == _seats(self.mixture)
+        if not thread.finished and not at and begun:
+            await self._run(None)
+            return
+        layer = layer_number(at, self.mixture, "/redo") if at else 1
+        if layer == 1:
+            await self._run({"messages": _asked_anew(thread.messages)})
+        else:
+            await self._run(None, edit=_back_to(layer, await self.values(thread)))
+
+    async def fork(self) -> None:
+        """Go on in a new thread with the conversation so far.
+
+        Raises:
+            CommandError: If the last question has no answer.
+        """
+        thread = await self.read()
+        if not thread.finished:
+            raise CommandError("the last question has no answer yet: /redo, then /fork")
+        values, name = await self.values(thread), secrets.token_hex(4)
+        graph = readable(thread).graph().compile(checkpointer=self.store.saver)
+        kept = {"messages": values["messages"], "proposals": values["proposals"]}
+        config = run_config(name, readable(thread))
+        await graph.aupdate_state(config, kept, as_node=AGGREGATOR)
+        self.say(f"thread {self.thread} stays as it is; this is thread {name}", always=True)
+        self.thread = name
+
+    async def read(self) -> Thread:
+        """Read the thread.
+
+        Raises:
+            CommandError: If nothing was asked yet.
+        """
+        if thread := await read_thread(self.store.saver, self.thread):
+            return thread
+        raise CommandError("nothing was asked yet")
+
+    async def values(self, thread: Thread) -> dict[str, Any]:
+        """Read the state of the thread."""
+        mixture = readable(thread)
+        graph = mixture.graph().compile(checkpointer=self.store.saver)
+        return await read_values(graph, run_config(thread.id, mixture))
+
+    def say(self, text: str, *, always: bool = False) -> None:
+        """Tell a person something; a pipe does not want to know."""
+        if always or self._person:
+            typer.echo(text, err=True)
+
+    async def _obey(self, line: str) -> bool:
+        """Do what a line says, and tell whether to go on."""
+        if line.startswith("/"):
+            return await self._commands.obey(line)
+        await self.ask(line)
+        return True
+
+    async def _run(self, message: dict[str, Any] | None, edit: Edit | None = None) -> None:
+        run = Run(self.store, self.thread, self.mixture, self._output, self.db)
+        answering = run.to_its_end(message, edit=edit)
+        result = await (_stoppable(answering) if self._person else answering)
+        if result is None:
+            self.say("\nstopped; /redo goes on with it: no answer that was stored is paid twice")
+        else:
+            self._output.print(result)
+
+    def _greeting(self, known: Thread | None) -> str:
+        text = f"{describe_mixture(self.mixture)}; thread {self.thread}"
+        if not known:
+            return text
+        asked = sum(message.type == "human" for message in known.messages)
+        text += f", {asked} question{'' if asked == 1 else 's'} so far"
+        return text if known.finished else f"{text}; the last has no answer: /redo"
+
+
+async def _stoppable(answering: Coroutine[Any, Any, Result]) -> Result | None:
+    """Run until it ends or Ctrl-C stops it; then there is no result."""
+    task, loop = asyncio.ensure_future(answering), asyncio.get_running_loop()
+
+    def stop(*_: object) -> None:
+        loop.call_soon_threadsafe(task.cancel)
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        with suppress(asyncio.CancelledError):
+            return await task
+    finally:
+        signal.signal(signal.SIGINT, before or signal.default_int_handler)
+    return None
+
+
+def _seats(mixture: MoAConfig) -> list[dict[str, int]]:
+    """Who sits where, whatever the models."""
+    return [{name: agent.samples for name, agent in row.items()} for row in mixture.layers]
+
+
+def _asked_anew(messages: list[AnyMessage]) -> list[BaseMessage]:
+    """Put the last question again, as a turn of its own: no proposal of the old one counts."""
+    last = max(index for index, each in enumerate(messages) if each.type == "human")
+    removed = [RemoveMessage(id=str(each.id)) for each in messages[last:]]
+    return [*removed, HumanMessage(messages[last].content)]
+
+
+def _back_to(layer: int, values: dict[str, Any]) -> Edit:
+    """Make the edit that takes an answer and the proposals from a layer on away."""
+    earlier = [p["layer"] for p in values["proposals"].values()]
+    if layer - 1 not in earlier:
+        raise CommandError(f"there are no proposals of layer {layer - 1} to begin with")
+    gone = {node: None for node, p in values["proposals"].items() if p["layer"] >= layer}
+    last = values["messages"][-1]
+    answer = [RemoveMessage(id=last.id)] if last.type == "ai" else []
+
+    async def edit(graph: CompiledMoA, config: RunnableConfig) -> None:
+        before = last_node(graph, layer - 1)
+        update = {"messages": answer, "proposals": gone}
+        await graph.aupdate_state(config, update, as_node=before)
+
+    return edit
+
+
+def _told(error: Exception) -> str:
+    """Say what went wrong; in a chat one goes on with `/redo`."""
+    if not isinstance(error, (CommandError, ValueError, ImportError)):
+        return describe(error)
+    text = " ".join(str(error).split())
+    before, found, _ = text.rpartition("; continue with: ")
+    return f"{before}; /redo asks only what failed" if found else text

@@ -1,0 +1,118 @@
+"""Print a run that is over: its calls, its answer, a proposal and what became of it."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+from rich.text import Text
+
+from moa_graph.cli.diff import kept_share, word_diff
+from moa_graph.cli.errors import CommandError
+from moa_graph.cli.store import (
+    Thread,
+    find_thread,
+    open_store,
+    read_values,
+    readable,
+    resume_command,
+    run_config,
+)
+from moa_graph.cli.tables import console, print_calls
+from moa_graph.cli.text import plain, print_answer, print_json, print_run
+from moa_graph.runs import Run, read_run
+
+
+def show_thread(
+    name: str, proposal: str | None, db: str | None, *, full: bool, as_json: bool
+) -> None:
+    """Print a run, or one proposal of it.
+
+    Raises:
+        CommandError: If there is no such thread or proposal.
+    """
+
+    async def read() -> tuple[Thread, dict[str, Any]]:
+        async with open_store(db) as store:
+            thread = await find_thread(store.saver, name)
+            mixture = readable(thread)
+            graph = mixture.graph().compile(checkpointer=store.saver)
+            return thread, await read_values(graph, run_config(name, mixture))
+
+    thread, values = asyncio.run(read())
+    if as_json:
+        _print_json(thread, values, proposal)
+    elif proposal:
+        print_proposal(values, proposal)
+    else:
+        _print_thread(thread, values, full=full)
+        if not thread.finished:
+            typer.echo(f"unfinished; continue with: {resume_command(name, db)}")
+
+
+def print_proposal(values: Mapping[str, Any], name: str) -> None:
+    """Print a proposal, and what the answer kept of it, left out and added.
+
+    Raises:
+        CommandError: If there is no such proposal.
+    """
+    node, proposal = find_proposal(values, name)
+    out = console()
+    out.soft_wrap = True
+    out.print(Text(f"── {node}  {plain(proposal['model'])}", "dim"))
+    if proposal["error"]:
+        out.print(Text(f"failed: {plain(proposal['error'])}", "red"))
+        return
+    out.print(Text(plain(proposal["content"])), end="\n\n")
+    last = values["messages"][-1]
+    if last.type == "ai":
+        old, new = plain(proposal["content"]), plain(last.text)
+        share = f"{kept_share(old, new):.0%} of the answer's words stand in it, in this order"
+        out.print(Text(f"── from it to the answer: {share}", "dim"))
+        out.print(Text("   [-left out-] {+added+}", "dim"))
+        out.print(word_diff(old, new))
+
+
+def find_proposal(values: Mapping[str, Any], name: str) -> tuple[str, Mapping[str, Any]]:
+    """Find a proposal by its node, or by its agent: then that of the last layer.
+
+    Raises:
+        CommandError: If there is none.
+    """
+    proposals = values["proposals"]
+    if name in proposals:
+        return name, proposals[name]
+    found = [(node, p) for node, p in proposals.items() if p["agent"] == name]
+    if not found:
+        known = ", ".join(proposals) or "none"
+        raise CommandError(f"no proposal {name!r}; expected one of: {known}")
+    return found[-1]
+
+
+def _print_thread(thread: Thread, values: Mapping[str, Any], *, full: bool) -> None:
+    typer.echo(f"{plain(thread.question)}\n")
+    run = _run(thread, values)
+    print_calls(run)
+    typer.echo()
+    if full:
+        print_run(values)
+    elif run.answer:
+        print_answer(run.answer.text)
+
+
+def _print_json(thread: Thread, values: Mapping[str, Any], name: str | None) -> None:
+    run = _run(thread, values)
+    if not name:
+        cost = {"cost": run.cost, "cost_complete": run.complete}
+        print_json(thread.id, values, {"state": thread.state, "seconds": run.seconds, **cost})
+        return
+    node, proposal = find_proposal(values, name)
+    answer = str(run.answer.text) if run.answer else None
+    kept = kept_share(proposal["content"], answer) if answer and proposal["content"] else None
+    whole = {"node": node, **proposal, "answer": answer, "kept": kept}
+    typer.echo(json.dumps(whole, ensure_ascii=False, indent=2))
+
+
+def _run(thread: Thread, values: Mapping[str, Any]) -> Run:
+    return read_run(values, prices=readable(thread).prices, order=values["proposals"])

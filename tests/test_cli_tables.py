@@ -1,0 +1,250 @@
+"""What `moa show`, `moa threads` and `moa fork` print, and what the shell completes."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from terminal import MOA, write_mixture
+
+from moa_graph.cli import main
+from moa_graph.cli.diff import changes, kept_share, word_diff
+from moa_graph.cli.tables import ago, money
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def moa(monkeypatch, capsys):
+    """Run the command in this process, and give its exit code and what it wrote."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["moa", *map(str, words)])
+        with pytest.raises(SystemExit) as done:
+            main()
+        seen = capsys.readouterr()
+        assert "Traceback" not in seen.err
+        said = done.value.code if isinstance(done.value.code, str) else ""
+        code = 1 if said else done.value.code
+        return subprocess.CompletedProcess(words, code or 0, seen.out, seen.err + said)
+
+    return run
+
+
+@pytest.fixture
+def mixture(tmp_path, server):
+    def write(**options):
+        return write_mixture(
+            tmp_path / "mixture.toml", server, **{"w": {"reply": "final"}} | options
+        )
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-5, "just now"),
+        (59, "just now"),
+        (61, "1 min ago"),
+        (3599, "59 min ago"),
+        (7200, "2 h ago"),
+        (86_400, "1 day ago"),
+        (3 * 86_400, "3 days ago"),
+    ],
+)
+def test_times_are_told_as_a_person_would(seconds, text):
+    assert ago(NOW - timedelta(seconds=seconds), NOW) == text
+
+
+def test_beyond_a_month_the_day_is_told():
+    assert ago(NOW - timedelta(days=40), NOW) == "2026-01-20"
+
+
+@pytest.mark.parametrize(
+    ("dollars", "text"),
+    [(None, "?"), (0.0, "$0"), (0.000123, "~$0.00012"), (0.25, "~$0.25"), (1234.5, "~$1,234.50")],
+)
+def test_unknown_cost_is_never_nothing(dollars, text):
+    assert money(dollars) == text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "shown"),
+    [
+        ("a b c d e", "a b c x e", "a b c [-d-] {+x+} e"),
+        ("same text here", "same text here", "same text here"),
+        ("", "all of it", "{+all of it+}"),
+        ("all of it", "", "[-all of it-]"),
+        ("天空是蓝色的", "天空是红色的", "天空是 [-蓝-] {+红+} 色的"),
+    ],
+)
+def test_diff_marks_words(old, new, shown):
+    assert re.sub(r"\s+", " ", word_diff(old, new).plain) == shown
+
+
+def test_single_words_in_common_do_not_tear_a_diff_apart():
+    old, new = "red the green the blue", "one the two the three"
+    assert [kind for kind, _ in changes(old, new)] == ["left out", "added"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "share"), [("a b c d", "a b c d", 1), ("", "a", 0), ("a b c x", "a b c y", 0.75)]
+)
+def test_share_of_the_answer_that_was_kept(old, new, share):
+    assert kept_share(old, new) == share
+
+
+def test_diff_gives_both_texts_back():
+    old = "The sky is blue, for short waves are scattered more than long ones."
+    new = "The sky is blue because short waves are scattered far more than long ones."
+    parts = list(changes(old, new))
+    assert "".join(t for kind, t in parts if kind != "added").split() == old.split()
+    assert "".join(t for kind, t in parts if kind != "left out").split() == new.split()
+
+
+def test_show_tells_seconds_tokens_cost_and_what_was_waited_for(moa, mixture):
+    config = mixture(
+        extra='[prices]\n"openai:a" = [1000000, 0]',
+        layers=1,
+        a={"latency": 0.3},
+        b={"usage": False},
+    )
+    moa("ask", "q", "--config", config, "-t", "t")
+    out = moa("show", "t").stdout
+    assert re.search(r"✓ +layer_1_a +openai:a +0\.\d +3 +~\$1\.00 +← waited for", out)
+    assert re.search(r"✓ +layer_1_b +openai:b +0\.\d +\? +\?\s*$", out, re.MULTILINE)
+    assert "tokens at least" in out
+    assert "cost: at least ~$1.00" in out
+    assert out.endswith("\nfinal\n")
+
+
+def test_show_compares_a_proposal_with_the_answer(moa, mixture):
+    config = mixture(a={"reply": "one two three four five"}, w={"reply": "one two three 4 five"})
+    moa("ask", "q", "--config", config, "-t", "t")
+    assert "one two three [-four-] {+4+} five" in moa("show", "t", "a").stdout
+    whole = json.loads(moa("show", "t", "layer_1_a", "--json").stdout)
+    assert (whole["content"], whole["kept"]) == ("one two three four five", 0.8)
+    failed = moa("show", "t", "nobody")
+    assert failed.returncode == 1
+    assert "no proposal 'nobody'; expected one of: layer_1_a, layer_1_b" in failed.stderr
+
+
+def test_show_prints_all_proposals_where_asked(moa, mixture):
+    moa("ask", "q", "--config", mixture(a={"reply": "from a"}), "-t", "t")
+    assert "from a" not in moa("show", "t").stdout
+    assert moa("show", "t", "--full").stdout.count("from a") == 2
+
+
+def test_show_gives_programs_seconds_and_cost(moa, mixture):
+    moa("ask", "q", "--config", mixture(), "-t", "t")
+    whole = json.loads(moa("show", "t", "--json").stdout)
+    assert whole["state"] == "answered"
+    assert (whole["cost"], whole["cost_complete"]) == (None, False)
+    assert whole["seconds"] > 0
+
+
+def test_threads_tell_how_they_fared(moa, mixture):
+    moa("ask", "full", "--config", mixture(), "-t", "one")
+    moa("ask", "degraded", "--config", mixture(b={"always": 400}), "-t", "two")
+    moa("ask", "lost", "--config", mixture(a={"always": 400}, b={"always": 400}), "-t", "three")
+    rows = [line.split("  ") for line in moa("threads").stdout.splitlines()[1:]]
+    cells = [[cell.strip() for cell in row if cell.strip()] for row in rows]
+    assert cells == [
+        ["three", "just now", "test", "failed", "lost"],
+        ["two", "just now", "test", "answered, 2 failed", "degraded"],
+        ["one", "just now", "test", "answered", "full"],
+    ]
+    listed = json.loads(moa("threads", "--json").stdout)
+    assert listed[1]["failed"] == ["layer_1_b", "layer_2_b"]
+    assert datetime.fromisoformat(listed[0]["asked"]).tzinfo
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_tables_fit_the_width_and_cut_no_name(columns, moa, mixture, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    name = "a-thread-whose-name-is-long-as-uuids-are"
+    moa("ask", "why " * 50, "--config", mixture(layers=1), "-t", name)
+    for words in (("threads",), ("show", name)):
+        out = re.sub(r"\x1b\[[\d;]*m", "", moa(*words).stdout)
+        table = [line for line in out.splitlines() if not line.startswith("why ")]
+        assert all(len(line) <= columns for line in table if "received" not in line)
+    joined = "".join(
+        line[: max(10, columns // 4)].strip()
+        for line in re.sub(r"\x1b\[[\d;]*m", "", moa("threads").stdout).splitlines()[1:]
+    )
+    assert name in joined
+
+
+def test_fork_says_what_it_takes_over_and_what_it_asks(moa, mixture):
+    moa("ask", "q", "--config", mixture(), "-t", "old")
+    plan = moa("fork", "old", "--at", "layer_2").stderr
+    assert plan.endswith(
+        ": 2 proposals are taken over, 2 of layer 2 and the aggregator asked anew (3 calls)\n"
+    )
+    plan = moa("fork", "old", "--at", "aggregator", "--drop", "layer_2_b").stderr
+    assert plan.endswith(": 3 proposals are taken over, the aggregator asked anew (1 call)\n")
+    plan = moa("fork", "old", "--at", "layer_1").stderr
+    assert "nothing is taken over, 2 of layer 1, 2 of layer 2 and the aggregator" in plan
+
+
+def completed(words, **environment):
+    """What the shell is offered at the end of a line."""
+    environment = (
+        os.environ
+        | environment
+        | {
+            "_MOA_COMPLETE": "complete_bash",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(words.count(" ")),
+        }
+    )
+    done = subprocess.run([MOA], env=environment, capture_output=True, text=True)
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("moa ask --preset o", ["offline", "ollama", "openai"]),
+        ("moa show ", ["two", "one"]),
+        ("moa fork one --at ", ["layer_1", "layer_2", "aggregator"]),
+        ("moa show one layer_2", ["layer_2_a", "layer_2_b"]),
+    ],
+)
+def test_shell_completes(words, offered, moa, mixture):
+    for name in ("one", "two"):
+        moa("ask", "q", "--config", mixture(), "-t", name)
+    assert completed(words) == offered
+
+
+def test_completion_without_a_database_offers_nothing_and_makes_none(tmp_path):
+    path = tmp_path / "none.sqlite"
+    assert completed("moa show ", MOA_DB=str(path)) == []
+    assert not path.exists()
+
+
+def test_completion_imports_nothing_heavy():
+    code = (
+        "import sys; from moa_graph.cli import complete; complete.presets('o');"
+        "print(*{'langgraph', 'langchain_core', 'pydantic'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"
+
+
+@pytest.mark.parametrize("command", ["ask", "chat", "fork", "show", "resume"])
+def test_help_gives_examples(command, moa):
+    assert f"moa {command}" in moa(command, "--help").stdout.partition("Examples:")[2]
+
+
+def test_question_that_is_missing_on_a_terminal_is_told_how_to_ask(moa, monkeypatch):
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    done = moa("ask")
+    assert done.returncode == 2
+    assert 'moa ask "Why is the sky blue?"' in done.stderr
