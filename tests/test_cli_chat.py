@@ -271,6 +271,13 @@ def test_lines_of_a_pipe_are_questions(mixture, server):
     assert said(server, "a")[2] == ["one\nline", "final", "second"]
 
 
+def test_bytes_that_are_no_text_do_not_stop_a_pipe(mixture, server):
+    command = [MOA, "chat", "--config", mixture()]
+    done = subprocess.run(command, input=b"\xff\xfe?\nsecond\n", capture_output=True)
+    assert done.stdout == b"final\nfinal\n"
+    assert said(server, "a")[0] == ["\ufffd\ufffd?"]
+
+
 def test_pipe_whose_line_fails_goes_on_and_says_so_with_its_exit_code(mixture):
     config = mixture(w={"faults": [400], "reply": "final"})
     done = piped("one\ntwo\n", "--config", config)

@@ -84,13 +84,17 @@ class Chat:
         while True:
             try:
                 line = (await lines.read()).strip()
-                if line and not await self._obey(line):
-                    break
             except EOFError:
                 break
             except KeyboardInterrupt:
                 if not self._person:
                     raise
+                continue
+            try:
+                if line and not await self._obey(line):
+                    break
+            except BrokenPipeError:  # nobody reads the answers
+                raise
             except Exception as error:  # noqa: BLE001  # whatever it is, the prompt comes back
                 well = False
                 typer.echo(f"moa: {_told(error)}", err=True)

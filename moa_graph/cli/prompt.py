@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Protocol
 
@@ -53,6 +54,10 @@ class Keyboard:
 
 class Pipe:
     """A pipe or a file: lines."""
+
+    def __init__(self) -> None:
+        if isinstance(sys.stdin, TextIOWrapper):
+            sys.stdin.reconfigure(errors="replace")
 
     async def read(self) -> str:
         """Read a line, and those that a backslash at its end joins to it."""
