@@ -6,11 +6,17 @@ from typing import Annotated
 import typer
 
 from moa_graph.cli import complete
-
-
-def _examples(*commands: str) -> str:
-    """Write examples for the foot of a help text."""
-    return "\n\n".join(["Examples:", *commands])
+from moa_graph.cli.options import (
+    AnyThread,
+    Config,
+    Database,
+    Json,
+    OneThread,
+    Preset,
+    Progress,
+    Show,
+    examples,
+)
 
 
 app = typer.Typer(
@@ -22,49 +28,10 @@ app = typer.Typer(
 )
 ASKING, RUNS, MIXTURES = "Ask", "What was asked before", "Mixtures"
 
-Preset = Annotated[
-    str | None,
-    typer.Option(
-        "--preset",
-        "-p",
-        help="A mixture by name; see `moa presets`.",
-        autocompletion=complete.presets,
-    ),
-]
-Config = Annotated[
-    Path | None, typer.Option("--config", "-c", help="A mixture of your own, as a TOML file.")
-]
-Database = Annotated[
-    str | None,
-    typer.Option(
-        "--db", envvar="MOA_DB", help="Where runs are kept: an SQLite file, or postgresql://..."
-    ),
-]
-Show = Annotated[bool, typer.Option("--show", help="Print the proposals too.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the whole result as JSON.")]
-Progress = Annotated[
-    bool | None,
-    typer.Option(
-        "--progress/--no-progress",
-        help="Show the run on standard error while it goes on; by default on a terminal. "
-        "Elsewhere it is a line for each event.",
-    ),
-]
-AnyThread = Annotated[
-    str | None,
-    typer.Option(
-        "--thread",
-        "-t",
-        help="Go on with a thread, or name a new one.",
-        autocompletion=complete.threads,
-    ),
-]
-OneThread = Annotated[str, typer.Argument(help="Which thread.", autocompletion=complete.threads)]
-
 
 @app.command(
     rich_help_panel=ASKING,
-    epilog=_examples(
+    epilog=examples(
         'moa ask "Why is the sky blue?"',
         'moa ask "What is decided here?" --file minutes.txt --preset openai',
         'git diff | moa ask "Review this change." --file - --show',
@@ -101,7 +68,7 @@ def ask(
 
 @app.command(
     rich_help_panel=ASKING,
-    epilog=_examples(
+    epilog=examples(
         "moa chat --preset ollama",
         "moa chat --thread sky",
         "moa chat < questions.txt > answers.txt",
@@ -128,7 +95,7 @@ def chat(
     talk(chosen, thread, db, Output(progress=progress))
 
 
-@app.command(rich_help_panel=RUNS, epilog=_examples("moa resume", "moa resume sky"))
+@app.command(rich_help_panel=RUNS, epilog=examples("moa resume", "moa resume sky"))
 def resume(
     thread: Annotated[
         str | None,
@@ -150,7 +117,7 @@ def resume(
 
 @app.command(
     rich_help_panel=RUNS,
-    epilog=_examples(
+    epilog=examples(
         "moa fork sky --at aggregator --aggregator openai:gpt-4.1",
         "moa fork sky --at layer_2 --drop llama --model qwen=openai:gpt-4o",
     ),
@@ -213,7 +180,7 @@ def threads(
 
 @app.command(
     rich_help_panel=RUNS,
-    epilog=_examples("moa show sky", "moa show sky layer_2_qwen", "moa show sky --json | jq .cost"),
+    epilog=examples("moa show sky", "moa show sky layer_2_qwen", "moa show sky --json | jq .cost"),
 )
 def show(
     thread: OneThread,
@@ -239,7 +206,7 @@ def show(
 
 @app.command(
     rich_help_panel=MIXTURES,
-    epilog=_examples("moa draw --preset moa --out moa.svg", "moa draw --thread sky --out run.svg"),
+    epilog=examples("moa draw --preset moa --out moa.svg", "moa draw --thread sky --out run.svg"),
 )
 def draw(
     preset: Preset = None,
@@ -272,7 +239,7 @@ def draw(
         draw_preset(preset, config, out)
 
 
-@app.command(rich_help_panel=RUNS, epilog=_examples("moa report sky --out run.html"))
+@app.command(rich_help_panel=RUNS, epilog=examples("moa report sky --out run.html"))
 def report(
     thread: OneThread,
     out: Annotated[
@@ -299,11 +266,19 @@ def presets() -> None:
     list_presets()
 
 
-@app.command()
+@app.command(
+    rich_help_panel=ASKING,
+    epilog=examples("moa serve", "moa serve --preset together --config mine.toml --port 9000"),
+)
 def serve(
     preset: Annotated[
         list[str] | None,
-        typer.Option("--preset", "-p", help="A mixture to serve, by name. Repeatable."),
+        typer.Option(
+            "--preset",
+            "-p",
+            help="A mixture to serve, by name. Repeatable.",
+            autocompletion=complete.presets,
+        ),
     ] = None,
     config: Annotated[
         list[Path] | None,

@@ -1,0 +1,52 @@
+"""The options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from moa_graph.cli import complete
+
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        "-p",
+        help="A mixture by name; see `moa presets`.",
+        autocompletion=complete.presets,
+    ),
+]
+Config = Annotated[
+    Path | None, typer.Option("--config", "-c", help="A mixture of your own, as a TOML file.")
+]
+Database = Annotated[
+    str | None,
+    typer.Option(
+        "--db", envvar="MOA_DB", help="Where runs are kept: an SQLite file, or postgresql://..."
+    ),
+]
+Show = Annotated[bool, typer.Option("--show", help="Print the proposals too.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the whole result as JSON.")]
+Progress = Annotated[
+    bool | None,
+    typer.Option(
+        "--progress/--no-progress",
+        help="Show the run on standard error while it goes on; by default on a terminal. "
+        "Elsewhere it is a line for each event.",
+    ),
+]
+AnyThread = Annotated[
+    str | None,
+    typer.Option(
+        "--thread",
+        "-t",
+        help="Go on with a thread, or name a new one.",
+        autocompletion=complete.threads,
+    ),
+]
+OneThread = Annotated[str, typer.Argument(help="Which thread.", autocompletion=complete.threads)]
+
+
+def examples(*commands: str) -> str:
+    """Write examples for the foot of a help text."""
+    return "\n\n".join(["Examples:", *commands])
