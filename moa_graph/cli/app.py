@@ -18,7 +18,6 @@ from moa_graph.cli.options import (
     examples,
 )
 
-
 app = typer.Typer(
     help="Mixture-of-Agents: several models propose, further layers refine, one writes the answer.",
     epilog="To begin with: `moa ask QUESTION --file FILE` needs no key. With OPENAI_API_KEY or "
