@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -21,7 +21,6 @@ class Mixture:
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
         self._name, self._options = name, options
         self._plan = create_moa(**options).plan
-        self._graph = self._compile({})
 
     def is_of(self, name: str, options: Mapping[str, Any]) -> bool:
         """Whether it was built of these very values."""
@@ -37,7 +36,7 @@ class Mixture:
         Raises:
             NotImplementedError: If the aggregator or a fallback takes none.
         """
-        return self._compile(options) if options else self._graph
+        return self._compile(options) if options else self._plain
 
     @property
     def labels(self) -> dict[str, Any]:
@@ -60,6 +59,10 @@ class Mixture:
             "fallbacks": [_identity(seat.agent) for seat in fallbacks],
             **plain,
         }
+
+    @cached_property
+    def _plain(self) -> Compiled:
+        return self._compile({})
 
     def _compile(self, options: Mapping[str, Any]) -> Compiled:
         graph = MoAGraph(_called_with(self._plan, options))

@@ -38,7 +38,7 @@ class Seat:
     """Whether `stream_mode="messages"` leaves the agent's tokens out."""
     models: Callable[[], Mapping[str, Runnable[Any, Any]]]
     """Builds the models of all seats, once."""
-    view: Callable[[Sequence[AnyMessage]], Sequence[AnyMessage]] = tuple
+    view: Callable[[Sequence[AnyMessage]], Sequence[AnyMessage]] = list
     """How it sees the conversation."""
 
     @property
