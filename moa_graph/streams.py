@@ -15,6 +15,8 @@ from moa_graph.aggregators import AggregatorError
 from moa_graph.graph import Compiled
 from moa_graph.naming import AGGREGATOR
 
+_OF_ONE_CALL = {"model_name", "token_usage", "usage"}  # as providers' packages call it
+
 
 def run(
     graph: Compiled,
@@ -152,15 +154,16 @@ async def _anext(events: AsyncIterator[Any]) -> Any:
 
 
 def _signed(message: AIMessage, name: str) -> AIMessage:
-    """Copy an answer under the mixture's name, with the usage of the whole run."""
-    metadata = {**message.response_metadata, "model_name": name}
+    """Copy an answer under the mixture's name, with the usage of the whole run alone."""
+    kept = {k: v for k, v in message.response_metadata.items() if k not in _OF_ONE_CALL}
+    metadata = {**kept, "model_name": name}
     update = {"usage_metadata": metadata["moa"]["usage"], "response_metadata": metadata}
     return message.model_copy(update=update)
 
 
 def _part(chunk: AIMessageChunk) -> AIMessageChunk:
     """Copy a chunk without what is told of the whole run, at its end."""
-    kept = {k: v for k, v in chunk.response_metadata.items() if k not in {"moa", "model_name"}}
+    kept = {k: v for k, v in chunk.response_metadata.items() if k not in {*_OF_ONE_CALL, "moa"}}
     update = {"usage_metadata": None, "response_metadata": kept, "chunk_position": None}
     return chunk.model_copy(update=update)
 
