@@ -153,7 +153,7 @@ class ChatMoA(BaseChatModel):
             NotImplementedError: If the aggregator or a fallback cannot be given tools. With
                 `lazy`, the first call raises it.
         """
-        options = {**kwargs, "tools": [_tool(tool) for tool in tools]}
+        options = {**kwargs, "tools": [_tool(tool, strict=kwargs.get("strict")) for tool in tools]}
         if tool_choice is not None:
             options["tool_choice"] = tool_choice
         if not self.lazy:
@@ -284,9 +284,11 @@ def _children(
     return manager
 
 
-def _tool(tool: Any) -> dict[str, Any]:
-    """Put a tool into OpenAI's format; a provider's own is left as it is."""
-    return tool if isinstance(tool, dict) and "type" in tool else convert_to_openai_tool(tool)
+def _tool(tool: Any, *, strict: bool | None) -> Any:
+    """Put a tool into OpenAI's format; what is a provider's own is left as it is."""
+    if (isinstance(tool, dict) and "type" in tool) or getattr(tool, "extras", None):
+        return tool
+    return convert_to_openai_tool(tool, strict=strict)
 
 
 def _chunk(message: AIMessageChunk) -> ChatGenerationChunk:

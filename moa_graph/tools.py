@@ -11,6 +11,7 @@ from hashlib import blake2b
 from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
+from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from moa_graph.prompts import add_system, defuse, extended
 
@@ -35,12 +36,12 @@ _SECRET = secrets.token_bytes(16)
 Messages = Sequence[AnyMessage]
 
 
-def told(messages: Messages, tools: Sequence[Mapping[str, Any]] = ()) -> Messages:
+def told(messages: Messages, tools: Sequence[Any] = ()) -> Messages:
     """Put tools, their calls and their results into words.
 
     Args:
         messages: A conversation; left as it is.
-        tools: The tools that could be called, in OpenAI's format or their provider's own.
+        tools: The tools that could be called, in any form that LangChain takes, or a provider's own.
 
     Returns:
         A conversation of system, user and assistant messages, none of which holds a call. Results
@@ -70,7 +71,9 @@ def may_call(messages: Messages) -> Messages:
     return add_system(messages, YOU_CALL)
 
 
-def _describe(tool: Mapping[str, Any]) -> str:
+def _describe(tool: Any) -> str:
+    if not isinstance(tool, Mapping):
+        tool = convert_to_openai_tool(tool)
     function = tool.get("function", tool)
     name = function.get("name") or tool.get("type")
     lines = [f"- {name}: {function.get('description') or 'no description'}"]

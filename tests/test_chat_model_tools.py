@@ -16,6 +16,7 @@ from langchain_core.messages import (
 )
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.runnables import RunnableLambda
+from langchain_core.tools import StructuredTool
 from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
@@ -200,6 +201,20 @@ def test_what_is_told_stays_the_same_while_a_conversation_grows():
 def test_ordinary_conversation_is_told_as_it_is():
     messages = [SystemMessage("s"), HumanMessage("h"), AIMessage("a"), HumanMessage("h")]
     assert told(messages) == messages
+
+
+def test_what_a_tool_has_for_one_provider_reaches_the_writer(moa):
+    given = []
+
+    class Writer(FakeModel):
+        def bind_tools(self, tools, **_):
+            given.extend(tools)
+            return self
+
+    tool = StructuredTool.from_function(weather, extras={"cache_control": {"type": "ephemeral"}})
+    moa(aggregator=Writer()).bind_tools([tool]).invoke("q")
+    assert tool in given
+    assert "- weather: Tell the weather" in told([HumanMessage("q")], [tool])[0].text
 
 
 def test_tools_of_a_provider_pass_as_they_are(moa, server):
