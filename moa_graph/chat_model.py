@@ -286,7 +286,8 @@ def _children(
 
 def _tool(tool: Any, *, strict: bool | None) -> Any:
     """Put a tool into OpenAI's format; what is a provider's own is left as it is."""
-    if (isinstance(tool, dict) and "type" in tool) or getattr(tool, "extras", None):
+    own = isinstance(tool, dict) and tool.get("type") not in {None, "object"}  # no JSON schema
+    if own or getattr(tool, "extras", None):
         return tool
     return convert_to_openai_tool(tool, strict=strict)
 

@@ -41,7 +41,7 @@ def told(messages: Messages, tools: Sequence[Any] = ()) -> Messages:
 
     Args:
         messages: A conversation; left as it is.
-        tools: The tools that could be called, in any form that LangChain takes, or a provider's own.
+        tools: The tools that could be called, in any form that LangChain or a provider takes.
 
     Returns:
         A conversation of system, user and assistant messages, none of which holds a call. Results

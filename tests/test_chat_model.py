@@ -320,6 +320,8 @@ def test_structured_output_in_every_form(schema, moa, server, invoke, stream):
     assert invoke(model, "a joke") == wanted
     assert stream(model, "a joke")[-1] == wanted
     assert server.calls_of("writer")[0].body["tool_choice"] == "required"
+    assert "- Joke" in server.calls_of("a")[0].messages[0]["content"]
+    assert '"punchline"' in server.calls_of("a")[0].messages[0]["content"]
     raw = invoke(moa().with_structured_output(schema, include_raw=True), "a joke")
     assert (raw["parsed"], raw["parsing_error"]) == (wanted, None)
     assert raw["raw"].usage_metadata["output_tokens"] > 0
