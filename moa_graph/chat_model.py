@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from typing import Any, Literal, Self
-from uuid import uuid4
 
 from langchain_core.callbacks import (
     AsyncCallbackManager,
@@ -24,6 +23,7 @@ from langchain_core.runnables.config import (
 )
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
+from langchain_core.utils.uuid import uuid7
 from pydantic import ConfigDict, PrivateAttr, SkipValidation
 
 from moa_graph import streams
@@ -72,7 +72,9 @@ class ChatMoA(BaseChatModel):
         ```
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+    model_config = ConfigDict(
+        arbitrary_types_allowed=True, extra="forbid", hide_input_in_errors=True
+    )
 
     layers: SkipValidation[Sequence[Layer]]
     """As in `create_moa`: the layers of proposers, first to last."""
@@ -228,9 +230,8 @@ class ChatMoA(BaseChatModel):
         **options: Any,
     ) -> Iterator[AIMessageChunk]:
         """Stream as any chat model does."""
-        config = _identified(config)
-        manager = get_callback_manager_for_config(config)
-        return super(ChatMoA, self._under(manager, config)).stream(input, config, **options)
+        model, config = self._begun(config, get_callback_manager_for_config)
+        return super(ChatMoA, model).stream(input, config, **options)
 
     def astream(
         self,
@@ -239,17 +240,23 @@ class ChatMoA(BaseChatModel):
         **options: Any,
     ) -> AsyncIterator[AIMessageChunk]:
         """Stream as any chat model does."""
-        config = _identified(config)
-        manager = get_async_callback_manager_for_config(config)
-        return super(ChatMoA, self._under(manager, config)).astream(input, config, **options)
+        model, config = self._begun(config, get_async_callback_manager_for_config)
+        return super(ChatMoA, model).astream(input, config, **options)
 
-    def _under(self, manager: BaseCallbackManager, config: RunnableConfig) -> Self:
+    def _begun(
+        self,
+        config: RunnableConfig | None,
+        manager_of: Callable[[RunnableConfig], BaseCallbackManager],
+    ) -> tuple[Self, RunnableConfig]:
         """Copy the model for one stream: LangChain does not tell `_stream` whose child it is."""
-        child = manager.copy()
-        child.parent_run_id = config["run_id"]
-        copy = self.model_copy()
-        copy._callbacks = child  # noqa: SLF001  # its own
-        return copy
+        _ = self._mixture  # is shared with the copy
+        config = ensure_config(config)
+        manager = manager_of(config)
+        config = {**config, "callbacks": manager, "run_id": config.get("run_id") or uuid7()}
+        model = self.model_copy()
+        model._callbacks = manager.copy()  # noqa: SLF001  # its own
+        model._callbacks.parent_run_id = config["run_id"]  # noqa: SLF001
+        return model, config
 
     def _call(
         self,
@@ -263,12 +270,6 @@ class ChatMoA(BaseChatModel):
         if stop := stop or self.stop:
             options["stop"] = stop
         return self._mixture.called_with(options), messages, callbacks
-
-
-def _identified(config: RunnableConfig | None) -> RunnableConfig:
-    """Fix the id of a run before it begins."""
-    config = ensure_config(config)
-    return {**config, "run_id": config.get("run_id") or uuid4()}
 
 
 def _children(
