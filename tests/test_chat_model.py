@@ -100,8 +100,10 @@ def test_stream_ends_with_the_same_usage_and_account(moa, server, stream):
     merged = reduce(add, chunks)
     assert merged.text == whole.text
     assert merged.usage_metadata == whole.usage_metadata
-    for key in ("moa", "model_name", "finish_reason"):
+    for key in ("model_name", "finish_reason"):
         assert merged.response_metadata[key] == whole.response_metadata[key]
+    for key in ("asked", "received", "aggregator", "usage"):
+        assert merged.response_metadata["moa"][key] == whole.response_metadata["moa"][key]
     assert [call.model for call in server.calls if call.streamed] == ["writer"]
 
 
