@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from moa_graph.aggregators import AggregatorError
+    from moa_graph.chat_model import ChatMoA
     from moa_graph.config import MoAConfig
     from moa_graph.deployment import deployable
     from moa_graph.drawing import draw_mermaid, draw_png, draw_svg
@@ -20,6 +21,7 @@ _HOMES = {
     "ASK_AGAIN": "state",
     "Agent": "models",
     "AggregatorError": "aggregators",
+    "ChatMoA": "chat_model",
     "MoAConfig": "config",
     "MoAState": "state",
     "Proposal": "state",
@@ -37,6 +39,7 @@ __all__ = [
     "ASK_AGAIN",
     "Agent",
     "AggregatorError",
+    "ChatMoA",
     "MoAConfig",
     "MoAState",
     "Proposal",

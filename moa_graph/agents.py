@@ -20,6 +20,9 @@ from moa_graph.secrecy import describe
 from moa_graph.sizes import count_message_tokens, cut, fits
 from moa_graph.state import LayerState, MoAState, Proposal
 
+WRITTEN_BY = "moa_agent"
+"""In the metadata of a call: whose it is."""
+
 DEFAULT_ANSWER = 4096  # tokens that are kept free for an answer where no bound is set
 
 
@@ -151,9 +154,9 @@ def messages_for(
         The messages, and how many characters of the references had to be left out because they
         are too long together, or for the model's context.
     """
-    messages: Sequence[AnyMessage] = state["messages"]
-    if not messages:
+    if not state["messages"]:
         raise ValueError("`messages` is empty; expected at least one message to answer")
+    messages = seat.view(state["messages"])
     if seat.agent.system:
         messages = add_system(messages, seat.agent.system, in_front=True)
     if seat.layer == 1:
@@ -189,7 +192,7 @@ def _race(row: Row, state: MoAState) -> AbstractContextManager[race.Race]:
 
 
 def tagged(seat: Seat, config: RunnableConfig) -> RunnableConfig:
-    """Have `stream_mode="messages"` leave out the tokens of a call."""
-    if not seat.hidden:
-        return config
-    return {**config, "tags": [*(config.get("tags") or ()), TAG_NOSTREAM]}
+    """Say whose call it is, and have `stream_mode="messages"` leave its tokens out if hidden."""
+    metadata = {**(config.get("metadata") or {}), WRITTEN_BY: seat.node}
+    tags = [*(config.get("tags") or ()), *([TAG_NOSTREAM] if seat.hidden else [])]
+    return {**config, "metadata": metadata, "tags": tags}

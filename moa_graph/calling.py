@@ -1,7 +1,7 @@
 """How a model is made fit to be called: beside others, on any event loop, streaming or not."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -67,6 +67,33 @@ def adapt(model: Any, *, hidden: bool) -> Runnable[Any, Any]:
     elif isinstance(model, RunnableSequence):
         return RunnableSequence(*map(inner, model.steps), name=model.name)
     return InThread(bound=model) if _knows_no_async(model) else model
+
+
+def bind(model: Any, options: Mapping[str, Any]) -> Any:
+    """Copy an adapted model so that its chat models are called with options.
+
+    Args:
+        model: A chat model, or one that LangChain's own means were wrapped around.
+        options: What the chat models are called with; `tools` and what stands beside them go to
+            `bind_tools`.
+
+    Raises:
+        NotImplementedError: If it is no chat model, or one without `bind_tools`.
+    """
+    if isinstance(model, RunnableSequence) and ends_in_a_message(model.last):
+        return RunnableSequence(*model.steps[:-1], bind(model.last, options), name=model.name)
+    if isinstance(model, (RunnableBindingBase, RunnableWithFallbacks)):
+        update = _parts(model, partial(bind, options=options))
+        if own := getattr(model, "kwargs", None):  # the call's own take precedence
+            update["kwargs"] = {key: own[key] for key in own.keys() - options.keys()}
+        return model.model_copy(update=update)
+    if not isinstance(model, BaseChatModel):
+        raise NotImplementedError(f"{type(model).__name__} is no chat model")
+    if not options.get("tools"):
+        return model.bind(**options)
+    if type(model).bind_tools is BaseChatModel.bind_tools:
+        raise NotImplementedError(f"{type(model).__name__} has no `bind_tools`")
+    return model.bind_tools(**options)
 
 
 def ends_in_a_message(model: Any) -> bool:

@@ -26,6 +26,7 @@ from moa_graph.resolving import resolve, resolve_layer
 from moa_graph.rules import rules_of_layers
 
 if TYPE_CHECKING:
+    from moa_graph.chat_model import ChatMoA
     from moa_graph.graph import Builder
 
 PRESETS = Path(__file__).parent / "presets"
@@ -186,23 +187,41 @@ class MoAConfig(BaseModel):
         """
         from moa_graph.graph import create_moa  # noqa: PLC0415  # LangGraph takes half a second
 
-        names = ("quorum", "grace", "deadline", "references_in", "max_reference_tokens")
-        layers = [
-            {name: self._with_defaults(agent) for name, agent in layer.items()}
-            for layer in self.layers
-        ]
-        return create_moa(
-            layers,
-            self._with_defaults(self.aggregator),
-            fallbacks=[self._with_defaults(agent) for agent in self.fallbacks],
-            **{"lazy": True} | {name: getattr(self, name) for name in names} | options,
-        )
+        return create_moa(**self._arguments() | options)
+
+    def chat_model(self, **options: Any) -> ChatMoA:
+        """Create the chat model.
+
+        Args:
+            **options: Options of `ChatMoA`. `lazy` is true unless given, as in `graph`.
+
+        Returns:
+            A chat model of this name.
+        """
+        from moa_graph.chat_model import ChatMoA  # noqa: PLC0415  # likewise
+
+        return ChatMoA(**{"model_name": self.name} | self._arguments() | options)
 
     def required_keys(self) -> list[str]:
         """Name the environment variables that hold the keys of the agents."""
         proposers = (agent for layer in self.layers for agent in layer.values())
         agents = [*proposers, self.aggregator, *self.fallbacks]
         return sorted({key for agent in agents if (key := key_variable(agent))})
+
+    def _arguments(self) -> dict[str, Any]:
+        """What `create_moa` is called with."""
+        names = ("quorum", "grace", "deadline", "references_in", "max_reference_tokens")
+        layers = [
+            {name: self._with_defaults(agent) for name, agent in layer.items()}
+            for layer in self.layers
+        ]
+        return {
+            "layers": layers,
+            "aggregator": self._with_defaults(self.aggregator),
+            "fallbacks": [self._with_defaults(agent) for agent in self.fallbacks],
+            "lazy": True,
+            **{name: getattr(self, name) for name in names},
+        }
 
     def _with_defaults(self, agent: Agent) -> Agent:
         if agent.label.startswith("offline:"):

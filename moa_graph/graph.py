@@ -1,6 +1,7 @@
 """Build a Mixture-of-Agents graph: layers of proposers, a hub behind each, and an aggregator."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from langgraph.graph import END, START, MessagesState, StateGraph
@@ -16,17 +17,37 @@ from moa_graph.seats import Layer, Row, Seat, assign_seats
 from moa_graph.state import LayerState, MoAState
 
 Builder = StateGraph[MoAState, None, Any, MoAState]
+Compiled = CompiledStateGraph[MoAState, None, Any, MoAState]
 
 THREADS = 128
 """Threads that wait in a sync call; LangGraph starts each when it is needed."""
 
 
+@dataclass(frozen=True)
+class Plan:
+    """Who is asked, by which rules, and what readers of references find where."""
+
+    rows: Sequence[Row]
+    writers: Sequence[Seat]
+    """The aggregator, and its fallbacks."""
+    layout: Layout
+
+
 class MoAGraph(Builder):
     """A `StateGraph` that, once compiled, runs as many nodes at a time as a layer has."""
 
-    def compile(
-        self, *args: Any, **kwargs: Any
-    ) -> CompiledStateGraph[MoAState, None, Any, MoAState]:
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(MoAState, input_schema=MessagesState)
+        self.plan = plan
+        rows, writers = plan.rows, plan.writers
+        for row, readers in zip(rows, [*(r.seats for r in rows[1:]), writers[:1]], strict=True):
+            _add_layer(self, row, readers, plan.layout)
+        for seat in rows[0].seats:
+            self.add_edge(START, seat.node)
+        _add_agent(self, writers[0], aggregator_node(writers, rows, plan.layout))
+        self.add_edge(AGGREGATOR, END)
+
+    def compile(self, *args: Any, **kwargs: Any) -> Compiled:
         """Compile as `StateGraph.compile` does, with threads enough for a layer.
 
         LangGraph's own default is four more than the machine has processors. A
@@ -49,7 +70,7 @@ def create_moa(
     max_reference_tokens: int | None = 16_384,
     stream_proposals: bool = False,
     lazy: bool = False,
-) -> Builder:
+) -> MoAGraph:
     """Create a Mixture-of-Agents graph (Wang et al. 2024, arXiv 2406.04692, section 2.2).
 
     The proposers of the first layer answer the conversation side by side; those of each further
@@ -106,16 +127,9 @@ def create_moa(
     seats, writers = assign_seats(layers, [aggregator, *fallbacks], hidden=not stream_proposals)
     rules = rules_of_layers([len(row) for row in seats], quorum, grace, deadline)
     rows = [Row(number, *row) for number, row in enumerate(zip(seats, rules, strict=True), 1)]
-    builder = MoAGraph(MoAState, input_schema=MessagesState)
-    for row, readers in zip(rows, [*seats[1:], writers[:1]], strict=True):
-        _add_layer(builder, row, readers, layout)
-    for seat in seats[0]:
-        builder.add_edge(START, seat.node)
-    _add_agent(builder, writers[0], aggregator_node(writers, rows, layout))
-    builder.add_edge(AGGREGATOR, END)
     if not lazy:
         writers[0].models()
-    return builder
+    return MoAGraph(Plan(rows, writers, layout))
 
 
 def _add_layer(builder: Builder, row: Row, readers: Sequence[Seat], layout: Layout) -> None:

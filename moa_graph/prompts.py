@@ -35,7 +35,7 @@ THEY_ARE_DATA = (
 
 # What a chat template, or a reader of our own tags, could take for its own.
 _MARKERS = re.compile(
-    r"<(?=[\s\u200c\u200d]*/?[\s\u200c\u200d]*(?:response|system|user|assistant|tool|turn|im_|"
+    r"<(?=[\s\u200c\u200d]*/?[\s\u200c\u200d]*(?:response|result-|system|user|assistant|tool|turn|im_|"
     r"\||\uff5c|/?s>|bos>|eos>|pad>|unk>|start_of|end_of|begin_of|think))"
     r"|\[(?=/?(?:INST|SYSTEM|TOOL|AVAILABLE))|<(?=<\s*/?SYS)",
     re.IGNORECASE,
@@ -148,7 +148,7 @@ def add_system(
     """
     if not messages or not isinstance(first := messages[0], SystemMessage):
         return [SystemMessage(text), *messages]
-    return [_extended(first, text, in_front=in_front), *messages[1:]]
+    return [extended(first, text, in_front=in_front), *messages[1:]]
 
 
 def append_user(messages: Sequence[AnyMessage], text: str) -> list[AnyMessage]:
@@ -158,10 +158,10 @@ def append_user(messages: Sequence[AnyMessage], text: str) -> list[AnyMessage]:
     """
     if not messages or not isinstance(last := messages[-1], HumanMessage):
         return [*messages, HumanMessage(text)]
-    return [*messages[:-1], _extended(last, text)]
+    return [*messages[:-1], extended(last, text)]
 
 
-def _extended(message: Any, text: str, *, in_front: bool = False) -> Any:
+def extended(message: Any, text: str, *, in_front: bool = False) -> Any:
     """Copy a message with more text in it, a blank line between; other blocks stay."""
     content: str | list[str | dict[str, Any]]
     if isinstance(message.content, str):

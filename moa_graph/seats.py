@@ -7,7 +7,9 @@ from functools import cache
 from itertools import chain
 from typing import Any
 
+from langchain_core.messages import AnyMessage
 from langchain_core.runnables import Runnable
+from langchain_core.runnables.base import RunnableBindingBase
 from langgraph.graph import StateGraph
 from pydantic import SecretStr, ValidationError
 
@@ -36,13 +38,18 @@ class Seat:
     """Whether `stream_mode="messages"` leaves the agent's tokens out."""
     models: Callable[[], Mapping[str, Runnable[Any, Any]]]
     """Builds the models of all seats, once."""
+    view: Callable[[Sequence[AnyMessage]], Sequence[AnyMessage]] = list
+    """How it sees the conversation."""
 
     @property
     def keys(self) -> list[str]:
         """The keys that the agent's model was given, to be kept out of what is stored."""
         variable = key_variable(self.agent)
         values = [os.environ.get(variable, "")] if variable else []
-        fields = getattr(self.model, "__dict__", {}).values()
+        model: Any = self.model
+        while isinstance(model, RunnableBindingBase):
+            model = model.bound
+        fields = getattr(model, "__dict__", {}).values()
         return [*values, *(f.get_secret_value() for f in fields if isinstance(f, SecretStr))]
 
     @property

@@ -37,8 +37,9 @@ HUGE = 10_000_000
 class Behaviour:
     """What a model of the server does."""
 
-    reply: str | Callable[[Json], str] | None = None
-    """What it answers; by default its name and the last words it was asked."""
+    reply: str | Json | Callable[[Json], str | Json] | None = None
+    """What it answers; by default its name and the last words it was asked. Names of tools mapped
+    to their arguments are calls of them."""
     latency: float = 0.0
     """Seconds until the answer, or until its first token."""
     chunk_delay: float = 0.0
@@ -210,26 +211,53 @@ async def _closed(reader: asyncio.StreamReader) -> None:
         await asyncio.sleep(0.02)
 
 
-def _reply(call: Call, behaviour: Behaviour) -> str:
+def _reply(call: Call, behaviour: Behaviour) -> str | Json:
     if behaviour.reply is None:
         last = call.messages[-1]["content"]
         return f"{call.model} on {last if isinstance(last, str) else last[0].get('text')}"
-    return behaviour.reply if isinstance(behaviour.reply, str) else behaviour.reply(call.body)
+    return behaviour.reply(call.body) if callable(behaviour.reply) else behaviour.reply
 
 
-def _usage(call: Call, text: str) -> Json:
+def _message(call: Call, behaviour: Behaviour) -> Json:
+    reply = _reply(call, behaviour)
+    if isinstance(reply, str):
+        return {"role": "assistant", "content": reply}
+    calls = [
+        {
+            "id": f"call_{len(call.messages)}_{index}",
+            "type": "function",
+            "function": {"name": name, "arguments": json.dumps(arguments)},
+        }
+        for index, (name, arguments) in enumerate(reply.items())
+    ]
+    return {"role": "assistant", "content": None, "tool_calls": calls}
+
+
+def _deltas(message: Json) -> list[Json]:
+    """Break a message into what is streamed: a word, or a piece of a call, each."""
+    tokens = [f"{token} " for token in (message["content"] or "").split(" ")]
+    tokens[-1] = tokens[-1].removesuffix(" ")
+    deltas: list[Json] = [{"content": token} for token in tokens if message["content"] is not None]
+    for index, call in enumerate(message.get("tool_calls", ())):
+        whole = call["function"]["arguments"]
+        begun = {**call, "index": index, "function": {**call["function"], "arguments": ""}}
+        deltas.append({"tool_calls": [begun]})
+        for start in range(0, len(whole), 5):
+            piece = {"index": index, "function": {"arguments": whole[start : start + 5]}}
+            deltas.append({"tool_calls": [piece]})
+    return deltas
+
+
+def _usage(call: Call, answer: Json) -> Json:
     asked = sum(len(str(message["content"]).split()) for message in call.messages)
-    said = len(text.split())
+    said = len((answer["content"] or json.dumps(answer["tool_calls"])).split())
     return {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said}
 
 
 def _completion(call: Call, behaviour: Behaviour) -> Json:
-    text = _reply(call, behaviour)
-    choice = {
-        "index": 0,
-        "message": {"role": "assistant", "content": text},
-        "finish_reason": behaviour.finish_reason,
-    }
+    message = _message(call, behaviour)
+    reason = "tool_calls" if "tool_calls" in message else behaviour.finish_reason
+    choice = {"index": 0, "message": message, "finish_reason": reason}
     whole = {
         "id": "chatcmpl-1",
         "object": "chat.completion",
@@ -237,7 +265,7 @@ def _completion(call: Call, behaviour: Behaviour) -> Json:
         "model": call.model,
         "choices": [choice],
     }
-    return whole | ({"usage": _usage(call, text)} if behaviour.usage else {})
+    return whole | ({"usage": _usage(call, message)} if behaviour.usage else {})
 
 
 async def _send_answer(
@@ -289,9 +317,8 @@ def _send_error(writer: asyncio.StreamWriter, status: int, retry_after: float | 
 async def _send_stream(
     writer: asyncio.StreamWriter, call: Call, behaviour: Behaviour, *, truncated: bool
 ) -> None:
-    text = _reply(call, behaviour)
-    tokens = [f"{token} " for token in text.split(" ")]
-    tokens[-1] = tokens[-1].removesuffix(" ")
+    message = _message(call, behaviour)
+    deltas = _deltas(message)
     writer.write(
         b"HTTP/1.1 200 X\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
     )
@@ -312,17 +339,17 @@ async def _send_stream(
         return json.dumps(whole | more)
 
     send(chunk({"role": "assistant", "content": ""}))
-    for position, token in enumerate(tokens):
-        if truncated and position >= len(tokens) / 2:
+    for position, delta in enumerate(deltas):
+        if truncated and position >= len(deltas) / 2:
             writer.transport.abort()
             return
-        send(chunk({"content": token}))
+        send(chunk(delta))
         if behaviour.chunk_delay:
             await writer.drain()
             await asyncio.sleep(behaviour.chunk_delay)
-    send(chunk({}, behaviour.finish_reason))
+    send(chunk({}, "tool_calls" if "tool_calls" in message else behaviour.finish_reason))
     if behaviour.usage and (call.body.get("stream_options") or {}).get("include_usage"):
-        send(chunk({}, choices=[], usage=_usage(call, text)))
+        send(chunk({}, choices=[], usage=_usage(call, message)))
     send("[DONE]")
     writer.write(b"0\r\n\r\n")
 

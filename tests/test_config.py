@@ -111,7 +111,7 @@ def test_other_presets_have_their_shape():
 
 def test_options_of_a_run_reach_the_graph(load, monkeypatch):
     given = {}
-    monkeypatch.setattr("moa_graph.graph.create_moa", lambda *_, **options: given.update(options))
+    monkeypatch.setattr("moa_graph.graph.create_moa", lambda **options: given.update(options))
     load("""
         layers = [["offline:lead", "offline:bm25"]]
         aggregator = "p:q"
@@ -124,6 +124,8 @@ def test_options_of_a_run_reach_the_graph(load, monkeypatch):
         temperature = 0.5
     """).graph()
     assert given.pop("fallbacks") == [Agent(model="p:r", temperature=0.5)]
+    assert given.pop("aggregator") == Agent(model="p:q", temperature=0.5)
+    assert [[*layer] for layer in given.pop("layers")] == [["lead", "bm25"]]
     assert given == {
         "lazy": True,
         "quorum": 2,
