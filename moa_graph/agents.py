@@ -30,20 +30,15 @@ class Node(RunnableLambda[Any, Any]):
     """A node with a sync and an async side, called without a trace run beside LangGraph's own."""
 
     def __init__(
-        self,
-        func: Callable[..., Any],
-        afunc: Callable[..., Any],
-        seat: Seat | None = None,
-        layout: Layout | None = None,
+        self, func: Callable[..., Any], afunc: Callable[..., Any], seat: Seat | None = None
     ) -> None:
         super().__init__(func, afunc)
-        self._call, self._acall = func, afunc
-        self.seat, self.layout = seat, layout
+        self._call, self._acall, self._seat = func, afunc, seat
 
     @property
     def deps(self) -> list[Runnable[Any, Any]]:
         """The graph that the agent of this node is, if it is one, so that LangGraph draws it."""
-        graph = self.seat and self.seat.agent.model
+        graph = self._seat and self._seat.agent.model
         return [graph] if isinstance(graph, PregelProtocol) else []
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002
@@ -75,7 +70,7 @@ def proposer_node(seat: Seat, row: Row, layout: Layout) -> Node:
             running.answer()
         return {"proposals": {seat.node: attempt.proposal}}
 
-    return Node(propose, apropose, seat, layout)
+    return Node(propose, apropose, seat)
 
 
 @contextmanager

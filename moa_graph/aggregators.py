@@ -80,7 +80,7 @@ def aggregator_node(writers: Sequence[Seat], rows: Sequence[Row], layout: Layout
                 return {"messages": [account.sign(seat, output)]}
         raise AggregatorError(account.failures)
 
-    return Node(aggregate, aaggregate, writers[0], layout)
+    return Node(aggregate, aaggregate, writers[0])
 
 
 class Account:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal
 
 from langgraph.graph import END, START, MessagesState, StateGraph
@@ -31,6 +32,11 @@ class Plan:
     writers: Sequence[Seat]
     """The aggregator, and its fallbacks."""
     layout: Layout
+
+    def seat(self, node: str) -> Seat | None:
+        """Find who sits at a node."""
+        seats = chain(*(row.seats for row in self.rows), self.writers)
+        return next((seat for seat in seats if seat.node == node), None)
 
 
 class MoAGraph(Builder):

@@ -14,7 +14,7 @@ from moa_graph.drawing.svg import svg
 from moa_graph.naming import AGGREGATOR
 from moa_graph.prices import Prices
 from moa_graph.reporting.influence import SHORTEST, Influence, measure_influence
-from moa_graph.reporting.prompts import MoAGraph, read_prompts
+from moa_graph.reporting.prompts import Mixture, read_prompts
 from moa_graph.reporting.timeline import lay_out
 from moa_graph.runs import Call, Run, read_run
 
@@ -23,7 +23,7 @@ GOLDEN = 137.5  # degrees: neighbours in a list get hues that are far apart
 
 def report(
     state: Mapping[str, Any],
-    graph: MoAGraph | None = None,
+    graph: Mixture | None = None,
     *,
     history: Iterable[StateSnapshot] = (),
     prices: Prices | None = None,

@@ -9,11 +9,12 @@ from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import StateSnapshot
 
-from moa_graph.agents import Node, messages_for
+from moa_graph.agents import messages_for
+from moa_graph.graph import MoAGraph, Plan
 from moa_graph.prompts import Layout
 from moa_graph.runs import Call, Run
 
-MoAGraph = StateGraph[Any, Any, Any, Any] | CompiledStateGraph[Any, Any, Any, Any]
+Mixture = StateGraph[Any, Any, Any, Any] | CompiledStateGraph[Any, Any, Any, Any]
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Reading:
 
 
 def read_prompts(
-    run: Run, state: Mapping[str, Any], graph: MoAGraph | None, history: Iterable[StateSnapshot]
+    run: Run, state: Mapping[str, Any], graph: Mixture | None, history: Iterable[StateSnapshot]
 ) -> list[list[Reading]]:
     """Find what the agents of each layer read.
 
@@ -39,16 +40,11 @@ def read_prompts(
         history: The thread's checkpoints, newest first, which have the very text that a hub
             wrote. Without, it is put together anew.
     """
-    nodes = _nodes(graph)
-    past = _ancestors(history)
-    layers = [[_reading(call, run, state, nodes, past) for call in layer] for layer in run.layers]
-    return [_merged(layer) for layer in layers]
-
-
-def _nodes(graph: MoAGraph | None) -> dict[str, Node]:
     builder = graph.builder if isinstance(graph, CompiledStateGraph) else graph
-    specs = builder.nodes if builder else {}
-    return {name: s.runnable for name, s in specs.items() if isinstance(s.runnable, Node)}
+    plan = builder.plan if isinstance(builder, MoAGraph) else None
+    past = _ancestors(history)
+    layers = [[_reading(call, run, state, plan, past) for call in layer] for layer in run.layers]
+    return [_merged(layer) for layer in layers]
 
 
 def _ancestors(history: Iterable[StateSnapshot]) -> list[StateSnapshot]:
@@ -66,11 +62,11 @@ def _reading(
     call: Call,
     run: Run,
     state: Mapping[str, Any],
-    nodes: Mapping[str, Node],
+    plan: Plan | None,
     past: Sequence[StateSnapshot],
 ) -> Reading:
-    node = nodes.get(call.node)
-    layout = (node and node.layout) or Layout()
+    seat = plan.seat(call.node) if plan else None
+    layout = plan.layout if plan else Layout()
     asked = _asked(state)
     before = next((s.values for s in past if call.node in s.next and _asked(s.values) == asked), {})
     kept = bool(before.get("references")) or call.layer == 1
@@ -78,11 +74,11 @@ def _reading(
     if not kept:
         read = [c for c in run.calls if c.layer == call.layer - 1 and not c.error]
         values["references"] = [layout.template(c.text for c in read)]
-    if node and node.seat:
-        messages, _ = messages_for(node.seat, values, layout, whole=not call.unread)  # type: ignore[arg-type]
+    if seat:
+        messages, _ = messages_for(seat, values, layout, whole=not call.unread)  # type: ignore[arg-type]
     else:
         messages = asked if call.layer == 1 else layout.place(asked, values["references"][0])
-    return Reading([call], messages, rebuilt=not (kept and node))
+    return Reading([call], messages, rebuilt=not (kept and seat))
 
 
 def _asked(state: Mapping[str, Any]) -> list[AnyMessage]:
