@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from moa_graph.cli.store import (
+from moa_graph.cli.text import plain, print_json, print_run
+from moa_graph.store import (
     Thread,
     find_thread,
     open_store,
@@ -19,7 +20,6 @@ from moa_graph.cli.store import (
     resume_command,
     run_config,
 )
-from moa_graph.cli.text import plain, print_json, print_run
 
 
 def list_threads(limit: int, db: str | None, *, as_json: bool) -> None:
