@@ -12,8 +12,8 @@ import typer
 
 from moa_graph.cli.errors import CommandError
 from moa_graph.cli.run import check_keys
-from moa_graph.cli.store import open_store
 from moa_graph.config import MoAConfig
+from moa_graph.store import open_store
 
 try:
     from moa_graph.serve.app import create_app

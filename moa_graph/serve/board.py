@@ -8,6 +8,7 @@ from typing import Any
 
 from langchain_core.messages import HumanMessage
 
+from moa_graph.answers import storable
 from moa_graph.config import MoAConfig
 from moa_graph.naming import AGGREGATOR
 from moa_graph.runs import Call, Run, read_run
@@ -62,7 +63,7 @@ class Cell:
         if message != self.message:
             self.message = message
             self.write("")
-        self.text += token
+        self.text += storable(token)
         self.written = count_tokens(self.text)
 
     def take(self, call: Call) -> None:

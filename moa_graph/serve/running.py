@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing
+from time import monotonic
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -25,12 +26,13 @@ Begin = Callable[[CompiledMoA, RunnableConfig], Awaitable[RunnableConfig]]
 class LiveRun:
     """A run that goes on, and those who watch it."""
 
-    def __init__(self, board: Board) -> None:
-        self.board = board
+    def __init__(self, mixture: MoAConfig, board: Board, question: str | None) -> None:
+        self.mixture, self.board, self.question = mixture, board, question
         self.status = "running"
         """`running`, then `answered`, `failed` or `stopped`."""
         self.error: str | None = None
         self.task: asyncio.Task[None] | None = None
+        self._began = monotonic()
         self._changed = asyncio.Event()
 
     def tell(self) -> None:
@@ -51,7 +53,13 @@ class LiveRun:
             changed, over = self._changed, self.status != "running"
             cells = self.board.changes(sent)
             if cells or over:
-                yield {"status": self.status, "error": self.error, "cells": cells}
+                seconds = round(monotonic() - self._began, 3)
+                yield {
+                    "status": self.status,
+                    "error": self.error,
+                    "seconds": seconds,
+                    "cells": cells,
+                }
             if over:
                 return
             await changed.wait()
@@ -118,7 +126,8 @@ class Runs:
                 graph = _graph(mixture, self._store)
                 await _hold(held, self._store, thread)
                 config = await begin(graph, run_config(thread, mixture))
-                live = LiveRun(Board(graph, mixture))
+                question = message["messages"][-1].text if message else None
+                live = LiveRun(mixture, Board(graph, mixture), question)
                 if message is None:
                     await _show(live.board, graph, config)
                 stream = graph.astream(message, config, stream_mode=MODES, durability="sync")

@@ -148,9 +148,7 @@ async def read_timeline(saver: Saver, thread: str, mixture: MoAConfig) -> Timeli
         graphs[str(other)] = (config, config.graph().compile(checkpointer=saver))
     for other in graphs.keys() - {kept}:
         own = {checkpoint_id(s.config): s for s in await _history(graphs[other][1], thread)}
-        snapshots = [
-            own[checkpoint_id(s.config)] if _kept(s) == other else s for s in snapshots
-        ]
+        snapshots = [own[checkpoint_id(s.config)] if _kept(s) == other else s for s in snapshots]
     parents = _parents(snapshots)
     steps = {
         name: Step(snapshot, *graphs[_kept(snapshot) or kept], name not in parents.values())
@@ -191,9 +189,7 @@ async def prepare(
 def _change(step: Step, node: str, edit: Edit) -> Json | None:
     proposal = step.snapshot.values.get("proposals", {}).get(node)
     if proposal is None or proposal["layer"] != step.gathering:
-        raise ApiError(
-            CONFLICT, f"edits: {node!r} cannot be changed at this step ({step.label!r})"
-        )
+        raise ApiError(CONFLICT, f"edits: {node!r} cannot be changed at this step ({step.label!r})")
     if edit.action == "drop":
         return None
     if edit.action == "again":
@@ -225,7 +221,8 @@ def _parents(snapshots: Sequence[StateSnapshot]) -> dict[str, str]:
 
 
 def _kept(snapshot: StateSnapshot) -> str | None:
-    return dict(snapshot.metadata or {}).get(CONFIG_KEY)
+    metadata: dict[str, Any] = {**(snapshot.metadata or {})}
+    return metadata.get(CONFIG_KEY)
 
 
 def _message(error: str) -> str:

@@ -1,7 +1,7 @@
 """What the page at `GET /` asks of the server: threads, their steps, and runs to watch."""
 
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 from langchain_core.messages import HumanMessage
@@ -18,8 +18,8 @@ from moa_graph.rules import rules_of_layers
 from moa_graph.serve.board import Board, Json
 from moa_graph.serve.errors import ApiError
 from moa_graph.serve.requests import read_json
-from moa_graph.serve.running import CONFLICT, Runs
-from moa_graph.serve.service import Service, service_of
+from moa_graph.serve.running import CONFLICT, LiveRun, Runs
+from moa_graph.serve.service import Service
 from moa_graph.serve.steps import Edit, Step, prepare, read_timeline
 from moa_graph.store import CompiledMoA, Store, Thread, read_thread, read_threads
 
@@ -57,9 +57,11 @@ class Continuation(Body):
     edits: dict[str, Edit] = {}
 
 
-def routes(service: Service, store: Store) -> list[Route]:
-    """Give the routes of the page's API."""
-    studio = Studio(service, store)
+def routes(service: Service) -> list[Route]:
+    """Give the routes of the page's API; none where no threads are kept."""
+    if service.store is None:
+        return []
+    studio = Studio(service, service.store)
     return [
         Route("/api/mixtures", studio.mixtures),
         Route("/api/threads", studio.threads),
@@ -90,22 +92,21 @@ class Studio:
 
     async def thread(self, request: Request) -> Response:
         """Show a thread at one of its steps, by default the newest."""
-        name = _parameter(request, "id")
+        name, checkpoint = _parameter(request, "id"), request.query_params.get("checkpoint")
+        live = None if checkpoint else self._runs.get(name)
+        if live and not await read_thread(self._store.saver, name):
+            return _json(_show_live(live) | {"id": name, "running": True})
         thread = await self._find(name)
-        mixture = _readable(thread)
-        timeline = await read_timeline(self._store.saver, name, mixture)
-        if not timeline.steps:
-            return _json({**self._summary(thread), "steps": [], "branches": [], "messages": []})
-        step = timeline.find(request.query_params.get("checkpoint"))
-        return _json(
-            {
-                **self._summary(thread),
-                **_show(step),
+        timeline = await read_timeline(self._store.saver, name, _readable(thread))
+        shown = self._summary(thread) | {"steps": [], "branches": [], "messages": []}
+        if timeline.steps:
+            step = timeline.find(checkpoint)
+            shown |= _show(step) | {
                 "steps": [each.json() for each in timeline.branch(step)],
                 "branches": [end.json() for end in timeline.ends][::-1],
                 "newest": step is timeline.find(None),
             }
-        )
+        return _json(shown | (_show_live(live, shown["messages"]) if live else {}))
 
     async def events(self, request: Request) -> Response:
         """Stream what a run does, from what there is on. It goes on when nobody watches."""
@@ -209,6 +210,19 @@ def _show(step: Step) -> Json:
     }
 
 
+def _show_live(live: LiveRun, messages: Sequence[Json] = ()) -> Json:
+    """Show a run that goes on; its question may not have reached the store."""
+    asked = [{"role": "human", "text": live.question}] if live.question else []
+    known = [*messages[-1:]] == asked
+    return {
+        "question": live.question or (messages[-1]["text"] if messages else ""),
+        "messages": [*messages, *([] if known else asked)],
+        "layout": _mixture(live.mixture),
+        "cells": live.board.json(),
+        "error": None,
+    }
+
+
 def _mixture(mixture: MoAConfig) -> Json:
     """Tell the shape of a mixture."""
     widths = [sum(agent.samples for agent in layer.values()) for layer in mixture.layers]
@@ -237,5 +251,5 @@ def _parameter(request: Request, name: str) -> str:
 
 
 def _json(content: Mapping[str, Any]) -> Response:
-    # What a model wrote may hold half a character.
-    return Response(to_json(content), media_type="application/json", headers={"cache-control": "no-store"})
+    headers = {"cache-control": "no-store"}
+    return Response(to_json(content), media_type="application/json", headers=headers)
