@@ -83,7 +83,7 @@ class Step:
     def error(self) -> str | None:
         """Why the run ended here without an answer."""
         errors = [task.error for task in self.snapshot.tasks if task.error]
-        return _message(str(errors[0])) if errors else None
+        return _message(str(errors[0])) if errors and self.last else None
 
     def json(self) -> Json:
         """Give what a timeline shows of it."""

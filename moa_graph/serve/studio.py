@@ -91,22 +91,13 @@ class Studio:
         return _json({"threads": [self._summary(thread) for thread in found]})
 
     async def thread(self, request: Request) -> Response:
-        """Show a thread at one of its steps, by default the newest."""
+        """Show a thread at one of its steps, by default the newest, or its run."""
         name, checkpoint = _parameter(request, "id"), request.query_params.get("checkpoint")
-        live = None if checkpoint else self._runs.get(name)
-        if live and not await read_thread(self._store.saver, name):
-            return _json(_show_live(live) | {"id": name, "running": True})
-        thread = await self._find(name)
-        timeline = await read_timeline(self._store.saver, name, _readable(thread))
-        shown = self._summary(thread) | {"steps": [], "branches": [], "messages": []}
-        if timeline.steps:
-            step = timeline.find(checkpoint)
-            shown |= _show(step) | {
-                "steps": [each.json() for each in timeline.branch(step)],
-                "branches": [end.json() for end in timeline.ends][::-1],
-                "newest": step is timeline.find(None),
-            }
-        return _json(shown | (_show_live(live, shown["messages"]) if live else {}))
+        while True:
+            live = self._runs.get(name)
+            shown = await self._show(name, checkpoint, None if checkpoint else live)
+            if self._runs.get(name) is live:  # else it began or ended while the store was read
+                return _json(shown | {"running": live is not None})
 
     async def events(self, request: Request) -> Response:
         """Stream what a run does, from what there is on. It goes on when nobody watches."""
@@ -162,6 +153,23 @@ class Studio:
 
         await self._runs.go_on(asked.thread, step.mixture, begin)
         return _json({"thread": asked.thread})
+
+    async def _show(self, name: str, checkpoint: str | None, live: LiveRun | None) -> Json:
+        shown: Json = {"steps": [], "branches": [], "messages": [], "newest": True}
+        if live and not await read_thread(self._store.saver, name):
+            shown |= {"id": name, "mixture": live.mixture.name, "finished": False}
+            return shown | _show_live(live)
+        thread = await self._find(name)
+        timeline = await read_timeline(self._store.saver, name, _readable(thread))
+        shown |= self._summary(thread)
+        if timeline.steps:
+            step = timeline.find(checkpoint)
+            shown |= _show(step) | {
+                "steps": [each.json() for each in timeline.branch(step)],
+                "branches": [end.json() for end in timeline.ends][::-1],
+                "newest": step is timeline.find(None),
+            }
+        return shown | (_show_live(live, shown["messages"]) if live else {})
 
     async def _read(self, request: Request, model: type[Model]) -> Model:
         data = await read_json(request, self._service.limits.body)

@@ -3,9 +3,10 @@
 import { ApiError, events, get, post } from "./api.js";
 import { drawConversation } from "./conversation.js";
 import { Detail } from "./detail.js";
-import { byId, count, dollars, h, seconds, show } from "./dom.js";
+import { byId, h, seconds, show } from "./dom.js";
 import { render } from "./markdown.js";
 import { Picture } from "./picture.js";
+import { outcome, progress, totals } from "./summary.js";
 import { drawThreads } from "./threads.js";
 import { Timeline } from "./timeline.js";
 
@@ -83,12 +84,15 @@ function drawRun() {
   drawDetail();
   drawControls();
   drawTotals();
-  say(running ? progress() : outcome());
+  say(running ? progress(picture) : outcome(picture, view, current()));
 }
 
 function drawAnswer(cell) {
   const text = byId("answer-text");
   text.setAttribute("aria-busy", running);
+  if (running && cell.text && !text.querySelector("p:not(.meta)")) {
+    byId("answer").scrollIntoView({ block: "nearest" }); // it begins to come
+  }
   if (cell.text) render(text, cell.text);
   else text.replaceChildren(h("p", { class: "meta" }, cell.error ?? "The aggregator has not written yet."));
 }
@@ -134,37 +138,13 @@ function changes() {
 }
 
 function drawTotals() {
-  const cells = [...picture.cells.values()];
-  const tokens = cells.reduce((sum, cell) => sum + (cell.read ?? 0) + (cell.written ?? 0), 0);
-  const known = cells.filter((cell) => cell.cost !== null);
-  const cost = known.reduce((sum, cell) => sum + cell.cost, 0);
-  const unknown = cells.some((cell) => cell.status === "answered" && cell.cost === null);
-  const parts = [`${running ? "~" : ""}${count(tokens)} tokens`];
-  if (known.length) parts.push(`${unknown ? "at least " : ""}${dollars(cost)}`);
-  else if (unknown) parts.push("cost not known");
-  byId("totals").replaceChildren(h("span", { id: "clock" }), " · ", parts.join(" · "));
+  byId("totals").replaceChildren(h("span", { id: "clock" }), " · ", totals(picture, running));
   drawClock();
 }
 
 function drawClock() {
   const clock = byId("clock");
   if (clock) clock.textContent = seconds(running ? (performance.now() - began) / 1000 : view.seconds ?? 0);
-}
-
-function progress() {
-  const cells = [...picture.cells.values()];
-  const active = cells.find((cell) => cell.status === "running");
-  if (!active) return "Running.";
-  if (active.node === AGGREGATOR) return active.text ? "The answer is coming." : "The aggregator is asked.";
-  const layer = picture.layer(active.layer);
-  const answered = layer.filter((cell) => cell.status === "answered").length;
-  return `Layer ${active.layer}: ${answered} of ${layer.length} answered.`;
-}
-
-function outcome() {
-  if (!view.newest && current()) return `Step: ${current().label}.`;
-  if (view.finished) return "Answered.";
-  return "Not finished. What was answered is kept; resume asks for the rest.";
 }
 
 function say(text) {

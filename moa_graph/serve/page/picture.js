@@ -12,7 +12,8 @@ const SIGNS = {
   dropped: "⊘",
 };
 const SNIPPET = 160; // characters of an answer that a box shows
-const DENSE = 6; // proposers of a layer beyond which boxes get smaller
+const CLOSE = 4; // proposers of a layer beyond which boxes get smaller,
+const DENSE = 6; // and beyond which they show a name and a state alone
 
 export class Picture {
   constructor(root, onSelect) {
@@ -30,7 +31,9 @@ export class Picture {
     const columns = layout.layers.flatMap((layer, index) => [this.column(index + 1), hub(index + 1)]);
     columns.push(this.column(layout.layers.length + 1));
     const flow = h("div", { class: "flow" }, ...columns);
-    flow.classList.toggle("dense", layout.layers.some((layer) => layer.asked > DENSE));
+    const widest = Math.max(...layout.layers.map((layer) => layer.asked));
+    flow.classList.toggle("close", widest > CLOSE);
+    flow.classList.toggle("dense", widest > DENSE);
     this.root.replaceChildren(flow, legend());
     this.wires = new Wires(flow, this.boxes, layout.layers.length);
     this.draw(this.cells.keys());
@@ -82,9 +85,9 @@ export class Picture {
     const part = (name) => h("span", { class: name });
     const name = h("span", { class: "name" }, cell.agent);
     const sign = h("span", { class: "sign", "aria-hidden": "true" });
-    const model = h("span", { class: "model" }, cell.model);
+    const about = h("span", { class: "about" }, part("word"), part("model"));
     return h("button", { type: "button", class: "cell", "data-node": cell.node, onclick: select },
-      sign, name, part("word"), part("time"), model, part("tail"), part("sums"), part("mark"),
+      sign, name, part("time"), about, part("tail"), part("sums"), part("mark"),
       h("span", { class: "bar", "aria-hidden": "true" }));
   }
 
@@ -154,13 +157,14 @@ function fill(box, cell) {
   set("word", cell.critical ? `${cell.status}, waited for` : cell.status);
   set("tail", snippet(cell));
   set("sums", sums(cell));
-  box.querySelector(".model").textContent = cell.model;
+  set("model", ` · ${cell.model}`);
 }
 
+/** Give the beginning of a text, or, while it comes, its end. */
 function snippet(cell) {
   if (cell.error) return cell.error;
   const text = cell.status === "running" ? cell.text.slice(-SNIPPET) : cell.text.slice(0, SNIPPET);
-  return text.replaceAll(/\s+/g, " ");
+  return text.replaceAll(/[*`#]+/g, "").replaceAll(/\s+/g, " ");
 }
 
 /** Tell tokens and cost of a call. */
