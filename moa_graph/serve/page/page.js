@@ -124,7 +124,7 @@ function drawControls() {
   const answer = step?.label === "Answer";
   show(byId("stop"), running);
   show(byId("resume"), unfinished && !edits.size && (view.newest || !step));
-  byId("ask").disabled = running;
+  show(byId("ask"), !running);
   show(byId("continue"), edits.size > 0 || Boolean(elsewhere));
   show(byId("go-on"), !answer);
   byId("changes").textContent = answer ? "An earlier answer." : changes();
@@ -219,7 +219,7 @@ function startAnew() {
   for (const id of ["board", "texts", "history", "conversation", "stop", "resume"]) show(byId(id), false);
   show(byId("welcome"), true);
   byId("totals").textContent = "";
-  byId("ask").disabled = false;
+  show(byId("ask"), true);
   say("");
   complain(null);
   drawMixtures();

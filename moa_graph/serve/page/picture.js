@@ -108,7 +108,7 @@ export class Picture {
     const cells = this.layer(number);
     const answered = cells.filter((cell) => cell.status === "answered").length;
     const rule = this.layout.layers[number - 1];
-    const text = rule ? `${answered} of ${cells.length} answered, ${rule.needed} needed` : "";
+    const text = rule ? `${answered}/${cells.length} answered, needs ${rule.needed}` : "";
     this.root.querySelector(`[data-layer="${number}"] .count`).textContent = text;
     const begun = (layer) => this.layer(layer).some((cell) => cell.status !== "waiting");
     for (const each of this.root.querySelectorAll(".hub")) {
