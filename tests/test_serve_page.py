@@ -1,9 +1,7 @@
 """The page of `moa serve`, in a real browser."""
 
 import asyncio
-import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -12,26 +10,18 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from browser import chromium
+from playwright.sync_api import expect
 from server import ChatServer
+from serving import Serving, memory_store
 
+from moa_graph import MoAConfig
 from moa_graph.store import open_store
 
 MOA = Path(sys.executable).parent / "moa"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
-OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 ANSWER = "the final answer comes in many small words"
 LONG = " ".join(f"word{number}" for number in range(60))
 
-pytestmark = pytest.mark.skipif(BROWSER is None, reason=f"no browser: none of {BROWSERS}")
 expect.set_options(timeout=8_000)
 
 
@@ -60,12 +50,12 @@ def write_mixture(folder, url, name, layers, extra=""):
     return path
 
 
-def serve(folder, *words, **variables):
+def serve(folder, *words):
     """Start `moa serve`; give the process and its address."""
     log = folder / "log.txt"
     with log.open("w") as stderr:
         command = [MOA, "serve", "--port", "0", "--db", folder / "runs.sqlite", *words]
-        process = subprocess.Popen(command, stderr=stderr, env=os.environ | variables)
+        process = subprocess.Popen(command, stderr=stderr)
     while process.poll() is None:
         if found := re.search(r"(http://\S+)/v1", log.read_text()):
             return process, found[1]
@@ -93,10 +83,8 @@ def site(models, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=BROWSER, args=OPTIONS)
+    with chromium() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture
@@ -473,13 +461,12 @@ def test_thread_that_another_process_runs_is_told(page, models, site):
         holder.join()
 
 
-def test_page_asks_for_the_key_and_keeps_it_for_the_tab(models, tmp_path, new_page, browser):
-    path = write_mixture(tmp_path, models.url, "plain", [["a"]])
-    process, url = serve(tmp_path, "--config", path, MOA_API_KEY="secret-key-1")
-    try:
+def test_page_asks_for_the_key_and_keeps_it_for_the_tab(models, tmp_path, browser):
+    mixture = MoAConfig.load(write_mixture(tmp_path, models.url, "plain", [["a"]]))
+    with Serving(mixture, store=memory_store(), api_key="secret-key-1") as serving:
         context = browser.new_context()
         page = context.new_page()
-        page.goto(url)
+        page.goto(serving.url)
         page.fill("#key", "wrong")
         page.press("#key", "Enter")
         expect(page.locator("#key-error")).to_have_text("That key was refused.")
@@ -490,8 +477,5 @@ def test_page_asks_for_the_key_and_keeps_it_for_the_tab(models, tmp_path, new_pa
         page.reload()
         answered(page)
         expect(page.locator("#key-dialog")).to_be_hidden()
-        assert "secret-key-1" not in page.content() + (tmp_path / "log.txt").read_text()
+        assert "secret-key-1" not in page.content()
         context.close()
-    finally:
-        process.terminate()
-        process.wait(10)

@@ -63,14 +63,18 @@ class Step:
         return {**values, "proposals": present_proposals(values)}
 
     @property
+    def source(self) -> str:
+        """How LangGraph came to write it: `loop`, `update`, `fork`."""
+        return (self.snapshot.metadata or {}).get("source", "")
+
+    @property
     def label(self) -> str:
         """What has just happened, in a few words."""
         following = self.snapshot.next
         if not following:
             return "Answer"
         if self.gathering:
-            edited = self.snapshot.metadata and self.snapshot.metadata["source"] == "update"
-            return f"Layer {self.gathering} {'edited' if edited else 'answered'}"
+            return f"Layer {self.gathering} {'edited' if self.source == 'update' else 'answered'}"
         if following[0] == AGGREGATOR:
             return f"Layer {len(self.mixture.layers)} gathered"
         layer = int(following[0].split("_")[1])
@@ -117,20 +121,27 @@ class Timeline:
 
     def branch(self, step: Step) -> list[Step]:
         """Give the steps from the first to the end of the newest branch that has this step."""
-        lines = ([*self._back_from(end)] for end in self.ends)
-        line = next(line for line in lines if step in line)
-        return line[::-1]
+        lines = (self._line(end) for end in self.ends)
+        return next((line for line in lines if step in line), self._line(step))
 
     @property
     def ends(self) -> list[Step]:
         """The last step of each branch, newest first."""
         return [step for step in self.steps.values() if step.last]
 
-    def _back_from(self, step: Step) -> list[Step]:
-        line = [step]
-        while parent := self.steps.get(self.parents[line[-1].id]):
-            line.append(parent)
-        return line
+    def _line(self, end: Step) -> list[Step]:
+        """Give the steps that led to one, first to last."""
+        line = [end]
+        while before := self._before(line[-1]):
+            line.append(before)
+        return line[::-1]
+
+    def _before(self, step: Step) -> Step | None:
+        parent = self.steps.get(self.parents[step.id])
+        copied = parent and step.source == "fork" and parent.snapshot.next == step.snapshot.next
+        if parent and copied:  # LangGraph's copy stands for the step from which it goes on
+            return self._before(parent)
+        return parent
 
 
 def checkpoint_id(config: RunnableConfig | None) -> str:

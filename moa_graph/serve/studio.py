@@ -173,6 +173,8 @@ class Studio:
 
     async def _read(self, request: Request, model: type[Model]) -> Model:
         data = await read_json(request, self._service.limits.body)
+        if not isinstance(data, dict):
+            raise ApiError(400, f"the body: expected an object, got {type(data).__name__}")
         try:
             return model.model_validate(data)
         except ValidationError as error:
