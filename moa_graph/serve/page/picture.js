@@ -87,7 +87,7 @@ export class Picture {
     const sign = h("span", { class: "sign", "aria-hidden": "true" });
     const about = h("span", { class: "about" }, part("word"), part("model"));
     return h("button", { type: "button", class: "cell", "data-node": cell.node, onclick: select },
-      sign, name, part("time"), about, part("tail"), part("sums"), part("mark"),
+      sign, name, part("time"), about, h("span", { class: "tail" }, h("span")), part("sums"), part("mark"),
       h("span", { class: "bar", "aria-hidden": "true" }));
   }
 
@@ -155,7 +155,7 @@ function fill(box, cell) {
   box.classList.toggle("critical", cell.critical);
   set("sign", SIGNS[cell.status]);
   set("word", cell.critical ? `${cell.status}, waited for` : cell.status);
-  set("tail", snippet(cell));
+  set("tail > span", snippet(cell));
   set("sums", sums(cell));
   set("model", ` · ${cell.model}`);
 }
