@@ -68,9 +68,7 @@ def take(folder: Path) -> None:
             page.goto(serving.url)
             page.fill("#question", QUESTION)
             page.press("#question", "Enter")
-            page.wait_for_selector(
-                '[data-node="layer_2_qwen"][data-status="running"] .tail:text("way")'
-            )
+            page.wait_for_selector('[data-node="layer_2_qwen"][data-status="running"] :text("way")')
             page.screenshot(path=folder / "page-running.png")
             page.wait_for_selector("#steps")
             page.wait_for_timeout(200)
