@@ -392,7 +392,7 @@ def test_everything_is_done_by_keyboard(page, models):
 
 @pytest.mark.parametrize("mixture", ["plain", "wide"])
 def test_narrow_window_needs_no_sideways_scrolling(new_page, site, models, mixture):
-    models.model("w", reply=f"{'x' * 300}\n\n    {LONG}\n\n```\n{'y' * 300}\n```", chunk_delay=0.1)
+    models.model("w", reply=f"{'x' * 300}\n\n    {LONG}\n\n```\n{'y' * 300}\n```", chunk_delay=0.03)
     page = new_page(site[0], viewport={"width": 360, "height": 700})
     ask(page, "w" * 200, mixture)
     width = "document.documentElement.scrollWidth"

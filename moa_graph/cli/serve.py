@@ -82,6 +82,7 @@ def _announce(mixtures: Mapping[str, MoAConfig], options: Options, sock: socket.
         )
     shown = f"[{host}]" if ":" in host else host
     typer.echo(f"moa: http://{shown}:{port}/v1 serves {', '.join(mixtures)}", err=True)
+    typer.echo(f"moa: http://{shown}:{port} is a page to ask and to watch", err=True)
 
 
 def _log_to_stderr() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing
+from functools import lru_cache
 from time import monotonic
 from typing import Any
 
@@ -17,6 +18,7 @@ from moa_graph.serve.service import Service
 from moa_graph.store import CompiledMoA, Store, StoreError, present_values, run_config
 
 CONFLICT = 409
+GRAPHS = 16  # that are kept with their models
 PACE = 0.04  # seconds between two messages to a page: tokens come faster than eyes read
 MODES: list[StreamMode] = ["tasks", "messages"]
 
@@ -73,35 +75,49 @@ class Runs:
         self._service, self._store = service, store
         self._live: dict[str, LiveRun] = {}
         self._starting: set[str] = set()
+        self._graph = lru_cache(GRAPHS)(self._build)
 
     def get(self, thread: str) -> LiveRun | None:
         """Give the run of a thread, if one goes on."""
         return self._live.get(thread)
 
-    async def ask(self, thread: str, mixture: MoAConfig, message: Json) -> None:
-        """Begin to answer a message.
-
-        Raises:
-            ApiError: If the thread runs already, or a run cannot begin.
-        """
-
-        async def begin(_: CompiledMoA, config: RunnableConfig) -> RunnableConfig:
-            return config
-
-        await self._start(thread, mixture, begin, message)
-
-    async def go_on(self, thread: str, mixture: MoAConfig, begin: Begin) -> None:
-        """Go on with what was begun.
+    async def start(
+        self,
+        thread: str,
+        mixture: MoAConfig,
+        *,
+        message: Json | None = None,
+        begin: Begin | None = None,
+    ) -> None:
+        """Begin a run of a thread; it goes on when this returns.
 
         Args:
             thread: The thread.
             mixture: The mixture.
-            begin: Makes the thread ready, and says where to go on.
+            message: What is asked; without it, the run goes on with what was begun.
+            begin: Makes the thread ready once it is held, and says where to go on; by default
+                at its newest checkpoint.
 
         Raises:
-            ApiError: As `ask`.
+            ApiError: If the thread runs already, or a run cannot begin.
         """
-        await self._start(thread, mixture, begin, None)
+        if thread in self._live or thread in self._starting:
+            raise ApiError(CONFLICT, f"thread {thread!r} is already running", code="running")
+        self._starting.add(thread)
+        try:
+            async with AsyncExitStack() as held:
+                graph = self._graph(mixture.model_dump_json(exclude_defaults=True))
+                await _hold(held, self._store, thread)
+                config = run_config(thread, mixture)
+                if begin:
+                    config = await begin(graph, config)
+                live = await _live(graph, config, mixture, message)
+                stream = graph.astream(message, config, stream_mode=MODES, durability="sync")
+                task = self._service.start(self._run(thread, live, stream, held))
+                await asyncio.sleep(0)  # a task that is cancelled before it began cleans nothing up
+                live.task = task
+        finally:
+            self._starting.discard(thread)
 
     async def stop(self, thread: str) -> None:
         """Stop the run of a thread; what was answered is kept.
@@ -114,28 +130,6 @@ class Runs:
             raise ApiError(CONFLICT, f"thread {thread!r} is not running")
         live.task.cancel()
         await asyncio.wait([live.task])
-
-    async def _start(
-        self, thread: str, mixture: MoAConfig, begin: Begin, message: Json | None
-    ) -> None:
-        if thread in self._live or thread in self._starting:
-            raise ApiError(CONFLICT, f"thread {thread!r} is already running", code="running")
-        self._starting.add(thread)
-        try:
-            async with AsyncExitStack() as held:
-                graph = _graph(mixture, self._store)
-                await _hold(held, self._store, thread)
-                config = await begin(graph, run_config(thread, mixture))
-                question = message["messages"][-1].text if message else None
-                live = LiveRun(mixture, Board(graph, mixture), question)
-                if message is None:
-                    await _show(live.board, graph, config)
-                stream = graph.astream(message, config, stream_mode=MODES, durability="sync")
-                task = self._service.start(self._run(thread, live, stream, held))
-                await asyncio.sleep(0)  # a task that is cancelled before it began cleans nothing up
-                live.task = task
-        finally:
-            self._starting.discard(thread)
 
     async def _run(self, thread: str, live: LiveRun, stream: Any, held: AsyncExitStack) -> None:
         status, error = "stopped", None
@@ -155,18 +149,18 @@ class Runs:
             del self._live[thread]
             live.end(status, error)
 
+    def _build(self, kept: str) -> CompiledMoA:
+        """Build the graph of a mixture, its models too.
 
-def _graph(mixture: MoAConfig, store: Store) -> CompiledMoA:
-    """Build the graph of a mixture, its models too.
-
-    Raises:
-        ApiError: If a key or a package is missing.
-    """
-    try:
-        builder = mixture.graph(lazy=False, stream_proposals=True)
-    except (ValueError, ImportError) as error:
-        raise ApiError(CONFLICT, describe(error), code="not_ready") from None
-    return builder.compile(checkpointer=store.saver, name=mixture.name)
+        Raises:
+            ApiError: If a key or a package is missing.
+        """
+        mixture = MoAConfig.model_validate_json(kept)
+        try:
+            builder = mixture.graph(lazy=False, stream_proposals=True)
+        except (ValueError, ImportError) as error:
+            raise ApiError(CONFLICT, describe(error), code="not_ready") from None
+        return builder.compile(checkpointer=self._store.saver, name=mixture.name)
 
 
 async def _hold(held: AsyncExitStack, store: Store, thread: str) -> None:
@@ -176,13 +170,17 @@ async def _hold(held: AsyncExitStack, store: Store, thread: str) -> None:
         raise ApiError(CONFLICT, str(error), code="locked") from None
 
 
-async def _show(board: Board, graph: CompiledMoA, config: RunnableConfig) -> None:
-    """Show what is there before the run goes on."""
+async def _live(
+    graph: CompiledMoA, config: RunnableConfig, mixture: MoAConfig, message: Json | None
+) -> LiveRun:
+    """Make the picture of a run that is about to go on, with what is there already."""
+    board = Board(graph, mixture)
+    if message:
+        return LiveRun(mixture, board, message["messages"][-1].text)
     snapshot = await graph.aget_state(config)
-    if not snapshot.values.get("messages"):  # it was stopped before the graph took anything in
-        return
     if "checkpoint_id" in config["configurable"]:  # a fork, which takes no half layers over
-        board.show({**snapshot.values}, snapshot.next)
-        return
-    board.show(present_values(graph, snapshot), snapshot.next)
-    board.keep([task.name for task in snapshot.tasks if task.result])
+        board.show(snapshot.values, snapshot.next)
+    elif snapshot.values.get("messages"):  # else it was stopped before anything was taken in
+        board.show(present_values(graph, snapshot), snapshot.next)
+        board.keep([task.name for task in snapshot.tasks if task.result])
+    return LiveRun(mixture, board, None)

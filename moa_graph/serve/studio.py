@@ -119,7 +119,8 @@ class Studio:
         name = asked.thread or secrets.token_hex(4)
         known = await self._find(name) if asked.thread else None
         mixture = self._choose(asked.mixture, known)
-        await self._runs.ask(name, mixture, {"messages": [HumanMessage(asked.question)]})
+        message = {"messages": [HumanMessage(asked.question)]}
+        await self._runs.start(name, mixture, message=message)
         return _json({"thread": name})
 
     async def stop(self, request: Request) -> Response:
@@ -134,11 +135,7 @@ class Studio:
         thread = await self._find(place.thread)
         if thread.finished:
             raise ApiError(CONFLICT, f"thread {thread.id!r} is already answered")
-
-        async def begin(_: CompiledMoA, config: RunnableConfig) -> RunnableConfig:
-            return config
-
-        await self._runs.go_on(thread.id, _readable(thread), begin)
+        await self._runs.start(thread.id, _readable(thread))
         return _json({"thread": thread.id})
 
     async def go_on(self, request: Request) -> Response:
@@ -151,7 +148,7 @@ class Studio:
         async def begin(graph: CompiledMoA, config: RunnableConfig) -> RunnableConfig:
             return await prepare(graph, step, asked.edits, config)
 
-        await self._runs.go_on(asked.thread, step.mixture, begin)
+        await self._runs.start(asked.thread, step.mixture, begin=begin)
         return _json({"thread": asked.thread})
 
     async def _show(self, name: str, checkpoint: str | None, live: LiveRun | None) -> Json:

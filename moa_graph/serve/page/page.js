@@ -69,7 +69,7 @@ function draw() {
   show(byId("texts"), known);
   complain(running ? null : view.error);
   drawConversation(view.messages);
-  if (known) picture.build(view.layout, view.cells);
+  if (known) picture.show(view.layout, view.cells);
   timeline.draw(view, running);
   drawMixtures();
   if (known) drawRun();

@@ -23,6 +23,14 @@ export class Picture {
     setInterval(() => this.tick(), 100);
   }
 
+  /** Show all cells; what is drawn already stays, and with it the place on the page. */
+  show(layout, cells) {
+    const shape = JSON.stringify([layout, cells.map((cell) => cell.node)]);
+    if (shape === this.shape) this.update(cells);
+    else this.build(layout, cells);
+    this.shape = shape;
+  }
+
   /** Draw a mixture anew. */
   build(layout, cells) {
     this.cells = new Map(cells.map((cell) => [cell.node, received(cell)]));
