@@ -112,7 +112,7 @@ def new_page(browser):
     yield make
     for context in contexts:
         context.close()
-    expected = re.compile("the server responded with a status of 4(01|09)")
+    expected = re.compile("the server responded with a status of 4(01|04|09)")
     assert [each for each in complaints if not expected.search(each)] == []
 
 
@@ -324,6 +324,25 @@ def test_earlier_step_is_gone_on_from_as_it_was(page, models):
     answered(page)
     assert len(models.calls_of("a")) == 3
     assert len(models.calls_of("w")) == 2
+
+
+def test_address_of_no_thread_is_told(site, new_page):
+    page = new_page(f"{site[0]}/#%")
+    expect(page.locator("#alert")).to_have_text("no thread '%'")
+    ask(page)
+    answered(page)
+
+
+def test_page_catches_up_with_what_was_done_elsewhere(page, new_page):
+    ask(page)
+    answered(page)
+    second = new_page(page.url)
+    answered(second)
+    step(second, "Layer 2 gathered")
+    second.click("#go-on")
+    expect(second.locator("#branch option")).to_have_count(2)
+    page.evaluate("window.dispatchEvent(new Event('focus'))")
+    expect(page.locator("#branch option")).to_have_count(2)
 
 
 def test_markup_of_models_stays_text(page, models):

@@ -241,10 +241,18 @@ function refreshThreads() {
 
 /** Follow the address: the thread that it names, or none. */
 async function follow() {
-  const id = decodeURIComponent(location.hash.slice(1));
+  const id = named(location.hash.slice(1));
   if (!id) startAnew();
   else if (id !== thread) await act(() => open(id));
   openMenu(false);
+}
+
+function named(address) {
+  try {
+    return decodeURIComponent(address);
+  } catch {
+    return address; // somebody else wrote it
+  }
 }
 
 function openMenu(opened) {
@@ -271,15 +279,16 @@ function listen() {
   }
   byId("menu").addEventListener("click", () => openMenu(byId("menu").ariaExpanded !== "true"));
   window.addEventListener("hashchange", follow);
-  window.addEventListener("focus", () => running || edits.size || !thread || catchUp());
+  const busy = () => running || edits.size || byId("edit") || !thread;
+  window.addEventListener("focus", () => busy() || catchUp());
   setInterval(() => running && drawClock(), 100);
 }
 
 /** See what another tab or the command line has done meanwhile. */
 async function catchUp() {
   refreshThreads();
-  const { running: begun } = await get("/api/thread", { id: thread }).catch(() => ({}));
-  if (begun) act(() => open(thread));
+  const now = await get("/api/thread", { id: thread }).catch(() => null);
+  if (now?.running || (now && view.newest && now.step !== view.step)) act(() => open(thread));
 }
 
 listen();
