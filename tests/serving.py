@@ -3,19 +3,29 @@
 import asyncio
 import threading
 import time
+from contextlib import asynccontextmanager
 from typing import Any, Self
+
+from langgraph.checkpoint.memory import InMemorySaver
 
 from moa_graph import MoAConfig
 from moa_graph.serve.app import create_app
 from moa_graph.serve.server import Server, listen
 from moa_graph.serve.service import Limits, Service
+from moa_graph.store import Store, StoreError
 
 
 class Serving:
     """The server; it ends with the `with` block."""
 
-    def __init__(self, *mixtures: MoAConfig, limits: Limits | None = None, **access: Any) -> None:
-        self.service = Service({each.name: each for each in mixtures}, limits=limits)
+    def __init__(
+        self,
+        *mixtures: MoAConfig,
+        store: Store | None = None,
+        limits: Limits | None = None,
+        **access: Any,
+    ) -> None:
+        self.service = Service({each.name: each for each in mixtures}, store=store, limits=limits)
         self._socket = listen("127.0.0.1", 0)
         self._server = Server(create_app(self.service, **access), self.service)
         self._thread = threading.Thread(target=self._run)
@@ -40,6 +50,18 @@ class Serving:
     def _run(self) -> None:
         with self._socket:
             asyncio.run(self._server.serve(sockets=[self._socket]))
+
+
+def memory_store(held: set[str] | None = None) -> Store:
+    """Make a store of threads in memory, in which some are held by another process."""
+
+    @asynccontextmanager
+    async def lock(thread: str):
+        if thread in (held or ()):
+            raise StoreError(f"thread {thread} is being run by another process")
+        yield
+
+    return Store(InMemorySaver(), lock)
 
 
 def wait_for(condition: Any, seconds: float = 15) -> None:

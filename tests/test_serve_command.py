@@ -94,12 +94,13 @@ def test_it_says_where_it_listens_and_what_it_serves_and_logs_a_line_a_request_a
     listed = subprocess.run([MOA, "threads", "--json"], capture_output=True, text=True)
     assert json.loads(listed.stdout) == []
     assert [model["id"] for model in models] == ["offline", "one", "two"]
-    lines = said.splitlines()
-    assert re.fullmatch(r"moa: http://127.0.0.1:\d+/v1 serves offline, one, two", lines[0])
-    assert re.fullmatch(r"moa: 127.0.0.1 GET /v1/models 200 \d\.\d\d s", lines[1])
-    assert re.fullmatch(rf"moa: 127.0.0.1 POST {CHAT} 200 \d\.\d\d s", lines[2])
-    assert re.fullmatch(r"moa: 127.0.0.1 GET /\?\[31mx{94} 404 \d\.\d\d s", lines[3])
-    assert lines[4:] == ["moa: stopped"]
+    first, page, *lines = said.splitlines()
+    assert re.fullmatch(r"moa: http://127.0.0.1:\d+/v1 serves offline, one, two", first)
+    assert page == f"moa: {process.url} is a page to ask and to watch"
+    assert re.fullmatch(r"moa: 127.0.0.1 GET /v1/models 200 \d\.\d\d s", lines[0])
+    assert re.fullmatch(rf"moa: 127.0.0.1 POST {CHAT} 200 \d\.\d\d s", lines[1])
+    assert re.fullmatch(r"moa: 127.0.0.1 GET /\?\[31mx{94} 404 \d\.\d\d s", lines[2])
+    assert lines[3:] == ["moa: stopped"]
     assert code == 0
 
 

@@ -310,6 +310,8 @@ def serve(
 
     Without --preset or --config: the presets whose keys are set, and `offline`.
 
+    At http://127.0.0.1:8000 is a page to ask and to watch.
+
     A client takes http://127.0.0.1:8000/v1 as its base URL, and any key unless
     one is set here. Ctrl-C stops the server, and the runs with it.
     """

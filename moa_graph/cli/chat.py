@@ -18,7 +18,10 @@ from moa_graph.cli.errors import FAILED, CommandError
 from moa_graph.cli.fork import last_node, layer_number
 from moa_graph.cli.prompt import Input, Keyboard, Pipe
 from moa_graph.cli.run import Edit, Output, Result, Run
-from moa_graph.cli.store import (
+from moa_graph.config import MoAConfig
+from moa_graph.naming import AGGREGATOR
+from moa_graph.secrecy import describe
+from moa_graph.store import (
     CompiledMoA,
     Store,
     Thread,
@@ -28,9 +31,6 @@ from moa_graph.cli.store import (
     readable,
     run_config,
 )
-from moa_graph.config import MoAConfig
-from moa_graph.naming import AGGREGATOR
-from moa_graph.secrecy import describe
 
 
 def chat(chosen: MoAConfig | None, thread: str | None, db: str | None, output: Output) -> None:

@@ -11,13 +11,13 @@ from moa_graph.cli.errors import CommandError
 from moa_graph.cli.fork import Changes, changed_mixture
 from moa_graph.cli.run import check_keys
 from moa_graph.cli.show import print_proposal
-from moa_graph.cli.store import readable
 from moa_graph.cli.tables import console, models_table, print_calls
 from moa_graph.cli.text import print_run
 from moa_graph.cli.transcript import save
 from moa_graph.config import MoAConfig, preset_names
 from moa_graph.naming import AGGREGATOR
 from moa_graph.runs import read_run
+from moa_graph.store import readable
 
 if TYPE_CHECKING:
     from moa_graph.cli.chat import Chat

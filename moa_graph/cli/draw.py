@@ -42,7 +42,7 @@ def draw_thread(name: str, db: str | None, out: Path | None) -> None:
     Raises:
         CommandError: If there is no such thread, or the file cannot be written.
     """
-    from moa_graph.cli.store import find_thread, open_store, read_values, readable, run_config
+    from moa_graph.store import find_thread, open_store, read_values, readable, run_config
 
     async def read() -> tuple[MoAConfig, dict[str, Any]]:
         async with open_store(db) as store:

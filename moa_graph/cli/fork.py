@@ -10,7 +10,9 @@ import typer
 
 from moa_graph.cli.errors import CommandError
 from moa_graph.cli.run import Output, Result, Run, check_keys, run_and_print
-from moa_graph.cli.store import (
+from moa_graph.config import MoAConfig
+from moa_graph.naming import AGGREGATOR
+from moa_graph.store import (
     CompiledMoA,
     find_thread,
     open_store,
@@ -19,8 +21,6 @@ from moa_graph.cli.store import (
     resume_command,
     run_config,
 )
-from moa_graph.config import MoAConfig
-from moa_graph.naming import AGGREGATOR
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from typing import Any, Literal, Self
 
 from langchain_core.messages import AIMessageChunk, BaseMessage
 
-from moa_graph.cli.store import CompiledMoA
 from moa_graph.naming import AGGREGATOR
 from moa_graph.rules import Rules
 from moa_graph.secrecy import describe
 from moa_graph.state import Proposal
+from moa_graph.store import CompiledMoA
 
 LONGEST_TAIL = 400  # characters: more than a line of any terminal
 

@@ -6,14 +6,14 @@ from pathlib import Path
 import typer
 
 from moa_graph.cli.draw import write_file
-from moa_graph.cli.store import (
+from moa_graph.reporting import report
+from moa_graph.store import (
     find_thread,
     open_store,
     present_values,
     readable,
     run_config,
 )
-from moa_graph.reporting import report
 
 
 def report_thread(name: str, db: str | None, out: Path | None) -> None:

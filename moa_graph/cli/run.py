@@ -17,7 +17,12 @@ from moa_graph.cli.choice import choose
 from moa_graph.cli.errors import INTERRUPTED, CommandError
 from moa_graph.cli.live import View, kind_of_view
 from moa_graph.cli.progress import Progress
-from moa_graph.cli.store import (
+from moa_graph.cli.text import plain, print_answer, print_failures, print_json, print_run
+from moa_graph.config import MoAConfig
+from moa_graph.naming import AGGREGATOR
+from moa_graph.rules import Rules, rules_of_layers
+from moa_graph.secrecy import describe
+from moa_graph.store import (
     CompiledMoA,
     Saver,
     Store,
@@ -32,11 +37,6 @@ from moa_graph.cli.store import (
     resume_command,
     run_config,
 )
-from moa_graph.cli.text import plain, print_answer, print_failures, print_json, print_run
-from moa_graph.config import MoAConfig
-from moa_graph.naming import AGGREGATOR
-from moa_graph.rules import Rules, rules_of_layers
-from moa_graph.secrecy import describe
 
 Edit = Callable[[CompiledMoA, RunnableConfig], Awaitable[Any]]
 

@@ -12,8 +12,8 @@ import typer
 
 from moa_graph.cli.errors import CommandError
 from moa_graph.cli.run import check_keys
-from moa_graph.cli.store import open_store
 from moa_graph.config import MoAConfig
+from moa_graph.store import open_store
 
 try:
     from moa_graph.serve.app import create_app
@@ -82,6 +82,7 @@ def _announce(mixtures: Mapping[str, MoAConfig], options: Options, sock: socket.
         )
     shown = f"[{host}]" if ":" in host else host
     typer.echo(f"moa: http://{shown}:{port}/v1 serves {', '.join(mixtures)}", err=True)
+    typer.echo(f"moa: http://{shown}:{port} is a page to ask and to watch", err=True)
 
 
 def _log_to_stderr() -> None:

@@ -10,7 +10,10 @@ from rich.text import Text
 
 from moa_graph.cli.diff import kept_share, word_diff
 from moa_graph.cli.errors import CommandError
-from moa_graph.cli.store import (
+from moa_graph.cli.tables import console, print_calls
+from moa_graph.cli.text import plain, print_answer, print_json, print_run
+from moa_graph.runs import Run, read_run
+from moa_graph.store import (
     Thread,
     find_thread,
     open_store,
@@ -19,9 +22,6 @@ from moa_graph.cli.store import (
     resume_command,
     run_config,
 )
-from moa_graph.cli.tables import console, print_calls
-from moa_graph.cli.text import plain, print_answer, print_json, print_run
-from moa_graph.runs import Run, read_run
 
 
 def show_thread(

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from moa_graph.cli.picture import line_of
-from moa_graph.cli.store import Thread, open_store, read_threads
 from moa_graph.cli.tables import ago, console
+from moa_graph.store import Thread, open_store, read_threads
 
 GAP = 2  # columns between two columns of a table
 NARROW = 60  # columns below which there is no room for words about the run

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from moa_graph.cli.errors import CommandError
-from moa_graph.cli.store import Thread
+from moa_graph.store import Thread
 
 HEADINGS = {"human": "Question", "ai": "Answer"}
 

@@ -9,13 +9,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from moa_graph.serve import chat, models
+from moa_graph.serve import assets, chat, models, studio
 from moa_graph.serve.access import Guard
 from moa_graph.serve.errors import ApiError, on_client_gone, on_error, on_http_error
 from moa_graph.serve.log import AccessLog
 from moa_graph.serve.service import Service
 
-OPEN = frozenset({"/health"})
+OPEN = frozenset({"/health", *assets.paths()})
 """Paths that need no key."""
 
 
@@ -36,6 +36,8 @@ def create_app(
         Route("/v1/chat/completions", chat.create_completion, methods=["POST"]),
         Route("/v1/models", models.list_models),
         Route("/v1/models/{model:path}", models.get_model),
+        *assets.routes(),
+        *studio.routes(service),
     ]
     app = Starlette(
         routes=routes,

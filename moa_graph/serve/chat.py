@@ -10,13 +10,13 @@ from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from moa_graph.cli.store import CompiledMoA
 from moa_graph.naming import AGGREGATOR
 from moa_graph.serve.conversion import Envelope, Json, Spoken, to_langchain
 from moa_graph.serve.errors import ApiError, stopping, translate
 from moa_graph.serve.requests import ChatRequest, parse, read_json
 from moa_graph.serve.responses import Events, RunResponse, unless_hung_up
 from moa_graph.serve.service import service_of
+from moa_graph.store import CompiledMoA
 
 
 async def create_completion(request: Request) -> Response:

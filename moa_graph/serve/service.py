@@ -9,10 +9,10 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 from starlette.requests import Request
 
-from moa_graph.cli.store import CompiledMoA, Store
 from moa_graph.config import MoAConfig
 from moa_graph.models import Agent
 from moa_graph.serve.errors import ApiError, stopping
+from moa_graph.store import CompiledMoA, Store
 
 T = TypeVar("T")
 

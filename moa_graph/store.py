@@ -22,7 +22,6 @@ from langgraph.types import StateSnapshot
 from platformdirs import user_data_path
 from pydantic import ValidationError
 
-from moa_graph.cli.errors import CommandError
 from moa_graph.config import MoAConfig
 from moa_graph.runs import present_proposals
 from moa_graph.secrecy import describe
@@ -32,6 +31,10 @@ CompiledMoA = CompiledStateGraph[Any, Any, Any, Any]
 
 CONFIG_KEY = "moa_config"  # in the metadata of each checkpoint
 ERROR = "__error__"  # LangGraph's channel for what a node raised
+
+
+class StoreError(Exception):
+    """What is kept cannot be used; the text explains it in full."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ async def open_store(db: str | None) -> AsyncIterator[Store]:
         db: Path of an SQLite file, or address of a PostgreSQL database.
 
     Raises:
-        CommandError: If it cannot be used.
+        StoreError: If it cannot be used.
     """
     postgres = bool(db) and str(db).startswith(("postgresql://", "postgres://"))
     opened = _open_postgres(str(db)) if postgres else _open_sqlite(db)
@@ -94,7 +97,7 @@ async def open_store(db: str | None) -> AsyncIterator[Store]:
             yield store
     except (sqlite3.Error, OSError) as error:
         where = without_password(db) if db else "runs.sqlite"
-        raise CommandError(f"cannot use the database {where}: {error}") from error
+        raise StoreError(f"cannot use the database {where}: {error}") from error
 
 
 @asynccontextmanager
@@ -126,9 +129,7 @@ async def _open_postgres(db: str) -> AsyncIterator[Store]:
         from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
         from psycopg import AsyncConnection, Error
     except ImportError:
-        raise CommandError(
-            "PostgreSQL needs a package: pip install 'moa_graph[postgres]'"
-        ) from None
+        raise StoreError("PostgreSQL needs a package: pip install 'moa_graph[postgres]'") from None
 
     @asynccontextmanager
     async def lock(thread: str) -> AsyncIterator[None]:
@@ -145,11 +146,11 @@ async def _open_postgres(db: str) -> AsyncIterator[Store]:
             await saver.setup()
             yield Store(saver, lock)
     except Error as error:
-        raise CommandError(f"cannot use the database: {describe(error)}") from None
+        raise StoreError(f"cannot use the database: {describe(error)}") from None
 
 
-def _held(thread: str) -> CommandError:
-    return CommandError(f"thread {thread} is being run by another process")
+def _held(thread: str) -> StoreError:
+    return StoreError(f"thread {thread} is being run by another process")
 
 
 def _with_folder(path: Path) -> Path:
@@ -206,21 +207,21 @@ async def find_thread(saver: Saver, name: str) -> Thread:
     """Read one thread.
 
     Raises:
-        CommandError: If there is no such thread.
+        StoreError: If there is no such thread.
     """
     if thread := await read_thread(saver, name):
         return thread
-    raise CommandError(f"no thread {name!r}; `moa threads` lists them")
+    raise StoreError(f"no thread {name!r}; `moa threads` lists them")
 
 
 def readable(thread: Thread) -> MoAConfig:
     """Give the mixture of a thread.
 
     Raises:
-        CommandError: If it is not known.
+        StoreError: If it is not known.
     """
     if thread.config is None:
-        raise CommandError(
+        raise StoreError(
             f"thread {thread.id!r} was written by another program or version: go on with it there"
         )
     return thread.config

@@ -1,0 +1,22 @@
+// What was said before, and the question that is being answered.
+
+import { byId, h, show } from "./dom.js";
+import { render } from "./markdown.js";
+
+export function drawConversation(messages) {
+  const open = messages.findLastIndex((message) => message.role === "human");
+  const said = messages.slice(0, open + 1).map((message, index) =>
+    message.role === "human" ? question(message.text, index === open) : earlier(message.text));
+  byId("conversation").replaceChildren(...said);
+  show(byId("conversation"), said.length > 0);
+}
+
+function question(text, open) {
+  return h("div", { class: open ? "question open" : "question", tabindex: text.length > 500 ? 0 : null }, text);
+}
+
+function earlier(text) {
+  const body = h("div", { class: "text" });
+  render(body, text);
+  return h("details", { class: "earlier" }, h("summary", {}, text.slice(0, 120)), body);
+}

@@ -1,0 +1,28 @@
+// Elements are built, never parsed: text from models cannot become markup.
+
+/** Make an element. `on…` properties are listeners, the others attributes; `null` leaves one out. */
+export function h(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value !== null && value !== false) element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.filter((child) => child !== null));
+  return element;
+}
+
+export const byId = (id) => document.getElementById(id);
+
+export function show(element, visible) {
+  element.hidden = !visible;
+}
+
+export const seconds = (value) => (value === null ? "" : `${value.toFixed(value < 99.95 ? 1 : 0)} s`);
+
+export const count = (value) => value.toLocaleString("en");
+
+/** Write an estimate of US dollars with as many digits as tell something. */
+export function dollars(value) {
+  if (value === 0) return "$0";
+  return value < 0.0001 ? "<$0.0001" : `~$${value < 0.1 ? value.toFixed(4) : value.toFixed(2)}`;
+}

@@ -1,0 +1,121 @@
+// A subset of Markdown, built as elements: what is not understood stays the text that it is.
+
+import { h } from "./dom.js";
+
+const LONGEST = 200_000; // characters that are laid out; longer texts are shown as they are
+const DEEPEST = 8; // lists in lists, and emphasis in emphasis
+
+const INLINE =
+  /`([^`\n]+)`|\*\*([^*\n]+)\*\*|\*([^*\s][^*\n]*)\*|\b_([^_\n]+)_\b|\[([^[\]\n]{1,500})\]\(([^()\s]{1,2000})\)/;
+const ITEM = /^(\s*)(?:[-*+]|(\d{1,9})[.)])\s+(.*)$/;
+const FENCE = /^\s*(```|~~~)/;
+const HEADING = /^(#{1,6})\s+(.*)$/;
+const RULE = /^\s*(?:-{3,}|\*{3,}|_{3,})\s*$/;
+const QUOTE = /^\s*>\s?(.*)$/;
+
+/** Show a text in an element. */
+export function render(element, text) {
+  if (text.length > LONGEST) element.replaceChildren(h("pre", {}, text));
+  else element.replaceChildren(...blocks(text.replaceAll("\r", "").split("\n"), 0));
+}
+
+function blocks(lines, depth) {
+  const found = [];
+  let at = 0;
+  while (at < lines.length) {
+    const [element, next] = block(lines, at, depth);
+    if (element) found.push(element);
+    at = next;
+  }
+  return found;
+}
+
+/** Read the block that begins at a line; give it, and the line behind it. */
+function block(lines, at, depth) {
+  const line = lines[at];
+  if (!line.trim()) return [null, at + 1];
+  if (FENCE.test(line)) return code(lines, at);
+  if (RULE.test(line)) return [h("hr"), at + 1];
+  const heading = HEADING.exec(line);
+  if (heading) return [h(`h${Math.min(6, heading[1].length + 2)}`, {}, ...inline(heading[2])), at + 1];
+  if (QUOTE.test(line) && depth < DEEPEST) return quote(lines, at, depth);
+  if (ITEM.test(line) && depth < DEEPEST) return list(lines, at, depth);
+  return paragraph(lines, at);
+}
+
+function code(lines, at) {
+  const fence = FENCE.exec(lines[at])[1];
+  let end = at + 1;
+  while (end < lines.length && !lines[end].trimStart().startsWith(fence)) end += 1;
+  const text = lines.slice(at + 1, end).join("\n");
+  return [h("pre", { tabindex: 0 }, h("code", {}, text)), end + 1];
+}
+
+function quote(lines, at, depth) {
+  let end = at;
+  while (end < lines.length && QUOTE.test(lines[end])) end += 1;
+  const inner = lines.slice(at, end).map((line) => QUOTE.exec(line)[1]);
+  return [h("blockquote", {}, ...blocks(inner, depth + 1)), end];
+}
+
+/** Read a list: its items, and what is indented below each. */
+function list(lines, at, depth) {
+  const [, indent, number] = ITEM.exec(lines[at]);
+  const items = [];
+  let end = at;
+  while (end < lines.length) {
+    const item = ITEM.exec(lines[end]);
+    if (item && item[1].length <= indent.length && Boolean(item[2]) === Boolean(number)) {
+      items.push([item[3]]);
+    } else if (items.length && belongs(lines, end, indent.length)) {
+      items.at(-1).push(lines[end].slice(indent.length + 2));
+    } else break;
+    end += 1;
+  }
+  const elements = items.map(([first, ...rest]) =>
+    h("li", {}, ...inline(first), ...blocks(rest, depth + 1)));
+  const list = number ? h("ol", { start: number }, ...elements) : h("ul", {}, ...elements);
+  return [list, end];
+}
+
+function belongs(lines, at, indent) {
+  const next = lines[at].trim() ? lines[at] : lines[at + 1] ?? "";
+  const inside = next.search(/\S/) > indent;
+  return inside || (!lines[at].trim() && ITEM.test(next));
+}
+
+function paragraph(lines, at) {
+  let end = at + 1;
+  const starts = (line) => [FENCE, HEADING, ITEM, QUOTE, RULE].some((each) => each.test(line));
+  while (end < lines.length && lines[end].trim() && !starts(lines[end])) end += 1;
+  const parts = lines.slice(at, end).flatMap((line, index) => [
+    ...(index ? [h("br")] : []),
+    ...inline(line),
+  ]);
+  return [h("p", {}, ...parts), end];
+}
+
+function inline(text, depth = 0) {
+  const parts = [];
+  let rest = text;
+  for (let match; depth < DEEPEST && (match = INLINE.exec(rest)); ) {
+    parts.push(rest.slice(0, match.index), phrase(match, depth + 1));
+    rest = rest.slice(match.index + match[0].length);
+  }
+  return [...parts, rest].filter((part) => part !== "");
+}
+
+function phrase([whole, code, strong, star, underscore, label, address], depth) {
+  if (code) return h("code", {}, code);
+  if (strong) return h("strong", {}, ...inline(strong, depth));
+  if (label) return link(label, address) ?? whole;
+  return h("em", {}, ...inline(star ?? underscore, depth));
+}
+
+/** Make a link if it leads to the web; nothing is loaded until somebody follows it. */
+function link(label, address) {
+  const url = URL.canParse(address) && new URL(address);
+  if (!url || !["http:", "https:"].includes(url.protocol)) return null;
+  const attributes = { href: url.href, rel: "noopener noreferrer", target: "_blank" };
+  return h("a", { ...attributes, title: url.href }, label);
+}

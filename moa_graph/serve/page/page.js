@@ -1,0 +1,299 @@
+// The page: one thread at one of its steps, or the run that goes on in it.
+
+import { ApiError, events, get, post } from "./api.js";
+import { drawConversation } from "./conversation.js";
+import { Detail } from "./detail.js";
+import { byId, h, seconds, show } from "./dom.js";
+import { render } from "./markdown.js";
+import { Picture } from "./picture.js";
+import { outcome, progress, totals } from "./summary.js";
+import { drawThreads } from "./threads.js";
+import { Timeline } from "./timeline.js";
+
+const AGGREGATOR = "aggregator";
+const AGAIN = 1000; // milliseconds until a lost connection is tried again
+
+const picture = new Picture(byId("board"), select);
+const timeline = new Timeline((step) => act(() => open(thread, step)));
+const detail = new Detail(byId("detail"), { edit, undo, goTo });
+
+let thread = null; // the id of the thread that is shown
+let view = null; // what the server says of it
+let running = false;
+let selected = null; // the node whose text is shown
+let edits = new Map(); // changes of proposals that are not sent yet
+let watching = null; // ends the stream that is being read
+let began = 0; // when the run that is watched began, by this page's clock
+
+/** Show a thread at a step, by default the newest, and the run that goes on there. */
+async function open(id, checkpoint = null) {
+  watching?.abort();
+  const aborted = (watching = new AbortController()).signal;
+  const shown = await get("/api/thread", { id, checkpoint });
+  if (aborted.aborted) return;
+  if (id !== thread) selected = null;
+  [thread, view, running, edits] = [id, shown, shown.running && !checkpoint, new Map()];
+  began = performance.now();
+  location.hash = encodeURIComponent(id);
+  draw();
+  refreshThreads();
+  if (running) watch(id, aborted);
+}
+
+/** Read what a run does until it is over. */
+async function watch(id, aborted) {
+  try {
+    for await (const event of events("/api/events", { id }, aborted)) {
+      began = performance.now() - event.seconds * 1000;
+      if (event.status !== "running") ended(event);
+      picture.update(event.cells);
+      drawRun();
+    }
+    if (!aborted.aborted) await open(id);
+  } catch (error) {
+    if (aborted.aborted) return;
+    if (error instanceof ApiError && error.status === 404) return;
+    setTimeout(() => aborted.aborted || act(() => open(id)), AGAIN);
+  }
+}
+
+function ended({ status, error }) {
+  running = false;
+  if (status === "failed") complain(error);
+}
+
+function draw() {
+  const known = Boolean(view.layout);
+  show(byId("welcome"), false);
+  show(byId("board"), known);
+  show(byId("texts"), known);
+  complain(running ? null : view.error);
+  drawConversation(view.messages);
+  if (known) picture.show(view.layout, view.cells);
+  timeline.draw(view, running);
+  drawMixtures();
+  if (known) drawRun();
+}
+
+/** Draw what changes while a run goes on. */
+function drawRun() {
+  if (selected && !picture.cells.has(selected)) selected = null;
+  picture.select(selected);
+  picture.mark(edits);
+  drawAnswer(picture.cells.get(AGGREGATOR));
+  drawDetail();
+  drawControls();
+  drawTotals();
+  say(running ? progress(picture) : outcome(picture, view, current()));
+}
+
+function drawAnswer(cell) {
+  const text = byId("answer-text");
+  text.setAttribute("aria-busy", running);
+  if (running && cell.text && !text.querySelector("p:not(.meta)")) {
+    byId("answer").scrollIntoView({ block: "nearest" }); // it begins to come
+  }
+  if (cell.text) render(text, cell.text);
+  else text.replaceChildren(h("p", { class: "meta" }, cell.error ?? "The aggregator has not written yet."));
+}
+
+function drawDetail() {
+  const cell = picture.cells.get(selected);
+  detail.draw(cell, cell && change(cell), edits.get(selected));
+}
+
+/** Where a proposal can be changed: at this step, at one before, or not. */
+function change(cell) {
+  if (running || cell.node === AGGREGATOR || ["waiting", "dropped"].includes(cell.status)) return null;
+  if (current()?.layer === cell.layer) return "here";
+  return stepOf(cell) ? "before" : null;
+}
+
+const current = () => view.steps.find((step) => step.id === view.step);
+
+/** Find the step at which the proposals of a cell's layer were in, and not yet gathered. */
+function stepOf(cell) {
+  const steps = view.steps.slice(0, view.steps.indexOf(current()) + 1);
+  return steps.findLast((step) => step.layer === cell.layer && step.turn === current().turn);
+}
+
+function drawControls() {
+  const step = current();
+  const unfinished = Boolean(view.layout) && !running && !view.finished;
+  const elsewhere = !running && step && !view.newest;
+  const answer = step?.label === "Answer";
+  show(byId("stop"), running);
+  show(byId("resume"), unfinished && !edits.size && (view.newest || !step));
+  show(byId("ask"), !running);
+  show(byId("continue"), edits.size > 0 || Boolean(elsewhere));
+  show(byId("go-on"), !answer);
+  byId("changes").textContent = answer ? "An earlier answer." : changes();
+}
+
+function changes() {
+  const words = { edit: "edited", drop: "dropped", again: "asked again" };
+  const all = [...edits].map(([node, edit]) => `${picture.cells.get(node).agent} ${words[edit.action]}`);
+  return all.length ? `Changed: ${all.join(", ")}. What came after is asked anew.`
+    : "An earlier step. Going on from here asks anew what came after.";
+}
+
+function drawTotals() {
+  byId("totals").replaceChildren(h("span", { id: "clock" }), " · ", totals(picture, running));
+  drawClock();
+}
+
+function drawClock() {
+  const clock = byId("clock");
+  if (clock) clock.textContent = seconds(running ? (performance.now() - began) / 1000 : view.seconds ?? 0);
+}
+
+function say(text) {
+  if (byId("status").textContent !== text) byId("status").textContent = text;
+}
+
+function complain(text) {
+  byId("alert").textContent = text ?? "";
+  show(byId("alert"), Boolean(text));
+}
+
+function select(node) {
+  selected = selected === node ? null : node;
+  drawRun();
+  if (selected) byId("detail").scrollIntoView({ block: "nearest" });
+}
+
+function edit(node, change) {
+  edits.set(node, change);
+  drawRun();
+  byId("go-on").focus();
+}
+
+function undo(node) {
+  edits.delete(node);
+  drawRun();
+}
+
+function goTo(cell) {
+  act(async () => {
+    await open(thread, stepOf(cell).id);
+    byId("detail").focus();
+  });
+}
+
+/** Do what a person asked for, and say what went wrong. */
+async function act(action) {
+  try {
+    complain(null);
+    await action();
+  } catch (error) {
+    complain(error.message);
+  }
+}
+
+async function ask() {
+  const question = byId("question").value.trim();
+  if (!question || running) return;
+  const answer = await post("/api/ask", { question, thread, mixture: byId("mixture").value || null });
+  byId("question").value = "";
+  await open(answer.thread);
+}
+
+async function stop() {
+  if (running) await post("/api/stop", { thread });
+}
+
+async function resume() {
+  await post("/api/resume", { thread });
+  await open(thread);
+}
+
+async function goOn() {
+  await post("/api/continue", { thread, checkpoint: view.step, edits: Object.fromEntries(edits) });
+  await open(thread);
+}
+
+function startAnew() {
+  watching?.abort();
+  [thread, view, running, selected, edits] = [null, null, false, null, new Map()];
+  history.replaceState(null, "", location.pathname);
+  for (const id of ["board", "texts", "history", "conversation", "stop", "resume"]) show(byId(id), false);
+  show(byId("welcome"), true);
+  byId("totals").textContent = "";
+  show(byId("ask"), true);
+  say("");
+  complain(null);
+  drawMixtures();
+  refreshThreads();
+  byId("question").focus();
+}
+
+let mixtures = [];
+
+function drawMixtures() {
+  const before = view?.mixture ? [h("option", { value: "" }, `${view.mixture} (as before)`)] : [];
+  const others = mixtures.map(({ name }) => h("option", { value: name }, name));
+  byId("mixture").replaceChildren(...before, ...others);
+}
+
+function refreshThreads() {
+  drawThreads(thread).catch((error) => complain(error.message));
+}
+
+/** Follow the address: the thread that it names, or none. */
+async function follow() {
+  const id = named(location.hash.slice(1));
+  if (!id) startAnew();
+  else if (id !== thread) await act(() => open(id));
+  openMenu(false);
+}
+
+function named(address) {
+  try {
+    return decodeURIComponent(address);
+  } catch {
+    return address; // somebody else wrote it
+  }
+}
+
+function openMenu(opened) {
+  byId("menu").setAttribute("aria-expanded", opened);
+  document.body.classList.toggle("menu-open", opened);
+}
+
+function listen() {
+  byId("composer").addEventListener("submit", (event) => {
+    event.preventDefault();
+    act(ask);
+  });
+  byId("question").addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    act(ask);
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && !document.querySelector("dialog[open]")) act(stop);
+  });
+  const clicks = { stop, resume, "go-on": goOn, discard: () => open(thread), new: startAnew };
+  for (const [id, action] of Object.entries(clicks)) {
+    byId(id).addEventListener("click", () => act(async () => action()));
+  }
+  byId("menu").addEventListener("click", () => openMenu(byId("menu").ariaExpanded !== "true"));
+  window.addEventListener("hashchange", follow);
+  const busy = () => running || edits.size || byId("edit") || !thread;
+  window.addEventListener("focus", () => busy() || catchUp());
+  setInterval(() => running && drawClock(), 100);
+}
+
+/** See what another tab or the command line has done meanwhile. */
+async function catchUp() {
+  refreshThreads();
+  const now = await get("/api/thread", { id: thread }).catch(() => null);
+  if (now?.running || (now && view.newest && now.step !== view.step)) act(() => open(thread));
+}
+
+listen();
+await act(async () => {
+  ({ mixtures } = await get("/api/mixtures"));
+  drawMixtures();
+});
+await follow();

@@ -1,0 +1,40 @@
+// What is said of a run as a whole.
+
+import { count, dollars } from "./dom.js";
+
+const NAMED = 3; // agents that are waited for
+
+/** Tell tokens and cost of all calls so far. */
+export function totals(picture, running) {
+  const cells = [...picture.cells.values()];
+  const tokens = cells.reduce((sum, cell) => sum + (cell.read ?? 0) + (cell.written ?? 0), 0);
+  const known = cells.filter((cell) => cell.cost !== null);
+  const cost = known.reduce((sum, cell) => sum + cell.cost, 0);
+  const unknown = cells.some((cell) => cell.status === "answered" && cell.cost === null);
+  const parts = [`${running ? "~" : ""}${count(tokens)} tokens`];
+  if (known.length) parts.push(`${unknown ? "at least " : ""}${dollars(cost)}`);
+  else if (unknown) parts.push("cost not known");
+  return parts.join(" · ");
+}
+
+/** Say what a run is waiting for. */
+export function progress(picture) {
+  const active = [...picture.cells.values()].filter((cell) => cell.status === "running");
+  if (!active.length) return "Running.";
+  const { layer } = active[0];
+  if (layer === picture.last) return active[0].text ? "The answer is coming." : "The aggregator is asked.";
+  const cells = picture.layer(layer);
+  const answered = cells.filter((cell) => cell.status === "answered").length;
+  const names = active.slice(0, NAMED).map((cell) => cell.agent).join(", ");
+  const more = active.length > NAMED ? ` and ${active.length - NAMED} more` : "";
+  return `Layer ${layer}: ${answered} of ${cells.length} answered, waiting for ${names}${more}.`;
+}
+
+/** Say how a run ended, or which of its steps is shown. */
+export function outcome(picture, view, step) {
+  if (step && !view.newest) return `Step: ${step.label}.`;
+  if (!view.finished) return "Not finished. What was answered is kept; Resume asks for the rest.";
+  const proposers = [...picture.cells.values()].filter((cell) => cell.layer < picture.last);
+  const missing = proposers.filter((cell) => ["failed", "cut off"].includes(cell.status)).length;
+  return missing ? `Answered without ${missing} of ${proposers.length} proposals.` : "Answered.";
+}

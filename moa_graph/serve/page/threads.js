@@ -1,0 +1,28 @@
+// The list of threads.
+
+import { get } from "./api.js";
+import { byId, h } from "./dom.js";
+
+/** Draw the list anew; `open` is the thread that is shown. */
+export async function drawThreads(open) {
+  const { threads } = await get("/api/threads");
+  byId("list").replaceChildren(...threads.map((thread) => item(thread, thread.id === open)));
+  if (!threads.length) byId("list").append(h("li", { class: "meta" }, "No threads yet."));
+}
+
+function item(thread, current) {
+  const state = thread.running ? "running" : thread.finished ? "answered" : "unfinished";
+  const link = h("a", { href: `#${encodeURIComponent(thread.id)}`, "aria-current": current ? "page" : null },
+    h("span", { class: "question" }, thread.question.slice(0, 200) || thread.id),
+    h("span", { class: "meta" }, `${state} · ${thread.mixture ?? "another program"} · ${ago(thread.when)}`));
+  return h("li", { "data-state": state }, link);
+}
+
+const UNITS = [["day", 86_400], ["hour", 3600], ["minute", 60]];
+
+function ago(when) {
+  const passed = (Date.now() - new Date(when)) / 1000;
+  const [unit, size] = UNITS.find(([, each]) => passed >= each) ?? [];
+  if (!unit) return "just now";
+  return new Intl.RelativeTimeFormat("en", { style: "narrow" }).format(-Math.floor(passed / size), unit);
+}
