@@ -1,17 +1,29 @@
-"""Make the README's pictures of the page: `python tests/harness/pictures.py FOLDER`.
+"""Make the README's pictures: `python tests/harness/pictures.py [FOLDER]`.
 
-A real server and a real browser; the models are those of `tests/server.py`, with answers that are
-written here.
+The real commands, a real terminal and a real browser; the models are those of `tests/server.py`,
+with answers that are written here.
 """
 
+import io
+import json
+import os
+import subprocess
 import sys
+import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from PIL import Image
+from rich.console import Console
+from rich.terminal_theme import MONOKAI
+from rich.text import Text
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from browser import chromium
 from server import ChatServer
 from serving import Serving, memory_store
+from terminal import MOA, Terminal
 
 from moa_graph import MoAConfig
 
@@ -59,36 +71,82 @@ def behave(server: ChatServer) -> None:
     server.model("writer", reply=ANSWER, latency=0.4, chunk_delay=0.05)
 
 
-def take(folder: Path) -> None:
-    """Take the pictures."""
-    with ChatServer() as server, chromium() as browser:
-        behave(server)
-        with Serving(mixture(server.url), store=memory_store()) as serving:
-            page = browser.new_page(viewport={"width": 1280, "height": 800})
-            page.goto(serving.url)
-            page.fill("#question", QUESTION)
-            page.press("#question", "Enter")
-            page.wait_for_selector('[data-node="layer_2_qwen"][data-status="running"] :text("way")')
-            page.screenshot(path=folder / "page-running.png")
-            page.wait_for_selector("#steps")
-            page.wait_for_timeout(200)
-            page.screenshot(path=folder / "page-answer.png")
-            page.emulate_media(color_scheme="dark")
-            page.get_by_role("button", name="Layer 2 answered").click()
-            page.click('[data-node="layer_2_llama"]')
-            page.get_by_role("button", name="Drop").click()
-            page.evaluate("scrollTo(0, 0)")
-            page.wait_for_timeout(200)
-            page.screenshot(path=folder / "page-step.png")
-            narrow = browser.new_page(viewport={"width": 360, "height": 740})
-            narrow.goto(page.url)
-            narrow.wait_for_selector("#steps")
-            narrow.screenshot(path=folder / "page-narrow.png")
+def take_page(folder: Path, server: ChatServer, browser) -> None:
+    """Ask a question in the page, and look at it while it runs and at an earlier step."""
+    with Serving(mixture(server.url), store=memory_store()) as serving:
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.goto(serving.url)
+        page.fill("#question", QUESTION)
+        page.press("#question", "Enter")
+        page.wait_for_selector('[data-node="layer_2_qwen"][data-status="running"] :text("way")')
+        page.screenshot(path=folder / "page.png")
+        page.wait_for_selector("#steps")
+        page.emulate_media(color_scheme="dark")
+        page.get_by_role("button", name="Layer 2 answered").click()
+        page.click('[data-node="layer_2_llama"]')
+        page.get_by_role("button", name="Drop").click()
+        page.evaluate("scrollTo(0, 0)")
+        page.wait_for_timeout(200)
+        page.screenshot(path=folder / "page-step.png")
+
+
+def take_terminal(folder: Path, server: ChatServer, browser) -> None:
+    """Ask the same at a terminal, look at it while it runs, and draw and report the run."""
+    with TemporaryDirectory() as place:
+        config, report = Path(place) / "demo.toml", Path(place) / "run.html"
+        config.write_text(toml(mixture(server.url)), encoding="utf-8")
+        environment = {"MOA_DB": f"{place}/runs.sqlite", "COLORTERM": "truecolor"}
+        command = [MOA, "ask", QUESTION, "--config", config, "--thread", "demo"]
+        with Terminal(command, width=132, height=22, **environment) as terminal:
+            terminal.wait_for("layer 2  0 of 5", seconds=90)
+            time.sleep(2)
+            shoot_terminal(terminal.screen(styles=True), folder / "terminal.png", browser)
+            terminal.wait_for("exit 0")
+        for words in (
+            ("draw", "--thread", "demo", "--out", folder / "run.svg"),
+            ("report", "demo", "--out", report),
+        ):
+            subprocess.run([MOA, *words], env=os.environ | environment, check=True)
+        page = browser.new_page(viewport={"width": 1100, "height": 900})
+        page.goto(report.as_uri())
+        page.screenshot(path=folder / "report.png")
+
+
+def shoot_terminal(screen: str, path: Path, browser) -> None:
+    """Turn what a terminal shows into a picture."""
+    console = Console(record=True, width=132, file=io.StringIO(), force_terminal=True)
+    console.print(Text.from_ansi(screen))
+    text = console.export_html(inline_styles=True, theme=MONOKAI)
+    page = browser.new_page(viewport={"width": 1120, "height": 100}, device_scale_factor=1.5)
+    page.set_content(f"<style>body {{ padding: 8px; font-size: 13px }}</style>{text}")
+    page.screenshot(path=path, full_page=True)
+
+
+def toml(config: MoAConfig) -> str:
+    """Write a configuration as TOML, whose values are those of JSON here."""
+    data = config.model_dump(exclude_defaults=True, mode="json")
+    tables = {"layers", "aggregator", "prices"}
+    lines = [f"{key} = {json.dumps(data[key])}" for key in data if key not in tables]
+    lines.append(f"layers = [{', '.join(map(inline, data['layers']))}]")
+    lines += [f"{key} = {inline(data[key])}" for key in ("aggregator", "prices")]
+    return "\n".join(lines) + "\n"
+
+
+def inline(value) -> str:
+    """Write an inline table."""
+    if not isinstance(value, dict):
+        return json.dumps(value)
+    return f"{{ {', '.join(f'{json.dumps(k)} = {inline(v)}' for k, v in value.items())} }}"
 
 
 if __name__ == "__main__":
-    target = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
+    target = Path(sys.argv[1] if len(sys.argv) > 1 else "examples/pictures")
     target.mkdir(parents=True, exist_ok=True)
-    take(target)
-    for picture in sorted(target.glob("page-*.png")):
+    with ChatServer() as running, chromium() as window:
+        behave(running)
+        take_page(target, running, window)
+        take_terminal(target.absolute(), running, window)
+    for picture in target.glob("*.png"):
+        Image.open(picture).quantize(256).save(picture, optimize=True)
+    for picture in sorted(target.iterdir()):
         print(f"{picture}: {picture.stat().st_size // 1000} kB")
