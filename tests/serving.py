@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
@@ -62,11 +61,3 @@ def memory_store(held: set[str] | None = None) -> Store:
         yield
 
     return Store(InMemorySaver(), lock)
-
-
-def wait_for(condition: Any, seconds: float = 15) -> None:
-    """Wait until something has happened in another thread or process."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)

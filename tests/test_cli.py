@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from waiting import wait_for
 
 MOA = Path(sys.executable).parent / "moa"
 TEXT = """The gate is painted green. The gate was built by Ada in 1910.
@@ -319,14 +320,6 @@ def test_help_alone_is_no_mistake():
     done = moa("--help")
     assert done.returncode == 0
     assert "resume" in done.stdout
-
-
-def wait_for(condition, seconds=15):
-    """Wait until something has happened in another process."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def on_a_terminal(*words, columns=100):

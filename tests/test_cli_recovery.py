@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from waiting import wait_for
 
 MOA = Path(sys.executable).parent / "moa"
 
@@ -55,13 +56,6 @@ def mixture(tmp_path, server):
         return path
 
     return write
-
-
-def wait_for(condition, seconds=15):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_both_databases_serve_all_commands(db, mixture):

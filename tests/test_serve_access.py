@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from serving import Serving, wait_for
+from serving import Serving
+from waiting import wait_for
 
 from moa_graph import MoAConfig
 from moa_graph.serve.server import listen

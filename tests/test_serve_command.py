@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from serving import wait_for
+from waiting import wait_for
 
 MOA = Path(sys.executable).parent / "moa"
 CHAT = "/v1/chat/completions"

@@ -4,7 +4,8 @@ import json
 
 import httpx
 import pytest
-from serving import Serving, memory_store, wait_for
+from serving import Serving, memory_store
+from waiting import wait_for
 
 from moa_graph import MoAConfig
 from moa_graph.serve.service import Limits
