@@ -1,6 +1,5 @@
 """Draw a mixture, or a run of one."""
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -40,17 +39,13 @@ def draw_thread(name: str, db: str | None, out: Path | None) -> None:
     """Draw the last run of a thread.
 
     Raises:
-        CommandError: If there is no such thread, or the file cannot be written.
+        CommandError: If the file cannot be written.
+        StoreError: If there is no such thread.
     """
-    from moa_graph.store import find_thread, open_store, read_values, readable, run_config
+    from moa_graph.cli.reading import look_at
 
-    async def read() -> tuple[MoAConfig, dict[str, Any]]:
-        async with open_store(db) as store:
-            mixture = readable(await find_thread(store.saver, name))
-            graph = mixture.graph().compile(checkpointer=store.saver)
-            return mixture, await read_values(graph, run_config(name, mixture))
-
-    _draw(*asyncio.run(read()), out)
+    read = look_at(name, db)
+    _draw(read.mixture, read.values, out)
 
 
 def _draw(mixture: MoAConfig, state: dict[str, Any] | None, out: Path | None) -> None:

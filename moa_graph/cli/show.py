@@ -1,6 +1,5 @@
 """Print a run that is over: its calls, its answer, a proposal and what became of it."""
 
-import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -10,18 +9,11 @@ from rich.text import Text
 
 from moa_graph.cli.diff import kept_share, word_diff
 from moa_graph.cli.errors import CommandError
+from moa_graph.cli.reading import look_at
 from moa_graph.cli.tables import console, print_calls
 from moa_graph.cli.text import plain, print_answer, print_json, print_run
 from moa_graph.runs import Run, read_run
-from moa_graph.store import (
-    Thread,
-    find_thread,
-    open_store,
-    read_values,
-    readable,
-    resume_command,
-    run_config,
-)
+from moa_graph.store import Thread, readable, resume_command
 
 
 def show_thread(
@@ -30,17 +22,11 @@ def show_thread(
     """Print a run, or one proposal of it.
 
     Raises:
-        CommandError: If there is no such thread or proposal.
+        CommandError: If there is no such proposal.
+        StoreError: If there is no such thread.
     """
-
-    async def read() -> tuple[Thread, dict[str, Any]]:
-        async with open_store(db) as store:
-            thread = await find_thread(store.saver, name)
-            mixture = readable(thread)
-            graph = mixture.graph().compile(checkpointer=store.saver)
-            return thread, await read_values(graph, run_config(name, mixture))
-
-    thread, values = asyncio.run(read())
+    read = look_at(name, db)
+    thread, values = read.thread, read.values
     if as_json:
         _print_json(thread, values, proposal)
     elif proposal:

@@ -1,0 +1,50 @@
+"""Read a thread for looking at it."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from langgraph.types import StateSnapshot
+
+from moa_graph.config import MoAConfig
+from moa_graph.store import (
+    CompiledMoA,
+    Thread,
+    find_thread,
+    open_store,
+    present_values,
+    readable,
+    run_config,
+)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A thread, the mixture it was last asked with, and its state."""
+
+    thread: Thread
+    mixture: MoAConfig
+    graph: CompiledMoA
+    values: dict[str, Any]
+    history: list[StateSnapshot]
+    """Its checkpoints, newest first, where they were wanted."""
+
+
+def look_at(name: str, db: str | None, *, history: bool = False) -> Reading:
+    """Read a thread.
+
+    Raises:
+        StoreError: If there is no such thread, or the database cannot be used.
+    """
+
+    async def read() -> Reading:
+        async with open_store(db) as store:
+            thread = await find_thread(store.saver, name)
+            mixture = readable(thread)
+            graph = mixture.graph().compile(checkpointer=store.saver)
+            config = run_config(name, mixture)
+            past = [each async for each in graph.aget_state_history(config)] if history else []
+            values = present_values(graph, await graph.aget_state(config))
+            return Reading(thread, mixture, graph, values, past)
+
+    return asyncio.run(read())
