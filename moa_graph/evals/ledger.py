@@ -77,7 +77,14 @@ _listener: ContextVar[Callable[[Record], None] | None] = ContextVar("listener", 
 @contextmanager
 def listening(listener: Callable[[Record], None]) -> Iterator[None]:
     """Hear of each call that is made inside, also in the tasks and threads that begin there."""
-    token = _listener.set(listener)
+    outer = _listener.get()
+
+    def hear(record: Record) -> None:
+        listener(record)
+        if outer:
+            outer(record)
+
+    token = _listener.set(hear)
     try:
         yield
     finally:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from moa_graph.evals.ledger import Record, listening
 from moa_graph.prices import Prices, estimate_cost
@@ -13,13 +13,22 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+class PartialError(RuntimeError):
+    """An item failed; what there is of its result is kept with the failure."""
+
+    def __init__(self, cause: str, result: Any) -> None:
+        super().__init__(cause)
+        self.result = result
+
+
 @dataclass
 class Outcome(Generic[Result]):
     """What came of one item."""
 
     result: Result | None = None
+    """On failure, what there is of it (see `PartialError`)."""
     error: str | None = None
-    """Why there is no result; `None` on success."""
+    """Why it failed; `None` on success."""
     calls: list[Record] = field(default_factory=list)
     """The calls that it took, in the order in which they ended."""
 
@@ -134,7 +143,7 @@ async def work_through(
             with listening(hear):
                 outcome.result = await work(item)
         except Exception as error:  # noqa: BLE001  # whatever it is, it is this item's
-            outcome.error = describe(error)
+            outcome.error, outcome.result = describe(error), getattr(error, "result", None)
         return outcome
 
     try:
