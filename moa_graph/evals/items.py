@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 from platformdirs import user_cache_path
 
@@ -152,6 +153,8 @@ def fetch(pin: Pin) -> Path:
         with urllib.request.urlopen(pin.url, timeout=SECONDS) as response:  # noqa: S310  # as pinned
             data = response.read()
     except OSError as error:
+        if isinstance(error, HTTPError):
+            error.close()
         raise ValueError(f"{pin.url} cannot be downloaded ({error}); {advice}") from None
     if mistake := _mistake(pin, data):
         raise ValueError(f"{pin.url} is not what it was: {mistake}; {advice}")
