@@ -72,9 +72,8 @@ class Tally:
         """Say what was spent; an unknown cost is never 0."""
         if self.unpriced and not self.spent:
             return "cost unknown"
-        return (
-            f"{'at least ' if self.unpriced else ''}${self.spent:,.{2 if self.spent >= 1 else 4}f}"
-        )
+        places = 4 if 0 < self.spent < 1 else 2
+        return f"{'at least ' if self.unpriced else ''}${self.spent:,.{places}f}"
 
     def account(self) -> str:
         """Say what was done, in one line."""

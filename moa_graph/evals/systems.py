@@ -11,7 +11,7 @@ from moa_graph.models import Agent, build_model
 from moa_graph.naming import free_name
 from moa_graph.prices import is_free
 
-_OPTIONS = ("temperature", "max_tokens", "base_url")
+_OPTIONS = ("temperature", "top_p", "stop", "max_tokens", "base_url")
 _BASE_URLS = ("together_api_base", "openai_api_base")  # of a chat model; from the environment too
 
 
