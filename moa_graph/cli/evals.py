@@ -5,13 +5,21 @@ from typing import Annotated
 
 import typer
 
+from moa_graph.cli.options import Config, Preset, examples
+
 app = typer.Typer(
     help="Measure a mixture: AlpacaEval, MT-Bench, FLASK, or prompts of your own.",
     no_args_is_help=True,
 )
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "moa eval generate -b alpaca_eval -p together --limit 40 --max-cost 5",
+        "moa eval generate -b mt_bench -c mixture.toml --name mine",
+        "moa eval generate -b prompts.txt -p offline --out try",
+    )
+)
 def generate(
     benchmark: Annotated[
         str,
@@ -22,12 +30,8 @@ def generate(
             "instruction, prompt, question, or turns), or .txt (a prompt a line).",
         ),
     ],
-    preset: Annotated[
-        str | None, typer.Option("--preset", "-p", help="A mixture by name; see `moa presets`.")
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="A mixture of your own, as a TOML file.")
-    ] = None,
+    preset: Preset = None,
+    config: Config = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder of the comparison.")] = Path(
         "out"
     ),

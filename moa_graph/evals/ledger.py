@@ -1,9 +1,9 @@
 """Every call that is paid for is written down once, and never made again.
 
-A `Ledger` is an SQLite file. What it wraps looks there first: an answer that is there comes back
-as the very message that the model gave, at no cost. So a process killed at any moment repeats no
-call whose answer was stored, and systems that ask the same share what they paid for. Failures are
-written down too, but asked again. No key, no header and no option is stored: only their hash.
+What a `Ledger` wraps looks there first: an answer that is there comes back as the very message
+that the model gave. So a process killed at any moment repeats no call whose answer was stored, and
+systems that ask the same share what they paid for. Failures are written down too, but asked again.
+No key, no header and no option is stored: only their hash.
 """
 
 import asyncio
@@ -19,27 +19,19 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter, time
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from langchain_core.messages import AIMessage, HumanMessage, convert_to_messages, message_to_dict
 from langchain_core.messages.utils import messages_from_dict
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig
-from pydantic import SecretStr
 
 from moa_graph import answers
+from moa_graph.calling import keys_of
+from moa_graph.evals.book import Book, Outcome
 from moa_graph.prices import is_free
 from moa_graph.secrecy import describe
 
-_VERSION = 1
-_TABLES = """
-CREATE TABLE IF NOT EXISTS answers (
-    key TEXT PRIMARY KEY, label TEXT, sample INTEGER, message TEXT, started REAL, seconds REAL
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS failures (
-    key TEXT, label TEXT, sample INTEGER, error TEXT, started REAL, seconds REAL
-);
-"""
 # References in the user's message stand between tags with a random key: the same question else.
 _RANDOM_TAG = re.compile(r"(</?response-)[0-9a-f]{16}(?= \d+>)")
 
@@ -107,11 +99,7 @@ class Ledger:
         self._lock = threading.Lock()
         self._asking: dict[str, Future[Outcome | None]] = {}
         self._broken: str | None = None
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = _open(self.path)
-        except (OSError, sqlite3.Error) as error:
-            raise ValueError(f"{self.path}: cannot be used as a ledger: {error}") from None
+        self._book = Book(self.path)
 
     def __enter__(self) -> Self:
         return self
@@ -121,7 +109,7 @@ class Ledger:
 
     def close(self) -> None:
         """Close the file."""
-        self._db.close()
+        self._book.close()
 
     def wrap(
         self,
@@ -147,7 +135,7 @@ class Ledger:
         """
         return Metered(self, runnable, label, dict(options or {}), sample)
 
-    def claim(self, key: str) -> "tuple[Future[Outcome | None], bool]":
+    def claim(self, key: str) -> tuple[Future[Outcome | None], bool]:
         """Find what came of a call, or is to come of it.
 
         Returns:
@@ -157,7 +145,7 @@ class Ledger:
         with self._lock:
             if self._broken:
                 raise CallError(self._broken)
-            if outcome := self._find(key):
+            if outcome := self._book.find(key):
                 future = Future[Outcome | None]()
                 future.set_result(outcome)
                 return future, False
@@ -166,39 +154,16 @@ class Ledger:
             self._asking[key] = Future()
             return self._asking[key], True
 
-    def settle(self, key: str, outcome: "Outcome | None", label: str, sample: int) -> None:
+    def settle(self, key: str, outcome: Outcome | None, label: str, sample: int) -> None:
         """Write down what came of a call, and tell those who wait for it."""
         with self._lock:
             try:
                 if outcome and not is_free(label):
-                    self._write(key, outcome, label, sample)
+                    self._book.write(key, outcome, label, sample)
             except sqlite3.Error as error:  # nothing more is paid for that cannot be kept
                 self._broken = f"{self.path}: cannot be written: {error}"
                 outcome = outcome and outcome._replace(error=self._broken)
             self._asking.pop(key).set_result(outcome)
-
-    def _find(self, key: str) -> "Outcome | None":
-        query = "SELECT message, started, seconds FROM answers WHERE key = ?"
-        row = self._db.execute(query, (key,)).fetchone()
-        return Outcome(row[0], None, None, row[1], row[2]) if row else None
-
-    def _write(self, key: str, outcome: "Outcome", label: str, sample: int) -> None:
-        table = "failures" if outcome.error else "answers"
-        text = outcome.error or outcome.message
-        row = (key, label, sample, text, outcome.started, outcome.seconds)
-        self._db.execute(f"INSERT OR IGNORE INTO {table} VALUES (?, ?, ?, ?, ?, ?)", row)  # noqa: S608
-
-
-class Outcome(NamedTuple):
-    """What came of a call, as it is stored."""
-
-    message: str
-    """The answer as JSON; empty on failure."""
-    error: str | None
-    usage: dict[str, Any] | None
-    """Tokens of a failure; those of an answer stand in the message."""
-    started: float
-    seconds: float
 
 
 @dataclass
@@ -298,9 +263,7 @@ class Metered(Runnable[Any, AIMessage]):
 
     @contextmanager
     def _asking(self, key: str) -> Iterator[Attempt]:
-        fields = getattr(self._bound, "__dict__", {}).values()
-        secrets = [each.get_secret_value() for each in fields if isinstance(each, SecretStr)]
-        attempt, outcome = Attempt(secrets), None
+        attempt, outcome = Attempt(keys_of(self._bound)), None
         try:
             yield attempt
             outcome = attempt.end()
@@ -327,17 +290,6 @@ class Metered(Runnable[Any, AIMessage]):
         if record.message is None:
             raise CallError(outcome.error)
         return record.message
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = NORMAL")  # outlives the process; the last ones not the power
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version not in {0, _VERSION}:
-        raise sqlite3.DatabaseError(f"version {version}, expected {_VERSION}")
-    db.executescript(f"{_TABLES} PRAGMA user_version = {_VERSION};")
-    return db
 
 
 def _plain(asked: Any) -> list[dict[str, Any]]:
