@@ -66,11 +66,11 @@ def generate(
     it again, and it goes on: no answer is paid for twice, items that failed are
     asked again, and other mixtures in the same OUT share the calls.
 
-    As a model, recorded:FILE replays stored outputs (AlpacaEval, MT-Bench, FLASK),
+    As a model, recorded:FILE replays outputs of AlpacaEval, MT-Bench or FLASK,
     and recorded:OUT/BENCHMARK/NAME/proposals.jsonl#layer_1_AGENT a proposal.
 
-    Exit code: 0 if every item has an answer, 1 if some failed, 3 if --max-cost was
-    reached before all were asked.
+    Exit code: 0 if every item has an answer, 1 if some failed, 3 if --max-cost
+    was reached before all were asked.
     """
     from moa_graph.cli.choice import choose
     from moa_graph.cli.generating import Task, generate_answers

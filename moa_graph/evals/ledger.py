@@ -32,7 +32,7 @@ from moa_graph.evals.book import Book, Outcome
 from moa_graph.prices import is_free
 from moa_graph.secrecy import describe
 
-# References in the user's message stand between tags with a random key: the same question else.
+# References may stand between tags with a random key.
 _RANDOM_TAG = re.compile(r"(</?response-)[0-9a-f]{16}(?= \d+>)")
 
 
