@@ -122,6 +122,7 @@ def test_unknown_cost_is_never_zero(mixture, prompts, run):
     manifest = json.loads((done.folder / "manifest.json").read_text())
     assert manifest["cost"] is None
     assert manifest["calls_of_unknown_cost"] == 12
+    assert manifest["cost_at_least"] == 0
     assert done.tally.money() == "cost unknown"
 
 

@@ -48,6 +48,7 @@ def write_manifest(
         list(_each(tried, "cost")),
         [u["total_tokens"] for u in _each(tried, "usage") if u],
     )
+    at_least, unknown = sum(cost for cost in costs if cost is not None), costs.count(None)
     manifest = {
         "system": name,
         "benchmark": benchmark.name,
@@ -59,8 +60,9 @@ def write_manifest(
             "failed": len(tried) - answered,
         },
         "tokens": sum(tokens),
-        "cost": sum(known) if (known := [cost for cost in costs if cost is not None]) else None,
-        "calls_of_unknown_cost": len(costs) - len(known),
+        "cost": None if unknown else at_least,
+        "cost_at_least": at_least,
+        "calls_of_unknown_cost": unknown,
         "data": {
             "source": benchmark.source,
             "sha256": benchmark.sha256,
