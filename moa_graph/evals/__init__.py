@@ -1,0 +1,1 @@
+"""Measure a mixture: the paper's benchmarks and analyses."""
