@@ -1,7 +1,7 @@
 """`moa eval generate`: run a mixture on a benchmark, and say what came of it."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from moa_graph.evals.generate import Generation, check_system, generate
 from moa_graph.evals.items import PINS, Benchmark, load_benchmark
 from moa_graph.evals.ledger import Ledger
 from moa_graph.evals.progress import progress
-from moa_graph.prices import estimate_cost
+from moa_graph.prices import Prices, estimate_cost
 
 SPENT = 3  # the exit code when `--max-cost` left items alone
 TOLD = 3  # failures that are told in full
@@ -54,8 +54,8 @@ def generate_answers(task: Task) -> None:
             err=True,
         )
     if task.max_cost is not None:
-        _check_prices(task.config)
-    with _locked(task.out / benchmark.name / name), Ledger(task.out / "ledger.sqlite") as ledger:
+        check_prices(_labels(task.config), task.config.prices, "the mixture's [prices]")
+    with locked(task.out / benchmark.name / name), Ledger(task.out / "ledger.sqlite") as ledger:
         generation = _run(task, name, benchmark, ledger)
     _tell(generation, benchmark)
 
@@ -100,21 +100,28 @@ def _tell(generation: Generation, benchmark: Benchmark) -> None:
         raise CommandError(text, FAILED)
 
 
-def _check_prices(config: MoAConfig) -> None:
-    """Refuse a limit that cannot be kept."""
-    usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
+def _labels(config: MoAConfig) -> list[str]:
     agents = [*(a for layer in config.layers for a in layer.values()), config.aggregator]
-    labels = sorted({agent.label for agent in (*agents, *config.fallbacks)})
+    return sorted({agent.label for agent in (*agents, *config.fallbacks)})
+
+
+def check_prices(labels: Iterable[str], prices: Prices, place: str) -> None:
+    """Refuse a limit that cannot be kept.
+
+    Raises:
+        CommandError: If the price of a model is not known.
+    """
+    usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
     paid = [label for label in labels if not label.startswith("recorded:")]
-    if unknown := [label for label in paid if estimate_cost(label, usage, config.prices) is None]:
+    if unknown := [label for label in paid if estimate_cost(label, usage, prices) is None]:
         raise CommandError(
             f"--max-cost cannot be kept: no price is known for {', '.join(unknown)}; give it in "
-            "the mixture's [prices], in dollars for a million tokens read and written"
+            f"{place}, in dollars for a million tokens read and written"
         )
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Keep a second process away from the folder."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -139,8 +139,12 @@ def load_benchmark(
     )
 
 
-def fetch(pin: Pin) -> Path:
+def fetch(pin: Pin, option: str = "--data") -> Path:
     """Give a file of the data set from the cache, or download it and check it.
+
+    Args:
+        pin: The file.
+        option: How the command line is told where it stands, for the error.
 
     Raises:
         ValueError: If it cannot be had, or is another one.
@@ -148,7 +152,7 @@ def fetch(pin: Pin) -> Path:
     place = user_cache_path("moa_graph") / "benchmarks" / pin.revision / pin.file
     if place.is_file() and not _mistake(pin, place.read_bytes()):
         return place
-    advice = f"fetch it elsewhere and give its path (--data), or put it at {place}"
+    advice = f"fetch it elsewhere and give its path ({option}), or put it at {place}"
     try:
         with urllib.request.urlopen(pin.url, timeout=SECONDS) as response:  # noqa: S310  # as pinned
             data = response.read()

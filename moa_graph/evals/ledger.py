@@ -117,6 +117,7 @@ class Ledger:
         label: str,
         options: Mapping[str, Any] | None = None,
         sample: int = 1,
+        check: Callable[[AIMessage], object] | None = None,
     ) -> "Metered":
         """Have a model look into the ledger before it is asked.
 
@@ -129,11 +130,13 @@ class Ledger:
             options: Everything beside the messages that changes an answer: `temperature`,
                 `max_tokens`, `base_url`, what is bound to the runnable.
             sample: Tells several answers to the same question apart.
+            check: Raises an exception for an answer that is of no use: the call then failed, and
+                is made again on the next run, though its tokens are counted.
 
         Returns:
             A runnable like the given one; what fails raises a `CallError`.
         """
-        return Metered(self, runnable, label, dict(options or {}), sample)
+        return Metered(self, runnable, label, dict(options or {}), sample, check=check)
 
     def claim(self, key: str) -> tuple[Future[Outcome | None], bool]:
         """Find what came of a call, or is to come of it.
@@ -172,6 +175,7 @@ class Attempt:
 
     keys: list[str]
     """What must not be told."""
+    check: Callable[[AIMessage], object] | None = None
     started: float = field(default_factory=time)
     clock: float = field(default_factory=perf_counter)
     message: str = ""
@@ -191,6 +195,8 @@ class Attempt:
             raise answers.EmptyAnswerError(message)
         if message is not output:
             message = message.model_copy(update={"usage_metadata": self.usage})
+        if self.check:
+            self.check(message)
         self.message = json.dumps(message_to_dict(message), default=str)
 
     def end(self, error: Exception | None = None) -> Outcome:
@@ -210,10 +216,12 @@ class Metered(Runnable[Any, AIMessage]):
         label: str,
         options: dict[str, Any],
         sample: int,
+        *,
+        check: Callable[[AIMessage], object] | None = None,
     ) -> None:
         self._ledger, self._bound = ledger, bound
         self.name = self._label = label
-        self._options, self._sample = options, sample
+        self._options, self._sample, self._check = options, sample, check
 
     @property
     def profile(self) -> Any:
@@ -263,7 +271,7 @@ class Metered(Runnable[Any, AIMessage]):
 
     @contextmanager
     def _asking(self, key: str) -> Iterator[Attempt]:
-        attempt, outcome = Attempt(keys_of(self._bound)), None
+        attempt, outcome = Attempt(keys_of(self._bound), self._check), None
         try:
             yield attempt
             outcome = attempt.end()

@@ -70,10 +70,15 @@ def write_manifest(
         },
         "configuration": _plain(config),
         "recorded": _recorded(config),
-        "versions": {package: version(package) for package in _PACKAGES},
+        "versions": versions(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_text(folder / "manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False))
+
+
+def versions() -> dict[str, str]:
+    """Give the versions of what can change an answer."""
+    return {package: version(package) for package in _PACKAGES}
 
 
 def _plain(config: MoAConfig) -> dict[str, Any]:

@@ -39,10 +39,9 @@ def metered(config: MoAConfig, ledger: Ledger, **options: Any) -> MoAConfig:
         if not is_free(agent.label):
             agent = agent.model_copy(update=options)
         model = build_model(agent)
-        given = {name: value for name in _OPTIONS if (value := getattr(agent, name)) is not None}
-        urls = [url for name in _BASE_URLS if (url := getattr(model, name, None))]
-        given |= {"base_url": urls[0]} if urls else {}
-        wrapped = ledger.wrap(adapt(model, hidden=True), agent.label, given, sample)
+        wrapped = ledger.wrap(
+            adapt(model, hidden=True), agent.label, options_of(agent, model), sample
+        )
         return agent.model_copy(update={"model": wrapped, "samples": 1})
 
     whole = config.with_defaults()
@@ -56,6 +55,13 @@ def metered(config: MoAConfig, ledger: Ledger, **options: Any) -> MoAConfig:
             "fallbacks": [wrap(agent) for agent in whole.fallbacks],
         }
     )
+
+
+def options_of(agent: Agent, model: Any) -> dict[str, Any]:
+    """Give what changes the answers of an agent, beside what it is asked."""
+    given = {name: value for name in _OPTIONS if (value := getattr(agent, name)) is not None}
+    urls = [url for name in _BASE_URLS if (url := getattr(model, name, None))]
+    return given | ({"base_url": urls[0]} if urls else {})
 
 
 def _numbered(layer: Mapping[str, Agent]) -> Iterator[tuple[str, Agent, int]]:
