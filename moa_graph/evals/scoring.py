@@ -163,7 +163,9 @@ def read_gamed(path: Path | None = None) -> Gamed:
             f"{file}: expected a table with the columns index, preference, std_delta_len, "
             f"instruction_difficulty: {type(error).__name__}: {error}"
         ) from None
-    difficulty = dict(zip(places, columns["instruction_difficulty"], strict=True))
+    difficulty = dict[int, float]()
+    for place, value in zip(places, columns["instruction_difficulty"], strict=True):
+        difficulty.setdefault(place, value)  # the first row counts, as in the published code
     source = str(path) if path else GAMED.url
     return Gamed(columns, difficulty, source, hashlib.sha256(data).hexdigest())
 
