@@ -20,7 +20,6 @@ from moa_graph.seats import Row, Seat
 from moa_graph.secrecy import describe
 from moa_graph.state import LayerState, MoAState
 
-
 Final = Literal["write", "select"]
 """What the aggregator does."""
 
@@ -157,8 +156,8 @@ class Account:
 class Choice(Account):
     """How an answer came about that is one of the proposals.
 
-    The proposals are put together here, not by the hub: the numbers are those that are read now,
-    also where a human, or another mixture that goes on with the thread, changed something.
+    The references are templated here once more, not by the hub alone: a thread can go on with a
+    mixture that writes where it began with one that selects, and the other way round.
     """
 
     def __init__(self, rows: Sequence[Row], state: LayerState) -> None:
