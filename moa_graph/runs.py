@@ -63,9 +63,9 @@ class Run:
         return [call for call in self.calls if call.node != AGGREGATOR]
 
     @property
-    def selects(self) -> bool:
-        """Whether the aggregator picked the answer, and did not write it."""
-        return any(call.selected for call in self.calls)
+    def selected(self) -> Call | None:
+        """The proposal that the aggregator picked, if it wrote nothing itself."""
+        return next((call for call in self.calls if call.selected), None)
 
     @cached_property
     def layers(self) -> Sequence[Sequence[Call]]:

@@ -1,6 +1,9 @@
 """An aggregator that picks one of the proposals, and writes nothing."""
 
 import asyncio
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from fakes import FakeModel
@@ -266,6 +269,17 @@ def test_a_configuration_says_how_it_ends(tmp_path, invoke):
         MoAConfig.load(path)
 
 
+def test_the_commands_say_which_proposal_was_selected(tmp_path):
+    path = tmp_path / "ranker.toml"
+    path.write_text('layers = [["offline:lead"]]\naggregator = "offline:lead"\nfinal = "select"')
+    moa = Path(sys.executable).parent / "moa"
+    asked = ["ask", "Where? It is here.", "--config", path, "--thread", "t", "--show"]
+    for command in (asked, ["show", "t"]):
+        done = subprocess.run([moa, *command], capture_output=True, text=True)
+        assert done.returncode == 0
+        assert "1 of 1 proposals received; layer_1_lead selected; " in done.stdout
+
+
 @pytest.mark.parametrize("references_in", ["system", "user"])
 def test_an_offline_agent_picks_what_is_most_like_the_others(invoke, references_in):
     layer = proposers("The sky is green.", "The sky is blue by day.", "By day, blue is the sky.")
@@ -280,7 +294,10 @@ def test_drawings_say_that_the_aggregator_selects(invoke):
     assert "(selects)" not in draw_mermaid(create_moa([proposers("one")], judge("2")))
     run = read_run(invoke(moa.compile(), {"messages": "q"}))
     assert [call.node for call in run.calls if call.selected] == ["layer_1_b"]
-    assert diagram_of_run(run).nodes["aggregator"].label == "aggregator (selects)"
+    nodes = diagram_of_run(run).nodes
+    assert nodes["aggregator"].label == "aggregator (selects)"
+    assert nodes["layer_1_b"].label == "b (selected)"
+    assert nodes["layer_1_a"].label == "a"
 
 
 @pytest.mark.parametrize("known", [True, False])

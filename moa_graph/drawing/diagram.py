@@ -81,7 +81,7 @@ def diagram_of_run(run: Run) -> Diagram:
     """Draw a mixture as its run shows it, where there is no graph at hand."""
     names = [START, *_nodes_of_run(run), END]
     told = {call.node: {"model": call.model} for call in run.calls}
-    if run.selects:
+    if run.selected:
         told[AGGREGATOR]["final"] = "select"
     nodes = {name: _node(name, told.get(name)) for name in names}
     return _with_run(Diagram(nodes, tuple(_edges_of_run(run))), run)
@@ -100,8 +100,10 @@ def _with_run(diagram: Diagram, run: Run) -> Diagram:
 
     def mark(node: Node) -> Node:
         call = calls.get(node.name.removeprefix(host)) if node.host == host else None
+        label = f"{node.label} (selected)" if call and call.selected else node.label
         hub = node.host == host and node.kind == "hub" and _passed(node, run)
-        return replace(node, call=call, critical=hub or bool(call and call.node in run.critical))
+        critical = hub or bool(call and call.node in run.critical)
+        return replace(node, label=label, call=call, critical=critical)
 
     nodes = {name: mark(node) for name, node in diagram.nodes.items()}
     return replace(diagram, nodes=nodes, run=run)

@@ -7,7 +7,7 @@ SMALL = 0.0001
 
 def say_call(call: Call) -> str:
     """Write what a call came to, such as `1.2 s · 340 tok · ~$0.0021`."""
-    parts: list[str] = [call.status] if call.error else ["selected"] if call.selected else []
+    parts: list[str] = [call.status] if call.error else []
     parts.append(say_seconds(call.seconds))
     if call.usage:
         parts.append(f"{call.usage['total_tokens']:,} tok")

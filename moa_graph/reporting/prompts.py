@@ -68,7 +68,7 @@ def _reading(
 ) -> Reading:
     seat = plan.seat(call.node) if plan else None
     layout = plan.layout if plan else Layout()
-    if selects := call.node == AGGREGATOR and run.selects:
+    if selects := call.node == AGGREGATOR and bool(run.selected):
         layout = layout.to_select()
     asked = _asked(state)
     before = next((s.values for s in past if call.node in s.next and _asked(s.values) == asked), {})
