@@ -1,7 +1,7 @@
 """What happened in a run, read from its state: for drawings, reports and tables."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -31,6 +31,8 @@ class Call:
     usage: Mapping[str, Any] | None
     cost: float | None
     """US dollars, estimated; `None` if not known."""
+    selected: bool = False
+    """Whether the aggregator picked it to be the answer."""
 
     @property
     def status(self) -> Literal["answered", "failed", "cut off"]:
@@ -59,6 +61,11 @@ class Run:
     def proposals(self) -> Sequence[Call]:
         """The calls of proposers."""
         return [call for call in self.calls if call.node != AGGREGATOR]
+
+    @property
+    def selected(self) -> Call | None:
+        """The proposal that the aggregator picked, if it wrote nothing itself."""
+        return next((call for call in self.calls if call.selected), None)
 
     @cached_property
     def layers(self) -> Sequence[Sequence[Call]]:
@@ -117,7 +124,10 @@ def read_run(
     ordered = sorted(
         proposals.items(), key=lambda item: (item[1]["layer"], places.get(item[0], len(places)))
     )
-    calls = [_call(node, proposal, prices) for node, proposal in ordered]
+    calls = [
+        replace(_call(node, proposal, prices), selected=node == account.get("selected"))
+        for node, proposal in ordered
+    ]
     if answer and account:
         calls.append(_last_call(answer, account, prices))
     return Run(_question(state["messages"]), answer, calls)
