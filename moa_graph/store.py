@@ -23,7 +23,7 @@ from platformdirs import user_data_path
 from pydantic import ValidationError
 
 from moa_graph.config import MoAConfig
-from moa_graph.runs import present_proposals
+from moa_graph.runs import present_proposals, question_of
 from moa_graph.secrecy import describe
 
 Saver = BaseCheckpointSaver[Any]
@@ -67,8 +67,7 @@ class Thread:
     @property
     def question(self) -> str:
         """The last question, without attachments."""
-        asked = [message.text for message in self.messages if message.type == "human"]
-        return asked[-1].partition("\n\n<file ")[0] if asked else ""
+        return question_of(self.messages)
 
 
 @dataclass(frozen=True)
