@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import partial, reduce
 from time import perf_counter, time
-from typing import Any
+from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.messages.ai import add_usage
@@ -19,6 +19,9 @@ from moa_graph.rules import Rules
 from moa_graph.seats import Row, Seat
 from moa_graph.secrecy import describe
 from moa_graph.state import LayerState, MoAState
+
+Final = Literal["write", "select"]
+"""What the aggregator does."""
 
 
 class AggregatorError(RuntimeError):
@@ -56,12 +59,23 @@ def hub_node(row: Row, readers: Sequence[Seat], layout: Layout) -> Node:
     return Node(gather, agather)
 
 
-def aggregator_node(writers: Sequence[Seat], rows: Sequence[Row], layout: Layout) -> Node:
-    """Make the node that writes the final answer: the first of the writers that can does."""
+def aggregator_node(
+    writers: Sequence[Seat], rows: Sequence[Row], layout: Layout, final: Final = "write"
+) -> Node:
+    """Make the node that gives the final answer: the first of the writers that can does.
+
+    Args:
+        writers: The aggregator, and its fallbacks.
+        rows: The layers of proposers.
+        layout: What a writer of an answer reads, and where.
+        final: Whether they write the answer, or pick it among the last layer's proposals.
+    """
     alone = Race(Rules(quorum=1), runners=1, needed=1)
+    account_of = Choice if final == "select" else Account
+    layout = layout.to_select() if final == "select" else layout
 
     def aggregate(state: LayerState, config: RunnableConfig) -> dict[str, Any]:
-        account = Account(rows, state)
+        account = account_of(rows, state)
         for seat in writers:
             messages = account.begin(seat, state, layout)
             with catching(partial(account.fail, seat)):
@@ -71,7 +85,7 @@ def aggregator_node(writers: Sequence[Seat], rows: Sequence[Row], layout: Layout
         raise AggregatorError(account.failures)
 
     async def aaggregate(state: LayerState, config: RunnableConfig) -> dict[str, Any]:
-        account = Account(rows, state)
+        account = account_of(rows, state)
         for seat in writers:
             messages = account.begin(seat, state, layout)
             with catching(partial(account.fail, seat)):
@@ -137,3 +151,42 @@ class Account:
             "usage": dict(reduce(add_usage, known)) if known else None,  # type: ignore[arg-type]
             "usage_unknown": [n for n, u in {**calls, AGGREGATOR: usage}.items() if not u],
         }
+
+
+class Choice(Account):
+    """How an answer came about that is one of the proposals.
+
+    The references are templated here once more, not by the hub alone: a thread can go on with a
+    mixture that writes where it began with one that selects, and the other way round.
+    """
+
+    def __init__(self, rows: Sequence[Row], state: LayerState) -> None:
+        super().__init__(rows, state)
+        last = {seat.node for seat in rows[-1].seats}
+        self._candidates = [
+            (node, p) for node, p in self.proposals.items() if node in last and not p["error"]
+        ]
+
+    def begin(self, seat: Seat, state: LayerState, layout: Layout) -> Sequence[AnyMessage]:
+        """Assemble what a judge reads, and note when it is asked."""
+        references = [layout.template(p["content"] for _, p in self._candidates)]
+        return super().begin(seat, {**state, "references": references}, layout)
+
+    def sign(self, seat: Seat, output: Any) -> AIMessage:
+        """Make the proposal that a judge picked the message that joins the conversation.
+
+        Raises:
+            NoPickError: If it picked none.
+            TypeError: If it gave no answer at all.
+        """
+        pick = answers.to_message(output)
+        number = answers.picked_number(pick, len(self._candidates))
+        node, proposal = self._candidates[number - 1]
+        reason = {"finish_reason": r} if (r := proposal["finish_reason"]) else {}
+        account = {**self._tell(seat, answers.total_usage(output)), "selected": node}
+        return AIMessage(
+            proposal["content"],
+            id=pick.id,
+            usage_metadata=pick.usage_metadata,
+            response_metadata={**reason, "moa": account},
+        )

@@ -7,7 +7,13 @@ from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langchain_core.messages.ai import UsageMetadata, add_usage
 from langchain_core.messages.utils import message_chunk_to_message
 
+SHOWN = 60  # characters of a reply that an error repeats
+
 _TAGS = re.compile("(?<!`)(</?think>)(?!`)")
+_PICK = re.compile(
+    r"[\s*_`\"'#(\[]*(?:(?:response|answer|number)[\s*_`\"':#(\[]+)?([0-9]{1,4})[\s*_`\"'.)\]]*",
+    re.IGNORECASE,
+)
 _THOUGHTS = {"reasoning", "reasoning_content", "thinking", "redacted_thinking"}
 
 
@@ -16,6 +22,14 @@ class EmptyAnswerError(ValueError):
 
     def __init__(self, answer: AIMessage) -> None:
         super().__init__(f"empty answer (finish reason: {finish_reason(answer)})")
+
+
+class NoPickError(ValueError):
+    """A model named none of the responses that it was to pick one of."""
+
+    def __init__(self, text: str, most: int) -> None:
+        said = text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+        super().__init__(f"expected the number of one of {most} responses alone, got {said!r}")
 
 
 def to_message(output: Any) -> AIMessage:
@@ -46,6 +60,23 @@ def total_usage(output: Any) -> dict[str, Any] | None:
             mixture = message.response_metadata.get("moa") or {}
             total = add_usage(total, mixture.get("usage") or message.usage_metadata)
     return dict(total) if total and total["total_tokens"] else None
+
+
+def picked_number(answer: AIMessage, most: int) -> int:
+    """Read the number of a response that a model picked: 2, 2., **2**, "Response 2".
+
+    Args:
+        answer: Its whole reply, thoughts aside.
+        most: How many responses there are.
+
+    Raises:
+        NoPickError: If the reply says anything more or less, or there is no such response.
+    """
+    text = without_thoughts(answer.text)
+    match = _PICK.fullmatch(text)
+    if not match or not 1 <= int(match[1]) <= most:
+        raise NoPickError(storable(text), most)
+    return int(match[1])
 
 
 def finish_reason(answer: AIMessage) -> str | None:

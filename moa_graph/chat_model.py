@@ -27,6 +27,7 @@ from langchain_core.utils.uuid import uuid7
 from pydantic import ConfigDict, PrivateAttr, SkipValidation
 
 from moa_graph import streams
+from moa_graph.aggregators import Final
 from moa_graph.graph import Compiled
 from moa_graph.mixture import Mixture
 from moa_graph.models import Agent, Model
@@ -37,6 +38,7 @@ OPTIONS = (
     "layers",
     "aggregator",
     "fallbacks",
+    "final",
     "quorum",
     "grace",
     "deadline",
@@ -83,6 +85,8 @@ class ChatMoA(BaseChatModel):
     fallbacks: SkipValidation[Sequence[Model | Agent]] = ()
     """Models that are asked when the aggregator fails. A stream that has begun cannot be taken
     back: when it breaks off, `stream` raises, while `invoke` has a fallback answer."""
+    final: SkipValidation[Final] = "write"
+    """As in `create_moa`. An aggregator that selects calls no tools."""
     quorum: SkipValidation[float | Sequence[float]] = 0.5
     """As in `create_moa`."""
     grace: SkipValidation[float | Sequence[float | None] | None] = None
@@ -152,13 +156,14 @@ class ChatMoA(BaseChatModel):
                 `parallel_tool_calls`, …
 
         Raises:
+            ValueError: If the aggregator selects.
             NotImplementedError: If the aggregator or a fallback cannot be given tools. With
                 `lazy`, the first call raises it.
         """
         options = {**kwargs, "tools": [_tool(tool, strict=kwargs.get("strict")) for tool in tools]}
         if tool_choice is not None:
             options["tool_choice"] = tool_choice
-        if not self.lazy:
+        if not self.lazy or self.final == "select":
             self._mixture.called_with(options)
         return self.bind(**options)
 

@@ -56,6 +56,8 @@ class MoAConfig(BaseModel):
     """The agent that writes the final answer."""
     fallbacks: list[NamedAgent] = []
     """Agents that are asked for the final answer when the aggregator fails."""
+    final: Literal["write", "select"] = "write"
+    """As in `create_moa`: whether the aggregator writes the answer, or picks a proposal."""
     quorum: Number | list[Number] = 0.5
     """As in `create_moa`: a number or a share, for all layers or one for each."""
     grace: Number | list[Number] | None = None
@@ -210,7 +212,7 @@ class MoAConfig(BaseModel):
 
     def _arguments(self) -> dict[str, Any]:
         """What `create_moa` is called with."""
-        names = ("quorum", "grace", "deadline", "references_in", "max_reference_tokens")
+        names = ("final", "quorum", "grace", "deadline", "references_in", "max_reference_tokens")
         layers = [
             {name: self._with_defaults(agent) for name, agent in layer.items()}
             for layer in self.layers

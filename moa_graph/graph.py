@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
 from moa_graph.agents import proposer_node
-from moa_graph.aggregators import aggregator_node, hub_node
+from moa_graph.aggregators import Final, aggregator_node, hub_node
 from moa_graph.models import Agent, Model
 from moa_graph.naming import AGGREGATOR
 from moa_graph.prompts import AGGREGATE_AND_SYNTHESIZE, Layout
@@ -32,6 +32,7 @@ class Plan:
     writers: Sequence[Seat]
     """The aggregator, and its fallbacks."""
     layout: Layout
+    final: Final = "write"
 
     def seat(self, node: str) -> Seat | None:
         """Find who sits at a node."""
@@ -50,7 +51,8 @@ class MoAGraph(Builder):
             _add_layer(self, row, readers, plan.layout)
         for seat in rows[0].seats:
             self.add_edge(START, seat.node)
-        _add_agent(self, writers[0], aggregator_node(writers, rows, plan.layout))
+        last = aggregator_node(writers, rows, plan.layout, plan.final)
+        _add_agent(self, writers[0], last, final=plan.final)
         self.add_edge(AGGREGATOR, END)
 
     def compile(self, *args: Any, **kwargs: Any) -> Compiled:
@@ -68,6 +70,7 @@ def create_moa(
     aggregator: Model | Agent,
     *,
     fallbacks: Sequence[Model | Agent] = (),
+    final: Final = "write",
     quorum: float | Sequence[float] = 0.5,
     grace: float | Sequence[float | None] | None = None,
     deadline: float | Sequence[float | None] | None = None,
@@ -92,6 +95,10 @@ def create_moa(
         aggregator: The model that writes the final answer.
         fallbacks: Models that are asked for the final answer, in this order, when the
             aggregator fails.
+        final: Whether the aggregator is to `"write"` the answer, or to `"select"` one of the last
+            layer's proposals (the paper's LLM ranker), which then is the answer, word for word,
+            and not streamed. It is asked for a number; when it says anything else, that is a
+            failure. Which one it picked stands in `response_metadata["moa"]["selected"]`.
         quorum: How many proposers of a layer must answer for it to go on: a number (`int`), or
             a share of the layer (`float`), rounded up. One value for all layers, or one each.
         grace: Seconds that the other proposers of a layer still get when its quorum is in; then
@@ -103,7 +110,8 @@ def create_moa(
         deadline: Seconds after which the proposers of a layer that have not answered are cut
             off, quorum or not. One value, or one each; async and sync as with `grace`, and
             with the `timeout` of an `Agent`.
-        prompt: What readers of references are told to do with them; the paper's by default.
+        prompt: What readers of references are told to do with them; the paper's by default. An
+            aggregator that selects has a prompt of its own.
         references_in: Where references stand: at the end of the `"system"` message, as in the
             paper, or at the end of the last `"user"` message, each between tags that its text
             cannot forge and with a word that it is data.
@@ -129,13 +137,20 @@ def create_moa(
         moa.invoke({"messages": "Where is it? It is under the tree."})["messages"][-1].text
         ```
     """
+    if final not in get_args(Final):
+        raise ValueError(f"`final`={final!r}: expected 'write' or 'select'")
     layout = Layout(prompt, references_in, max_reference_tokens)
-    seats, writers = assign_seats(layers, [aggregator, *fallbacks], hidden=not stream_proposals)
+    seats, writers = assign_seats(
+        layers,
+        [aggregator, *fallbacks],
+        hidden=not stream_proposals,
+        hidden_writers=final == "select",
+    )
     rules = rules_of_layers([len(row) for row in seats], quorum, grace, deadline)
     rows = [Row(number, *row) for number, row in enumerate(zip(seats, rules, strict=True), 1)]
     if not lazy:
         writers[0].models()
-    return MoAGraph(Plan(rows, writers, layout))
+    return MoAGraph(Plan(rows, writers, layout, final))
 
 
 def _add_layer(builder: Builder, row: Row, readers: Sequence[Seat], layout: Layout) -> None:
@@ -147,10 +162,10 @@ def _add_layer(builder: Builder, row: Row, readers: Sequence[Seat], layout: Layo
     builder.add_node(hub, hub_node(row, readers, layout), destinations=destinations)
 
 
-def _add_agent(builder: Builder, seat: Seat, node: Any) -> None:
+def _add_agent(builder: Builder, seat: Seat, node: Any, **told: str) -> None:
     builder.add_node(
         seat.node,
         node,
         input_schema=LayerState if seat.layer > 1 else MoAState,
-        metadata={"model": seat.agent.label},
+        metadata={"model": seat.agent.label, **told},
     )

@@ -34,8 +34,14 @@ class Mixture:
         """Make the graph whose aggregator is called with options.
 
         Raises:
+            ValueError: If they are tools for one that selects.
             NotImplementedError: If the aggregator or a fallback takes none.
         """
+        if options.get("tools") and self._plan.final == "select":
+            raise ValueError(
+                "`tools`: with `final`='select' the aggregator picks a proposal, and calls no "
+                "tools; expected a mixture with `final`='write'"
+            )
         return self._compile(options) if options else self._plain
 
     @property

@@ -1,5 +1,7 @@
 """Agents without a language model: they answer by quoting the text that they are given.
 
+Asked to pick a response, they name the one that is most like the others.
+
 They let everything be tried, tested and shown without a key or a network. Each ranks the
 sentences of the material in the conversation by another classical method; `consensus` favours
 what several references agree on. They are deterministic, and never pass for a language model.
@@ -24,7 +26,7 @@ from langchain_core.messages import (
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from moa_graph.prompts import REFERENCES_HEADING
+from moa_graph.prompts import NAME_THE_BEST, REFERENCES_HEADING
 
 QUOTED = 3  # sentences in an answer, and the least part of the material that they may be
 FEEDBACK = 5  # sentences that make up a centroid
@@ -95,13 +97,19 @@ class OfflineModel(BaseChatModel):
         self, messages: Sequence[BaseMessage]
     ) -> tuple[list[str], UsageMetadata, dict[str, Any]]:
         """Answer word by word, with the tokens (here: words) read and written."""
+        if responses := responses_to_judge(messages):
+            return self._told([str(most_alike(responses))], messages)
         reading = read(messages)
         if reading.references and (self.style == "consensus" or not reading.sentences):
             quoted = (each for text in reading.references for each in sentences(text))
             reading = reading._replace(sentences=list(dict.fromkeys(quoted)))
         tokens = re.findall(r"\S+\s*", self._quote(reading) or self._notice())
         cut = bool(self.max_tokens and len(tokens) > self.max_tokens)
-        tokens = tokens[: self.max_tokens]
+        return self._told(tokens[: self.max_tokens], messages, cut=cut)
+
+    def _told(
+        self, tokens: list[str], messages: Sequence[BaseMessage], *, cut: bool = False
+    ) -> tuple[list[str], UsageMetadata, dict[str, Any]]:
         read_ones = sum(len(message.text.split()) for message in messages)
         usage = UsageMetadata(
             input_tokens=read_ones,
@@ -144,6 +152,22 @@ def read(messages: Sequence[BaseMessage]) -> Reading:
     system = messages[0].text if messages and isinstance(messages[0], SystemMessage) else ""
     references = [text for text in _references(system) if not text.startswith(NOTICE)]
     return Reading(question, list(dict.fromkeys(material)), references)
+
+
+def responses_to_judge(messages: Sequence[BaseMessage]) -> list[str]:
+    """Find the responses of which one is to be picked; none if an answer is wanted."""
+    if not messages or not messages[-1].text.endswith(NAME_THE_BEST):
+        return []
+    tagged = r"<response-(\w+ \d+)>\n(.*?)\n</response-\1>"
+    enclosed = [text for _, text in re.findall(tagged, messages[-1].text, re.DOTALL)]
+    return enclosed or _references(messages[0].text)
+
+
+def most_alike(texts: Sequence[str]) -> int:
+    """Number, from 1, of the text that is most like all others."""
+    vectors = _tfidf(texts)
+    likeness = [sum(_cosine(a, b) for b in vectors if b is not a) for a in vectors]
+    return 1 + likeness.index(max(likeness))
 
 
 def _read_human(text: str) -> tuple[str, list[str]]:

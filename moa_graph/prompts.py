@@ -3,7 +3,7 @@
 import re
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from langchain_core.messages import AnyMessage, HumanMessage, SystemMessage
@@ -20,6 +20,19 @@ AGGREGATE_AND_SYNTHESIZE = (
     "standards of accuracy and reliability."
 )
 """The aggregate-and-synthesize prompt (Wang et al. 2024, Table 1)."""
+
+SELECT_THE_BEST = (
+    "Several models have responded to the latest user query, and you are the judge of their "
+    "numbered responses. Do not answer the query, and write no response of your own. Choose the "
+    "response that serves a careful reader best: right first of all, then helpful, complete and to "
+    "the point. Be critical of what is claimed. Neither length nor place in the list is a merit."
+)
+"""What an aggregator that picks a proposal is told, after the idea of the paper's Table 5."""
+
+NAME_THE_BEST = (
+    "Which of the numbered responses to this query is the best? Reply with its number alone."
+)
+"""What it reads last."""
 
 TOGETHER = 4  # times what one reference may have, they may have together
 
@@ -53,6 +66,8 @@ class Layout:
     prompt: str = AGGREGATE_AND_SYNTHESIZE
     references_in: Literal["system", "user"] = "system"
     max_reference_tokens: int | None = None
+    closing: str = ""
+    """What stands behind the conversation; nothing by default."""
 
     def __post_init__(self) -> None:
         most = self.max_reference_tokens
@@ -69,6 +84,10 @@ class Layout:
             return enclose_references(references)
         return template_references(references, self.prompt)
 
+    def to_select(self) -> "Layout":
+        """Copy it for one who picks a reference."""
+        return replace(self, prompt=SELECT_THE_BEST, closing=NAME_THE_BEST)
+
     @property
     def room(self) -> int | None:
         """The most tokens that references may take together, if that is bounded."""
@@ -80,7 +99,7 @@ class Layout:
         Returns:
             The text, and how many characters of the references were cut off.
         """
-        frame = count_tokens(self.template([_CUT] * len(references)))
+        frame = count_tokens(self.template([_CUT] * len(references))) + count_tokens(self.closing)
         frame += count_tokens(THEY_ARE_DATA + self.prompt) if self.references_in == "user" else 0
         shares = fair_shares([count_tokens(each) for each in references], room - frame)
         parts = [cut(text, share) for text, share in zip(references, shares, strict=True)]
@@ -89,8 +108,11 @@ class Layout:
     def place(self, messages: Sequence[AnyMessage], text: str) -> list[AnyMessage]:
         """Put that text into a conversation, which is left as it is."""
         if self.references_in == "system":
-            return add_system(messages, text)
-        return append_user(add_system(messages, f"{self.prompt}\n\n{THEY_ARE_DATA}"), text)
+            placed = add_system(messages, text)
+        else:
+            told = add_system(messages, f"{self.prompt}\n\n{THEY_ARE_DATA}")
+            placed = append_user(told, text)
+        return append_user(placed, self.closing) if self.closing else placed
 
 
 def template_references(references: Iterable[str], prompt: str = AGGREGATE_AND_SYNTHESIZE) -> str:

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -39,6 +39,8 @@ class Call:
     usage: Mapping[str, Any] | None
     cost: float | None
     """US dollars, estimated; `None` if not known."""
+    selected: bool = False
+    """Whether the aggregator picked it to be the answer."""
 
     @property
     def status(self) -> Literal["answered", "failed", "cut off"]:
@@ -69,6 +71,11 @@ class Run:
     def proposals(self) -> Sequence[Call]:
         """The calls of proposers."""
         return [call for call in self.calls if call.node != AGGREGATOR]
+
+    @property
+    def selected(self) -> Call | None:
+        """The proposal that the aggregator picked, if it wrote nothing itself."""
+        return next((call for call in self.calls if call.selected), None)
 
     @cached_property
     def layers(self) -> Sequence[Sequence[Call]]:
@@ -143,7 +150,10 @@ def read_run(
     ordered = sorted(
         proposals.items(), key=lambda item: (item[1]["layer"], places.get(item[0], len(places)))
     )
-    calls = [_call(node, proposal, prices) for node, proposal in ordered]
+    calls = [
+        replace(_call(node, proposal, prices), selected=node == account.get("selected"))
+        for node, proposal in ordered
+    ]
     if answer and account:
         calls.append(_last_call(answer, account, prices))
     return Run(question_of(state["messages"]), answer, calls, _planned(nodes))

@@ -69,9 +69,19 @@ class Row:
 
 
 def assign_seats(
-    layers: Sequence[Layer], aggregators: Sequence[Model | Agent], *, hidden: bool
+    layers: Sequence[Layer],
+    aggregators: Sequence[Model | Agent],
+    *,
+    hidden: bool,
+    hidden_writers: bool = False,
 ) -> tuple[list[list[Seat]], list[Seat]]:
     """Name and check all agents of a graph.
+
+    Args:
+        layers: The layers of proposers.
+        aggregators: The aggregator, and its fallbacks.
+        hidden: Whether nobody sees the tokens of the proposers.
+        hidden_writers: Whether nobody sees those of the aggregators either.
 
     Returns:
         The seats of each layer, and those of the aggregator and its fallbacks. Their models are
@@ -106,7 +116,8 @@ def assign_seats(
         agent = _writer(value, f"`fallbacks[{place - 1}]`" if place else "`aggregator`")
         # What is not the streamed message itself would be seen twice: it comes whole instead.
         streams = isinstance(agent.model, str) or ends_in_a_message(agent.model)
-        writers.append(Seat(name, len(layers) + 1, name, agent, reads, not streams, models))
+        unseen = hidden_writers or not streams
+        writers.append(Seat(name, len(layers) + 1, name, agent, reads, unseen, models))
     return rows, writers
 
 

@@ -116,6 +116,7 @@ def test_options_of_a_run_reach_the_graph(load, monkeypatch):
         layers = [["offline:lead", "offline:bm25"]]
         aggregator = "p:q"
         fallbacks = ["p:r"]
+        final = "select"
         quorum = 2
         grace = 3
         deadline = [4.5]
@@ -128,6 +129,7 @@ def test_options_of_a_run_reach_the_graph(load, monkeypatch):
     assert [[*layer] for layer in given.pop("layers")] == [["lead", "bm25"]]
     assert given == {
         "lazy": True,
+        "final": "select",
         "quorum": 2,
         "grace": 3,
         "deadline": [4.5],

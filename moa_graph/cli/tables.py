@@ -64,7 +64,9 @@ def sums(run: Run) -> str:
     proposals = run.proposals
     received = sum(call.error is None for call in proposals)
     answered = [call for call in run.calls if call.error is None]
-    facts = [f"{received} of {len(proposals)} proposals received", f"{run.seconds:.1f} s"]
+    facts = [f"{received} of {len(proposals)} proposals received"]
+    facts += [f"{line_of(run.selected.node)} selected"] if run.selected else []
+    facts.append(f"{run.seconds:.1f} s")
     if all(call.usage for call in answered):
         facts.append(f"{run.tokens:,} tokens in all")
     else:

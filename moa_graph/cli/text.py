@@ -75,7 +75,8 @@ def _print_summary(console: Console, account: Mapping[str, Any]) -> None:
         total = f"; {usage['total_tokens']:,} tokens in all" if usage else ""
         at_least = " at least" if total and account["usage_unknown"] else ""
         received = f"{account['received']} of {account['asked']} proposals received"
-        console.print(Text(f"{received}{total}{at_least}", "dim"))
+        selected = f"; {plain(node)} selected" if (node := account.get("selected")) else ""
+        console.print(Text(f"{received}{selected}{total}{at_least}", "dim"))
 
 
 def _account(proposal: Proposal) -> str:

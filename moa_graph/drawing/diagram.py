@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from langchain_core.runnables import Runnable
 from langchain_core.runnables.graph import Graph
-from langchain_core.runnables.graph import Node as GraphNode
 from langgraph.graph import END, START, StateGraph
 
 from moa_graph.naming import AGGREGATOR
@@ -75,7 +74,7 @@ def read_diagram(graph: StateGraph[Any] | Runnable[Any, Any], run: Run | None = 
         )
     compiled = graph.compile() if isinstance(graph, StateGraph) else graph
     drawable = compiled.get_graph(xray=True)  # type: ignore[call-arg]
-    nodes = {name: _node(name, node) for name, node in drawable.nodes.items()}
+    nodes = {name: _node(name, node.metadata) for name, node in drawable.nodes.items()}
     hosts = {node.host for node in nodes.values()}
     for name, node in nodes.items():  # where a mixture inside a host begins and ends
         if node.host is None and (host := name.removesuffix(node.name_in_host)) in hosts:
@@ -87,8 +86,10 @@ def read_diagram(graph: StateGraph[Any] | Runnable[Any, Any], run: Run | None = 
 def diagram_of_run(run: Run) -> Diagram:
     """Draw a mixture as its run shows it, where there is no graph at hand."""
     names = [START, *_nodes_of_run(run), END]
-    models = {call.node: call.model for call in run.calls}
-    nodes = {name: _node(name, None, models.get(name)) for name in names}
+    told = {call.node: {"model": call.model} for call in run.calls}
+    if run.selected:
+        told[AGGREGATOR]["final"] = "select"
+    nodes = {name: _node(name, told.get(name)) for name in names}
     return _with_run(Diagram(nodes, tuple(_edges_of_run(run))), run)
 
 
@@ -108,10 +109,14 @@ def _with_run(diagram: Diagram, run: Run) -> Diagram:
         if node.host != host:
             return node
         hub = node.kind == "hub" and _passed(node, run)
-        critical = hub or bool(call and call.node in run.critical)
         reason = "left out" if run.answer else "not answered"
-        missing = reason if node.kind == "agent" and not call else None
-        return replace(node, call=call, missing=missing, critical=critical)
+        return replace(
+            node,
+            label=f"{node.label} (selected)" if call and call.selected else node.label,
+            call=call,
+            missing=reason if node.kind == "agent" and not call else None,
+            critical=hub or bool(call and call.node in run.critical),
+        )
 
     nodes = {name: mark(node) for name, node in diagram.nodes.items()}
     return replace(diagram, nodes=nodes, run=run)
@@ -123,13 +128,16 @@ def _passed(hub: Node, run: Run) -> bool:
     return any(call.layer > layer for call in run.calls)
 
 
-def _node(name: str, node: GraphNode | None, model: str | None = None) -> Node:
+def _node(name: str, told: Mapping[str, Any] | None) -> Node:
+    """Read a node's name, and what its metadata tell of it."""
     if not (match := _NAME.fullmatch(name)):
         return Node(name, name.rpartition(":")[2].strip("_"))
     host = match["host"] or ""
     title = f"{host} {match['layer'] or match['last']}".replace("_", " ").strip()
-    model = model or ((node.metadata or {}).get("model") if node else None)
-    return Node(name, match["agent"] or match["last"], model, host, title)
+    label = match["agent"] or match["last"]
+    if (told := told or {}).get("final") == "select":
+        label = f"{label} (selects)"
+    return Node(name, label, told.get("model"), host, title)
 
 
 def _edges(graph: Graph) -> tuple[tuple[str, str], ...]:

@@ -11,6 +11,7 @@ from langgraph.types import StateSnapshot
 
 from moa_graph.agents import messages_for
 from moa_graph.graph import MoAGraph, Plan
+from moa_graph.naming import AGGREGATOR
 from moa_graph.prompts import Layout
 from moa_graph.runs import Call, Run
 
@@ -77,9 +78,12 @@ def _reading(
 ) -> Reading:
     seat = plan.seat(call.node) if plan else None
     layout = plan.layout if plan else Layout()
+    if selects := call.node == AGGREGATOR and bool(run.selected):
+        layout = layout.to_select()
     asked = _asked(state)
     before = next((s.values for s in past if call.node in s.next and _asked(s.values) == asked), {})
-    kept = bool(before.get("references")) or call.layer == 1
+    # One that selects puts the references together itself.
+    kept = (bool(before.get("references")) and not selects) or call.layer == 1
     values: dict[str, Any] = {**state, "messages": asked, "references": before.get("references")}
     if not kept:
         read = [c for c in run.calls if c.layer == call.layer - 1 and not c.error]

@@ -1,0 +1,1 @@
+"""Measuring a mixture: benchmarks, judges, scores, and what they cost."""

@@ -1,0 +1,240 @@
+"""The variants of a mixture whose comparison shows what makes it work.
+
+Only data: each function gives the points of the paper's table or figure, and each point is a
+mixture like any other. Systems that ask the same questions share what they paid for, and a system
+that stands in several tables is one system, with one name.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from typing import Any
+
+from moa_graph.config import MoAConfig
+from moa_graph.models import Agent
+from moa_graph.naming import free_name, slug
+
+NUMBERS = (1, 2, 3, 6)
+"""How many proposers: the paper's Table 3."""
+DEPTHS = (1, 2, 3, 4)
+"""How many layers, in the paper's count: its Figure 4a. With one, the aggregator is alone."""
+TEMPERATURE = 0.7
+"""At which the paper samples one model several times."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A point of a table or a figure."""
+
+    curve: str
+    """What it is a point of, such as `multiple proposers`."""
+    x: float | str
+    """Where on that curve: a number of proposers or layers, or the name of a model."""
+    config: MoAConfig
+    """The mixture; its name is the system's."""
+    against: str | None = None
+    """The system that it is compared with."""
+
+    @property
+    def name(self) -> str:
+        """Name of the system."""
+        return self.config.name
+
+
+class Ablations:
+    """The variants of one mixture.
+
+    Args:
+        mixture: Its first layer has the proposers, each of another kind; its aggregator is the one
+            of all variants that do not vary it. Where it sets no temperature, that of the paper is
+            taken. Prompts, tokens, prices and what else it sets stay.
+
+    Raises:
+        ValueError: If it sets what cannot hold for every variant: several values of `quorum`,
+            `grace` or `deadline`, a quorum that is a number, or samples of a proposer.
+    """
+
+    def __init__(self, mixture: MoAConfig) -> None:
+        _check(mixture)
+        temperature = TEMPERATURE if mixture.temperature is None else mixture.temperature
+        self._base = mixture.model_copy(update={"temperature": temperature, "final": "write"})
+        self._proposers = dict(mixture.layers[0])
+        named = [name for name, agent in self._proposers.items() if agent == mixture.aggregator]
+        self._single = (named or list(self._proposers))[0]
+        own = free_name(slug(mixture.aggregator.label), self._proposers)
+        self._aggregator = named[0] if named else own
+        self._models = {self._aggregator: mixture.aggregator} | self._proposers
+
+    def proposers(self, numbers: Sequence[int] = NUMBERS) -> list[Variant]:
+        """Vary the number of proposers: several models, or samples of a single one (Table 3).
+
+        The single one is the aggregator's if that is a proposer, else the first; it comes before
+        the others where there are several, and they in the order of the mixture.
+
+        Raises:
+            ValueError: If there are not so many, or samples would be all the same.
+        """
+        several = [self._several(number) for number in numbers]
+        samples = [self._samples(self._single, number) for number in numbers]
+        against = [
+            single.name if single != multiple else None
+            for single, multiple in zip(samples, several, strict=True)
+        ]
+        return [
+            *map(Variant, repeat("multiple proposers"), numbers, several, against),
+            *map(Variant, repeat("single proposer"), numbers, samples),
+        ]
+
+    def roles(self, samples: int | None = None) -> list[Variant]:
+        """Have every model be the aggregator of all, and the sole kind of proposer (Table 4).
+
+        Args:
+            samples: How many samples of a sole proposer; by default as many as there are models.
+        """
+        width = samples or len(self._proposers)
+        return [
+            *self._aggregators(),
+            *(
+                Variant("as proposer", name, self._samples(name, width), self._deep(2).name)
+                for name in self._proposers
+            ),
+        ]
+
+    def collaborativeness(self) -> list[Variant]:
+        """Have every model answer alone, and with the answers of all to read (Figure 1).
+
+        As in the paper, whose figure has the values of its Table 4, its own answer is among them.
+        """
+        alone = [Variant("alone", name, self._alone(name)) for name in self._proposers]
+        return [*alone, *self._aggregators("with the answers of all")]
+
+    def depth(self, depths: Sequence[int] = DEPTHS) -> list[Variant]:
+        """Vary the number of layers, in the paper's count (Figure 4a)."""
+        deep = [self._deep(depth) for depth in depths]
+        return list(map(Variant, repeat("layers"), depths, deep, [None, *(s.name for s in deep)]))
+
+    def ranker(self, depths: Sequence[int] = DEPTHS[1:]) -> list[Variant]:
+        """Have the aggregator pick a proposal, and not write (Figure 4a).
+
+        Args:
+            depths: Layers in the paper's count, from 2: one layer has no proposals.
+        """
+        writers = [self._deep(depth, least=2) for depth in depths]
+        pickers = [self._named(f"{each.name}-selects", each, final="select") for each in writers]
+        return [
+            *map(Variant, repeat("aggregator"), depths, writers, [each.name for each in pickers]),
+            *map(Variant, repeat("LLM ranker"), depths, pickers),
+        ]
+
+    def _aggregators(self, curve: str = "as aggregator") -> list[Variant]:
+        return [
+            Variant(curve, name, self._deep(2, name), self._alone(name).name)
+            for name in self._proposers
+        ]
+
+    def _deep(self, depth: int, aggregator: str | None = None, *, least: int = 1) -> MoAConfig:
+        """So many layers of all proposers, the aggregator counted."""
+        if depth < least:
+            raise ValueError(f"`depths`: expected numbers of layers from {least}, got {depth}")
+        aggregator = aggregator or self._aggregator
+        if depth == 1:
+            return self._alone(aggregator)
+        layers = [self._proposers] * (depth - 1)
+        name = f"{aggregator}-of-{len(self._proposers)}"
+        return self._mixture(f"{name}-layers-{depth}" if layers[1:] else name, layers, aggregator)
+
+    def _several(self, number: int) -> MoAConfig:
+        """So many models."""
+        if not 1 <= number <= len(self._proposers):
+            raise ValueError(
+                f"`numbers`: expected 1 to {len(self._proposers)} proposers, got {number}"
+            )
+        chosen = sorted(self._proposers, key=lambda name: name != self._single)[:number]
+        layer = {name: agent for name, agent in self._proposers.items() if name in chosen}
+        width = str(number) if number > 1 else self._single
+        return self._mixture(f"{self._aggregator}-of-{width}", [layer], self._aggregator)
+
+    def _samples(self, name: str, number: int) -> MoAConfig:
+        """So many samples of one model."""
+        agent = self._proposers[name]
+        temperature = self._base.temperature if agent.temperature is None else agent.temperature
+        if number > 1 and temperature == 0:
+            raise ValueError(
+                f"proposer {name!r}: temperature = 0: {number} samples would be the same; "
+                f"expected one above 0 (the paper's is {TEMPERATURE})"
+            )
+        layer = {name: agent.model_copy(update={"samples": number})}
+        width = name if number == 1 else f"{number}x-{name}"
+        return self._mixture(f"{self._aggregator}-of-{width}", [layer], self._aggregator)
+
+    def _alone(self, name: str) -> MoAConfig:
+        """One model without others, as a mixture: the only proposal is picked, at no cost.
+
+        Its call is that of a proposer in the first layer, word for word.
+        """
+        judge = Agent(model="offline:lead")
+        return self._named(
+            f"{name}-alone",
+            self._base,
+            layers=[{name: self._models[name]}],
+            aggregator=judge,
+            fallbacks=[],
+            final="select",
+            references_in="user",  # between tags, where no answer can pass for several
+            max_reference_tokens=None,
+        )
+
+    def _mixture(
+        self, name: str, layers: Sequence[Mapping[str, Agent]], aggregator: str
+    ) -> MoAConfig:
+        model = self._models[aggregator]
+        return self._named(name, self._base, layers=list(layers), aggregator=model)
+
+    def _named(self, name: str, config: MoAConfig, **changes: Any) -> MoAConfig:
+        """Give a variant a name that can be that of a folder."""
+        plain = re.sub(r"[^\w.+-]+", "-", name).lstrip(".+-")
+        return config.model_copy(update={"name": plain, **changes})
+
+
+ANALYSES: Mapping[str, Callable[[Ablations], list[Variant]]] = {
+    "proposers": Ablations.proposers,
+    "roles": Ablations.roles,
+    "collaborativeness": Ablations.collaborativeness,
+    "depth": Ablations.depth,
+    "ranker": Ablations.ranker,
+}
+"""The analyses by name."""
+
+
+def systems(variants: Iterable[Variant]) -> dict[str, MoAConfig]:
+    """Give each system once, by name.
+
+    Raises:
+        ValueError: If two systems have the same name.
+    """
+    found = dict[str, MoAConfig]()
+    for variant in variants:
+        if found.setdefault(variant.name, variant.config) != variant.config:
+            raise ValueError(
+                f"two systems would be called {variant.name!r}: expected proposers whose names "
+                "differ in letters and digits"
+            )
+    return found
+
+
+def _check(mixture: MoAConfig) -> None:
+    for name in ("quorum", "grace", "deadline"):
+        if isinstance(value := getattr(mixture, name), list):
+            raise ValueError(  # noqa: TRY004  # a configuration is wrong, not an argument's type
+                f"`{name}`={value!r}: expected one value, as layers come and go"
+            )
+    if isinstance(mixture.quorum, int):
+        raise ValueError(  # noqa: TRY004  # likewise
+            f"`quorum`={mixture.quorum!r}: expected a share, such as 0.5, as layers differ in width"
+        )
+    for name, agent in mixture.layers[0].items():
+        if agent.samples != 1:
+            raise ValueError(
+                f"proposer {name!r}: samples = {agent.samples}: expected 1, as they are varied"
+            )

@@ -1,0 +1,252 @@
+"""What an answer takes: tokens, money, and floating point operations; and what is worth it."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
+from math import inf, isfinite, nan
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from moa_graph.evals.data import read_table
+from moa_graph.naming import AGGREGATOR
+from moa_graph.prices import Prices, estimate_cost
+from moa_graph.runs import Call
+
+FLOPS_PER_PARAMETER = 2  # a multiplication and an addition for each token
+TERA, BILLION = 1e12, 1e9
+
+
+class Parameters(NamedTuple):
+    """How large a model is."""
+
+    total: float
+    """Billions of parameters."""
+    active: float
+    """Billions of those that take part in making one token."""
+    assumed: bool
+    """Whether that is an assumption; `source` says whose."""
+    source: str
+
+
+class Mean(NamedTuple):
+    """A mean over the runs of which a value is known."""
+
+    value: float | None
+    """`None` if it is known of none."""
+    known: int
+    """Of how many it is."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a system takes for an instruction, on average. A turn of a conversation is one."""
+
+    instructions: int
+    input_tokens: Mean
+    """Tokens read, by all agents together."""
+    output_tokens: Mean
+    """Tokens written, by all agents together."""
+    cost: Mean
+    """US dollars."""
+    teraflops: Mean
+    """10^12 floating point operations for the tokens written: see `teraflops`."""
+    unpriced: Sequence[str]
+    """Models without a price, because of which an instruction has no cost."""
+    unsized: Sequence[str]
+    """Models of unknown size, because of which an instruction has no TFLOPs."""
+    assumed: Sequence[str]
+    """Models whose size is an assumption."""
+    failed: int
+    """Calls that failed and of which no tokens are known: whatever they cost is not in."""
+
+
+def known_prices(overrides: Prices | None = None) -> Prices:
+    """Give the prices of the package's own table, for any function that takes prices.
+
+    They are those of the time of the paper, each with its date and source in `models.toml`, and
+    come before those of `genai-prices`.
+
+    Args:
+        overrides: Prices that come before them.
+    """
+    rows = read_table("models")["prices"]
+    return {model: row["price"] for row in rows for model in row["models"]} | dict(overrides or {})
+
+
+def parameters(model: str) -> Parameters | None:
+    """Tell how large a model is, if that is known.
+
+    Args:
+        model: `provider:model`. Who serves it makes no difference.
+    """
+    name = model.partition(":")[2] or model
+    return _sizes().get(name.rpartition("/")[2].lower())
+
+
+@cache
+def _sizes() -> dict[str, Parameters]:
+    return {
+        name: Parameters(row["total"], row["active"], row.get("assumed", False), row["source"])
+        for row in read_table("models")["parameters"]
+        for name in row["names"]
+    }
+
+
+def teraflops_per_token(layers: Sequence[Sequence[str]]) -> float | None:
+    """Count the TFLOPs of a mixture for one token, as the paper does.
+
+    Twice the active parameters of the largest model of each layer, for its proposers run side by
+    side, summed over the layers, of which the aggregator is the last: one token that each layer
+    writes, and none that it reads.
+
+    Args:
+        layers: The models of each layer, `provider:model`; the aggregator's is one more.
+
+    Returns:
+        10^12 floating point operations, or `None` if the size of a model is not known.
+    """
+    return _summed([[_flops(model, 1) for model in layer] for layer in layers])
+
+
+def teraflops(calls: Iterable[Call]) -> float | None:
+    """Count the TFLOPs of one instruction.
+
+    As `teraflops_per_token`, but each model by the tokens that it wrote: in each layer the call
+    with the most operations counts. Tokens that are read are not counted. (The values of the
+    paper's Figure 5 fit this count at about 370 tokens in each layer.)
+
+    Args:
+        calls: The calls of a run; those that failed are left out.
+
+    Returns:
+        10^12 floating point operations, or `None` if a size or a number of tokens is not known.
+    """
+    answered = sorted((c for c in calls if c.error is None), key=lambda call: call.layer)
+    layers = [list(layer) for _, layer in groupby(answered, key=lambda call: call.layer)]
+    return _summed([[_flops(c.model, _tokens(c, "output_tokens")) for c in x] for x in layers])
+
+
+def _flops(model: str, tokens: float | None) -> float | None:
+    if model.startswith("offline:"):
+        return 0.0  # no language model
+    size = parameters(model)
+    if size is None or tokens is None:
+        return None
+    return FLOPS_PER_PARAMETER * size.active * BILLION * tokens / TERA
+
+
+def _summed(layers: Sequence[Sequence[float | None]]) -> float | None:
+    """Sum the largest of each layer, if all are known."""
+    known = [[flops for flops in layer if flops is not None] for layer in layers]
+    if not layers or not all(layers) or any(map(_shorter, known, layers)):
+        return None
+    return sum(map(max, known))
+
+
+def _shorter(part: Sequence[Any], whole: Sequence[Any]) -> bool:
+    return len(part) < len(whole)
+
+
+def read_calls(turn: Mapping[str, Any]) -> list[Call]:
+    """Read the calls of a turn from a line of `proposals.jsonl`.
+
+    Args:
+        turn: One of the line's `turns`.
+    """
+    rows = dict(turn["proposals"])
+    if last := turn.get("aggregator"):
+        layer = 1 + max((row["layer"] for row in rows.values()), default=0)
+        rows[AGGREGATOR] = {"layer": layer, "error": None, "content": turn["answer"], **last}
+    return [
+        Call(
+            node=node,
+            layer=row["layer"],
+            agent=node.removeprefix(f"layer_{row['layer']}_"),
+            model=row["model"],
+            text=row["content"],
+            error=row["error"],
+            started=None,
+            seconds=row.get("seconds", 0.0),
+            unread=row.get("unread", 0),
+            usage=row.get("usage"),
+            cost=row.get("cost"),
+        )
+        for node, row in rows.items()
+    ]
+
+
+def read_budget(runs: Sequence[Sequence[Call]], prices: Prices | None = None) -> Budget:
+    """Sum up what a system took.
+
+    A call whose answer was stored counts as what it cost when it was made. Stored outputs
+    (`recorded:`) count as unknown unless they are given a price: somebody paid for them.
+
+    Args:
+        runs: The calls of each instruction: `Run.calls` of `read_run`, or `read_calls`.
+        prices: Prices of one's own, before those of `known_prices` and of `genai-prices`.
+    """
+    known = known_prices(prices)
+    answered = [call for run in runs for call in run if call.error is None]
+
+    def mean(value: Callable[[Sequence[Call]], float | None]) -> Mean:
+        values = [found for run in runs if run and (found := value(run)) is not None]
+        return Mean(fmean(values) if values else None, len(values))
+
+    return Budget(
+        instructions=len(runs),
+        input_tokens=mean(lambda run: _total(run, lambda c: _tokens(c, "input_tokens"))),
+        output_tokens=mean(lambda run: _total(run, lambda c: _tokens(c, "output_tokens"))),
+        cost=mean(lambda run: _total(run, lambda c: _cost(c, known))),
+        teraflops=mean(teraflops),
+        unpriced=_models(answered, lambda c: c.usage is not None and _cost(c, known) is None),
+        unsized=_models(answered, lambda c: _flops(c.model, 1) is None),
+        assumed=_models(answered, lambda c: bool((s := parameters(c.model)) and s.assumed)),
+        failed=sum(call.error is not None and call.usage is None for run in runs for call in run),
+    )
+
+
+def _models(calls: Iterable[Call], chosen: Callable[[Call], bool]) -> list[str]:
+    return sorted({call.model for call in calls if chosen(call)})
+
+
+def _total(calls: Sequence[Call], value: Callable[[Call], float | None]) -> float | None:
+    """Sum what the calls took, if that is known of all that gave an answer."""
+    values = [value(call) for call in calls if call.error is None or call.usage]
+    known = [each for each in values if each is not None]
+    return None if _shorter(known, values) or not values else sum(known)
+
+
+def _tokens(call: Call, kind: str) -> float | None:
+    if call.usage is None:
+        return 0.0 if call.model.startswith("offline:") else None
+    return float(call.usage[kind])
+
+
+def _cost(call: Call, prices: Prices) -> float | None:
+    if call.model.startswith("recorded:") and call.model not in prices:
+        return None
+    return estimate_cost(call.model, call.usage, prices)
+
+
+def pareto_front(points: Mapping[str, tuple[float | None, float | None]]) -> list[str]:
+    """Find the systems than which none is both as cheap and as good, and better in one of them.
+
+    Args:
+        points: What each system takes (less is better) and its quality (more is better). One of
+            which either is not known is neither on the front nor keeps others off it.
+
+    Returns:
+        Their names, cheapest first.
+    """
+    known = {
+        name: (cost, quality)
+        for name, (cost, quality) in points.items()
+        if cost is not None and quality is not None and isfinite(cost) and isfinite(quality)
+    }
+    front, last = list[str](), (nan, -inf)
+    for name, point in sorted(known.items(), key=lambda item: (item[1][0], -item[1][1])):
+        if point[1] > last[1] or point == last:
+            front.append(name)
+            last = point
+    return front

@@ -1,0 +1,174 @@
+"""What the aggregator takes: are the proposals that its answer is like the better ones?"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from math import isnan
+from typing import Any
+
+import numpy as np
+from rapidfuzz.distance import Levenshtein
+from sacrebleu.metrics.bleu import BLEU
+from scipy.stats import bootstrap, spearmanr
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+_WORD = r"\w+|[^\w\s]"  # single characters, too: the answer may be one
+FEWEST = 2  # proposals, or instructions, below which there is nothing to compare
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An instruction: the final answer, the proposals, and how a judge likes these."""
+
+    answer: str
+    proposals: Sequence[str]
+    """Those that the aggregator read."""
+    preferences: Sequence[float | None]
+    """One for each proposal, the greater the better; `None` or NaN where there is none."""
+
+    def __post_init__(self) -> None:
+        if len(self.proposals) != len(self.preferences):
+            raise ValueError(
+                f"`preferences`: expected one for each of {len(self.proposals)} proposals, got "
+                f"{len(self.preferences)}"
+            )
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Spearman's rank correlation of likeness and preference, a mean over instructions."""
+
+    mean: float | None
+    """From -1 to 1; `None` if it is defined for no instruction."""
+    low: float | None
+    """Lower end of the interval of the mean; `None` if it is defined for fewer than two."""
+    high: float | None
+    confidence: float
+    """Of the interval; 0.95 is 95 %."""
+    instructions: int
+    """Those for which it is defined, whose mean it is."""
+    undefined: int
+    """Those for which it is not, because all proposals are alike or liked alike, or fewer than
+    two have a preference. They are left out."""
+
+
+def similarity_by_bleu(answer: str, proposals: Sequence[str], longest: int = 4) -> list[float]:
+    """Give the sentence BLEU of the answer against each proposal, from 0 to 100.
+
+    So it tells how much of the answer's wording the proposal has.
+
+    Args:
+        answer: The final answer.
+        proposals: The proposals.
+        longest: Words in the longest n-gram; the paper shows 3, 4 and 5.
+    """
+    return [_bleu(longest).sentence_score(answer, [each]).score for each in proposals]
+
+
+@cache
+def _bleu(longest: int) -> BLEU:
+    return BLEU(max_ngram_order=longest, effective_order=True)
+
+
+def similarity_by_tf_idf(answer: str, proposals: Sequence[str]) -> list[float]:
+    """Give the cosine of the TF-IDF vectors of the answer and each proposal, from 0 to 1.
+
+    How rare a word is, is counted in the texts of this instruction.
+    """
+    if not any(text.strip() for text in (answer, *proposals)):
+        return [0.0] * len(proposals)
+    words = TfidfVectorizer(token_pattern=_WORD)
+    vectors = words.fit_transform([answer, *proposals])
+    return [float(each) for each in (vectors[1:] @ vectors[0].T).toarray().ravel()]
+
+
+def similarity_by_levenshtein(answer: str, proposals: Sequence[str]) -> list[float]:
+    """Give 1 less the share of characters to edit between the answer and each proposal."""
+    return [Levenshtein.normalized_similarity(answer, each) for each in proposals]
+
+
+MEASURES: Mapping[str, Callable[[str, Sequence[str]], list[float]]] = {
+    "BLEU-3": lambda answer, proposals: similarity_by_bleu(answer, proposals, 3),
+    "BLEU-4": similarity_by_bleu,
+    "BLEU-5": lambda answer, proposals: similarity_by_bleu(answer, proposals, 5),
+    "TF-IDF": similarity_by_tf_idf,
+    "Levenshtein": similarity_by_levenshtein,
+}
+"""The paper's measures of likeness: Figure 4b, and Figure 6 in its appendix."""
+
+
+def rank_correlation(sample: Sample, measure: str) -> float | None:
+    """Give Spearman's rank correlation, over the proposals of one instruction.
+
+    Args:
+        sample: The instruction. Proposals without a preference are left out.
+        measure: A key of `MEASURES`.
+
+    Returns:
+        From -1 to 1, ties at the mean of their ranks; `None` where it is not defined.
+    """
+    pairs = zip(sample.proposals, sample.preferences, strict=True)
+    judged = [(text, liked) for text, liked in pairs if liked is not None and not isnan(liked)]
+    likes = [liked for _, liked in judged]
+    if len(set(likes)) < FEWEST:
+        return None
+    # What a measure makes of equal texts may differ in the last bit: that is no ranking.
+    likeness = np.round(MEASURES[measure](sample.answer, [text for text, _ in judged]), 9)
+    if len(set(likeness.tolist())) < FEWEST:
+        return None
+    return float(spearmanr(likeness, likes).statistic)
+
+
+def correlate(
+    samples: Sequence[Sample],
+    measures: Sequence[str] = tuple(MEASURES),
+    *,
+    confidence: float = 0.95,
+    resamples: int = 9999,
+    seed: int = 0,
+) -> dict[str, Correlation]:
+    """Correlate likeness to the final answer with the judge's preference.
+
+    Args:
+        samples: The instructions.
+        measures: Keys of `MEASURES`.
+        confidence: Of the interval: percentiles of means of instructions drawn with replacement.
+        resamples: How often they are drawn.
+        seed: The same seed gives the same interval.
+
+    Returns:
+        A correlation for each measure.
+
+    Raises:
+        ValueError: If there is no such measure, or the confidence is impossible.
+    """
+    if unknown := [measure for measure in measures if measure not in MEASURES]:
+        raise ValueError(f"`measures`: expected some of {', '.join(MEASURES)}, got {unknown[0]!r}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"`confidence`={confidence!r}: expected a number between 0 and 1")
+
+    def mean(measure: str) -> Correlation:
+        found = [rank_correlation(sample, measure) for sample in samples]
+        values = [value for value in found if value is not None]
+        low, high = _interval(values, confidence, resamples, seed)
+        return Correlation(
+            mean=float(np.mean(values)) if values else None,
+            low=low,
+            high=high,
+            confidence=confidence,
+            instructions=len(values),
+            undefined=len(found) - len(values),
+        )
+
+    return {measure: mean(measure) for measure in measures}
+
+
+def _interval(
+    values: Sequence[float], confidence: float, resamples: int, seed: int
+) -> tuple[float | None, float | None]:
+    if len(values) < FEWEST:
+        return None, None
+    options: dict[str, Any] = {"confidence_level": confidence, "n_resamples": resamples}
+    rng = np.random.default_rng(seed)
+    drawn = bootstrap((values,), np.mean, method="percentile", rng=rng, batch=500, **options)
+    return float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)
