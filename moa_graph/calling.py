@@ -22,6 +22,7 @@ from langchain_core.runnables.configurable import (
     RunnableConfigurableFields,
 )
 from langgraph.pregel.protocol import PregelProtocol
+from pydantic import SecretStr
 
 from moa_graph.race import in_thread
 
@@ -94,6 +95,14 @@ def bind(model: Any, options: Mapping[str, Any]) -> Any:
     if type(model).bind_tools is BaseChatModel.bind_tools:
         raise NotImplementedError(f"{type(model).__name__} has no `bind_tools`")
     return model.bind_tools(**options)
+
+
+def keys_of(model: Any) -> list[str]:
+    """Give the keys that a model was given, also one that something was bound to."""
+    while isinstance(model, RunnableBindingBase):
+        model = model.bound
+    fields = getattr(model, "__dict__", {}).values()
+    return [each.get_secret_value() for each in fields if isinstance(each, SecretStr)]
 
 
 def ends_in_a_message(model: Any) -> bool:

@@ -22,6 +22,7 @@ from pydantic import (
 
 from moa_graph.models import Agent, Temperature, key_variable
 from moa_graph.naming import check_name, free_name, slug
+from moa_graph.prices import is_free
 from moa_graph.resolving import resolve, resolve_layer
 from moa_graph.rules import rules_of_layers
 
@@ -125,7 +126,8 @@ class MoAConfig(BaseModel):
                 f"expected the path of a TOML file or one of: {', '.join(preset_names())}"
             )
         try:
-            return cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+            data = tomllib.loads(path.read_text(encoding="utf-8"))
+            return cls.model_validate(data, context={"folder": path.absolute().parent})
         except tomllib.TOMLDecodeError as error:
             raise ValueError(f"{path}: not valid TOML: {error}") from None
         except UnicodeDecodeError:
@@ -204,6 +206,19 @@ class MoAConfig(BaseModel):
 
         return ChatMoA(**{"model_name": self.name} | self._arguments() | options)
 
+    def with_defaults(self) -> MoAConfig:
+        """Give the same mixture with `temperature` and `max_tokens` in each agent."""
+        return self.model_copy(
+            update={
+                "layers": [
+                    {name: self._with_defaults(agent) for name, agent in layer.items()}
+                    for layer in self.layers
+                ],
+                "aggregator": self._with_defaults(self.aggregator),
+                "fallbacks": [self._with_defaults(agent) for agent in self.fallbacks],
+            }
+        )
+
     def required_keys(self) -> list[str]:
         """Name the environment variables that hold the keys of the agents."""
         proposers = (agent for layer in self.layers for agent in layer.values())
@@ -213,20 +228,17 @@ class MoAConfig(BaseModel):
     def _arguments(self) -> dict[str, Any]:
         """What `create_moa` is called with."""
         names = ("final", "quorum", "grace", "deadline", "references_in", "max_reference_tokens")
-        layers = [
-            {name: self._with_defaults(agent) for name, agent in layer.items()}
-            for layer in self.layers
-        ]
+        whole = self.with_defaults()
         return {
-            "layers": layers,
-            "aggregator": self._with_defaults(self.aggregator),
-            "fallbacks": [self._with_defaults(agent) for agent in self.fallbacks],
+            "layers": whole.layers,
+            "aggregator": whole.aggregator,
+            "fallbacks": whole.fallbacks,
             "lazy": True,
             **{name: getattr(self, name) for name in names},
         }
 
     def _with_defaults(self, agent: Agent) -> Agent:
-        if agent.label.startswith("offline:"):
+        if is_free(agent.label):
             return agent
         defaults = {"temperature": self.temperature, "max_tokens": self.max_tokens}
         unset = {key: value for key, value in defaults.items() if getattr(agent, key) is None}

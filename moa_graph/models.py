@@ -6,10 +6,18 @@ import importlib.util
 import inspect
 import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self, cast
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from moa_graph.secrecy import describe
 
@@ -73,7 +81,7 @@ class Agent(BaseModel):
 
     @field_validator("model")
     @classmethod
-    def _check_model(cls, model: Model) -> Model:
+    def _check_model(cls, model: Model, info: ValidationInfo) -> Model:
         if isinstance(model, str):
             if not re.fullmatch(r"[^\s:]+:\S.*", model):
                 raise ValueError(
@@ -84,6 +92,8 @@ class Agent(BaseModel):
                 raise ValueError(
                     f"expected 'offline:' and one of {', '.join(OFFLINE_STYLES)}, got {model!r}"
                 )
+            if provider == "recorded" and info.context:  # a path in a file is relative to it
+                return f"recorded:{Path(info.context['folder'], Path(name).expanduser())}"
         elif not callable(getattr(model, "invoke", None)) or inspect.isclass(model):
             raise ValueError(
                 f"expected 'provider:model' or a runnable, got {model!r}"
@@ -94,7 +104,7 @@ class Agent(BaseModel):
     def _check_options(self) -> Self:
         """Refuse options that would silently have no effect."""
         names = list[str]()
-        if not isinstance(self.model, str):
+        if not isinstance(self.model, str) or self.model.startswith("recorded:"):
             names = [*_OF_PROVIDERS, "max_tokens"]
         elif self.model.startswith("offline:"):
             names = [*_OF_PROVIDERS]
@@ -156,6 +166,8 @@ def build_model(agent: Agent) -> Runnable[Any, Any]:
             from moa_graph.offline import OfflineModel  # noqa: PLC0415
 
             return OfflineModel(style=name, max_tokens=agent.max_tokens)
+        case "recorded":
+            return _recorded(name)
         case "openai":
             return _openai(agent, name)
         case "together":
@@ -170,6 +182,15 @@ def key_variable(agent: Agent) -> str | None:
         return None
     provider = agent.model.partition(":")[0]
     return agent.api_key_env or (None if agent.base_url else KEYS.get(provider))
+
+
+def _recorded(name: str) -> BaseChatModel:
+    from moa_graph.recorded import RecordedModel  # noqa: PLC0415
+
+    path, _, node = name.partition("#")
+    model = RecordedModel(path=path, node=node or None)
+    model.read()  # a mistake shows before the first call
+    return model
 
 
 def _openai(agent: Agent, name: str) -> BaseChatModel:
@@ -195,7 +216,8 @@ def _together(agent: Agent, name: str) -> BaseChatModel:
 def _other(agent: Agent, provider: str, name: str) -> BaseChatModel:
     if importlib.util.find_spec("langchain") is None:
         raise ImportError(
-            f"model {agent.model!r}: 'openai', 'together' and 'offline' are built in; for provider "
+            f"model {agent.model!r}: 'openai', 'together', 'offline' and 'recorded' are built in; "
+            "for provider "
             f"{provider!r} install LangChain and its package: "
             f"pip install langchain langchain-{provider.replace('_', '-')}"
         )

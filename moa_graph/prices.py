@@ -35,6 +35,11 @@ def estimate_cost(
     return _list_price(provider, name, usage)
 
 
+def is_free(model: str) -> bool:
+    """Whether nobody is asked, and nobody paid: built-in agents, and stored outputs."""
+    return model.startswith(("offline:", "recorded:"))
+
+
 def _list_price(provider: str, name: str, usage: Mapping[str, Any]) -> float | None:
     with suppress(ImportError, LookupError):
         from genai_prices import Usage, calc_price  # noqa: PLC0415  # optional, and slow to import

@@ -9,11 +9,10 @@ from typing import Any
 
 from langchain_core.messages import AnyMessage
 from langchain_core.runnables import Runnable
-from langchain_core.runnables.base import RunnableBindingBase
 from langgraph.graph import StateGraph
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 
-from moa_graph.calling import adapt, ends_in_a_message
+from moa_graph.calling import adapt, ends_in_a_message, keys_of
 from moa_graph.models import Agent, Model, build_model, key_variable
 from moa_graph.naming import AGGREGATOR, check_name, free_name, slug
 from moa_graph.rules import Rules
@@ -46,11 +45,7 @@ class Seat:
         """The keys that the agent's model was given, to be kept out of what is stored."""
         variable = key_variable(self.agent)
         values = [os.environ.get(variable, "")] if variable else []
-        model: Any = self.model
-        while isinstance(model, RunnableBindingBase):
-            model = model.bound
-        fields = getattr(model, "__dict__", {}).values()
-        return [*values, *(f.get_secret_value() for f in fields if isinstance(f, SecretStr))]
+        return [*values, *keys_of(self.model)]
 
     @property
     def model(self) -> Runnable[Any, Any]:

@@ -54,6 +54,8 @@ class Behaviour:
     """Seconds that a response with status 429 asks to wait."""
     finish_reason: str = "stop"
     usage: bool = True
+    logprobs: Callable[[Json], Json | None] | None = None
+    """What it tells of the probabilities of its tokens: `choices[0].logprobs`."""
 
 
 @dataclass
@@ -258,6 +260,8 @@ def _completion(call: Call, behaviour: Behaviour) -> Json:
     message = _message(call, behaviour)
     reason = "tool_calls" if "tool_calls" in message else behaviour.finish_reason
     choice = {"index": 0, "message": message, "finish_reason": reason}
+    if behaviour.logprobs and call.body.get("logprobs"):
+        choice["logprobs"] = behaviour.logprobs(call.body)
     whole = {
         "id": "chatcmpl-1",
         "object": "chat.completion",

@@ -52,6 +52,7 @@ def test_importing_the_package_loads_nothing_heavy():
         ("chat", "--help"),
         ("chat", "--config", "/nowhere.toml"),
         ("presets",),
+        ("eval", "generate", "--help"),
         ("draw", "--config", "/nowhere.toml"),
         ("ask", "q", "--config", "/nowhere.toml"),
         ("ask", "q", "--file", "/nowhere.txt"),

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from moa_graph.cli import complete
+from moa_graph.cli import complete, evals
 from moa_graph.cli.options import (
     AnyThread,
     Config,
@@ -26,6 +26,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 ASKING, RUNS, MIXTURES = "Ask", "What was asked before", "Mixtures"
+app.add_typer(evals.app, name="eval", rich_help_panel=MIXTURES)
 
 
 @app.command(

@@ -1,0 +1,188 @@
+"""`moa eval score`: print the figures of systems."""
+
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from moa_graph.cli.judging import find_folders
+from moa_graph.cli.text import plain
+from moa_graph.evals.judging.account import MANIFEST
+from moa_graph.evals.scoring import Gamed, Scored, compare_scored, read_gamed, score
+from moa_graph.evals.statistics import Comparison
+
+Rows = list[tuple[str, ...]]
+
+
+def print_scores(places: Sequence[Path], gamed_baselines: Path | None, *, as_json: bool) -> None:
+    """Score the systems in folders, and print a table for each benchmark.
+
+    Raises:
+        CommandError: If there is nothing to score.
+        ValueError: If judgements cannot be read.
+    """
+    folders = find_folders(places, MANIFEST)
+    gamed = _gamed(folders, gamed_baselines)
+    scored = sorted((score(folder, gamed) for folder in folders), key=lambda each: each.benchmark)
+    groups = [list(group) for _, group in groupby(scored, lambda each: each.benchmark)]
+    compared = [list(_compare(group)) for group in groups]
+    if as_json:
+        _print_json(scored, [each for group in compared for each in group])
+        return
+    for group, verdicts in zip(groups, compared, strict=True):
+        _print(group, verdicts)
+
+
+def _gamed(folders: Sequence[Path], path: Path | None) -> Gamed | str:
+    """Read the gamed baselines where they are of use, or say why they are not to be had."""
+    if path:
+        return read_gamed(path)
+    manifests = [json.loads((folder / MANIFEST).read_text("utf-8")) for folder in folders]
+    if not any(
+        each["benchmark"] == "alpaca_eval" and each["data"]["revision"] for each in manifests
+    ):
+        return "the gamed baselines belong to the published instructions, and these are others"
+    try:
+        return read_gamed()
+    except ValueError as error:
+        return f"no gamed baselines: {error}"
+
+
+def _compare(group: Sequence[Scored]) -> Iterable[Comparison | str]:
+    """Hold the first system against each other one."""
+    for other in group[1:]:
+        try:
+            yield compare_scored(group[0], other)
+        except ValueError as error:
+            yield str(error)
+
+
+def _print(group: Sequence[Scored], verdicts: Iterable[Comparison | str]) -> None:
+    makers: Mapping[str, Callable[[Sequence[Scored]], Table]] = {
+        "mt_bench": _mt_bench,
+        "flask": _flask,
+    }
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    console.print(makers.get(group[0].benchmark, _alpaca_eval)(group))
+    for note in _notes(group):
+        typer.echo(f"note: {plain(note)}")
+    for verdict in verdicts:
+        judge = group[0].manifest["judge"]["model"]
+        by = f"judge {judge}: {verdict.verdict}" if isinstance(verdict, Comparison) else verdict
+        typer.echo(plain(by))
+    typer.echo()
+
+
+def _notes(group: Sequence[Scored]) -> Iterator[str]:
+    """Give each note once, with the names of the systems where it is not about all."""
+    noted = defaultdict[str, list[str]](list)
+    for each in group:
+        reason = getattr(each.figures, "unavailable", None)
+        why = [f"length-controlled win rate unavailable: {reason}"] if reason else []
+        for note in (*each.labels, *why):
+            noted[note].append(each.system)
+    for note, systems in noted.items():
+        yield note if len(systems) == len(group) else f"{', '.join(systems)}: {note}"
+
+
+def _alpaca_eval(group: Sequence[Scored]) -> Table:
+    columns: list[tuple[str, Callable[[Any], str]]] = [
+        ("win rate %", lambda f: _error(f.win_rate.win_rate, f.win_rate.standard_error)),
+        ("discrete %", lambda f: _number(f.win_rate.discrete_win_rate)),
+        ("length-controlled %", _length_controlled),
+        ("mean length", lambda f: f"{f.mean_length:,.0f}"),
+    ]
+    return _table(group, [(name, [make(s.figures) for s in group]) for name, make in columns])
+
+
+def _mt_bench(group: Sequence[Scored]) -> Table:
+    rows = [
+        ("both turns", [_number(_of(s).both, 2) for s in group]),
+        ("first turn", [_number(_of(s).first_turn, 2) for s in group]),
+        ("second turn", [_number(_of(s).second_turn, 2) for s in group]),
+    ]
+    names = dict.fromkeys(name for s in group for name in _of(s).categories)
+    rows += [
+        (f"  {name}", [_number(_of(s).categories.get(name), 2) for s in group]) for name in names
+    ]
+    rows.append(("rated", [f"{_of(s).rated:,}" for s in group]))
+    return _table(group, rows)
+
+
+def _flask(group: Sequence[Scored]) -> Table:
+    rows: list[tuple[str, list[str]]] = []
+    for title in ("skills", "domains", "difficulties"):
+        rows.append((title, [""] * len(group)))
+        names = dict.fromkeys(name for s in group for name in getattr(s.figures, title))
+        rows += [
+            (f"  {name}", [_number(getattr(s.figures, title).get(name), 2) for s in group])
+            for name in names
+        ]
+    rows.append(("scores", [f"{_of(s).scored:,}" for s in group]))
+    rows.append(("not applicable", [f"{_of(s).not_applicable:,}" for s in group]))
+    return _table(group, rows)
+
+
+def _table(group: Sequence[Scored], rows: Sequence[tuple[str, list[str]]]) -> Table:
+    """Lay out figures: a line each, a column a system."""
+    title = plain(group[0].benchmark)
+    table = Table(title, box=None, pad_edge=False, title_justify="left")
+    for each in group:
+        table.add_column(plain(each.system), justify="right")
+    judges = [each.manifest["judge"]["model"] for each in group]
+    table.add_row("judge", *map(plain, judges))
+    table.add_row("judged", *[_judged(each) for each in group])
+    for name, cells in rows:
+        table.add_row(name, *cells)
+    return table
+
+
+def _judged(each: Scored) -> str:
+    items = each.manifest["items"]
+    partial = "" if each.manifest["whole"] else " (partial)"
+    return f"{items['judged']:,}{partial}"
+
+
+def _of(scored: Scored) -> Any:
+    return scored.figures
+
+
+def _length_controlled(figures: Any) -> str:
+    fitted = figures.length_controlled
+    return _error(fitted.win_rate, fitted.standard_error) if fitted else "unavailable"
+
+
+def _error(value: float, error: float) -> str:
+    return f"{_number(value)} ± {_number(error)}"
+
+
+def _number(value: float | None, digits: int = 1) -> str:
+    return "-" if value is None or value != value else f"{value:.{digits}f}"  # noqa: PLR0124
+
+
+def _print_json(scored: Sequence[Scored], verdicts: Sequence[Comparison | str]) -> None:
+    comparisons = [
+        {**asdict(each), "better": each.better, "verdict": each.verdict}
+        if isinstance(each, Comparison)
+        else {"verdict": each}
+        for each in verdicts
+    ]
+    whole = {"systems": [each.as_dict() for each in scored], "comparisons": comparisons}
+    typer.echo(json.dumps(_finite(whole), ensure_ascii=False, indent=2))
+
+
+def _finite(value: Any) -> Any:
+    """Replace NaN, which JSON does not know."""
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and value != value else value  # noqa: PLR0124

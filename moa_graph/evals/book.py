@@ -1,0 +1,74 @@
+"""The file of a ledger: what came of each call, in SQLite."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any, NamedTuple
+
+_VERSION = 1
+_TABLES = """
+CREATE TABLE IF NOT EXISTS answers (
+    key TEXT PRIMARY KEY, label TEXT, sample INTEGER, message TEXT, started REAL, seconds REAL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS failures (
+    key TEXT, label TEXT, sample INTEGER, error TEXT, started REAL, seconds REAL
+);
+"""
+
+
+class Outcome(NamedTuple):
+    """What came of a call, as it is stored."""
+
+    message: str
+    """The answer as JSON; empty on failure."""
+    error: str | None
+    usage: dict[str, Any] | None
+    """Tokens of a failure; those of an answer stand in the message."""
+    started: float
+    seconds: float
+
+
+class Book:
+    """The tables. Whoever uses it from several threads keeps them apart.
+
+    Raises:
+        ValueError: If the file is no ledger, or cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = _open(path)
+        except (OSError, sqlite3.Error) as error:
+            raise ValueError(f"{path}: cannot be used as a ledger: {error}") from None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def find(self, key: str) -> Outcome | None:
+        """Give a stored answer."""
+        query = "SELECT message, started, seconds FROM answers WHERE key = ?"
+        row = self._db.execute(query, (key,)).fetchone()
+        return Outcome(row[0], None, None, row[1], row[2]) if row else None
+
+    def write(self, key: str, outcome: Outcome, label: str, sample: int) -> None:
+        """Store an answer, or note a failure. Of two answers the first stays.
+
+        Raises:
+            sqlite3.Error: If that cannot be done.
+        """
+        table = "failures" if outcome.error else "answers"
+        text = outcome.error or outcome.message
+        row = (key, label, sample, text, outcome.started, outcome.seconds)
+        self._db.execute(f"INSERT OR IGNORE INTO {table} VALUES (?, ?, ?, ?, ?, ?)", row)  # noqa: S608
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = NORMAL")  # outlives the process; the last ones not the power
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version not in {0, _VERSION}:
+        raise sqlite3.DatabaseError(f"version {version}, expected {_VERSION}")
+    db.executescript(f"{_TABLES} PRAGMA user_version = {_VERSION};")
+    return db

@@ -1,0 +1,55 @@
+"""Columns of numbers as they come in: lists, arrays, series."""
+
+from collections.abc import Sequence, Sized
+
+import numpy as np
+import numpy.typing as npt
+
+Column = npt.NDArray[np.float64]
+Values = npt.ArrayLike | Sequence[float | None]
+"""What is read as a column; `None` and NaN are gaps."""
+
+
+def read_column(name: str, values: Values, *, gaps: bool = False) -> Column:
+    """Turn values into a column of numbers.
+
+    Args:
+        name: What errors call it.
+        values: One number for each row, or a gap.
+        gaps: Whether there may be gaps.
+
+    Returns:
+        The numbers, of shape (rows,).
+
+    Raises:
+        ValueError: If it is no such column.
+    """
+    try:
+        column = np.asarray(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"`{name}`: expected one number for each row: {error}") from error
+    if column.ndim != 1:
+        raise ValueError(f"`{name}`: expected one number for each row, got shape {column.shape}")
+    if not column.size:
+        raise ValueError(f"`{name}`: expected at least one row, got none")
+    wrong = np.isinf(column) if gaps else ~np.isfinite(column)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise ValueError(f"`{name}`: expected a finite number, got {column[row]} in row {row}")
+    return column
+
+
+def check_range(name: str, column: Column, low: float, high: float) -> None:
+    """Raise `ValueError` if a number is outside `low` to `high`; gaps may be."""
+    wrong = (column < low) | (column > high)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise ValueError(f"`{name}`: expected {low:g} to {high:g}, got {column[row]} in row {row}")
+
+
+def check_aligned(**columns: Sized) -> None:
+    """Raise `ValueError` if the columns do not have the same number of rows."""
+    rows = {name: len(column) for name, column in columns.items()}
+    if len(set(rows.values())) > 1:
+        told = ", ".join(f"`{name}` has {count}" for name, count in rows.items())
+        raise ValueError(f"expected the same number of rows everywhere: {told}")

@@ -1,0 +1,109 @@
+"""Have a mixture answer a benchmark."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import time
+
+from moa_graph.config import MoAConfig
+from moa_graph.evals.answering import System
+from moa_graph.evals.items import Benchmark, Item
+from moa_graph.evals.journal import Journal, Row, write_outputs
+from moa_graph.evals.ledger import Ledger
+from moa_graph.evals.manifest import check_same, write_manifest
+from moa_graph.evals.running import Outcome, Tally, work_through
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Where a system's answers are, and how many."""
+
+    folder: Path
+    outputs: Path
+    """The file in the benchmark's own format."""
+    tally: Tally
+    """What was done now."""
+    answered: int
+    """Items that have an answer, from now or before."""
+    failures: Mapping[str | int, str]
+    """Why the others that were tried have none, by item."""
+
+
+async def generate(
+    config: MoAConfig,
+    benchmark: Benchmark,
+    out: str | Path,
+    ledger: Ledger,
+    *,
+    name: str | None = None,
+    concurrency: int = 8,
+    max_cost: float | None = None,
+    show: Callable[[Tally], None] = lambda _: None,
+) -> Generation:
+    """Have a mixture answer each item of a benchmark.
+
+    Called again, it goes on: what has an answer is not asked again, what failed is. MT-Bench sets
+    the temperatures and the length of the answers of all language models; its second turn runs
+    the whole mixture again, with only the final answer of the first in the conversation.
+
+    Args:
+        config: The mixture.
+        benchmark: What it is asked.
+        out: The folder of the comparison; the answers are in `out/<benchmark>/<name>`.
+        ledger: Where each call is kept.
+        name: What the system is called; by default as the mixture is.
+        concurrency: How many items are under way at a time.
+        max_cost: As in `work_through`.
+        show: As in `work_through`.
+
+    Raises:
+        ValueError: If the folder holds the answers of another mixture, a key is missing, or an
+            option makes no sense.
+    """
+    name = check_system(name or config.name)
+    folder = Path(out) / benchmark.name / name
+    check_same(folder, config, benchmark)
+    system = System(config, benchmark, ledger)
+    journal = Journal(folder)
+    done = {row["id"] for row in journal.answered(benchmark.items)}
+
+    def keep(item: Item, outcome: Outcome[Row]) -> None:
+        row: Row = {"id": item.id, "category": item.category, "turns": [], "ended": time()}
+        journal.write(row | (outcome.result or {}) | {"error": outcome.error})
+
+    def finish() -> Path:
+        write_manifest(folder, name, config, benchmark, journal)
+        return write_outputs(folder, name, benchmark.name, journal.answered(benchmark.items))
+
+    finish()
+    try:
+        tally = await work_through(
+            [item for item in benchmark.items if item.id not in done],
+            system.answer,
+            keep,
+            concurrency=concurrency,
+            max_cost=max_cost,
+            prices=config.prices,
+            show=show,
+        )
+    finally:
+        outputs = finish()
+    rows = (journal.rows.get(item.id) for item in benchmark.items)
+    failures = {row["id"]: row["error"] for row in rows if row and row["error"]}
+    answered = len(journal.answered(benchmark.items))
+    return Generation(folder, outputs, tally, answered, failures)
+
+
+def check_system(name: str) -> str:
+    """Refuse a name that makes no folder.
+
+    Raises:
+        ValueError: If it is refused.
+    """
+    if not re.fullmatch(r"\w[\w.+-]*", name):
+        raise ValueError(
+            f"`name`={name!r}: expected letters, digits, '.', '-', '+' and '_', for it names a "
+            "folder"
+        )
+    return name

@@ -1,0 +1,1 @@
+"""Have answers judged, as each benchmark does: prompts as published, judgements in the ledger."""

@@ -1,0 +1,102 @@
+"""How the answers in a folder came about: enough to make them again, and to tell them apart."""
+
+import json
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from moa_graph.config import MoAConfig
+from moa_graph.evals.items import Benchmark
+from moa_graph.evals.journal import Journal, Row, write_text
+
+_PACKAGES = ("moa_graph", "langgraph", "langchain-core", "langchain-openai", "langchain-together")
+
+
+def check_same(folder: Path, config: MoAConfig, benchmark: Benchmark) -> None:
+    """See that a folder holds the answers of this mixture to these data, or nothing.
+
+    Raises:
+        ValueError: If it holds those of another one.
+    """
+    path = folder / "manifest.json"
+    if not path.exists():
+        return
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        known = {**before["configuration"], "data": before["data"]["sha256"]}
+        known["recorded"] = before["recorded"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ValueError(f"{path}: not a manifest of moa eval generate") from None
+    now = {**_plain(config), "data": benchmark.sha256, "recorded": _recorded(config)}
+    if differing := [key for key in now if key != "prices" and now[key] != known.get(key)]:
+        raise ValueError(
+            f"{folder} holds answers of another mixture or to other data (it differs in: "
+            f"{', '.join(differing)}); choose another --name or --out"
+        )
+
+
+def write_manifest(
+    folder: Path, name: str, config: MoAConfig, benchmark: Benchmark, journal: Journal
+) -> None:
+    """Write `manifest.json`."""
+    tried = [row for item in benchmark.items if (row := journal.rows.get(item.id))]
+    answered = len(journal.answered(benchmark.items))
+    costs, tokens = (
+        list(_each(tried, "cost")),
+        [u["total_tokens"] for u in _each(tried, "usage") if u],
+    )
+    at_least, unknown = sum(cost for cost in costs if cost is not None), costs.count(None)
+    manifest = {
+        "system": name,
+        "benchmark": benchmark.name,
+        "whole": answered == benchmark.whole,
+        "items": {
+            "in_the_benchmark": benchmark.whole,
+            "asked_for": len(benchmark.items),
+            "answered": answered,
+            "failed": len(tried) - answered,
+        },
+        "tokens": sum(tokens),
+        "cost": None if unknown else at_least,
+        "cost_at_least": at_least,
+        "calls_of_unknown_cost": unknown,
+        "data": {
+            "source": benchmark.source,
+            "sha256": benchmark.sha256,
+            "revision": benchmark.revision,
+        },
+        "configuration": _plain(config),
+        "recorded": _recorded(config),
+        "versions": versions(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    write_text(folder / "manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False))
+
+
+def versions() -> dict[str, str]:
+    """Give the versions of what can change an answer."""
+    return {package: version(package) for package in _PACKAGES}
+
+
+def _plain(config: MoAConfig) -> dict[str, Any]:
+    return config.model_dump(mode="json")
+
+
+def _recorded(config: MoAConfig) -> dict[str, str]:
+    """Give the hash of each file that is replayed: its content is part of the mixture."""
+    agents = [*(a for layer in config.layers for a in layer.values()), config.aggregator]
+    labels = [agent.label for agent in (*agents, *config.fallbacks)]
+    names = {label[9:].partition("#")[0] for label in labels if label.startswith("recorded:")}
+    paths = {name: Path(name).expanduser() for name in sorted(names)}
+    return {name: sha256(p.read_bytes()).hexdigest() for name, p in paths.items() if p.is_file()}
+
+
+def _each(rows: Iterable[Row], key: str) -> Iterator[Any]:
+    """Give a value of each call that was answered."""
+    for row in rows:
+        for turn in row["turns"]:
+            calls = [*turn["proposals"].values(), turn["aggregator"]]
+            yield from (call[key] for call in calls if call and not call.get("error"))

@@ -1,0 +1,79 @@
+"""A mixture whose calls go through a ledger."""
+
+from collections.abc import Iterator, Mapping
+from itertools import count
+from typing import Any
+
+from moa_graph.calling import adapt
+from moa_graph.config import MoAConfig
+from moa_graph.evals.ledger import Ledger
+from moa_graph.models import Agent, build_model
+from moa_graph.naming import free_name
+from moa_graph.prices import is_free
+
+_OPTIONS = ("temperature", "top_p", "stop", "max_tokens", "base_url")
+_BASE_URLS = ("together_api_base", "openai_api_base")  # of a chat model; from the environment too
+
+
+def metered(config: MoAConfig, ledger: Ledger, **options: Any) -> MoAConfig:
+    """Have every call of a mixture look into a ledger first.
+
+    Names, system prompts, timeouts and labels stay as they are; of an agent that is asked several
+    times in a layer, each sample has its own number.
+
+    Args:
+        config: The mixture.
+        ledger: The ledger.
+        **options: `temperature` and `max_tokens` of all language models, where a benchmark sets
+            them.
+
+    Returns:
+        The mixture with its models built.
+
+    Raises:
+        ValueError: If a key is missing, or a model cannot be built.
+        ImportError: If a provider's package is not installed.
+    """
+
+    def wrap(agent: Agent, sample: int = 1) -> Agent:
+        if not is_free(agent.label):
+            agent = agent.model_copy(update=options)
+        model = build_model(agent)
+        wrapped = ledger.wrap(
+            adapt(model, hidden=True), agent.label, options_of(agent, model), sample
+        )
+        return agent.model_copy(update={"model": wrapped, "samples": 1})
+
+    whole = config.with_defaults()
+    return whole.model_copy(
+        update={
+            "layers": [
+                {name: wrap(agent, sample) for name, agent, sample in _numbered(layer)}
+                for layer in whole.layers
+            ],
+            "aggregator": wrap(whole.aggregator),
+            "fallbacks": [wrap(agent) for agent in whole.fallbacks],
+        }
+    )
+
+
+def options_of(agent: Agent, model: Any) -> dict[str, Any]:
+    """Give what changes the answers of an agent, beside what it is asked."""
+    given = {name: value for name in _OPTIONS if (value := getattr(agent, name)) is not None}
+    urls = [url for name in _BASE_URLS if (url := getattr(model, name, None))]
+    return given | ({"base_url": urls[0]} if urls else {})
+
+
+def _numbered(layer: Mapping[str, Agent]) -> Iterator[tuple[str, Agent, int]]:
+    """Give each sample of each agent of a layer its name, as the graph does, and its number.
+
+    An agent that stands there twice under two names is asked twice, too.
+    """
+    taken, numbers = set(layer), dict[tuple[Any, ...], Iterator[int]]()
+    for name, agent in layer.items():
+        asked = (agent.label, agent.system, *(getattr(agent, each) for each in _OPTIONS))
+        number = numbers.setdefault(asked, count(1))
+        for sample in range(agent.samples):
+            unique = name if sample == 0 else free_name(name, taken)
+            taken.add(unique)
+            yield unique, agent, next(number)

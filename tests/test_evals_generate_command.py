@@ -1,0 +1,219 @@
+"""`moa eval generate`, as a person or a script runs it, and killed at random moments."""
+
+import hashlib
+import json
+import os
+import pty
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from langchain_core.messages import convert_to_messages
+
+from moa_graph.cli import main
+from moa_graph.evals.ledger import Ledger
+
+MOA = Path(sys.executable).parent / "moa"
+PROMPTS = [f"question {n}" for n in range(12)]
+NODES = ("a", "b")
+
+
+def reply(body):
+    read = hashlib.sha256(json.dumps(body["messages"]).encode()).hexdigest()[:8]
+    return f"{body['model']} {read}"
+
+
+@pytest.fixture
+def moa(monkeypatch, capsys):
+    """Run the command to its end, in this process: a new one takes seconds to import LangGraph."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["moa", "eval", "generate", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told = capsys.readouterr()
+        code = ended.value.code
+        if isinstance(code, str):  # `sys.exit` prints it when the process ends
+            told, code = told._replace(err=f"{told.err}{code}\n"), 1
+        return SimpleNamespace(returncode=code or 0, stdout=told.out, stderr=told.err)
+
+    return run
+
+
+def start(words, **options):
+    """Run the command in a process of its own."""
+    return subprocess.Popen([MOA, "eval", "generate", *map(str, words)], **options)
+
+
+@pytest.fixture
+def words(tmp_path, server):
+    """The words of a command over twelve prompts and two layers of models of the local server."""
+    server.model("*", reply=reply)
+    agents = "".join(
+        f'{name} = {{ model = "openai:{name}", base_url = "{server.url}", max_retries = 0 }}\n'
+        for name in (*NODES, "w")
+    )
+    prices = "".join(f'"openai:{name}" = [1_000_000, 1_000_000]\n' for name in (*NODES, "w"))
+    layers = 'name = "test"\nlayers = [["a", "b"], ["a", "b"]]\naggregator = "w"\n'
+    (tmp_path / "mixture.toml").write_text(f"{layers}[agents]\n{agents}[prices]\n{prices}")
+    (tmp_path / "prompts.txt").write_text("\n".join(PROMPTS))
+    return [
+        *("--benchmark", tmp_path / "prompts.txt", "--config", tmp_path / "mixture.toml"),
+        *("--out", tmp_path / "out", "--concurrency", 3),
+    ]
+
+
+def answers(folder):
+    lines = (folder / "prompts" / "test" / "answers.jsonl").read_text().splitlines()
+    return [json.loads(line)["answers"] for line in lines]
+
+
+def key_of(call, server, ledger):
+    """Work out under which key a request is stored."""
+    wrapped = ledger.wrap(None, f"openai:{call.model}", {"base_url": server.url})
+    messages = [(message["role"], message["content"]) for message in call.messages]
+    return wrapped._key(convert_to_messages(messages), {})
+
+
+def test_killed_generation_repeats_no_stored_call(moa, words, server, tmp_path):
+    for name, latency in (("a", 0.02), ("b", 0.1), ("w", 0.05)):
+        server.model(name, latency=latency, reply=reply)
+    whole = moa(*words[:-3], tmp_path / "undisturbed", "--concurrency", 3)
+    assert whole.returncode == 0, whole.stderr
+    calls = len(server.calls)
+    assert calls == 5 * len(PROMPTS)
+    server.calls.clear()
+    draw, kills, repeated = random.Random(), 0, []
+    with Ledger(tmp_path / "keys.sqlite") as keys:
+        for spread in (0.2, 0.5, 0.8):
+            before = len(server.calls)
+            process = start(words, stderr=subprocess.PIPE)
+            while process.poll() is None and len(server.calls) == before:
+                time.sleep(0.002)
+            time.sleep(draw.uniform(0, spread))
+            kills += process.poll() is None
+            process.kill()
+            process.communicate()
+            time.sleep(0.2)  # for requests that were under way
+            with sqlite3.connect(tmp_path / "out" / "ledger.sqlite") as db:
+                stored = {row[0] for row in db.execute("SELECT key FROM answers")}
+            db.close()
+            asked = len(server.calls)
+            repeated.append((stored, asked))
+        done = moa(*words)
+        assert done.returncode == 0, done.stderr
+        made = [key_of(call, server, keys) for call in server.calls]
+    assert kills
+    for stored, asked in repeated:
+        assert stored <= set(made[:asked])
+        assert not stored & set(made[asked:])
+    assert len(set(made)) == calls
+    assert answers(tmp_path / "out") == answers(tmp_path / "undisturbed")
+
+
+def test_summary_tells_what_was_done_and_where(moa, words, tmp_path):
+    done = moa(*words)
+    assert done.returncode == 0
+    first, second = done.stdout.splitlines()
+    assert first.startswith("12 of 12 answered; now 60 calls, ")
+    assert second == str(tmp_path / "out" / "prompts" / "test" / "answers.jsonl")
+    lines = done.stderr.splitlines()
+    assert 1 < len(lines) <= 12
+    assert lines[0].startswith("prompts, test: ")
+    assert "left" in lines[0]
+    assert "12 of 12" in lines[-1]
+
+
+def test_failures_are_told_with_an_exit_code(moa, words, server):
+    server.model("w", reply=reply, always=500)
+    done = moa(*words, "--limit", 2)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("moa: 2 items have no answer (0: no final answer: aggregator: ")
+    assert "scripted failure 500" in last
+    assert "run the command again" in last
+    assert "0 of 2 answered (of the benchmark's 12: partial)" in done.stdout
+
+
+def test_spent_money_has_an_exit_code_of_its_own(moa, words, server):
+    done = moa(*words, "--max-cost", 1, "--concurrency", 1)
+    assert done.returncode == 3
+    assert "11 items were not asked: $1 were to be spent at most, and $" in done.stderr
+    assert len(server.calls) == 5
+
+
+def test_limit_on_money_needs_prices(moa, words, server, tmp_path):
+    path = tmp_path / "mixture.toml"
+    path.write_text(path.read_text().replace('"openai:b" =', '"openai:x" ='))
+    done = moa(*words, "--max-cost", 1)
+    assert done.returncode == 1
+    assert done.stderr.startswith("moa: --max-cost cannot be kept: no price is known for openai:b;")
+    assert not server.calls
+
+
+def test_interrupted_generation_says_how_to_go_on(words, server):
+    server.model("w", latency=1, reply=reply)
+    process = start(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    while not server.calls_of("w") and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"run the command again to go on" in errors
+    assert b"Traceback" not in errors
+
+
+def test_second_process_is_kept_out(moa, words, server):
+    server.model("a", latency=3600)
+    process = start(words, stderr=subprocess.PIPE)
+    try:
+        while not server.calls and process.poll() is None:
+            time.sleep(0.01)
+        done = moa(*words)
+    finally:
+        process.kill()
+        process.communicate()
+    assert done.returncode == 1
+    assert done.stderr.startswith("moa: another process is at work in ")
+
+
+def test_terminal_shows_a_bar_with_tokens_and_money(words):
+    master, terminal = pty.openpty()
+    environment = os.environ | {"COLUMNS": "120", "TERM": "xterm"}
+    process = start(words, stdout=terminal, stderr=terminal, env=environment)
+    os.close(terminal)
+    seen = b""
+    while True:
+        try:
+            seen += os.read(master, 65536)
+        except OSError:
+            break
+    os.close(master)
+    assert process.wait() == 0
+    text = seen.decode()
+    assert "12/12" in text
+    assert "tokens; $" in text
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--benchmark", "nowhere"], "moa: nowhere: No such file or directory; expected a file, "),
+        (["--name", "../up"], "moa: `name`='../up': expected letters, "),
+        (["--preset", "offline"], "moa: give --preset or --config, not both"),
+        (["--concurrency", "0"], "moa: Invalid value for '--concurrency'"),
+        (["--data", "nowhere.jsonl"], "moa: nowhere.jsonl: No such file or directory"),
+    ],
+)
+def test_mistakes_are_one_line(moa, words, more, message, server):
+    done = moa(*words, *more)
+    assert done.returncode != 0
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == 1
+    assert not server.calls
