@@ -11,6 +11,18 @@ from moa_graph.naming import AGGREGATOR
 from moa_graph.prices import Prices, estimate_cost
 from moa_graph.state import Proposal
 
+CUT_OFF = ("cut off", "no answer within its timeout")
+"""How the errors of `race` begin; those of others begin with the name of their class."""
+
+Status = Literal["answered", "failed", "cut off"]
+
+
+def status_of(error: str | None) -> Status:
+    """Tell how a call ended."""
+    if error is None:
+        return "answered"
+    return "cut off" if error.startswith(CUT_OFF) else "failed"
+
 
 @dataclass(frozen=True)
 class Call:
@@ -33,11 +45,9 @@ class Call:
     """US dollars, estimated; `None` if not known."""
 
     @property
-    def status(self) -> Literal["answered", "failed", "cut off"]:
+    def status(self) -> Status:
         """How it ended."""
-        if self.error is None:
-            return "answered"
-        return "cut off" if "cut off" in self.error else "failed"
+        return status_of(self.error)
 
     @property
     def ended(self) -> float:
