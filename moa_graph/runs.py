@@ -19,6 +19,15 @@ CUT_OFF = ("cut off", "no answer within its timeout")
 FILE = "\n\n<file "
 """What stands before a file that is attached to a question."""
 
+Status = Literal["answered", "failed", "cut off"]
+
+
+def status_of(error: str | None) -> Status:
+    """Tell how a call ended."""
+    if error is None:
+        return "answered"
+    return "cut off" if error.startswith(CUT_OFF) else "failed"
+
 
 @dataclass(frozen=True)
 class Call:
@@ -43,11 +52,9 @@ class Call:
     """Whether the aggregator picked it to be the answer."""
 
     @property
-    def status(self) -> Literal["answered", "failed", "cut off"]:
+    def status(self) -> Status:
         """How it ended."""
-        if self.error is None:
-            return "answered"
-        return "cut off" if self.error.startswith(CUT_OFF) else "failed"
+        return status_of(self.error)
 
     @property
     def ended(self) -> float:
