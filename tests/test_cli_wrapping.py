@@ -2,6 +2,7 @@
 
 import io
 import re
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -64,7 +65,7 @@ def test_only_breaks_are_added_however_the_pieces_fall(text, width, cuts):
     parts = []
     wrapper = Wrapper(parts.append, lambda: width)
     places = sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})
-    for start, end in zip(places, places[1:], strict=False):
+    for start, end in pairwise(places):
         wrapper.write(text[start:end])
     wrapper.end()
     assert "".join(parts) == wrapped(text, width)
@@ -144,7 +145,7 @@ def test_width_is_known_without_a_terminal(monkeypatch):
 
 def test_first_word_comes_at_once_and_is_taken_away(terminal):
     _, err = terminal()
-    with starting(None):
+    with starting(wanted=None):
         assert err.getvalue() == "starting…"
     assert err.getvalue() == "starting…\r\x1b[K"
 
@@ -153,14 +154,14 @@ def test_first_word_comes_at_once_and_is_taken_away(terminal):
 def test_pipe_and_dumb_terminal_are_not_told_of_the_start(wanted, terminal, monkeypatch):
     _, err = terminal()
     monkeypatch.setenv("TERM", "dumb")
-    with starting(wanted):
+    with starting(wanted=wanted):
         pass
-    with starting(False):
+    with starting(wanted=False):
         pass
     assert err.getvalue() == ""
     pipe = io.StringIO()
     monkeypatch.setattr("sys.stderr", pipe)
     monkeypatch.setenv("TERM", "xterm")
-    with starting(wanted):
+    with starting(wanted=wanted):
         pass
     assert pipe.getvalue() == ""

@@ -64,7 +64,7 @@ def ask(
 
     content = attach(question, file or [])
     chosen = choose(preset, config) if preset or config or not thread else None
-    with starting(progress):
+    with starting(wanted=progress):
         from moa_graph.cli.run import Output, ask_mixture
 
     ask_mixture(content, chosen, thread, db, Output(show, as_json, progress))
@@ -93,7 +93,7 @@ def chat(
     from moa_graph.cli.choice import choose
 
     chosen = choose(preset, config) if preset or config else None
-    with starting(progress):
+    with starting(wanted=progress):
         from moa_graph.cli.chat import chat as talk
         from moa_graph.cli.run import Output
 
@@ -115,7 +115,7 @@ def resume(
     progress: Progress = None,
 ) -> None:
     """Continue an interrupted or failed run. No answer that was stored is asked for again."""
-    with starting(progress):
+    with starting(wanted=progress):
         from moa_graph.cli.run import Output, resume_thread
 
     resume_thread(thread, db, Output(show, as_json, progress))
@@ -165,7 +165,7 @@ def fork(
 
     The proposals of the layers before are taken over, not asked for again.
     """
-    with starting(progress):
+    with starting(wanted=progress):
         from moa_graph.cli.fork import Changes, fork_thread
         from moa_graph.cli.run import Output
 

@@ -136,7 +136,7 @@ def _heading(progress: Progress, rows: Sequence[Row], frame: Frame) -> Text:
     """Say what a layer is waiting for."""
     layer = rows[0].layer
     if layer == len(progress.layers):
-        return Text("aggregator", "bold")
+        return _cut(Text("aggregator", "bold"), frame.width)
     title = Text.assemble((f"layer {layer}", "bold"))
     if (phase := _phase(rows)) == "waiting":
         return _cut(title, frame.width)

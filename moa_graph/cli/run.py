@@ -160,7 +160,7 @@ class Run:
         """
         check_keys(self.mixture)
         view = kind_of_view(wanted=self.output.progress)
-        with starting(self.output.progress):
+        with starting(wanted=self.output.progress):
             # Not lazy: a mistake shows before anything is stored.
             builder = self.mixture.graph(lazy=False, stream_proposals=view.streams)
             graph = builder.compile(checkpointer=self.store.saver, name=self.mixture.name)

@@ -9,7 +9,7 @@ TEXT, ERASE = "starting…", "\r\x1b[K"
 
 
 @contextmanager
-def starting(wanted: bool | None) -> Iterator[None]:  # noqa: FBT001  # as it is typed
+def starting(*, wanted: bool | None) -> Iterator[None]:
     """Show a first word while what takes seconds is imported and built; then take it away.
 
     Args:
