@@ -1,7 +1,7 @@
 """Structured output: a tool's arguments, or OpenAI's `response_format`; and how it is parsed."""
 
 from operator import itemgetter
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.output_parsers import (
     JsonOutputKeyToolsParser,
@@ -63,10 +63,11 @@ def parsed(
 
 def _parser(schema: Schema, method: str) -> Runnable[Any, Any]:
     is_model = isinstance(schema, type) and is_basemodel_subclass(schema)
+    model = cast("type[BaseModel]", schema)
     if method != "function_calling":
-        return PydanticOutputParser(pydantic_object=schema) if is_model else JsonOutputParser()
+        return PydanticOutputParser(pydantic_object=model) if is_model else JsonOutputParser()
     if is_model:
-        return PydanticToolsParser(tools=[schema], first_tool_only=True)
+        return PydanticToolsParser(tools=[model], first_tool_only=True)
     name = convert_to_openai_tool(schema)["function"]["name"]
     return JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
 
