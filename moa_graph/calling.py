@@ -97,6 +97,23 @@ def bind(model: Any, options: Mapping[str, Any]) -> Any:
     return model.bind_tools(**options)
 
 
+def takes_response_format(model: Any) -> bool:
+    """Whether `bind` can have an answer written to a `response_format` as OpenAI's.
+
+    Args:
+        model: A chat model, adapted or not, or the `"provider:model"` of one that is not built.
+    """
+    if isinstance(model, str):
+        return model.partition(":")[0] in {"openai", "azure_openai", "together"}
+    if isinstance(model, RunnableSequence):
+        return takes_response_format(model.last)
+    if isinstance(model, RunnableBindingBase):
+        return takes_response_format(model.bound)
+    if isinstance(model, RunnableWithFallbacks):
+        return all(map(takes_response_format, model.runnables))
+    return hasattr(model, "root_async_client")  # what is built upon LangChain's ChatOpenAI
+
+
 def keys_of(model: Any) -> list[str]:
     """Give the keys that a model was given, also one that something was bound to."""
     while isinstance(model, RunnableBindingBase):

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 from langchain_core.callbacks import (
     AsyncCallbackManager,
@@ -12,8 +12,8 @@ from langchain_core.callbacks import (
     CallbackManager,
     CallbackManagerForLLMRun,
 )
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.language_models import BaseChatModel, LanguageModelInput, ModelProfile
+from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import (
@@ -22,17 +22,18 @@ from langchain_core.runnables.config import (
     get_callback_manager_for_config,
 )
 from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_core.utils.uuid import uuid7
-from pydantic import ConfigDict, PrivateAttr, SkipValidation
+from pydantic import BaseModel, ConfigDict, PrivateAttr, SkipValidation
 
-from moa_graph import streams
+from moa_graph import streams, structured
 from moa_graph.aggregators import Final
 from moa_graph.graph import Compiled
 from moa_graph.mixture import Mixture
 from moa_graph.models import Agent, Model
 from moa_graph.prompts import AGGREGATE_AND_SYNTHESIZE
 from moa_graph.seats import Layer
+from moa_graph.sizes import count_message_tokens, count_tokens
+from moa_graph.tools import as_openai, told
 
 OPTIONS = (
     "layers",
@@ -111,7 +112,14 @@ class ChatMoA(BaseChatModel):
     _built: Mixture | None = PrivateAttr(default=None)
     _callbacks: BaseCallbackManager | None = PrivateAttr(default=None)
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, layers: Any = None, aggregator: Any = None, **options: Any) -> None:
+        options |= {"layers": layers, "aggregator": aggregator}
+        for name in ("layers", "aggregator"):
+            if options[name] is None:
+                raise ValueError(
+                    f"`{name}` is missing; expected `layers` and `aggregator`, as in "
+                    "ChatMoA([['openai:gpt-4o', 'openai:gpt-4.1']], 'openai:gpt-4o')"
+                )
         if unknown := options.keys() - type(self).model_fields.keys():
             raise ValueError(
                 f"unknown option {min(unknown)!r}; expected some of: {', '.join(OPTIONS)}, or "
@@ -127,6 +135,10 @@ class ChatMoA(BaseChatModel):
         if self._built is None or not self._built.is_of(self.model_name, options):
             self._built = Mixture(self.model_name, options)
         return self._built
+
+    def _resolve_model_profile(self) -> ModelProfile | None:
+        """Say what is known of the models; LangChain asks when it is constructed."""
+        return self._mixture.profile
 
     @property
     def _llm_type(self) -> str:
@@ -160,12 +172,89 @@ class ChatMoA(BaseChatModel):
             NotImplementedError: If the aggregator or a fallback cannot be given tools. With
                 `lazy`, the first call raises it.
         """
-        options = {**kwargs, "tools": [_tool(tool, strict=kwargs.get("strict")) for tool in tools]}
+        options = {
+            **kwargs,
+            "tools": [as_openai(tool, strict=kwargs.get("strict")) for tool in tools],
+        }
         if tool_choice is not None:
             options["tool_choice"] = tool_choice
         if not self.lazy or self.final == "select":
             self._mixture.called_with(options)
         return self.bind(**options)
+
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | type,
+        *,
+        method: str = "function_calling",
+        include_raw: bool = False,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
+        """Have the answer in a form.
+
+        Args:
+            schema: A class or a JSON schema, as LangChain takes it.
+            method: `"function_calling"`: the aggregator calls a tool, and proposers read its
+                schema. `"json_schema"`: the provider holds the aggregator to the schema.
+                `"json_mode"`: it holds it to JSON, and the prompt says which. The last two are
+                for models of OpenAI's interface (`openai:`, `together:`).
+            include_raw: Whether to give `raw`, `parsed` and `parsing_error`.
+            strict: Whether the provider is to keep to the schema without exception. By default,
+                `"json_schema"` does so for a pydantic class.
+            **kwargs: None; refused.
+
+        Raises:
+            ValueError: If there is no such method, or the aggregator or a fallback does not know
+                it.
+        """
+        structured.check_options(method, strict, kwargs)
+        trace = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
+        if method == "function_calling":
+            options = {} if strict is None else {"strict": strict}
+            model = self.bind_tools(
+                [schema], tool_choice="any", ls_structured_output_format=trace, **options
+            )
+        else:
+            self._mixture.check_method(method)
+            form = structured.response_format(schema, method, strict=strict)
+            model = self.bind(response_format=form, ls_structured_output_format=trace)
+        return structured.parsed(model, schema, method, include_raw=include_raw)
+
+    def get_token_ids(self, text: str) -> list[int]:
+        """Tokenize as `custom_get_token_ids` of the mixture or of its aggregator does.
+
+        Raises:
+            NotImplementedError: If neither has it.
+        """
+        if tokenize := self._tokenizer:
+            return tokenize(text)
+        raise NotImplementedError(
+            "a mixture has no tokens of its own; expected `custom_get_token_ids`=…, a function "
+            "from a text to its tokens. `get_num_tokens` estimates"
+        )
+
+    def get_num_tokens(self, text: str) -> int:
+        """Count the tokens of a text.
+
+        They are estimated unless the mixture or its aggregator has a `custom_get_token_ids`:
+        providers' own counts fetch a tokenizer, or ask a server.
+        """
+        return len(self.get_token_ids(text)) if self._tokenizer else count_tokens(text)
+
+    def get_num_tokens_from_messages(
+        self, messages: Sequence[BaseMessage], tools: Sequence[Any] | None = None
+    ) -> int:
+        """Count the tokens of a conversation as proposers read it, with calls and results.
+
+        References come on top; they are cut to fit. See `get_num_tokens`.
+        """
+        worded = told(cast("list[AnyMessage]", messages), tools or ())
+        return count_message_tokens(worded, self.get_num_tokens)
+
+    @property
+    def _tokenizer(self) -> Callable[[str], list[int]] | None:
+        return self.custom_get_token_ids or self._mixture.tokenizer
 
     def _generate(
         self,
@@ -288,14 +377,6 @@ def _children(
     manager.add_tags(run.inheritable_tags)
     manager.add_metadata(run.inheritable_metadata)
     return manager
-
-
-def _tool(tool: Any, *, strict: bool | None) -> Any:
-    """Put a tool into OpenAI's format; what is a provider's own is left as it is."""
-    own = isinstance(tool, dict) and tool.get("type") not in {None, "object"}  # no JSON schema
-    if own or getattr(tool, "extras", None):
-        return tool
-    return convert_to_openai_tool(tool, strict=strict)
 
 
 def _chunk(message: AIMessageChunk) -> ChatGenerationChunk:

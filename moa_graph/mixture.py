@@ -1,15 +1,17 @@
 """What a chat model runs: the graph of its options, and of what a call is given."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
 
-from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models import BaseChatModel, ModelProfile
+from langchain_core.runnables.base import RunnableBindingBase
 
-from moa_graph.calling import bind
+from moa_graph.calling import bind, takes_response_format
 from moa_graph.graph import Compiled, MoAGraph, Plan, create_moa
 from moa_graph.models import Agent
+from moa_graph.profiles import profile_of
 from moa_graph.seats import Seat
 from moa_graph.secrecy import without_keys
 from moa_graph.tools import may_call, told
@@ -43,6 +45,39 @@ class Mixture:
                 "tools; expected a mixture with `final`='write'"
             )
         return self._compile(options) if options else self._plain
+
+    def check_method(self, method: str) -> None:
+        """Check that all who may write the answer can be held to a `response_format`.
+
+        Raises:
+            ValueError: If one cannot.
+        """
+        if self._plan.final == "select":
+            raise ValueError(
+                f"`method`={method!r}: with `final`='select' the aggregator picks a proposal; "
+                "expected a mixture with `final`='write'"
+            )
+        for seat in self._plan.writers:
+            model = seat.agent.model if self._options["lazy"] else seat.model
+            if not takes_response_format(model):
+                raise ValueError(
+                    f"`method`={method!r}: `{seat.name}` {seat.agent.label!r} is not known to take "
+                    "a `response_format`, as models of 'openai:' and 'together:' do; expected "
+                    "'function_calling'"
+                )
+
+    @property
+    def profile(self) -> ModelProfile | None:
+        """What is known of it as a model, without building one that is not."""
+        return profile_of(self._plan, lazy=self._options["lazy"])
+
+    @property
+    def tokenizer(self) -> Callable[[str], list[int]] | None:
+        """What the aggregator was given as `custom_get_token_ids`: others may be downloaded."""
+        model = self._plan.writers[0].agent.model
+        while isinstance(model, RunnableBindingBase):
+            model = model.bound
+        return getattr(model, "custom_get_token_ids", None)
 
     @property
     def labels(self) -> dict[str, Any]:

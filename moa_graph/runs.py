@@ -1,7 +1,9 @@
 """What happened in a run, read from its state: for drawings, reports and tables."""
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -10,6 +12,21 @@ from langchain_core.messages import AIMessage, AnyMessage
 from moa_graph.naming import AGGREGATOR
 from moa_graph.prices import Prices, estimate_cost
 from moa_graph.state import Proposal
+
+CUT_OFF = ("cut off", "no answer within its timeout")
+"""How the errors of `race` begin; those of others begin with the name of their class."""
+
+FILE = "\n\n<file "
+"""What stands before a file that is attached to a question."""
+
+Status = Literal["answered", "failed", "cut off"]
+
+
+def status_of(error: str | None) -> Status:
+    """Tell how a call ended."""
+    if error is None:
+        return "answered"
+    return "cut off" if error.startswith(CUT_OFF) else "failed"
 
 
 @dataclass(frozen=True)
@@ -35,11 +52,9 @@ class Call:
     """Whether the aggregator picked it to be the answer."""
 
     @property
-    def status(self) -> Literal["answered", "failed", "cut off"]:
+    def status(self) -> Status:
         """How it ended."""
-        if self.error is None:
-            return "answered"
-        return "cut off" if "cut off" in self.error else "failed"
+        return status_of(self.error)
 
     @property
     def ended(self) -> float:
@@ -56,6 +71,8 @@ class Run:
     """`None` where the run has not come to its end."""
     calls: Sequence[Call]
     """In order: layer by layer, the aggregator's last."""
+    planned: Mapping[int, int] = field(default_factory=dict)
+    """How many proposers each layer has, as far as it is known; some may not have been asked."""
 
     @property
     def proposals(self) -> Sequence[Call]:
@@ -75,8 +92,18 @@ class Run:
 
     @cached_property
     def critical(self) -> frozenset[str]:
-        """The nodes that the run waited for: in each layer the one that ended last."""
-        return frozenset(max(layer, key=lambda call: call.ended).node for layer in self.layers)
+        """The nodes that the run waited for: the last one to end of each layer that is over."""
+        layers = [layer for layer in self.layers if self._is_over(layer)]
+        return frozenset(max(layer, key=lambda call: call.ended).node for layer in layers)
+
+    def _is_over(self, layer: Sequence[Call]) -> bool:
+        number = layer[0].layer
+        return number < self.layers[-1][0].layer or len(layer) >= self.planned.get(number, 0)
+
+    @property
+    def asked(self) -> int:
+        """How many proposals there would be, had all been asked and none dropped."""
+        return max(sum(self.planned.values()), len(self.proposals))
 
     @property
     def seconds(self) -> float:
@@ -99,6 +126,11 @@ class Run:
         """Whether the cost of every call that gave an answer is in the sum."""
         return all(call.cost is not None for call in self.calls if call.error is None)
 
+    @property
+    def counted(self) -> bool:
+        """Whether the tokens of every call that gave an answer are in the sum."""
+        return all(call.usage is not None for call in self.calls if call.error is None)
+
 
 def read_run(
     state: Mapping[str, Any], *, prices: Prices | None = None, order: Iterable[str] = ()
@@ -120,7 +152,8 @@ def read_run(
     answer = last if isinstance(last, AIMessage) else None
     account = (answer.response_metadata.get("moa") if answer else None) or {}
     proposals = present_proposals(state)
-    places = {node: place for place, node in enumerate(order or account.get("proposers", ()))}
+    nodes = list(order or account.get("proposers", ()))
+    places = {node: place for place, node in enumerate(nodes)}
     ordered = sorted(
         proposals.items(), key=lambda item: (item[1]["layer"], places.get(item[0], len(places)))
     )
@@ -130,7 +163,13 @@ def read_run(
     ]
     if answer and account:
         calls.append(_last_call(answer, account, prices))
-    return Run(_question(state["messages"]), answer, calls)
+    return Run(question_of(state["messages"]), answer, calls, _planned(nodes))
+
+
+def question_of(messages: Sequence[AnyMessage]) -> str:
+    """Give the last question of a conversation, without the files that are attached to it."""
+    asked = [message.text for message in messages if message.type == "human"]
+    return asked[-1].partition(FILE)[0] if asked else ""
 
 
 def present_proposals(state: Mapping[str, Any]) -> dict[str, Proposal]:
@@ -176,6 +215,6 @@ def _last_call(answer: AIMessage, account: Mapping[str, Any], prices: Prices | N
     )
 
 
-def _question(messages: Sequence[AnyMessage]) -> str:
-    asked = [message.text for message in messages if message.type == "human"]
-    return asked[-1] if asked else ""
+def _planned(nodes: Iterable[str]) -> Counter[int]:
+    layers = (re.fullmatch(rf"layer_(\d+)_(?!{AGGREGATOR}$).+", node) for node in nodes)
+    return Counter(int(match[1]) for match in layers if match)

@@ -1,6 +1,6 @@
 """How long texts are, and how they are cut. Tokens are estimated: nothing is fetched to count."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from langchain_core.messages import AnyMessage
 
@@ -17,9 +17,11 @@ def fits(text: str, most: int) -> bool:
     return len(text) <= most or count_tokens(text) <= most
 
 
-def count_message_tokens(messages: Sequence[AnyMessage]) -> int:
+def count_message_tokens(
+    messages: Sequence[AnyMessage], count: Callable[[str], int] = count_tokens
+) -> int:
     """Estimate the tokens of a conversation, with a few for each message's frame."""
-    return sum(count_tokens(message.text) + 4 for message in messages)
+    return sum(count(message.text) + 4 for message in messages)
 
 
 def cut(text: str, most: int | None) -> tuple[str, int]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from filelock import FileLock, Timeout
 from langchain_core.messages import AnyMessage
@@ -23,7 +23,7 @@ from platformdirs import user_data_path
 from pydantic import ValidationError
 
 from moa_graph.config import MoAConfig
-from moa_graph.runs import present_proposals
+from moa_graph.runs import present_proposals, question_of
 from moa_graph.secrecy import describe
 
 Saver = BaseCheckpointSaver[Any]
@@ -31,6 +31,7 @@ CompiledMoA = CompiledStateGraph[Any, Any, Any, Any]
 
 CONFIG_KEY = "moa_config"  # in the metadata of each checkpoint
 ERROR = "__error__"  # LangGraph's channel for what a node raised
+CANCELLED = "CancelledError("  # how it stores what Ctrl-C raises in a node
 
 
 class StoreError(Exception):
@@ -49,15 +50,15 @@ class Thread:
     this one whose configuration cannot be read."""
     failed: Sequence[str]
     """Nodes whose last question has no answer from them."""
-    stopped: bool
-    """Whether its last run ended with an error."""
+    stopped: Literal["failed", "interrupted"] | None
+    """What ended its last run, an error or somebody; `None` if it came to its end, goes on, or
+    was killed."""
 
     @property
     def state(self) -> str:
         """How its last question fared, in words."""
-        ended = "failed" if self.stopped else "unfinished"
-        failures = f", {len(self.failed)} failed" if self.failed and not self.stopped else ""
-        return ("answered" if self.finished else ended) + failures
+        ended = "answered" if self.finished else self.stopped or "unfinished"
+        return f"{ended}, {len(self.failed)} failed" if self.failed and ended != "failed" else ended
 
     @property
     def finished(self) -> bool:
@@ -67,8 +68,7 @@ class Thread:
     @property
     def question(self) -> str:
         """The last question, without attachments."""
-        asked = [message.text for message in self.messages if message.type == "human"]
-        return asked[-1].partition("\n\n<file ")[0] if asked else ""
+        return question_of(self.messages)
 
 
 @dataclass(frozen=True)
@@ -258,8 +258,14 @@ def _thread(checkpoint: CheckpointTuple) -> Thread:
         messages=values.get("messages", []),
         config=_kept_config(dict(checkpoint.metadata).get(CONFIG_KEY)),
         failed=[node for node, proposal in proposals.items() if proposal["error"]],
-        stopped=any(channel == ERROR for _, channel, _ in writes),
+        stopped=_what_stopped([str(value) for _, channel, value in writes if channel == ERROR]),
     )
+
+
+def _what_stopped(errors: Sequence[str]) -> Literal["failed", "interrupted"] | None:
+    if not errors:
+        return None
+    return "interrupted" if all(each.startswith(CANCELLED) for each in errors) else "failed"
 
 
 def _kept_config(kept: Any) -> MoAConfig | None:

@@ -36,6 +36,14 @@ _SECRET = secrets.token_bytes(16)
 Messages = Sequence[AnyMessage]
 
 
+def as_openai(tool: Any, *, strict: bool | None) -> Any:
+    """Put a tool into OpenAI's format; what is a provider's own is left as it is."""
+    own = isinstance(tool, dict) and tool.get("type") not in {None, "object"}  # no JSON schema
+    if own or getattr(tool, "extras", None):
+        return tool
+    return convert_to_openai_tool(tool, strict=strict)
+
+
 def told(messages: Messages, tools: Sequence[Any] = ()) -> Messages:
     """Put tools, their calls and their results into words.
 

@@ -265,6 +265,20 @@ def test_unknown_option_is_refused():
         ChatMoA(layers=[["offline:lead"]], aggregator="offline:lead", temperature=0.7)
 
 
+@pytest.mark.parametrize(
+    ("given", "missing"), [({"layers": [["openai:x"]]}, "aggregator"), ({}, "layers")]
+)
+def test_missing_option_is_named_in_one_sentence(given, missing):
+    with pytest.raises(ValueError, match=f"^`{missing}` is missing; expected `layers` and") as told:
+        ChatMoA(**given)
+    assert "pydantic" not in str(told.value)
+
+
+def test_layers_and_aggregator_need_no_names_as_in_create_moa():
+    moa = ChatMoA([["offline:lead"]], "offline:consensus", quorum=1)
+    assert (moa.layers, moa.aggregator, moa.quorum) == ([["offline:lead"]], "offline:consensus", 1)
+
+
 def test_lazy_model_needs_its_keys_at_the_first_call():
     moa = ChatMoA(layers=[["openai:gpt-4o"]], aggregator="openai:gpt-4o", lazy=True)
     with pytest.raises(ValueError, match="OPENAI_API_KEY"):

@@ -1,5 +1,6 @@
 """`moa chat`: typed by a person, read from a pipe, interrupted."""
 
+import asyncio
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import stat
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from prompt_toolkit.application import create_app_session
@@ -17,7 +19,7 @@ from terminal import MOA, Terminal, write_mixture
 from moa_graph import MoAConfig
 from moa_graph.cli.chat import chat
 from moa_graph.cli.prompt import history_file
-from moa_graph.cli.run import Output
+from moa_graph.cli.run import Output, Run
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +81,7 @@ def said(server, model):
 
 def test_every_question_sees_what_was_said_before(typed, mixture, server):
     seen = typed("first\rsecond\r", mixture())
-    assert seen.out == "final\nfinal\n"
+    assert seen.out == "final\n\nfinal\n"
     assert said(server, "a")[2] == ["first", "final", "second"]
 
 
@@ -125,7 +127,7 @@ def test_commands_before_the_first_question_are_no_mistake(typed, mixture):
 
 def test_failing_proposer_is_told_and_the_chat_goes_on(typed, mixture):
     seen = typed("q\rr\r", mixture(b={"always": 400}))
-    assert seen.out == "final\nfinal\n"
+    assert seen.out == "final\n\nfinal\n"
     assert seen.err.count("moa: 2 of 4 proposals failed: layer_1_b: ") == 2
 
 
@@ -244,6 +246,42 @@ def test_control_c_stops_an_answer_and_redo_pays_for_nothing_twice(typed, mixtur
     assert [len(server.calls_of(name)) for name in "abw"] == [2, 3, 1]
 
 
+def test_question_stopped_before_it_was_stored_is_asked_by_redo(typed, mixture, monkeypatch):
+    """A second question, too, whose thread has another one to be answered anew."""
+    config, whole = mixture(), Run.to_its_end
+    stopped = []
+
+    async def stop(run, message, **options):
+        question = message["messages"][0].content
+        if question in {"first", "second"} and question not in stopped:
+            stopped.append(question)
+            signal.raise_signal(signal.SIGINT)
+            await asyncio.sleep(60)
+        return await whole(run, message, **options)
+
+    monkeypatch.setattr(Run, "to_its_end", stop)
+    seen = typed("first\r/redo\rsecond\r/fork\r/redo\r/save talk.json\r", config)
+    assert seen.err.count("stopped; /redo goes on with it") == 2
+    assert "nothing was asked" not in seen.err
+    assert "the last question has no answer yet" in seen.err
+    asked = [m["content"] for m in json.loads(Path("talk.json").read_text())["messages"]]
+    assert asked == ["first", "final", "second", "final"]
+
+
+def test_event_loop_is_free_while_a_mixture_is_built(typed, mixture, monkeypatch):
+    """Else Ctrl-C would be heard seconds later."""
+    built = []
+    whole = MoAConfig.graph
+
+    def graph(config, **options):
+        built.append(threading.current_thread() is threading.main_thread())
+        return whole(config, **options)
+
+    monkeypatch.setattr(MoAConfig, "graph", graph)
+    typed("q\r", mixture())
+    assert built[0] is False
+
+
 def test_terminal_completes_commands_and_leaves_the_thread_free(typed, mixture, server):
     typed("q\r", mixture())
     with Terminal([MOA, "chat", "--thread", "mine"]) as terminal:
@@ -266,7 +304,7 @@ def test_lines_of_a_pipe_are_questions(mixture, server):
     done = piped("one\\\nline\n\nsecond\n/model\n", "--config", mixture())
     assert done.stderr == ""
     assert done.returncode == 0
-    assert done.stdout.startswith("final\nfinal\n")
+    assert done.stdout.startswith("final\n\nfinal\n")
     assert "openai:w" in done.stdout
     assert said(server, "a")[2] == ["one\nline", "final", "second"]
 
@@ -274,7 +312,7 @@ def test_lines_of_a_pipe_are_questions(mixture, server):
 def test_bytes_that_are_no_text_do_not_stop_a_pipe(mixture, server):
     command = [MOA, "chat", "--config", mixture()]
     done = subprocess.run(command, input=b"\xff\xfe?\nsecond\n", capture_output=True)
-    assert done.stdout == b"final\nfinal\n"
+    assert done.stdout == b"final\n\nfinal\n"
     assert said(server, "a")[0] == ["\ufffd\ufffd?"]
 
 

@@ -34,8 +34,14 @@ def test_file_is_what_its_name_says(thread, tmp_path, suffix, start):
         assert path.read_bytes().startswith(start)
 
 
+def test_ending_of_a_file_may_be_written_large(tmp_path):
+    assert moa("draw", "-p", "moa-lite", "--out", tmp_path / "x.PNG").exit_code == 0
+    assert (tmp_path / "x.PNG").read_bytes().startswith(b"\x89PNG")
+
+
 def test_run_of_a_thread_is_drawn(thread):
-    drawn = moa("draw", "--thread", thread).output
+    drawn = moa("draw", thread).output
+    assert drawn == moa("draw", "--thread", thread).output
     assert drawn.count(" s · ") == 13
     assert "critical" in drawn
 
@@ -52,7 +58,9 @@ def test_run_of_a_thread_is_drawn(thread):
             ("-p", "moa", "--out", "/nowhere/a.svg"),
             "--out /nowhere/a.svg: No such file or directory",
         ),
-        (("--thread", "mine", "-p", "moa"), "give --thread, or --preset or --config, not both"),
+        (("one", "--thread", "two"), "expected one thread, got one and --thread two"),
+        (("mine", "-p", "moa"), "give a thread, or --preset or --config, not both"),
+        (("--thread", "mine", "-p", "moa"), "give a thread, or --preset or --config, not both"),
     ],
 )
 def test_mistakes_are_told(words, message):

@@ -82,6 +82,16 @@ def test_failure_stands_where_the_text_was(half_way):
     assert re.search(r"^✗ llama .* OSError: gone$", drawn(half_way)[2])
 
 
+def test_what_was_cut_off_is_told_once_and_is_no_failure(half_way, capsys):
+    error = "cut off: the quorum was in"
+    end(half_way, "layer_1_llama", error=error)
+    assert re.search(rf"^✂ llama .* {error}$", drawn(half_way)[2])
+    lines = Lines(half_way)
+    end(lines, "layer_1_gpt", error="cut off by the layer's deadline of 1 s")
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told == "layer 1: gpt cut off after 1.0 s: by the layer's deadline of 1 s"
+
+
 def test_agent_that_is_asked_again_begins_anew(half_way):
     end(half_way, "layer_1_llama", error="OSError: gone")
     begin(half_way, "layer_1_llama")

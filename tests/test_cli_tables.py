@@ -1,5 +1,7 @@
 """What `moa show`, `moa threads` and `moa fork` print, and what the shell completes."""
 
+import asyncio
+import io
 import json
 import os
 import re
@@ -8,11 +10,15 @@ import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from rich.console import Console
 from terminal import MOA, write_mixture
 
+from moa_graph import MoAConfig
 from moa_graph.cli import main
 from moa_graph.cli.diff import changes, kept_share, word_diff
-from moa_graph.cli.tables import ago, money
+from moa_graph.cli.tables import ago, calls_table, money, print_calls
+from moa_graph.runs import Call, Run
+from moa_graph.store import open_store, read_thread, run_config
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -115,11 +121,70 @@ def test_show_tells_seconds_tokens_cost_and_what_was_waited_for(moa, mixture):
     )
     moa("ask", "q", "--config", config, "-t", "t")
     out = moa("show", "t").stdout
-    assert re.search(r"✓ +layer_1_a +openai:a +0\.\d +3 +~\$1\.00 +← waited for", out)
-    assert re.search(r"✓ +layer_1_b +openai:b +0\.\d +\? +\?\s*$", out, re.MULTILINE)
+    assert re.search(r"call +model +seconds +read +written +cost", out)
+    assert re.search(r"✓ +layer_1_a +openai:a +0\.\d +1 +3 +~\$1\.00 +← waited for", out)
+    assert re.search(r"✓ +layer_1_b +openai:b +0\.\d +\? +\? +\?\s*$", out, re.MULTILINE)
     assert "tokens at least" in out
     assert "cost: at least ~$1.00" in out
     assert out.endswith("\nfinal\n")
+
+
+def call(node, model, seconds=1.0, error=None):
+    usage = None if error else {"input_tokens": 12_345, "output_tokens": 678, "total_tokens": 0}
+    layer = 2 if node == "aggregator" else 1
+    started = 1.0 * layer
+    text = "" if error else "text"
+    return Call(node, layer, node, model, text, error, started, seconds, 0, usage, 0.0012)
+
+
+def table(width, *calls):
+    file = io.StringIO()
+    console = Console(file=file, width=width)
+    console.print(calls_table(Run("q", None, calls), width))
+    return file.getvalue()
+
+
+LONG = [
+    call("layer_1_mistral-small", "openai:mistral-small-2506", 2.0),
+    call("layer_1_qwen", "together:" + "q" * 40, 1.0),
+    call("aggregator", "openai:gpt-4o", 3.0),
+]
+
+
+@pytest.mark.parametrize("width", [60, 72, 80, 81, 100, 160])
+def test_no_mark_and_no_name_is_cut_at_any_width(width):
+    shown = table(width, *LONG)
+    lines = shown.splitlines()
+    assert len(lines) == 4
+    assert all(len(line) <= width for line in lines)
+    assert "layer_1_mistral-small" in lines[1]
+    assert re.search(r"(← waited for|←) *$", lines[1])
+    assert "←" not in lines[2]
+    assert re.search(r"\bwritten +cost", lines[0])
+
+
+def test_columns_are_given_up_where_there_is_no_room():
+    headings = [table(width, *LONG).splitlines()[0].split() for width in (120, 80, 60)]
+    assert headings == [
+        ["call", "model", "seconds", "read", "written", "cost"],
+        ["call", "seconds", "read", "written", "cost"],
+        ["call", "sec", "written", "cost"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ("cut off: the quorum was in", "✂ n cut off: the quorum was in"),
+        ("cut off by the layer's deadline", "✂ n cut off by the layer's deadline"),
+        ("no answer within its timeout of 1 s", "✂ n cut off: no answer within its timeout of 1 s"),
+        ("OSError: cut off", "✗ n failed: OSError: cut off"),
+    ],
+)
+def test_how_a_call_ended_is_told_once(error, told, capsys):
+    print_calls(Run("q", None, [call("n", "m", error=error)]))
+    _, row, line, *_ = capsys.readouterr().out.splitlines()
+    assert f"{row[0]} {line}" == told
 
 
 def test_show_compares_a_proposal_with_the_answer(moa, mixture):
@@ -181,6 +246,21 @@ def test_tables_fit_the_width_and_cut_no_name(columns, moa, mixture, monkeypatch
     assert name in joined
 
 
+async def test_run_that_somebody_stopped_did_not_fail(mixture, server, tmp_path):
+    chosen = MoAConfig.load(mixture(b={"latency": 30}))
+    async with open_store(str(tmp_path / "runs.sqlite")) as store:
+        graph = chosen.graph().compile(checkpointer=store.saver)
+        config = run_config("t", chosen)
+        running = asyncio.create_task(graph.ainvoke({"messages": "q"}, config, durability="sync"))
+        while not (server.calls_of("b") and (await read_thread(store.saver, "t")).messages):
+            await asyncio.sleep(0.05)
+        assert (await read_thread(store.saver, "t")).state == "unfinished"
+        running.cancel()
+        await asyncio.wait([running])
+        thread = await read_thread(store.saver, "t")
+    assert (thread.state, thread.stopped) == ("interrupted", "interrupted")
+
+
 def test_fork_says_what_it_takes_over_and_what_it_asks(moa, mixture):
     moa("ask", "q", "--config", mixture(), "-t", "old")
     plan = moa("fork", "old", "--at", "layer_2").stderr
@@ -240,7 +320,16 @@ def test_completion_imports_nothing_heavy():
 
 @pytest.mark.parametrize("command", ["ask", "chat", "fork", "show", "resume"])
 def test_help_gives_examples(command, moa):
-    assert f"moa {command}" in moa(command, "--help").stdout.partition("Examples:")[2]
+    assert f"\n moa {command}" in moa(command, "--help").stdout.partition("Examples:")[2]
+
+
+def test_help_is_filled_to_the_width(moa, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERMINAL_WIDTH", "80")
+    lines = [line.strip() for line in moa("draw", "--help").stdout.splitlines()]
+    start = lines.index(next(line for line in lines if line.startswith("With a thread")))
+    assert len(lines[start]) > 70
+    assert lines[start + 1].endswith("what the run waited for.")
 
 
 def test_question_that_is_missing_on_a_terminal_is_told_how_to_ask(moa, monkeypatch):

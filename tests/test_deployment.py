@@ -48,6 +48,13 @@ def test_graph_follows_the_config_it_is_given(invoke):
     assert values["messages"][-1].response_metadata["moa"]["aggregator"] == "offline:lead"
 
 
+def test_what_a_form_leaves_empty_is_the_preset_s_own():
+    graph = factory("offline")
+    empty = {"preset": "", "models": [], "aggregator": "", "temperature": "", "samples": ""}
+    assert list(graph({"configurable": empty}).nodes) == list(graph().nodes)
+    assert len(graph({"configurable": {**empty, "samples": 2}}).nodes) > len(graph().nodes)
+
+
 def test_mixture_in_a_file_is_deployable_too(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text('name = "mine"\nlayers = [["offline:lead"]]\naggregator = "offline:lead"')

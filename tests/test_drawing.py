@@ -147,6 +147,19 @@ def test_unfinished_run_is_drawn_as_far_as_it_came(ran):
     assert "class n1 critical" in drawn
 
 
+def test_agents_that_were_not_reached_look_it(ran):
+    graph = create_moa([{"slow": FakeModel()}, {"next": FakeModel()}], FakeModel())
+    state = {**ran[1], "messages": ran[1]["messages"][:1]}
+    drawn = draw_mermaid(graph, state)
+    assert '<small>not answered</small>"]:::missing' in drawn
+    assert "not answered" in draw_svg(graph, state)
+
+
+def test_what_is_no_graph_is_refused():
+    with pytest.raises(ValueError, match="`graph`: expected a graph, compiled or not, got 3"):
+        draw_mermaid(3)
+
+
 def rectangles(svg):
     """The nodes of a drawing."""
     root = ET.fromstring(svg)

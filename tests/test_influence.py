@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moa_graph.reporting.influence import SHORTEST, measure_influence
+from moa_graph.reporting.influence import SHORTEST, measure_influence, percentages
 
 WORDS = st.lists(st.sampled_from("abcd"), max_size=12).map(" ".join)
 
@@ -73,6 +73,11 @@ def around(words, place, text):
     """Search for the longest run by trying all."""
     runs = [words[i:j] for i in range(place + 1) for j in range(place + 1, len(words) + 1)]
     return max((len(run) for run in runs if f" {' '.join(run)} " in f" {text} "), default=0)
+
+
+def test_percentages_make_a_hundred():
+    assert percentages([1 / 3, 1 / 3, 1 / 3]) == [34, 33, 33]
+    assert percentages([0.505, 0.21, 0.215, 0.07]) == [51, 21, 21, 7]
 
 
 def test_long_repetitive_texts_take_no_time():

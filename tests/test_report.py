@@ -7,9 +7,10 @@ import pytest
 from browser import chromium
 from fakes import FakeModel
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, MessagesState, StateGraph
 from typer.testing import CliRunner
 
-from moa_graph import Agent, create_moa, report
+from moa_graph import Agent, MoAState, create_moa, report
 from moa_graph.cli.app import app
 from moa_graph.reporting.prompts import read_prompts
 from moa_graph.reporting.timeline import lay_out
@@ -78,6 +79,21 @@ def test_prompts_of_an_abandoned_branch_are_not_shown():
     assert "1. second" in reading.messages[0].text
 
 
+def test_prompts_are_those_of_the_branch_that_was_continued():
+    model = FakeModel(answers=["first", "x", "second", "x", "x"])
+    graph = create_moa([[model]] * 2, FakeModel()).compile(checkpointer=InMemorySaver())
+    graph.invoke({"messages": "q"}, CONFIG)
+    history = list(graph.get_state_history(CONFIG))
+    start, middle = (
+        next(s for s in history if s.next == (node,)) for node in ("layer_1_fake", "layer_2_fake")
+    )
+    graph.invoke(None, start.config)  # layer 1 says something else: this branch is abandoned
+    state = graph.invoke(None, middle.config)
+    history = list(graph.get_state_history(CONFIG))
+    _, (reading,), _ = read_prompts(read_run(state), state, graph, history)
+    assert "1. first" in reading.messages[0].text
+
+
 def test_report_needs_no_keys_where_nothing_was_cut(monkeypatch):
     graph = create_moa([[FakeModel(answers=["x"])]], "offline:consensus").compile()
     state = graph.invoke({"messages": "q"})
@@ -100,6 +116,12 @@ def test_page_runs_no_script_and_loads_nothing(mixture, tmp_path):
         assert told == []
         assert page.evaluate("window.hacked") is None
         assert page.get_by_text("<script>window.hacked = 1</script>").first.is_visible()
+        page.evaluate(  # as if our escaping had a hole
+            "document.body.append(Object.assign(document.createElement('script'), "
+            "{textContent: 'window.hacked = 1'}))"
+        )
+        assert page.evaluate("window.hacked") is None
+        assert "Content Security Policy" in told[0]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -159,6 +181,39 @@ def test_state_alone_makes_a_report(invoke):
     assert page.index("layer_1_b") < page.index("layer_1_a")
 
 
+def test_report_of_a_mixture_in_a_host_knows_its_layout():
+    moa = create_moa([[FakeModel()]], FakeModel(), references_in="user").compile()
+    host = StateGraph(MoAState)
+    host.add_node("moa", moa)
+    host.add_edge(START, "moa")
+    host = host.compile(checkpointer=InMemorySaver())
+    state = host.invoke({"messages": "q"}, CONFIG)
+    assert "&lt;response-" in report(state, host)
+    assert "This state has no proposals" not in report(state, host)
+    bare = StateGraph(MessagesState)
+    bare.add_node("moa", moa)
+    bare.add_edge(START, "moa")
+    assert "This state has no proposals" in report(bare.compile().invoke({"messages": "q"}))
+
+
+def test_report_says_what_it_is_of():
+    graph = create_moa([[FakeModel()]], FakeModel())
+    graph = graph.compile(checkpointer=InMemorySaver(), name="mine")
+    state = graph.invoke({"messages": "q"}, CONFIG)
+    page = report(state, graph, history=graph.get_state_history(CONFIG))
+    assert re.search(
+        r"20\d\d-\d\d-\d\d \d\d:\d\d UTC · mixture mine · thread 1 · moa_graph \d", page
+    )
+
+
+def test_texts_cannot_hide_behind_control_characters():
+    model = FakeModel(answers=["\u202eevil\u202c \x1b[31mred"])
+    state = create_moa([[model]], model).compile().invoke({"messages": "q"})
+    page = report(state)
+    assert not re.search("[\u202a-\u202e\x1b]", page)
+    assert "evil [31mred" in page
+
+
 def test_unfinished_run_has_a_report_too():
     graph = create_moa([[FakeModel()]], FakeModel())
     graph = graph.compile(checkpointer=InMemorySaver(), interrupt_before=["aggregator"])
@@ -180,6 +235,7 @@ def call(node, started, seconds):
 def test_calls_are_bars_on_one_axis():
     timeline = lay_out(Run("q", None, [call("a", 100.0, 4.0), call("b", 102.0, 8.0)]))
     assert [(bar.left, bar.width) for bar in timeline.bars] == [(0, 40), (20, 80)]
+    assert [bar.label for bar in timeline.bars] == ["right", "inside"]
     assert [tick.text for tick in timeline.ticks] == ["0 s", "2 s", "4 s", "6 s", "8 s", "10 s"]
     assert timeline.pauses == []
 

@@ -6,6 +6,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
 
 from moa_graph import QuorumError, create_moa
+from moa_graph.drawing.words import say_run
 from moa_graph.prices import estimate_cost
 from moa_graph.runs import read_run
 
@@ -89,3 +90,36 @@ def test_other_states_are_refused():
 )
 def test_cost_is_estimated_or_unknown(model, usage, prices, cost):
     assert estimate_cost(model, usage, prices) == cost
+
+
+def test_failure_in_other_words_is_no_cut_off():
+    layer = {"a": FakeModel(answers=[ConnectionError("cut off by the peer")]), "b": FakeModel()}
+    state = create_moa([layer], FakeModel()).compile().invoke({"messages": "q"})
+    assert [call.status for call in read_run(state).proposals] == ["failed", "answered"]
+
+
+def test_layer_that_is_not_over_has_no_slowest(invoke):
+    graph = create_moa([{"a": FakeModel(), "b": FakeModel()}] * 2, FakeModel())
+    state = invoke(graph.compile(), {"messages": "q"})
+    del state["proposals"]["layer_2_b"]
+    state["messages"].pop()
+    run = read_run(state, order=graph.nodes)
+    assert run.asked == 4
+    assert {node.partition("_a")[0].partition("_b")[0] for node in run.critical} == {"layer_1"}
+    assert say_run(run).startswith("3 of 4 proposals · ")
+
+
+def test_sums_say_what_they_leave_out():
+    layer = {"a": FakeModel(answers=[answer("x")], name="x:a"), "b": FakeModel()}
+    state = create_moa([layer], FakeModel()).compile().invoke({"messages": "q"})
+    said = say_run(read_run(state, prices={"x:a": (1, 0)}))
+    assert said.endswith("1,500,000 tokens at least · ~$1.00 at least")
+    assert say_run(read_run(state)).endswith("1,500,000 tokens at least · cost unknown")
+    free = create_moa([["offline:lead"]], "offline:consensus").compile().invoke({"messages": "q"})
+    assert say_run(read_run(free)).endswith(" · $0")
+
+
+def test_question_is_without_its_attachments():
+    content = 'Who?\n\n<file name="a.md">\nx\n</file>'
+    state = create_moa([[FakeModel()]], FakeModel()).compile().invoke({"messages": content})
+    assert read_run(state).question == "Who?"

@@ -16,7 +16,10 @@ from moa_graph.cli.options import (
     Progress,
     Show,
     examples,
+    unwrapped,
 )
+from moa_graph.cli.serve_command import serve
+from moa_graph.cli.starting import starting
 
 app = typer.Typer(
     help="Mixture-of-Agents: several models propose, further layers refine, one writes the answer.",
@@ -61,7 +64,8 @@ def ask(
 
     content = attach(question, file or [])
     chosen = choose(preset, config) if preset or config or not thread else None
-    from moa_graph.cli.run import Output, ask_mixture
+    with starting(wanted=progress):
+        from moa_graph.cli.run import Output, ask_mixture
 
     ask_mixture(content, chosen, thread, db, Output(show, as_json, progress))
 
@@ -89,8 +93,9 @@ def chat(
     from moa_graph.cli.choice import choose
 
     chosen = choose(preset, config) if preset or config else None
-    from moa_graph.cli.chat import chat as talk
-    from moa_graph.cli.run import Output
+    with starting(wanted=progress):
+        from moa_graph.cli.chat import chat as talk
+        from moa_graph.cli.run import Output
 
     talk(chosen, thread, db, Output(progress=progress))
 
@@ -110,7 +115,8 @@ def resume(
     progress: Progress = None,
 ) -> None:
     """Continue an interrupted or failed run. No answer that was stored is asked for again."""
-    from moa_graph.cli.run import Output, resume_thread
+    with starting(wanted=progress):
+        from moa_graph.cli.run import Output, resume_thread
 
     resume_thread(thread, db, Output(show, as_json, progress))
 
@@ -159,8 +165,9 @@ def fork(
 
     The proposals of the layers before are taken over, not asked for again.
     """
-    from moa_graph.cli.fork import Changes, fork_thread
-    from moa_graph.cli.run import Output
+    with starting(wanted=progress):
+        from moa_graph.cli.fork import Changes, fork_thread
+        from moa_graph.cli.run import Output
 
     changes = Changes(at, aggregator, tuple(model or ()), tuple(drop or ()))
     fork_thread(thread, changes, db, Output(show, as_json, progress))
@@ -206,19 +213,20 @@ def show(
 
 @app.command(
     rich_help_panel=MIXTURES,
-    epilog=examples("moa draw --preset moa --out moa.svg", "moa draw --thread sky --out run.svg"),
+    epilog=examples("moa draw --preset moa --out moa.svg", "moa draw sky --out run.svg"),
 )
 def draw(
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="thread", help="Draw the last run of a thread.", autocompletion=complete.threads
+        ),
+    ] = None,
     preset: Preset = None,
     config: Config = None,
     thread: Annotated[
         str | None,
-        typer.Option(
-            "--thread",
-            "-t",
-            help="Draw the last run of a thread.",
-            autocompletion=complete.threads,
-        ),
+        typer.Option("--thread", "-t", help="The same.", autocompletion=complete.threads),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write to a file: .svg, .png or .mmd.")
@@ -227,11 +235,12 @@ def draw(
 ) -> None:
     """Draw the graph, a box a layer: as mermaid text, SVG or PNG.
 
-    With --thread each agent shows its seconds, tokens and estimated cost, or how it failed, and
+    With a thread each agent shows its seconds, tokens and estimated cost, or how it failed, and
     thick lines lead along what the run waited for.
     """
-    from moa_graph.cli.draw import check_output, draw_preset, draw_thread
+    from moa_graph.cli.draw import check_output, draw_preset, draw_thread, one_thread
 
+    thread = one_thread(run, thread)
     check_output(preset, config, thread, out)
     if thread:
         draw_thread(thread, db, out)
@@ -266,60 +275,10 @@ def presets() -> None:
     list_presets()
 
 
-@app.command(
+app.command(
     rich_help_panel=ASKING,
     epilog=examples("moa serve", "moa serve --preset together --config mine.toml --port 9000"),
-)
-def serve(
-    preset: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--preset",
-            "-p",
-            help="A mixture to serve, by name. Repeatable.",
-            autocompletion=complete.presets,
-        ),
-    ] = None,
-    config: Annotated[
-        list[Path] | None,
-        typer.Option("--config", "-c", help="A mixture of your own to serve. Repeatable."),
-    ] = None,
-    host: Annotated[
-        str, typer.Option("--host", help="Where to listen; 0.0.0.0 is everywhere.")
-    ] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="Which port; 0 is any that is free.")
-    ] = 8000,
-    api_key: Annotated[
-        str | None,
-        typer.Option(
-            "--api-key",
-            envvar="MOA_API_KEY",
-            help="Let in only who shows this key. Prefer the variable: options are seen in `ps`.",
-        ),
-    ] = None,
-    db: Database = None,
-    max_body: Annotated[
-        int, typer.Option("--max-body", min=1, help="Megabytes that a request may have.")
-    ] = 10,
-    max_messages: Annotated[
-        int, typer.Option("--max-messages", min=1, help="Messages that a request may have.")
-    ] = 1000,
-    max_runs: Annotated[int, typer.Option("--max-runs", min=1, help="Runs at the same time.")] = 32,
-) -> None:
-    """Serve mixtures to any client of OpenAI's API: each is a model, by its name.
+)(serve)
 
-    Without --preset or --config: the presets whose keys are set, and `offline`.
-
-    At http://127.0.0.1:8000 is a page to ask and to watch.
-
-    A client takes http://127.0.0.1:8000/v1 as its base URL, and any key unless
-    one is set here. Ctrl-C stops the server, and the runs with it.
-    """
-    from moa_graph.cli.choice import choose_all
-
-    mixtures = choose_all(preset or [], config or [])
-    from moa_graph.cli.serve import Options, serve_mixtures
-
-    limits = {"body": max_body * 1_000_000, "messages": max_messages, "runs": max_runs}
-    serve_mixtures(mixtures, Options(host, port, api_key, db, limits))
+for command in app.registered_commands:
+    command.help = unwrapped(command.callback.__doc__ or "")  # else its line ends are kept

@@ -5,8 +5,10 @@ import secrets
 import signal
 import sys
 from collections.abc import Coroutine
-from contextlib import suppress
+from concurrent.futures import Future
+from contextlib import closing, suppress
 from typing import Any
+from uuid import uuid4
 
 import typer
 from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage, RemoveMessage
@@ -18,8 +20,10 @@ from moa_graph.cli.errors import FAILED, CommandError
 from moa_graph.cli.fork import last_node, layer_number
 from moa_graph.cli.prompt import Input, Keyboard, Pipe
 from moa_graph.cli.run import Edit, Output, Result, Run
+from moa_graph.cli.text import warn
 from moa_graph.config import MoAConfig
 from moa_graph.naming import AGGREGATOR
+from moa_graph.race import in_thread
 from moa_graph.secrecy import describe
 from moa_graph.store import (
     CompiledMoA,
@@ -71,6 +75,9 @@ class Chat:
         self.store, self.thread, self.mixture, self.db = store, thread, mixture, db
         self._output, self._person = output, sys.stdin.isatty()
         self._commands = Commands(self)
+        self._asked: HumanMessage | None = None
+        self._answers = 0
+        self._warm: Future[Any] | None = None
 
     async def talk(self, known: Thread | None = None) -> bool:
         """Read and answer, until there is nothing more to read or someone quits.
@@ -79,6 +86,8 @@ class Chat:
             Whether all went well; it always did for a person, who saw what did not.
         """
         lines: Input = Keyboard(self._commands.words) if self._person else Pipe()
+        if self._person:  # meanwhile one types; an event loop that imports hears no Ctrl-C
+            self._warm = in_thread(_build, self.mixture)
         well = True
         self.say(f"{self._greeting(known)}\n/help lists the commands")
         while True:
@@ -97,13 +106,14 @@ class Chat:
                 raise
             except Exception as error:  # noqa: BLE001  # whatever it is, the prompt comes back
                 well = False
-                typer.echo(f"moa: {_told(error)}", err=True)
+                warn(f"moa: {_told(error)}")
         self.say(f"thread {self.thread}; go on with: moa chat --thread {self.thread}")
         return well or self._person
 
     async def ask(self, question: str) -> None:
         """Ask, and print the answer."""
-        await self._run({"messages": [HumanMessage(question)]})
+        self._asked = HumanMessage(question, id=str(uuid4()))
+        await self._run({"messages": [self._asked]})
 
     async def redo(self, at: str = "") -> None:
         """Answer the last question anew, from a layer on, or go on where a run stopped.
@@ -111,6 +121,10 @@ class Chat:
         Raises:
             CommandError: If there is nothing to answer.
         """
+        thread = await read_thread(self.store.saver, self.thread)
+        if self._lost(thread):
+            await self._run({"messages": [self._asked]})
+            return
         thread = await self.read()
         begun = thread.config and _seats(thread.config) == _seats(self.mixture)
         if not thread.finished and not at and begun:
@@ -129,7 +143,7 @@ class Chat:
             CommandError: If the last question has no answer.
         """
         thread = await self.read()
-        if not thread.finished:
+        if not thread.finished or self._lost(thread):
             raise CommandError("the last question has no answer yet: /redo, then /fork")
         values, name = await self.values(thread), secrets.token_hex(4)
         graph = readable(thread).graph().compile(checkpointer=self.store.saver)
@@ -169,12 +183,26 @@ class Chat:
 
     async def _run(self, message: dict[str, Any] | None, edit: Edit | None = None) -> None:
         run = Run(self.store, self.thread, self.mixture, self._output, self.db)
-        answering = run.to_its_end(message, edit=edit)
+        answering = self._when_warm(run.to_its_end(message, edit=edit))
         result = await (_stoppable(answering) if self._person else answering)
         if result is None:
             self.say("\nstopped; /redo goes on with it: no answer that was stored is paid twice")
         else:
+            if self._answers and not sys.stdout.isatty():
+                typer.echo()
+            self._answers += 1
             self._output.print(result)
+
+    async def _when_warm(self, answering: Coroutine[Any, Any, Result]) -> Result:
+        with closing(answering):
+            if self._warm:
+                await asyncio.wait([asyncio.wrap_future(self._warm)])
+            return await answering
+
+    def _lost(self, thread: Thread | None) -> bool:
+        """Whether the last question was stopped before it was stored."""
+        known = {message.id for message in thread.messages} if thread else set()
+        return self._asked is not None and self._asked.id not in known
 
     def _greeting(self, known: Thread | None) -> str:
         text = f"{describe_mixture(self.mixture)}; thread {self.thread}"
@@ -183,6 +211,12 @@ class Chat:
         asked = sum(message.type == "human" for message in known.messages)
         text += f", {asked} question{'' if asked == 1 else 's'} so far"
         return text if known.finished else f"{text}; the last has no answer: /redo"
+
+
+def _build(mixture: MoAConfig) -> None:
+    """Import what a mixture needs; a mistake in it is told when it is asked."""
+    with suppress(Exception):
+        mixture.graph(lazy=False).compile()
 
 
 async def _stoppable(answering: Coroutine[Any, Any, Result]) -> Result | None:

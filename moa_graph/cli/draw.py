@@ -12,6 +12,17 @@ from moa_graph.config import MoAConfig
 SUFFIXES = (".svg", ".png", ".mmd")
 
 
+def one_thread(argument: str | None, option: str | None) -> str | None:
+    """Give the thread that is meant: it may be named in two ways.
+
+    Raises:
+        CommandError: If two are named.
+    """
+    if argument and option and argument != option:
+        raise CommandError(f"expected one thread, got {argument} and --thread {option}")
+    return argument or option
+
+
 def check_output(
     preset: str | None, config: Path | None, thread: str | None, out: Path | None
 ) -> None:
@@ -21,8 +32,8 @@ def check_output(
         CommandError: If they do not.
     """
     if thread and (preset or config):
-        raise CommandError("give --thread, or --preset or --config, not both")
-    if out and out.suffix not in SUFFIXES:
+        raise CommandError("give a thread, or --preset or --config, not both")
+    if out and out.suffix.lower() not in SUFFIXES:
         raise CommandError(f"--out {out}: expected a name that ends in {', '.join(SUFFIXES)}")
 
 
@@ -52,13 +63,14 @@ def _draw(mixture: MoAConfig, state: dict[str, Any] | None, out: Path | None) ->
     from moa_graph import drawing
 
     graph, prices = mixture.graph(), mixture.prices
+    suffix = out.suffix.lower() if out else ""
     if out is None:
         typer.echo(drawing.draw_mermaid(graph, state, prices=prices), nl=False)
         return
-    if out.suffix == ".png":
+    if suffix == ".png":
         write_file(out, drawing.draw_png(graph, state, prices=prices))
         return
-    draw = drawing.draw_svg if out.suffix == ".svg" else drawing.draw_mermaid
+    draw = drawing.draw_svg if suffix == ".svg" else drawing.draw_mermaid
     write_file(out, draw(graph, state, prices=prices))
 
 

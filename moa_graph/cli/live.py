@@ -13,6 +13,7 @@ from rich.console import Console
 from moa_graph.cli.area import Area
 from moa_graph.cli.picture import line_of, picture, summary
 from moa_graph.cli.progress import Progress, Row
+from moa_graph.cli.text import reason
 from moa_graph.naming import AGGREGATOR
 
 FRAMES = 10  # a second
@@ -124,7 +125,7 @@ def _told(row: Row, layers: int) -> str:
         return f"{where} is asked ({row.model})"
     took = f"{row.seconds or 0:.1f} s"
     if row.error:
-        return f"{where} failed after {took}: {row.error}"
+        return f"{where} {row.state} after {took}: {reason(row.error)}"
     tokens = "" if row.tokens is None else f", {row.tokens:,} tokens"
     return f"{where} answered in {took}{tokens}"
 

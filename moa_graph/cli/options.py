@@ -49,4 +49,9 @@ OneThread = Annotated[str, typer.Argument(help="Which thread.", autocompletion=c
 
 def examples(*commands: str) -> str:
     """Write examples for the foot of a help text."""
-    return "\n\n".join(["Examples:", *commands])
+    return "\n".join(["Examples:", *(f"  {command}" for command in commands)])
+
+
+def unwrapped(text: str) -> str:
+    """Join the lines of each paragraph of a docstring."""
+    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))

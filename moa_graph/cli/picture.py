@@ -13,6 +13,7 @@ SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 NARROWEST = 46  # columns of a layer beside others
 GAP = 3  # columns between two layers
 BAR, SECONDS, TOKENS = 10, 9, 12  # columns
+STYLES = {"answered": "green", "failed": "red", "cut off": "yellow"}
 ONE_LINE = 26  # columns of text that are worth being on the line of an agent
 
 
@@ -135,7 +136,7 @@ def _heading(progress: Progress, rows: Sequence[Row], frame: Frame) -> Text:
     """Say what a layer is waiting for."""
     layer = rows[0].layer
     if layer == len(progress.layers):
-        return Text("aggregator", "bold")
+        return _cut(Text("aggregator", "bold"), frame.width)
     title = Text.assemble((f"layer {layer}", "bold"))
     if (phase := _phase(rows)) == "waiting":
         return _cut(title, frame.width)
@@ -204,6 +205,8 @@ def _mark(row: Row, now: float) -> Text:
             return Text("✓ ", "green")
         case "failed":
             return Text("✗ ", "red")
+        case "cut off":
+            return Text("✂ ", "yellow")
     if row.handed_over:
         return Text("→ ", "green")
     return Text(f"{SPINNER[int(now * 10) % len(SPINNER)]} ", "cyan")
@@ -214,7 +217,7 @@ def _bar(row: Row, slowest: float, frame: Frame) -> Text:
     if row.state == "waiting":
         return Text(" " * frame.bar)
     length = round(frame.bar * row.elapsed(frame.now) / slowest) if slowest else 0
-    style = {"answered": "green", "failed": "red"}.get(row.state, "cyan")
+    style = STYLES.get(row.state, "cyan")
     return Text("━" * length, style).append("─" * (frame.bar - length), "dim")
 
 
@@ -231,7 +234,7 @@ def _tokens(row: Row) -> str:
 def _says(row: Row) -> tuple[str, str]:
     """What stands beside an agent, and its style."""
     if row.error:
-        return row.error, "red"
+        return row.error, STYLES[row.state]
     return (row.tail, "") if row.tail and not row.done else (row.model, "dim")
 
 

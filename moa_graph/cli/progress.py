@@ -10,6 +10,7 @@ from langchain_core.messages import AIMessageChunk, BaseMessage
 
 from moa_graph.naming import AGGREGATOR
 from moa_graph.rules import Rules
+from moa_graph.runs import status_of
 from moa_graph.secrecy import describe
 from moa_graph.state import Proposal
 from moa_graph.store import CompiledMoA
@@ -40,10 +41,10 @@ class Row:
     """Whether its answer is being read elsewhere."""
 
     @property
-    def state(self) -> Literal["waiting", "running", "answered", "failed"]:
+    def state(self) -> Literal["waiting", "running", "answered", "failed", "cut off"]:
         """How far it is."""
         if self.seconds is not None:
-            return "failed" if self.error else "answered"
+            return status_of(self.error)
         return "waiting" if self.started is None else "running"
 
     @property
@@ -113,7 +114,7 @@ class Progress:
             row.finish(proposal)
         else:
             row.seconds = row.elapsed(perf_counter())
-            row.error = event["error"] and describe(event["error"])
+            row.error = describe(event["error"]) if event["error"] else None
             for message in result.get("messages", ()):
                 row.tokens = (message.usage_metadata or {}).get("output_tokens")
         return row

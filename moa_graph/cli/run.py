@@ -5,6 +5,7 @@ import os
 import secrets
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +14,13 @@ from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import StreamMode
 
+from moa_graph.cli.answer import Answer
 from moa_graph.cli.choice import choose
 from moa_graph.cli.errors import INTERRUPTED, CommandError
 from moa_graph.cli.live import View, kind_of_view
 from moa_graph.cli.progress import Progress
-from moa_graph.cli.text import plain, print_answer, print_failures, print_json, print_run
+from moa_graph.cli.starting import starting
+from moa_graph.cli.text import print_answer, print_failures, print_json, print_run
 from moa_graph.config import MoAConfig
 from moa_graph.naming import AGGREGATOR
 from moa_graph.rules import Rules, rules_of_layers
@@ -157,16 +160,18 @@ class Run:
         """
         check_keys(self.mixture)
         view = kind_of_view(wanted=self.output.progress)
-        # Not lazy: a mistake shows before anything is stored.
-        builder = self.mixture.graph(lazy=False, stream_proposals=view.streams)
-        graph = builder.compile(checkpointer=self.store.saver, name=self.mixture.name)
+        with starting(wanted=self.output.progress):
+            # Not lazy: a mistake shows before anything is stored.
+            builder = self.mixture.graph(lazy=False, stream_proposals=view.streams)
+            graph = builder.compile(checkpointer=self.store.saver, name=self.mixture.name)
         config = run_config(self.thread, self.mixture)
         async with self.store.lock(self.thread):
             try:
                 if edit:
                     await edit(graph, config)
-                streamed = await self._watch(graph, message, config, view)
-                return Result(self.thread, await read_values(graph, config), streamed)
+                with closing(Answer()) as answer:
+                    await self._watch(graph, message, config, view, answer)
+                return Result(self.thread, await read_values(graph, config), answer.begun)
             except Exception as error:
                 command = resume_command(self.thread, self.db)
                 raise CommandError(f"{describe(error)}; continue with: {command}") from error
@@ -177,7 +182,8 @@ class Run:
         message: dict[str, Any] | None,
         config: RunnableConfig,
         kind: type[View],
-    ) -> bool:
+        answer: Answer,
+    ) -> None:
         """Show the run on standard error, and stream the answer where someone reads along."""
         reads_along = kind.streams or self.output.streams
         modes: list[StreamMode] = ["tasks", "messages"] if reads_along else ["tasks"]
@@ -186,7 +192,6 @@ class Run:
             snapshot = await graph.aget_state(config)
             stored = [task.name for task in snapshot.tasks if task.result]
             progress.keep(present_values(graph, snapshot)["proposals"], stored)
-        streamed = ""  # the id of the message that is being read
         event: Any
         async with kind(progress) as view:
             async for mode, event in graph.astream(
@@ -199,17 +204,7 @@ class Run:
                 view.hear(node, piece)
                 if self.output.streams and node == AGGREGATOR and piece.text:
                     await view.hand_over()
-                    _write(piece.text, broken_off=streamed not in {"", piece.id})
-                    streamed = piece.id
-        return bool(streamed)
-
-
-def _write(text: str, *, broken_off: bool) -> None:
-    """Write a piece of the answer."""
-    if broken_off:
-        sys.stdout.write("\n(broken off; a fallback answers)\n")
-    sys.stdout.write(plain(text))
-    sys.stdout.flush()
+                    answer.write(piece)
 
 
 def _rules(mixture: MoAConfig) -> list[Rules]:

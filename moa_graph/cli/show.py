@@ -11,7 +11,7 @@ from moa_graph.cli.diff import kept_share, word_diff
 from moa_graph.cli.errors import CommandError
 from moa_graph.cli.reading import look_at
 from moa_graph.cli.tables import console, print_calls
-from moa_graph.cli.text import plain, print_answer, print_json, print_run
+from moa_graph.cli.text import outcome, plain, print_answer, print_json, print_run
 from moa_graph.runs import Run, read_run
 from moa_graph.store import Thread, readable, resume_command
 
@@ -48,7 +48,7 @@ def print_proposal(values: Mapping[str, Any], name: str) -> None:
     out.soft_wrap = True
     out.print(Text(f"── {node}  {plain(proposal['model'])}", "dim"))
     if proposal["error"]:
-        out.print(Text(f"failed: {plain(proposal['error'])}", "red"))
+        out.print(Text(outcome(plain(proposal["error"])), "red"))
         return
     out.print(Text(plain(proposal["content"])), end="\n\n")
     last = values["messages"][-1]

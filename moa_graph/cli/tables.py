@@ -1,5 +1,6 @@
 """Tables for people: the calls of a run, and how times and costs are written."""
 
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -9,12 +10,23 @@ from rich.table import Table
 from rich.text import Text
 
 from moa_graph.cli.picture import line_of
+from moa_graph.cli.text import fitted, outcome
 from moa_graph.runs import Call, Run
 
 MARKS = {"answered": ("✓", "green"), "failed": ("✗", "red"), "cut off": ("✂", "yellow")}
 PIPE_WIDTH = 160  # columns of a table that goes into a pipe
 MINUTE, HOUR, DAY = 60, 3600, 86_400
-MODEL_FITS = 76  # columns that a table needs to show models too
+GAP = 2  # columns between two columns of a table
+MODEL = 24  # columns of the name of a model that are worth being shown
+WAITED = ("← waited for", "←")
+LAYOUTS = (  # headings; the first that fits is taken
+    ("mark", "call", "model", "seconds", "read", "written", "cost", WAITED[0]),
+    ("mark", "call", "model", "seconds", "written", "cost", WAITED[0]),
+    ("mark", "call", "model", "seconds", "written", "cost", WAITED[1]),
+    ("mark", "call", "seconds", "read", "written", "cost", WAITED[0]),
+    ("mark", "call", "seconds", "written", "cost", WAITED[0]),
+    ("mark", "call", "sec", "written", "cost", WAITED[1]),
+)
 
 
 def console() -> Console:
@@ -29,34 +41,70 @@ def print_calls(run: Run) -> None:
     out.print(calls_table(run, out.width))
     for call in run.calls:
         if call.error:
-            out.print(
-                Text(f"{call.node} {call.status}: {line_of(call.error)}", "red"), soft_wrap=True
-            )
+            why = f"{call.node} {outcome(line_of(call.error))}"
+            out.print(Text(fitted(why, sys.stdout), MARKS[call.status][1]), soft_wrap=True)
     out.print(Text(sums(run), "dim"), soft_wrap=True)
 
 
 def calls_table(run: Run, width: int) -> Table:
     """Make the table; the calls that the run waited for are marked."""
+    fitting = (layout for layout in LAYOUTS if _needed(run, layout) <= width)
+    layout = next(fitting, LAYOUTS[-1])
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("", no_wrap=True)
-    table.add_column("call", overflow="fold", min_width=min(width // 3, _longest(run)))
-    if wide := width >= MODEL_FITS:
-        table.add_column("model", style="dim", overflow="ellipsis", no_wrap=True)
-    for heading in ("seconds", "tokens", "cost") if wide else ("sec", "tok", "cost"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    for heading in layout:
+        longest = _longest(run, heading)
+        match heading:
+            case "call":
+                table.add_column(heading, overflow="fold", min_width=min(width // 3, longest))
+            case "model":
+                room = width - _needed(run, layout) + min(MODEL, longest)
+                table.add_column(
+                    heading, width=min(longest, room), no_wrap=True, overflow="ellipsis"
+                )
+            case _:
+                title = "" if heading in {"mark", *WAITED} else heading
+                table.add_column(title, justify="right" if title else "left", no_wrap=True)
     for call in run.calls:
-        mark, style = MARKS[call.status]
-        row = [Text(mark, style), Text(line_of(call.node), style="" if call.text else "red")]
-        row += [Text(line_of(call.model))] if wide else []
-        row += [Text(f"{call.seconds:.1f}"), Text(_tokens(call)), Text(money(call.cost))]
-        waited = call.node in run.critical and len(run.calls) > 1
-        table.add_row(*row, Text(("← waited for" if wide else "←") if waited else "", "yellow"))
+        table.add_row(*(Text(_cell(run, call, each), _style(call, each)) for each in layout))
     return table
 
 
-def _longest(run: Run) -> int:
-    return max((cell_len(line_of(call.node)) for call in run.calls), default=0)
+def _needed(run: Run, layout: Sequence[str]) -> int:
+    """Count the columns that a table takes; a name of a model may be cut."""
+    widths = {heading: _longest(run, heading) for heading in layout}
+    if "model" in widths:
+        widths["model"] = min(MODEL, widths["model"])
+    return sum(widths.values()) + GAP * (len(widths) - 1)
+
+
+def _longest(run: Run, heading: str) -> int:
+    title = "" if heading in {"mark", *WAITED} else heading
+    return max(cell_len(text) for text in [title, *(_cell(run, c, heading) for c in run.calls)])
+
+
+def _cell(run: Run, call: Call, heading: str) -> str:
+    """Give what stands below a heading."""
+    waited = call.node in run.critical and len(run.calls) > 1
+    seconds = f"{call.seconds:.1f}"
+    cells = {
+        "mark": MARKS[call.status][0],
+        "call": line_of(call.node),
+        "model": line_of(call.model),
+        "seconds": seconds,
+        "sec": seconds,
+        "read": _tokens(call, "input_tokens"),
+        "written": _tokens(call, "output_tokens"),
+        "cost": money(call.cost),
+    }
+    return cells.get(heading, heading if waited else "")
+
+
+def _style(call: Call, heading: str) -> str:
+    if heading in WAITED:
+        return "yellow"
+    if heading == "call":
+        return "" if call.text else MARKS[call.status][1]
+    return {"mark": MARKS[call.status][1], "model": "dim"}.get(heading, "")
 
 
 def sums(run: Run) -> str:
@@ -102,7 +150,7 @@ def models_table(rows: Sequence[tuple[str, str, str]]) -> Table:
     return table
 
 
-def _tokens(call: Call) -> str:
+def _tokens(call: Call, kind: str) -> str:
     if call.usage:
-        return f"{call.usage['output_tokens']:,}"
+        return f"{call.usage[kind]:,}"
     return "" if call.error else "?"

@@ -3,27 +3,38 @@
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
+from moa_graph.cli.wrapping import columns, wrapped
+from moa_graph.runs import status_of
 from moa_graph.state import Proposal
 
 _NOTHING: Mapping[str, Any] = {}
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+    r"|[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # they reverse what stands beside them
+)
 
 
 def plain(text: str) -> str:
-    """Drop control characters, with which a model's text could steer a terminal."""
+    """Drop what a model's text could steer a terminal with, or make it read in another order."""
     return _CONTROL.sub("", text)
+
+
+def fitted(text: str, stream: TextIO) -> str:
+    """Make a text fit for a stream: as it is for a pipe, else plain and in lines of whole words."""
+    return wrapped(plain(text), columns(stream)) if stream.isatty() else text
 
 
 def print_answer(text: str) -> None:
     """Print a text to standard output: as it is into a pipe, as plain text on a terminal."""
-    typer.echo(plain(text) if sys.stdout.isatty() else text)
+    typer.echo(fitted(text, sys.stdout))
 
 
 def print_json(thread: str, values: Mapping[str, Any], more: Mapping[str, Any] = _NOTHING) -> None:
@@ -46,7 +57,7 @@ def print_run(values: Mapping[str, Any]) -> None:
     """Print the proposals of a turn and its answer, each under a heading."""
     console = Console(highlight=False, soft_wrap=True)
     for node, proposal in values["proposals"].items():
-        text = proposal["content"] or f"failed: {proposal['error']}"
+        text = proposal["content"] or outcome(str(proposal["error"]))
         _print_part(console, f"{node}  {_account(proposal)}", text)
     last = values["messages"][-1]
     if last.type == "ai":
@@ -58,15 +69,35 @@ def print_run(values: Mapping[str, Any]) -> None:
 def print_failures(values: Mapping[str, Any]) -> None:
     """Say on standard error who failed and why: a degraded answer never looks like a full one."""
     proposals = values["proposals"]
-    failed = {node: p["error"] for node, p in proposals.items() if p["error"]}
-    if failed:
-        causes = "; ".join(f"{node}: {plain(cause)}" for node, cause in failed.items())
-        typer.echo(f"moa: {len(failed)} of {len(proposals)} proposals failed: {causes}", err=True)
+    errors = {node: p["error"] for node, p in proposals.items() if p["error"]}
+    if not errors:
+        return
+    counts = Counter(map(status_of, errors.values()))
+    said = [f"{counts[each]} {each}" for each in ("failed", "cut off") if counts[each]]
+    number, _, how = said[0].partition(" ")
+    said[0] = f"{number} of {len(proposals)} proposals {how}"
+    causes = "; ".join(f"{node}: {plain(reason(cause))}" for node, cause in errors.items())
+    warn(f"moa: {', '.join(said)}: {causes}")
+
+
+def outcome(error: str) -> str:
+    """Tell how a call ended that gave no answer, and why."""
+    return error if error.startswith(status := status_of(error)) else f"{status}: {error}"
+
+
+def reason(error: str) -> str:
+    """Give the cause that an error tells, without the word for how the call ended."""
+    return error.removeprefix(status_of(error)).removeprefix(":").strip()
+
+
+def warn(text: str) -> None:
+    """Say something on standard error: one line, which a terminal shows in several."""
+    typer.echo(fitted(text, sys.stderr), err=True)
 
 
 def _print_part(console: Console, title: str, text: str) -> None:
     console.print(Text(f"── {title}", "dim"))
-    console.print(Text(plain(text)), end="\n\n")
+    console.print(Text(fitted(plain(text), sys.stdout)), end="\n\n")
 
 
 def _print_summary(console: Console, account: Mapping[str, Any]) -> None:

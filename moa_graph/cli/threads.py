@@ -59,14 +59,14 @@ def _table(threads: list[Thread], width: int) -> Table:
 
 def _state(thread: Thread) -> Text:
     if not thread.finished:
-        return Text(thread.state, "red" if thread.stopped else "yellow")
+        return Text(thread.state, "red" if thread.stopped == "failed" else "yellow")
     return Text(thread.state, "yellow" if thread.failed else "green")
 
 
 def _mark(thread: Thread) -> Text:
     """Say in one character how a thread fared."""
     if not thread.finished:
-        return Text("✗", "red") if thread.stopped else Text("…", "yellow")
+        return Text("✗", "red") if thread.stopped == "failed" else Text("…", "yellow")
     return Text("!", "yellow") if thread.failed else Text("✓", "green")
 
 

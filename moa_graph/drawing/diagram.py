@@ -30,6 +30,8 @@ class Node:
     """Title of the box that it stands in."""
     call: Call | None = None
     """What the run made of it."""
+    missing: str | None = None
+    """Why the run has no call of it."""
     critical: bool = False
     """Whether the run waited for it."""
 
@@ -64,15 +66,19 @@ def read_diagram(graph: StateGraph[Any] | Runnable[Any, Any], run: Run | None = 
     """Read what there is to draw of a graph, and what a run made of it.
 
     Raises:
-        ValueError: If the run is one of another graph.
+        ValueError: If that is no graph, or the run is one of another graph.
     """
+    if not isinstance(graph, (StateGraph, Runnable)):
+        raise ValueError(  # noqa: TRY004  # as for any other argument
+            f"`graph`: expected a graph, compiled or not, got {graph!r}"
+        )
     compiled = graph.compile() if isinstance(graph, StateGraph) else graph
     drawable = compiled.get_graph(xray=True)  # type: ignore[call-arg]
     nodes = {name: _node(name, node.metadata) for name, node in drawable.nodes.items()}
     hosts = {node.host for node in nodes.values()}
     for name, node in nodes.items():  # where a mixture inside a host begins and ends
         if node.host is None and (host := name.removesuffix(node.name_in_host)) in hosts:
-            nodes[name] = replace(node, host=host)
+            nodes[name] = replace(node, host=host, label=f"{host} {node.label}".strip(" :"))
     diagram = Diagram(nodes, _edges(drawable))
     return _with_run(diagram, run) if run and run.calls else diagram
 
@@ -100,10 +106,17 @@ def _with_run(diagram: Diagram, run: Run) -> Diagram:
 
     def mark(node: Node) -> Node:
         call = calls.get(node.name.removeprefix(host)) if node.host == host else None
-        label = f"{node.label} (selected)" if call and call.selected else node.label
-        hub = node.host == host and node.kind == "hub" and _passed(node, run)
-        critical = hub or bool(call and call.node in run.critical)
-        return replace(node, label=label, call=call, critical=critical)
+        if node.host != host:
+            return node
+        hub = node.kind == "hub" and _passed(node, run)
+        reason = "left out" if run.answer else "not answered"
+        return replace(
+            node,
+            label=f"{node.label} (selected)" if call and call.selected else node.label,
+            call=call,
+            missing=reason if node.kind == "agent" and not call else None,
+            critical=hub or bool(call and call.node in run.critical),
+        )
 
     nodes = {name: mark(node) for name, node in diagram.nodes.items()}
     return replace(diagram, nodes=nodes, run=run)

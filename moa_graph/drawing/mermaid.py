@@ -15,6 +15,7 @@ _STYLES = {
 _STYLES_OF_RUNS = {
     "failed": "fill:#fee2e2,stroke:#dc2626,color:#450a0a",
     "cutoff": "fill:#ffedd5,stroke:#ea580c,color:#431407,stroke-dasharray:4 3",
+    "missing": "fill:#ffffff,stroke:#94a3b8,color:#64748b,stroke-dasharray:2 3",
 }
 
 
@@ -50,12 +51,14 @@ def _node(node: Node, key: str) -> str:
         return f'{key}("{_text(node.label)}"):::hub'
     if node.kind == "other":
         return f'{key}(["{_text(node.label)}"]):::other'
-    lines = [node.model or "", *([say_call(node.call)] if node.call else [])]
+    lines = filter(None, [node.model, say_call(node.call) if node.call else node.missing])
     small = "".join(f"<br/><small>{_text(line)}</small>" for line in lines)
     return f'{key}["{_text(node.label)}{small}"]:::{_style(node)}'
 
 
 def _style(node: Node) -> str:
+    if node.missing:
+        return "missing"
     if node.call and node.call.error:
         return "failed" if node.call.status == "failed" else "cutoff"
     return "agent"

@@ -133,7 +133,7 @@ class Placing:
         place, (_, bottom) = self.nodes[name], self._bands[self._ranks[name]]
         if all(other.y <= place.bottom for other in self._beside(name)):
             return []
-        x, y = place.right + GAP / 2, place.bottom + GAP / 2
+        x, y = place.right + GAP / 3, place.bottom + GAP / 2
         return [(place.middle, y), (x, y), (x, bottom)]
 
     def _way_in(self, name: str) -> list[Point]:
@@ -141,7 +141,7 @@ class Placing:
         place, (top, _) = self.nodes[name], self._bands[self._ranks[name]]
         if all(other.bottom >= place.y for other in self._beside(name)):
             return []
-        x, y = place.x - GAP / 2, place.y - GAP / 2
+        x, y = place.x - GAP / 3, place.y - GAP / 2
         return [(x, top), (x, y), (place.middle, y)]
 
     def _beside(self, name: str) -> Iterator[Rect]:
@@ -206,7 +206,7 @@ def size(node: Node) -> tuple[float, float]:
     """Give width and height of a node."""
     match node.kind:
         case "agent":
-            return 176, 62 if node.call else 46
+            return 176, 62 if node.call or node.missing else 46
         case "hub":
             return 104, 28
         case _:

@@ -5,7 +5,7 @@ from html import escape
 
 from moa_graph.drawing.diagram import Diagram, Node
 from moa_graph.drawing.placing import Placing, Rect
-from moa_graph.drawing.words import say_call, say_run
+from moa_graph.drawing.words import say_call, say_run, visible
 
 CAPTION = 28
 LETTER = 6.1  # pixels, about, of a small letter
@@ -19,7 +19,8 @@ _STYLE = """
 .moa-drawing { font-family: Roboto, system-ui, sans-serif; font-size: 11px }
 .moa-drawing text { fill: #1e293b; text-anchor: middle }
 .moa-drawing .name { font-size: 13px; font-weight: bold }
-.moa-drawing .title { text-anchor: start; fill: #64748b }
+.moa-drawing .title { text-anchor: start; fill: #64748b; paint-order: stroke; stroke: #f8fafc;
+  stroke-width: 5 }
 .moa-drawing .caption { text-anchor: start; font-size: 12px; fill: #475569 }
 .moa-drawing .box { fill: #f8fafc; stroke: #cbd5e1 }
 .moa-drawing .edge { fill: none; stroke: #cbd5e1; stroke-width: 1.2 }
@@ -30,10 +31,12 @@ _STYLE = """
 .moa-drawing .other { fill: #f1f5f9; stroke: #64748b }
 .moa-drawing .failed { fill: #fee2e2; stroke: #dc2626 }
 .moa-drawing .cutoff { fill: #ffedd5; stroke: #ea580c; stroke-dasharray: 4 3 }
+.moa-drawing .missing { fill: none; stroke: #94a3b8; stroke-dasharray: 2 3 }
 .moa-drawing rect.critical { stroke-width: 2.6 }
 @media (prefers-color-scheme: dark) {
 .moa-drawing text { fill: #e2e8f0 }
 .moa-drawing .title, .moa-drawing .caption { fill: #94a3b8 }
+.moa-drawing .title { stroke: #0f172a }
 .moa-drawing .box { fill: #0f172a; stroke: #334155 }
 .moa-drawing .edge { stroke: #475569 }
 .moa-drawing .edge.critical { stroke: #f87171 }
@@ -59,8 +62,9 @@ def svg(diagram: Diagram) -> str:
         start,
         _ARROW,
         f"<style>{_STYLE}</style>",
-        *(_box(title, rect) for title, rect in placing.boxes.items()),
+        *(f'<rect class="box" {_corners(rect)} rx="10"/>' for rect in placing.boxes.values()),
         *_edges(diagram, placing),
+        *(_title(title, rect) for title, rect in placing.boxes.items()),
         *(_node(node, placing.nodes[name]) for name, node in diagram.nodes.items()),
         *_caption(diagram, placing.height),
         "</svg>",
@@ -76,17 +80,16 @@ def _edges(diagram: Diagram, placing: Placing) -> Iterator[str]:
         yield f'<path class="{style}" d="{placing.path(edge)}"{arrow}/>'
 
 
-def _box(title: str, rect: Rect) -> str:
-    text = f'<text class="title" x="{rect.x + 12:g}" y="{rect.y + 19:g}">{_text(title)}</text>'
-    return f'<rect class="box" {_corners(rect)} rx="10"/>{text}'
+def _title(title: str, rect: Rect) -> str:
+    return f'<text class="title" x="{rect.x + 12:g}" y="{rect.y + 19:g}">{_text(title)}</text>'
 
 
 def _node(node: Node, rect: Rect) -> str:
     lines = [node.label]
     if node.model:
         lines.append(node.model.rpartition("/")[2])
-    if node.call:
-        lines.append(say_call(node.call))
+    if node.call or node.missing:
+        lines.append(say_call(node.call) if node.call else node.missing or "")
     style = f"{_style(node)}{' critical' if node.critical else ''}"
     radius = 6 if node.kind == "agent" else rect.height / 2
     shape = f'<rect class="{style}" {_corners(rect)} rx="{radius:g}"/>'
@@ -111,6 +114,8 @@ def _tooltip(node: Node) -> str:
 
 
 def _style(node: Node) -> str:
+    if node.missing:
+        return "missing"
     if node.call and node.call.error:
         return "failed" if node.call.status == "failed" else "cutoff"
     return node.kind
@@ -131,5 +136,4 @@ def _corners(rect: Rect) -> str:
 
 
 def _text(text: str) -> str:
-    """Escape a text, without the characters that XML does not know."""
-    return escape("".join(c for c in text if c >= " " or c in "\n\t"))
+    return escape(visible(text))

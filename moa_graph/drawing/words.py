@@ -1,8 +1,14 @@
 """How seconds, tokens and money are written in drawings and reports."""
 
+import re
+
 from moa_graph.runs import Call, Run
 
 SMALL = 0.0001
+
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]"
+)
 
 
 def say_call(call: Call) -> str:
@@ -19,13 +25,33 @@ def say_call(call: Call) -> str:
 def say_run(run: Run) -> str:
     """Write what a run came to in one line."""
     answered = sum(call.error is None for call in run.proposals)
-    parts = [f"{answered} of {len(run.proposals)} proposals"]
-    parts.append(f"{say_seconds(run.seconds)} on the critical path")
-    if run.tokens:
-        parts.append(f"{run.tokens:,} tokens")
-    if run.cost:
-        parts.append(f"{say_cost(run.cost)}{'' if run.complete else ' at least'}")
-    return " · ".join(parts)
+    return " · ".join(
+        [
+            f"{answered} of {run.asked} proposals",
+            f"{say_seconds(run.seconds)} on the critical path",
+            say_tokens(run.tokens, complete=run.counted),
+            say_sum(run.cost, complete=run.complete),
+        ]
+    )
+
+
+def say_tokens(tokens: int, *, complete: bool) -> str:
+    """Write a sum of tokens, which may leave out some that are not known."""
+    if not tokens and not complete:
+        return "tokens unknown"
+    return f"{tokens:,} tokens{'' if complete else ' at least'}"
+
+
+def say_sum(dollars: float | None, *, complete: bool) -> str:
+    """Write a sum of money, which may leave out some that is not known."""
+    if dollars is None or not (dollars or complete):
+        return "cost unknown"
+    return f"{say_cost(dollars)}{'' if complete else ' at least'}"
+
+
+def visible(text: str) -> str:
+    """Drop what a text could hide behind: control characters, and those that turn its direction."""
+    return _HIDDEN.sub("", text)
 
 
 def say_seconds(seconds: float) -> str:
@@ -40,6 +66,8 @@ def say_seconds(seconds: float) -> str:
 
 def say_cost(dollars: float) -> str:
     """Write an estimate of money, such as `~$0.0021`."""
+    if not dollars:
+        return "$0"
     if dollars >= 1:
         return f"~${dollars:,.2f}"
     return f"~${dollars:.2g}" if dollars >= SMALL else f"<${SMALL}"

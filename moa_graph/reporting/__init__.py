@@ -3,6 +3,8 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,8 @@ from moa_graph.drawing.diagram import diagram_of_run, read_diagram
 from moa_graph.drawing.svg import svg
 from moa_graph.naming import AGGREGATOR
 from moa_graph.prices import Prices
-from moa_graph.reporting.influence import SHORTEST, Influence, measure_influence
-from moa_graph.reporting.prompts import Mixture, read_prompts
+from moa_graph.reporting.influence import SHORTEST, Influence, measure_influence, percentages
+from moa_graph.reporting.prompts import Mixture, find_plan, read_prompts
 from moa_graph.reporting.timeline import lay_out
 from moa_graph.runs import Call, Run, read_run
 
@@ -34,9 +36,11 @@ def report(
     answer, what each layer read, tokens and cost, and which proposals the answer is worded like.
 
     Args:
-        state: What the mixture returned, or the `values` of a `StateSnapshot` of it.
-        graph: The mixture, for the layout of its prompts and its agents' own system prompts.
-            Without it they are shown in the paper's layout, and said to be rebuilt.
+        state: What the mixture returned, or the `values` of a `StateSnapshot` of it. The state of
+            a host graph has the proposals only if `MoAState` is its schema.
+        graph: The mixture, or a host that embeds it, for the layout of its prompts and its agents'
+            own system prompts. Without it they are shown in the paper's layout, and said to be
+            rebuilt.
         history: What `get_state_history` gives for the thread: the prompts are then read from
             the checkpoints, to the letter.
         prices: As in `draw_mermaid`.
@@ -54,20 +58,47 @@ def report(
         raise ImportError(
             f"a report needs the package {error.name}: pip install 'moa_graph[report]'"
         ) from None
-    order = graph.nodes if graph else ()
-    run = read_run(state, prices=prices, order=order)
-    folder = Path(__file__).parent
-    page = Environment(loader=FileSystemLoader(folder), autoescape=True, trim_blocks=True)
-    page.globals |= {"words": words, "shortest": SHORTEST}
+    past = list(history)
+    run = read_run(state, prices=prices)
+    if plan := find_plan(graph, run):
+        nodes = [seat.node for row in plan.rows for seat in row.seats]
+        run = read_run(state, prices=prices, order=nodes)
+    page = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        finalize=_visible,
+    )
+    page.globals |= {"words": words, "shortest": SHORTEST, "percentages": percentages}
     return page.get_template("page.html").render(
         run=run,
+        origin=_origin(run, graph, past),
         drawing=svg(read_diagram(graph, run) if graph else diagram_of_run(run)),
         timeline=lay_out(run),
-        prompts=read_prompts(run, state, graph, history),
+        prompts=read_prompts(run, state, graph, past),
         agents=_agents(run),
         sources=_sources(run),
         influence=_influences(run),
     )
+
+
+def _visible(value: Any) -> Any:
+    """Drop from every text of the page what it could hide behind."""
+    markup = hasattr(value, "__html__")
+    return words.visible(value) if isinstance(value, str) and not markup else value
+
+
+def _origin(run: Run, graph: Mixture | None, past: Sequence[StateSnapshot]) -> list[str]:
+    """Say what the report is of, as far as that is known."""
+    begun = min((call.started for call in run.calls if call.started), default=None)
+    name = getattr(graph, "name", None)
+    place = past[0].config["configurable"] if past else {}
+    return [
+        *([f"{datetime.fromtimestamp(begun, UTC):%Y-%m-%d %H:%M} UTC"] if begun else []),
+        *([f"mixture {name}"] if name else []),
+        *([f"thread {place['thread_id']}"] if "thread_id" in place else []),
+        f"moa_graph {version('moa_graph')}",
+    ]
 
 
 @dataclass(frozen=True)
@@ -83,6 +114,10 @@ class Account:
     tokens_written: int | None
     seconds: float
     cost: float | None
+    counted: bool
+    """Whether all that answered told their tokens."""
+    complete: bool
+    """Whether the cost of all that answered is known."""
 
 
 def _agents(run: Run) -> list[Account]:
@@ -104,6 +139,8 @@ def _account(calls: Sequence[Call]) -> Account:
         tokens_written=sum(usage["output_tokens"] for usage in usages) if usages else None,
         seconds=sum(call.seconds for call in calls),
         cost=sum(costs) if costs else None,
+        counted=all(call.usage for call in calls if not call.error),
+        complete=all(call.cost is not None for call in calls if not call.error),
     )
 
 

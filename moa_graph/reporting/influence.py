@@ -67,6 +67,16 @@ def measure_influence(answer: str, proposals: Mapping[str, str]) -> Influence:
     return Influence(shares, new, list(_spans(answer, words, sources)))
 
 
+def percentages(shares: Sequence[float]) -> list[int]:
+    """Round shares that make 1 to percentages that make 100, by the largest remainders."""
+    exact = [100 * share for share in shares]
+    whole = [int(each) for each in exact]
+    missing = round(sum(exact)) - sum(whole)
+    for place in sorted(range(len(exact)), key=lambda i: whole[i] - exact[i])[:missing]:
+        whole[place] += 1
+    return whole
+
+
 def _longest(runs: Mapping[str, int]) -> tuple[str, ...]:
     most = max(runs.values(), default=0)
     return tuple(n for n, length in runs.items() if length == most) if most >= SHORTEST else ()

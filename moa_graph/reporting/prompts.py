@@ -41,11 +41,21 @@ def read_prompts(
         history: The thread's checkpoints, newest first, which have the very text that a hub
             wrote. Without, it is put together anew.
     """
-    builder = graph.builder if isinstance(graph, CompiledStateGraph) else graph
-    plan = builder.plan if isinstance(builder, MoAGraph) else None
+    plan = find_plan(graph, run)
     past = _ancestors(history)
     layers = [[_reading(call, run, state, plan, past) for call in layer] for layer in run.layers]
     return [_merged(layer) for layer in layers]
+
+
+def find_plan(graph: Mixture | None, run: Run) -> Plan | None:
+    """Find the mixture that a run is of: the graph, or the one that it embeds."""
+    builder = graph.builder if isinstance(graph, CompiledStateGraph) else graph
+    if isinstance(builder, MoAGraph):
+        return builder.plan
+    inner = [s.runnable for s in builder.nodes.values()] if builder else []
+    plans = (find_plan(g, run) for g in inner if isinstance(g, CompiledStateGraph))
+    found = (plan for plan in plans if plan and all(plan.seat(c.node) for c in run.calls))
+    return next(found, None)
 
 
 def _ancestors(history: Iterable[StateSnapshot]) -> list[StateSnapshot]:

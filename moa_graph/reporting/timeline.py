@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import floor, log10
+from typing import Literal
 
 from moa_graph.drawing.words import say_seconds
 from moa_graph.runs import Call, Run
@@ -10,6 +11,7 @@ from moa_graph.runs import Call, Run
 LONG = 0.25  # of the time that is worked: a pause that is longer is cut short
 CUT = 0.05
 TICKS = 6
+FULL = 75  # percent of the axis, behind which there is no room for a text
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,13 @@ class Bar:
     call: Call
     left: float
     width: float
+
+    @property
+    def label(self) -> Literal["right", "left", "inside"]:
+        """Where there is room to write beside it."""
+        if self.left + self.width <= FULL:
+            return "right"
+        return "left" if self.left > 100 - FULL else "inside"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,84 @@
+"""Structured output: a tool's arguments, or OpenAI's `response_format`; and how it is parsed."""
+
+from operator import itemgetter
+from typing import Any, cast
+
+from langchain_core.output_parsers import (
+    JsonOutputKeyToolsParser,
+    JsonOutputParser,
+    PydanticOutputParser,
+    PydanticToolsParser,
+)
+from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
+from langchain_core.utils.function_calling import (
+    convert_to_openai_function,
+    convert_to_openai_tool,
+)
+from langchain_core.utils.pydantic import is_basemodel_subclass
+from pydantic import BaseModel
+
+METHODS = ("function_calling", "json_schema", "json_mode")
+
+Schema = dict[str, Any] | type
+
+
+def check_options(method: str, strict: bool | None, others: dict[str, Any]) -> None:  # noqa: FBT001
+    """Check what a form is asked for with.
+
+    Raises:
+        ValueError: If there is no such method, or an option would have no effect.
+    """
+    if method not in METHODS:
+        raise ValueError(f"`method`={method!r}: expected one of: {', '.join(METHODS)}")
+    if method == "json_mode" and strict is not None:
+        raise ValueError(
+            f"`strict`={strict}: 'json_mode' keeps to no schema; expected `method`='json_schema'"
+        )
+    if others:
+        raise ValueError(
+            f"unknown option {min(others)!r}; expected `method`, `strict` or `include_raw`"
+        )
+
+
+def response_format(schema: Schema, method: str, *, strict: bool | None) -> dict[str, Any]:
+    """Say in OpenAI's words that an answer is to be JSON."""
+    if method == "json_mode":
+        return {"type": "json_object"}
+    return {"type": "json_schema", "json_schema": _json_schema(schema, strict=strict)}
+
+
+def parsed(
+    model: Runnable[Any, Any], schema: Schema, method: str, *, include_raw: bool
+) -> Runnable[Any, Any]:
+    """Parse what a model answers, as LangChain's models do: an instance, or a dictionary."""
+    parser = _parser(schema, method)
+    if not include_raw:
+        return model | parser
+    good = RunnablePassthrough.assign(
+        parsed=itemgetter("raw") | parser, parsing_error=lambda _: None
+    )
+    bad = RunnablePassthrough.assign(parsed=lambda _: None)
+    return RunnableMap(raw=model) | good.with_fallbacks([bad], exception_key="parsing_error")
+
+
+def _parser(schema: Schema, method: str) -> Runnable[Any, Any]:
+    is_model = isinstance(schema, type) and is_basemodel_subclass(schema)
+    model = cast("type[BaseModel]", schema)
+    if method != "function_calling":
+        return PydanticOutputParser(pydantic_object=model) if is_model else JsonOutputParser()
+    if is_model:
+        return PydanticToolsParser(tools=[model], first_tool_only=True)
+    name = convert_to_openai_tool(schema)["function"]["name"]
+    return JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
+
+
+def _json_schema(schema: Schema, *, strict: bool | None) -> dict[str, Any]:
+    if isinstance(schema, dict) and schema.get("type") == "json_schema":
+        return dict(schema["json_schema"])
+    if isinstance(schema, dict) and {"name", "schema"} <= schema.keys():
+        return schema
+    if strict is None:  # as ChatOpenAI: a class is kept to, a dictionary if it says so
+        is_model = isinstance(schema, type) and issubclass(schema, BaseModel)
+        strict = is_model or (isinstance(schema, dict) and schema.get("strict") is True)
+    function = convert_to_openai_function(schema, strict=strict)
+    return {**function, "schema": function.pop("parameters")}
