@@ -175,5 +175,10 @@ def _check_files(benchmark: str, files: Files) -> None:
 
 def official_judge(folder: Path) -> Judge:
     """Give the benchmark's own judge, for a system's folder."""
+    return official_judge_of(read_answers(folder).benchmark)
+
+
+def official_judge_of(benchmark: str) -> Judge:
+    """Give a benchmark's own judge."""
     officials = {"mt_bench": MTBench.official, "flask": Flask.official}
-    return read_judge(officials.get(read_answers(folder).benchmark, AlpacaEval.official))
+    return read_judge(officials.get(benchmark, AlpacaEval.official))
