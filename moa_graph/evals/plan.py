@@ -120,8 +120,7 @@ class Plan(_Table):
         try:
             data = tomllib.loads(path.read_text(encoding="utf-8"))
             plan = cls.model_validate(data, context={"folder": folder})
-            plan._folder = folder
-            plan._check()
+            plan.check(folder)
         except OSError as error:
             raise ValueError(f"{path}: {error.strerror}") from None
         except UnicodeDecodeError:
@@ -202,8 +201,16 @@ class Plan(_Table):
         )
         return Files(prompt, answers, skills, given.own_prompt)
 
-    def _check(self) -> None:
-        """Read everything, so that mistakes show before the first call."""
+    def check(self, folder: Path) -> None:
+        """Read all that the plan names, so that mistakes show before the first call.
+
+        Args:
+            folder: What paths in the plan are relative to.
+
+        Raises:
+            ValueError: If something is wrong; the message names the place.
+        """
+        self._folder = folder
         if not self.configs:
             raise ValueError("systems: empty; expected at least one, or variants of a mixture")
         for key in ("correlation", "published"):
@@ -232,10 +239,11 @@ class Plan(_Table):
                 return self._load(given, place)
             case str() if ":" in given:
                 return self._alone(name, {"model": given}, place)
-            case {"model": _}:
+            case dict() if "layers" in given:
+                mixture = {"name": name, **given}
+                return self._priced(self._validate(MoAConfig, mixture, place))
+            case dict() if "model" in given:
                 return self._alone(name, given, place)
-            case {"layers": _}:
-                return self._priced(self._validate(MoAConfig, given, place))
             case _:
                 raise ValueError(
                     f"{place}: expected a preset ({', '.join(preset_names())}), a TOML file, "
@@ -267,6 +275,6 @@ class Plan(_Table):
 
 def _keys_at(place: str) -> list[str]:
     """Name the keys that are known at a place of a plan."""
-    kinds = {"benchmarks[": Measured, "variants[": Variants}
+    kinds: dict[str, type[BaseModel]] = {"benchmarks[": Measured, "variants[": Variants}
     found = (kind for beginning, kind in kinds.items() if place.startswith(beginning))
     return list(next(found, Plan).model_fields)

@@ -115,7 +115,7 @@ def prepare(
         raise ValueError(f"--against: {benchmark.name} compares with no other system")
     if opponent and opponent.manifest["data"]["sha256"] != benchmark.sha256:
         raise ValueError(f"{against}: answers to other data than {folder}")
-    method, sources = _method(benchmark, judge, files, opponent)
+    method, sources = build_method(benchmark, judge, files, opponent)
     task = Task(answers, benchmark, judge, method, sources)
     return replace(task, opponent=opponent.system) if opponent else task
 
@@ -135,10 +135,14 @@ def _load_data(answers: Answers, data: Path | None) -> Benchmark:
     return replace(benchmark, name=answers.benchmark)
 
 
-def _method(
-    benchmark: Benchmark, judge: Judge, files: Files, opponent: Answers | None
+def build_method(
+    benchmark: Benchmark, judge: Judge, files: Files, opponent: Answers | None = None
 ) -> tuple[Method, dict[str, Source]]:
-    """Build the method of a benchmark, and tell what the judge reads."""
+    """Build the method of a benchmark, and tell what the judge reads.
+
+    Raises:
+        ValueError: If a file cannot be had; the message says what to fetch.
+    """
     name = benchmark.name if benchmark.name in PINS else "alpaca_eval"
     _check_files(name, files)
     # The stand-in reads no prompt, so that none has to be fetched.
