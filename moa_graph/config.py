@@ -219,6 +219,11 @@ class MoAConfig(BaseModel):
             }
         )
 
+    def labels(self) -> list[str]:
+        """Name the models, each once: `provider:model`."""
+        proposers = (agent for layer in self.layers for agent in layer.values())
+        return sorted({a.label for a in (*proposers, self.aggregator, *self.fallbacks)})
+
     def required_keys(self) -> list[str]:
         """Name the environment variables that hold the keys of the agents."""
         proposers = (agent for layer in self.layers for agent in layer.values())

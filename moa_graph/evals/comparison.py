@@ -106,7 +106,7 @@ def list_steps(plan: Plan, out: Path) -> list[Step]:
 
 
 def _steps(plan: Plan, measured: Measured, benchmark: Benchmark, out: Path) -> Iterator[Step]:
-    for name in plan.configs:
+    for name in plan.systems_on(measured):
         yield Step(plan, measured, benchmark, name, "answers", out)
         yield Step(plan, measured, benchmark, name, "judgements", out)
         if name in plan.correlation:

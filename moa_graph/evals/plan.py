@@ -20,6 +20,7 @@ from pydantic import (
 
 from moa_graph.config import MoAConfig, Price, explain, preset_names
 from moa_graph.evals.ablations import ANALYSES, Ablations, Variant, alone
+from moa_graph.evals.budget import known_prices
 from moa_graph.evals.generate import check_system
 from moa_graph.evals.items import PINS, Benchmark, load_benchmark
 from moa_graph.evals.judging.judge import Judge, read_judge
@@ -54,6 +55,8 @@ class Measured(_Table):
     """MT-Bench's reference answers."""
     skills: Path | None = None
     """FLASK's skills."""
+    variants: bool = True
+    """Whether the variants take part; the paper's analyses are all on AlpacaEval."""
 
     @property
     def files(self) -> Files:
@@ -165,6 +168,10 @@ class Plan(_Table):
                 raise ValueError(f"variants: two systems would be called {name!r}")
         return found
 
+    def systems_on(self, measured: Measured) -> dict[str, MoAConfig]:
+        """Give the systems that take part in a benchmark."""
+        return self.configs if measured.variants else self.mixtures
+
     def place(self, path: str | Path) -> Path:
         """Say where a path of the plan leads."""
         return self._folder / Path(path).expanduser()
@@ -190,7 +197,8 @@ class Plan(_Table):
             chosen = official_judge_of(measured.name)
         else:
             chosen = read_judge(str(self.place(named)) if named.endswith(".toml") else named)
-        return Judge(chosen.agent, {**self.prices, **chosen.prices})
+        known = known_prices({**chosen.prices, **self.prices})
+        return Judge(chosen.agent, {label: (each[0], each[1]) for label, each in known.items()})
 
     def files_of(self, measured: Measured) -> Files:
         """Give what the judge reads instead of the published files."""
@@ -270,7 +278,10 @@ class Plan(_Table):
             raise ValueError(f"{place}: {explain(error, lambda _: known)}") from None
 
     def _priced(self, config: MoAConfig) -> MoAConfig:
-        return config.model_copy(update={"prices": {**self.prices, **config.prices}})
+        """Give a mixture the prices of its models, as far as they are known here."""
+        known = known_prices({**config.prices, **self.prices})
+        own = {label: known[label] for label in config.labels() if label in known}
+        return config.model_copy(update={"prices": own})
 
 
 def _keys_at(place: str) -> list[str]:

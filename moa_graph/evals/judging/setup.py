@@ -17,6 +17,12 @@ from moa_graph.evals.judging.prompts import Part, Source, load
 from moa_graph.recorded import read_rows
 
 ANSWERS, MANIFEST = "proposals.jsonl", "manifest.json"
+METHODS: Mapping[str, type[AlpacaEval] | type[MTBench] | type[Flask]] = {
+    "alpaca_eval": AlpacaEval,
+    "mt_bench": MTBench,
+    "flask": Flask,
+}
+"""How a benchmark is judged; prompts of one's own as AlpacaEval's."""
 
 
 @dataclass(frozen=True)
@@ -184,5 +190,4 @@ def official_judge(folder: Path) -> Judge:
 
 def official_judge_of(benchmark: str) -> Judge:
     """Give a benchmark's own judge."""
-    officials = {"mt_bench": MTBench.official, "flask": Flask.official}
-    return read_judge(officials.get(benchmark, AlpacaEval.official))
+    return read_judge(METHODS.get(benchmark, AlpacaEval).official)
