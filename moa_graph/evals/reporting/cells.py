@@ -28,7 +28,11 @@ def figures(measured: Measurement) -> dict[str, str]:
             "second turn": _number(found.second_turn),
         }
     if isinstance(found, FlaskScore):
-        return {name: _number(value) for name, value in found.skills.items()}
+        return {
+            "scores": f"{found.scored:,}",
+            "not applicable": f"{found.not_applicable:,}",
+            "incomplete": f"{found.incomplete:,}",
+        }
     won, controlled = found.win_rate, found.length_controlled
     return {
         "length-controlled %": f"{controlled.win_rate:.1f} ± {controlled.standard_error:.1f}"
@@ -52,7 +56,11 @@ def groups(measured: Measurement) -> list[tuple[str, str, str]]:
         kinds = {"category": found.categories}
     elif isinstance(found, FlaskScore):
         by_difficulty = dict(sorted(found.difficulties.items()))
-        kinds = {"domain": {**found.domains}, "difficulty": {**by_difficulty}}
+        kinds = {
+            "skill": {**found.skills},
+            "domain": {**found.domains},
+            "difficulty": {**by_difficulty},
+        }
     return [
         (kind, name, _number(mean)) for kind, means in kinds.items() for name, mean in means.items()
     ]
@@ -89,14 +97,15 @@ def money(value: Mean, budget: Budget) -> str:
 
 
 def why(budget: Budget) -> str:
-    """Say what is not known of a budget, and what is assumed."""
-    parts = {
-        "no price": budget.unpriced,
-        "size unknown": budget.unsized,
-        "size assumed": budget.assumed,
-    }
+    """Say why something of a budget is not known."""
+    parts = {"no price": budget.unpriced, "size unknown": budget.unsized}
     told = [f"{what}: {', '.join(map(_short, models))}" for what, models in parts.items() if models]
     return "; ".join(told + ([f"{budget.failed} calls failed"] if budget.failed else []))
+
+
+def assumed(section: Section) -> str:
+    """Name the models whose size is an assumption."""
+    return ", ".join(sorted({model for each in section.measured for model in each.budget.assumed}))
 
 
 def _short(model: str) -> str:

@@ -12,7 +12,7 @@ from matplotlib.transforms import Bbox
 
 from moa_graph.evals.budget import pareto_front
 from moa_graph.evals.flask import FlaskScore
-from moa_graph.evals.reporting.reading import Analysis, Measurement, Section
+from moa_graph.evals.reporting.reading import Analysis, Measurement, Section, names_of
 from moa_graph.evals.reporting.style import (
     COLOURS,
     DASHES,
@@ -78,7 +78,7 @@ def _radar(section: Section) -> Picture | None:
     skills = list(dict.fromkeys(skill for _, found in known for skill in found))
     if len(skills) < FEWEST_SPOKES:
         return None
-    figure = Figure(figsize=(WIDTH, 5.2), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 6), layout="constrained")
     axes = figure.add_subplot(projection="polar")
     angles = [2 * pi * place / len(skills) for place in range(len(skills))]
     for number, (each, found) in enumerate(known):
@@ -94,7 +94,7 @@ def _radar(section: Section) -> Picture | None:
             label=each.system,
         )
     _spokes(axes, angles, skills)
-    figure.legend(loc="outside right upper")
+    figure.legend(loc="outside upper left", ncols=3)
     shown = len(known) < len(section.named)
     part = f", the first {len(known)} systems" if shown else ""
     return _finish(section, figure, "skills", f"{section.benchmark}: mean score by skill{part}")
@@ -142,26 +142,31 @@ def _pareto(section: Section, key: str, unit: str) -> Picture | None:
     values = [x for _, x in known if x]
     if len(values) == len(known) and max(values) > FAR_APART * min(values):
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel(unit if key == "cost" else f"{unit} per instruction, of the tokens written")
     axes.set_ylabel(section.metric)
     axes.margins(0.12)
-    _label(axes, {name: points[name] for name in points if name in named or name in front})
+    _label(axes, {name: points[name] for name in points if name in named or name in front}, others)
     what = "cost" if key == "cost" else "operations"
-    left_out = len(section.measured) - len(known)
+    left_out = names_of([each.system for each in section.measured if taken(each) is None])
     caption = (
         f"{section.benchmark}: {section.metric}, against {unit.removesuffix(' per instruction')} "
-        f"for an instruction; the line joins the systems than which none is both better and "
-        f"cheaper{f'; {left_out} systems whose {what} is unknown are left out' if left_out else ''}"
+        f"for an instruction; {'variants in grey; ' if others else ''}the line joins the systems "
+        f"than which none is both better and cheaper{f'; unknown: {left_out}' if left_out else ''}"
     )
     return _finish(section, figure, f"pareto-{what}", caption)
 
 
-def _label(axes: Axes, points: Mapping[str, tuple[float, float]]) -> None:
+def _label(
+    axes: Axes,
+    points: Mapping[str, tuple[float, float]],
+    others: Sequence[tuple[float, float]],
+) -> None:
     """Write names beside points, each where it covers no other name or point."""
     figure = axes.figure
     figure.draw_without_rendering()  # type: ignore[union-attr]
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
-    taken = [_around(axes.transData.transform(point)) for point in points.values()]
+    taken = [_around(axes.transData.transform(point)) for point in (*points.values(), *others)]
     frame = axes.get_window_extent(renderer)
     for name, point in points.items():
         fallback = None

@@ -109,7 +109,7 @@ class Section:
     def footnote(self) -> str:
         """The labels as one text: for a picture, which may be seen alone."""
         parts = [
-            label if len(systems) == len(self.measured) else f"{label} ({_names(systems)})"
+            label if len(systems) == len(self.measured) else f"{label} ({names_of(systems)})"
             for label, systems in self.labels.items()
         ]
         return "; ".join(parts)
@@ -267,7 +267,8 @@ def _verdict(first: Measurement, second: Measurement) -> str:
     return found.verdict
 
 
-def _names(systems: Sequence[str], most: int = 3) -> str:
+def names_of(systems: Sequence[str], most: int = 3) -> str:
+    """Name systems, or some of many."""
     more = f" and {len(systems) - most} more" if len(systems) > most else ""
     return ", ".join(systems[:most]) + more
 

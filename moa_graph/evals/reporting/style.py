@@ -19,7 +19,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
 DPI = 160
-NOTE_WIDTH = 17  # characters an inch, in a footnote
+NOTE_WIDTH = 23  # characters an inch, in a footnote
 NOTE_LINE = 0.14  # inches
 
 _STYLE: Any = {
@@ -73,8 +73,7 @@ class Picture:
 @contextmanager
 def styled() -> Iterator[None]:
     """Draw in this style."""
-    for path in font_files:
-        font_manager.fontManager.addfont(str(path))
+    font_manager.fontManager.addfont(font_files["Roboto"])
     with mpl.rc_context(_STYLE):
         yield
 
@@ -95,6 +94,8 @@ def finish(figure: Figure, name: str, caption: str, footnote: str) -> Picture:
     share = room / (height + room)
     figure.set_layout_engine("constrained", rect=(0, share, 1, 1 - share))
     figure.text(0.012, 0.012, text, fontsize=7, color=SOFT, va="bottom", linespacing=1.25)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # it stays as it is: laying out takes most of the time
     png, svg = io.BytesIO(), io.StringIO()
     figure.savefig(png, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
     figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None})
