@@ -223,16 +223,21 @@ def _calls(config: MoAConfig, data: Data, answer_tokens: int) -> Iterator[Asked]
         said += turn
         for layer in (*config.layers, {"": config.aggregator}):
             last, depth = layer is not config.layers[-1] and "" in layer, depth + 1
-            made = list[Asked]()
+            made, final = list[Asked](), config.final if last else "write"
             for _, agent, sample in numbered(layer):
                 asked = _agent(agent, data.name)
-                writes = _writes(asked, answer_tokens, selects=last and config.final == "select")
+                writes = _writes(asked, answer_tokens, selects=final == "select")
                 reads = said + _read_by(config, asked, references)
-                key = (asked.model_copy(update={"samples": 1}).model_dump_json(), sample, before)
+                key = (
+                    asked.model_copy(update={"samples": 1}).model_dump_json(),
+                    sample,
+                    final,
+                    before,
+                )
                 made.append(Asked(hash(key), asked.label, depth, reads, writes))
             yield from made
-            layout = (config.final if last else "write", config.references_in)
-            before = (tuple(each.key for each in made), layout, config.max_reference_tokens)
+            layout = (config.references_in, config.max_reference_tokens)
+            before = (tuple(each.key for each in made), layout)
             references = [each.writes for each in made]
         said += _answer(config, data.name, answer_tokens)
         history = before

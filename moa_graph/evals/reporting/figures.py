@@ -1,6 +1,6 @@
 """The figures of a report."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from math import pi
 from pathlib import PurePath
 from typing import Any
@@ -27,7 +27,7 @@ from moa_graph.evals.reporting.style import (
 WIDTH = 6.4  # inches
 ROW = 0.28  # inches of a row of dots
 FEWEST_SPOKES = 3
-FAR_APART = 20  # times, from which on an axis is logarithmic
+FAR_APART = 10  # times, from which on an axis is logarithmic
 OFFSETS = [(6, 5), (6, -9), (-6, 5), (-6, -9), (6, 14), (6, -18), (-6, 14), (-6, -18), (0, 20)]
 
 TITLES = {
@@ -146,13 +146,18 @@ def _pareto(section: Section, key: str, unit: str) -> Picture | None:
     axes.set_xlabel(unit if key == "cost" else f"{unit} per instruction, of the tokens written")
     axes.set_ylabel(section.metric)
     axes.margins(0.12)
-    _label(axes, {name: points[name] for name in points if name in named or name in front}, others)
+    shown = sorted(
+        (name for name in points if name in named or name in front),
+        key=lambda name: name not in named,
+    )
+    _label(axes, {name: points[name] for name in shown}, others, named)
     what = "cost" if key == "cost" else "operations"
     left_out = names_of([each.system for each in section.measured if taken(each) is None])
     caption = (
         f"{section.benchmark}: {section.metric}, against {unit.removesuffix(' per instruction')} "
         f"for an instruction; {'variants in grey; ' if others else ''}the line joins the systems "
-        f"than which none is both better and cheaper{f'; unknown: {left_out}' if left_out else ''}"
+        f"than which none is both better and cheaper: {', '.join(front)}"
+        f"{f'; unknown: {left_out}' if left_out else ''}"
     )
     return _finish(section, figure, f"pareto-{what}", caption)
 
@@ -161,29 +166,33 @@ def _label(
     axes: Axes,
     points: Mapping[str, tuple[float, float]],
     others: Sequence[tuple[float, float]],
+    needed: Container[str],
 ) -> None:
-    """Write names beside points, each where it covers no other name or point."""
-    figure = axes.figure
-    figure.draw_without_rendering()  # type: ignore[union-attr]
-    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    """Write names beside points, each where it covers no other; what has no place needs none."""
+    axes.figure.draw_without_rendering()  # type: ignore[union-attr]
     taken = [_around(axes.transData.transform(point)) for point in (*points.values(), *others)]
-    frame = axes.get_window_extent(renderer)
     for name, point in points.items():
-        fallback = None
-        for dx, dy in OFFSETS:
-            side = "left" if dx > 0 else "right" if dx < 0 else "center"
-            text = axes.annotate(
-                name, point, (dx, dy), textcoords="offset points", fontsize=8, ha=side, color=INK
-            )
-            box = text.get_window_extent(renderer)
-            inside = frame.x0 <= box.x0 and box.x1 <= frame.x1
-            if inside and not any(box.overlaps(other) for other in taken):
-                taken.append(box)
-                break
-            text.remove()
-            fallback = (dx, dy)
-        else:
-            axes.annotate(name, point, fallback, textcoords="offset points", fontsize=8)
+        if place := _free_place(axes, name, point, taken):
+            taken.append(place)
+        elif name in needed:
+            axes.annotate(name, point, OFFSETS[0], textcoords="offset points", fontsize=8)
+
+
+def _free_place(axes: Axes, name: str, point: tuple[float, float], taken: Sequence[Any]) -> Any:
+    """Write a name where it covers nothing; give its box, or `None` if there is no such place."""
+    renderer = axes.figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    frame = axes.get_window_extent(renderer)
+    for dx, dy in OFFSETS:
+        side = "left" if dx > 0 else "right" if dx < 0 else "center"
+        text = axes.annotate(
+            name, point, (dx, dy), textcoords="offset points", fontsize=8, ha=side, color=INK
+        )
+        box = text.get_window_extent(renderer)
+        inside = frame.x0 <= box.x0 and box.x1 <= frame.x1
+        if inside and not any(box.overlaps(other) for other in taken):
+            return box
+        text.remove()
+    return None
 
 
 def _around(place: Any, reach: float = 5) -> Any:
