@@ -8,7 +8,7 @@ ROWS = [
 
 
 def write_plan(folder, server, *, limit=20, more=""):
-    """Write a plan: two systems and the variants of a third, and a judge that gives logprobs."""
+    """Write a plan: mixtures that share calls, their variants, and a judge that gives logprobs."""
     models = ("a", "b", "w")
     agents = "".join(
         f'{name} = {{ model = "openai:{name}", base_url = "{server.url}", max_retries = 0, '
@@ -21,6 +21,9 @@ def write_plan(folder, server, *, limit=20, more=""):
     (folder / "judge.toml").write_text(
         f'model = "openai:judge"\nbase_url = "{server.url}"\nmax_retries = 0\n'
     )
+    (folder / "lite.toml").write_text(
+        f'layers = [["a", "b"]]\naggregator = "a"\n[agents]\n{agents}'
+    )
     lines = "".join(json.dumps(row) + "\n" for row in ROWS)
     (folder / "questions.jsonl").write_text(lines)
     recorded = [{"instruction": r["instruction"], "output": "It was written."} for r in ROWS]
@@ -32,6 +35,7 @@ def write_plan(folder, server, *, limit=20, more=""):
         correlation = ["deep"]
         [systems]
         deep = "mixture.toml"
+        lite = "lite.toml"
         written = "recorded:recorded.json"
         quoting = "offline:lead"
         [[variants]]

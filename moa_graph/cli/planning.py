@@ -167,30 +167,28 @@ def run_plan(path: Path, out: Path | None, max_cost: float | None) -> None:
         ValueError: If the plan is wrong.
     """
     plan, place = read_plan(path, out)
-    if max_cost is not None:
-        plan = plan.model_copy(update={"max_cost": max_cost})
-        plan.check(path.expanduser().absolute().parent)
-    _check(plan)
+    most = plan.max_cost if max_cost is None else max_cost
+    _check(plan, limited=most is not None)
     steps = list_steps(plan, place)
     with locked(place):
         write_account(plan, place)
         with Ledger(place / LEDGER) as ledger:
-            _work(steps, ledger, plan.max_cost)
+            _work(steps, ledger, most)
     typer.echo(f"{place}: done; write it up with: moa eval report {place}")
 
 
-def _check(plan: Plan) -> None:
+def _check(plan: Plan, *, limited: bool) -> None:
     """See that nothing is missing before anything is paid for."""
     for config in plan.configs.values():
         check_keys(config)
-        if plan.max_cost is not None:
+        if limited:
             check_prices(config.labels(), config.prices, "the plan's [prices]")
     for measured in plan.benchmarks:
         judge = plan.judge_of(measured)
         key = judge.agent and key_variable(judge.agent)
         if key and not os.environ.get(key):
             raise CommandError(f"judge {judge.label} needs a key: set {key}")
-        if plan.max_cost is not None:
+        if limited:
             check_prices([judge.label], judge.prices, "the plan's [prices]")
 
 
