@@ -70,7 +70,12 @@ def error(response):
 )
 def test_without_the_key_nobody_is_let_in(header, locked):
     headers = {"authorization": header.encode("latin-1")} if header is not None else {}
-    for method, path in (("GET", "/v1/models"), ("POST", CHAT), ("GET", "/"), ("GET", "/nope")):
+    for method, path in (
+        ("GET", "/v1/models"),
+        ("POST", CHAT),
+        ("GET", "/api/threads"),
+        ("GET", "/nope"),
+    ):
         response = http.request(method, locked.url + path, headers=headers)
         assert response.status_code == 401
         assert error(response) == "invalid_api_key"
