@@ -108,7 +108,9 @@ def test_example_runs_offline_and_is_written_up(evaluate, tmp_path):
     assert told.returncode == 0, told.stderr
     page = Path(told.stdout.strip())
     pictures = {path.stem for path in page.parent.glob("*.png")}
-    assert {path.stem for path in page.parent.glob("*.svg")} == pictures
+    drawn = {path.stem: path.read_text() for path in page.parent.glob("*.svg")}
+    assert set(drawn) == pictures
+    assert not [name for name, svg in drawn.items() if "mathdefault" in svg]  # unread TeX
     for kind in ("proposers", "roles", "collaborativeness", "depth", "ranker"):
         assert f"alpaca_eval-{kind}-six" in pictures
     for kind in ("quality", "pareto-cost", "pareto-operations", "correlation"):

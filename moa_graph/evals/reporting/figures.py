@@ -1,13 +1,16 @@
 """The figures of a report."""
 
 from collections.abc import Container, Iterator, Mapping, Sequence
+from itertools import pairwise
 from math import pi
 from pathlib import PurePath
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
 from moa_graph.evals.budget import pareto_front
@@ -26,6 +29,7 @@ from moa_graph.evals.reporting.style import (
 
 WIDTH = 6.4  # inches
 ROW = 0.28  # inches of a row of dots
+STEPS = 12  # points that stand for a line
 FEWEST_SPOKES = 3
 FAR_APART = 10  # times, from which on an axis is logarithmic
 OFFSETS = [(6, 5), (6, -9), (-6, 5), (-6, -9), (6, 14), (6, -18), (-6, 14), (-6, -18), (0, 20)]
@@ -142,7 +146,9 @@ def _pareto(section: Section, key: str, unit: str) -> Picture | None:
     values = [x for _, x in known if x]
     if len(values) == len(known) and max(values) > FAR_APART * min(values):
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(unit if key == "cost" else f"{unit} per instruction, of the tokens written")
     axes.set_ylabel(section.metric)
     axes.margins(0.12)
@@ -150,7 +156,8 @@ def _pareto(section: Section, key: str, unit: str) -> Picture | None:
         (name for name in points if name in named or name in front),
         key=lambda name: name not in named,
     )
-    _label(axes, {name: points[name] for name in shown}, others, named)
+    line = [points[name] for name in front]
+    _label(axes, {name: points[name] for name in shown}, [*others, *_along(axes, line)], named)
     what = "cost" if key == "cost" else "operations"
     left_out = names_of([each.system for each in section.measured if taken(each) is None])
     caption = (
@@ -193,6 +200,17 @@ def _free_place(axes: Axes, name: str, point: tuple[float, float], taken: Sequen
             return box
         text.remove()
     return None
+
+
+def _along(axes: Axes, line: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Give points along the steps of a line, close enough that no name fits between them."""
+    found = list[tuple[float, float]]()
+    for (x, y), (next_x, next_y) in pairwise(line):
+        for start, end in (((x, y), (next_x, y)), ((next_x, y), (next_x, next_y))):
+            ends = axes.transData.transform([start, end])
+            way = np.linspace(ends[0], ends[1], STEPS)
+            found += [tuple(each) for each in axes.transData.inverted().transform(way)]
+    return found
 
 
 def _around(place: Any, reach: float = 5) -> Any:
