@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -219,6 +219,11 @@ class MoAConfig(BaseModel):
             }
         )
 
+    def labels(self) -> list[str]:
+        """Name the models, each once: `provider:model`."""
+        proposers = (agent for layer in self.layers for agent in layer.values())
+        return sorted({a.label for a in (*proposers, self.aggregator, *self.fallbacks)})
+
     def required_keys(self) -> list[str]:
         """Name the environment variables that hold the keys of the agents."""
         proposers = (agent for layer in self.layers for agent in layer.values())
@@ -250,16 +255,20 @@ def preset_names() -> list[str]:
     return sorted(path.stem for path in PRESETS.glob("*.toml"))
 
 
-def explain(error: ValidationError) -> str:
-    """Say where the first mistake of a configuration is, and what would be accepted."""
+def explain(error: ValidationError, keys_at: Callable[[str], Iterable[str]] | None = None) -> str:
+    """Say where the first mistake of a configuration is, and what would be accepted.
+
+    Args:
+        error: The mistakes.
+        keys_at: Names the keys that are known at a place; by default those of a mixture.
+    """
     first = error.errors()[0]
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
     place = re.sub(r"\.(\[key\]|int|float|list\[.*)$", "", place.removeprefix("."))
     message = first["msg"].removeprefix("Value error, ")
     match first["type"]:
         case "extra_forbidden":  # the value may be a key: it is not repeated
-            known = Agent if place.startswith(("agents.", "layers[", "aggregator.")) else MoAConfig
-            message = f"unknown key; expected one of: {', '.join(known.model_fields)}"
+            message = f"unknown key; expected one of: {', '.join((keys_at or _keys_at)(place))}"
         case "missing":
             message = "required, but missing"
         case "value_error":
@@ -270,6 +279,11 @@ def explain(error: ValidationError) -> str:
             message = message.replace("dictionary", "table").replace(" or instance of Agent", "")
             message = f"{message[0].lower()}{message[1:]}, got {first['input']!r}"
     return f"{place}: {message}" if place else message
+
+
+def _keys_at(place: str) -> Iterable[str]:
+    known = Agent if place.startswith(("agents.", "layers[", "aggregator.")) else MoAConfig
+    return known.model_fields
 
 
 def _proposers(

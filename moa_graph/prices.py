@@ -29,10 +29,14 @@ def estimate_cost(
     if usage is None:
         return None
     if price := (prices or {}).get(model):
-        paid = price[0] * usage["input_tokens"] + price[1] * usage["output_tokens"]
-        return float(paid) / MILLION
+        return price_tokens(price, usage)
     provider, _, name = model.partition(":")
     return _list_price(provider, name, usage)
+
+
+def price_tokens(price: Sequence[float], usage: Mapping[str, Any]) -> float:
+    """Give what tokens cost at a price for a million of those read and written."""
+    return float(price[0] * usage["input_tokens"] + price[1] * usage["output_tokens"]) / MILLION
 
 
 def is_free(model: str) -> bool:

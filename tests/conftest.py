@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -76,3 +78,21 @@ def postgres(postgres_server) -> str:
     with PostgresSaver.from_conn_string(address) as saver:
         saver.setup()
     return address
+
+
+@pytest.fixture
+def evaluate(monkeypatch, capsys):
+    """Run `moa eval` to its end, in this process: a new one takes seconds to import LangGraph."""
+    from moa_graph.cli import main  # noqa: PLC0415  # an extra
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["moa", "eval", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told = capsys.readouterr()
+        code = ended.value.code
+        if isinstance(code, str):  # `sys.exit` prints it when the process ends
+            told, code = told._replace(err=f"{told.err}{code}\n"), 1
+        return SimpleNamespace(returncode=code or 0, stdout=told.out, stderr=told.err)
+
+    return run

@@ -193,3 +193,78 @@ def score(
     from moa_graph.cli.scoring import print_scores
 
     print_scores(folders, gamed_baselines, as_json=as_json)
+
+
+PlanFile = Annotated[Path, typer.Argument(help="The plan, as a TOML file.", show_default=False)]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="The folder of the comparison; by default the plan's `out`."),
+]
+
+
+@app.command(
+    epilog=examples("moa eval plan examples/plan.toml", "moa eval plan table2.toml --json")
+)
+def plan(
+    plan: PlanFile,
+    out: Out = None,
+    answer_tokens: Annotated[
+        int, typer.Option("--answer-tokens", min=1, help="Tokens of a usual answer.")
+    ] = 500,
+    as_json: Json = False,
+) -> None:
+    """Print what a comparison will take: calls, tokens, money, time. Nobody is asked.
+
+    Calls that systems share count once, and what is in the folder already not at all. A cost that
+    is not known is called unknown, and what has no bound is said to have none.
+    """
+    from moa_graph.cli.planning import print_preflight
+
+    print_preflight(plan, out, answer_tokens, as_json=as_json)
+
+
+@app.command(
+    epilog=examples("moa eval run examples/plan.toml", "moa eval run table2.toml --max-cost 50")
+)
+def run(
+    plan: PlanFile,
+    out: Out = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option("--max-cost", min=0, help="US dollars after which nothing more is begun."),
+    ] = None,
+) -> None:
+    """Do a whole comparison: every system of a plan on every benchmark, answered and judged.
+
+    It is `moa eval generate` and `moa eval judge` over one folder: systems share what they ask
+    alike, and run again, it goes on where it was and pays for nothing twice.
+
+    Exit code: 0 if all is there, 1 if something failed (run it again to ask again), 3 if the
+    money was spent before.
+    """
+    from moa_graph.cli.planning import run_plan
+
+    run_plan(plan, out, max_cost)
+
+
+@app.command(epilog=examples("moa eval report out", "moa eval report out --to figures"))
+def report(
+    out: Annotated[Path, typer.Argument(help="The folder of the comparison.")] = Path("out"),
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", help="The folder of the report; by default OUT/report."),
+    ] = None,
+    gamed_baselines: Annotated[
+        Path | None,
+        typer.Option("--gamed-baselines", help="As of `moa eval score`."),
+    ] = None,
+) -> None:
+    """Write a comparison up: index.html, one page without scripts, and each figure as PNG and SVG.
+
+    A table for each benchmark with the paper's own figures beside, comparisons, curves of the
+    analyses, quality against cost and TFLOPs, what the aggregator takes, and where every figure
+    is from.
+    """
+    from moa_graph.cli.reporting import write
+
+    write(out, to, gamed_baselines)

@@ -54,7 +54,7 @@ def generate_answers(task: Task) -> None:
             err=True,
         )
     if task.max_cost is not None:
-        check_prices(_labels(task.config), task.config.prices, "the mixture's [prices]")
+        check_prices(task.config.labels(), task.config.prices, "the mixture's [prices]")
     with locked(task.out / benchmark.name / name), Ledger(task.out / "ledger.sqlite") as ledger:
         generation = _run(task, name, benchmark, ledger)
     _tell(generation, benchmark)
@@ -98,11 +98,6 @@ def _tell(generation: Generation, benchmark: Benchmark) -> None:
         more = f"; and {len(failures) - TOLD:,} more" if len(failures) > TOLD else ""
         text = f"{len(failures):,} items have no answer ({'; '.join(causes)}{more}); {again}"
         raise CommandError(text, FAILED)
-
-
-def _labels(config: MoAConfig) -> list[str]:
-    agents = [*(a for layer in config.layers for a in layer.values()), config.aggregator]
-    return sorted({agent.label for agent in (*agents, *config.fallbacks)})
 
 
 def check_prices(labels: Iterable[str], prices: Prices, place: str) -> None:

@@ -16,7 +16,7 @@ from rich.table import Table
 from moa_graph.cli.judging import find_folders
 from moa_graph.cli.text import plain
 from moa_graph.evals.judging.account import MANIFEST
-from moa_graph.evals.scoring import Gamed, Scored, compare_scored, read_gamed, score
+from moa_graph.evals.scoring import Scored, compare_scored, load_gamed, score
 from moa_graph.evals.statistics import Comparison
 
 Rows = list[tuple[str, ...]]
@@ -30,7 +30,7 @@ def print_scores(places: Sequence[Path], gamed_baselines: Path | None, *, as_jso
         ValueError: If judgements cannot be read.
     """
     folders = find_folders(places, MANIFEST)
-    gamed = _gamed(folders, gamed_baselines)
+    gamed = load_gamed(folders, gamed_baselines)
     scored = sorted((score(folder, gamed) for folder in folders), key=lambda each: each.benchmark)
     groups = [list(group) for _, group in groupby(scored, lambda each: each.benchmark)]
     compared = [list(_compare(group)) for group in groups]
@@ -39,21 +39,6 @@ def print_scores(places: Sequence[Path], gamed_baselines: Path | None, *, as_jso
         return
     for group, verdicts in zip(groups, compared, strict=True):
         _print(group, verdicts)
-
-
-def _gamed(folders: Sequence[Path], path: Path | None) -> Gamed | str:
-    """Read the gamed baselines where they are of use, or say why they are not to be had."""
-    if path:
-        return read_gamed(path)
-    manifests = [json.loads((folder / MANIFEST).read_text("utf-8")) for folder in folders]
-    if not any(
-        each["benchmark"] == "alpaca_eval" and each["data"]["revision"] for each in manifests
-    ):
-        return "the gamed baselines belong to the published instructions, and these are others"
-    try:
-        return read_gamed()
-    except ValueError as error:
-        return f"no gamed baselines: {error}"
 
 
 def _compare(group: Sequence[Scored]) -> Iterable[Comparison | str]:

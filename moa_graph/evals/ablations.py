@@ -169,21 +169,8 @@ class Ablations:
         return self._mixture(f"{self._aggregator}-of-{width}", [layer], self._aggregator)
 
     def _alone(self, name: str) -> MoAConfig:
-        """One model without others, as a mixture: the only proposal is picked, at no cost.
-
-        Its call is that of a proposer in the first layer, word for word.
-        """
-        judge = Agent(model="offline:lead")
-        return self._named(
-            f"{name}-alone",
-            self._base,
-            layers=[{name: self._models[name]}],
-            aggregator=judge,
-            fallbacks=[],
-            final="select",
-            references_in="user",  # between tags, where no answer can pass for several
-            max_reference_tokens=None,
-        )
+        """One model without others; its call is that of a proposer in the first layer."""
+        return self._named(f"{name}-alone", alone(name, self._models[name], self._base))
 
     def _mixture(
         self, name: str, layers: Sequence[Mapping[str, Agent]], aggregator: str
@@ -205,6 +192,27 @@ ANALYSES: Mapping[str, Callable[[Ablations], list[Variant]]] = {
     "ranker": Ablations.ranker,
 }
 """The analyses by name."""
+
+
+def alone(name: str, agent: Agent, base: MoAConfig | None = None) -> MoAConfig:
+    """Give a mixture of one model: its only proposal is picked, at no cost.
+
+    Args:
+        name: What it is called.
+        agent: The model.
+        base: Where temperature, tokens and prices are from, if they are not the provider's own.
+    """
+    picks = Agent(model="offline:lead")
+    changes: dict[str, Any] = {
+        "name": name,
+        "layers": [{name: agent}],
+        "aggregator": picks,
+        "fallbacks": [],
+        "final": "select",
+        "references_in": "user",  # between tags, where no answer can pass for several
+        "max_reference_tokens": None,
+    }
+    return base.model_copy(update=changes) if base else MoAConfig(**changes)
 
 
 def systems(variants: Iterable[Variant]) -> dict[str, MoAConfig]:

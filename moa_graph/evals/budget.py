@@ -10,8 +10,11 @@ from typing import Any, NamedTuple
 
 from moa_graph.evals.data import read_table
 from moa_graph.naming import AGGREGATOR
-from moa_graph.prices import Prices, estimate_cost
+from moa_graph.prices import Prices, estimate_cost, is_free, price_tokens
 from moa_graph.runs import Call
+
+Sizes = Mapping[str, float]
+"""Billions of parameters that take part in making a token, by `provider:model`."""
 
 FLOPS_PER_PARAMETER = 2  # a multiplication and an addition for each token
 TERA, BILLION = 1e12, 1e9
@@ -74,12 +77,15 @@ def known_prices(overrides: Prices | None = None) -> Prices:
     return {model: row["price"] for row in rows for model in row["models"]} | dict(overrides or {})
 
 
-def parameters(model: str) -> Parameters | None:
+def parameters(model: str, sizes: Sizes | None = None) -> Parameters | None:
     """Tell how large a model is, if that is known.
 
     Args:
         model: `provider:model`. Who serves it makes no difference.
+        sizes: Sizes of one's own, which come first and count as assumed.
     """
+    if size := (sizes or {}).get(model):
+        return Parameters(size, size, assumed=True, source="given")
     name = model.partition(":")[2] or model
     return _sizes().get(name.rpartition("/")[2].lower())
 
@@ -93,7 +99,9 @@ def _sizes() -> dict[str, Parameters]:
     }
 
 
-def teraflops_per_token(layers: Sequence[Sequence[str]]) -> float | None:
+def teraflops_per_token(
+    layers: Sequence[Sequence[str]], sizes: Sizes | None = None
+) -> float | None:
     """Count the TFLOPs of a mixture for one token, as the paper does.
 
     Twice the active parameters of the largest model of each layer, for its proposers run side by
@@ -102,14 +110,15 @@ def teraflops_per_token(layers: Sequence[Sequence[str]]) -> float | None:
 
     Args:
         layers: The models of each layer, `provider:model`; the aggregator's is one more.
+        sizes: As in `parameters`.
 
     Returns:
         10^12 floating point operations, or `None` if the size of a model is not known.
     """
-    return _summed([[_flops(model, 1) for model in layer] for layer in layers])
+    return _summed([[_flops(model, 1, sizes) for model in layer] for layer in layers])
 
 
-def teraflops(calls: Iterable[Call]) -> float | None:
+def teraflops(calls: Iterable[Call], sizes: Sizes | None = None) -> float | None:
     """Count the TFLOPs of one instruction.
 
     As `teraflops_per_token`, but each model by the tokens that it wrote: in each layer the call
@@ -118,19 +127,22 @@ def teraflops(calls: Iterable[Call]) -> float | None:
 
     Args:
         calls: The calls of a run; those that failed are left out.
+        sizes: As in `parameters`.
 
     Returns:
         10^12 floating point operations, or `None` if a size or a number of tokens is not known.
     """
     answered = sorted((c for c in calls if c.error is None), key=lambda call: call.layer)
     layers = [list(layer) for _, layer in groupby(answered, key=lambda call: call.layer)]
-    return _summed([[_flops(c.model, _tokens(c, "output_tokens")) for c in x] for x in layers])
+    return _summed(
+        [[_flops(c.model, _tokens(c, "output_tokens"), sizes) for c in x] for x in layers]
+    )
 
 
-def _flops(model: str, tokens: float | None) -> float | None:
-    if model.startswith("offline:"):
+def _flops(model: str, tokens: float | None, sizes: Sizes | None) -> float | None:
+    size = parameters(model, sizes)
+    if model.startswith("offline:") and size is None:
         return 0.0  # no language model
-    size = parameters(model)
     if size is None or tokens is None:
         return None
     return FLOPS_PER_PARAMETER * size.active * BILLION * tokens / TERA
@@ -176,7 +188,9 @@ def read_calls(turn: Mapping[str, Any]) -> list[Call]:
     ]
 
 
-def read_budget(runs: Sequence[Sequence[Call]], prices: Prices | None = None) -> Budget:
+def read_budget(
+    runs: Sequence[Sequence[Call]], prices: Prices | None = None, sizes: Sizes | None = None
+) -> Budget:
     """Sum up what a system took.
 
     A call whose answer was stored counts as what it cost when it was made. Stored outputs
@@ -184,7 +198,9 @@ def read_budget(runs: Sequence[Sequence[Call]], prices: Prices | None = None) ->
 
     Args:
         runs: The calls of each instruction: `Run.calls` of `read_run`, or `read_calls`.
-        prices: Prices of one's own, before those of `known_prices` and of `genai-prices`.
+        prices: Prices of one's own, before those of `known_prices` and of `genai-prices`; also
+            for stored outputs and for models that cost nothing, which then count as if they did.
+        sizes: As in `parameters`.
     """
     known = known_prices(prices)
     answered = [call for run in runs for call in run if call.error is None]
@@ -198,10 +214,10 @@ def read_budget(runs: Sequence[Sequence[Call]], prices: Prices | None = None) ->
         input_tokens=mean(lambda run: _total(run, lambda c: _tokens(c, "input_tokens"))),
         output_tokens=mean(lambda run: _total(run, lambda c: _tokens(c, "output_tokens"))),
         cost=mean(lambda run: _total(run, lambda c: _cost(c, known))),
-        teraflops=mean(teraflops),
+        teraflops=mean(lambda run: teraflops(run, sizes)),
         unpriced=_models(answered, lambda c: c.usage is not None and _cost(c, known) is None),
-        unsized=_models(answered, lambda c: _flops(c.model, 1) is None),
-        assumed=_models(answered, lambda c: bool((s := parameters(c.model)) and s.assumed)),
+        unsized=_models(answered, lambda c: _flops(c.model, 1, sizes) is None),
+        assumed=_models(answered, lambda c: bool((s := parameters(c.model, sizes)) and s.assumed)),
         failed=sum(call.error is not None and call.usage is None for run in runs for call in run),
     )
 
@@ -224,7 +240,9 @@ def _tokens(call: Call, kind: str) -> float | None:
 
 
 def _cost(call: Call, prices: Prices) -> float | None:
-    if call.model.startswith("recorded:") and call.model not in prices:
+    if is_free(call.model) and (price := prices.get(call.model)) and call.usage:
+        return price_tokens(price, call.usage)  # nobody was paid, but it is to count as if
+    if call.model.startswith("recorded:"):
         return None
     return estimate_cost(call.model, call.usage, prices)
 

@@ -10,15 +10,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from moa_graph.evals.running import Tally
 
-LINES = 10  # that are printed in all, about
+LINES = 10
 SECONDS = 300  # after which a line is printed in any case
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Callable[[Tally], None]]:
-    """Show on standard error how far the work is: give what `work_through` tells."""
+def progress(title: str, lines: int = LINES) -> Iterator[Callable[[Tally], None]]:
+    """Show on standard error how far the work is: give what `work_through` tells.
+
+    Args:
+        title: What is done.
+        lines: How many are printed in all, about, where there is no terminal.
+    """
     if not sys.stderr.isatty():
-        yield _Lines(title).print
+        yield _Lines(title, lines).print
         return
     started = monotonic()
     columns = (
@@ -39,14 +44,14 @@ def progress(title: str) -> Iterator[Callable[[Tally], None]]:
 
 
 class _Lines:
-    def __init__(self, title: str) -> None:
-        self._title, self._tried = title, 0
+    def __init__(self, title: str, lines: int) -> None:
+        self._title, self._lines, self._tried = title, lines, 0
         self._started = self._last = monotonic()
 
     def print(self, tally: Tally) -> None:
         """Print a line where there is news."""
         tried, now = tally.total - tally.left, monotonic()
-        news = tried * LINES // tally.total > self._tried * LINES // tally.total
+        news = tried * self._lines // tally.total > self._tried * self._lines // tally.total
         if not news and now - self._last < SECONDS:
             return
         self._tried, self._last = tried, now

@@ -68,6 +68,13 @@ class Tally:
         # A call that failed without a word of tokens was refused: providers do not bill it.
         self.unpriced += cost is None and (record.error is None or record.usage is not None)
 
+    def add(self, other: "Tally") -> None:
+        """Take in the calls of other work."""
+        self.calls += other.calls
+        self.tokens += other.tokens
+        self.spent += other.spent
+        self.unpriced += other.unpriced
+
     def money(self) -> str:
         """Say what was spent; an unknown cost is never 0."""
         if self.unpriced and not self.spent:

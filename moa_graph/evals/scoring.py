@@ -170,6 +170,28 @@ def read_gamed(path: Path | None = None) -> Gamed:
     return Gamed(columns, difficulty, source, hashlib.sha256(data).hexdigest())
 
 
+def load_gamed(folders: Sequence[Path], path: Path | None = None) -> Gamed | str:
+    """Read the gamed baselines where they are of use to one of the folders.
+
+    Returns:
+        The baselines, or why they are not to be had.
+
+    Raises:
+        ValueError: If `path` cannot be read.
+    """
+    if path:
+        return read_gamed(path)
+    manifests = [json.loads((folder / MANIFEST).read_text("utf-8")) for folder in folders]
+    if not any(
+        each["benchmark"] == "alpaca_eval" and each["data"]["revision"] for each in manifests
+    ):
+        return "the gamed baselines belong to the published instructions, and these are others"
+    try:
+        return read_gamed()
+    except ValueError as error:
+        return f"no gamed baselines: {error}"
+
+
 def _read(folder: Path) -> tuple[dict[str, Any], list[Row]]:
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))

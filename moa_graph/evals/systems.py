@@ -48,7 +48,7 @@ def metered(config: MoAConfig, ledger: Ledger, **options: Any) -> MoAConfig:
     return whole.model_copy(
         update={
             "layers": [
-                {name: wrap(agent, sample) for name, agent, sample in _numbered(layer)}
+                {name: wrap(agent, sample) for name, agent, sample in numbered(layer)}
                 for layer in whole.layers
             ],
             "aggregator": wrap(whole.aggregator),
@@ -64,7 +64,7 @@ def options_of(agent: Agent, model: Any) -> dict[str, Any]:
     return given | ({"base_url": urls[0]} if urls else {})
 
 
-def _numbered(layer: Mapping[str, Agent]) -> Iterator[tuple[str, Agent, int]]:
+def numbered(layer: Mapping[str, Agent]) -> Iterator[tuple[str, Agent, int]]:
     """Give each sample of each agent of a layer its name, as the graph does, and its number.
 
     An agent that stands there twice under two names is asked twice, too.

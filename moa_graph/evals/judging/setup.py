@@ -17,6 +17,12 @@ from moa_graph.evals.judging.prompts import Part, Source, load
 from moa_graph.recorded import read_rows
 
 ANSWERS, MANIFEST = "proposals.jsonl", "manifest.json"
+METHODS: Mapping[str, type[AlpacaEval] | type[MTBench] | type[Flask]] = {
+    "alpaca_eval": AlpacaEval,
+    "mt_bench": MTBench,
+    "flask": Flask,
+}
+"""How a benchmark is judged; prompts of one's own as AlpacaEval's."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,7 @@ def prepare(
         raise ValueError(f"--against: {benchmark.name} compares with no other system")
     if opponent and opponent.manifest["data"]["sha256"] != benchmark.sha256:
         raise ValueError(f"{against}: answers to other data than {folder}")
-    method, sources = _method(benchmark, judge, files, opponent)
+    method, sources = build_method(benchmark, judge, files, opponent)
     task = Task(answers, benchmark, judge, method, sources)
     return replace(task, opponent=opponent.system) if opponent else task
 
@@ -135,10 +141,14 @@ def _load_data(answers: Answers, data: Path | None) -> Benchmark:
     return replace(benchmark, name=answers.benchmark)
 
 
-def _method(
-    benchmark: Benchmark, judge: Judge, files: Files, opponent: Answers | None
+def build_method(
+    benchmark: Benchmark, judge: Judge, files: Files, opponent: Answers | None = None
 ) -> tuple[Method, dict[str, Source]]:
-    """Build the method of a benchmark, and tell what the judge reads."""
+    """Build the method of a benchmark, and tell what the judge reads.
+
+    Raises:
+        ValueError: If a file cannot be had; the message says what to fetch.
+    """
     name = benchmark.name if benchmark.name in PINS else "alpaca_eval"
     _check_files(name, files)
     # The stand-in reads no prompt, so that none has to be fetched.
@@ -175,5 +185,9 @@ def _check_files(benchmark: str, files: Files) -> None:
 
 def official_judge(folder: Path) -> Judge:
     """Give the benchmark's own judge, for a system's folder."""
-    officials = {"mt_bench": MTBench.official, "flask": Flask.official}
-    return read_judge(officials.get(read_answers(folder).benchmark, AlpacaEval.official))
+    return official_judge_of(read_answers(folder).benchmark)
+
+
+def official_judge_of(benchmark: str) -> Judge:
+    """Give a benchmark's own judge."""
+    return read_judge(METHODS.get(benchmark, AlpacaEval).official)
