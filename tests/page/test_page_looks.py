@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from pages import LONG, answered, ask, cell, status
+from pages import ANSWER, LONG, answered, ask, cell, status
 from playwright.sync_api import expect
 
 
