@@ -21,7 +21,7 @@ CHAT = "/v1/chat/completions"
 http = httpx.Client(verify=False)
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def _close():
     with http:
         yield

@@ -87,7 +87,7 @@ def test_half_written_change_is_kept_while_others_are_looked_at(page, models):
     expect(page.locator("#edit")).to_have_value("other half")
     page.click("#go-on")
     expect(page.locator("#alert")).to_have_text("a, b: save or cancel the change first.")
-    page.click("text=Cancel")
+    page.get_by_role("button", name="Cancel").click()
     expect(page.locator("#detail .text")).to_contain_text("b on")
     cell(page, "layer_2_a").click()
     page.click("text=Save the change")
