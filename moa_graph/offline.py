@@ -198,7 +198,7 @@ def _references(system: str) -> list[str]:
 
 def sentences(text: str) -> list[str]:
     """Split plain text or Markdown into sentences, in any script that marks their ends."""
-    text = re.sub(r"```.*?(?:```|\Z)|<!--.*?-->", "\n\n", text, flags=re.DOTALL)
+    text = re.sub(r"```.*?(?:```|\Z)|<!--.*?-->|!\[.*?\]\(.*?\)", "\n\n", text, flags=re.DOTALL)
     text = re.sub(r"^\s*#+\s.*$", "\n\n", text, flags=re.MULTILINE)
     text = re.sub(r"^\s*(?:[-*+>]|\d+[.)])\s+", "\n\n", text, flags=re.MULTILINE)
     text = re.sub(r"^\s*(?:\|.*|[-=|: ]{3,})$", "\n\n", text, flags=re.MULTILINE)

@@ -127,6 +127,7 @@ def test_numbered_list_inside_a_reference_is_read_to_its_end():
         ("| a | b |\n| --- | --- |\nA real sentence.", ["A real sentence."]),
         ("Wang et al. 2024 wrote, e.g. This.", ["Wang et al. 2024 wrote, e.g. This."]),
         ("See [the page](http://x.y).", ["See the page."]),
+        ("![A picture. Of it](x.png)\n\nText stays here.", ["Text stays here."]),
         ("这是第一句。这是第二句！", ["这是第一句。", "这是第二句！"]),
         ("", []),
     ],

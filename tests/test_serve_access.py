@@ -21,7 +21,7 @@ CHAT = "/v1/chat/completions"
 http = httpx.Client(verify=False)
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def _close():
     with http:
         yield
@@ -180,12 +180,34 @@ def test_endless_body_is_not_waited_for(offline):
 
 
 @pytest.mark.parametrize(
+    "sent", ["Content-Length: 9\r\n\r\n{", "Transfer-Encoding: chunked\r\n\r\n"]
+)
+def test_body_that_does_not_come_is_not_waited_for(sent):
+    with Serving(MoAConfig.load("offline"), limits=Limits(body_seconds=0.2)) as serving:
+        address = urlsplit(serving.url)
+        with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+            head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            connection.sendall(f"{head}{sent}".encode())
+            answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+    head, _, body = answer.partition("\r\n\r\n")
+    assert head.startswith("HTTP/1.1 408")
+    assert error(httpx.Response(408, text=body)) == "request_timeout"
+
+
+@pytest.mark.parametrize("path", ["/docs", "/favicon.ico", "/v1/models/"])
+def test_wrong_path_is_told_what_there_is(path, offline):
+    message = http.get(offline.url + path).json()["error"]["message"]
+    there = "expected /v1/chat/completions, /v1/models, or / for a page"
+    assert message == f"GET {path}: not found; {there}"
+
+
+@pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
         ("GET", CHAT, 405, "method_not_allowed"),
         ("DELETE", "/v1/models", 405, "method_not_allowed"),
         ("POST", "/v1/completions", 404, "unknown_url"),
-        ("GET", "/v1/models/", 404, "model_not_found"),
+        ("GET", "/v1/models/", 404, "unknown_url"),
         ("GET", "/v1/models/a/b", 404, "model_not_found"),
     ],
 )

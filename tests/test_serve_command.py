@@ -159,7 +159,8 @@ def test_listening_elsewhere_without_a_key_is_warned_of():
 def test_port_that_is_taken_is_one_line():
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        assert f"cannot listen on 127.0.0.1, port {port}: " in failed("--port", port)
+        wanted = f"127.0.0.1:{port} is taken by another program; choose another --port"
+        assert failed("--port", port) == f"moa: {wanted}\n"
 
 
 @pytest.mark.parametrize(
@@ -168,13 +169,33 @@ def test_port_that_is_taken_is_one_line():
         (["-p", "nope"], "no preset 'nope'; expected one of: moa, "),
         (["-p", "offline", "-p", "openai"], "'openai' needs a key: set OPENAI_API_KEY"),
         (["-c", "/nowhere.toml"], "no preset or file '/nowhere.toml'"),
-        (["--host", "192.0.2.1", "--port", "0"], "cannot listen on 192.0.2.1, port 0: "),
+        (["--host", "192.0.2.1", "--port", "0"], "cannot listen on 192.0.2.1:0: "),
         (["--api-key", " "], "--api-key: empty"),
         (["--db", "/dev/null/x"], "cannot use the database /dev/null/x"),
     ],
 )
 def test_mistakes_are_one_line(words, says):
     assert says in failed(*words)
+
+
+@pytest.mark.parametrize("key", ["", "  "])
+def test_blank_key_in_the_environment_opens_no_server(key, monkeypatch):
+    monkeypatch.setenv("MOA_API_KEY", key)
+    assert failed() == "moa: MOA_API_KEY: empty; expected a key, or leave it out\n"
+
+
+def test_ctrl_c_in_the_middle_of_a_page_s_run_says_nothing_else(config, server):
+    server.model("b", latency=60)
+    with served("--config", config()) as process, ThreadPoolExecutor() as pool:
+        asked = httpx.post(f"{process.url}/api/ask", json={"question": "q"}).json()
+        events = f"{process.url}/api/events?id={asked['thread']}"
+        watched = pool.submit(httpx.get, events, timeout=60)
+        wait_for(lambda: server.calls_of("b"))
+        code, said = process.end()
+        assert '"status":"stopped"' in watched.result().text
+    lines = [re.sub(r"127.0.0.1 (\S+ \S+ 200) .*", r"\1", each) for each in said.splitlines()[2:]]
+    assert sorted(lines) == ["moa: GET /api/events 200", "moa: POST /api/ask 200", "moa: stopped"]
+    assert code == 0
 
 
 def test_two_mixtures_of_one_name_are_refused(config):

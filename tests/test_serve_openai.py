@@ -312,7 +312,7 @@ def with_message(**message):
         ({"model": 5}, "model", "expected a valid string, got 5"),
         ({"model": None}, "model", "got null"),
         ({"messages": []}, "messages", "empty; expected at least one"),
-        ({"messages": "q"}, "messages", 'expected a valid list, got "q"'),
+        ({"messages": "q"}, "messages", 'expected a list of messages, got "q"'),
         ({"messages": ["q"]}, "messages[0]", 'expected an object, got "q"'),
         (with_message(role="tool"), "messages[0].role", "'system', 'developer', 'user' or"),
         (with_message(content=5), "messages[0].content", "a string or a list of parts, got 5"),

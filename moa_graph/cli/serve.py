@@ -1,7 +1,9 @@
 """Start the server, say where it listens and what it serves, and stop it well."""
 
 import asyncio
+import errno
 import logging
+import os
 import socket
 import sys
 from collections.abc import Mapping
@@ -46,11 +48,24 @@ def serve_mixtures(mixtures: Mapping[str, MoAConfig], options: Options) -> None:
     """
     for mixture in mixtures.values():
         check_keys(mixture)
-    if options.api_key is not None and not options.api_key.strip():
-        raise CommandError("--api-key: empty; expected a key, or leave it out")
+    _check_api_key(options.api_key)
     _log_to_stderr()
     asyncio.run(_serve(mixtures, options))
     typer.echo("moa: stopped", err=True)
+
+
+def _check_api_key(key: str | None) -> None:
+    """Refuse an empty key: who gives one wants no open server.
+
+    Typer takes an empty variable for none.
+    """
+    variable = os.environ.get("MOA_API_KEY")
+    if key is None or key == variable:
+        name, key = "MOA_API_KEY", variable
+    else:
+        name = "--api-key"
+    if key is not None and not key.strip():
+        raise CommandError(f"{name}: empty; expected a key, or leave it out")
 
 
 async def _serve(mixtures: Mapping[str, MoAConfig], options: Options) -> None:
@@ -67,9 +82,11 @@ def _listen(options: Options) -> socket.socket:
     try:
         return listen(options.host, options.port)
     except OSError as error:
-        raise CommandError(
-            f"cannot listen on {options.host}, port {options.port}: {error.strerror or error}"
-        ) from None
+        where = f"{_shown(options.host)}:{options.port}"
+        message = f"cannot listen on {where}: {error.strerror or error}"
+        if error.errno == errno.EADDRINUSE:
+            message = f"{where} is taken by another program; choose another --port"
+        raise CommandError(message) from None
 
 
 def _announce(mixtures: Mapping[str, MoAConfig], options: Options, sock: socket.socket) -> None:
@@ -80,9 +97,13 @@ def _announce(mixtures: Mapping[str, MoAConfig], options: Options, sock: socket.
             "set MOA_API_KEY",
             err=True,
         )
-    shown = f"[{host}]" if ":" in host else host
-    typer.echo(f"moa: http://{shown}:{port}/v1 serves {', '.join(mixtures)}", err=True)
-    typer.echo(f"moa: http://{shown}:{port} is a page to ask and to watch", err=True)
+    address = f"http://{_shown(host)}:{port}"
+    typer.echo(f"moa: {address}/v1 serves {', '.join(mixtures)}", err=True)
+    typer.echo(f"moa: {address} is a page to ask and to watch", err=True)
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _log_to_stderr() -> None:

@@ -22,7 +22,7 @@ from moa_graph.store import CompiledMoA
 async def create_completion(request: Request) -> Response:
     """Answer a conversation."""
     service = service_of(request)
-    asked = parse(await read_json(request, service.limits.body), service.limits.messages)
+    asked = parse(await read_json(request, service.limits), service.limits.messages)
     graph = service.graph(asked.model, asked.sampling)
     if asked.stream:
         events: Events = asyncio.Queue()

@@ -66,7 +66,7 @@ async def on_http_error(request: Request, error: Exception) -> Response:
         raise error
     where, status = f"{request.method} {request.url.path[:MOST_SHOWN]}", error.status_code
     if status == 404:  # noqa: PLR2004
-        message = f"{where}: not found; expected /v1/chat/completions or /v1/models"
+        message = f"{where}: not found; expected /v1/chat/completions, /v1/models, or / for a page"
         return ApiError(status, message, code="unknown_url").response()
     code = "method_not_allowed" if status == 405 else None  # noqa: PLR2004
     message = f"{where}: {error.detail}"

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -18,6 +19,8 @@ async def list_models(request: Request) -> Response:
 async def get_model(request: Request) -> Response:
     """Tell of one mixture."""
     service, name = service_of(request), request.path_params["model"]
+    if not name:
+        raise HTTPException(404)
     service.mixture(name)
     return JSONResponse(_model(service, name))
 

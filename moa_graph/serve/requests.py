@@ -1,5 +1,6 @@
 """What a client may ask: the body of `POST /v1/chat/completions`, checked field by field."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -17,7 +18,7 @@ from pydantic_core import from_json, to_json
 from starlette.requests import Request
 
 from moa_graph.serve.errors import ApiError
-from moa_graph.serve.service import Sampling
+from moa_graph.serve.service import Limits, Sampling
 
 UNSUPPORTED: dict[str, Sequence[Any]] = {
     "audio": (),
@@ -58,6 +59,7 @@ IGNORED = frozenset(
 """Fields that have no effect here, and need none: the answer means the same."""
 
 _MOST = 100  # characters of a value that are repeated
+_LISTS = {"messages": "a list of messages", "stop": "a string or a list of strings"}
 
 
 class _Part(BaseModel):
@@ -153,30 +155,41 @@ class ChatRequest(BaseModel):
         return bool(self.stream_options and self.stream_options.include_usage)
 
 
-async def read_json(request: Request, most: int) -> Any:
+async def read_json(request: Request, limits: Limits) -> Any:
     """Read the body of a request.
 
     Args:
         request: The request.
-        most: The most bytes that it may have.
+        limits: How many bytes it may have, and in how many seconds they must come.
 
     Raises:
-        ApiError: If it is longer, or no JSON.
+        ApiError: If it is longer or slower, or no JSON.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         message = f"expected 'Content-Type: application/json', got {kind!r}"
         raise ApiError(415, message, code="unsupported_content_type")
+    try:
+        async with asyncio.timeout(limits.body_seconds):
+            body = await _read_body(request, limits.body)
+    except TimeoutError:
+        message = f"the body did not come within {limits.body_seconds:g} s"
+        close = {"connection": "close"}
+        raise ApiError(408, message, code="request_timeout", headers=close) from None
+    try:
+        return from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise ApiError(400, f"the body is not valid JSON: {error}", code="invalid_json") from None
+
+
+async def _read_body(request: Request, most: int) -> bytes:
     body = bytearray()
     declared = request.headers.get("content-length", "0")
     async for part in request.stream():
         body += part
         if max(len(body), int(declared)) > most:
             raise ApiError(413, f"the body has more than {most:,} bytes", code="body_too_large")
-    try:
-        return from_json(bytes(body), allow_inf_nan=False)
-    except ValueError as error:
-        raise ApiError(400, f"the body is not valid JSON: {error}", code="invalid_json") from None
+    return bytes(body)
 
 
 def parse(data: Any, most_messages: int) -> ChatRequest:
@@ -231,6 +244,8 @@ def _explain(error: ValidationError, data: Any) -> ApiError:
             message = "empty; expected at least one"
         case "model_type" | "model_attributes_type":
             message = f"expected an object{got}"
+        case "list_type":
+            message = f"expected {_LISTS.get(place, 'a list')}{got}"
         case "union_tag_invalid":
             context = first["ctx"]
             message = f"expected {context['expected_tags']}, got {context['tag'][:_MOST]!r}"

@@ -26,6 +26,8 @@ class Limits:
 
     body: int = 10_000_000
     """Bytes of a request's body."""
+    body_seconds: float = 30.0
+    """Seconds in which a body must have come."""
     messages: int = 1000
     """Messages in a conversation."""
     runs: int = 32

@@ -169,7 +169,7 @@ class Studio:
         return shown | (_show_live(live, shown["messages"]) if live else {})
 
     async def _read(self, request: Request, model: type[Model]) -> Model:
-        data = await read_json(request, self._service.limits.body)
+        data = await read_json(request, self._service.limits)
         if not isinstance(data, dict):
             raise ApiError(400, f"the body: expected an object, got {type(data).__name__}")
         try:

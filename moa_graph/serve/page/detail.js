@@ -8,12 +8,15 @@ export class Detail {
   constructor(root, actions) {
     this.root = root;
     this.actions = actions;
+    this.drafts = new Map(); // texts that are being written, by node
   }
 
   /** Show a cell; `change` is `"here"`, `"before"` (at an earlier step) or `null`. */
   draw(cell, change, edit) {
     show(this.root, Boolean(cell));
     if (!cell) return;
+    const writing = change === "here" && this.drafts.has(cell.node);
+    if (writing && this.field?.isConnected && this.field.dataset.of === cell.node) return;
     const text = h("div", { class: "text" });
     const key = JSON.stringify([cell.node, change, edit]);
     if (this.key === key && this.root.contains(this.text)) { // only the text has grown
@@ -24,7 +27,8 @@ export class Detail {
     Object.assign(this, { key, text, meta: h("p", { class: "meta" }, describe(cell)) });
     const title = h("h2", {}, `${place(cell)}: ${cell.agent}`);
     this.root.replaceChildren(title, this.meta, this.text, this.buttons(cell, change, edit));
-    this.fill(text, cell, edit);
+    if (writing) this.write(cell, edit);
+    else this.fill(text, cell, edit);
   }
 
   fill(text, cell, edit) {
@@ -36,12 +40,13 @@ export class Detail {
 
   buttons(cell, change, edit) {
     const button = (label, action) => h("button", { type: "button", onclick: action }, label);
+    const write = () => { this.write(cell, edit); this.field.focus(); };
     const set = (action) => () => this.actions.edit(cell.node, { action });
     const row = h("div", { class: "actions" });
     if (change === "before") row.append(button("Change this proposal", () => this.actions.goTo(cell)));
     if (change !== "here") return row;
     if (edit) row.append(button("Undo the change", () => this.actions.undo(cell.node)));
-    row.append(button("Edit", () => this.write(cell, edit)));
+    row.append(button("Edit", write));
     if (edit?.action !== "drop") row.append(button("Drop", set("drop")));
     if (edit?.action !== "again") row.append(button("Ask again", set("again")));
     return row;
@@ -49,24 +54,28 @@ export class Detail {
 
   /** Put a text field in the place of the text. */
   write(cell, edit) {
-    const field = h("textarea", { id: "edit", rows: 10, "aria-label": `Text of ${cell.agent}` });
-    field.value = edit?.text ?? cell.text;
+    const label = `Text of ${cell.agent}`;
+    const field = h("textarea", { id: "edit", rows: 10, "aria-label": label, "data-of": cell.node });
+    field.value = this.drafts.get(cell.node) ?? edit?.text ?? cell.text;
     const save = () => {
+      this.drafts.delete(cell.node);
       if (field.value.trim()) this.actions.edit(cell.node, { action: "edit", text: field.value });
       else this.actions.edit(cell.node, { action: "drop" });
     };
-    const cancel = () => { this.key = null; this.draw(cell, "here", edit); };
+    const cancel = () => {
+      this.drafts.delete(cell.node);
+      this.draw(cell, "here", edit);
+    };
+    field.addEventListener("input", () => this.drafts.set(cell.node, field.value));
     field.addEventListener("keydown", (event) => {
       if (event.key === "Escape") { event.stopPropagation(); cancel(); }
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) save();
     });
-    const button = (label, action, style = null) =>
-      h("button", { type: "button", class: style, onclick: action }, label);
-    this.key = null;
+    Object.assign(this, { field, key: null });
     this.text.replaceChildren(field);
     this.root.querySelector(".actions").replaceChildren(
-      button("Save the change", save, "primary"), button("Cancel", cancel));
-    field.focus();
+      h("button", { type: "button", class: "primary", onclick: save }, "Save the change"),
+      h("button", { type: "button", onclick: cancel }, "Cancel"));
   }
 }
 

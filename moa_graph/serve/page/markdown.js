@@ -6,12 +6,13 @@ const LONGEST = 200_000; // characters that are laid out; longer texts are shown
 const DEEPEST = 8; // lists in lists, and emphasis in emphasis
 
 const INLINE =
-  /`([^`\n]+)`|\*\*([^*\n]+)\*\*|\*([^*\s][^*\n]*)\*|\b_([^_\n]+)_\b|\[([^[\]\n]{1,500})\]\(([^()\s]{1,2000})\)/;
+  /`([^`\n]+)`|\*\*([^*\n]+)\*\*|\*([^*\s][^*\n]*)\*|\b_([^_\n]+)_\b|!?\[([^[\]\n]{1,500})\]\(([^()\s]{1,2000})\)/;
 const ITEM = /^(\s*)(?:[-*+]|(\d{1,9})[.)])\s+(.*)$/;
 const FENCE = /^\s*(```|~~~)/;
 const HEADING = /^(#{1,6})\s+(.*)$/;
 const RULE = /^\s*(?:-{3,}|\*{3,}|_{3,})\s*$/;
 const QUOTE = /^\s*>\s?(.*)$/;
+const DASHES = /^:?-+:?$/; // what stands below a column's name
 
 /** Show a text in an element. */
 export function render(element, text) {
@@ -40,6 +41,7 @@ function block(lines, at, depth) {
   if (heading) return [h(`h${Math.min(6, heading[1].length + 2)}`, {}, ...inline(heading[2])), at + 1];
   if (QUOTE.test(line) && depth < DEEPEST) return quote(lines, at, depth);
   if (ITEM.test(line) && depth < DEEPEST) return list(lines, at, depth);
+  if (beginsTable(lines, at)) return table(lines, at);
   return paragraph(lines, at);
 }
 
@@ -84,10 +86,32 @@ function belongs(lines, at, indent) {
   return inside || (!lines[at].trim() && ITEM.test(next));
 }
 
+/** Tell whether a row of names and a row of dashes, one for each, begin at a line. */
+function beginsTable(lines, at) {
+  if (!lines[at].includes("|") || !lines[at + 1]?.includes("-")) return false;
+  const dashes = cells(lines[at + 1]);
+  return dashes.every((each) => DASHES.test(each)) && dashes.length === cells(lines[at]).length;
+}
+
+function table(lines, at) {
+  let end = at + 2;
+  while (end < lines.length && lines[end].includes("|")) end += 1;
+  const row = (tag, line) => h("tr", {}, ...cells(line).map((each) => h(tag, {}, ...inline(each))));
+  const rows = lines.slice(at + 2, end).map((line) => row("td", line));
+  const element = h("table", {}, h("thead", {}, row("th", lines[at])), h("tbody", {}, ...rows));
+  return [h("div", { class: "table", tabindex: 0 }, element), end];
+}
+
+/** Split a row; a bar behind a backslash is text. */
+function cells(line) {
+  const row = line.trim().replace(/^\|/, "").replace(/(?<!\\)\|$/, "");
+  return row.split(/(?<!\\)\|/).map((each) => each.replaceAll("\\|", "|").trim());
+}
+
 function paragraph(lines, at) {
   let end = at + 1;
   const starts = (line) => [FENCE, HEADING, ITEM, QUOTE, RULE].some((each) => each.test(line));
-  while (end < lines.length && lines[end].trim() && !starts(lines[end])) end += 1;
+  while (end < lines.length && lines[end].trim() && !starts(lines[end]) && !beginsTable(lines, end)) end += 1;
   const parts = lines.slice(at, end).flatMap((line, index) => [
     ...(index ? [h("br")] : []),
     ...inline(line),

@@ -6,8 +6,8 @@ import { Detail } from "./detail.js";
 import { byId, h, seconds, show } from "./dom.js";
 import { render } from "./markdown.js";
 import { Picture } from "./picture.js";
-import { outcome, progress, totals } from "./summary.js";
-import { drawThreads } from "./threads.js";
+import { changes, outcome, progress, totals } from "./summary.js";
+import { drawThreads, openMenu, threadOf } from "./threads.js";
 import { Timeline } from "./timeline.js";
 
 const AGGREGATOR = "aggregator";
@@ -33,6 +33,7 @@ async function open(id, checkpoint = null) {
   if (aborted.aborted) return;
   if (id !== thread) selected = null;
   [thread, view, running, edits] = [id, shown, shown.running && !checkpoint, new Map()];
+  detail.drafts.clear();
   began = performance.now();
   location.hash = encodeURIComponent(id);
   draw();
@@ -122,19 +123,18 @@ function drawControls() {
   const unfinished = Boolean(view.layout) && !running && !view.finished;
   const elsewhere = !running && step && !view.newest;
   const answer = step?.label === "Answer";
-  show(byId("stop"), running);
+  drawComposer();
   show(byId("resume"), unfinished && !edits.size && (view.newest || !step));
-  show(byId("ask"), !running);
   show(byId("continue"), edits.size > 0 || Boolean(elsewhere));
   show(byId("go-on"), !answer);
-  byId("changes").textContent = answer ? "An earlier answer." : changes();
+  byId("changes").textContent = answer ? "An earlier answer." : changes(picture, edits);
 }
 
-function changes() {
-  const words = { edit: "edited", drop: "dropped", again: "asked again" };
-  const all = [...edits].map(([node, edit]) => `${picture.cells.get(node).agent} ${words[edit.action]}`);
-  return all.length ? `Changed: ${all.join(", ")}. What came after is asked anew.`
-    : "An earlier step. Going on from here asks anew what came after.";
+function drawComposer() {
+  show(byId("stop"), running);
+  show(byId("ask"), !running);
+  byId("question").placeholder = running ? "Running; Esc stops it" : "Ask a question";
+  if (!running) byId("note").textContent = "";
 }
 
 function drawTotals() {
@@ -192,6 +192,7 @@ async function act(action) {
 
 async function ask() {
   const question = byId("question").value.trim();
+  if (running) byId("note").textContent = "Running; Esc stops it. Then you can ask this.";
   if (!question || running) return;
   const answer = await post("/api/ask", { question, thread, mixture: byId("mixture").value || null });
   byId("question").value = "";
@@ -203,23 +204,32 @@ async function stop() {
 }
 
 async function resume() {
+  refuseDrafts();
   await post("/api/resume", { thread });
   await open(thread);
 }
 
 async function goOn() {
+  refuseDrafts();
   await post("/api/continue", { thread, checkpoint: view.step, edits: Object.fromEntries(edits) });
   await open(thread);
+}
+
+/** Let nothing go on as if a text that is being written did not count. */
+function refuseDrafts() {
+  const names = [...detail.drafts.keys()].map((node) => picture.cells.get(node).agent);
+  if (names.length) throw new Error(`${names.join(", ")}: save or cancel the change first.`);
 }
 
 function startAnew() {
   watching?.abort();
   [thread, view, running, selected, edits] = [null, null, false, null, new Map()];
   history.replaceState(null, "", location.pathname);
-  for (const id of ["board", "texts", "history", "conversation", "stop", "resume"]) show(byId(id), false);
+  for (const id of ["board", "texts", "history", "conversation", "resume"]) show(byId(id), false);
   show(byId("welcome"), true);
   byId("totals").textContent = "";
-  show(byId("ask"), true);
+  detail.drafts.clear();
+  drawComposer();
   say("");
   complain(null);
   drawMixtures();
@@ -241,23 +251,10 @@ function refreshThreads() {
 
 /** Follow the address: the thread that it names, or none. */
 async function follow() {
-  const id = named(location.hash.slice(1));
+  const id = threadOf(location.hash);
   if (!id) startAnew();
   else if (id !== thread) await act(() => open(id));
   openMenu(false);
-}
-
-function named(address) {
-  try {
-    return decodeURIComponent(address);
-  } catch {
-    return address; // somebody else wrote it
-  }
-}
-
-function openMenu(opened) {
-  byId("menu").setAttribute("aria-expanded", opened);
-  document.body.classList.toggle("menu-open", opened);
 }
 
 function listen() {
@@ -277,9 +274,8 @@ function listen() {
   for (const [id, action] of Object.entries(clicks)) {
     byId(id).addEventListener("click", () => act(async () => action()));
   }
-  byId("menu").addEventListener("click", () => openMenu(byId("menu").ariaExpanded !== "true"));
   window.addEventListener("hashchange", follow);
-  const busy = () => running || edits.size || byId("edit") || !thread;
+  const busy = () => running || edits.size || detail.drafts.size || byId("edit") || !thread;
   window.addEventListener("focus", () => busy() || catchUp());
   setInterval(() => running && drawClock(), 100);
 }

@@ -38,3 +38,11 @@ export function outcome(picture, view, step) {
   const missing = proposers.filter((cell) => ["failed", "cut off"].includes(cell.status)).length;
   return missing ? `Answered without ${missing} of ${proposers.length} proposals.` : "Answered.";
 }
+
+/** Say which proposals were changed, and what follows of it. */
+export function changes(picture, edits) {
+  const words = { edit: "edited", drop: "dropped", again: "asked again" };
+  const all = [...edits].map(([node, edit]) => `${picture.cells.get(node).agent} ${words[edit.action]}`);
+  return all.length ? `Changed: ${all.join(", ")}. What came after is asked anew.`
+    : "An earlier step. Going on from here asks anew what came after.";
+}

@@ -26,3 +26,21 @@ function ago(when) {
   if (!unit) return "just now";
   return new Intl.RelativeTimeFormat("en", { style: "narrow" }).format(-Math.floor(passed / size), unit);
 }
+
+/** Read which thread an address names. */
+export function threadOf(hash) {
+  const address = hash.slice(1);
+  try {
+    return decodeURIComponent(address);
+  } catch {
+    return address; // somebody else wrote it
+  }
+}
+
+/** Show or hide the list where it has no place of its own. */
+export function openMenu(opened) {
+  byId("menu").setAttribute("aria-expanded", opened);
+  document.body.classList.toggle("menu-open", opened);
+}
+
+byId("menu").addEventListener("click", () => openMenu(byId("menu").ariaExpanded !== "true"));

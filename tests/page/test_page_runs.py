@@ -1,0 +1,205 @@
+"""The page of `moa serve`, in a real browser: runs, threads, and who may see them."""
+
+import asyncio
+import re
+import subprocess
+import threading
+
+from pages import ANSWER, LONG, MOA, answered, ask, cell, status, thread_of, write_mixture
+from playwright.sync_api import expect
+from serving import Serving, memory_store
+
+from moa_graph import MoAConfig
+from moa_graph.store import open_store
+
+
+def test_tokens_of_two_branches_arrive_side_by_side(page, models):
+    for name in ("a", "b"):
+        models.model(name, reply=f"{name} says {LONG}", chunk_delay=0.03)
+    ask(page)
+    for name in ("a", "b"):
+        status(page, f"layer_1_{name}", "running")
+        expect(cell(page, f"layer_1_{name}").locator(".tail")).to_contain_text("word")
+    status(page, "layer_2_a", "waiting")
+    expect(page.locator("#status")).to_contain_text("waiting for a, b")
+    answered(page)
+
+
+def test_final_answer_streams_and_cost_adds_up(page, models):
+    models.model("w", reply=LONG, chunk_delay=0.05)
+    ask(page)
+    expect(page.locator("#answer-text")).to_contain_text("word5 ")
+    status(page, "aggregator", "running")
+    assert "word59" not in page.locator("#answer-text").inner_text()
+    answered(page, LONG)
+    expect(page.locator("#totals")).to_contain_text(re.compile(r"tokens · at least ~\$0\.\d"))
+
+
+def test_failure_is_shown_as_what_it_is(page, models):
+    models.model("b", always=500)
+    ask(page)
+    answered(page)
+    status(page, "layer_1_b", "failed")
+    expect(cell(page, "layer_1_b")).to_contain_text("scripted failure 500")
+    expect(page.locator("#status")).to_have_text("Answered without 2 of 4 proposals.")
+
+
+def test_straggler_is_shown_as_cut_off(page, models):
+    models.model("b", latency=60)
+    ask(page, mixture="hasty")
+    answered(page)
+    status(page, "layer_1_b", "cut off")
+    expect(cell(page, "layer_1_b")).to_contain_text("the quorum was in")
+
+
+def test_stopped_run_is_resumed_by_the_page_without_asking_stored_answers_again(page, models):
+    models.model("b", latency=60)
+    ask(page)
+    status(page, "layer_1_a", "answered")
+    page.click("#stop")
+    expect(page.locator("#status")).to_contain_text("Not finished")
+    status(page, "layer_1_a", "answered")
+    status(page, "layer_1_b", "waiting")
+    models.model("b")
+    page.click("#resume")
+    answered(page)
+    assert len(models.calls_of("a")) == 2
+    assert len(models.calls_of("b")) == 3
+
+
+def test_command_line_goes_on_with_what_was_stopped_in_the_page(page, models, site):
+    models.model("b", latency=60)
+    ask(page)
+    status(page, "layer_1_a", "answered")
+    page.click("#stop")
+    expect(page.locator("#resume")).to_be_visible()
+    models.model("b")
+    thread = thread_of(page)
+    command = [MOA, "resume", thread, "--db", site[1]]
+    assert subprocess.run(command, capture_output=True, text=True).stdout.strip() == ANSWER
+    page.reload()
+    answered(page)
+
+
+def test_lost_quorum_is_told_with_its_causes_and_resumed(page, models):
+    models.model("a", faults=[500])
+    models.model("b", faults=[503])
+    ask(page)
+    alert = page.locator("#alert")
+    expect(alert).to_contain_text("layer 1: 0 of 2 proposers answered, 1 must")
+    expect(alert).to_contain_text("scripted failure 503")
+    status(page, "layer_1_a", "failed")
+    page.reload()
+    expect(alert).to_contain_text("scripted failure 503")
+    page.click("#resume")
+    answered(page)
+    expect(alert).to_be_hidden()
+
+
+def test_run_goes_on_without_the_page_and_a_reload_finds_it(page, models, site, new_page):
+    models.model("a", reply=LONG, chunk_delay=0.05)
+    ask(page)
+    expect(cell(page, "layer_1_a").locator(".tail")).to_contain_text("word")
+    page.reload()
+    status(page, "layer_1_a", "running")
+    expect(cell(page, "layer_1_a").locator(".tail")).to_contain_text("word")
+    address = page.url
+    page.close()
+    second = new_page(address)
+    answered(second)
+    assert len(models.calls_of("a")) == 2
+
+
+def test_two_tabs_watch_one_run(page, models, new_page):
+    models.model("w", reply=LONG, chunk_delay=0.05)
+    ask(page)
+    thread_of(page)
+    second = new_page(page.url)
+    expect(second.locator("#answer-text")).to_contain_text("word5 ")
+    second.keyboard.press("Escape")
+    for each in (page, second):
+        expect(each.locator("#resume")).to_be_visible()
+
+
+def test_threads_are_listed_and_a_second_question_knows_the_first(page, models):
+    ask(page, "first?")
+    answered(page)
+    page.fill("#question", "second?")
+    page.click("#ask")
+    expect(page.locator("#conversation .question.open")).to_have_text("second?")
+    answered(page)
+    contents = [message["content"] for message in models.calls_of("a")[2].messages]
+    assert contents[-3:] == ["first?", ANSWER, "second?"]
+    expect(page.locator('#list [aria-current="page"]')).to_contain_text("second?")
+    page.click("#new")
+    expect(page.locator("#welcome")).to_be_visible()
+    page.locator("#list a", has_text="second?").first.click()
+    answered(page)
+
+
+def test_address_of_no_thread_is_told(site, new_page):
+    page = new_page(f"{site[0]}/#%")
+    expect(page.locator("#alert")).to_have_text("no thread '%'")
+    ask(page)
+    answered(page)
+
+
+def test_thread_that_another_process_runs_is_told(page, models, site):
+    models.model("b", latency=60)
+    ask(page)
+    status(page, "layer_1_a", "answered")
+    page.click("#stop")
+    expect(page.locator("#resume")).to_be_visible()
+    thread = thread_of(page)
+
+    async def hold():
+        async with open_store(str(site[1])) as store, store.lock(thread):
+            await asyncio.to_thread(held.wait)
+
+    held = threading.Event()
+    holder = threading.Thread(target=lambda: asyncio.run(hold()))
+    holder.start()
+    try:
+        page.wait_for_timeout(300)
+        page.click("#resume")
+        expect(page.locator("#alert")).to_contain_text("is being run by another process")
+    finally:
+        held.set()
+        holder.join()
+
+
+def test_page_asks_for_the_key_and_keeps_it_for_the_tab(models, tmp_path, browser):
+    mixture = MoAConfig.load(write_mixture(tmp_path, models.url, "plain", [["a"]]))
+    with Serving(mixture, store=memory_store(), api_key="secret-key-1") as serving:
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(serving.url)
+        page.fill("#key", "wrong")
+        page.press("#key", "Enter")
+        expect(page.locator("#key-error")).to_have_text("That key was refused.")
+        page.fill("#key", "secret-key-1")
+        page.press("#key", "Enter")
+        ask(page)
+        answered(page)
+        page.reload()
+        answered(page)
+        expect(page.locator("#key-dialog")).to_be_hidden()
+        assert "secret-key-1" not in page.content()
+        context.close()
+
+
+def test_enter_during_a_run_says_how_to_stop_it(page, models):
+    models.model("b", latency=60)
+    ask(page)
+    status(page, "layer_1_b", "running")
+    question = page.locator("#question")
+    expect(question).to_have_attribute("placeholder", "Running; Esc stops it")
+    question.fill("and then?")
+    question.press("Enter")
+    expect(page.locator("#note")).to_contain_text("Running; Esc stops it.")
+    question.press("Escape")
+    expect(page.locator("#resume")).to_be_visible()
+    expect(page.locator("#note")).to_be_hidden()
+    expect(question).to_have_value("and then?")
+    expect(question).to_have_attribute("placeholder", "Ask a question")
+    assert len(models.calls_of("b")) == 1
