@@ -112,6 +112,11 @@ def test_length_control_takes_the_table_that_is_given(tmp_path, judge, moa):
         "\n".join(["model,index,preference,std_delta_len,instruction_difficulty", *lines])
     )
     moa("judge", folder, "--judge", judge, "--own-prompt")
+    refused = moa("score", folder, "--gamed-baselines", table).out
+    assert "the gamed baselines belong to the published instructions" in refused
+    notes = folder / "judging.json"  # as if these were the published ones
+    manifest = json.loads(notes.read_text())
+    notes.write_text(json.dumps({**manifest, "data": {**manifest["data"], "revision": "1"}}))
     whole = json.loads(moa("score", folder, "--gamed-baselines", table, "--json").out)
     (system,) = whole["systems"]
     assert 0 < system["figures"]["length_controlled"]["win_rate"] < 100

@@ -169,3 +169,30 @@ def test_preflight_as_json_has_no_infinity(evaluate, tmp_path):
     assert told["total"]["most_cost"] is None
     assert told["total"]["unbounded"] == ["openai:gpt-4o"]
     assert told["total"]["cost"] > 0
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ('[[benchmarks]]\nname = "alpaca_eval"\n', "benchmarks: 'alpaca_eval' stands there twice"),
+        ('[published]\na = "Nope"\n', "published.a: the paper has no 'Nope'; expected one of: "),
+        ('[systems.b]\nmodel = "recorded:no.json"\n', "systems.b: recorded outputs: "),
+    ],
+)
+def test_mistake_that_would_show_late_is_told_at_once(tmp_path, more, message):
+    path = tmp_path / "plan.toml"
+    head = '[systems]\na = "offline:lead"\n[[benchmarks]]\nname = "alpaca_eval"\n'
+    path.write_text(f"{head}{more}", encoding="utf-8")
+    with pytest.raises(ValueError, match=re.escape(message)):
+        Plan.load(path)
+
+
+def test_gamed_table_that_is_not_there_is_told_at_once(tmp_path):
+    path = tmp_path / "plan.toml"
+    path.write_text(
+        'gamed_baselines = "no.csv"\n[systems]\na = "offline:lead"\n'
+        '[[benchmarks]]\nname = "alpaca_eval"\n',
+        encoding="utf-8",
+    )
+    with pytest.raises(ValueError, match=r"gamed_baselines: no file .*no\.csv"):
+        Plan.load(path)

@@ -26,6 +26,8 @@ class Pin:
     size: int | None = None
     """Bytes, where no hash is known: the revision in the address is one."""
     sha256: str | None = None
+    ends: tuple[str, str] | None = None
+    """How its sha256 begins and ends, where no more of it is known."""
 
     @property
     def file(self) -> str:
@@ -173,6 +175,8 @@ def _mistake(pin: Pin, data: bytes) -> str | None:
     found = hashlib.sha256(data).hexdigest()
     if pin.sha256 and found != pin.sha256:
         return f"sha256 {found}, expected {pin.sha256}"
+    if pin.ends and not (found.startswith(pin.ends[0]) and found.endswith(pin.ends[1])):
+        return f"sha256 {found}, expected {'…'.join(pin.ends)}"
     if pin.size and len(data) != pin.size:
         return f"{len(data):,} bytes, expected {pin.size:,}"
     return None

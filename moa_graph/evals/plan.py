@@ -21,11 +21,12 @@ from pydantic import (
 from moa_graph.config import MoAConfig, Price, explain, preset_names
 from moa_graph.evals.ablations import ANALYSES, Ablations, Variant, alone
 from moa_graph.evals.budget import known_prices
+from moa_graph.evals.data import read_table
 from moa_graph.evals.generate import check_system
 from moa_graph.evals.items import PINS, Benchmark, load_benchmark
 from moa_graph.evals.judging.judge import Judge, read_judge
 from moa_graph.evals.judging.setup import Files, official_judge_of
-from moa_graph.models import Agent
+from moa_graph.models import Agent, build_model
 
 Analysis = Literal["proposers", "roles", "collaborativeness", "depth", "ranker"]
 System = Annotated[str, AfterValidator(check_system)]
@@ -227,6 +228,35 @@ class Plan(_Table):
                 raise ValueError(f"{key}: no system {unknown[0]!r}; expected one of: {known}")
         for measured in self.benchmarks:
             self.judge_of(measured)
+        self._check_names()
+        self._check_files()
+
+    def _check_names(self) -> None:
+        """Refuse what would be found out only when others were paid for, or never."""
+        names = [measured.name for measured in self.benchmarks]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"benchmarks: {twice[0]!r} stands there twice; expected it once")
+        tables = [each for each in read_table("published").values() if isinstance(each, dict)]
+        rows = (row for table in tables for row in table.get("rows", ()))
+        known = sorted({row["system"] for row in rows if "system" in row})
+        for ours, name in self.published.items():
+            if name not in known:
+                raise ValueError(
+                    f"published.{ours}: the paper has no {name!r}; "
+                    f"expected one of: {', '.join(known)}"
+                )
+
+    def _check_files(self) -> None:
+        if self.gamed_baselines and not self.place(self.gamed_baselines).is_file():
+            raise ValueError(f"gamed_baselines: no file {self.place(self.gamed_baselines)}")
+        for system, config in self.configs.items():
+            for label in config.labels():
+                if not label.startswith("recorded:"):
+                    continue
+                try:
+                    build_model(Agent(model=label))
+                except ValueError as error:
+                    raise ValueError(f"systems.{system}: {error}") from None
 
     def _points(self) -> Iterator[Point]:
         for number, wanted in enumerate(self.variants):

@@ -12,8 +12,10 @@ UNKNOWN = "unknown"
 
 
 def quality(value: Quality) -> str:
-    """Say how good, with the interval."""
+    """Say how good, with the interval if there is one."""
     places = 1 if value.high > 10 else 2  # noqa: PLR2004  # percent, or grades
+    if value.low == value.high:
+        return f"{value.value:.{places}f}"
     low, high = f"{value.low:.{places}f}", f"{value.high:.{places}f}"
     return f"{value.value:.{places}f} [{low}, {high}]"
 

@@ -67,7 +67,8 @@ def _qualities(section: Section) -> Picture:
     axes.set_yticks(range(len(rows)), [each.system for each in rows])
     axes.set_xlabel(section.metric)
     axes.grid(visible=False, axis="y")
-    caption = f"{section.benchmark}: {section.metric}, with 95 % intervals"
+    intervals = "" if section.controlled else ", with 95 % intervals"
+    caption = f"{section.benchmark}: {section.metric}{intervals}"
     return _finish(section, figure, "quality", caption)
 
 
@@ -222,7 +223,8 @@ def _analysis(section: Section, analysis: Analysis) -> Picture:
     draw = _lines if all(isinstance(dot.x, int | float) for dot in analysis.dots) else _rows
     figure = draw(section, analysis)
     title = TITLES.get(analysis.name, analysis.name)
-    caption = f"{section.benchmark}: {title.lower()}, variants of {analysis.of}; 95 % intervals"
+    intervals = "" if section.controlled else "; 95 % intervals"
+    caption = f"{section.benchmark}: {title.lower()}, variants of {analysis.of}{intervals}"
     return _finish(section, figure, f"{analysis.name}-{stem(analysis.of)}", caption)
 
 

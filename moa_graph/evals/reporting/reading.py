@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import combinations, groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +28,6 @@ from moa_graph.evals.statistics import Comparison
 from moa_graph.evals.taken import JUDGED, read_samples
 from moa_graph.recorded import read_rows
 
-NORMAL = 1.96  # standard errors to an end of a 95 % interval
 RESAMPLES = 9999
 
 
@@ -91,10 +90,15 @@ class Section:
     named: Sequence[Measurement]
     """Those that are not only points of analyses."""
     verdicts: Sequence[str]
-    """The first of these against each other one."""
+    """Each two of these, those with the first one first."""
     analyses: Sequence[Analysis]
     correlations: Mapping[str, Mapping[str, Correlation]]
     """Of each system that it was asked for, by measure of likeness."""
+
+    @property
+    def controlled(self) -> bool:
+        """Whether `quality` is the length-controlled win rate, which has no interval here."""
+        return self.metric.startswith("length-controlled")
 
     @property
     def labels(self) -> dict[str, list[str]]:
@@ -194,7 +198,7 @@ def _section(
         metric=_metric(scored[0], controlled=controlled),
         measured=measured,
         named=named,
-        verdicts=[_verdict(named[0], each) for each in named[1:]],
+        verdicts=[_verdict(*pair) for pair in combinations(named, 2)],
         analyses=list(_analyses(account, by_name)),
         correlations={
             folder.name: correlate(read_samples(folder))
@@ -227,8 +231,8 @@ def _metric(scored: Scored, *, controlled: bool) -> str:
 
 def _quality(scored: Scored, *, controlled: bool) -> Quality:
     if controlled and (fitted := _length_controlled(scored)):
-        margin = NORMAL * fitted.standard_error
-        return Quality(fitted.win_rate, fitted.win_rate - margin, fitted.win_rate + margin)
+        # Its standard error tells how instructions differ, not how far to trust the figure.
+        return Quality(fitted.win_rate, fitted.win_rate, fitted.win_rate)
     values = np.array(list(scored.by_instruction.values()))
     rng = np.random.default_rng(0)
     means = rng.choice(values, (RESAMPLES, len(values))).mean(axis=1)
