@@ -41,6 +41,7 @@ def test_a_system_is_a_preset_a_file_a_model_or_a_table(load, tmp_path):
 
 
 def test_recorded_file_is_found_beside_the_plan(load, tmp_path):
+    (tmp_path / "r.json").write_text('[{"instruction": "q", "output": "a"}]', encoding="utf-8")
     plan = load('[systems]\nr = "recorded:r.json"')
     assert plan.configs["r"].labels() == ["offline:lead", f"recorded:{tmp_path / 'r.json'}"]
 
