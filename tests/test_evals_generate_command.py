@@ -10,13 +10,12 @@ import sqlite3
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from langchain_core.messages import convert_to_messages
 
-from moa_graph.cli import main
 from moa_graph.evals.ledger import Ledger
 
 MOA = Path(sys.executable).parent / "moa"
@@ -30,20 +29,9 @@ def reply(body):
 
 
 @pytest.fixture
-def moa(monkeypatch, capsys):
-    """Run the command to its end, in this process: a new one takes seconds to import LangGraph."""
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["moa", "eval", "generate", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        told = capsys.readouterr()
-        code = ended.value.code
-        if isinstance(code, str):  # `sys.exit` prints it when the process ends
-            told, code = told._replace(err=f"{told.err}{code}\n"), 1
-        return SimpleNamespace(returncode=code or 0, stdout=told.out, stderr=told.err)
-
-    return run
+def moa(evaluate):
+    """Run the command to its end, in this process."""
+    return partial(evaluate, "generate")
 
 
 def start(words, **options):

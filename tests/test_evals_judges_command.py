@@ -13,24 +13,16 @@ from types import SimpleNamespace
 import pytest
 from judged import ALPACA_EVAL, answered, judgements, judging, prefer
 
-from moa_graph.cli import main
-
 MOA = Path(sys.executable).parent / "moa"
 
 
 @pytest.fixture
-def moa(monkeypatch, capsys):
+def moa(evaluate):
     """Run the command in this process."""
 
     def run(*words):
-        monkeypatch.setattr(sys, "argv", ["moa", "eval", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        told = capsys.readouterr()
-        code = ended.value.code
-        if isinstance(code, str):
-            told, code = told._replace(err=f"{told.err}{code}\n"), 1
-        return SimpleNamespace(code=code or 0, out=told.out, err=told.err)
+        done = evaluate(*words)
+        return SimpleNamespace(code=done.returncode, out=done.stdout, err=done.stderr)
 
     return run
 
