@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -67,10 +68,12 @@ def test_both_databases_serve_all_commands(db, mixture):
 
 
 def test_two_processes_do_not_run_the_same_thread(db, mixture, server):
-    config = mixture(a={"latency": 1.5}, w={"reply": "final"})
+    refused = threading.Event()
+    config = mixture(a={"until": refused}, w={"reply": "final"})
     first = start("ask", "q", "--config", config, "--thread", "t", db=db)
     wait_for(lambda: server.calls_of("b"))
     second = moa("resume", "t", db=db)
+    refused.set()
     assert (second.returncode, second.stdout) == (1, "")
     assert second.stderr == "moa: thread t is being run by another process\n"
     other = moa("ask", "q", "--config", config, "--thread", "u", db=db)
