@@ -42,8 +42,8 @@ class Behaviour:
     to their arguments are calls of them."""
     latency: float = 0.0
     """Seconds until the answer, or until its first token."""
-    until: threading.Event | None = None
-    """What must have happened before anything is answered."""
+    until: Callable[[], bool] | None = None
+    """What must be so before anything is answered."""
     chunk_delay: float = 0.0
     """Seconds between the tokens of a streamed answer."""
     faults: list[int | str | None] = field(default_factory=list)
@@ -177,7 +177,7 @@ class ChatServer:
     async def _answer(self, call: Call, behaviour: Behaviour, writer: asyncio.StreamWriter) -> None:
         call.fault = fault = self._fault(behaviour)
         await asyncio.sleep(behaviour.latency)
-        while behaviour.until and not behaviour.until.is_set():
+        while behaviour.until and not behaviour.until():
             await asyncio.sleep(0.02)
         if fault == "reset":
             writer.transport.abort()

@@ -6,10 +6,11 @@ import pty
 import re
 import shlex
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -126,10 +127,12 @@ def test_layer_without_an_answer_is_one_line_and_can_be_resumed(mixture, server)
 
 
 def test_killed_run_resumes_without_a_repeated_call(mixture, server):
-    config = mixture(a={}, b={"latency": 1.0}, w={"reply": "final"})
+    config = mixture(b={"until": lambda: len(server.calls_of("b")) != 2}, w={"reply": "final"})
     process = subprocess.Popen([MOA, "ask", "q", "--config", str(config), "-t", "mine"])
-    wait_for(lambda: len(server.calls_of("a")) == 2 and len(server.calls_of("b")) == 2)
-    time.sleep(0.4)  # the answer of `a` is stored within this
+    wait_for(lambda: len(server.calls_of("b")) == 2)
+    stored = "SELECT count(*) FROM writes WHERE channel = 'proposals'"
+    with closing(sqlite3.connect(os.environ["MOA_DB"])) as database:
+        wait_for(lambda: database.execute(stored).fetchone()[0] == 3)
     process.kill()
     process.wait()
     listed = moa("threads", "--json").stdout

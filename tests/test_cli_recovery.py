@@ -8,10 +8,10 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 from waiting import wait_for
 
@@ -69,7 +69,7 @@ def test_both_databases_serve_all_commands(db, mixture):
 
 def test_two_processes_do_not_run_the_same_thread(db, mixture, server):
     refused = threading.Event()
-    config = mixture(a={"until": refused}, w={"reply": "final"})
+    config = mixture(a={"until": refused.is_set}, w={"reply": "final"})
     first = start("ask", "q", "--config", config, "--thread", "t", db=db)
     wait_for(lambda: server.calls_of("b"))
     second = moa("resume", "t", db=db)
@@ -145,15 +145,18 @@ def test_thread_of_another_program_or_version_is_told_apart(mixture, tmp_path):
 def test_database_that_goes_away_is_one_line_and_the_thread_goes_on_when_it_is_back(
     mixture, server, postgres, postgres_server
 ):
-    config = mixture(a={"latency": 1.0}, w={"reply": "final"})
+    away = threading.Event()
+    config = mixture(a={"until": away.is_set}, w={"reply": "final"})
     process = start("ask", "q", "--config", config, "--thread", "t", db=postgres)
-    wait_for(lambda: any(call.answered for call in server.calls_of("b")))
-    time.sleep(0.3)
+    stored = "SELECT FROM checkpoint_writes WHERE channel = 'proposals'"
+    with psycopg.connect(postgres) as database:
+        wait_for(lambda: database.execute(stored).rowcount)
     name = urlsplit(postgres).path.removeprefix("/")
     postgres_server.psql(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
         f"WHERE datname = '{name}' AND pid <> pg_backend_pid();"
     )
+    away.set()
     out, err = process.communicate()
     assert (process.returncode, out) == (1, "")
     assert err.count("\n") == 1
