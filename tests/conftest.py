@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
+from functools import partial
+from io import BytesIO, TextIOWrapper
 from typing import Any
 from uuid import uuid4
 
@@ -81,18 +83,32 @@ def postgres(postgres_server) -> str:
 
 
 @pytest.fixture
-def evaluate(monkeypatch, capsys):
-    """Run `moa eval` to its end, in this process: a new one takes seconds to import LangGraph."""
+def moa(monkeypatch, capsys):
+    """Run `moa` to its end, in this process: a new one takes seconds to import LangGraph."""
     from moa_graph.cli import main  # noqa: PLC0415  # an extra
 
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["moa", "eval", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
+    def run(*words, db=None, stdin="", terminal=False, env=None):
+        words = ["moa", *map(str, words), *(["--db", str(db)] if db else [])]
+        capsys.readouterr()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", words)
+            patch.setattr(sys, "stdin", TextIOWrapper(BytesIO(stdin.encode())))
+            patch.setattr(sys.stdin, "isatty", lambda: terminal)
+            for name, value in (env or {}).items():
+                patch.setenv(name, value)
+            with pytest.raises(SystemExit) as ended:
+                main()
         told = capsys.readouterr()
         code = ended.value.code
         if isinstance(code, str):  # `sys.exit` prints it when the process ends
             told, code = told._replace(err=f"{told.err}{code}\n"), 1
-        return SimpleNamespace(returncode=code or 0, stdout=told.out, stderr=told.err)
+        assert "Traceback" not in told.err
+        return subprocess.CompletedProcess(words, code or 0, told.out, told.err)
 
     return run
+
+
+@pytest.fixture
+def evaluate(moa):
+    """Run `moa eval` to its end."""
+    return partial(moa, "eval")

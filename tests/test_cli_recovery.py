@@ -18,17 +18,13 @@ from waiting import wait_for
 MOA = Path(sys.executable).parent / "moa"
 
 
-def moa(*words, db=None, **options):
-    command = [MOA, *map(str, words), *(["--db", str(db)] if db else [])]
-    return subprocess.run(command, capture_output=True, text=True, **options)
-
-
-def start(*words, db):
+def start(*words, db, **options):
     return subprocess.Popen(
         [MOA, *map(str, words), "--db", str(db)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        **options,
     )
 
 
@@ -59,7 +55,7 @@ def mixture(tmp_path, server):
     return write
 
 
-def test_both_databases_serve_all_commands(db, mixture):
+def test_both_databases_serve_all_commands(moa, db, mixture):
     config = mixture(w={"reply": "final"})
     assert moa("ask", "q", "--config", config, "--thread", "t", db=db).stdout == "final\n"
     assert json.loads(moa("threads", "--json", db=db).stdout)[0]["thread"] == "t"
@@ -67,7 +63,7 @@ def test_both_databases_serve_all_commands(db, mixture):
     assert moa("resume", "t", db=db).stdout == "final\n"
 
 
-def test_two_processes_do_not_run_the_same_thread(db, mixture, server):
+def test_two_processes_do_not_run_the_same_thread(moa, db, mixture, server):
     refused = threading.Event()
     config = mixture(a={"until": refused.is_set}, w={"reply": "final"})
     first = start("ask", "q", "--config", config, "--thread", "t", db=db)
@@ -82,7 +78,7 @@ def test_two_processes_do_not_run_the_same_thread(db, mixture, server):
     assert len(server.calls) == 10
 
 
-def test_lock_of_a_killed_process_is_free(db, mixture, server):
+def test_lock_of_a_killed_process_is_free(moa, db, mixture, server):
     config = mixture(a={"faults": ["hang"]}, w={"reply": "final"})
     process = start("ask", "q", "--config", config, "--thread", "t", db=db)
     wait_for(lambda: server.calls_of("a"))
@@ -91,7 +87,9 @@ def test_lock_of_a_killed_process_is_free(db, mixture, server):
     assert moa("resume", "t", db=db).stdout == "final\n"
 
 
-def test_full_disk_is_one_line_and_the_thread_goes_on_when_there_is_room(mixture, server, tmp_path):
+def test_full_disk_is_one_line_and_the_thread_goes_on_when_there_is_room(
+    moa, mixture, server, tmp_path
+):
     db = tmp_path / "mine.sqlite"
     config = mixture(a={"reply": "many words " * 20_000}, w={"reply": "final"})
     assert moa("ask", "before", "--config", config, "--thread", "old", db=db).returncode == 0
@@ -100,16 +98,17 @@ def test_full_disk_is_one_line_and_the_thread_goes_on_when_there_is_room(mixture
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))
 
-    done = moa("ask", "q", "--config", config, "--thread", "t", db=db, preexec_fn=fill_disk)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.count("\n") == 1
-    assert "disk" in done.stderr
+    process = start("ask", "q", "--config", config, "-t", "t", db=db, preexec_fn=fill_disk)
+    out, err = process.communicate()
+    assert (process.returncode, out) == (1, "")
+    assert err.count("\n") == 1
+    assert "disk" in err
     assert sqlite3.connect(db).execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert moa("show", "old", db=db).returncode == 0
     assert moa("resume", "t", db=db).stdout == "final\n"
 
 
-def test_damaged_file_is_one_line_and_left_as_it_is(mixture, tmp_path):
+def test_damaged_file_is_one_line_and_left_as_it_is(moa, mixture, tmp_path):
     db = tmp_path / "mine.sqlite"
     config = mixture(w={"reply": "final"})
     moa("ask", "q", "--config", config, "--thread", "t", db=db)
@@ -127,7 +126,7 @@ def test_damaged_file_is_one_line_and_left_as_it_is(mixture, tmp_path):
         assert db.read_bytes() == content
 
 
-def test_thread_of_another_program_or_version_is_told_apart(mixture, tmp_path):
+def test_thread_of_another_program_or_version_is_told_apart(moa, mixture, tmp_path):
     db = tmp_path / "mine.sqlite"
     config = mixture(w={"reply": "final"})
     moa("ask", "q", "--config", config, "--thread", "t", db=db)
@@ -143,7 +142,7 @@ def test_thread_of_another_program_or_version_is_told_apart(mixture, tmp_path):
 
 
 def test_database_that_goes_away_is_one_line_and_the_thread_goes_on_when_it_is_back(
-    mixture, server, postgres, postgres_server
+    moa, mixture, server, postgres, postgres_server
 ):
     away = threading.Event()
     config = mixture(a={"until": away.is_set}, w={"reply": "final"})
@@ -165,7 +164,7 @@ def test_database_that_goes_away_is_one_line_and_the_thread_goes_on_when_it_is_b
     assert len(server.calls_of("b")) == 2  # one in each layer: what was stored is not asked again
 
 
-def test_database_that_is_not_there_is_one_line_without_its_password():
+def test_database_that_is_not_there_is_one_line_without_its_password(moa):
     done = moa("threads", db="postgresql://me:hunter22@127.0.0.1:1/none")
     assert done.returncode == 1
     assert done.stderr.startswith("moa: cannot use the database")
@@ -177,7 +176,7 @@ class TestFork:
     """`moa fork`: from some layer on, anew."""
 
     @pytest.fixture
-    def answered(self, db, mixture, server):
+    def answered(self, moa, db, mixture, server):
         config = mixture(w={"reply": "final"}, v={"reply": "another"})
         moa("ask", "the question", "--config", config, "--thread", "old", db=db)
         server.calls.clear()
@@ -186,13 +185,13 @@ class TestFork:
     @pytest.mark.parametrize(
         ("at", "asked"), [("aggregator", ""), ("layer_2", "ab"), ("layer_1", "aabb")]
     )
-    def test_layers_before_are_not_asked_again(self, at, asked, answered, db):
+    def test_layers_before_are_not_asked_again(self, moa, at, asked, answered, db):
         done = moa("fork", "old", "--at", at, db=db)
         assert done.stdout == "final\n"
         assert "thread old is forked into " in done.stderr
         assert sorted(call.model for call in answered.calls) == [*asked, "w"]
 
-    def test_aggregator_is_swapped(self, answered, db):
+    def test_aggregator_is_swapped(self, moa, answered, db):
         model = f"openai:v-{answered.port}"
         done = moa(
             "fork", "old", "--at", "aggregator", "--aggregator", model, db=db, env=keys(answered)
@@ -202,7 +201,7 @@ class TestFork:
         prompt = answered.calls[0].messages[0]["content"]
         assert prompt.endswith("\n1. a on the question\n2. b on the question")
 
-    def test_proposer_is_swapped(self, answered, db):
+    def test_proposer_is_swapped(self, moa, answered, db):
         done = moa(
             "fork", "old", "--at", "layer_2", "--model", "a=openai:new", db=db, env=keys(answered)
         )
@@ -210,12 +209,12 @@ class TestFork:
         assert sorted(call.model for call in answered.calls) == ["b", "new", "w"]
 
     @pytest.mark.parametrize("name", ["a", "layer_1_a"])
-    def test_proposal_is_dropped(self, name, answered, db):
+    def test_proposal_is_dropped(self, moa, name, answered, db):
         moa("fork", "old", "--at", "layer_2", "--drop", name, db=db)
         prompt = answered.calls_of("b")[0].messages[0]["content"]
         assert prompt.endswith("models:\n1. b on the question")
 
-    def test_old_thread_stays_and_the_new_one_is_whole(self, answered, db):
+    def test_old_thread_stays_and_the_new_one_is_whole(self, moa, answered, db):
         before = moa("show", "old", "--json", db=db).stdout
         done = moa("fork", "old", "--at", "layer_2", "--json", db=db)
         assert moa("show", "old", "--json", db=db).stdout == before
@@ -243,7 +242,7 @@ class TestFork:
             (["old", "--at", "layer_2", "--aggregator", "gpt"], "--aggregator: expected 'provider"),
         ],
     )
-    def test_mistakes_are_one_line(self, words, message, answered, db):
+    def test_mistakes_are_one_line(self, moa, words, message, answered, db):
         done = moa("fork", *words, db=db)
         assert done.returncode == 1
         assert message in done.stderr

@@ -14,30 +14,12 @@ from rich.console import Console
 from terminal import MOA, write_mixture
 
 from moa_graph import MoAConfig
-from moa_graph.cli import main
 from moa_graph.cli.diff import changes, kept_share, word_diff
 from moa_graph.cli.tables import ago, calls_table, money, print_calls
 from moa_graph.runs import Call, Run
 from moa_graph.store import open_store, read_thread, run_config
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def moa(monkeypatch, capsys):
-    """Run the command in this process, and give its exit code and what it wrote."""
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["moa", *map(str, words)])
-        with pytest.raises(SystemExit) as done:
-            main()
-        seen = capsys.readouterr()
-        assert "Traceback" not in seen.err
-        said = done.value.code if isinstance(done.value.code, str) else ""
-        code = 1 if said else done.value.code
-        return subprocess.CompletedProcess(words, code or 0, seen.out, seen.err + said)
-
-    return run
 
 
 @pytest.fixture
@@ -112,18 +94,18 @@ def test_diff_gives_both_texts_back():
     assert "".join(t for kind, t in parts if kind != "left out").split() == new.split()
 
 
-def test_show_tells_seconds_tokens_cost_and_what_was_waited_for(moa, mixture):
+def test_show_tells_seconds_tokens_cost_and_what_was_waited_for(moa, mixture, server):
     config = mixture(
         extra='[prices]\n"openai:a" = [1000000, 0]',
         layers=1,
-        a={"latency": 0.3},
+        a={"until": lambda: any(call.answered for call in server.calls_of("b"))},
         b={"usage": False},
     )
     moa("ask", "q", "--config", config, "-t", "t")
     out = moa("show", "t").stdout
     assert re.search(r"call +model +seconds +read +written +cost", out)
-    assert re.search(r"✓ +layer_1_a +openai:a +0\.\d +1 +3 +~\$1\.00 +← waited for", out)
-    assert re.search(r"✓ +layer_1_b +openai:b +0\.\d +\? +\? +\?\s*$", out, re.MULTILINE)
+    assert re.search(r"✓ +layer_1_a +openai:a +\d\.\d +1 +3 +~\$1\.00 +← waited for", out)
+    assert re.search(r"✓ +layer_1_b +openai:b +\d\.\d +\? +\? +\?\s*$", out, re.MULTILINE)
     assert "tokens at least" in out
     assert "cost: at least ~$1.00" in out
     assert out.endswith("\nfinal\n")
@@ -332,8 +314,7 @@ def test_help_is_filled_to_the_width(moa, monkeypatch):
     assert lines[start + 1].endswith("what the run waited for.")
 
 
-def test_question_that_is_missing_on_a_terminal_is_told_how_to_ask(moa, monkeypatch):
-    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    done = moa("ask")
+def test_question_that_is_missing_on_a_terminal_is_told_how_to_ask(moa):
+    done = moa("ask", terminal=True)
     assert done.returncode == 2
     assert 'moa ask "Why is the sky blue?"' in done.stderr
