@@ -1,5 +1,6 @@
 """The command `moa`, as a person or a script runs it."""
 
+import asyncio
 import json
 import os
 import pty
@@ -154,6 +155,19 @@ def test_interrupt_stops_within_a_second_and_can_be_resumed(moa, mixture, server
     server.model("b")
     assert moa("resume", "mine").stdout == "final\n"
     assert len(server.calls_of("a")) == 2
+
+
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"  # a coroutine that LangGraph leaves
+)
+def test_interrupt_before_anything_is_stored_names_no_thread_to_resume(moa, mixture, monkeypatch):
+    async def interrupted(*_, **__):
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr("langgraph.checkpoint.sqlite.aio.AsyncSqliteSaver.aput", interrupted)
+    done = moa("ask", "q", "--config", mixture())
+    assert (done.returncode, done.stderr) == (130, "moa: interrupted; nothing was stored yet\n")
 
 
 def test_finished_thread_gives_its_answer_again(moa, mixture, server):

@@ -1,9 +1,6 @@
 """An aggregator that picks one of the proposals, and writes nothing."""
 
 import asyncio
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from fakes import FakeModel
@@ -269,13 +266,12 @@ def test_a_configuration_says_how_it_ends(tmp_path, invoke):
         MoAConfig.load(path)
 
 
-def test_the_commands_say_which_proposal_was_selected(tmp_path):
+def test_the_commands_say_which_proposal_was_selected(moa, tmp_path):
     path = tmp_path / "ranker.toml"
     path.write_text('layers = [["offline:lead"]]\naggregator = "offline:lead"\nfinal = "select"')
-    moa = Path(sys.executable).parent / "moa"
     asked = ["ask", "Where? It is here.", "--config", path, "--thread", "t", "--show"]
     for command in (asked, ["show", "t"]):
-        done = subprocess.run([moa, *command], capture_output=True, text=True)
+        done = moa(*command)
         assert done.returncode == 0
         assert "1 of 1 proposals received; layer_1_lead selected; " in done.stdout
 

@@ -105,7 +105,12 @@ def ask_mixture(
                 typer.echo(f"moa: thread {name} has a question that was never answered", err=True)
             mixture = chosen or (known and known.config) or choose()
             message = {"messages": [HumanMessage(content)]}
-            return await Run(store, name, mixture, output, db).to_its_end(message)
+            try:
+                return await Run(store, name, mixture, output, db).to_its_end(message)
+            except asyncio.CancelledError:
+                if await read_thread(store.saver, name):
+                    raise
+                raise CommandError("interrupted; nothing was stored yet", INTERRUPTED) from None
 
     run_and_print(run(), output, resume_command(name, db))
 
