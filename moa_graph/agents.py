@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from time import perf_counter, time
 from typing import Any
 from uuid import uuid4
@@ -53,9 +53,14 @@ class Node(RunnableLambda[Any, Any]):
 def proposer_node(seat: Seat, row: Row, layout: Layout) -> Node:
     """Make the node that asks one proposer. It writes a proposal, whatever happens."""
 
+    alone = nullcontext(race.Race(row.rules, runners=1, needed=1))
+
+    def racing(state: LayerState) -> AbstractContextManager[race.Race]:
+        return alone if row.rules.wait_for_all else _race(row, state)
+
     def propose(state: LayerState, config: RunnableConfig) -> dict[str, Any]:
         model, attempt = seat.model, Attempt(seat, state, layout)
-        with _race(row, state) as running, catching(attempt.fail):
+        with racing(state) as running, catching(attempt.fail):
             call = (model.invoke, attempt.messages, tagged(seat, config))
             attempt.read(running.call(seat.agent.timeout, *call))
             running.answer()
@@ -63,7 +68,7 @@ def proposer_node(seat: Seat, row: Row, layout: Layout) -> Node:
 
     async def apropose(state: LayerState, config: RunnableConfig) -> dict[str, Any]:
         model, attempt = seat.model, Attempt(seat, state, layout)
-        with _race(row, state) as running, catching(attempt.fail):
+        with racing(state) as running, catching(attempt.fail):
             async with running.cutting_off(seat.agent.timeout):
                 answer = await model.ainvoke(attempt.messages, tagged(seat, config))
             attempt.read(answer)
@@ -93,8 +98,7 @@ class Attempt:
 
     def __init__(self, seat: Seat, state: LayerState, layout: Layout) -> None:
         self.messages, unread = messages_for(seat, state, layout)
-        self._started, self._most = perf_counter(), layout.max_reference_tokens
-        self._keys = seat.keys
+        self._seat, self._most, self._started = seat, layout.max_reference_tokens, perf_counter()
         self.proposal = Proposal(
             layer=seat.layer,
             agent=seat.name,
@@ -130,7 +134,7 @@ class Attempt:
     def fail(self, error: Exception) -> None:
         """Take in why there is no answer."""
         self.proposal["seconds"] = round(perf_counter() - self._started, 3)
-        self.proposal["error"] = describe(error, *self._keys)
+        self.proposal["error"] = describe(error, *self._seat.keys)
         quorum.remember(self.proposal["id"])
 
 

@@ -93,6 +93,8 @@ def without_thoughts(text: str) -> str:
     `</think>` means that the answer ended before it began. Tags in back quotes are mentioned,
     not used.
     """
+    if "think>" not in text:
+        return text.strip()
     kept: list[str] = []
     thought: list[str] | None = None
     for part in _TAGS.split(text):
@@ -130,4 +132,4 @@ def said(answer: AIMessage) -> str | list[str | dict[str, Any]]:
 
 def storable(text: str) -> str:
     """Replace halves of characters, which no database or file takes."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

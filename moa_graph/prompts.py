@@ -4,6 +4,7 @@ import re
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 from langchain_core.messages import AnyMessage, HumanMessage, SystemMessage
@@ -188,9 +189,15 @@ def extended(message: Any, text: str, *, in_front: bool = False) -> Any:
     content: str | list[str | dict[str, Any]]
     if isinstance(message.content, str):
         parts = (text, message.content) if in_front else (message.content, text)
-        content = "\n\n".join(parts)
+        content = _joined(*parts)
     elif in_front:
         content = [{"type": "text", "text": f"{text}\n\n"}, *message.content]
     else:
         content = [*message.content, {"type": "text", "text": f"\n\n{text}"}]
     return message.model_copy(update={"content": content})
+
+
+@lru_cache(maxsize=8)
+def _joined(first: str, second: str) -> str:
+    """Join two texts; the readers of a layer join the same ones, and share what comes of it."""
+    return f"{first}\n\n{second}"

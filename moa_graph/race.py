@@ -47,6 +47,8 @@ class Race:
 
     def answer(self) -> None:
         """Count an answer. With the last that the quorum needs, the grace of the others begins."""
+        if self._rules.grace is None:
+            return  # nobody waits for the quorum
         with self._changed:
             self._needed -= 1
             if self._needed == 0:
@@ -100,6 +102,9 @@ class Race:
         Raises:
             CutOffError: If it was.
         """
+        if timeout is None and self._rules.wait_for_all:
+            yield
+            return
         started, loop = monotonic(), asyncio.get_running_loop()
 
         def when() -> float | None:
@@ -126,7 +131,7 @@ class Race:
         Raises:
             CutOffError: If its time was over.
         """
-        if timeout is None and self._rules.grace is None and self._rules.deadline is None:
+        if timeout is None and self._rules.wait_for_all:
             return function(*args)
         started = monotonic()
         self._check(started, timeout)
@@ -160,9 +165,6 @@ def join(layer: int, rules: Rules, *, asked: int, answered: int) -> Iterator[Rac
         answered: How many of them answered before, and do not run now.
     """
     race = Race(rules, runners=asked - answered, needed=max(1, rules.needed(asked) - answered))
-    if rules.grace is None and rules.deadline is None:
-        yield race  # nobody waits for anybody
-        return
     name = (layer, *_place())
     if (begun := _races.get(name)) and begun.over:
         _races[name] = begun.again()

@@ -16,6 +16,11 @@ class Rules:
     deadline: float | None = None
     """Seconds that a layer may take; `None` for any time."""
 
+    @property
+    def wait_for_all(self) -> bool:
+        """Whether the layer cuts nobody off."""
+        return self.grace is None and self.deadline is None
+
     def needed(self, asked: int) -> int:
         """How many of those that were asked must answer: at least one."""
         count = self.quorum if isinstance(self.quorum, int) else math.ceil(self.quorum * asked)

@@ -6,10 +6,12 @@ from langchain_core.messages import AnyMessage
 
 BYTES_PER_TOKEN = 4  # of UTF-8: about right for English, on the safe side for most other scripts
 
+_SLICE = 4096  # characters that are encoded at a time, to be counted
+
 
 def count_tokens(text: str) -> int:
     """Estimate the tokens of a text."""
-    return -(-len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN)
+    return -(-_bytes_of(text) // BYTES_PER_TOKEN)
 
 
 def fits(text: str, most: int) -> bool:
@@ -21,7 +23,7 @@ def count_message_tokens(
     messages: Sequence[AnyMessage], count: Callable[[str], int] = count_tokens
 ) -> int:
     """Estimate the tokens of a conversation, with a few for each message's frame."""
-    return sum(count(message.text) + 4 for message in messages)
+    return sum(count(_text_of(message)) + 4 for message in messages)
 
 
 def cut(text: str, most: int | None) -> tuple[str, int]:
@@ -57,3 +59,16 @@ def fair_shares(sizes: Sequence[int], total: int) -> list[int]:
         shares[index] = min(sizes[index], max(0, total) // (len(sizes) - done))
         total -= shares[index]
     return shares
+
+
+def _text_of(message: AnyMessage) -> str:
+    """Give the text of a message; its own `text` is a copy."""
+    return message.content if isinstance(message.content, str) else message.text
+
+
+def _bytes_of(text: str) -> int:
+    """Count the bytes of a text in UTF-8 without a copy of it."""
+    if text.isascii():
+        return len(text)
+    slices = (text[start : start + _SLICE] for start in range(0, len(text), _SLICE))
+    return sum(len(each.encode("utf-8", "replace")) for each in slices)
