@@ -52,7 +52,6 @@ class Node(RunnableLambda[Any, Any]):
 
 def proposer_node(seat: Seat, row: Row, layout: Layout) -> Node:
     """Make the node that asks one proposer. It writes a proposal, whatever happens."""
-
     alone = nullcontext(race.Race(row.rules, runners=1, needed=1))
 
     def racing(state: LayerState) -> AbstractContextManager[race.Race]:

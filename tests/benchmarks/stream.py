@@ -1,0 +1,140 @@
+"""What it costs to stream a run: calls, the first token of the answer, CPU, the pace of tokens."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from statistics import median
+from typing import Any
+
+from langchain_core.messages import AIMessageChunk
+from measuring import cpu, interleave, options, paired, report, run, wall
+from openai import AsyncOpenAI
+from server import Server, serving
+
+from moa_graph import Agent, create_moa
+
+WIDTH, LAYERS, LATENCY, WORDS = 6, 3, 0.3, 500
+RATES = {100: 200, 500: 1000, 2000: 4000}
+"""Tokens a second, and how many come at that pace."""
+
+Run = Callable[[], Awaitable[Any]]
+
+
+def mixture(url: str, names: list[str], layers: int, writer: str, **more: Any) -> Any:
+    """Build a mixture of OpenAI models that the server plays."""
+    row = {name: Agent(model=f"openai:{name}", base_url=url) for name in names}
+    return create_moa(
+        [row] * layers, Agent(model=f"openai:{writer}", base_url=url), **more
+    ).compile()
+
+
+async def first_token(events: AsyncIterator[Any]) -> float:
+    """Read a stream to its end, and give the seconds to the first token of the answer."""
+    begun, first = time.perf_counter(), 0.0
+    async for message, metadata in events:
+        of_answer = metadata["langgraph_node"] == "aggregator"
+        if not first and of_answer and isinstance(message, AIMessageChunk) and message.text:
+            first = time.perf_counter() - begun
+    return first
+
+
+async def whole_runs(server: Server, rounds: int, layers: int) -> list[dict[str, Any]]:
+    """Compare a run that is not streamed with the two ways to stream it."""
+    names = [f"m{number}" for number in range(WIDTH)]
+    hidden = mixture(server.url, names, layers, "writer")
+    shown = mixture(server.url, names, layers, "writer", stream_proposals=True)
+    question = {"messages": "q"}
+    streamed, firsts = dict[str, int](), dict[str, list[float]]()
+
+    def streaming(name: str, graph: Any) -> Run:
+        async def read() -> None:
+            first = await first_token(graph.astream(question, stream_mode="messages"))
+            firsts.setdefault(name, []).append(first)
+
+        return counted(name, read)
+
+    def counted(name: str, call: Run) -> Run:
+        async def measured() -> None:
+            await call()
+            streamed[name] = server.take_counts()["streamed"]
+
+        return measured
+
+    server.take_counts()
+    variants = {
+        "ainvoke": counted("ainvoke", lambda: hidden.ainvoke(question)),
+        "proposers hidden (default)": streaming("proposers hidden (default)", hidden),
+        "all streamed": streaming("all streamed", shown),
+    }
+    samples = await interleave(variants, rounds)
+    critical = LATENCY * (layers + 1)
+    base = [each.cpu for each in samples["ainvoke"]]
+    return [
+        {
+            "run": name,
+            "streamed calls": streamed[name],
+            "first token after critical path, ms": _late(firsts.get(name), critical),
+            "wall / critical path": wall(taken) / critical,
+            "CPU / ainvoke": paired([each.cpu for each in taken], base),
+        }
+        for name, taken in samples.items()
+    ]
+
+
+def _late(firsts: list[float] | None, critical: float) -> float | None:
+    """Give the milliseconds by which the median is late; the first one is a warm-up."""
+    return firsts and (median(firsts[1:]) - critical) * 1000
+
+
+async def paces(server: Server, rounds: int, rates: dict[int, int]) -> list[dict[str, Any]]:
+    """Compare the pace of a streamed mixture with the same two calls made by hand."""
+    client = AsyncOpenAI(base_url=server.url, api_key="none")
+    rows = []
+    for rate, words in rates.items():
+        graph = mixture(server.url, ["short"], 1, f"at-{rate}")
+        variants = {
+            "by hand": lambda rate=rate: _by_hand(client, f"at-{rate}"),
+            "mixture": lambda graph=graph: first_token(
+                graph.astream({"messages": "q"}, stream_mode="messages")
+            ),
+        }
+        samples = await interleave(variants, rounds)
+        by_hand, mixed = samples["by hand"], samples["mixture"]
+        walls = paired([each.wall for each in mixed], [each.wall for each in by_hand])
+        rows.append(
+            {
+                "tokens a second": rate,
+                "tokens": words,
+                "wall / raw client": f"{walls:.4f}",
+                "CPU of a token, ms": cpu(mixed) / words * 1000,
+                "of the raw client's": cpu(by_hand) / words * 1000,
+            }
+        )
+    return rows
+
+
+async def _by_hand(client: AsyncOpenAI, model: str) -> None:
+    asked: Any = [{"role": "user", "content": "q"}]
+    await client.chat.completions.create(model="short", messages=asked)
+    async for _ in await client.chat.completions.create(model=model, messages=asked, stream=True):
+        pass
+
+
+async def main() -> None:
+    """Run both, and report."""
+    chosen = options(__doc__)
+    rounds, layers = (1, 1) if chosen.quick else (7, LAYERS)
+    rates = {2000: 100} if chosen.quick else RATES
+    models: dict[str, Any] = {
+        f"at-{rate}": {"words": words, "rate": rate} for rate, words in rates.items()
+    }
+    models |= {"short": {"words": 1}, "*": {"latency": LATENCY, "words": WORDS}}
+    with serving(models) as server:
+        runs = await whole_runs(server, rounds, layers)
+        pace = await paces(server, rounds, rates)
+    beside = chosen.json and chosen.json.with_stem(f"{chosen.json.stem}-pace")
+    report(f"Streaming a run of {layers} x {WIDTH} proposers", runs, chosen.json)
+    report("The pace of the answer", pace, beside)
+
+
+if __name__ == "__main__":
+    run(main())
