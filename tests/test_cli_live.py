@@ -13,9 +13,11 @@ from terminal import MOA, Terminal, write_mixture
 
 from moa_graph import MoAConfig
 from moa_graph.cli.area import Area
-from moa_graph.cli.live import Lines, LiveView, View, kind_of_view
-from moa_graph.cli.picture import end_of, line_of, picture, summary
+from moa_graph.cli.live import Lines, View, kind_of_view
+from moa_graph.cli.live_view import LiveView
+from moa_graph.cli.picture import end_of, picture, summary
 from moa_graph.cli.progress import Progress
+from moa_graph.cli.text import line_of
 from moa_graph.rules import rules_of_layers
 
 NASTY = "end \x1b[2J\x1b[31m \u202e gnol \r\n 天空是蓝色的 👩‍👩‍👧‍👦 ❤️ "

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from moa_graph.cli.errors import CommandError
 from moa_graph.config import MoAConfig, preset_names
@@ -114,6 +112,9 @@ def describe_mixture(mixture: MoAConfig) -> str:
 
 def list_presets() -> None:
     """Print the presets, with what each needs."""
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table("preset", "proposers", "aggregator", "needs", box=None, pad_edge=False)
     for name in preset_names():
         mixture = MoAConfig.load(name)

@@ -1,22 +1,13 @@
 """How a run is shown while it goes on: a live view on a terminal, else lines, or nothing."""
 
-import asyncio
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
-from time import perf_counter
 from typing import Any, ClassVar, Self
 
 from langchain_core.messages import BaseMessage
-from rich.console import Console
 
-from moa_graph.cli.area import Area
-from moa_graph.cli.picture import line_of, picture, summary
 from moa_graph.cli.progress import Progress, Row
-from moa_graph.cli.text import reason
-from moa_graph.naming import AGGREGATOR
-
-FRAMES = 10  # a second
+from moa_graph.cli.text import line_of, reason
 
 
 class View:
@@ -61,51 +52,6 @@ class Lines(View):
             _say(_told(row, len(self.progress.layers)))
 
 
-class LiveView(View):
-    """A picture on a terminal, drawn again and again."""
-
-    streams = True
-
-    def __init__(self, progress: Progress) -> None:
-        super().__init__(progress)
-        self._console = Console(stderr=True, highlight=False)
-        self._area = Area(self._console)
-        self._painter: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> Self:
-        self._painter = asyncio.create_task(self._paint())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._stop()
-
-    async def hand_over(self) -> None:
-        """Leave a line for each layer: the final answer appears below."""
-        if self._painter:
-            self.progress.nodes[AGGREGATOR].handed_over = True
-            await self._stop()
-
-    async def _stop(self) -> None:
-        if not (painter := self._painter):
-            return
-        self._painter = None
-        painter.cancel()
-        with suppress(asyncio.CancelledError):
-            await painter
-        width, height = self._room()
-        self._area.draw(summary(self.progress, width, perf_counter())[-height:])
-
-    async def _paint(self) -> None:
-        while True:
-            self._area.draw(picture(self.progress, *self._room(), perf_counter()))
-            await asyncio.sleep(1 / FRAMES)
-
-    def _room(self) -> tuple[int, int]:
-        """Columns and lines that may be drawn on: the last of each is left free."""
-        width, height = self._console.size
-        return max(1, width - 1), max(1, height - 1)
-
-
 def kind_of_view(*, wanted: bool | None) -> type[View]:
     """Choose how a run is shown.
 
@@ -114,9 +60,11 @@ def kind_of_view(*, wanted: bool | None) -> type[View]:
     """
     if wanted is False or (wanted is None and not sys.stderr.isatty()):
         return View
-    console = Console(stderr=True)
-    able = sys.stderr.isatty() and not console.is_dumb_terminal and not console.legacy_windows
-    return LiveView if able and console.encoding.startswith("utf") else Lines
+    if not sys.stderr.isatty():
+        return Lines
+    from moa_graph.cli.live_view import LiveView, able
+
+    return LiveView if able() else Lines
 
 
 def _told(row: Row, layers: int) -> str:

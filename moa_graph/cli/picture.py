@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from unicodedata import category
 
 from rich.cells import cell_len
 from rich.text import Text
 
 from moa_graph.cli.progress import Progress, Row
+from moa_graph.cli.text import line_of
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 NARROWEST = 46  # columns of a layer beside others
@@ -248,18 +248,6 @@ def _fit(text: str, style: str, row: Row, width: int) -> Text:
 def _cut(text: Text, width: int, *, pad: bool = False) -> Text:
     text.truncate(max(width, 0), overflow="ellipsis", pad=pad)
     return text
-
-
-def line_of(text: str) -> str:
-    """Put a text on one line, without what could steer a terminal or reverse the line.
-
-    What joins or varies characters goes too: terminals disagree about how wide the result is.
-    """
-    return "".join(each for each in " ".join(text.split()) if not _unseen(each))
-
-
-def _unseen(character: str) -> bool:
-    return "\ufe00" <= character <= "\ufe0f" or category(character) in {"Cc", "Cf", "Cs"}
 
 
 def end_of(text: str, width: int) -> str:

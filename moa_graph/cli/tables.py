@@ -9,8 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from moa_graph.cli.picture import line_of
-from moa_graph.cli.text import fitted, outcome
+from moa_graph.cli.text import fitted, line_of, outcome
 from moa_graph.runs import Call, Run
 
 MARKS = {"answered": ("✓", "green"), "failed": ("✗", "red"), "cut off": ("✂", "yellow")}

@@ -5,15 +5,17 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+from unicodedata import category
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from moa_graph.cli.wrapping import columns, wrapped
 from moa_graph.runs import status_of
 from moa_graph.state import Proposal
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _NOTHING: Mapping[str, Any] = {}
 _CONTROL = re.compile(
@@ -25,6 +27,18 @@ _CONTROL = re.compile(
 def plain(text: str) -> str:
     """Drop what a model's text could steer a terminal with, or make it read in another order."""
     return _CONTROL.sub("", text)
+
+
+def line_of(text: str) -> str:
+    """Put a text on one line, without what could steer a terminal or reverse the line.
+
+    What joins or varies characters goes too: terminals disagree about how wide the result is.
+    """
+    return "".join(each for each in " ".join(text.split()) if not _unseen(each))
+
+
+def _unseen(character: str) -> bool:
+    return "\ufe00" <= character <= "\ufe0f" or category(character) in {"Cc", "Cf", "Cs"}
 
 
 def fitted(text: str, stream: TextIO) -> str:
@@ -55,6 +69,8 @@ def print_json(thread: str, values: Mapping[str, Any], more: Mapping[str, Any] =
 
 def print_run(values: Mapping[str, Any]) -> None:
     """Print the proposals of a turn and its answer, each under a heading."""
+    from rich.console import Console
+
     console = Console(highlight=False, soft_wrap=True)
     for node, proposal in values["proposals"].items():
         text = proposal["content"] or outcome(str(proposal["error"]))
@@ -95,12 +111,16 @@ def warn(text: str) -> None:
     typer.echo(fitted(text, sys.stderr), err=True)
 
 
-def _print_part(console: Console, title: str, text: str) -> None:
+def _print_part(console: "Console", title: str, text: str) -> None:
+    from rich.text import Text
+
     console.print(Text(f"── {title}", "dim"))
     console.print(Text(fitted(plain(text), sys.stdout)), end="\n\n")
 
 
-def _print_summary(console: Console, account: Mapping[str, Any]) -> None:
+def _print_summary(console: "Console", account: Mapping[str, Any]) -> None:
+    from rich.text import Text
+
     if account:
         usage = account["usage"]
         total = f"; {usage['total_tokens']:,} tokens in all" if usage else ""

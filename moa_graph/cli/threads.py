@@ -9,8 +9,8 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from moa_graph.cli.picture import line_of
 from moa_graph.cli.tables import ago, console
+from moa_graph.cli.text import line_of
 from moa_graph.store import Thread, open_store, read_threads
 
 GAP = 2  # columns between two columns of a table
