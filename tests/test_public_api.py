@@ -8,9 +8,11 @@ import pytest
 import moa_graph
 
 
-def loaded_by(code):
-    """Which of the heavy modules a fresh process has loaded after some code."""
-    heavy = ("langgraph", "langchain_core", "openai", "langchain_openai", "langchain_together")
+HEAVY = ("langgraph", "langchain_core", "openai", "langchain_openai", "langchain_together")
+
+
+def loaded_by(code, heavy=HEAVY):
+    """Which of some heavy modules a fresh process has loaded after some code."""
     check = f"{code}\nimport sys; print(*[name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     return set(done.stdout.splitlines()[-1].split())
@@ -67,3 +69,11 @@ def test_commands_load_what_they_use(words):
 def test_providers_are_loaded_when_a_model_of_theirs_is_built():
     lazy = "from moa_graph import MoAConfig; MoAConfig.load('moa').graph().compile()"
     assert loaded_by(lazy) == {"langgraph", "langchain_core"}
+
+
+def test_run_into_a_pipe_loads_nothing_that_it_does_not_use(tmp_path, monkeypatch):
+    monkeypatch.setenv("MOA_DB", str(tmp_path / "runs.sqlite"))
+    (tmp_path / "text.txt").write_text("It is under the tree.")
+    ask = run_moa("ask", "Where?", "--preset", "offline", "--file", str(tmp_path / "text.txt"))
+    others = ("genai_prices", "prompt_toolkit", "jinja2", "psycopg", "moa_graph.cli.live_view")
+    assert loaded_by(ask, (*HEAVY, *others)) == {"langgraph", "langchain_core"}

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -87,29 +88,29 @@ def _late(firsts: list[float] | None, critical: float) -> float | None:
 
 async def paces(server: Server, rounds: int, rates: dict[int, int]) -> list[dict[str, Any]]:
     """Compare the pace of a streamed mixture with the same two calls made by hand."""
-    client = AsyncOpenAI(base_url=server.url, api_key="none")
-    rows = []
-    for rate, words in rates.items():
-        graph = mixture(server.url, ["short"], 1, f"at-{rate}")
-        variants = {
-            "by hand": lambda rate=rate: _by_hand(client, f"at-{rate}"),
-            "mixture": lambda graph=graph: first_token(
-                graph.astream({"messages": "q"}, stream_mode="messages")
-            ),
-        }
-        samples = await interleave(variants, rounds)
-        by_hand, mixed = samples["by hand"], samples["mixture"]
-        walls = paired([each.wall for each in mixed], [each.wall for each in by_hand])
-        rows.append(
-            {
-                "tokens a second": rate,
-                "tokens": words,
-                "wall / raw client": f"{walls:.4f}",
-                "CPU of a token, ms": cpu(mixed) / words * 1000,
-                "of the raw client's": cpu(by_hand) / words * 1000,
-            }
-        )
-    return rows
+    async with AsyncOpenAI(base_url=server.url, api_key="none") as client:
+        return [await _pace(server.url, client, rounds, *each) for each in rates.items()]
+
+
+async def _pace(
+    url: str, client: AsyncOpenAI, rounds: int, rate: int, words: int
+) -> dict[str, Any]:
+    graph = mixture(url, ["short"], 1, f"at-{rate}")
+    stream = partial(graph.astream, {"messages": "q"}, stream_mode="messages")
+    variants = {
+        "by hand": lambda: _by_hand(client, f"at-{rate}"),
+        "mixture": lambda: first_token(stream()),
+    }
+    samples = await interleave(variants, rounds)
+    by_hand, mixed = samples["by hand"], samples["mixture"]
+    walls = paired([each.wall for each in mixed], [each.wall for each in by_hand])
+    return {
+        "tokens a second": rate,
+        "tokens": words,
+        "wall / raw client": f"{walls:.4f}",
+        "CPU of a token, ms": cpu(mixed) / words * 1000,
+        "of the raw client's": cpu(by_hand) / words * 1000,
+    }
 
 
 async def _by_hand(client: AsyncOpenAI, model: str) -> None:
@@ -122,12 +123,13 @@ async def _by_hand(client: AsyncOpenAI, model: str) -> None:
 async def main() -> None:
     """Run both, and report."""
     chosen = options(__doc__)
-    rounds, layers = (1, 1) if chosen.quick else (7, LAYERS)
+    rounds, layers = (1, 1) if chosen.quick else (5, LAYERS)
     rates = {2000: 100} if chosen.quick else RATES
     models: dict[str, Any] = {
         f"at-{rate}": {"words": words, "rate": rate} for rate, words in rates.items()
     }
-    models |= {"short": {"words": 1}, "*": {"latency": LATENCY, "words": WORDS}}
+    words = 20 if chosen.quick else WORDS
+    models |= {"short": {"words": 1}, "*": {"latency": LATENCY, "words": words}}
     with serving(models) as server:
         runs = await whole_runs(server, rounds, layers)
         pace = await paces(server, rounds, rates)

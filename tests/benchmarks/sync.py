@@ -44,7 +44,7 @@ async def measure(url: str, width: int, rounds: int) -> dict[str, Any]:
 async def main() -> None:
     """Measure layers of three widths, and report wall time / critical path."""
     chosen = options(__doc__)
-    widths, rounds = ([6], 1) if chosen.quick else ([6, 12, 24], 5)
+    widths, rounds = ([2], 1) if chosen.quick else ([6, 12, 24], 5)
     every = [pair for width in widths for pair in latencies(width).items()]
     models = {name: {"latency": latency} for name, latency in every}
     with serving({**models, "writer": {"latency": WRITER}}) as server:

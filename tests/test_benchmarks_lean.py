@@ -1,0 +1,39 @@
+"""The benchmarks of streaming and of sync calls run, and their tables are whole."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parent / "benchmarks"
+
+
+@pytest.fixture
+def quick(monkeypatch, tmp_path):
+    """Run a benchmark, small, and read the file that it writes."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.delitem(sys.modules, "server", raising=False)  # the tests have another
+
+    def run(name):
+        out = tmp_path / "figures.json"
+        monkeypatch.setattr(sys, "argv", [name, "--quick", "--json", str(out)])
+        runpy.run_path(str(BENCHMARKS / f"{name}.py"), run_name="__main__")
+        return json.loads(out.read_text())["rows"]
+
+    return run
+
+
+def test_streaming_benchmark_counts_the_calls_that_are_streamed(quick):
+    rows = {row.pop("run"): row for row in quick("stream")}
+    streamed = {run: row["streamed calls"] for run, row in rows.items()}
+    assert streamed == {"ainvoke": 0, "proposers hidden (default)": 1, "all streamed": 7}
+    assert all(row["CPU / ainvoke"] > 0 for row in rows.values())
+
+
+def test_sync_benchmark_compares_with_few_threads(quick):
+    (row,) = quick("sync")
+    assert row.pop("proposers a layer") == 2
+    assert len(row) == 3
+    assert all(ratio > 0.9 for ratio in row.values())
