@@ -2,14 +2,23 @@
 
 import asyncio
 import atexit
+import os
 from collections.abc import AsyncGenerator
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
+from urllib.request import getproxies
 
+from httpx2 import AsyncBaseTransport, Limits
 from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
 
 from moa_graph.secrecy import SHORTEST, without_keys
+from moa_graph.transport import KEEP_ALIVE, AiohttpTransport, tls
 
+MAX_CONNECTIONS = "MOA_MAX_CONNECTIONS"
+"""The environment variable that bounds the connections to one endpoint, on each event loop."""
+
+_FILES = 128  # kept free for what else a process opens
 _Pool = DefaultAsyncHttpxClient
 
 
@@ -32,7 +41,7 @@ class LoopAwareClient(DefaultAsyncHttpxClient):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(transport=AsyncBaseTransport())  # the pools have their own
         self._pools: dict[asyncio.AbstractEventLoop, tuple[_Pool, AsyncGenerator[None, None]]] = {}
 
     async def send(self, request: Any, **options: Any) -> Any:
@@ -48,7 +57,7 @@ class LoopAwareClient(DefaultAsyncHttpxClient):
     async def _open(self, loop: asyncio.AbstractEventLoop) -> None:
         for other in [other for other in self._pools if other.is_closed()]:
             self._pools.pop(other, None)
-        pool = _Pool()
+        pool = _new_pool()
         closing = self._close_with(loop, pool)
         self._pools[loop] = (pool, closing)
         await anext(closing)
@@ -62,6 +71,39 @@ class LoopAwareClient(DefaultAsyncHttpxClient):
                 yield
         finally:
             self._pools.pop(loop, None)
+
+
+def most_connections() -> int:
+    """Give the most connections to one endpoint: 1000, or what `MOA_MAX_CONNECTIONS` says.
+
+    Raises:
+        ValueError: If that is no number above 0.
+    """
+    value = os.environ.get(MAX_CONNECTIONS) or "1000"
+    if not value.isdecimal() or not int(value):
+        raise ValueError(f"{MAX_CONNECTIONS}={value!r}: expected a number of connections above 0")
+    return int(value)
+
+
+def _new_pool() -> _Pool:
+    if any(proxy.startswith("socks") for proxy in getproxies().values()):
+        return _Pool(limits=_limits())  # aiohttp knows no SOCKS
+    return _Pool(transport=AiohttpTransport(most_connections(), _open_files()))
+
+
+def _limits() -> Limits:
+    most = min(most_connections(), _open_files())
+    return Limits(max_connections=most, max_keepalive_connections=most, keepalive_expiry=KEEP_ALIVE)
+
+
+def _open_files() -> int:
+    """Give how many connections this process can open, to all endpoints together."""
+    if find_spec("resource") is None:  # Windows
+        return 8000
+    from resource import RLIMIT_NOFILE, getrlimit  # noqa: PLC0415
+
+    allowed = getrlimit(RLIMIT_NOFILE)[0]
+    return max(allowed - _FILES, 64) if allowed > 0 else 100_000
 
 
 def _without_key(request: Any, response: Any) -> Any:
@@ -84,7 +126,7 @@ def _without_key(request: Any, response: Any) -> Any:
 
 @cache
 def _sync_client() -> DiscreetClient:
-    client = DiscreetClient()
+    client = DiscreetClient(limits=_limits(), verify=tls())
     atexit.register(client.close)
     return client
 
