@@ -5,28 +5,31 @@ model of the response, which `ChatOpenAI` dumps to the mapping that it was.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from httpx2 import Response
+
+Chat = TypeVar("Chat")
 
 _OF_ONE_CALL = frozenset({"extra_headers", "extra_query", "timeout"})
 
 
-def lean(model: Any) -> Any:
+def lean(chat: Chat) -> Chat:
     """Let a `ChatOpenAI`, or what is built upon it, ask through this module.
 
     Args:
-        model: The chat model. One that reads more from a response than LangChain's own does, such
+        chat: The chat model. One that reads more from a response than LangChain's own does, such
             as a subclass, is not for this.
 
     Returns:
         The same model. What streams or parses goes the old way.
     """
+    model: Any = chat
     if root := model.root_async_client:
         model.async_client = Completions(root.chat.completions.create, AsyncRaw(root))
     if root := model.root_client:
         model.client = Completions(root.chat.completions.create, Raw(root))
-    return model
+    return chat
 
 
 class Completions(NamedTuple):

@@ -9,11 +9,11 @@ from importlib.util import find_spec
 from typing import Any
 from urllib.request import getproxies
 
-from httpx2 import AsyncBaseTransport, Limits
+from httpx2 import AsyncBaseTransport, Limits, Request
 from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
 
 from moa_graph.secrecy import SHORTEST, without_keys
-from moa_graph.transport import KEEP_ALIVE, AiohttpTransport, tls
+from moa_graph.transport import KEEP_ALIVE, AiohttpTransport, Body, tls
 
 MAX_CONNECTIONS = "MOA_MAX_CONNECTIONS"
 """The environment variable that bounds the connections to one endpoint, on each event loop."""
@@ -43,6 +43,16 @@ class LoopAwareClient(DefaultAsyncHttpxClient):
     def __init__(self) -> None:
         super().__init__(transport=AsyncBaseTransport())  # the pools have their own
         self._pools: dict[asyncio.AbstractEventLoop, tuple[_Pool, AsyncGenerator[None, None]]] = {}
+        self._redirected: set[str] = set()
+
+    def build_request(self, *args: Any, **options: Any) -> Request:
+        """Build a request that keeps its body only until it is sent: answers take long."""
+        request = super().build_request(*args, **options)
+        if request.url.host in self._redirected:
+            return request
+        body = Body(request.read(), lambda: self._redirected.add(request.url.host))
+        head = {"headers": request.headers, "extensions": request.extensions}
+        return Request(request.method, request.url, stream=body, **head)
 
     async def send(self, request: Any, **options: Any) -> Any:
         """Send a request through the pool of the running loop."""

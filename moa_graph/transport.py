@@ -5,10 +5,9 @@ errors through that its own client then does not retry.
 """
 
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from io import BytesIO
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -20,7 +19,7 @@ KEEP_ALIVE = 30.0
 """Seconds that an idle connection is kept: longer than most stragglers of a layer take, shorter
 than most servers wait."""
 
-_ERRORS = {  # the first that fits
+_ERRORS: dict[type[Exception], type[httpx2.TransportError]] = {  # the first that fits
     aiohttp.ConnectionTimeoutError: httpx2.ConnectTimeout,
     TimeoutError: httpx2.ReadTimeout,
     aiohttp.ClientProxyConnectionError: httpx2.ProxyError,
@@ -35,7 +34,29 @@ _ERRORS = {  # the first that fits
     OSError: httpx2.ReadError,
     aiohttp.ClientError: httpx2.ReadError,
 }
-_BIG = 2**20  # bytes; aiohttp does not want more in one piece
+_PIECE = 2**18  # bytes that are written at a time
+
+
+class Body(httpx2.AsyncByteStream):
+    """What a request says, once: a run whose calls all wait does not hold its prompts for each.
+
+    Args:
+        content: The bytes.
+        asked_again: What to do when it is sent a second time, as to where a server redirects. The
+            openai client builds the request anew then, as after other errors.
+    """
+
+    def __init__(self, content: bytes, asked_again: Callable[[], None]) -> None:
+        self._content: bytes | None = content
+        self._asked_again = asked_again
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        content, self._content = self._content, None
+        if content is None:
+            self._asked_again()
+            raise httpx2.RequestError("redirected: the request is to be built again")
+        for start in range(0, len(content), _PIECE):
+            yield content[start : start + _PIECE]
 
 
 class AiohttpTransport(httpx2.AsyncBaseTransport):
@@ -58,7 +79,7 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request, and give the response with its body still to come."""
-        body, url = await request.aread(), request.url
+        url = request.url
         place = (url.scheme, url.host)
         if place not in self._proxies:
             self._proxies[place] = _proxy(*place)
@@ -67,7 +88,7 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
                 request.method,
                 URL(str(url), encoded=True),
                 headers=request.headers.multi_items(),
-                data=BytesIO(body) if len(body) > _BIG else body or None,
+                data=request.stream if request.headers.get("content-length", "0") != "0" else None,
                 proxy=self._proxies[place],
                 timeout=_timeout(**request.extensions.get("timeout", {})),
                 ssl=tls() if url.scheme == "https" else True,
@@ -86,7 +107,7 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
 
 
 class _Stream(httpx2.AsyncByteStream):
-    """The body of a response. Its connection is free for others only when it was read to its end."""
+    """The body of a response; read to its end, it leaves its connection to others."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
