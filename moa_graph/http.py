@@ -43,16 +43,21 @@ class LoopAwareClient(DefaultAsyncHttpxClient):
     def __init__(self) -> None:
         super().__init__(transport=AsyncBaseTransport())  # the pools have their own
         self._pools: dict[asyncio.AbstractEventLoop, tuple[_Pool, AsyncGenerator[None, None]]] = {}
-        self._redirected: set[str] = set()
+        self._redirected: set[bytes] = set()
 
     def build_request(self, *args: Any, **options: Any) -> Request:
         """Build a request that keeps its body only until it is sent: answers take long."""
         request = super().build_request(*args, **options)
-        if request.url.host in self._redirected:
+        place = request.url.netloc
+        if place in self._redirected:
             return request
-        body = Body(request.read(), lambda: self._redirected.add(request.url.host))
-        head = {"headers": request.headers, "extensions": request.extensions}
-        return Request(request.method, request.url, stream=body, **head)
+        return Request(
+            request.method,
+            request.url,
+            headers=request.headers,
+            stream=Body(request.read(), lambda: self._redirected.add(place)),
+            extensions=request.extensions,
+        )
 
     async def send(self, request: Any, **options: Any) -> Any:
         """Send a request through the pool of the running loop."""
@@ -147,7 +152,12 @@ def _async_client() -> LoopAwareClient:
 
 
 def shared_clients() -> dict[str, Any]:
-    """Give the HTTP clients that every model built from a name uses."""
+    """Give the HTTP clients that every model built from a name uses.
+
+    Raises:
+        ValueError: If `MOA_MAX_CONNECTIONS` is no number above 0.
+    """
+    most_connections()
     return {"http_client": _sync_client(), "http_async_client": _async_client()}
 
 

@@ -65,9 +65,11 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
     Args:
         per_endpoint: The most connections to one host and port.
         total: The most of all.
+        verify: How servers are verified; by `tls` if not given.
     """
 
-    def __init__(self, per_endpoint: int, total: int) -> None:
+    def __init__(self, per_endpoint: int, total: int, verify: ssl.SSLContext | None = None) -> None:
+        self._verify = verify
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=total, limit_per_host=per_endpoint, keepalive_timeout=KEEP_ALIVE
@@ -91,7 +93,7 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
                 data=request.stream if request.headers.get("content-length", "0") != "0" else None,
                 proxy=self._proxies[place],
                 timeout=_timeout(**request.extensions.get("timeout", {})),
-                ssl=tls() if url.scheme == "https" else True,
+                ssl=self._verify or tls() if url.scheme == "https" else True,
                 allow_redirects=False,
             )
         return httpx2.Response(
