@@ -4,6 +4,7 @@ import asyncio
 import atexit
 import os
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -69,9 +70,15 @@ class LoopAwareClient(DefaultAsyncHttpxClient):
             await response.aread()
         return _without_key(request, response)
 
+    def forget(self) -> None:
+        """Close the pools of closed loops: there, nothing is left to wait for."""
+        for loop in [loop for loop in self._pools if loop.is_closed()]:
+            if left := self._pools.pop(loop, None):
+                with suppress(StopIteration, RuntimeError):
+                    left[0].aclose().send(None)
+
     async def _open(self, loop: asyncio.AbstractEventLoop) -> None:
-        for other in [other for other in self._pools if other.is_closed()]:
-            self._pools.pop(other, None)
+        self.forget()
         pool = _new_pool()
         closing = self._close_with(loop, pool)
         self._pools[loop] = (pool, closing)
@@ -148,7 +155,9 @@ def _sync_client() -> DiscreetClient:
 
 @cache
 def _async_client() -> LoopAwareClient:
-    return LoopAwareClient()
+    client = LoopAwareClient()
+    atexit.register(client.forget)
+    return client
 
 
 def shared_clients() -> dict[str, Any]:

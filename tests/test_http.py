@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -44,7 +45,7 @@ def test_errors_are_those_that_the_openai_client_retries(fault, error, server):
 
 
 def test_refused_connection_is_no_timeout():
-    with pytest.raises(httpx2.ConnectError, match="127.0.0.1"):
+    with pytest.raises(httpx2.ConnectError, match=r"127\.0\.0\.1"):
         post("http://127.0.0.1:1/v1")
 
 
@@ -74,6 +75,27 @@ def test_senseless_bound_is_told_before_the_first_call(value, server, monkeypatc
 def test_proxy_of_the_environment_is_asked(variable, server, monkeypatch):
     monkeypatch.setenv(variable, server.url.removesuffix("/v1"))
     assert post("http://models.invalid/v1").json()["choices"]
+
+
+def test_proxy_is_told_who_asks(server, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", server.url.removesuffix("/v1").replace("//", "//me:pw@"))
+    post("http://models.invalid/v1")
+    assert server.calls[0].headers["proxy-authorization"] == "Basic bWU6cHc="
+
+
+def test_loops_that_are_just_closed_leave_no_noise(server):
+    code = f"""
+import asyncio
+from moa_graph import Agent, create_moa
+agent = Agent(model="openai:a", base_url="{server.url}")
+graph = create_moa([[agent]], agent).compile()
+for _ in range(2):
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(graph.ainvoke({{"messages": "q"}}))
+    loop.close()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not done.stderr
 
 
 def test_host_without_proxy_is_asked_itself(server, monkeypatch):
@@ -183,7 +205,7 @@ def redirecting(url):
     """Serve nothing but the way to another address."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):  # noqa: N802  # the library's name
+        def do_POST(self):  # the library's name
             self.rfile.read(int(self.headers["content-length"]))
             self.send_response(307)
             self.send_header("location", url.removesuffix("/v1") + self.path)
