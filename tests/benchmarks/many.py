@@ -76,7 +76,7 @@ async def _together(size: int, run: mixtures.Run) -> dict[str, float]:
 async def _variants(url: str) -> AsyncIterator[dict[str, mixtures.Run]]:
     async with (
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
-        AsyncOpenAI(base_url=url, api_key="none") as client,
+        AsyncOpenAI(base_url=url, api_key="none", timeout=600) as client,
     ):
         yield {
             "floor": mixtures.asking(mixtures.raw(url, LAYERS, session)),

@@ -69,7 +69,7 @@ async def waiting(url: str, name: str, runs: int, words: int) -> float:
     before = _resident()
     tasks += [asyncio.create_task(run(_question(number, words))) for number in range(runs)]
     gained = [0.0]
-    while len(gained) < 3 or gained[-1] > 1.001 * gained[-3]:  # until all of them wait
+    while len(gained) < 4 or gained[-1] > 1.001 * gained[-4]:  # until all of them wait
         await asyncio.sleep(1)
         gained.append(_resident() - before)
     for task in tasks:

@@ -26,7 +26,7 @@ WARM = "What is a mixture of agents?"
 def named(url: str, layers: int, **options: Any) -> Any:
     """Build our graph, of models given by name."""
     agents = {
-        name: Agent(model=f"openai:{name}", base_url=url, **OPTIONS)
+        name: Agent(model=f"openai:{name}", base_url=url, timeout=600, **OPTIONS)
         for name in (*PROPOSERS, AGGREGATOR)
     }
     row = {name: agents[name] for name in PROPOSERS}
@@ -134,7 +134,7 @@ def naive(url: str, layers: int) -> Any:
 
 
 def _chat(url: str, name: str) -> ChatOpenAI:
-    return ChatOpenAI(model=name, base_url=url, api_key="none", **OPTIONS)
+    return ChatOpenAI(model=name, base_url=url, api_key="none", timeout=600, **OPTIONS)
 
 
 def _messages(question: str, references: Sequence[str]) -> list[dict[str, str]]:

@@ -21,20 +21,28 @@ async def main() -> None:
     """Measure."""
     options = measuring.options(__doc__)
     rounds = 2 if options.quick else 7
-    rows = {name: {"variant": name} for name in (*_NAMES, _NAIVE, _GATHER, _AUTHORS)}
-    slow = {name: {"latency": seconds} for name, seconds in LATENCIES.items()}
     critical = 2 * max(LATENCIES.values()) + AGGREGATOR
+    slow = {name: {"latency": seconds} for name, seconds in LATENCIES.items()}
     slow[mixtures.AGGREGATOR] = {"latency": AGGREGATOR}
     async with _variants(slow, layers=2) as variants:
-        for name, samples in (await measuring.interleave(variants, rounds)).items():
-            rows[name]["2x6: wall / critical path"] = measuring.wall(samples) / critical
+        walls = await measuring.interleave(variants, rounds)
     async with _variants({}, layers=3, repeat=2 if options.quick else 5) as variants:
-        taken = await measuring.interleave(variants, rounds if options.quick else 2 * rounds)
-    base = [sample.cpu for sample in taken[_GATHER]]
-    for name, samples in taken.items():
-        ratio = measuring.paired([sample.cpu for sample in samples], base)
-        rows[name]["3x6 at 0 ms: CPU / gather"] = ratio
-    measuring.report("One run", [*rows.values()], options.json, rounds=rounds, critical=critical)
+        cpus = await measuring.interleave(variants, rounds if options.quick else 2 * rounds)
+    rows = [
+        {
+            "variant": name,
+            "2x6: wall / critical path": measuring.wall(walls[name]) / critical,
+            "wall / gather": _over_gather(walls, name, "wall"),
+            "3x6 at 0 ms: CPU / gather": _over_gather(cpus, name, "cpu"),
+        }
+        for name in walls
+    ]
+    measuring.report("One run", rows, options.json, rounds=rounds, critical=critical)
+
+
+def _over_gather(taken: Mapping[str, Any], name: str, figure: str) -> float:
+    one, base = ([getattr(sample, figure) for sample in taken[each]] for each in (name, _GATHER))
+    return measuring.paired(one, base)
 
 
 _NAMES = ("moa_graph", "moa_graph, SQLite", "moa_graph of ChatOpenAI objects")
