@@ -2,14 +2,24 @@
 
 import asyncio
 import atexit
+import os
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
+from urllib.request import getproxies
 
+from httpx2 import AsyncBaseTransport, Limits, Request
 from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
 
 from moa_graph.secrecy import SHORTEST, without_keys
+from moa_graph.transport import KEEP_ALIVE, AiohttpTransport, Body, tls
 
+MAX_CONNECTIONS = "MOA_MAX_CONNECTIONS"
+"""The environment variable that bounds the connections to one endpoint, on each event loop."""
+
+_FILES = 128  # kept free for what else a process opens
 _Pool = DefaultAsyncHttpxClient
 
 
@@ -32,8 +42,23 @@ class LoopAwareClient(DefaultAsyncHttpxClient):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(transport=AsyncBaseTransport())  # the pools have their own
         self._pools: dict[asyncio.AbstractEventLoop, tuple[_Pool, AsyncGenerator[None, None]]] = {}
+        self._redirected: set[bytes] = set()
+
+    def build_request(self, *args: Any, **options: Any) -> Request:
+        """Build a request that keeps its body only until it is sent: answers take long."""
+        request = super().build_request(*args, **options)
+        place = request.url.netloc
+        if place in self._redirected:
+            return request
+        return Request(
+            request.method,
+            request.url,
+            headers=request.headers,
+            stream=Body(request.read(), lambda: self._redirected.add(place)),
+            extensions=request.extensions,
+        )
 
     async def send(self, request: Any, **options: Any) -> Any:
         """Send a request through the pool of the running loop."""
@@ -45,10 +70,16 @@ class LoopAwareClient(DefaultAsyncHttpxClient):
             await response.aread()
         return _without_key(request, response)
 
+    def forget(self) -> None:
+        """Close the pools of closed loops: there, nothing is left to wait for."""
+        for loop in [loop for loop in self._pools if loop.is_closed()]:
+            if left := self._pools.pop(loop, None):
+                with suppress(StopIteration, RuntimeError):
+                    left[0].aclose().send(None)
+
     async def _open(self, loop: asyncio.AbstractEventLoop) -> None:
-        for other in [other for other in self._pools if other.is_closed()]:
-            self._pools.pop(other, None)
-        pool = _Pool()
+        self.forget()
+        pool = _new_pool()
         closing = self._close_with(loop, pool)
         self._pools[loop] = (pool, closing)
         await anext(closing)
@@ -62,6 +93,39 @@ class LoopAwareClient(DefaultAsyncHttpxClient):
                 yield
         finally:
             self._pools.pop(loop, None)
+
+
+def most_connections() -> int:
+    """Give the most connections to one endpoint: 1000, or what `MOA_MAX_CONNECTIONS` says.
+
+    Raises:
+        ValueError: If that is no number above 0.
+    """
+    value = os.environ.get(MAX_CONNECTIONS) or "1000"
+    if not value.isdecimal() or not int(value):
+        raise ValueError(f"{MAX_CONNECTIONS}={value!r}: expected a number of connections above 0")
+    return int(value)
+
+
+def _new_pool() -> _Pool:
+    if any(proxy.startswith("socks") for proxy in getproxies().values()):
+        return _Pool(limits=_limits())  # aiohttp knows no SOCKS
+    return _Pool(transport=AiohttpTransport(most_connections(), _open_files()))
+
+
+def _limits() -> Limits:
+    most = min(most_connections(), _open_files())
+    return Limits(max_connections=most, max_keepalive_connections=most, keepalive_expiry=KEEP_ALIVE)
+
+
+def _open_files() -> int:
+    """Give how many connections this process can open, to all endpoints together."""
+    if find_spec("resource") is None:  # Windows
+        return 8000
+    from resource import RLIMIT_NOFILE, getrlimit  # noqa: PLC0415
+
+    allowed = getrlimit(RLIMIT_NOFILE)[0]
+    return max(allowed - _FILES, 64) if allowed > 0 else 100_000
 
 
 def _without_key(request: Any, response: Any) -> Any:
@@ -84,18 +148,25 @@ def _without_key(request: Any, response: Any) -> Any:
 
 @cache
 def _sync_client() -> DiscreetClient:
-    client = DiscreetClient()
+    client = DiscreetClient(limits=_limits(), verify=tls())
     atexit.register(client.close)
     return client
 
 
 @cache
 def _async_client() -> LoopAwareClient:
-    return LoopAwareClient()
+    client = LoopAwareClient()
+    atexit.register(client.forget)
+    return client
 
 
 def shared_clients() -> dict[str, Any]:
-    """Give the HTTP clients that every model built from a name uses."""
+    """Give the HTTP clients that every model built from a name uses.
+
+    Raises:
+        ValueError: If `MOA_MAX_CONNECTIONS` is no number above 0.
+    """
+    most_connections()
     return {"http_client": _sync_client(), "http_async_client": _async_client()}
 
 

@@ -196,21 +196,23 @@ def _recorded(name: str) -> BaseChatModel:
 def _openai(agent: Agent, name: str) -> BaseChatModel:
     from langchain_openai import ChatOpenAI  # noqa: PLC0415
 
+    from moa_graph.completions import lean  # noqa: PLC0415
     from moa_graph.http import shared_clients  # noqa: PLC0415
 
     options = _options(agent)
     if agent.base_url and agent.max_tokens:
         # OpenAI itself wants `max_completion_tokens`, which Ollama and others do not know.
         options["extra_body"] = {"max_tokens": options.pop("max_tokens")}
-    return ChatOpenAI(model=name, **options, **shared_clients())
+    return lean(ChatOpenAI(model=name, **options, **shared_clients()))
 
 
 def _together(agent: Agent, name: str) -> BaseChatModel:
     from langchain_together import ChatTogether  # noqa: PLC0415
 
+    from moa_graph.completions import lean  # noqa: PLC0415
     from moa_graph.http import shared_clients  # noqa: PLC0415
 
-    return ChatTogether(model=name, **_options(agent), **shared_clients())
+    return lean(ChatTogether(model=name, **_options(agent), **shared_clients()))
 
 
 def _other(agent: Agent, provider: str, name: str) -> BaseChatModel:

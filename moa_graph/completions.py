@@ -1,0 +1,86 @@
+"""Chat completions without what LangChain undoes at once: half of what a call costs.
+
+The openai client walks over every message to translate what is plain JSON already, and makes a
+model of the response, which `ChatOpenAI` dumps to the mapping that it was.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from httpx2 import Response
+
+Chat = TypeVar("Chat")
+
+_OF_ONE_CALL = frozenset({"extra_headers", "extra_query", "timeout"})
+
+
+def lean(chat: Chat) -> Chat:
+    """Let a `ChatOpenAI`, or what is built upon it, ask through this module.
+
+    Args:
+        chat: The chat model. One that reads more from a response than LangChain's own does, such
+            as a subclass, is not for this.
+
+    Returns:
+        The same model. What streams or parses goes the old way.
+    """
+    model: Any = chat
+    if root := model.root_async_client:
+        model.async_client = Completions(root.chat.completions.create, AsyncRaw(root))
+    if root := model.root_client:
+        model.client = Completions(root.chat.completions.create, Raw(root))
+    return chat
+
+
+class Completions(NamedTuple):
+    """The part of an openai client that `ChatOpenAI` asks."""
+
+    create: Callable[..., Any]
+    """What streams is asked for here."""
+    with_raw_response: "Raw"
+
+
+class Raw:
+    """Asks with a payload as it is."""
+
+    def __init__(self, root: Any) -> None:
+        self._post, self._usual = root.post, root.chat.completions.with_raw_response.create
+
+    def create(self, **payload: Any) -> Any:
+        """Ask for a completion."""
+        if _is_special(payload):
+            return self._usual(**payload)
+        return RawResponse(self._post(**_request(**payload)))
+
+
+class AsyncRaw(Raw):
+    """Asks with a payload as it is."""
+
+    async def create(self, **payload: Any) -> Any:
+        """Ask for a completion."""
+        if _is_special(payload):
+            return await self._usual(**payload)
+        return RawResponse(await self._post(**_request(**payload)))
+
+
+class RawResponse:
+    """A response as `ChatOpenAI` wants it."""
+
+    def __init__(self, response: Response) -> None:
+        self.http_response, self.headers = response, response.headers
+
+    def parse(self) -> Any:
+        """Read the answer; a text that is no JSON is given as it is."""
+        try:
+            return self.http_response.json()
+        except ValueError:
+            return self.http_response.text
+
+
+def _is_special(payload: Mapping[str, Any]) -> bool:
+    return bool(payload.get("stream")) or not _OF_ONE_CALL.isdisjoint(payload)
+
+
+def _request(extra_body: Any = None, **body: Any) -> dict[str, Any]:
+    options = {"extra_json": extra_body}
+    return {"path": "/chat/completions", "cast_to": Response, "body": body, "options": options}

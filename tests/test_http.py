@@ -1,0 +1,223 @@
+"""The HTTP below the models that are built from names: errors, bounds, proxies, what is sent."""
+
+import asyncio
+import ssl
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import httpx2
+import pytest
+from langchain_openai import ChatOpenAI
+
+from moa_graph import Agent, create_moa
+from moa_graph.http import shared_clients
+from moa_graph.models import build_model
+from moa_graph.transport import AiohttpTransport
+
+BODY = {"model": "a", "messages": [{"role": "user", "content": "q"}]}
+
+
+def post(url, **options):
+    """Post through the client that the models share."""
+    client = shared_clients()["http_async_client"]
+
+    async def send():
+        return await client.post(f"{url}/chat/completions", json=BODY, **options)
+
+    return asyncio.run(send())
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        ("reset", (httpx2.ReadError, httpx2.RemoteProtocolError)),
+        ("truncate", httpx2.RemoteProtocolError),
+        ("hang", httpx2.ReadTimeout),
+    ],
+)
+def test_errors_are_those_that_the_openai_client_retries(fault, error, server):
+    server.model("a", always=fault)
+    with pytest.raises(error):
+        post(server.url, timeout=0.3)
+
+
+def test_refused_connection_is_no_timeout():
+    with pytest.raises(httpx2.ConnectError, match=r"127\.0\.0\.1"):
+        post("http://127.0.0.1:1/v1")
+
+
+def test_connections_to_an_endpoint_are_bounded_first_come_first_served(server, monkeypatch):
+    monkeypatch.setenv("MOA_MAX_CONNECTIONS", "2")
+    server.model("*", latency=0.05)
+    agents = [Agent(model=f"openai:m{n}", base_url=server.url) for n in range(6)]
+    graph = create_moa([agents], "offline:consensus").compile()
+    asyncio.run(graph.ainvoke({"messages": "q"}))
+    ended = sorted(call.ended for call in server.calls)
+    for call in server.calls:
+        others = [each for each in server.calls if each.started <= call.started < each.ended]
+        assert len(others) <= 2
+    assert len(ended) == 6
+    assert [call.model for call in server.calls] == [f"m{n}" for n in range(6)]
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "many"])
+def test_senseless_bound_is_told_before_the_first_call(value, server, monkeypatch):
+    monkeypatch.setenv("MOA_MAX_CONNECTIONS", value)
+    agent = Agent(model="openai:a", base_url=server.url)
+    with pytest.raises(ValueError, match=f"MOA_MAX_CONNECTIONS='{value}': expected a number"):
+        create_moa([[agent]], agent)
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "ALL_PROXY"])
+def test_proxy_of_the_environment_is_asked(variable, server, monkeypatch):
+    monkeypatch.setenv(variable, server.url.removesuffix("/v1"))
+    assert post("http://models.invalid/v1").json()["choices"]
+
+
+def test_proxy_is_told_who_asks(server, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", server.url.removesuffix("/v1").replace("//", "//me:pw@"))
+    post("http://models.invalid/v1")
+    assert server.calls[0].headers["proxy-authorization"] == "Basic bWU6cHc="
+
+
+def test_loops_that_are_just_closed_leave_no_noise(server):
+    code = f"""
+import asyncio
+from moa_graph import Agent, create_moa
+agent = Agent(model="openai:a", base_url="{server.url}")
+graph = create_moa([[agent]], agent).compile()
+for _ in range(2):
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(graph.ainvoke({{"messages": "q"}}))
+    loop.close()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not done.stderr
+
+
+def test_host_without_proxy_is_asked_itself(server, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    assert post(server.url).json()["choices"]
+
+
+def test_socks_proxy_is_left_to_httpx(monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+    with pytest.raises((ImportError, httpx2.ProxyError, httpx2.ConnectError)):
+        post("http://models.invalid/v1")
+
+
+def test_redirected_call_is_made_again(server, invoke):
+    with redirecting(server.url) as url:
+        agent = Agent(model="openai:a", base_url=url, max_retries=1)
+        result = invoke(create_moa([[agent]], "offline:consensus").compile(), {"messages": "q"})
+    assert result["proposals"]["layer_1_a"]["content"] == "a on q"
+
+
+async def test_request_that_was_sent_holds_no_body(server):
+    server.model("a", always="hang")
+    client = shared_clients()["http_async_client"]
+    request = client.build_request("POST", f"{server.url}/chat/completions", json=BODY)
+    sending = asyncio.create_task(client.send(request))
+    while not server.calls:
+        await asyncio.sleep(0.01)
+    assert server.calls[0].body == BODY
+    assert request.stream._content is None
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    while server.calls[0].ended is None:  # its connection is closed
+        await asyncio.sleep(0.01)
+
+
+def test_body_of_megabytes_arrives(server):
+    agent = Agent(model="openai:a", base_url=server.url)
+    question = "long " * 600_000
+    answer = asyncio.run(build_model(agent).ainvoke(question))
+    assert answer.text == f"a on {question}"
+
+
+@pytest.mark.parametrize("reply", ["fine words", {"add": {"a": 1, "b": 2}}])
+def test_answers_and_requests_are_those_of_a_plain_chat_model(reply, server, invoke):
+    server.model("a", reply=reply)
+    options = {"temperature": 0.5, "stop": ["END"], "max_tokens": 7}
+    plain = ChatOpenAI(model="a", base_url=server.url, api_key="none", **options)
+    named = build_model(Agent(model="openai:a", base_url=server.url, **options))
+    expected, answer = invoke(plain, "q"), invoke(named, "q")
+    for field in ("content", "tool_calls", "usage_metadata"):
+        assert getattr(answer, field) == getattr(expected, field)
+    told = {name: value for name, value in expected.response_metadata.items() if value}
+    told["token_usage"] = {name: n for name, n in told["token_usage"].items() if n}
+    assert {name: value for name, value in answer.response_metadata.items() if value} == told
+    sent, usual = (call.body for call in reversed(server.calls))
+    usual["max_tokens"] = usual.pop("max_completion_tokens")
+    assert sent == usual
+
+
+def test_page_of_html_is_told_as_such(server, invoke):
+    server.model("a", always="wrong type")
+    with pytest.raises(ValueError, match="Bad gateway"):
+        invoke(build_model(Agent(model="openai:a", base_url=server.url)), "q")
+
+
+def test_options_of_one_call_reach_the_wire(server, invoke):
+    model = build_model(Agent(model="openai:a", base_url=server.url))
+    invoke(model.bind(extra_headers={"x-team": "blue"}), "q")
+    assert server.calls[0].headers["x-team"] == "blue"
+
+
+async def test_certificates_are_those_of_the_environment(tmp_path, monkeypatch):
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        (
+            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj "
+            f"/CN=localhost -addext subjectAltName=DNS:localhost -keyout {key} -out {cert}"
+        ).split(),
+        check=True,
+        capture_output=True,
+    )
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(cert, key)
+
+    async def answer(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+
+    async with await asyncio.start_server(answer, "localhost", 0, ssl=context) as listening:
+        url = f"https://localhost:{listening.sockets[0].getsockname()[1]}"
+        with pytest.raises(httpx2.ConnectError, match="certificate"):
+            await _get(url, httpx2.create_ssl_context())
+        monkeypatch.setenv("SSL_CERT_FILE", str(cert))
+        assert (await _get(url, httpx2.create_ssl_context())).text == "ok"
+
+
+async def _get(url, context):
+    transport = AiohttpTransport(1, 1, context)
+    async with httpx2.AsyncClient(transport=transport) as client:
+        return await client.get(url)
+
+
+@contextmanager
+def redirecting(url):
+    """Serve nothing but the way to another address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):  # the library's name
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(307)
+            self.send_header("location", url.removesuffix("/v1") + self.path)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}/v1"
+        running.shutdown()
+        thread.join()
