@@ -18,7 +18,7 @@ from moa_graph.prompts import Layout, add_system
 from moa_graph.seats import Row, Seat
 from moa_graph.secrecy import describe
 from moa_graph.sizes import count_message_tokens, cut, fits
-from moa_graph.state import LayerState, MoAState, Proposal
+from moa_graph.state import MoAState, Proposal
 
 WRITTEN_BY = "moa_agent"
 """In the metadata of a call: whose it is."""
@@ -53,7 +53,7 @@ class Node(RunnableLambda[Any, Any]):
 def proposer_node(seat: Seat, row: Row, layout: Layout) -> Node:
     """Make the node that asks one proposer. It writes a proposal, whatever happens."""
 
-    def propose(state: LayerState, config: RunnableConfig) -> dict[str, Any]:
+    def propose(state: MoAState, config: RunnableConfig) -> dict[str, Any]:
         model, attempt = seat.model, Attempt(seat, state, layout)
         with _race(row, state) as running, catching(attempt.fail):
             call = (model.invoke, attempt.messages, tagged(seat, config))
@@ -61,7 +61,7 @@ def proposer_node(seat: Seat, row: Row, layout: Layout) -> Node:
             running.answer()
         return {"proposals": {seat.node: attempt.proposal}}
 
-    async def apropose(state: LayerState, config: RunnableConfig) -> dict[str, Any]:
+    async def apropose(state: MoAState, config: RunnableConfig) -> dict[str, Any]:
         model, attempt = seat.model, Attempt(seat, state, layout)
         with _race(row, state) as running, catching(attempt.fail):
             async with running.cutting_off(seat.agent.timeout):
@@ -91,7 +91,7 @@ def catching(fail: Callable[[Exception], None]) -> Iterator[None]:
 class Attempt:
     """One attempt of an agent: what it reads, and the proposal that comes of it."""
 
-    def __init__(self, seat: Seat, state: LayerState, layout: Layout) -> None:
+    def __init__(self, seat: Seat, state: MoAState, layout: Layout) -> None:
         self.messages, unread = messages_for(seat, state, layout)
         self._started, self._most = perf_counter(), layout.max_reference_tokens
         self._keys = seat.keys
@@ -135,7 +135,7 @@ class Attempt:
 
 
 def messages_for(
-    seat: Seat, state: LayerState, layout: Layout, *, whole: bool = False
+    seat: Seat, state: MoAState, layout: Layout, *, whole: bool = False
 ) -> tuple[Sequence[AnyMessage], int]:
     """Assemble what an agent reads: the conversation, its own system prompt, the references.
 
@@ -156,14 +156,14 @@ def messages_for(
         messages = add_system(messages, seat.agent.system, in_front=True)
     if seat.layer == 1:
         return messages, 0
-    text, unread = state["references"][0], 0
+    read = [p for node in seat.reads if (p := state["proposals"].get(node)) and not p["error"]]
+    references, seed = [p["content"] for p in read], "".join(p.get("id", "") for p in read)
+    text, unread = layout.template(references, seed), 0
     if whole:
         return layout.place(messages, text), unread
     rooms = [room for room in (_free_context(seat, messages), layout.room) if room is not None]
     if (room := min(rooms, default=None)) is not None and not fits(text, room):
-        proposals = (state["proposals"].get(node) for node in seat.reads)
-        references = [p["content"] for p in proposals if p and not p["error"]]
-        text, unread = layout.template_within(references, room)
+        text, unread = layout.template_within(references, room, seed)
     return layout.place(messages, text), unread
 
 
