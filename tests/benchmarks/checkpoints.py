@@ -2,12 +2,13 @@
 
     python tests/benchmarks/checkpoints.py
 
-prints three tables; `--json FILE` writes three files, `FILE-bytes` and so on. Bytes: what a run of 6 proposers a layer, about 2,000 tokens each, leaves in a
-database, against the raw text of its proposals. Beside it the same graph with a plain reducer for
-`proposals`, which stores all of them in every checkpoint. Durability: the wall time of a run of 2
-layers, against its critical path, with a saver in memory, with SQLite, and with a saver each of
-whose writes takes as long as half a call. Safety: runs a second with SQLite as the saver leaves
-it, and as the command line sets it.
+prints three tables; `--json FILE` writes three files, `FILE-bytes` and so on.
+
+Bytes: what a run of 6 proposers a layer, about 2,000 tokens each, leaves in a database, against the
+raw text of its proposals. Beside it the same graph with a plain reducer for `proposals`, which
+stores all of them in every checkpoint. Durability: the wall time of a run of 2 layers, against its
+critical path, with a saver in memory, with SQLite, and with a saver each of whose writes takes as
+long as half a call. SQLite: runs a second as the saver sets it up, and as the command line does.
 """
 
 import asyncio
