@@ -148,6 +148,9 @@ def messages_for(
     Returns:
         The messages, and how many characters of the references had to be left out because they
         are too long together, or for the model's context.
+
+    Raises:
+        LookupError: If the state has none of the proposals that the agent reads.
     """
     if not state["messages"]:
         raise ValueError("`messages` is empty; expected at least one message to answer")
@@ -157,6 +160,11 @@ def messages_for(
     if seat.layer == 1:
         return messages, 0
     read = [p for node in seat.reads if (p := state["proposals"].get(node)) and not p["error"]]
+    if not read and not whole:  # a hub lets nobody go on without one
+        raise LookupError(
+            f"{seat.node}: the proposals that it reads are gone; a checkpointer must keep all "
+            "checkpoints of a run, not only the last"
+        )
     references, seed = [p["content"] for p in read], "".join(p.get("id", "") for p in read)
     text, unread = layout.template(references, seed), 0
     if whole:

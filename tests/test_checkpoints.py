@@ -224,6 +224,17 @@ async def test_thread_of_an_older_version_goes_on(open_saver, models, stop):
     assert set(texts(result)) == FIRST | {"layer_2_a", "layer_2_b"}
 
 
+@pytest.mark.parametrize("stop", ["layer_2_a", "aggregator"])
+async def test_saver_that_kept_the_last_checkpoint_only_is_found_out(tmp_path, models, stop):
+    async with AsyncSqliteSaver.from_conn_string(str(tmp_path / "x.sqlite")) as saver:
+        stopped = build(models).compile(saver, interrupt_before=[stop])
+        await stopped.ainvoke({"messages": "q"}, CONFIG)
+        await saver.conn.execute("DELETE FROM writes")
+        with pytest.raises(LookupError, match="the proposals that it reads are gone"):
+            await build(models).compile(saver).ainvoke(None, CONFIG)
+    assert not models["w"].asked
+
+
 @pytest.fixture
 async def old_saver(tmp_path):
     path = tmp_path / "old.sqlite"
