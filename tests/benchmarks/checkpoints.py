@@ -6,9 +6,10 @@ prints three tables; `--json FILE` writes three files, `FILE-bytes` and so on.
 
 Bytes: what a run of 6 proposers a layer, about 2,000 tokens each, leaves in a database, against the
 raw text of its proposals. Beside it the same graph with a plain reducer for `proposals`, which
-stores all of them in every checkpoint. Durability: the wall time of a run of 2 layers, against its
-critical path, with a saver in memory, with SQLite, and with a saver each of whose writes takes as
-long as half a call. SQLite: runs a second as the saver sets it up, and as the command line does.
+stores all of them in every checkpoint. Durability: when the aggregator is asked in a run of 2
+layers, and when the run ends, against the same run without a saver: in memory, with SQLite, and
+with a saver each of whose writes takes half as long as a call. SQLite: runs a second as the saver
+sets it up, and as the command line does.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -28,13 +30,14 @@ from langgraph.channels import BinaryOperatorAggregate
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
-from measuring import interleave, options, paired, report, run, wall
+from measuring import interleave, options, paired, report, run
 from server import serving
 
 from moa_graph import Agent, create_moa
 from moa_graph.state import merge_proposals
 
-PROPOSERS, WORDS, WRITES = 6, 2000, ("sync", "async", "exit")
+PROPOSERS, WORDS, WRITES = 6, 2000, ("async", "sync", "exit")
+QUESTION = {"messages": "q"}
 POSTGRES_BYTES = (  # as they are handed over, before PostgreSQL compresses them
     "SELECT (SELECT sum(octet_length(checkpoint::text) + octet_length(metadata::text))"
     " FROM checkpoints WHERE thread_id = %(t)s)"
@@ -98,14 +101,14 @@ async def sqlite_bytes(build: Any) -> tuple[int, int]:
     """Give the size of the file that a run leaves, and of the text of its proposals."""
     async with sqlite() as (saver, path):
         graph = build(saver)
-        values = await graph.ainvoke({"messages": "q"}, thread())
+        values = await graph.ainvoke(QUESTION, thread())
         await saver.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return path.stat().st_size, raw(values)
 
 
 async def postgres_bytes(build: Any, saver: AsyncPostgresSaver) -> tuple[int, int]:
     config = thread()
-    values = await build(saver).ainvoke({"messages": "q"}, config)
+    values = await build(saver).ainvoke(QUESTION, config)
     name = {"t": config["configurable"]["thread_id"]}
     row = await (await saver.conn.execute(POSTGRES_BYTES, name)).fetchone()
     return int(row["size"]), raw(values)
@@ -137,22 +140,31 @@ async def measure_bytes(url: str, depths: Sequence[int]) -> list[dict[str, Any]]
 
 async def measure_waiting(url: str, rounds: int) -> list[dict[str, Any]]:
     rows = []
-    latency = 3 * 2 * SlowSaver.delay  # two layers and the aggregator, of two delays each
-    for name in ("memory", "SQLite", "slow"):
-        async with sqlite() as (saver, _):
-            savers = {"memory": InMemorySaver(), "SQLite": saver, "slow": SlowSaver()}
-            graph = mixture(2, url, "waits").compile(checkpointer=savers[name])
+    bare = mixture(2, url, "waits").compile()
+    for saver in ("memory", "SQLite", "slow"):
+        async with sqlite() as (on_disk, _):
+            savers = {"memory": InMemorySaver(), "SQLite": on_disk, "slow": SlowSaver()}
+            graph = mixture(2, url, "waits").compile(checkpointer=savers[saver])
+            begun: dict[str, list[float]] = {name: [] for name in (*WRITES, "none")}
 
-            def variant(durability: Any, graph: Any = graph) -> Any:
-                return lambda: graph.ainvoke({"messages": "q"}, thread(), durability=durability)
+            async def ask(name: Any, graph: Any = graph, begun: Any = begun) -> None:
+                asked = time.time()
+                chosen = {"durability": name} if name != "none" else {}
+                values = await (graph if chosen else bare).ainvoke(QUESTION, thread(), **chosen)
+                account = values["messages"][-1].response_metadata["moa"]
+                begun[name].append(account["started"] - asked)
 
-            bare = mixture(2, url, "waits").compile()
-            variants = {each: variant(each) for each in WRITES}
-            variants["none"] = lambda bare=bare: bare.ainvoke({"messages": "q"})
-            samples = await interleave(variants, rounds)
-            rows.append(
-                {"saver": name} | {key: wall(some) / latency for key, some in samples.items()}
-            )
+            samples = await interleave({name: partial(ask, name) for name in begun}, rounds)
+            wall = {name: [sample.wall for sample in some] for name, some in samples.items()}
+            rows += [
+                {
+                    "saver": saver,
+                    "durability": name,
+                    "last call begins": paired(begun[name][1:], begun["none"][1:]),
+                    "run ends": paired(wall[name], wall["none"]),
+                }
+                for name in WRITES
+            ]
     return rows
 
 
@@ -174,7 +186,7 @@ async def measure_safety(runs: int, rounds: int) -> list[dict[str, Any]]:
 
         async def some() -> None:
             for _ in range(runs // 8):
-                await graph.ainvoke({"messages": "q"}, thread())
+                await graph.ainvoke(QUESTION, thread())
 
         await asyncio.gather(*(some() for _ in range(8)))
         return runs / (time.perf_counter() - begun)
@@ -202,7 +214,7 @@ async def main() -> None:
     safety = await measure_safety(8 if quick else 80, 1 if quick else 5)
     for name, title, rows in (
         ("bytes", "Bytes stored / bytes of the proposals", sizes),
-        ("durability", "Wall time / critical path, by durability", waits),
+        ("durability", "Time until then / the same without a saver", waits),
         ("sqlite", "SQLite: runs a second", safety),
     ):
         report(title, rows, told.json and told.json.with_stem(f"{told.json.stem}-{name}"))
