@@ -72,7 +72,7 @@ async def _delete(db: str | None, old: list[Old]) -> Pruned:
 def _show(old: list[Old], newest: list[Thread]) -> None:
     out = console()
     if not old:
-        typer.echo("no thread is that old")
+        typer.echo("nothing to delete")
         return
     out.print(threads_table(newest, out.width))
     if more := len(old) - len(newest):
