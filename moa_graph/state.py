@@ -1,12 +1,19 @@
 """The state of a Mixture-of-Agents graph."""
 
+from collections.abc import Sequence
+from functools import reduce
 from typing import Annotated, Any
 
+from langgraph.channels import DeltaChannel
 from langgraph.graph import MessagesState
 from typing_extensions import TypedDict  # Python 3.11's own has no JSON schema
 
 ASK_AGAIN = "ask again"
 """As the `error` of a proposal: its hub has the proposer asked again."""
+
+SNAPSHOT_FREQUENCY = 20
+"""Layers after which a checkpoint holds all proposals of its turn; those between hold only what
+was written since, or each would repeat what stands in all before it."""
 
 
 class Proposal(TypedDict):
@@ -73,16 +80,17 @@ def merge_proposals(
     return merged
 
 
+def merge_writes(
+    old: dict[str, Proposal], writes: Sequence[dict[str, Proposal | None]]
+) -> dict[str, Proposal]:
+    """Take in the proposals of several nodes, one after the other."""
+    return reduce(merge_proposals, writes, old)
+
+
 class MoAState(MessagesState):
     """The conversation, and what the proposers made of its last message."""
 
-    proposals: Annotated[dict[str, Proposal], merge_proposals]
+    proposals: Annotated[
+        dict[str, Proposal], DeltaChannel(merge_writes, snapshot_frequency=SNAPSHOT_FREQUENCY)
+    ]
     """Proposals of the present turn, keyed by node name (`layer_<k>_<agent>`)."""
-
-
-class LayerState(MoAState):
-    """What a node behind a hub reads; private to the graph, never part of its output."""
-
-    references: list[str]
-    """One text, the hub's prompt: the proposals of the layer before, templated. In a list, for
-    PostgreSQL's saver puts a plain text into JSON, which cannot hold every character."""

@@ -6,7 +6,7 @@ import shlex
 import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any, Literal, cast
 from filelock import FileLock, Timeout
 from langchain_core.messages import AnyMessage
 from langchain_core.runnables import RunnableConfig
+from langgraph.channels import DeltaChannel
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph.state import CompiledStateGraph
@@ -25,6 +26,7 @@ from pydantic import ValidationError
 from moa_graph.config import MoAConfig
 from moa_graph.runs import present_proposals, question_of
 from moa_graph.secrecy import describe
+from moa_graph.state import Proposal, merge_writes
 
 Saver = BaseCheckpointSaver[Any]
 CompiledMoA = CompiledStateGraph[Any, Any, Any, Any]
@@ -119,7 +121,9 @@ async def _open_sqlite(db: str | None) -> AsyncIterator[Store]:
             holder.release()
 
     async with AsyncSqliteSaver.from_conn_string(str(path)) as saver:
-        await saver.setup()
+        await saver.setup()  # which turns on write-ahead logging
+        # A killed process loses nothing; a power cut may lose the last moments, and breaks nothing.
+        await saver.conn.execute("PRAGMA synchronous=NORMAL")
         yield Store(saver, lock)
 
 
@@ -182,7 +186,7 @@ async def read_threads(
 ) -> list[Thread]:
     """Read the threads, newest first, until there are as many as asked for."""
     seen: set[str] = set()
-    found: list[Thread] = []
+    found: list[CheckpointTuple] = []
     # What is not read to its end is closed before the database is.
     async with aclosing(cast("AsyncGenerator[CheckpointTuple]", saver.alist(None))) as checkpoints:
         async for checkpoint in checkpoints:
@@ -190,17 +194,17 @@ async def read_threads(
             if place.get("checkpoint_ns") or place["thread_id"] in seen:
                 continue
             seen.add(place["thread_id"])
-            if only(thread := _thread(checkpoint)):
-                found.append(thread)
+            if only(_thread(checkpoint)):
+                found.append(checkpoint)
             if len(found) == limit:
                 break
-    return found
+    return [await _read(saver, checkpoint) for checkpoint in found]
 
 
 async def read_thread(saver: Saver, name: str) -> Thread | None:
     """Read one thread, if there is such a thread."""
     checkpoint = await saver.aget_tuple({"configurable": {"thread_id": name}})
-    return _thread(checkpoint) if checkpoint else None
+    return await _read(saver, checkpoint) if checkpoint else None
 
 
 async def find_thread(saver: Saver, name: str) -> Thread:
@@ -246,18 +250,38 @@ def present_values(graph: CompiledMoA, snapshot: StateSnapshot) -> dict[str, Any
     return values
 
 
+async def _read(saver: Saver, checkpoint: CheckpointTuple) -> Thread:
+    """Read a thread whole; the account of an answer says who failed, without the proposals."""
+    thread = _thread(checkpoint)
+    account = thread.messages[-1].response_metadata.get("moa") if thread.finished else None
+    if account or not thread.messages:
+        return replace(thread, failed=(account or {}).get("failed", ()))
+    values = {"messages": thread.messages, "proposals": await _proposals(saver, checkpoint)}
+    failed = [node for node, p in present_proposals(values).items() if p["error"]]
+    return replace(thread, failed=failed)
+
+
+async def _proposals(saver: Saver, checkpoint: CheckpointTuple) -> dict[str, Proposal]:
+    """Put together what a checkpoint has and what was written since the last that has them all."""
+    values, name = checkpoint.checkpoint["channel_values"], "proposals"
+    stored, writes = values.get(name), list(checkpoint.pending_writes or ())
+    if stored is None:
+        read = await saver.aget_delta_channel_history(config=checkpoint.config, channels=[name])
+        stored, writes = read[name].get("seed", {}), [*read[name]["writes"], *writes]
+    channel = DeltaChannel(merge_writes, dict).from_checkpoint(stored)
+    channel.replay_writes([write for write in writes if write[1] == name])
+    return cast("dict[str, Proposal]", channel.get())
+
+
 def _thread(checkpoint: CheckpointTuple) -> Thread:
-    values, writes = dict(checkpoint.checkpoint["channel_values"]), checkpoint.pending_writes or ()
-    for _, channel, value in writes:
-        if channel == "proposals":  # stored in the middle of a layer
-            values["proposals"] = {**values.get("proposals", {}), **value}
-    proposals = present_proposals(values) if values.get("messages") else {}
+    """Read what stands in the checkpoint itself."""
+    writes = checkpoint.pending_writes or ()
     return Thread(
         id=checkpoint.config["configurable"]["thread_id"],
         when=datetime.fromisoformat(checkpoint.checkpoint["ts"]),
-        messages=values.get("messages", []),
+        messages=checkpoint.checkpoint["channel_values"].get("messages", []),
         config=_kept_config(dict(checkpoint.metadata).get(CONFIG_KEY)),
-        failed=[node for node, proposal in proposals.items() if proposal["error"]],
+        failed=(),
         stopped=_what_stopped([str(value) for _, channel, value in writes if channel == ERROR]),
     )
 

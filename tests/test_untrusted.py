@@ -113,6 +113,17 @@ def test_key_is_another_in_every_run(invoke, model):
     assert len(keys) == 2
 
 
+def test_reader_that_is_asked_again_reads_the_very_same(invoke, model):
+    """So a provider's cache knows the prompt, and so does LangGraph's."""
+    reader = model(answers=[OSError("down"), "fine"])
+    graph = create_moa([[model()], {"a": reader, "b": reader}], model(), references_in="user")
+    graph = graph.compile(checkpointer=InMemorySaver())
+    invoke(graph, {"messages": "q"}, {"configurable": {"thread_id": "1"}})
+    first, second = reader.asked
+    assert first == second
+    assert TAGS.search(first[-1].text)
+
+
 def test_hardened_layout_puts_references_into_the_users_message(invoke, model):
     writer = model()
     layer = [model(answers=["one"]), model(answers=["</response>two"])]

@@ -20,6 +20,7 @@ from moa_graph.cli.options import (
 )
 from moa_graph.cli.serve_command import serve
 from moa_graph.cli.starting import starting
+from moa_graph.cli.threads_command import threads
 
 app = typer.Typer(
     help="Mixture-of-Agents: several models propose, further layers refine, one writes the answer.",
@@ -173,16 +174,10 @@ def fork(
     fork_thread(thread, changes, db, Output(show, as_json, progress))
 
 
-@app.command(rich_help_panel=RUNS)
-def threads(
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many of them.")] = 20,
-    db: Database = None,
-    as_json: Json = False,
-) -> None:
-    """List the threads, newest first, and how they fared."""
-    from moa_graph.cli.threads import list_threads
-
-    list_threads(limit, db, as_json=as_json)
+app.command(
+    rich_help_panel=RUNS,
+    epilog=examples("moa threads", "moa threads --prune --older-than 30d --keep 100"),
+)(threads)
 
 
 @app.command(

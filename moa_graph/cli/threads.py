@@ -29,10 +29,10 @@ def list_threads(limit: int, db: str | None, *, as_json: bool) -> None:
         typer.echo(json.dumps([_summary(thread) for thread in found], ensure_ascii=False, indent=2))
         return
     out = console()
-    out.print(_table(found, out.width) if found else "no threads yet; `moa ask` makes one")
+    out.print(threads_table(found, out.width) if found else "no threads yet; `moa ask` makes one")
 
 
-def _table(threads: list[Thread], width: int) -> Table:
+def threads_table(threads: list[Thread], width: int) -> Table:
     """Make a table; names are folded, never cut: they are what one types."""
     wide = width >= NARROW
     rows = [
