@@ -18,7 +18,7 @@ from moa_graph.prompts import Layout, add_system
 from moa_graph.seats import Row, Seat
 from moa_graph.secrecy import describe
 from moa_graph.sizes import count_message_tokens, cut, fits
-from moa_graph.state import MoAState, Proposal
+from moa_graph.state import LayerState, MoAState, Proposal
 
 WRITTEN_BY = "moa_agent"
 """In the metadata of a call: whose it is."""
@@ -57,7 +57,7 @@ def proposer_node(seat: Seat, row: Row, layout: Layout) -> Node:
     def racing(state: LayerState) -> AbstractContextManager[race.Race]:
         return alone if row.rules.wait_for_all else _race(row, state)
 
-    def propose(state: MoAState, config: RunnableConfig) -> dict[str, Any]:
+    def propose(state: LayerState, config: RunnableConfig) -> dict[str, Any]:
         model, attempt = seat.model, Attempt(seat, state, layout)
         with racing(state) as running, catching(attempt.fail):
             call = (model.invoke, attempt.messages, tagged(seat, config))
@@ -65,7 +65,7 @@ def proposer_node(seat: Seat, row: Row, layout: Layout) -> Node:
             running.answer()
         return {"proposals": {seat.node: attempt.proposal}}
 
-    async def apropose(state: MoAState, config: RunnableConfig) -> dict[str, Any]:
+    async def apropose(state: LayerState, config: RunnableConfig) -> dict[str, Any]:
         model, attempt = seat.model, Attempt(seat, state, layout)
         with racing(state) as running, catching(attempt.fail):
             async with running.cutting_off(seat.agent.timeout):
@@ -95,7 +95,7 @@ def catching(fail: Callable[[Exception], None]) -> Iterator[None]:
 class Attempt:
     """One attempt of an agent: what it reads, and the proposal that comes of it."""
 
-    def __init__(self, seat: Seat, state: MoAState, layout: Layout) -> None:
+    def __init__(self, seat: Seat, state: LayerState, layout: Layout) -> None:
         self.messages, unread = messages_for(seat, state, layout)
         self._seat, self._most, self._started = seat, layout.max_reference_tokens, perf_counter()
         self.proposal = Proposal(
@@ -138,7 +138,7 @@ class Attempt:
 
 
 def messages_for(
-    seat: Seat, state: MoAState, layout: Layout, *, whole: bool = False
+    seat: Seat, state: LayerState, layout: Layout, *, whole: bool = False
 ) -> tuple[Sequence[AnyMessage], int]:
     """Assemble what an agent reads: the conversation, its own system prompt, the references.
 
@@ -162,19 +162,19 @@ def messages_for(
         messages = add_system(messages, seat.agent.system, in_front=True)
     if seat.layer == 1:
         return messages, 0
-    read = [p for node in seat.reads if (p := state["proposals"].get(node)) and not p["error"]]
-    if not read and not whole:  # a hub lets nobody go on without one
+    if not state["references"]:  # a hub lets nobody go on without one
         raise LookupError(
-            f"{seat.node}: the proposals that it reads are gone; a checkpointer must keep all "
+            f"{seat.node}: the references that it reads are gone; a checkpointer must keep all "
             "checkpoints of a run, not only the last"
         )
-    references, seed = [p["content"] for p in read], "".join(p.get("id", "") for p in read)
-    text, unread = layout.template(references, seed), 0
+    text, unread = state["references"][0], 0
     if whole:
         return layout.place(messages, text), unread
     rooms = [room for room in (_free_context(seat, messages), layout.room) if room is not None]
     if (room := min(rooms, default=None)) is not None and not fits(text, room):
-        text, unread = layout.template_within(references, room, seed)
+        proposals = (state["proposals"].get(node) for node in seat.reads)
+        references = [p["content"] for p in proposals if p and not p["error"]]
+        text, unread = layout.template_within(references, room)
     return layout.place(messages, text), unread
 
 

@@ -18,7 +18,7 @@ from moa_graph.race import Race
 from moa_graph.rules import Rules
 from moa_graph.seats import Row, Seat
 from moa_graph.secrecy import describe
-from moa_graph.state import MoAState
+from moa_graph.state import LayerState, MoAState
 
 Final = Literal["write", "select"]
 """What the aggregator does."""
@@ -42,13 +42,16 @@ class AggregatorError(RuntimeError):
         return type(self), (self.failures,)
 
 
-def hub_node(row: Row, readers: Sequence[Seat]) -> Node:
-    """Make the node that decides whether a layer goes on to those who read its proposals."""
+def hub_node(row: Row, readers: Sequence[Seat], layout: Layout) -> Node:
+    """Make the node that templates the proposals of a layer for those who read them next."""
 
     def gather(state: MoAState, _: RunnableConfig) -> Command[str]:
         proposals = {s.node: p for s in row.seats if (p := state["proposals"].get(s.node))}
-        again = quorum.nodes_to_ask_again(row.number, proposals, row.rules)
-        return Command(goto=again or [seat.node for seat in readers])
+        if again := quorum.nodes_to_ask_again(row.number, proposals, row.rules):
+            return Command(goto=again)
+        references = [p["content"] for p in proposals.values() if not p["error"]]
+        update = {"references": [layout.template(references)]}
+        return Command(update=update, goto=[seat.node for seat in readers])
 
     async def agather(state: MoAState, config: RunnableConfig) -> Command[str]:
         return gather(state, config)
@@ -71,7 +74,7 @@ def aggregator_node(
     account_of = Choice if final == "select" else Account
     layout = layout.to_select() if final == "select" else layout
 
-    def aggregate(state: MoAState, config: RunnableConfig) -> dict[str, Any]:
+    def aggregate(state: LayerState, config: RunnableConfig) -> dict[str, Any]:
         account = account_of(rows, state)
         for seat in writers:
             messages = account.begin(seat, state, layout)
@@ -81,7 +84,7 @@ def aggregator_node(
                 return {"messages": [account.sign(seat, output)]}
         raise AggregatorError(account.failures)
 
-    async def aaggregate(state: MoAState, config: RunnableConfig) -> dict[str, Any]:
+    async def aaggregate(state: LayerState, config: RunnableConfig) -> dict[str, Any]:
         account = account_of(rows, state)
         for seat in writers:
             messages = account.begin(seat, state, layout)
@@ -97,13 +100,13 @@ def aggregator_node(
 class Account:
     """How an answer came about."""
 
-    def __init__(self, rows: Sequence[Row], state: MoAState) -> None:
+    def __init__(self, rows: Sequence[Row], state: LayerState) -> None:
         nodes = [seat.node for row in rows for seat in row.seats]
         self.layers, self.proposers, self.unread = len(rows), nodes, 0
         self.proposals = {node: p for node in nodes if (p := state["proposals"].get(node))}
         self.failures: dict[str, str] = {}
 
-    def begin(self, seat: Seat, state: MoAState, layout: Layout) -> Sequence[AnyMessage]:
+    def begin(self, seat: Seat, state: LayerState, layout: Layout) -> Sequence[AnyMessage]:
         """Assemble what a writer reads, and note when it is asked."""
         messages, self.unread = messages_for(seat, state, layout)
         self._started, self._clock = round(time(), 3), perf_counter()
@@ -151,14 +154,23 @@ class Account:
 
 
 class Choice(Account):
-    """How an answer came about that is one of the proposals."""
+    """How an answer came about that is one of the proposals.
 
-    def __init__(self, rows: Sequence[Row], state: MoAState) -> None:
+    The references are templated here once more, not by the hub alone: a thread can go on with a
+    mixture that writes where it began with one that selects, and the other way round.
+    """
+
+    def __init__(self, rows: Sequence[Row], state: LayerState) -> None:
         super().__init__(rows, state)
         last = {seat.node for seat in rows[-1].seats}
         self._candidates = [
             (node, p) for node, p in self.proposals.items() if node in last and not p["error"]
         ]
+
+    def begin(self, seat: Seat, state: LayerState, layout: Layout) -> Sequence[AnyMessage]:
+        """Assemble what a judge reads, and note when it is asked."""
+        references = [layout.template(p["content"] for _, p in self._candidates)]
+        return super().begin(seat, {**state, "references": references}, layout)
 
     def sign(self, seat: Seat, output: Any) -> AIMessage:
         """Make the proposal that a judge picked the message that joins the conversation.

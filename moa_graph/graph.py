@@ -15,7 +15,7 @@ from moa_graph.naming import AGGREGATOR
 from moa_graph.prompts import AGGREGATE_AND_SYNTHESIZE, Layout
 from moa_graph.rules import rules_of_layers
 from moa_graph.seats import Layer, Row, Seat, assign_seats
-from moa_graph.state import MoAState
+from moa_graph.state import LayerState, MoAState
 
 Builder = StateGraph[MoAState, None, Any, MoAState]
 Compiled = CompiledStateGraph[MoAState, None, Any, MoAState]
@@ -159,8 +159,13 @@ def _add_layer(builder: Builder, row: Row, readers: Sequence[Seat], layout: Layo
         _add_agent(builder, seat, proposer_node(seat, row, layout))
         builder.add_edge(seat.node, hub)
     destinations = tuple(seat.node for seat in readers)
-    builder.add_node(hub, hub_node(row, readers), destinations=destinations)
+    builder.add_node(hub, hub_node(row, readers, layout), destinations=destinations)
 
 
 def _add_agent(builder: Builder, seat: Seat, node: Any, **told: str) -> None:
-    builder.add_node(seat.node, node, metadata={"model": seat.agent.label, **told})
+    builder.add_node(
+        seat.node,
+        node,
+        input_schema=LayerState if seat.layer > 1 else MoAState,
+        metadata={"model": seat.agent.label, **told},
+    )

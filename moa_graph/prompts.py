@@ -4,8 +4,6 @@ import re
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from hashlib import sha256
 from typing import Any, Literal
 
 from langchain_core.messages import AnyMessage, HumanMessage, SystemMessage
@@ -80,15 +78,11 @@ class Layout:
                 f"`max_reference_tokens`={most!r}: expected a whole number above 0, or None"
             )
 
-    def template(self, references: Iterable[str], seed: str = "") -> str:
-        """Make the text that the readers of references are shown.
-
-        Args:
-            references: The proposals, in configured order.
-            seed: What nobody who wrote one of them knows. With the same, the text is the same:
-                for all readers of a layer, and for those that are asked again.
-        """
-        return _template(self, tuple(references), seed)
+    def template(self, references: Iterable[str]) -> str:
+        """Make the text that a hub writes."""
+        if self.references_in == "user":
+            return enclose_references(references)
+        return template_references(references, self.prompt)
 
     def to_select(self) -> "Layout":
         """Copy it for one who picks a reference."""
@@ -99,9 +93,7 @@ class Layout:
         """The most tokens that references may take together, if that is bounded."""
         return self.max_reference_tokens and TOGETHER * self.max_reference_tokens
 
-    def template_within(
-        self, references: Sequence[str], room: int, seed: str = ""
-    ) -> tuple[str, int]:
+    def template_within(self, references: Sequence[str], room: int) -> tuple[str, int]:
         """Make that text so that it takes no more than so many tokens; the longest give most.
 
         Returns:
@@ -111,7 +103,7 @@ class Layout:
         frame += count_tokens(THEY_ARE_DATA + self.prompt) if self.references_in == "user" else 0
         shares = fair_shares([count_tokens(each) for each in references], room - frame)
         parts = [cut(text, share) for text, share in zip(references, shares, strict=True)]
-        return self.template((text for text, _ in parts), seed), sum(lost for _, lost in parts)
+        return self.template(text for text, _ in parts), sum(lost for _, lost in parts)
 
     def place(self, messages: Sequence[AnyMessage], text: str) -> list[AnyMessage]:
         """Put that text into a conversation, which is left as it is."""
@@ -121,15 +113,6 @@ class Layout:
             told = add_system(messages, f"{self.prompt}\n\n{THEY_ARE_DATA}")
             placed = append_user(told, text)
         return append_user(placed, self.closing) if self.closing else placed
-
-
-@lru_cache(maxsize=32)
-def _template(layout: Layout, references: tuple[str, ...], seed: str) -> str:
-    """Make that text once, not for each of the readers of a layer, who begin at the same time."""
-    if layout.references_in == "system":
-        return template_references(references, layout.prompt)
-    key = sha256("\0".join((seed, *references)).encode("utf-8", "replace")).hexdigest()
-    return enclose_references(references, key[:16])
 
 
 def template_references(references: Iterable[str], prompt: str = AGGREGATE_AND_SYNTHESIZE) -> str:
@@ -147,18 +130,17 @@ def template_references(references: Iterable[str], prompt: str = AGGREGATE_AND_S
     return f"{prompt}\n\n{REFERENCES_HEADING}{''.join(numbered)}"
 
 
-def enclose_references(references: Iterable[str], key: str | None = None) -> str:
+def enclose_references(references: Iterable[str]) -> str:
     """Put each proposal between tags that its text cannot forge.
 
     Args:
         references: The proposals, in configured order.
-        key: What stands in the tags; by default it is drawn anew.
 
     Returns:
         The heading and, for each reference, an opening tag with its number, its text, and a
-        closing tag.
+        closing tag. The key in the tags is drawn anew at each call.
     """
-    key = key or secrets.token_hex(8)
+    key = secrets.token_hex(8)
     enclosed = (
         f"\n<response-{key} {number}>\n{defuse(text)}\n</response-{key} {number}>"
         for number, text in enumerate(references, 1)

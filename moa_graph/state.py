@@ -87,6 +87,11 @@ def merge_writes(
     return reduce(merge_proposals, writes, old)
 
 
+def last_write(old: list[str], writes: Sequence[list[str]]) -> list[str]:
+    """Keep what was written last."""
+    return writes[-1] if writes else old
+
+
 class MoAState(MessagesState):
     """The conversation, and what the proposers made of its last message."""
 
@@ -94,3 +99,13 @@ class MoAState(MessagesState):
         dict[str, Proposal], DeltaChannel(merge_writes, snapshot_frequency=SNAPSHOT_FREQUENCY)
     ]
     """Proposals of the present turn, keyed by node name (`layer_<k>_<agent>`)."""
+
+
+class LayerState(MoAState):
+    """What a node behind a hub reads; private to the graph, never part of its output."""
+
+    references: Annotated[
+        list[str], DeltaChannel(last_write, snapshot_frequency=SNAPSHOT_FREQUENCY)
+    ]
+    """One text, the hub's prompt: the proposals of the layer before, templated. In a list, for
+    PostgreSQL's saver puts a plain text into JSON, which cannot hold every character."""
