@@ -170,6 +170,11 @@ class Account:
         billed = [each for each in (p["usage"] for p in self.proposals.values()) if each]
         known = [*billed, usage] if usage else billed
         saved = [each for each in (cached["usage"] for cached in taken.values()) if each]
+        told = {
+            "cached": list(taken),
+            "saved": _total(saved),
+            "aggregator_cached": self._cached,
+        }
         return {
             "layers": self.layers,
             "proposers": self.proposers,
@@ -184,9 +189,7 @@ class Account:
             "unread": self.unread,
             "usage": _total(known),
             "usage_unknown": [n for n, u in {**calls, AGGREGATOR: usage}.items() if not u],
-            "cached": list(taken),
-            "saved": _total(saved),
-            "aggregator_cached": self._cached,
+            **(told if taken else {}),
         }
 
 
