@@ -14,7 +14,7 @@ from moa_graph import Agent, create_moa
 from moa_graph.runs import status_of
 
 RUNS, PACE = 500, 0.4  # runs of each variant, and how many of them begin in a second
-QUICK_RUNS, QUICK = 4, 0.1  # and how long a second of a quick run is
+QUICK_RUNS, QUICK = 2, 0.1  # and how long a second of a quick run is
 LATENCY = {"median": 1.0, "sigma": 0.8, "stall": 0.02, "stalled": 30.0}
 WORDS, LAYERS, WIDTH = 300, 2, 6
 QUESTION = "Of the many questions that people ask, this is number {0}. " * 10
