@@ -13,10 +13,10 @@ from server import draw_latency, serving
 from moa_graph import Agent, create_moa
 from moa_graph.runs import status_of
 
-RUNS, PACE = 500, 0.4  # runs of each variant, and how many of them begin in a second
+RUNS, PACE = 500, 0.6  # runs of each variant, and how many of them begin in a second
 QUICK_RUNS, QUICK = 2, 0.1  # and how long a second of a quick run is
 LATENCY = {"median": 1.0, "sigma": 0.8, "stall": 0.02, "stalled": 30.0}
-WORDS, LAYERS, WIDTH = 300, 2, 6
+WORDS, LAYERS, WIDTH = 300, 1, 6
 QUESTION = "Of the many questions that people ask, this is number {0}. " * 10
 PATIENT: Mapping[str, Any] = {"quorum": 4}
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
@@ -123,7 +123,7 @@ async def main() -> None:
         counts = server.take_counts()
     ideal = [_critical_path(number, latency) for number in range(runs)]
     measuring.report(
-        f"{LAYERS} layers of {WIDTH} proposers, quorum 4; {runs} runs each",
+        f"{LAYERS} x {WIDTH} proposers and an aggregator, quorum 4; {runs} runs each",
         [tally.row(name, second) for name, tally in tallies.items()],
         options.json,
         wait_for_all_beyond_its_critical_path=f"{_beyond(tallies, ideal):.1%}",
