@@ -124,7 +124,7 @@ class Attempt:
         self._started, self._most = perf_counter(), layout.max_reference_tokens
         self._keys = seat.keys
         before = state.get("proposals", {}).get(seat.node)
-        self.anew = bool(before and before["error"] == ASK_AGAIN)
+        self.anew = bool(before and before.get("error") == ASK_AGAIN)
         self.proposal = Proposal(
             layer=seat.layer,
             agent=seat.name,

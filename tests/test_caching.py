@@ -64,6 +64,7 @@ def test_a_cached_proposal_belongs_to_the_present_turn(server, agent, invoke):
     first = invoke(graph, QUESTION, config)
     other = invoke(graph, QUESTION, {"configurable": {"thread_id": "2"}})
 
+    assert not other["proposals"]["layer_1_b"]["cached"]
     question = next(m for m in other["messages"] if isinstance(m, HumanMessage))
     assert {p["turn"] for p in other["proposals"].values()} == {question.id}
     one, two = (each["proposals"]["layer_1_a"] for each in (first, other))
@@ -71,6 +72,13 @@ def test_a_cached_proposal_belongs_to_the_present_turn(server, agent, invoke):
     assert two["id"] != one["id"]
     assert two["started"] > one["started"]
     assert first["messages"][-1].id != other["messages"][-1].id
+
+
+def test_a_cached_answer_is_streamed_in_one_piece(server, agent):
+    graph = compiled([[agent("a")]], agent("w"), InMemoryCache())
+    for _ in range(2):
+        pieces = [piece for piece, _ in graph.stream(QUESTION, stream_mode="messages")]
+    assert [piece.text for piece in pieces] == ["w on Why is the sky blue?"]
 
 
 def test_a_failure_is_not_kept(server, agent, invoke):
