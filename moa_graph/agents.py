@@ -12,13 +12,15 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langgraph.constants import TAG_NOSTREAM
 from langgraph.errors import GraphBubbleUp
 from langgraph.pregel.protocol import PregelProtocol
+from langgraph.types import CachePolicy
 
 from moa_graph import answers, quorum, race
+from moa_graph.caching import Cache, Kept, Memory
 from moa_graph.prompts import Layout, add_system
 from moa_graph.seats import Row, Seat
 from moa_graph.secrecy import describe
 from moa_graph.sizes import count_message_tokens, cut, fits
-from moa_graph.state import LayerState, MoAState, Proposal
+from moa_graph.state import ASK_AGAIN, NOTHING_USED, LayerState, MoAState, Proposal
 
 WRITTEN_BY = "moa_agent"
 """In the metadata of a call: whose it is."""
@@ -30,10 +32,18 @@ class Node(RunnableLambda[Any, Any]):
     """A node with a sync and an async side, called without a trace run beside LangGraph's own."""
 
     def __init__(
-        self, func: Callable[..., Any], afunc: Callable[..., Any], seat: Seat | None = None
+        self,
+        func: Callable[..., Any],
+        afunc: Callable[..., Any],
+        seat: Seat | None = None,
+        cache: Cache | None = None,
     ) -> None:
         super().__init__(func, afunc)
-        self._call, self._acall, self._seat = func, afunc, seat
+        self._call, self._acall, self._seat, self._cache = func, afunc, seat, cache
+
+    def with_cache(self, cache: Cache) -> "Node":
+        """Copy it for a graph that is compiled with a cache."""
+        return Node(self._call, self._acall, self._seat, cache)
 
     @property
     def deps(self) -> list[Runnable[Any, Any]]:
@@ -43,35 +53,53 @@ class Node(RunnableLambda[Any, Any]):
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002
         """Run the sync side."""
-        return self._call(input, config or {})
+        return self._call(input, config or {}, self._cache)
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002
         """Run the async side."""
-        return await self._acall(input, config or {})
+        return await self._acall(input, config or {}, self._cache)
 
 
-def proposer_node(seat: Seat, row: Row, layout: Layout) -> Node:
+def proposer_node(
+    seat: Seat, row: Row, layout: Layout, policy: CachePolicy[Any] | None = None
+) -> Node:
     """Make the node that asks one proposer. It writes a proposal, whatever happens."""
+    memory = Memory(seat, row.seats[: row.seats.index(seat)], layout, policy)
     alone = nullcontext(race.Race(row.rules, runners=1, needed=1))
 
     def racing(state: LayerState) -> AbstractContextManager[race.Race]:
         return alone if row.rules.wait_for_all else _race(row, state)
 
-    def propose(state: LayerState, config: RunnableConfig) -> dict[str, Any]:
+    def propose(state: LayerState, config: RunnableConfig, cache: Cache | None) -> dict[str, Any]:
         model, attempt = seat.model, Attempt(seat, state, layout)
         with racing(state) as running, catching(attempt.fail):
-            call = (model.invoke, attempt.messages, tagged(seat, config))
-            attempt.read(running.call(seat.agent.timeout, *call))
-            running.answer()
+            place = memory.place(attempt.messages, cache, anew=attempt.anew)
+            if kept := place.get():
+                attempt.recall(kept)
+                running.answer()
+            else:
+                call = (model.invoke, attempt.messages, tagged(seat, config))
+                answer = running.call(seat.agent.timeout, *call)
+                attempt.read(answer)
+                running.answer()
+                place.keep(answer, attempt.proposal["seconds"])
         return {"proposals": {seat.node: attempt.proposal}}
 
-    async def apropose(state: LayerState, config: RunnableConfig) -> dict[str, Any]:
+    async def apropose(
+        state: LayerState, config: RunnableConfig, cache: Cache | None
+    ) -> dict[str, Any]:
         model, attempt = seat.model, Attempt(seat, state, layout)
         with racing(state) as running, catching(attempt.fail):
-            async with running.cutting_off(seat.agent.timeout):
-                answer = await model.ainvoke(attempt.messages, tagged(seat, config))
-            attempt.read(answer)
-            running.answer()
+            place = memory.place(attempt.messages, cache, anew=attempt.anew)
+            if kept := await place.aget():
+                attempt.recall(kept)
+                running.answer()
+            else:
+                async with running.cutting_off(seat.agent.timeout):
+                    answer = await model.ainvoke(attempt.messages, tagged(seat, config))
+                attempt.read(answer)
+                running.answer()
+                await place.akeep(answer, attempt.proposal["seconds"])
         return {"proposals": {seat.node: attempt.proposal}}
 
     return Node(propose, apropose, seat)
@@ -98,6 +126,8 @@ class Attempt:
     def __init__(self, seat: Seat, state: LayerState, layout: Layout) -> None:
         self.messages, unread = messages_for(seat, state, layout)
         self._seat, self._most, self._started = seat, layout.max_reference_tokens, perf_counter()
+        before = state.get("proposals", {}).get(seat.node)
+        self.anew = bool(before and before.get("error") == ASK_AGAIN)
         self.proposal = Proposal(
             layer=seat.layer,
             agent=seat.name,
@@ -107,6 +137,7 @@ class Attempt:
             cut=0,
             unread=unread,
             usage=None,
+            cached=None,
             started=round(time(), 3),
             seconds=0.0,
             finish_reason=None,
@@ -129,6 +160,11 @@ class Attempt:
         if not content:
             raise answers.EmptyAnswerError(message)
         self.proposal["content"], self.proposal["cut"] = cut(content, self._most)
+
+    def recall(self, kept: Kept) -> None:
+        """Take in what the model gave before."""
+        self.read(kept["answer"])
+        self.proposal["usage"], self.proposal["cached"] = {**NOTHING_USED}, kept["took"]
 
     def fail(self, error: Exception) -> None:
         """Take in why there is no answer."""

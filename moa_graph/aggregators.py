@@ -8,17 +8,18 @@ from typing import Any, Literal
 from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.messages.ai import add_usage
 from langchain_core.runnables import RunnableConfig
-from langgraph.types import Command
+from langgraph.types import CachePolicy, Command
 
 from moa_graph import answers, quorum
 from moa_graph.agents import Node, catching, messages_for, tagged
+from moa_graph.caching import Cache, Kept, Memory
 from moa_graph.naming import AGGREGATOR
 from moa_graph.prompts import Layout
 from moa_graph.race import Race
 from moa_graph.rules import Rules
 from moa_graph.seats import Row, Seat
 from moa_graph.secrecy import describe
-from moa_graph.state import LayerState, MoAState
+from moa_graph.state import NOTHING_USED, Cached, LayerState, MoAState
 
 Final = Literal["write", "select"]
 """What the aggregator does."""
@@ -45,7 +46,7 @@ class AggregatorError(RuntimeError):
 def hub_node(row: Row, readers: Sequence[Seat], layout: Layout) -> Node:
     """Make the node that templates the proposals of a layer for those who read them next."""
 
-    def gather(state: MoAState, _: RunnableConfig) -> Command[str]:
+    def gather(state: MoAState, *_: Any) -> Command[str]:
         proposals = {s.node: p for s in row.seats if (p := state["proposals"].get(s.node))}
         if again := quorum.nodes_to_ask_again(row.number, proposals, row.rules):
             return Command(goto=again)
@@ -53,14 +54,18 @@ def hub_node(row: Row, readers: Sequence[Seat], layout: Layout) -> Node:
         update = {"references": [layout.template(references)]}
         return Command(update=update, goto=[seat.node for seat in readers])
 
-    async def agather(state: MoAState, config: RunnableConfig) -> Command[str]:
-        return gather(state, config)
+    async def agather(state: MoAState, *_: Any) -> Command[str]:
+        return gather(state)
 
     return Node(gather, agather)
 
 
 def aggregator_node(
-    writers: Sequence[Seat], rows: Sequence[Row], layout: Layout, final: Final = "write"
+    writers: Sequence[Seat],
+    rows: Sequence[Row],
+    layout: Layout,
+    final: Final = "write",
+    policy: CachePolicy[Any] | None = None,
 ) -> Node:
     """Make the node that gives the final answer: the first of the writers that can does.
 
@@ -69,29 +74,43 @@ def aggregator_node(
         rows: The layers of proposers.
         layout: What a writer of an answer reads, and where.
         final: Whether they write the answer, or pick it among the last layer's proposals.
+        policy: Whether what they wrote before is taken from the cache.
     """
     alone = Race(Rules(quorum=1), runners=1, needed=1)
     account_of = Choice if final == "select" else Account
     layout = layout.to_select() if final == "select" else layout
+    memories = [Memory(seat, (), layout, policy) for seat in writers]
 
-    def aggregate(state: LayerState, config: RunnableConfig) -> dict[str, Any]:
+    def aggregate(state: LayerState, config: RunnableConfig, cache: Cache | None) -> dict[str, Any]:
         account = account_of(rows, state)
-        for seat in writers:
+        for seat, memory in zip(writers, memories, strict=True):
             messages = account.begin(seat, state, layout)
             with catching(partial(account.fail, seat)):
+                place = memory.place(messages, cache)
+                if kept := place.get():
+                    return {"messages": [account.recall(seat, kept)]}
                 call = (seat.model.invoke, messages, tagged(seat, config))
                 output = alone.call(seat.agent.timeout, *call)
-                return {"messages": [account.sign(seat, output)]}
+                answer = account.sign(seat, output)
+                place.keep(output, account.seconds)
+                return {"messages": [answer]}
         raise AggregatorError(account.failures)
 
-    async def aaggregate(state: LayerState, config: RunnableConfig) -> dict[str, Any]:
+    async def aaggregate(
+        state: LayerState, config: RunnableConfig, cache: Cache | None
+    ) -> dict[str, Any]:
         account = account_of(rows, state)
-        for seat in writers:
+        for seat, memory in zip(writers, memories, strict=True):
             messages = account.begin(seat, state, layout)
             with catching(partial(account.fail, seat)):
+                place = memory.place(messages, cache)
+                if kept := await place.aget():
+                    return {"messages": [account.recall(seat, kept)]}
                 async with alone.cutting_off(seat.agent.timeout):
                     output = await seat.model.ainvoke(messages, tagged(seat, config))
-                return {"messages": [account.sign(seat, output)]}
+                answer = account.sign(seat, output)
+                await place.akeep(output, account.seconds)
+                return {"messages": [answer]}
         raise AggregatorError(account.failures)
 
     return Node(aggregate, aaggregate, writers[0])
@@ -105,6 +124,12 @@ class Account:
         self.layers, self.proposers, self.unread = len(rows), nodes, 0
         self.proposals = {node: p for node in nodes if (p := state["proposals"].get(node))}
         self.failures: dict[str, str] = {}
+        self._cached: Cached | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since a writer was asked."""
+        return round(perf_counter() - self._clock, 3)
 
     def begin(self, seat: Seat, state: LayerState, layout: Layout) -> Sequence[AnyMessage]:
         """Assemble what a writer reads, and note when it is asked."""
@@ -115,6 +140,11 @@ class Account:
     def fail(self, seat: Seat, error: Exception) -> None:
         """Take in why a writer gave no answer."""
         self.failures[seat.node] = describe(error, *seat.keys)
+
+    def recall(self, seat: Seat, kept: Kept) -> AIMessage:
+        """Turn what an aggregator gave before into the message that joins the conversation."""
+        self._cached = kept["took"]
+        return self.sign(seat, kept["answer"])
 
     def sign(self, seat: Seat, output: Any) -> AIMessage:
         """Turn an aggregator's output into the message that joins the conversation.
@@ -134,8 +164,17 @@ class Account:
     def _tell(self, seat: Seat, usage: dict[str, Any] | None) -> dict[str, Any]:
         failed = {node: p["error"] for node, p in self.proposals.items() if p["error"]}
         calls = {node: p["usage"] for node, p in self.proposals.items() if node not in failed}
+        taken = {node: c for node, p in self.proposals.items() if (c := p.get("cached"))}
+        if self._cached:
+            usage, taken[AGGREGATOR] = {**NOTHING_USED}, self._cached
         billed = [each for each in (p["usage"] for p in self.proposals.values()) if each]
         known = [*billed, usage] if usage else billed
+        saved = [each for each in (cached["usage"] for cached in taken.values()) if each]
+        told = {
+            "cached": list(taken),
+            "saved": _total(saved),
+            "aggregator_cached": self._cached,
+        }
         return {
             "layers": self.layers,
             "proposers": self.proposers,
@@ -146,11 +185,16 @@ class Account:
             "aggregator": seat.agent.label,
             "aggregator_usage": usage,
             "started": self._started,
-            "seconds": round(perf_counter() - self._clock, 3),
+            "seconds": self.seconds,
             "unread": self.unread,
-            "usage": dict(reduce(add_usage, known)) if known else None,  # type: ignore[arg-type]
+            "usage": _total(known),
             "usage_unknown": [n for n, u in {**calls, AGGREGATOR: usage}.items() if not u],
+            **(told if taken else {}),
         }
+
+
+def _total(usages: Sequence[Any]) -> dict[str, Any] | None:
+    return dict(reduce(add_usage, usages)) if usages else None  # type: ignore[arg-type]
 
 
 class Choice(Account):

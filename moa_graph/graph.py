@@ -7,9 +7,11 @@ from typing import Any, Literal, get_args
 
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import CachePolicy
 
-from moa_graph.agents import proposer_node
+from moa_graph.agents import Node, proposer_node
 from moa_graph.aggregators import Final, aggregator_node, hub_node
+from moa_graph.caching import check_policy
 from moa_graph.models import Agent, Model
 from moa_graph.naming import AGGREGATOR
 from moa_graph.prompts import AGGREGATE_AND_SYNTHESIZE, Layout
@@ -33,6 +35,7 @@ class Plan:
     """The aggregator, and its fallbacks."""
     layout: Layout
     final: Final = "write"
+    cache_policy: CachePolicy[Any] | None = None
 
     def seat(self, node: str) -> Seat | None:
         """Find who sits at a node."""
@@ -48,10 +51,10 @@ class MoAGraph(Builder):
         self.plan = plan
         rows, writers = plan.rows, plan.writers
         for row, readers in zip(rows, [*(r.seats for r in rows[1:]), writers[:1]], strict=True):
-            _add_layer(self, row, readers, plan.layout)
+            _add_layer(self, row, readers, plan)
         for seat in rows[0].seats:
             self.add_edge(START, seat.node)
-        last = aggregator_node(writers, rows, plan.layout, plan.final)
+        last = aggregator_node(writers, rows, plan.layout, plan.final, plan.cache_policy)
         _add_agent(self, writers[0], last, final=plan.final)
         self.add_edge(AGGREGATOR, END)
 
@@ -62,7 +65,12 @@ class MoAGraph(Builder):
         `max_concurrency` in the config of a call takes precedence.
         """
         workers = max(THREADS, len(self.nodes))
-        return super().compile(*args, **kwargs).with_config(max_concurrency=workers)
+        compiled = super().compile(*args, **kwargs)
+        if compiled.cache:
+            for node in compiled.nodes.values():
+                if isinstance(node.bound, Node):
+                    node.bound = node.bound.with_cache(compiled.cache)
+        return compiled.with_config(max_concurrency=workers)
 
 
 def create_moa(
@@ -78,6 +86,7 @@ def create_moa(
     references_in: Literal["system", "user"] = "system",
     max_reference_tokens: int | None = 16_384,
     stream_proposals: bool = False,
+    cache_policy: CachePolicy[Any] | None = None,
     lazy: bool = False,
 ) -> MoAGraph:
     """Create a Mixture-of-Agents graph (Wang et al. 2024, arXiv 2406.04692, section 2.2).
@@ -120,6 +129,11 @@ def create_moa(
             reader's context is known, they are cut to fit it in any case.
         stream_proposals: Whether `stream_mode="messages"` shows the proposers' tokens beside
             the aggregator's.
+        cache_policy: Have agents that are asked the same again give the answer that they gave
+            before, from the `cache` that the graph is compiled with; as in
+            `StateGraph.add_node`, but a failure is never kept. Only `ttl` may be set: the key is
+            made of model, parameters, endpoint and all that is read. Kept are the answers of
+            `"provider:model"` strings, and of chat models that LangChain can describe.
         lazy: Build the models of `"provider:model"` strings at the first call, not now. A graph
             can then be drawn and deployed where its keys are not set.
 
@@ -139,6 +153,7 @@ def create_moa(
     """
     if final not in get_args(Final):
         raise ValueError(f"`final`={final!r}: expected 'write' or 'select'")
+    check_policy(cache_policy)
     layout = Layout(prompt, references_in, max_reference_tokens)
     seats, writers = assign_seats(
         layers,
@@ -150,16 +165,16 @@ def create_moa(
     rows = [Row(number, *row) for number, row in enumerate(zip(seats, rules, strict=True), 1)]
     if not lazy:
         writers[0].models()
-    return MoAGraph(Plan(rows, writers, layout, final))
+    return MoAGraph(Plan(rows, writers, layout, final, cache_policy))
 
 
-def _add_layer(builder: Builder, row: Row, readers: Sequence[Seat], layout: Layout) -> None:
+def _add_layer(builder: Builder, row: Row, readers: Sequence[Seat], plan: Plan) -> None:
     hub = f"layer_{row.number}_{AGGREGATOR}"
     for seat in row.seats:
-        _add_agent(builder, seat, proposer_node(seat, row, layout))
+        _add_agent(builder, seat, proposer_node(seat, row, plan.layout, plan.cache_policy))
         builder.add_edge(seat.node, hub)
     destinations = tuple(seat.node for seat in readers)
-    builder.add_node(hub, hub_node(row, readers, layout), destinations=destinations)
+    builder.add_node(hub, hub_node(row, readers, plan.layout), destinations=destinations)
 
 
 def _add_agent(builder: Builder, seat: Seat, node: Any, **told: str) -> None:

@@ -4,6 +4,7 @@ import re
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 from langchain_core.messages import AnyMessage, HumanMessage, SystemMessage
@@ -53,6 +54,7 @@ _MARKERS = re.compile(
     r"|\[(?=/?(?:INST|SYSTEM|TOOL|AVAILABLE))|<(?=<\s*/?SYS)",
     re.IGNORECASE,
 )
+_OPENING = re.compile(r"<response-([0-9a-f]{16}) 1>")
 # Characters that turn the direction of a text or cannot be seen; joiners that scripts need stay.
 _INVISIBLE = re.compile(
     "[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]"
@@ -83,6 +85,11 @@ class Layout:
         if self.references_in == "user":
             return enclose_references(references)
         return template_references(references, self.prompt)
+
+    def without_key(self, text: str) -> str:
+        """Blot out the key of the tags, which tells one run from another and means nothing."""
+        keys = _OPENING.findall(text) if self.references_in == "user" else []
+        return text.replace(keys[-1], "key") if keys else text  # a forged one stands before
 
     def to_select(self) -> "Layout":
         """Copy it for one who picks a reference."""

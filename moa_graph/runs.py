@@ -11,7 +11,7 @@ from langchain_core.messages import AIMessage, AnyMessage
 
 from moa_graph.naming import AGGREGATOR
 from moa_graph.prices import Prices, estimate_cost
-from moa_graph.state import Proposal
+from moa_graph.state import Cached, Proposal
 
 CUT_OFF = ("cut off", "no answer within its timeout")
 """How the errors of `race` begin; those of others begin with the name of their class."""
@@ -48,6 +48,10 @@ class Call:
     usage: Mapping[str, Any] | None
     cost: float | None
     """US dollars, estimated; `None` if not known."""
+    cached: Cached | None = None
+    """What it took before, if the answer is from the cache; now it took and cost nothing."""
+    saved: float | None = None
+    """US dollars that it cost then, estimated; `None` if not known."""
     selected: bool = False
     """Whether the aggregator picked it to be the answer."""
 
@@ -55,6 +59,11 @@ class Call:
     def status(self) -> Status:
         """How it ended."""
         return status_of(self.error)
+
+    @property
+    def prompt_cached(self) -> int:
+        """Tokens that it read from its provider's cache, as far as that said."""
+        return ((self.usage or {}).get("input_token_details") or {}).get("cache_read") or 0
 
     @property
     def ended(self) -> float:
@@ -114,6 +123,16 @@ class Run:
     def tokens(self) -> int:
         """Tokens in all, as far as they are known."""
         return sum(call.usage["total_tokens"] for call in self.calls if call.usage)
+
+    @property
+    def prompt_cached(self) -> int:
+        """Tokens that were read from providers' caches, as far as they said."""
+        return sum(call.prompt_cached for call in self.calls)
+
+    @property
+    def cached(self) -> Sequence[Call]:
+        """The calls whose answers are from the cache."""
+        return [call for call in self.calls if call.cached]
 
     @property
     def cost(self) -> float | None:
@@ -193,8 +212,7 @@ def _call(node: str, proposal: Proposal, prices: Prices | None) -> Call:
         started=proposal.get("started"),
         seconds=proposal["seconds"],
         unread=proposal.get("unread", 0),
-        usage=proposal["usage"],
-        cost=estimate_cost(proposal["model"], proposal["usage"], prices),
+        **_paid(proposal["model"], proposal["usage"], proposal.get("cached"), prices),
     )
 
 
@@ -210,9 +228,18 @@ def _last_call(answer: AIMessage, account: Mapping[str, Any], prices: Prices | N
         started=account.get("started"),
         seconds=account.get("seconds", 0.0),
         unread=account["unread"],
-        usage=usage,
-        cost=estimate_cost(account["aggregator"], usage, prices),
+        **_paid(account["aggregator"], usage, account.get("aggregator_cached"), prices),
     )
+
+
+def _paid(
+    model: str, usage: Mapping[str, Any] | None, cached: Cached | None, prices: Prices | None
+) -> dict[str, Any]:
+    """Tell what a call used and cost, or what it saved."""
+    if not cached:
+        return {"usage": usage, "cost": estimate_cost(model, usage, prices)}
+    saved = estimate_cost(model, cached["usage"], prices)
+    return {"usage": usage, "cost": 0.0, "cached": cached, "saved": saved}
 
 
 def _planned(nodes: Iterable[str]) -> Counter[int]:

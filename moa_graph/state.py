@@ -16,6 +16,18 @@ SNAPSHOT_FREQUENCY = 20
 was written since, or each would repeat what stands in all before it."""
 
 
+class Cached(TypedDict):
+    """What an answer from the cache took when the model was asked for it."""
+
+    usage: dict[str, Any] | None
+    """Tokens, as LangChain's `UsageMetadata`; `None` if the model did not say."""
+    seconds: float
+
+
+NOTHING_USED = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
+"""The tokens of a call that was not made."""
+
+
 class Proposal(TypedDict):
     """What one proposer answered, or why it did not.
 
@@ -41,6 +53,8 @@ class Proposal(TypedDict):
     or for its context."""
     usage: dict[str, Any] | None
     """Tokens, as LangChain's `UsageMetadata`; `None` if the model did not say."""
+    cached: Cached | None
+    """What the answer took before, if it is from the cache; `usage` then is nothing."""
     started: float
     """When the call began, in seconds since 1970."""
     seconds: float

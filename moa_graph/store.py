@@ -92,8 +92,7 @@ async def open_store(db: str | None) -> AsyncIterator[Store]:
     Raises:
         StoreError: If it cannot be used.
     """
-    postgres = bool(db) and str(db).startswith(("postgresql://", "postgres://"))
-    opened = _open_postgres(str(db)) if postgres else _open_sqlite(db)
+    opened = _open_postgres(str(db)) if _is_postgres(db) else _open_sqlite(db)
     try:
         async with opened as store:
             yield store
@@ -102,10 +101,19 @@ async def open_store(db: str | None) -> AsyncIterator[Store]:
         raise StoreError(f"cannot use the database {where}: {error}") from error
 
 
+def sqlite_path(db: str | None) -> Path:
+    """Give the path of a database, or of the default one; its folder is there."""
+    own = Path(db) if db and not _is_postgres(db) else None
+    return _with_folder(own or user_data_path("moa_graph", appauthor=False) / "runs.sqlite")
+
+
+def _is_postgres(db: str | None) -> bool:
+    return bool(db) and str(db).startswith(("postgresql://", "postgres://"))
+
+
 @asynccontextmanager
 async def _open_sqlite(db: str | None) -> AsyncIterator[Store]:
-    path = Path(db) if db else user_data_path("moa_graph", appauthor=False) / "runs.sqlite"
-    path = _with_folder(path)
+    path = sqlite_path(db)
 
     @asynccontextmanager
     async def lock(thread: str) -> AsyncIterator[None]:

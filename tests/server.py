@@ -56,6 +56,8 @@ class Behaviour:
     """Seconds that a response with status 429 asks to wait."""
     finish_reason: str = "stop"
     usage: bool = True
+    cached: int = 0
+    """How many tokens of a prompt it says it had in its cache."""
     logprobs: Callable[[Json], Json | None] | None = None
     """What it tells of the probabilities of its tokens: `choices[0].logprobs`."""
 
@@ -254,10 +256,11 @@ def _deltas(message: Json) -> list[Json]:
     return deltas
 
 
-def _usage(call: Call, answer: Json) -> Json:
+def _usage(call: Call, answer: Json, cached: int) -> Json:
     asked = sum(len(str(message["content"]).split()) for message in call.messages)
     said = len((answer["content"] or json.dumps(answer["tool_calls"])).split())
-    return {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said}
+    whole = {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said}
+    return whole | ({"prompt_tokens_details": {"cached_tokens": cached}} if cached else {})
 
 
 def _completion(call: Call, behaviour: Behaviour) -> Json:
@@ -273,7 +276,7 @@ def _completion(call: Call, behaviour: Behaviour) -> Json:
         "model": call.model,
         "choices": [choice],
     }
-    return whole | ({"usage": _usage(call, message)} if behaviour.usage else {})
+    return whole | ({"usage": _usage(call, message, behaviour.cached)} if behaviour.usage else {})
 
 
 async def _send_answer(
@@ -357,7 +360,7 @@ async def _send_stream(
             await asyncio.sleep(behaviour.chunk_delay)
     send(chunk({}, "tool_calls" if "tool_calls" in message else behaviour.finish_reason))
     if behaviour.usage and (call.body.get("stream_options") or {}).get("include_usage"):
-        send(chunk({}, choices=[], usage=_usage(call, message)))
+        send(chunk({}, choices=[], usage=_usage(call, message, behaviour.cached)))
     send("[DONE]")
     writer.write(b"0\r\n\r\n")
 

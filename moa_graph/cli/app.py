@@ -8,6 +8,8 @@ import typer
 from moa_graph.cli import complete, evals
 from moa_graph.cli.options import (
     AnyThread,
+    Cache,
+    CacheTtl,
     Config,
     Database,
     Json,
@@ -52,6 +54,8 @@ def ask(
     config: Config = None,
     thread: AnyThread = None,
     db: Database = None,
+    cache: Cache = False,
+    cache_ttl: CacheTtl = None,
     show: Show = False,
     as_json: Json = False,
     progress: Progress = None,
@@ -66,9 +70,11 @@ def ask(
     content = attach(question, file or [])
     chosen = choose(preset, config) if preset or config or not thread else None
     with starting(wanted=progress):
+        from moa_graph.cli.caching import NodeCache, open_cache
         from moa_graph.cli.run import Output, ask_mixture
 
-    ask_mixture(content, chosen, thread, db, Output(show, as_json, progress))
+    kept = open_cache(db, cache_ttl) if cache or cache_ttl else NodeCache()
+    ask_mixture(content, chosen, thread, db, Output(show, as_json, progress), kept)
 
 
 @app.command(

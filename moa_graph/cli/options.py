@@ -25,6 +25,23 @@ Database = Annotated[
         "--db", envvar="MOA_DB", help="Where runs are kept: an SQLite file, or postgresql://..."
     ),
 ]
+Cache = Annotated[
+    bool,
+    typer.Option(
+        "--cache",
+        help="Take the answer of a model that was asked the same before from a file beside the "
+        "runs, and keep those of others there.",
+    ),
+]
+CacheTtl = Annotated[
+    int | None,
+    typer.Option(
+        "--cache-ttl",
+        metavar="SECONDS",
+        min=1,
+        help="How long an answer counts that is kept from now on; implies --cache.",
+    ),
+]
 Show = Annotated[bool, typer.Option("--show", help="Print the proposals too.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the whole result as JSON.")]
 Progress = Annotated[

@@ -67,7 +67,7 @@ class Row:
         """Take in what came of it."""
         usage = proposal["usage"]
         self.seconds, self.error = proposal["seconds"], proposal["error"]
-        self.tokens = usage["output_tokens"] if usage else None
+        self.tokens = usage["output_tokens"] if usage and not proposal.get("cached") else None
 
 
 @dataclass(frozen=True)

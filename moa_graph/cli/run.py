@@ -6,7 +6,7 @@ import secrets
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import typer
@@ -15,6 +15,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import StreamMode
 
 from moa_graph.cli.answer import Answer
+from moa_graph.cli.caching import NodeCache, print_savings
 from moa_graph.cli.choice import choose
 from moa_graph.cli.errors import INTERRUPTED, CommandError
 from moa_graph.cli.live import View, kind_of_view
@@ -23,7 +24,9 @@ from moa_graph.cli.starting import starting
 from moa_graph.cli.text import print_answer, print_failures, print_json, print_run
 from moa_graph.config import MoAConfig
 from moa_graph.naming import AGGREGATOR
+from moa_graph.prices import Prices
 from moa_graph.rules import Rules, rules_of_layers
+from moa_graph.runs import read_run
 from moa_graph.secrecy import describe
 from moa_graph.store import (
     CompiledMoA,
@@ -69,6 +72,7 @@ class Output:
         else:
             print_answer(result.values["messages"][-1].text)
         print_failures(result.values)
+        print_savings(read_run(result.values, prices=result.prices))
 
 
 @dataclass(frozen=True)
@@ -79,10 +83,16 @@ class Result:
     values: dict[str, Any]
     streamed: bool
     """Whether its answer was printed while it came."""
+    prices: Prices
 
 
 def ask_mixture(
-    content: str, chosen: MoAConfig | None, thread: str | None, db: str | None, output: Output
+    content: str,
+    chosen: MoAConfig | None,
+    thread: str | None,
+    db: str | None,
+    output: Output,
+    cache: NodeCache,
 ) -> None:
     """Ask, and print the answer.
 
@@ -92,6 +102,7 @@ def ask_mixture(
         thread: The thread to go on with; by default a new one.
         db: The database.
         output: What is printed.
+        cache: Where answers are kept, if they are.
 
     Raises:
         CommandError: If there is no answer; the message says how to go on.
@@ -106,7 +117,7 @@ def ask_mixture(
             mixture = chosen or (known and known.config) or choose()
             message = {"messages": [HumanMessage(content)]}
             try:
-                return await Run(store, name, mixture, output, db).to_its_end(message)
+                return await Run(store, name, mixture, output, db, cache).to_its_end(message)
             except asyncio.CancelledError:
                 if await read_thread(store.saver, name):
                     raise
@@ -150,6 +161,7 @@ class Run:
     mixture: MoAConfig
     output: Output
     db: str | None
+    cache: NodeCache = field(default_factory=NodeCache)
 
     async def to_its_end(
         self, message: dict[str, Any] | None, *, edit: Edit | None = None
@@ -167,8 +179,11 @@ class Run:
         view = kind_of_view(wanted=self.output.progress)
         with starting(wanted=self.output.progress):
             # Not lazy: a mistake shows before anything is stored.
-            builder = self.mixture.graph(lazy=False, stream_proposals=view.streams)
-            graph = builder.compile(checkpointer=self.store.saver, name=self.mixture.name)
+            options = {"stream_proposals": view.streams, "cache_policy": self.cache.policy}
+            builder = self.mixture.graph(lazy=False, **options)
+            graph = builder.compile(
+                self.store.saver, cache=self.cache.cache, name=self.mixture.name
+            )
         config = run_config(self.thread, self.mixture)
         async with self.store.lock(self.thread):
             try:
@@ -176,7 +191,8 @@ class Run:
                     await edit(graph, config)
                 with closing(Answer()) as answer:
                     await self._watch(graph, message, config, view, answer)
-                return Result(self.thread, await read_values(graph, config), answer.begun)
+                values = await read_values(graph, config)
+                return Result(self.thread, values, answer.begun, self.mixture.prices)
             except Exception as error:
                 command = resume_command(self.thread, self.db)
                 raise CommandError(f"{describe(error)}; continue with: {command}") from error

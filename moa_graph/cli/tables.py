@@ -83,6 +83,8 @@ def _longest(run: Run, heading: str) -> int:
 
 def _cell(run: Run, call: Call, heading: str) -> str:
     """Give what stands below a heading."""
+    if call.cached and heading in {"read", "written"}:
+        return "cached" if heading == "written" else ""
     waited = call.node in run.critical and len(run.calls) > 1
     seconds = f"{call.seconds:.1f}"
     cells = {
@@ -118,6 +120,8 @@ def sums(run: Run) -> str:
         facts.append(f"{run.tokens:,} tokens in all")
     else:
         facts.append(f"{run.tokens:,} tokens at least" if run.tokens else "tokens: ?")
+    facts += [f"{run.prompt_cached:,} of them from prompt caches"] if run.prompt_cached else []
+    facts += [f"{len(run.cached)} answers from the node cache"] if run.cached else []
     least = "" if run.complete or run.cost is None else "at least "
     return "; ".join([*facts, f"cost: {least}{money(run.cost)}"])
 

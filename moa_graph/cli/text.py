@@ -77,9 +77,10 @@ def print_run(values: Mapping[str, Any]) -> None:
         _print_part(console, f"{node}  {_account(proposal)}", text)
     last = values["messages"][-1]
     if last.type == "ai":
-        tokens = _tokens(last.usage_metadata)
+        account = last.response_metadata.get("moa") or {}
+        tokens = _tokens(last.usage_metadata, account.get("aggregator_cached"))
         _print_part(console, f"answer  {tokens}".strip(), last.text)
-        _print_summary(console, last.response_metadata.get("moa") or {})
+        _print_summary(console, account)
 
 
 def print_failures(values: Mapping[str, Any]) -> None:
@@ -124,17 +125,22 @@ def _print_summary(console: "Console", account: Mapping[str, Any]) -> None:
     if account:
         usage = account["usage"]
         total = f"; {usage['total_tokens']:,} tokens in all" if usage else ""
+        cached = ((usage or {}).get("input_token_details") or {}).get("cache_read")
+        read = f", {cached:,} of them from prompt caches" if cached else ""
         at_least = " at least" if total and account["usage_unknown"] else ""
         received = f"{account['received']} of {account['asked']} proposals received"
         selected = f"; {plain(node)} selected" if (node := account.get("selected")) else ""
-        console.print(Text(f"{received}{selected}{total}{at_least}", "dim"))
+        console.print(Text(f"{received}{selected}{total}{at_least}{read}", "dim"))
 
 
 def _account(proposal: Proposal) -> str:
     """Tell model, seconds and tokens of a proposal."""
     seconds = f"{proposal['seconds']:.1f} s"
-    return "  ".join(filter(None, [proposal["model"], seconds, _tokens(proposal["usage"])]))
+    tokens = _tokens(proposal["usage"], proposal.get("cached"))
+    return "  ".join(filter(None, [proposal["model"], seconds, tokens]))
 
 
-def _tokens(usage: Mapping[str, Any] | None) -> str:
+def _tokens(usage: Mapping[str, Any] | None, cached: Any) -> str:
+    if cached:
+        return "from the cache"
     return f"{usage['output_tokens']:,} tokens" if usage else ""

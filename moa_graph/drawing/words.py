@@ -15,7 +15,9 @@ def say_call(call: Call) -> str:
     """Write what a call came to, such as `1.2 s · 340 tok · ~$0.0021`."""
     parts: list[str] = [call.status] if call.error else []
     parts.append(say_seconds(call.seconds))
-    if call.usage:
+    if call.cached:
+        parts.append("from the cache")
+    elif call.usage:
         parts.append(f"{call.usage['total_tokens']:,} tok")
     if call.cost:
         parts.append(say_cost(call.cost))
@@ -29,10 +31,14 @@ def say_run(run: Run) -> str:
         [
             f"{answered} of {run.asked} proposals",
             f"{say_seconds(run.seconds)} on the critical path",
-            say_tokens(run.tokens, complete=run.counted),
+            say_tokens(run.tokens, complete=run.counted) + _say_prompt_cached(run),
             say_sum(run.cost, complete=run.complete),
         ]
     )
+
+
+def _say_prompt_cached(run: Run) -> str:
+    return f" ({run.prompt_cached:,} from prompt caches)" if run.prompt_cached else ""
 
 
 def say_tokens(tokens: int, *, complete: bool) -> str:

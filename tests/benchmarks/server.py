@@ -126,7 +126,7 @@ class Connection(asyncio.Protocol):
         counts.running += 1
         counts.peak = max(counts.peak, counts.running)
         try:
-            await asyncio.sleep(_latency(behaviour["latency"], request))
+            await asyncio.sleep(draw_latency(behaviour["latency"], request))
             if request.get("stream"):
                 counts.streamed += 1
                 await self._stream(request, words, behaviour["rate"])
@@ -158,7 +158,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(_response(json.dumps(answer).encode()))
 
 
-def _latency(latency: float | Json, request: Json) -> float:
+def draw_latency(latency: float | Json, request: Json) -> float:
     """Draw the seconds of a call: the same for the same model and last message."""
     if not isinstance(latency, dict):
         return latency
