@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from time import time
 from typing import Any
 
+from moa_graph.batch.limits import NO_LIMITS, Limits
 from moa_graph.batch.records import Record, thread_of
 from moa_graph.config import MoAConfig
 from moa_graph.runs import Run, read_run
@@ -43,14 +44,19 @@ class Answerer:
         mixture: The mixture.
         saver: Where the threads are kept.
         batch: As `batch_name` gives it.
+        limits: How fast endpoints are asked.
 
     Raises:
         ValueError: If a key is missing, or a model cannot be built.
     """
 
-    def __init__(self, mixture: MoAConfig, saver: Saver, batch: str) -> None:
+    def __init__(
+        self, mixture: MoAConfig, saver: Saver, batch: str, limits: Limits = NO_LIMITS
+    ) -> None:
         self._mixture, self._batch, self._began = mixture, batch, time()
-        self._graph = mixture.graph(lazy=False).compile(checkpointer=saver, name=mixture.name)
+        builder = mixture.graph(lazy=False)
+        limits.apply(builder)
+        self._graph = builder.compile(checkpointer=saver, name=mixture.name)
 
     async def answer(self, record: Record) -> Outcome:
         """Answer a record, or go on with what is stored of it; a failure is an outcome, too.
@@ -74,9 +80,10 @@ class Answerer:
     async def _run(self, record: Record, thread: str) -> Mapping[str, Any]:
         config = run_config(thread, self._mixture)
         known = await self._graph.aget_state(config)
-        if known.values and not known.next:
+        messages = known.values.get("messages")
+        if messages and messages[-1].type == "ai":
             return known.values
-        message = None if known.values else {"messages": record.messages}
+        message = None if messages else {"messages": record.messages}
         return await self._graph.ainvoke(message, config, durability="sync")
 
     async def _left(self, thread: str) -> Mapping[str, Any]:

@@ -28,6 +28,18 @@ def batch(
     concurrency: Annotated[
         int, typer.Option("--concurrency", min=1, help="Records under way at a time.")
     ] = 8,
+    rpm: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--rpm",
+            help="Requests a minute that each endpoint gets; or NAME=NUMBER for one: a provider, a "
+            "base_url, or provider:model. Repeatable.",
+        ),
+    ] = None,
+    tpm: Annotated[
+        list[str] | None,
+        typer.Option("--tpm", help="Tokens a minute, read and written; likewise."),
+    ] = None,
     max_cost: Annotated[
         float | None,
         typer.Option(
@@ -68,7 +80,8 @@ def batch(
     if not preset and not config:
         raise typer.BadParameter("give a mixture: --preset or --config")
     mixture = choose(preset, config)
-    from moa_graph.cli.batching import Task, answer_batch
+    from moa_graph.cli.batching import Pace, Task, answer_batch
 
-    task = Task(prompts, out, mixture, limit, concurrency, max_cost, strict, db, keep)
+    pace = Pace(concurrency, tuple(rpm or ()), tuple(tpm or ()), max_cost)
+    task = Task(prompts, out, mixture, limit, pace, strict, db, keep)
     answer_batch(task)

@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from moa_graph.batch.answering import Answerer, Outcome
 from moa_graph.batch.files import Files
+from moa_graph.batch.limits import Limits, parse_rates
 from moa_graph.batch.records import batch_name, count_records, read_records
 from moa_graph.batch.running import run_batch
 from moa_graph.cli.errors import FAILED, INTERRUPTED, CommandError
@@ -26,6 +27,16 @@ from moa_graph.store import open_store
 
 
 @dataclass(frozen=True)
+class Pace:
+    """How fast, and how far."""
+
+    concurrency: int
+    rpm: Sequence[str]
+    tpm: Sequence[str]
+    max_cost: float | None
+
+
+@dataclass(frozen=True)
 class Task:
     """What is to be done, as the options say it."""
 
@@ -33,11 +44,18 @@ class Task:
     out: Path
     mixture: MoAConfig
     limit: int | None
-    concurrency: int
-    max_cost: float | None
+    pace: Pace
     strict: bool
     db: str | None
     keep_threads: bool
+
+    @property
+    def limits(self) -> Limits:
+        """How fast endpoints are asked."""
+        return Limits(
+            parse_rates("--rpm", self.pace.rpm, self.mixture),
+            parse_rates("--tpm", self.pace.tpm, self.mixture),
+        )
 
     @property
     def where(self) -> str:
@@ -53,7 +71,8 @@ def answer_batch(task: Task) -> None:
         ValueError: If the files or the mixture make no sense.
     """
     check_keys(task.mixture)
-    if task.max_cost is not None:
+    limits = task.limits
+    if task.pace.max_cost is not None:
         check_prices(task.mixture.labels(), task.mixture.prices, "the mixture's [prices]")
     with _input(task.prompts) as prompts, _locked(task.out):
         task = replace(task, prompts=prompts)
@@ -63,7 +82,7 @@ def answer_batch(task: Task) -> None:
         with files, progress(task.out.name) as show:
             tally = Tally(asked - files.count(last))
             try:
-                asyncio.run(_work(task, files, tally, show))
+                asyncio.run(_work(task, limits, files, tally, show))
             except KeyboardInterrupt:
                 raise CommandError(
                     f"interrupted; {asked - tally.total + tally.done:,} of {asked:,} are answered: "
@@ -73,10 +92,12 @@ def answer_batch(task: Task) -> None:
     _tell(files, tally, asked)
 
 
-async def _work(task: Task, files: Files, tally: Tally, show: Callable[[Tally], None]) -> None:
+async def _work(
+    task: Task, limits: Limits, files: Files, tally: Tally, show: Callable[[Tally], None]
+) -> None:
     batch = batch_name(task.out, task.mixture)
     async with open_store(task.where) as store:
-        answerer = Answerer(task.mixture, store.saver, batch)
+        answerer = Answerer(task.mixture, store.saver, batch, limits)
 
         async def keep(outcome: Outcome) -> None:
             files.write(outcome.row)
@@ -88,8 +109,8 @@ async def _work(task: Task, files: Files, tally: Tally, show: Callable[[Tally], 
             answerer.answer,
             keep,
             tally,
-            concurrency=task.concurrency,
-            max_cost=task.max_cost,
+            concurrency=task.pace.concurrency,
+            max_cost=task.pace.max_cost,
             show=show,
         )
 
@@ -103,8 +124,6 @@ def check_input(task: Task, files: Files) -> None:
     for path in (files.answers, files.failures):
         if path.exists() and path.samefile(task.prompts):
             raise CommandError(f"{path} would be overwritten; choose another --out")
-    if not task.out.parent.is_dir():
-        raise CommandError(f"--out {task.out}: there is no folder {task.out.parent}")
     if not task.strict:
         return
     for record in read_records(task.prompts, task.limit):
@@ -122,8 +141,9 @@ def _tell(files: Files, tally: Tally, asked: int) -> None:
     if tally.stopped:
         raise CommandError(f"{tally.left:,} records were not asked: {tally.stopped}", SPENT)
     if tally.failed:
+        records = "1 record has" if tally.failed == 1 else f"{tally.failed:,} records have"
         raise CommandError(
-            f"{tally.failed:,} records have no answer, see {files.failures}; run the command "
+            f"{records} no answer, see {files.failures}; run the command "
             "again to ask them again",
             FAILED,
         )
@@ -146,6 +166,8 @@ def _input(path: Path) -> Iterator[Path]:
 @contextmanager
 def _locked(out: Path) -> Iterator[None]:
     """Keep a second process away from the output."""
+    if not out.parent.is_dir():
+        raise CommandError(f"--out {out}: there is no folder {out.parent}")
     try:
         with FileLock(out.with_name(f".{out.name}.lock"), timeout=0):
             yield
