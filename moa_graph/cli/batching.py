@@ -143,8 +143,7 @@ def _tell(files: Files, tally: Tally, asked: int) -> None:
     if tally.failed:
         records = "1 record has" if tally.failed == 1 else f"{tally.failed:,} records have"
         raise CommandError(
-            f"{records} no answer, see {files.failures}; run the command "
-            "again to ask them again",
+            f"{records} no answer, see {files.failures}; run the command again to ask them again",
             FAILED,
         )
 
