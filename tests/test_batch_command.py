@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
+import psycopg
 import pytest
 from waiting import wait_for
 
@@ -333,3 +334,41 @@ def test_a_limited_endpoint_is_asked_no_faster_and_waiting_is_no_timeout(batch, 
     assert all(not row["failed"] for row in rows(here.answers))
     assert len(server.calls) == 10
     assert server.calls[-1].started - before > (10 - 1 - 3) / 3
+
+
+def test_a_client_waits_as_long_as_a_busy_endpoint_says(batch, here, server):
+    here.mixture.write_text(here.mixture.read_text().replace("max_retries = 0", "max_retries = 2"))
+    server.model("a", reply=reply, faults=[429, 429], retry_after=0.3)
+    done = batch("--limit", 1)
+    assert done.returncode == 0, done.stderr
+    (row,) = rows(here.answers)
+    assert not row["failed"]
+    first, _, third, _ = server.calls_of("a")
+    assert third.started - first.started >= 0.6
+
+
+def test_runs_may_be_kept_in_postgresql(batch, here, server, postgres):
+    server.model("w", reply=reply, faults=[500])
+    assert batch("--db", postgres, "--concurrency", 1, "--limit", 3).returncode == 1
+    server.calls.clear()
+    done = batch("--db", postgres, "--limit", 3)
+    assert done.returncode == 0, done.stderr
+    assert [call.model for call in server.calls] == ["w"]
+    assert len(rows(here.answers)) == 3
+    assert not here.runs.exists()
+    with psycopg.connect(postgres) as db:
+        assert db.execute("SELECT count(*) FROM checkpoints").fetchone() == (0,)
+
+
+def test_a_database_that_fails_ends_the_batch(batch, here, server):
+    server.model("w", reply=reply, faults=[500])
+    batch("--limit", 1)
+    with closing(sqlite3.connect(here.runs)) as db:
+        db.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON writes BEGIN SELECT raise(FAIL, 'full'); END"
+        )
+    server.calls.clear()
+    done = batch("--concurrency", 1)
+    assert done.returncode == 1
+    assert "cannot use the database" in done.stderr
+    assert len(server.calls) <= 2
