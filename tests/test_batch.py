@@ -86,8 +86,8 @@ def test_half_a_row_is_cut_off_however_long(tmp_path):
     with path.open("a") as file:
         file.write(json.dumps(row(2) | {"answer": "é" * 100_000})[:-2])
     with Files(path) as files:
-        left = list(files.unanswered([Record(1, 1), Record(2, 2)], "b"))
-    assert [record.line for record in left] == [2]
+        done, left = files.unanswered([Record(1, 1), Record(2, 2)], "b")
+    assert (done, left.line) == (None, 2)
     path.write_text('{"line": 1, "id"')
     with Files(path):
         pass
@@ -101,7 +101,7 @@ def test_late_rows_come_to_stand_in_their_place_also_after_a_kill(tmp_path):
             files.write(row(line))
     with Files(path) as files:
         left = files.unanswered((Record(line, line) for line in range(1, 8)), "b")
-        for record in left:
+        for record in filter(None, left):
             files.write(row(record.line))
     assert lines_of(path) == [1, 2, 3, 4, 5, 6, 7]
     late = tmp_path / "a.late.jsonl"
@@ -114,7 +114,7 @@ def test_late_rows_come_to_stand_in_their_place_also_after_a_kill(tmp_path):
 def test_what_is_written_now_is_not_read_as_answered_before(tmp_path):
     with Files(tmp_path / "a.jsonl") as files:
         left = files.unanswered((Record(line, line) for line in range(1, 4)), "b")
-        for record in left:
+        for record in filter(None, left):
             files.write(row(record.line))
     assert lines_of(tmp_path / "a.jsonl") == [1, 2, 3]
 
@@ -174,6 +174,38 @@ async def test_reading_waits_for_a_slow_record_and_order_is_kept():
     tally, _ = await work
     assert kept == list(range(1, 1001))
     assert (tally.done, tally.left) == (1000, 0)
+
+
+async def test_calls_go_on_while_what_is_answered_is_read_over():
+    passed, seen = 0, set()
+
+    def records():
+        nonlocal passed
+        yield Record(1, 1)
+        for passed in range(1000):  # noqa: B007
+            yield None
+        yield Record(2, 2)
+
+    async def answer(record):
+        for _ in range(100 * (record.line == 1)):
+            await asyncio.sleep(0)
+            seen.add(passed)
+        return Outcome({"line": record.line})
+
+    async def keep(_):
+        pass
+
+    await run_batch(records(), answer, keep, Tally(2), concurrency=2)
+    assert len(seen) > 50
+
+
+def test_a_full_disk_is_told(tmp_path):
+    with Files(tmp_path / "a.jsonl") as files:
+        files._late.symlink_to("/dev/full")
+        files._last = 5
+        with pytest.raises(BatchError, match="cannot be written: No space left"):
+            files.write(row(1))
+        files._late.unlink()
 
 
 async def test_an_error_that_is_no_failure_of_a_record_ends_the_batch():

@@ -73,17 +73,24 @@ class Files:
         return sum(row.line <= last for row in self._rows())
 
     def write(self, row: Row) -> None:
-        """Write what came of a record, so that it outlives this process."""
-        if "error" in row:
-            _write(self._failed, row)
-        elif row["line"] > self._last:
-            _write(self._answered, row)
-        else:
-            with self._late.open("ab") as file:
-                _write(file, row)
+        """Write what came of a record, so that it outlives this process.
 
-    def unanswered(self, records: Iterable[Record], batch: str) -> Iterator[Record]:
-        """Leave out the records whose answers were there.
+        Raises:
+            BatchError: If it cannot be written.
+        """
+        try:
+            if "error" in row:
+                _write(self._failed, row)
+            elif row["line"] > self._last:
+                _write(self._answered, row)
+            else:
+                with self._late.open("ab") as file:
+                    _write(file, row)
+        except OSError as error:
+            raise BatchError(f"{self.answers}: cannot be written: {error.strerror}") from None
+
+    def unanswered(self, records: Iterable[Record], batch: str) -> Iterator[Record | None]:
+        """Give the records whose answers were not there; for the others, `None`.
 
         Raises:
             BatchError: If an answer is that of another batch, or to another prompt.
@@ -95,6 +102,7 @@ class Files:
                 yield record
             elif thread_of(batch, record) == row.thread:
                 row = self._next(rows, batch)
+                yield None
             else:
                 raise BatchError(
                     f"{self.answers} has an answer to another prompt than that of line {row.line}; "

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from itertools import count
 
 from moa_graph.batch.answering import Outcome
 from moa_graph.batch.budget import Budget
@@ -13,7 +14,7 @@ AHEAD = 8
 
 
 async def run_batch(
-    records: Iterator[Record],
+    records: Iterator[Record | None],
     answer: Callable[[Record], Awaitable[Outcome]],
     keep: Callable[[Outcome], Awaitable[None]],
     tally: Tally,
@@ -28,7 +29,8 @@ async def run_batch(
     follows from `concurrency`.
 
     Args:
-        records: The records; each is read when there is room for it.
+        records: The records; each is read when there is room for it. Where there is nothing to
+            be done, `None`, so that reading over many of them holds up nobody.
         answer: Answers one. An exception ends the work.
         keep: Stores what came of one; likewise.
         tally: Takes in what is done.
@@ -38,29 +40,53 @@ async def run_batch(
         show: Is told of every record.
     """
     room, budget = asyncio.Semaphore(concurrency * AHEAD), Budget(tally, max_cost)
-    held, numbered, kept, keeping = dict[int, Outcome](), enumerate(records), 0, asyncio.Lock()
+    reader, kept = _Reader(records), _InOrder(keep, room)
 
     async def worker() -> None:
         while await room.acquire() and await budget.begin():
-            if (place := next(numbered, None)) is None:
+            if (begun := await reader.read()) is None:
                 return await budget.end(None)
-            held[place[0]] = outcome = await answer(place[1])
+            number, record = begun
+            outcome = await answer(record)
             await budget.end(outcome)
             show(tally)
-            await keep_in_order()
+            await kept.put(number, outcome)
         return None
-
-    async def keep_in_order() -> None:
-        nonlocal kept
-        async with keeping:
-            while kept in held:
-                await keep(held.pop(kept))
-                kept += 1
-                room.release()
 
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(concurrency, tally.total)):
+            for _ in range(min(concurrency, max(1, tally.total))):
                 group.create_task(worker())
     except BaseExceptionGroup as several:
         raise several.exceptions[0] from None
+
+
+class _Reader:
+    """Numbers the records, and gives one at a time."""
+
+    def __init__(self, records: Iterator[Record | None]) -> None:
+        self._records, self._numbers, self._turn = records, count(), asyncio.Lock()
+
+    async def read(self) -> tuple[int, Record] | None:
+        async with self._turn:
+            for record in self._records:
+                if record:
+                    return next(self._numbers), record
+                await asyncio.sleep(0)
+        return None
+
+
+class _InOrder:
+    """Keeps outcomes by their numbers, and makes room for others."""
+
+    def __init__(self, keep: Callable[[Outcome], Awaitable[None]], room: asyncio.Semaphore) -> None:
+        self._keep, self._room = keep, room
+        self._held, self._next, self._turn = dict[int, Outcome](), 0, asyncio.Lock()
+
+    async def put(self, number: int, outcome: Outcome) -> None:
+        self._held[number] = outcome
+        async with self._turn:
+            while self._next in self._held:
+                await self._keep(self._held.pop(self._next))
+                self._next += 1
+                self._room.release()
