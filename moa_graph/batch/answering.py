@@ -89,7 +89,7 @@ class Answerer:
     async def _left(self, thread: str) -> Mapping[str, Any]:
         """Read what is stored of a run that failed."""
         snapshot = await self._graph.aget_state(run_config(thread, self._mixture))
-        return present_values(self._graph, snapshot) if snapshot.values else {}
+        return present_values(self._graph, snapshot)
 
     def _outcome(
         self, record: Record, thread: str, values: Mapping[str, Any], error: str | None = None
