@@ -148,6 +148,12 @@ def test_a_bad_line_is_the_failure_of_that_line(batch, here, server):
     assert failure["error"].startswith("not JSON: ")
 
 
+def test_without_a_mixture_it_is_the_one_of_the_key_that_is_set(moa, here):
+    done = moa("batch", here.prompts, "-o", here.answers, "--limit", 1)
+    assert done.returncode == 0
+    assert "using preset 'offline'" in done.stderr
+
+
 def test_a_finished_batch_asks_nothing_and_goes_on_with_lines_that_were_added(batch, here, server):
     assert batch("--limit", 3).returncode == 0
     assert len(rows(here.answers)) == 3
@@ -244,7 +250,7 @@ def test_a_file_of_somebody_else_is_left_alone(batch, here, text, server):
         ),
         (("batch", "PROMPTS", "-o", "/nowhere/out.jsonl", "-p", "offline"), "no folder /nowhere"),
         (("batch", "PROMPTS", "-o", "PROMPTS", "-p", "offline"), "choose another --out"),
-        (("batch", "PROMPTS", "-o", "out.jsonl"), "--preset or --config"),
+        (("batch", "PROMPTS", "-o", "x.sqlite", "-p", "offline"), "x.sqlite is the database"),
         (
             ("batch", "PROMPTS", "-o", "x.jsonl", "-p", "ollama", "--rpm", "x"),
             "--rpm x: expected a",

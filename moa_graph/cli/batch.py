@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from moa_graph.cli.options import Config, Preset
+from moa_graph.cli.starting import starting
 
 
 def batch(
@@ -69,6 +70,9 @@ def batch(
 ) -> None:
     """Answer many prompts: a file of them, into a file of answers in the same order.
 
+    Without --preset or --config the mixture follows from the key that is set, as with
+    `moa ask`.
+
     Interrupt the command or kill it, run it again, and it goes on: no answer is paid for
     twice, and what failed is asked again, as are lines added at the end of the input.
 
@@ -77,10 +81,9 @@ def batch(
     """
     from moa_graph.cli.choice import choose
 
-    if not preset and not config:
-        raise typer.BadParameter("give a mixture: --preset or --config")
     mixture = choose(preset, config)
-    from moa_graph.cli.batching import Pace, Task, answer_batch
+    with starting(wanted=None):
+        from moa_graph.cli.batching import Pace, Task, answer_batch
 
     pace = Pace(concurrency, tuple(rpm or ()), tuple(tpm or ()), max_cost)
     task = Task(prompts, out, mixture, limit, pace, strict, db, keep)

@@ -124,6 +124,8 @@ def check_input(task: Task, files: Files) -> None:
     for path in (files.answers, files.failures):
         if path.exists() and path.samefile(task.prompts):
             raise CommandError(f"{path} would be overwritten; choose another --out")
+    if files.answers == Path(task.where):
+        raise CommandError(f"--out {files.answers} is the database; choose another --out or --db")
     if not task.strict:
         return
     for record in read_records(task.prompts, task.limit):

@@ -2,7 +2,8 @@
 
     python tests/benchmarks/batch.py --records 1_000_000
 
-is the whole of it, which takes hours; by default it is 20,000 records.
+is the whole of it, which takes hours; with `--answered 998_000` all but the last 2,000 are taken to
+be answered by a process before. By default it is 20,000 records.
 """
 
 import argparse
@@ -18,6 +19,10 @@ from typing import Any
 from measuring import report
 from server import serving
 
+from moa_graph import MoAConfig
+from moa_graph.batch.files import Files
+from moa_graph.batch.records import batch_name, read_records, thread_of
+
 MOA = Path(sys.executable).parent / "moa"
 TENTHS = 10
 
@@ -27,12 +32,15 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small, to see that it works")
     parser.add_argument("--json", type=Path, help="write the figures here as well")
     parser.add_argument("--records", type=int, default=20_000)
+    parser.add_argument("--answered", type=int, default=0)
     parser.add_argument("--concurrency", type=int, default=16)
     options = parser.parse_args()
     records = 100 if options.quick else options.records
+    answered = min(options.answered, records - TENTHS)
     with tempfile.TemporaryDirectory() as folder, serving({"*": {"words": 100}}) as server:
         work = write(Path(folder), server.url, records)
-        rows = list(measure(work, records, options.concurrency))
+        pretend(work, answered)
+        rows = list(measure(work, answered, records, options.concurrency))
         calls = server.take_counts()["calls"]
     report("moa batch: memory over a long file", rows, options.json, calls=calls, records=records)
 
@@ -48,20 +56,30 @@ def write(folder: Path, url: str, records: int) -> Path:
     return folder
 
 
-def measure(folder: Path, records: int, concurrency: int) -> Iterator[dict[str, Any]]:
-    """Run the command, and look at it each time that a tenth of the records is answered."""
+def pretend(folder: Path, answered: int) -> None:
+    """Write the answers to the first records, as if a process before had asked."""
+    path = folder / "answers.jsonl"
+    batch = batch_name(path, MoAConfig.load(folder / "mixture.toml"))
+    with Files(path) as files:
+        for record in read_records(folder / "prompts.jsonl", answered):
+            row = {"line": record.line, "id": record.id, "answer": "word " * 100, "usage": None}
+            files.write(row | {"thread": thread_of(batch, record)})
+
+
+def measure(folder: Path, before: int, records: int, concurrency: int) -> Iterator[dict[str, Any]]:
+    """Run the command, and look at it each time that a tenth of what is asked is answered."""
     words = ["batch", "prompts.jsonl", "-o", "answers.jsonl", "-c", "mixture.toml"]
     command = [MOA, *words, "--concurrency", str(concurrency)]
-    answers, answered, begun = folder / "answers.jsonl", Lines(folder / "answers.jsonl"), None
+    answered, begun, asked = Lines(folder / "answers.jsonl"), time.monotonic(), records - before
+    answered.count()
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL) as process:
         for tenth in range(1, TENTHS + 1):
-            while answered.count() < records * tenth // TENTHS and process.poll() is None:
-                begun = begun or (answers.exists() and answered.number and time.monotonic()) or None
-                time.sleep(0.005 if records < 1000 else 0.2)
+            while answered.count() < before + asked * tenth // TENTHS and process.poll() is None:
+                time.sleep(0.005 if asked < 1000 else 0.2)
             if process.poll() is None:
                 yield {
                     "answered": answered.number,
-                    "seconds": round(time.monotonic() - begun, 1) if begun else None,
+                    "seconds": round(time.monotonic() - begun, 1),
                     "resident MB": round(resident(process.pid) / 1e6, 1),
                     "database MB": round(size(folder.glob("answers.sqlite*")) / 1e6, 2),
                 }
