@@ -28,7 +28,7 @@ from moa_graph.rules import rules_of_layers
 
 if TYPE_CHECKING:
     from moa_graph.chat_model import ChatMoA
-    from moa_graph.graph import Builder
+    from moa_graph.graph import MoAGraph
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -179,7 +179,7 @@ class MoAConfig(BaseModel):
         except ValidationError as error:
             raise ValueError(explain(error)) from None
 
-    def graph(self, **options: Any) -> Builder:
+    def graph(self, **options: Any) -> MoAGraph:
         """Create the graph.
 
         Args:

@@ -193,11 +193,11 @@ def question_of(messages: Sequence[AnyMessage]) -> str:
 
 def present_proposals(state: Mapping[str, Any]) -> dict[str, Proposal]:
     """Give the proposals of the present turn: a question not yet begun has none."""
-    last = state["messages"][-1]
+    last = state["messages"][-1] if state.get("messages") else None
     return {
         node: proposal
         for node, proposal in (state.get("proposals") or {}).items()
-        if isinstance(last, AIMessage) or proposal["turn"] == last.id
+        if isinstance(last, AIMessage) or (last and proposal["turn"] == last.id)
     }
 
 

@@ -55,6 +55,7 @@ def test_importing_the_package_loads_nothing_heavy():
         ("chat", "--config", "/nowhere.toml"),
         ("presets",),
         ("eval", "generate", "--help"),
+        ("batch", "--help"),
         ("draw", "--config", "/nowhere.toml"),
         ("ask", "q", "--config", "/nowhere.toml"),
         ("ask", "q", "--file", "/nowhere.txt"),

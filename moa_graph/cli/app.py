@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from moa_graph.cli import complete, evals
+from moa_graph.cli.batch import batch
 from moa_graph.cli.options import (
     AnyThread,
     Cache,
@@ -275,6 +276,14 @@ def presets() -> None:
 
     list_presets()
 
+
+app.command(
+    rich_help_panel=ASKING,
+    epilog=examples(
+        "moa batch prompts.jsonl -o answers.jsonl --preset openai",
+        "moa batch prompts.jsonl -o answers.jsonl -c mixture.toml --concurrency 64 --max-cost 20",
+    ),
+)(batch)
 
 app.command(
     rich_help_panel=ASKING,

@@ -1,0 +1,1 @@
+"""Many prompts: a file of them answered, in order, resumable, within a budget."""

@@ -1,0 +1,176 @@
+"""`moa batch`: answer a file of prompts, and say what came of it."""
+
+import asyncio
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+import typer
+from filelock import FileLock, Timeout
+
+from moa_graph.batch.answering import Answerer, Outcome
+from moa_graph.batch.files import Files
+from moa_graph.batch.limits import Limits, parse_rates
+from moa_graph.batch.records import batch_name, count_records, read_records
+from moa_graph.batch.running import run_batch
+from moa_graph.cli.errors import FAILED, INTERRUPTED, CommandError
+from moa_graph.cli.generating import SPENT, check_prices
+from moa_graph.cli.run import check_keys
+from moa_graph.config import MoAConfig
+from moa_graph.evals.progress import progress
+from moa_graph.evals.running import Tally
+from moa_graph.store import open_store
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast, and how far."""
+
+    concurrency: int
+    rpm: Sequence[str]
+    tpm: Sequence[str]
+    max_cost: float | None
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be done, as the options say it."""
+
+    prompts: Path
+    out: Path
+    mixture: MoAConfig
+    limit: int | None
+    pace: Pace
+    strict: bool
+    db: str | None
+    keep_threads: bool
+
+    @property
+    def limits(self) -> Limits:
+        """How fast endpoints are asked."""
+        return Limits(
+            parse_rates("--rpm", self.pace.rpm, self.mixture),
+            parse_rates("--tpm", self.pace.tpm, self.mixture),
+        )
+
+    @property
+    def where(self) -> str:
+        """The database."""
+        return self.db or str(self.out.with_suffix(".sqlite"))
+
+
+def answer_batch(task: Task) -> None:
+    """Answer the records of a file, and say what came of it.
+
+    Raises:
+        CommandError: If not every record has an answer; the exit code tells why.
+        ValueError: If the files or the mixture make no sense.
+    """
+    check_keys(task.mixture)
+    limits = task.limits
+    if task.pace.max_cost is not None:
+        check_prices(task.mixture.labels(), task.mixture.prices, "the mixture's [prices]")
+    with _input(task.prompts) as prompts, _locked(task.out):
+        task = replace(task, prompts=prompts)
+        files = Files(task.out)
+        check_input(task, files)
+        asked, last = count_records(prompts, task.limit)
+        with files, progress(task.out.name) as show:
+            tally = Tally(asked - files.count(last))
+            try:
+                asyncio.run(_work(task, limits, files, tally, show))
+            except KeyboardInterrupt:
+                raise CommandError(
+                    f"interrupted; {asked - tally.total + tally.done:,} of {asked:,} are answered: "
+                    "run the command again to go on",
+                    INTERRUPTED,
+                ) from None
+    _tell(files, tally, asked)
+
+
+async def _work(
+    task: Task, limits: Limits, files: Files, tally: Tally, show: Callable[[Tally], None]
+) -> None:
+    batch = batch_name(task.out, task.mixture)
+    async with open_store(task.where) as store:
+        answerer = Answerer(task.mixture, store.saver, batch, limits)
+
+        async def keep(outcome: Outcome) -> None:
+            files.write(outcome.row)
+            if not outcome.failed and not task.keep_threads:
+                await store.saver.adelete_thread(outcome.row["thread"])
+
+        await run_batch(
+            files.unanswered(read_records(task.prompts, task.limit), batch),
+            answerer.answer,
+            keep,
+            tally,
+            concurrency=task.pace.concurrency,
+            max_cost=task.pace.max_cost,
+            show=show,
+        )
+
+
+def check_input(task: Task, files: Files) -> None:
+    """Refuse an input that is also an output, and mistakes in it where that is wished.
+
+    Raises:
+        CommandError: If it is refused.
+    """
+    for path in (files.answers, files.failures):
+        if path.exists() and path.samefile(task.prompts):
+            raise CommandError(f"{path} would be overwritten; choose another --out")
+    if files.answers == Path(task.where):
+        raise CommandError(f"--out {files.answers} is the database; choose another --out or --db")
+    if not task.strict:
+        return
+    for record in read_records(task.prompts, task.limit):
+        if record.mistake:
+            raise CommandError(f"{task.prompts}, line {record.line}: {record.mistake}")
+
+
+def _tell(files: Files, tally: Tally, asked: int) -> None:
+    answered = asked - tally.total + tally.done
+    typer.echo(
+        f"{answered:,} of {asked:,} answered; now {tally.calls:,} calls, "
+        f"{tally.tokens:,} tokens, {tally.money()}"
+    )
+    typer.echo(files.answers)
+    if tally.stopped:
+        raise CommandError(f"{tally.left:,} records were not asked: {tally.stopped}", SPENT)
+    if tally.failed:
+        records = "1 record has" if tally.failed == 1 else f"{tally.failed:,} records have"
+        raise CommandError(
+            f"{records} no answer, see {files.failures}; run the command again to ask them again",
+            FAILED,
+        )
+
+
+@contextmanager
+def _input(path: Path) -> Iterator[Path]:
+    """Give the file of prompts; standard input is read to its end first."""
+    if str(path) != "-":
+        if not path.is_file():
+            raise CommandError(f"{path}: no such file")
+        yield path
+        return
+    with NamedTemporaryFile(suffix=".jsonl") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+        file.flush()
+        yield Path(file.name)
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Keep a second process away from the output."""
+    if not out.parent.is_dir():
+        raise CommandError(f"--out {out}: there is no folder {out.parent}")
+    try:
+        with FileLock(out.with_name(f".{out.name}.lock"), timeout=0):
+            yield
+    except Timeout:
+        raise CommandError(f"another process is at work on {out}") from None
