@@ -7,7 +7,6 @@ import pytest
 
 import moa_graph
 
-
 HEAVY = ("langgraph", "langchain_core", "openai", "langchain_openai", "langchain_together")
 
 

@@ -95,7 +95,7 @@ class Limited(Node):
         self._node, self._bound, self._requests, self._tokens = node, bound, requests, tokens
         self._last: int | None = None
 
-    async def _ask(self, state: Any, config: RunnableConfig) -> Any:
+    async def _ask(self, state: Any, config: RunnableConfig, *_: Any) -> Any:
         expected = self._last or count_message_tokens(state["messages"])
         if self._requests:
             await self._requests.take(1)
