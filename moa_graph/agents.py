@@ -198,20 +198,25 @@ def messages_for(
         messages = add_system(messages, seat.agent.system, in_front=True)
     if seat.layer == 1:
         return messages, 0
-    if not state["references"]:  # a hub lets nobody go on without one
+    references, seed = references_of(seat.reads, state)
+    if not references and not whole:  # a hub lets nobody go on without one
         raise LookupError(
-            f"{seat.node}: the references that it reads are gone; a checkpointer must keep all "
+            f"{seat.node}: the proposals that it reads are gone; a checkpointer must keep all "
             "checkpoints of a run, not only the last"
         )
-    text, unread = state["references"][0], 0
+    text, unread = state.get("references") or layout.template(references, seed), 0
     if whole:
         return layout.place(messages, text), unread
     rooms = [room for room in (_free_context(seat, messages), layout.room) if room is not None]
     if (room := min(rooms, default=None)) is not None and not fits(text, room):
-        proposals = (state["proposals"].get(node) for node in seat.reads)
-        references = [p["content"] for p in proposals if p and not p["error"]]
-        text, unread = layout.template_within(references, room)
+        text, unread = layout.template_within(references, room, seed)
     return layout.place(messages, text), unread
+
+
+def references_of(nodes: Sequence[str], state: MoAState) -> tuple[list[str], str]:
+    """Give what these nodes proposed, and a seed that none of them knows."""
+    found = [p for node in nodes if (p := state["proposals"].get(node)) and not p["error"]]
+    return [p["content"] for p in found], "".join(p.get("id", "") for p in found)
 
 
 def _free_context(seat: Seat, messages: Sequence[AnyMessage]) -> int | None:

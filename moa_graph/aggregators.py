@@ -11,7 +11,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import CachePolicy, Command
 
 from moa_graph import answers, quorum
-from moa_graph.agents import Node, catching, messages_for, tagged
+from moa_graph.agents import Node, catching, messages_for, references_of, tagged
 from moa_graph.caching import Cache, Kept, Memory
 from moa_graph.naming import AGGREGATOR
 from moa_graph.prompts import Layout
@@ -50,8 +50,7 @@ def hub_node(row: Row, readers: Sequence[Seat], layout: Layout) -> Node:
         proposals = {s.node: p for s in row.seats if (p := state["proposals"].get(s.node))}
         if again := quorum.nodes_to_ask_again(row.number, proposals, row.rules):
             return Command(goto=again)
-        references = [p["content"] for p in proposals.values() if not p["error"]]
-        update = {"references": [layout.template(references)]}
+        update = {"references": layout.template(*references_of(list(proposals), state))}
         return Command(update=update, goto=[seat.node for seat in readers])
 
     async def agather(state: MoAState, *_: Any) -> Command[str]:
@@ -213,8 +212,7 @@ class Choice(Account):
 
     def begin(self, seat: Seat, state: LayerState, layout: Layout) -> Sequence[AnyMessage]:
         """Assemble what a judge reads, and note when it is asked."""
-        references = [layout.template(p["content"] for _, p in self._candidates)]
-        return super().begin(seat, {**state, "references": references}, layout)
+        return super().begin(seat, {**state, "references": ""}, layout)  # a prompt of its own
 
     def sign(self, seat: Seat, output: Any) -> AIMessage:
         """Make the proposal that a judge picked the message that joins the conversation.

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from hashlib import sha256
 from typing import Any, Literal
 
 from langchain_core.messages import AnyMessage, HumanMessage, SystemMessage
@@ -80,10 +81,15 @@ class Layout:
                 f"`max_reference_tokens`={most!r}: expected a whole number above 0, or None"
             )
 
-    def template(self, references: Iterable[str]) -> str:
-        """Make the text that a hub writes."""
+    def template(self, references: Iterable[str], seed: str = "") -> str:
+        """Make the text that a hub writes.
+
+        Args:
+            references: The proposals, in configured order.
+            seed: What nobody who wrote one of them knows. With the same, the text is the same.
+        """
         if self.references_in == "user":
-            return enclose_references(references)
+            return enclose_references(references, seed)
         return template_references(references, self.prompt)
 
     def without_key(self, text: str) -> str:
@@ -100,7 +106,9 @@ class Layout:
         """The most tokens that references may take together, if that is bounded."""
         return self.max_reference_tokens and TOGETHER * self.max_reference_tokens
 
-    def template_within(self, references: Sequence[str], room: int) -> tuple[str, int]:
+    def template_within(
+        self, references: Sequence[str], room: int, seed: str = ""
+    ) -> tuple[str, int]:
         """Make that text so that it takes no more than so many tokens; the longest give most.
 
         Returns:
@@ -110,7 +118,7 @@ class Layout:
         frame += count_tokens(THEY_ARE_DATA + self.prompt) if self.references_in == "user" else 0
         shares = fair_shares([count_tokens(each) for each in references], room - frame)
         parts = [cut(text, share) for text, share in zip(references, shares, strict=True)]
-        return self.template(text for text, _ in parts), sum(lost for _, lost in parts)
+        return self.template((text for text, _ in parts), seed), sum(lost for _, lost in parts)
 
     def place(self, messages: Sequence[AnyMessage], text: str) -> list[AnyMessage]:
         """Put that text into a conversation, which is left as it is."""
@@ -137,17 +145,18 @@ def template_references(references: Iterable[str], prompt: str = AGGREGATE_AND_S
     return f"{prompt}\n\n{REFERENCES_HEADING}{''.join(numbered)}"
 
 
-def enclose_references(references: Iterable[str]) -> str:
+def enclose_references(references: Iterable[str], seed: str = "") -> str:
     """Put each proposal between tags that its text cannot forge.
 
     Args:
         references: The proposals, in configured order.
+        seed: What nobody who wrote one of them knows; by default it is drawn anew.
 
     Returns:
         The heading and, for each reference, an opening tag with its number, its text, and a
-        closing tag. The key in the tags is drawn anew at each call.
+        closing tag. The key in the tags follows from the seed.
     """
-    key = secrets.token_hex(8)
+    key = sha256(seed.encode()).hexdigest()[:16] if seed else secrets.token_hex(8)
     enclosed = (
         f"\n<response-{key} {number}>\n{defuse(text)}\n</response-{key} {number}>"
         for number, text in enumerate(references, 1)

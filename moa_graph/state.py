@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 from functools import reduce
-from typing import Annotated, Any
+from typing import (
+    Annotated,
+    Any,
+    NotRequired,  # Python 3.11's own has no JSON schema
+)
 
-from langgraph.channels import DeltaChannel
+from langgraph.channels import DeltaChannel, UntrackedValue
 from langgraph.graph import MessagesState
-from typing_extensions import TypedDict  # Python 3.11's own has no JSON schema
+from typing_extensions import TypedDict
 
 ASK_AGAIN = "ask again"
 """As the `error` of a proposal: its hub has the proposer asked again."""
@@ -101,11 +105,6 @@ def merge_writes(
     return reduce(merge_proposals, writes, old)
 
 
-def last_write(old: list[str], writes: Sequence[list[str]]) -> list[str]:
-    """Keep what was written last."""
-    return writes[-1] if writes else old
-
-
 class MoAState(MessagesState):
     """The conversation, and what the proposers made of its last message."""
 
@@ -118,8 +117,7 @@ class MoAState(MessagesState):
 class LayerState(MoAState):
     """What a node behind a hub reads; private to the graph, never part of its output."""
 
-    references: Annotated[
-        list[str], DeltaChannel(last_write, snapshot_frequency=SNAPSHOT_FREQUENCY)
-    ]
-    """One text, the hub's prompt: the proposals of the layer before, templated. In a list, for
-    PostgreSQL's saver puts a plain text into JSON, which cannot hold every character."""
+    references: NotRequired[Annotated[str, UntrackedValue(str, guard=False)]]
+    """The hub's prompt: the proposals of the layer before, templated. No checkpoint holds it, for
+    each would repeat what the proposals say: where a process goes on with a run of another, the
+    readers put it together again, word for word."""

@@ -25,7 +25,7 @@ class Reading:
     calls: Sequence[Call]
     messages: Sequence[AnyMessage]
     rebuilt: bool
-    """Whether it is put together from the proposals, not read from the checkpoint."""
+    """Whether it is put together from the end of the run, not from what the agents started from."""
 
 
 def read_prompts(
@@ -38,8 +38,8 @@ def read_prompts(
         state: Its state.
         graph: The mixture, which knows its layout and the agents' own system prompts. Without,
             the paper's layout is taken, and no system prompts.
-        history: The thread's checkpoints, newest first, which have the very text that a hub
-            wrote. Without, it is put together anew.
+        history: The thread's checkpoints, newest first, which have the state that each agent
+            read. Without, it is taken to be the one at the end.
     """
     plan = find_plan(graph, run)
     past = _ancestors(history)
@@ -78,20 +78,19 @@ def _reading(
 ) -> Reading:
     seat = plan.seat(call.node) if plan else None
     layout = plan.layout if plan else Layout()
-    if selects := call.node == AGGREGATOR and bool(run.selected):
+    if call.node == AGGREGATOR and run.selected:
         layout = layout.to_select()
     asked = _asked(state)
     before = next((s.values for s in past if call.node in s.next and _asked(s.values) == asked), {})
-    # One that selects puts the references together itself.
-    kept = (bool(before.get("references")) and not selects) or call.layer == 1
-    values: dict[str, Any] = {**state, "messages": asked, "references": before.get("references")}
-    if not kept:
-        read = [c for c in run.calls if c.layer == call.layer - 1 and not c.error]
-        values["references"] = [layout.template(c.text for c in read)]
     if seat:
-        messages, _ = messages_for(seat, values, layout, whole=not call.unread)  # type: ignore[arg-type]
+        values: Any = {**state, **before, "messages": asked}
+        messages, _ = messages_for(seat, values, layout, whole=not call.unread)
+    elif call.layer == 1:
+        messages = asked
     else:
-        messages = asked if call.layer == 1 else layout.place(asked, values["references"][0])
+        read = [c for c in run.calls if c.layer == call.layer - 1 and not c.error]
+        messages = layout.place(asked, layout.template(c.text for c in read))
+    kept = bool(before) or call.layer == 1
     return Reading([call], messages, rebuilt=not (kept and seat))
 
 
