@@ -2,15 +2,11 @@
 
 from collections.abc import Sequence
 from functools import reduce
-from typing import (
-    Annotated,
-    Any,
-    NotRequired,  # Python 3.11's own has no JSON schema
-)
+from typing import Annotated, Any, NotRequired
 
 from langgraph.channels import DeltaChannel, UntrackedValue
 from langgraph.graph import MessagesState
-from typing_extensions import TypedDict
+from typing_extensions import TypedDict  # Python 3.11's own has no JSON schema
 
 ASK_AGAIN = "ask again"
 """As the `error` of a proposal: its hub has the proposer asked again."""
