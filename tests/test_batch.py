@@ -4,6 +4,8 @@ import asyncio
 import json
 
 import pytest
+from langgraph.cache.memory import InMemoryCache
+from langgraph.types import CachePolicy
 
 from moa_graph import MoAConfig
 from moa_graph.batch import limits
@@ -290,3 +292,15 @@ def test_rates_are_read():
             parse_rates("--rpm", [value], mixture)
     with pytest.raises(ValueError, match="expected one of http://host/v1, openai, openai:a, "):
         parse_rates("--rpm", ["opnai=5"], mixture)
+
+
+async def test_limits_and_a_cache_fit_together(server):
+    server.model("a", reply="a")
+    agent = {"model": "openai:a", "base_url": server.url}
+    mixture = MoAConfig(layers=[{"a": agent}], aggregator=agent)
+    builder = mixture.graph(cache_policy=CachePolicy())
+    limits.Limits({None: 6000}, {None: 60_000}).apply(builder)
+    graph = builder.compile(cache=InMemoryCache())
+    for _ in range(2):
+        await graph.ainvoke({"messages": "q"})
+    assert len(server.calls) == 2

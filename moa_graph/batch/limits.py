@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 
 from moa_graph.agents import Node
+from moa_graph.caching import Cache
 from moa_graph.config import MoAConfig
 from moa_graph.graph import MoAGraph
 from moa_graph.models import Agent
@@ -70,7 +71,8 @@ class Limits:
             requests = self._meter("requests", self.requests, seat.agent)
             tokens = self._meter("tokens", self.tokens, seat.agent)
             if requests or tokens:
-                spec.runnable = Limited(node, spec.runnable, requests, tokens)
+                bound = cast("Node", spec.runnable)
+                spec.runnable = Limited(node, bound, requests, tokens)
 
     def _meter(self, kind: str, rates: Rates, agent: Agent) -> Meter | None:
         for name in (agent.label, endpoint(agent), None):
@@ -90,18 +92,26 @@ class Limited(Node):
     of this node took.
     """
 
-    def __init__(self, node: str, bound: Any, requests: Meter | None, tokens: Meter | None) -> None:
-        super().__init__(bound.invoke, self._ask)
+    def __init__(
+        self, node: str, bound: Node, requests: Meter | None, tokens: Meter | None
+    ) -> None:
+        super().__init__(bound.invoke, bound.ainvoke)
         self._node, self._bound, self._requests, self._tokens = node, bound, requests, tokens
         self._last: int | None = None
 
-    async def _ask(self, state: Any, config: RunnableConfig, *_: Any) -> Any:
-        expected = self._last or count_message_tokens(state["messages"])
+    def with_cache(self, cache: Cache) -> Node:
+        """Copy it for a graph that is compiled with a cache."""
+        bound = self._bound.with_cache(cache)
+        return Limited(self._node, bound, self._requests, self._tokens)
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002
+        """Wait for the turn, then run the node."""
+        expected = self._last or count_message_tokens(input["messages"])
         if self._requests:
             await self._requests.take(1)
         if self._tokens:
             await self._tokens.take(expected)
-        output = await self._bound.ainvoke(state, config)
+        output = await self._bound.ainvoke(input, config)
         if self._tokens and (usage := _usage(self._node, output)):
             self._last = usage["total_tokens"]
             self._tokens.correct(self._last - expected)
