@@ -4,10 +4,12 @@ The openai client walks over every message to translate what is plain JSON alrea
 model of the response, which `ChatOpenAI` dumps to the mapping that it was.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from httpx2 import Response
+
+from moa_graph.chunks import AsyncChunks, Chunks
 
 Chat = TypeVar("Chat")
 
@@ -22,22 +24,29 @@ def lean(chat: Chat) -> Chat:
             as a subclass, is not for this.
 
     Returns:
-        The same model. What streams or parses goes the old way.
+        The same model. What parses goes the old way.
     """
     model: Any = chat
     if root := model.root_async_client:
-        model.async_client = Completions(root.chat.completions.create, AsyncRaw(root))
+        model.async_client = Completions(root, AsyncRaw(root), AsyncChunks)
     if root := model.root_client:
-        model.client = Completions(root.chat.completions.create, Raw(root))
+        model.client = Completions(root, Raw(root), Chunks)
     return chat
 
 
-class Completions(NamedTuple):
+class Completions:
     """The part of an openai client that `ChatOpenAI` asks."""
 
-    create: Callable[..., Any]
-    """What streams is asked for here."""
-    with_raw_response: "Raw"
+    def __init__(self, root: Any, raw: "Raw", chunks: type[Any]) -> None:
+        self.with_raw_response, self._chunks = raw, chunks
+        self._post, self._usual = root.post, root.chat.completions.create
+
+    def create(self, **payload: Any) -> Any:
+        """Ask for a stream, of chunks as they are."""
+        if not payload.get("stream") or not _OF_ONE_CALL.isdisjoint(payload):
+            return self._usual(**payload)
+        request = _request(**payload) | {"cast_to": object}
+        return self._post(**request, stream=True, stream_cls=self._chunks)
 
 
 class Raw:

@@ -1,0 +1,59 @@
+"""Streams of plain chunks say what streams of the openai client's say."""
+
+import asyncio
+
+import pytest
+from langchain_openai import ChatOpenAI
+
+from moa_graph.chunks import whole
+from moa_graph.models import Agent, build_model
+
+TOOLS = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]
+
+
+@pytest.fixture(params=["sync", "async"])
+def chunks(request):
+    """Read a stream to its end."""
+
+    def read(model):
+        if request.param == "sync":
+            return list(model.stream("q"))
+
+        async def all_of_it():
+            return [each async for each in model.astream("q")]
+
+        return asyncio.run(all_of_it())
+
+    return read
+
+
+def said(chunks):
+    fields = {"id", "response_metadata"}
+    return [each.model_dump(exclude=fields) | each.response_metadata for each in chunks]
+
+
+@pytest.mark.parametrize("reply", ["an answer in words", {"look": {"at": "it"}}])
+def test_chunks_are_those_of_the_openai_client(reply, server, chunks):
+    server.model("m", reply=reply)
+    plain = build_model(Agent(model="openai:m", base_url=server.url))
+    usual = ChatOpenAI(model="m", base_url=server.url, api_key="none", stream_usage=True)
+    assert said(chunks(plain.bind_tools(TOOLS))) == said(chunks(usual.bind_tools(TOOLS)))
+    assert all(call.streamed for call in server.calls)
+
+
+def test_stream_that_breaks_off_is_an_error(server, chunks):
+    server.model("m", reply="an answer in words", always="truncate")
+    plain = build_model(Agent(model="openai:m", base_url=server.url, max_retries=0))
+    with pytest.raises(Exception, match=r"(?i)connection|closed|read|incomplete"):
+        chunks(plain)
+
+
+def test_what_some_servers_leave_out_is_filled_in():
+    call = {"function": {"name": "look"}}
+    chunk = {"choices": [{"delta": {"tool_calls": [call]}}, {"index": 1}]}
+    assert whole(chunk)["choices"] == [
+        {"delta": {"tool_calls": [{"function": {"name": "look"}, "index": None}]}},
+        {"index": 1, "delta": None},
+    ]
+    for other in ({"choices": None}, {}, [], "text", {"choices": [{"delta": None}]}):
+        assert whole(other) == other
