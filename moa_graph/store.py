@@ -92,7 +92,7 @@ async def open_store(db: str | None) -> AsyncIterator[Store]:
     Raises:
         StoreError: If it cannot be used.
     """
-    opened = _open_postgres(str(db)) if _is_postgres(db) else _open_sqlite(db)
+    opened = _open_postgres(str(db)) if is_postgres(db) else _open_sqlite(db)
     try:
         async with opened as store:
             yield store
@@ -103,11 +103,12 @@ async def open_store(db: str | None) -> AsyncIterator[Store]:
 
 def sqlite_path(db: str | None) -> Path:
     """Give the path of a database, or of the default one; its folder is there."""
-    own = Path(db) if db and not _is_postgres(db) else None
+    own = Path(db) if db and not is_postgres(db) else None
     return _with_folder(own or user_data_path("moa_graph", appauthor=False) / "runs.sqlite")
 
 
-def _is_postgres(db: str | None) -> bool:
+def is_postgres(db: str | None) -> bool:
+    """Whether that is the address of a PostgreSQL database."""
     return bool(db) and str(db).startswith(("postgresql://", "postgres://"))
 
 

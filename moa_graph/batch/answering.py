@@ -45,15 +45,23 @@ class Answerer:
         saver: Where the threads are kept.
         batch: As `batch_name` gives it.
         limits: How fast endpoints are asked.
+        began: When the work began, in seconds since 1970; by default now. Calls from before are
+            not counted.
 
     Raises:
         ValueError: If a key is missing, or a model cannot be built.
     """
 
     def __init__(
-        self, mixture: MoAConfig, saver: Saver, batch: str, limits: Limits = NO_LIMITS
+        self,
+        mixture: MoAConfig,
+        saver: Saver,
+        batch: str,
+        limits: Limits = NO_LIMITS,
+        *,
+        began: float | None = None,
     ) -> None:
-        self._mixture, self._batch, self._began = mixture, batch, time()
+        self._mixture, self._batch, self._began = mixture, batch, began or time()
         builder = mixture.graph(lazy=False)
         limits.apply(builder)
         self._graph = builder.compile(checkpointer=saver, name=mixture.name)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import groupby
 from pathlib import Path
-from typing import IO, NamedTuple, Self
+from typing import IO, Any, NamedTuple, Self
 
 from moa_graph.answers import storable
 from moa_graph.batch.answering import Row
@@ -67,6 +67,10 @@ class Files:
         self._put_late_rows_in_place()
         if not self.failures.stat().st_size:
             self.failures.unlink()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Send to another process what it needs to read."""
+        return {"answers": self.answers, "_size": self._size}
 
     def count(self, last: int) -> int:
         """Count the answers that were there, up to a line of the input."""

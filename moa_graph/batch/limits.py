@@ -74,6 +74,13 @@ class Limits:
                 bound = cast("Node", spec.runnable)
                 spec.runnable = Limited(node, bound, requests, tokens)
 
+    def share(self, processes: int) -> "Limits":
+        """Give what each of several processes may use."""
+        return Limits(
+            {name: rate / processes for name, rate in self.requests.items()},
+            {name: rate / processes for name, rate in self.tokens.items()},
+        )
+
     def _meter(self, kind: str, rates: Rates, agent: Agent) -> Meter | None:
         for name in (agent.label, endpoint(agent), None):
             if name in rates:

@@ -1,7 +1,7 @@
 """The command `moa batch`: its options."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -27,7 +27,12 @@ def batch(
         int | None, typer.Option("--limit", "-n", min=1, help="Take so many of the first records.")
     ] = None,
     concurrency: Annotated[
-        int, typer.Option("--concurrency", min=1, help="Records under way at a time.")
+        int,
+        typer.Option(
+            "--concurrency",
+            min=1,
+            help="Records under way at a time; with --engine ray, in each worker.",
+        ),
     ] = 8,
     rpm: Annotated[
         list[str] | None,
@@ -67,6 +72,22 @@ def batch(
             "--keep-threads", help="Keep the runs of what is answered, too: for `moa show`."
         ),
     ] = False,
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(
+            "--engine",
+            help="Where the records are answered: in this process, or on the Ray cluster of "
+            "RAY_ADDRESS (else one on this machine); needs --db postgresql://...",
+        ),
+    ] = "local",
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            min=1,
+            help="Workers of --engine ray; by default as many as the cluster has processors.",
+        ),
+    ] = None,
 ) -> None:
     """Answer many prompts: a file of them, into a file of answers in the same order.
 
@@ -86,5 +107,5 @@ def batch(
         from moa_graph.cli.batching import Pace, Task, answer_batch
 
     pace = Pace(concurrency, tuple(rpm or ()), tuple(tpm or ()), max_cost)
-    task = Task(prompts, out, mixture, limit, pace, strict, db, keep)
+    task = Task(prompts, out, mixture, limit, pace, strict, db, keep, engine, workers)
     answer_batch(task)

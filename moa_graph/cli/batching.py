@@ -3,11 +3,13 @@
 import asyncio
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Literal
 
 import typer
 from filelock import FileLock, Timeout
@@ -15,7 +17,7 @@ from filelock import FileLock, Timeout
 from moa_graph.batch.answering import Answerer, Outcome
 from moa_graph.batch.files import Files
 from moa_graph.batch.limits import Limits, parse_rates
-from moa_graph.batch.records import batch_name, count_records, read_records
+from moa_graph.batch.records import Record, batch_name, count_records, read_records
 from moa_graph.batch.running import run_batch
 from moa_graph.cli.errors import FAILED, INTERRUPTED, CommandError
 from moa_graph.cli.generating import SPENT, check_prices
@@ -23,7 +25,9 @@ from moa_graph.cli.run import check_keys
 from moa_graph.config import MoAConfig
 from moa_graph.evals.progress import progress
 from moa_graph.evals.running import Tally
-from moa_graph.store import open_store
+from moa_graph.store import is_postgres, open_store
+
+Engine = Literal["local", "ray"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ class Task:
     strict: bool
     db: str | None
     keep_threads: bool
+    engine: Engine = "local"
+    workers: int | None = None
 
     @property
     def limits(self) -> Limits:
@@ -70,6 +76,7 @@ def answer_batch(task: Task) -> None:
         CommandError: If not every record has an answer; the exit code tells why.
         ValueError: If the files or the mixture make no sense.
     """
+    check_engine(task)
     check_keys(task.mixture)
     limits = task.limits
     if task.pace.max_cost is not None:
@@ -97,21 +104,71 @@ async def _work(
 ) -> None:
     batch = batch_name(task.out, task.mixture)
     async with open_store(task.where) as store:
-        answerer = Answerer(task.mixture, store.saver, batch, limits)
 
         async def keep(outcome: Outcome) -> None:
             files.write(outcome.row)
             if not outcome.failed and not task.keep_threads:
                 await store.saver.adelete_thread(outcome.row["thread"])
 
-        await run_batch(
-            files.unanswered(read_records(task.prompts, task.limit), batch),
+        def records() -> Iterator[Record]:
+            return files.unanswered(read_records(task.prompts, task.limit), batch)
+
+        if task.engine == "ray":
+            return await _spread(task, limits, records, keep, tally, show)
+        answerer = Answerer(task.mixture, store.saver, batch, limits)
+        return await run_batch(
+            records(),
             answerer.answer,
             keep,
             tally,
             concurrency=task.pace.concurrency,
             max_cost=task.pace.max_cost,
             show=show,
+        )
+
+
+async def _spread(
+    task: Task,
+    limits: Limits,
+    records: Callable[[], Iterator[Record]],
+    keep: Callable[[Outcome], Awaitable[None]],
+    tally: Tally,
+    show: Callable[[Tally], None],
+) -> None:
+    """Answer the records on a cluster."""
+    from moa_graph.batch.cluster import connected
+    from moa_graph.batch.spreading import Work, spread_batch
+
+    batch = batch_name(task.out, task.mixture)
+    with connected():
+        await spread_batch(
+            records,
+            Work(task.mixture, batch, task.where, limits),
+            keep,
+            tally,
+            workers=task.workers,
+            concurrency=task.pace.concurrency,
+            max_cost=task.pace.max_cost,
+            show=show,
+        )
+
+
+def check_engine(task: Task) -> None:
+    """Refuse an engine that is not installed, or lacks what it needs.
+
+    Raises:
+        CommandError: If it is refused.
+    """
+    if task.engine == "local":
+        if task.workers is not None:
+            raise CommandError(f"--workers {task.workers}: only --engine ray has workers")
+        return
+    if not find_spec("ray"):
+        raise CommandError("--engine ray needs a package: pip install 'moa_graph[ray]'")
+    if not is_postgres(task.db):
+        raise CommandError(
+            "--engine ray needs a database that all workers reach: --db postgresql://..., got "
+            f"{task.db or 'none'}"
         )
 
 

@@ -1,0 +1,68 @@
+"""A cluster of Ray: the one that `RAY_ADDRESS` names, or one begun on this machine."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+
+import ray
+from ray.exceptions import RayError
+
+from moa_graph.config import MoAConfig
+from moa_graph.secrecy import describe
+
+_DEFAULTS = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # a cluster that is begun here calls nobody
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # its log is in its own folder
+}
+
+
+class ClusterError(RuntimeError):
+    """The cluster cannot be used, or has failed; the text explains it in full."""
+
+
+@contextmanager
+def connected() -> Iterator[None]:
+    """Connect to the cluster, or begin one.
+
+    Raises:
+        ClusterError: If that fails, or what is done inside does.
+    """
+    address = os.environ.get("RAY_ADDRESS", "")
+    if "://" in address:
+        raise ClusterError(
+            f"RAY_ADDRESS={address}: expected host:port of a cluster that this machine belongs "
+            "to, or auto; from elsewhere, have `ray job submit` run the command there"
+        )
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.CRITICAL)
+    except Exception as error:  # noqa: BLE001  # it raises whatever comes its way
+        raise ClusterError(f"there is no cluster to use: {describe(error)}") from None
+    try:
+        with redirect_stdout(sys.stderr):  # Ray prints to it what it does about lost workers
+            yield
+    except RayError as error:
+        raise ClusterError(describe(getattr(error, "cause", None) or error)) from None
+    finally:
+        ray.shutdown()
+
+
+def count_processors() -> int:
+    """Count the processors of the cluster."""
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return max(1, int(resources.get("CPU", 1)))
+
+
+def environment(mixture: MoAConfig) -> dict[str, str]:
+    """Pick the variables that a mixture's agents read: keys, and what else their providers' do."""
+    keys = mixture.required_keys()
+    prefixes = tuple({f"{label.partition(':')[0].upper()}_" for label in mixture.labels()})
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in keys or name.startswith(prefixes)
+    }

@@ -1,0 +1,58 @@
+"""Threads held by one process of several: locks of PostgreSQL, all on one connection."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from psycopg import AsyncConnection
+
+WAIT = 0.5  # seconds until a lock that another holds is tried again
+
+# The server notices within a minute that the machine of a client is gone, not in two hours.
+_KEEPALIVES = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
+
+
+class ThreadLocks:
+    """Holds threads; the locks are free again when this process ends, however it does."""
+
+    def __init__(self, connection: AsyncConnection[Any]) -> None:
+        self._connection = connection
+        self._held = set[str]()  # one connection may take its own lock twice
+
+    @asynccontextmanager
+    async def hold(self, thread: str) -> AsyncIterator[None]:
+        """Hold a thread; wait while another does."""
+        while not await self._take(thread):  # noqa: ASYNC110  # others are in other processes
+            await asyncio.sleep(WAIT)
+        try:
+            yield
+        finally:
+            await self._ask("pg_advisory_unlock", thread)
+            self._held.discard(thread)
+
+    async def _take(self, thread: str) -> bool:
+        if thread in self._held:
+            return False
+        self._held.add(thread)
+        taken = False
+        try:
+            taken = await self._ask("pg_try_advisory_lock", thread)
+        finally:
+            if not taken:
+                self._held.discard(thread)
+        return taken
+
+    async def _ask(self, function: str, thread: str) -> bool:
+        query = f"SELECT {function}(hashtextextended(%s, 0))"
+        row = await (await self._connection.execute(query, (thread,))).fetchone()
+        return bool(row and row[0])
+
+
+@asynccontextmanager
+async def open_locks(db: str) -> AsyncIterator[ThreadLocks]:
+    """Connect to the database of the threads."""
+    async with await AsyncConnection.connect(
+        db, autocommit=True, options=_KEEPALIVES
+    ) as connection:
+        yield ThreadLocks(connection)
