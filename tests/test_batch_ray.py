@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
@@ -17,8 +18,7 @@ from waiting import wait_for
 
 from moa_graph import MoAConfig
 from moa_graph.batch.answering import Outcome
-from moa_graph.batch.cluster import environment
-from moa_graph.batch.desk import Desk
+from moa_graph.batch.desk import Desk, environment
 from moa_graph.batch.limits import Limits
 from moa_graph.batch.locks import open_locks
 
@@ -44,6 +44,7 @@ def mixture(tmp_path, server):
     return path
 
 
+@pytest.mark.skipif(not find_spec("ray"), reason="Ray is not installed")
 def test_records_of_a_killed_worker_are_answered_elsewhere_and_paid_for_once(
     tmp_path, server, prompts, mixture, postgres
 ):

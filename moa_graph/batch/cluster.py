@@ -9,7 +9,6 @@ from contextlib import contextmanager, redirect_stdout
 import ray
 from ray.exceptions import RayError
 
-from moa_graph.config import MoAConfig
 from moa_graph.secrecy import describe
 
 _DEFAULTS = {
@@ -29,12 +28,6 @@ def connected() -> Iterator[None]:
     Raises:
         ClusterError: If that fails, or what is done inside does.
     """
-    address = os.environ.get("RAY_ADDRESS", "")
-    if "://" in address:
-        raise ClusterError(
-            f"RAY_ADDRESS={address}: expected host:port of a cluster that this machine belongs "
-            "to, or auto; from elsewhere, have `ray job submit` run the command there"
-        )
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
@@ -55,14 +48,3 @@ def count_processors() -> int:
     """Count the processors of the cluster."""
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     return max(1, int(resources.get("CPU", 1)))
-
-
-def environment(mixture: MoAConfig) -> dict[str, str]:
-    """Pick the variables that a mixture's agents read: keys, and what else their providers' do."""
-    keys = mixture.required_keys()
-    prefixes = tuple({f"{label.partition(':')[0].upper()}_" for label in mixture.labels()})
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name in keys or name.startswith(prefixes)
-    }

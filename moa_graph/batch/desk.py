@@ -1,11 +1,24 @@
 """Where the processes of a cluster ask before they begin a record, and tell what came of it."""
 
 import asyncio
+import os
 from collections.abc import Mapping
 
 from moa_graph.batch.answering import Outcome
 from moa_graph.batch.budget import Budget
+from moa_graph.config import MoAConfig
 from moa_graph.evals.running import Tally
+
+
+def environment(mixture: MoAConfig) -> dict[str, str]:
+    """Pick the variables that a mixture's agents read: keys, and what else their providers' do."""
+    keys = mixture.required_keys()
+    prefixes = tuple({f"{label.partition(':')[0].upper()}_" for label in mixture.labels()})
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in keys or name.startswith(prefixes)
+    }
 
 
 class Desk:

@@ -17,9 +17,9 @@ from ray.data.block import BlockMetadata
 from ray.data.datasource import ReadTask
 
 from moa_graph.batch.answering import Outcome
-from moa_graph.batch.cluster import count_processors, environment
-from moa_graph.batch.desk import Desk
-from moa_graph.batch.limits import NO_LIMITS, Limits
+from moa_graph.batch.cluster import count_processors
+from moa_graph.batch.desk import Desk, environment
+from moa_graph.batch.limits import Limits
 from moa_graph.batch.records import Record
 from moa_graph.batch.running import AHEAD
 from moa_graph.batch.worker import DATABASE, Worker
@@ -40,7 +40,7 @@ class Work:
     """As `batch_name` gives it."""
     db: str
     """Address of the PostgreSQL database with the threads; every worker must reach it."""
-    limits: Limits = NO_LIMITS
+    limits: Limits
     """How fast endpoints are asked, by all workers together; each gets an equal share."""
 
 

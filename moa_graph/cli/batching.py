@@ -1,6 +1,7 @@
 """`moa batch`: answer a file of prompts, and say what came of it."""
 
 import asyncio
+import os
 import shutil
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -169,6 +170,11 @@ def check_engine(task: Task) -> None:
         raise CommandError(
             "--engine ray needs a database that all workers reach: --db postgresql://..., got "
             f"{task.db or 'none'}"
+        )
+    if "://" in (address := os.environ.get("RAY_ADDRESS", "")):
+        raise CommandError(
+            f"RAY_ADDRESS={address}: expected host:port of a cluster that this machine belongs "
+            "to, or auto; from elsewhere, have `ray job submit` run the command there"
         )
 
 
