@@ -16,8 +16,12 @@ PATIENCE = 120.0  # seconds
 
 MARK = "RAY_TMPDIR"  # in the environment of its processes
 
-# Nothing is written to the home directory, and nobody is called.
-ENVIRONMENT = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+ENVIRONMENT = {
+    "RAY_AUTH_MODE": "disabled",  # else a token is written to the home directory
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_enable_worker_prestart": "0",  # every process takes seconds to start
+    "RAY_prestart_worker_first_driver": "0",
+}
 _QUIET = ("--include-dashboard=false", "--include-log-monitor=false", "--no-monitor")
 
 

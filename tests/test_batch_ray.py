@@ -50,15 +50,15 @@ def test_records_of_a_killed_worker_are_answered_elsewhere_and_paid_for_once(
 ):
     go_on = False
     server.model("w", until=lambda: go_on)
-    answers, log = tmp_path / "answers.jsonl", (tmp_path / "log").open("w+")
-    with ray_cluster(WORKERS) as cluster:
+    answers, log = tmp_path / "answers.jsonl", tmp_path / "log"
+    with ray_cluster(WORKERS) as cluster, log.open("w") as file:
         words = [prompts, "-o", answers, "-c", mixture, "--db", postgres, "--keep-threads"]
         options = ["--engine", "ray", "--workers", WORKERS, "--concurrency", CONCURRENCY]
         process = subprocess.Popen(
             [MOA, "batch", *words, *map(str, options)],
             env=cluster | {"TEST_KEY": KEY},
             stdout=subprocess.PIPE,
-            stderr=log,
+            stderr=file,
             text=True,
         )
         # Every worker has asked the aggregator all it may; nothing else is under way.
@@ -69,8 +69,7 @@ def test_records_of_a_killed_worker_are_answered_elsewhere_and_paid_for_once(
         go_on = True
         told, _ = process.communicate(timeout=PATIENCE)
         logs = [path.read_bytes() for path in Path(cluster["RAY_TMPDIR"]).rglob("*.*")]
-    log.seek(0)
-    errors = log.read()
+    errors = log.read_text()
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
     rows = [json.loads(line) for line in answers.read_text().splitlines()]

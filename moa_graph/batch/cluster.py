@@ -35,13 +35,13 @@ def connected() -> Iterator[None]:
         ray.init(log_to_driver=False, logging_level=logging.CRITICAL)
     except Exception as error:  # noqa: BLE001  # it raises whatever comes its way
         raise ClusterError(f"there is no cluster to use: {describe(error)}") from None
-    try:
-        with redirect_stdout(sys.stderr):  # Ray prints to it what it does about lost workers
+    with redirect_stdout(sys.stderr):  # Ray prints to it what it does about lost workers
+        try:
             yield
-    except RayError as error:
-        raise ClusterError(describe(getattr(error, "cause", None) or error)) from None
-    finally:
-        ray.shutdown()
+        except RayError as error:
+            raise ClusterError(describe(getattr(error, "cause", None) or error)) from None
+        finally:
+            ray.shutdown()
 
 
 def count_processors() -> int:
