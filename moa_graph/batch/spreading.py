@@ -45,7 +45,7 @@ class Work:
 
 
 async def spread_batch(
-    records: Callable[[], Iterable[Record]],
+    records: Callable[[], Iterable[Record | None]],
     work: Work,
     keep: Callable[[Outcome], Awaitable[None]],
     tally: Tally,
@@ -60,7 +60,7 @@ async def spread_batch(
     As with `run_batch`, no more is read than a bound that follows from `concurrency`.
 
     Args:
-        records: Reads the records, in another process of this machine.
+        records: Reads the records, in another process of this machine; `None` is passed over.
         work: What is done with each.
         keep: As in `run_batch`.
         tally: Likewise.
@@ -115,7 +115,7 @@ def _answered(source: Datasource, work: Work, desk: Any, workers: int, concurren
 class _Records(Datasource):
     """The records, read in one go on this machine."""
 
-    def __init__(self, records: Callable[[], Iterable[Record]], desk: Any) -> None:
+    def __init__(self, records: Callable[[], Iterable[Record | None]], desk: Any) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._records, self._desk = records, desk
 
@@ -134,7 +134,7 @@ class _Records(Datasource):
         return [ReadTask(self._read, unknown)]
 
     def _read(self) -> Iterator[pa.Table]:
-        for place, record in enumerate(self._records()):
+        for place, record in enumerate(filter(None, self._records())):
             if not ray.get(self._desk.admit.remote(place)):
                 return
             yield pa.table({"record": [json.dumps(asdict(record))]})

@@ -111,7 +111,7 @@ async def _work(
             if not outcome.failed and not task.keep_threads:
                 await store.saver.adelete_thread(outcome.row["thread"])
 
-        def records() -> Iterator[Record]:
+        def records() -> Iterator[Record | None]:
             return files.unanswered(read_records(task.prompts, task.limit), batch)
 
         if task.engine == "ray":
@@ -131,7 +131,7 @@ async def _work(
 async def _spread(
     task: Task,
     limits: Limits,
-    records: Callable[[], Iterator[Record]],
+    records: Callable[[], Iterator[Record | None]],
     keep: Callable[[Outcome], Awaitable[None]],
     tally: Tally,
     show: Callable[[Tally], None],
