@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 TRIES = 3  # Ray gives up on a node that takes half a minute to start: a busy machine is no finding
@@ -45,7 +45,8 @@ def ray_cluster(processors: int) -> Iterator[dict[str, str]]:
                     yield environment | {"RAY_ADDRESS": address}
                     return
             finally:
-                os.killpg(process.pid, signal.SIGKILL)  # it would take its time to stop
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # it would take its time to stop
                 process.wait()
         raise RuntimeError(log.read_text())
 
