@@ -6,15 +6,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 
-import ray
-from ray.exceptions import RayError
-
-from moa_graph.secrecy import describe
-
-_DEFAULTS = {
+for _name, _value in {  # Ray reads them when it is imported
     "RAY_USAGE_STATS_ENABLED": "0",  # a cluster that is begun here calls nobody
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # its log is in its own folder
-}
+    "RAY_ENABLE_AUTO_CONNECT": "0",  # what is interrupted does not connect again
+}.items():
+    os.environ.setdefault(_name, _value)
+
+import ray  # noqa: E402
+from ray.exceptions import RayError  # noqa: E402
+
+from moa_graph.secrecy import describe  # noqa: E402
 
 
 class ClusterError(RuntimeError):
@@ -28,8 +30,6 @@ def connected() -> Iterator[None]:
     Raises:
         ClusterError: If that fails, or what is done inside does.
     """
-    for name, value in _DEFAULTS.items():
-        os.environ.setdefault(name, value)
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     try:
         ray.init(log_to_driver=False, logging_level=logging.CRITICAL)

@@ -79,11 +79,13 @@ async def spread_batch(
     try:
         async for row in _rows(data):
             if row["outcome"]:
-                await keep(Outcome(**json.loads(row["outcome"])))
+                await keep(outcome := Outcome(**json.loads(row["outcome"])))
+                place.answered += not outcome.failed
             place.kept, place.line = place.kept + 1, row["line"]
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
+        tally.done = max(tally.done, place.answered)
     await _look(desk, place, tally, show)
 
 
@@ -153,6 +155,7 @@ class _Place:
     """How far the rows are kept."""
 
     kept: int = 0
+    answered: int = 0
     line: int = 0
 
 
