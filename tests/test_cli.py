@@ -163,7 +163,7 @@ def test_interrupt_stops_within_a_second_and_can_be_resumed(moa, mixture, server
 def test_interrupt_before_anything_is_stored_names_no_thread_to_resume(moa, mixture, monkeypatch):
     async def interrupted(*_, **__):
         os.kill(os.getpid(), signal.SIGINT)
-        await asyncio.sleep(60)
+        await asyncio.sleep(0.5)
 
     monkeypatch.setattr("langgraph.checkpoint.sqlite.aio.AsyncSqliteSaver.aput", interrupted)
     done = moa("ask", "q", "--config", mixture())
