@@ -1,6 +1,6 @@
 """All benchmarks, one after another, and what they were to reach: one table at the end.
 
-`--json FOLDER` keeps the figures of each there. Half an hour on a machine with nothing else to do.
+`--json FOLDER` keeps the figures of each there. About an hour on a machine with nothing else to do.
 """
 
 import argparse
