@@ -37,6 +37,7 @@ TOO_DEEP = b'{"messages": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
         (b'{"messages": [{"role": "assistant", "content": "a"}]}', "the assistant's"),
         (b'{"prompt": "q", "id": 1.5}', "`id`: expected a text or a whole number, got float"),
         (b'{"prompt": "q", "id": true}', "`id`: "),
+        (rb'{"prompt": "q", "id": "\ud800x"}', "`id`: expected whole characters, got '\\ud800x'"),
     ],
 )
 def test_mistake_of_a_line_is_told(line, mistake):
@@ -111,6 +112,50 @@ def test_late_rows_come_to_stand_in_their_place_also_after_a_kill(tmp_path):
     with Files(path):
         assert lines_of(path) == [1, 2, 3, 4, 5, 6, 7]
     assert sorted(each.name for each in tmp_path.iterdir()) == ["a.jsonl"]
+
+
+def failure(line, error="old"):
+    return {"line": line, "id": line, "error": error}
+
+
+def causes(path):
+    return [(row["line"], row["error"]) for row in map(json.loads, path.read_text().splitlines())]
+
+
+def test_known_failures_stay_until_their_records_are_asked_again(tmp_path):
+    path = tmp_path / "a.jsonl"
+    with Files(path) as files:
+        for line in (1, 3, 5, 7):
+            files.write(failure(line))
+    with Files(path):
+        pass
+    assert causes(files.failures) == [(1, "old"), (3, "old"), (5, "old"), (7, "old")]
+    with Files(path) as files:
+        files.write(failure(2, "new"))
+        files.write(row(3))
+        files.write(failure(5, "new"))
+    assert causes(files.failures) == [(1, "old"), (2, "new"), (5, "new"), (7, "old")]
+    with Files(path) as files:  # line 1 is empty by now
+        files.settle(5)
+    assert causes(files.failures) == [(7, "old")]
+    with Files(path) as files:
+        files.settle()
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a.jsonl"]
+
+
+def test_a_kill_loses_no_known_failure(tmp_path):
+    path = tmp_path / "a.jsonl"
+    with Files(path) as files:
+        for line in (1, 3, 5):
+            files.write(failure(line))
+    killed = Files(path).__enter__()
+    killed.write(row(1))
+    killed.write(failure(3, "new"))
+    killed._opened.close()
+    with Files(path):
+        pass
+    assert causes(files.failures) == [(3, "new"), (5, "old")]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a.failed.jsonl", "a.jsonl"]
 
 
 def test_what_is_written_now_is_not_read_as_answered_before(tmp_path):

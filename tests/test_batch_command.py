@@ -20,6 +20,7 @@ import pytest
 from waiting import wait_for
 
 from moa_graph import MoAConfig
+from moa_graph.batch.records import batch_name
 from moa_graph.store import open_store, present_values, read_threads, run_config
 
 MOA = Path(sys.executable).parent / "moa"
@@ -181,6 +182,42 @@ def test_max_cost_is_not_passed(batch, here, server):
     assert sum(each["cost"] for each in answers) <= most
     assert batch().returncode == 0
     assert len(rows(here.answers)) == COUNT
+
+
+def test_causes_of_failures_stay_where_nothing_is_asked(batch, here, server):
+    server.model("w", reply=reply, faults=[None, 500, None, 500])
+    batch("--concurrency", 1)
+    before = here.failures.read_bytes()
+    assert batch("--max-cost", 0).returncode == 3
+    assert batch("--limit", 1).returncode == 0
+    assert here.failures.read_bytes() == before
+
+
+def test_two_batches_do_not_share_threads(moa, batch, here, server):
+    batch_threads = batch_name(here.answers, MoAConfig.load(here.mixture))
+
+    async def hold():
+        async with open_store(str(here.runs)) as store, store.lock(batch_threads):
+            return await asyncio.to_thread(batch)
+
+    done = asyncio.run(hold())
+    assert done.returncode == 1
+    assert f"batch {batch_threads} is being run by another process" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not server.calls
+    assert batch().returncode == 0
+
+
+def test_an_input_that_became_shorter_is_refused(batch, here, server):
+    assert batch("--limit", 3).returncode == 0
+    asked, before = len(server.calls), here.answers.read_bytes()
+    here.prompts.write_text("".join(here.prompts.read_text().splitlines(keepends=True)[:2]))
+    done = batch()
+    assert done.returncode == 1
+    assert "has an answer to line 3, but the input ends with line 2" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert (len(server.calls), here.answers.read_bytes()) == (asked, before)
+    assert batch("--limit", 2).returncode == 0
 
 
 def test_max_cost_needs_prices(batch, here):

@@ -122,6 +122,7 @@ def test_the_file_becomes_smaller(db, model):
         (["--prune"], "--prune: say which: --older-than 30d, --keep 100, or both"),
         (["--yes"], "go with --prune"),
         (["--prune", "--older-than", "soon"], "--older-than: 'soon'; expected a number and m, h"),
+        (["--prune", "--older-than", "999999w"], "--older-than: '999999w'; that is before year 1"),
     ],
 )
 def test_mistakes_are_one_line(words, told):

@@ -5,7 +5,8 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from itertools import groupby
+from itertools import dropwhile, groupby
+from math import inf
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self
 
@@ -34,13 +35,16 @@ class Files:
     Rows come in the order of the input, and each is written whole before the next, so that a
     process may be killed at any moment: half a row is cut off when the files are opened again.
     Answers to records that failed before, and that belong before others, wait in a file of their
-    own until the files are closed, or opened again.
+    own until the files are closed, or opened again. So do the failures that were known before:
+    those whose records are not asked again are failures still.
     """
 
     def __init__(self, answers: Path) -> None:
         self.answers = answers
         self.failures = answers.with_name(f"{answers.stem}.failed{answers.suffix}")
         self._late = answers.with_name(f"{answers.stem}.late{answers.suffix}")
+        self._known = answers.with_name(f"{answers.stem}.failed.known{answers.suffix}")
+        self._settled = 0.0
 
     def __enter__(self) -> Self:
         """Open the files.
@@ -49,13 +53,16 @@ class Files:
             BatchError: If they are not those of a batch.
         """
         self.answers.touch()
-        for path in (self.answers, self.failures, self._late):
+        for path in (self.answers, self.failures, self._late, self._known):
             if path.exists():
                 _check_ours(path)
                 _drop_half_a_row(path)
         self._put_late_rows_in_place()
         self._size, self._last = self.answers.stat().st_size, 0
         self._last = max((row.line for row in self._rows()), default=0)
+        self._join_failures()
+        if self.failures.exists():
+            self.failures.replace(self._known)
         with ExitStack() as opened:
             self._answered = opened.enter_context(self.answers.open("ab"))
             self._failed = opened.enter_context(self.failures.open("wb"))
@@ -65,6 +72,7 @@ class Files:
     def __exit__(self, *_: object) -> None:
         self._opened.close()
         self._put_late_rows_in_place()
+        self._join_failures()
         if not self.failures.stat().st_size:
             self.failures.unlink()
 
@@ -75,6 +83,22 @@ class Files:
     def count(self, last: int) -> int:
         """Count the answers that were there, up to a line of the input."""
         return sum(row.line <= last for row in self._rows())
+
+    def check_end(self, last: int) -> None:
+        """Refuse an input that ends before what is answered.
+
+        Raises:
+            BatchError: If it does.
+        """
+        if last < self._last:
+            raise BatchError(
+                f"{self.answers} has an answer to line {self._last}, but the input ends with line "
+                f"{last}; choose another --out, or take the first records alone with --limit"
+            )
+
+    def settle(self, last: float = inf) -> None:
+        """Take note that all records up to a line were asked: older failures there are over."""
+        self._settled = last
 
     def write(self, row: Row) -> None:
         """Write what came of a record, so that it outlives this process.
@@ -143,14 +167,39 @@ class Files:
     def _put_late_rows_in_place(self) -> None:
         if not self._late.exists():
             return
-        part = self.answers.with_name(f"{self.answers.name}.part")
         with ExitStack() as opened:
             old, late = (opened.enter_context(p.open("rb")) for p in (self.answers, self._late))
-            whole = opened.enter_context(part.open("wb"))
-            for _, rows in groupby(heapq.merge(old, late, key=_line), key=_line):
-                whole.write(next(rows))  # a kill may have left a row in both
-        part.replace(self.answers)
+            _replace(self.answers, _merge(old, late))
         self._late.unlink()
+
+    def _join_failures(self) -> None:
+        """Put the failures that were known among those of now; a line's newest row counts."""
+        if not self._known.exists():
+            return
+        self.failures.touch()
+        with ExitStack() as opened:
+            answers, new, known = (
+                opened.enter_context(path.open("rb"))
+                for path in (self.answers, self.failures, self._known)
+            )
+            open_yet = dropwhile(lambda row: _line(row) <= self._settled, known)
+            rows = _merge(answers, new, open_yet)
+            _replace(self.failures, (row for row in rows if "error" in json.loads(row)))
+        self._known.unlink()
+
+
+def _merge(*files: Iterable[bytes]) -> Iterator[bytes]:
+    """Give the rows in order; of a line that is in several files, the row of the first."""
+    for _, rows in groupby(heapq.merge(*files, key=_line), key=_line):
+        yield next(rows)
+
+
+def _replace(path: Path, rows: Iterable[bytes]) -> None:
+    """Write a file at one stroke."""
+    part = path.with_name(f"{path.name}.part")
+    with part.open("wb") as file:
+        file.writelines(rows)
+    part.replace(path)
 
 
 def _line(row: bytes) -> int:

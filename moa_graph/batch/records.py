@@ -10,6 +10,7 @@ from typing import Any
 
 from langchain_core.messages import convert_to_messages
 
+from moa_graph.answers import storable
 from moa_graph.config import MoAConfig
 
 _SHAPING = ("layers", "aggregator", "fallbacks", "final", "references_in", "max_reference_tokens")
@@ -96,6 +97,8 @@ def _id(row: Any, number: int) -> str | int:
     if isinstance(found, bool) or not isinstance(found, (str, int)):
         text = f"`id`: expected a text or a whole number, got {_kind(found)}"
         raise ValueError(text)  # noqa: TRY004  # likewise
+    if storable(str(found)) != str(found):
+        raise ValueError(f"`id`: expected whole characters, got {found!a}")
     return found
 
 

@@ -4,10 +4,11 @@ import asyncio
 import os
 import shutil
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from math import inf
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Literal
@@ -26,7 +27,7 @@ from moa_graph.cli.run import check_keys
 from moa_graph.config import MoAConfig
 from moa_graph.evals.progress import progress
 from moa_graph.evals.running import Tally
-from moa_graph.store import is_postgres, open_store
+from moa_graph.store import Store, StoreError, is_postgres, open_store
 
 Engine = Literal["local", "ray"]
 
@@ -88,6 +89,8 @@ def answer_batch(task: Task) -> None:
         check_input(task, files)
         asked, last = count_records(prompts, task.limit)
         with files, progress(task.out.name) as show:
+            if task.limit is None:
+                files.check_end(last)
             tally = Tally(asked - files.count(last))
             try:
                 asyncio.run(_work(task, limits, files, tally, show))
@@ -97,6 +100,8 @@ def answer_batch(task: Task) -> None:
                     "run the command again to go on",
                     INTERRUPTED,
                 ) from None
+            if not tally.stopped:
+                files.settle(last if task.limit else inf)
     _tell(files, tally, asked)
 
 
@@ -104,7 +109,7 @@ async def _work(
     task: Task, limits: Limits, files: Files, tally: Tally, show: Callable[[Tally], None]
 ) -> None:
     batch = batch_name(task.out, task.mixture)
-    async with open_store(task.where) as store:
+    async with open_store(task.where) as store, _alone(store, batch):
 
         async def keep(outcome: Outcome) -> None:
             files.write(outcome.row)
@@ -126,6 +131,20 @@ async def _work(
             max_cost=task.pace.max_cost,
             show=show,
         )
+
+
+@asynccontextmanager
+async def _alone(store: Store, batch: str) -> AsyncIterator[None]:
+    """Keep other processes away from a batch's threads: those of another --out may be the same."""
+    async with AsyncExitStack() as opened:
+        try:
+            await opened.enter_async_context(store.lock(batch))
+        except StoreError:
+            raise CommandError(
+                f"batch {batch} is being run by another process on this database; "
+                "choose another --out or --db"
+            ) from None
+        yield
 
 
 async def _spread(

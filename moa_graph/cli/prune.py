@@ -29,7 +29,7 @@ def prune_threads(
     """
     if older_than is None and keep is None:
         raise CommandError("--prune: say which: --older-than 30d, --keep 100, or both")
-    before = datetime.now(UTC) - read_age(older_than) if older_than else None
+    before = _before(older_than) if older_than else None
     old, newest = asyncio.run(_find(db, before, keep))
     if not as_json:
         _show(old, newest)
@@ -53,6 +53,13 @@ def read_age(text: str) -> timedelta:
     if not match:
         raise CommandError(f"--older-than: {text!r}; expected a number and m, h, d or w: 30d")
     return timedelta(**{UNITS[match[2]]: int(match[1])})
+
+
+def _before(age: str) -> datetime:
+    try:
+        return datetime.now(UTC) - read_age(age)
+    except OverflowError:
+        raise CommandError(f"--older-than: {age!r}; that is before year 1") from None
 
 
 async def _find(
