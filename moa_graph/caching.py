@@ -32,7 +32,7 @@ from moa_graph.state import NOTHING_USED, Cached
 
 NAMESPACE = ("moa_graph", "answers")
 VERSION = 1  # of the keys
-LONGEST = 5.0  # seconds that a run waits for the cache, each time
+LONGEST = 2.0  # seconds that a run waits for the cache, each time; a deadline goes on
 
 _SHAPING = {"model", "temperature", "top_p", "max_tokens", "stop", "base_url"}
 _NOT_SHAPING = re.compile(
