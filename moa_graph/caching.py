@@ -4,6 +4,7 @@ LangGraph would keep what a node writes: a failure too, and an answer under the 
 was given. So the nodes look into the cache themselves, and keep what the model answered.
 """
 
+import asyncio
 import json
 import logging
 import os
@@ -25,18 +26,23 @@ from typing_extensions import TypedDict
 
 from moa_graph import answers
 from moa_graph.prompts import Layout
+from moa_graph.race import in_thread
 from moa_graph.seats import Seat
-from moa_graph.secrecy import without_keys
 from moa_graph.state import NOTHING_USED, Cached
 
 NAMESPACE = ("moa_graph", "answers")
 VERSION = 1  # of the keys
+LONGEST = 2.0  # seconds that a run waits for the cache, each time; a deadline goes on
 
 _SHAPING = {"model", "temperature", "top_p", "max_tokens", "stop", "base_url"}
 _NOT_SHAPING = re.compile(
-    r"(key|token|secret|password|headers|timeout|max_retries|streaming|stream_usage"
-    r"|callbacks|tags|metadata|verbose|^cache|^config)$"
+    r"(api_?key|access_key|(api|ad|auth|access|session)_token|secret|password|timeout|max_retries"
+    r"|streaming|stream_usage|callbacks|tags|metadata|verbose|^cache)$"
 )
+_CREDENTIAL = re.compile(
+    r"(auth|authorization|(api|access|subscription)-?key|token|secret|cookie)$", re.IGNORECASE
+)
+_KNOWN = ("langchain", "moa_graph")
 _ENDPOINTS = re.compile(r"(BASE_URL|API_BASE|API_URL|ENDPOINT|OLLAMA_HOST)$")
 _USER = re.compile(r"(?<=://)[^/@\s\"]*@")
 
@@ -90,9 +96,9 @@ class Memory:
         """Make a key of all that shapes the answer; `None` where that is not known."""
         if self._asked is None:
             return None
-        asked = without_keys(_USER.sub("", json.dumps(self._asked, sort_keys=True)))
-        whole = [VERSION, asked, self._number, [_said(message) for message in messages]]
         try:
+            asked = _USER.sub("", json.dumps(self._asked, sort_keys=True))
+            whole = [VERSION, asked, self._number, [_said(message) for message in messages]]
             text = json.dumps(whole, sort_keys=True)
         except TypeError:  # such content may not read the same tomorrow
             return None
@@ -101,7 +107,10 @@ class Memory:
 
 @dataclass(frozen=True)
 class Place:
-    """Where one answer is kept. A cache that fails costs nothing but what it would have saved."""
+    """Where one answer is kept. A cache that fails costs nothing but what it would have saved.
+
+    One that does not answer costs `LONGEST` seconds: it is gone on without.
+    """
 
     cache: Cache | None
     key: str
@@ -114,7 +123,7 @@ class Place:
             return None
         found: Mapping[Any, Any] = {}
         with _tolerating():
-            found = self.cache.get([(NAMESPACE, self.key)])
+            found = in_thread(self.cache.get, [(NAMESPACE, self.key)]).result(LONGEST)
         return _checked(found)
 
     async def aget(self) -> Kept | None:
@@ -123,20 +132,25 @@ class Place:
             return None
         found: Mapping[Any, Any] = {}
         with _tolerating():
-            found = await self.cache.aget([(NAMESPACE, self.key)])
+            async with asyncio.timeout(LONGEST):
+                found = await self.cache.aget([(NAMESPACE, self.key)])
         return _checked(found)
 
     def keep(self, output: Any, seconds: float) -> None:
         """Keep an answer."""
         if self.cache is not None:
             with _tolerating():
-                self.cache.set({(NAMESPACE, self.key): (_kept(output, seconds), self.ttl)})
+                in_thread(self.cache.set, self._pair(output, seconds)).result(LONGEST)
 
     async def akeep(self, output: Any, seconds: float) -> None:
         """Keep an answer."""
         if self.cache is not None:
             with _tolerating():
-                await self.cache.aset({(NAMESPACE, self.key): (_kept(output, seconds), self.ttl)})
+                async with asyncio.timeout(LONGEST):
+                    await self.cache.aset(self._pair(output, seconds))
+
+    def _pair(self, output: Any, seconds: float) -> dict[Any, Any]:
+        return {(NAMESPACE, self.key): (_kept(output, seconds), self.ttl)}
 
 
 def check_policy(policy: CachePolicy[Any] | None) -> None:
@@ -181,29 +195,56 @@ def _asked(seat: Seat) -> Any:
         if agent.model.startswith("recorded:"):  # its file may change, and it costs nothing
             return None
         return [agent.model_dump(include=_SHAPING), _endpoint(seat.model)]
-    if not isinstance(_innermost(agent.model), BaseChatModel):
+    if not _is_known(agent.model):
         return None
     try:
-        return [_shaping(dumpd(agent.model)), _endpoint(agent.model)]
+        return [_described(agent.model), _endpoint(agent.model)]
     except LookupError:
         return None
 
 
-def _shaping(described: Any) -> Any:
-    """Leave out of a description what does not shape an answer, and secrets.
+def _is_known(model: Any) -> bool:
+    """Tell whether a description says all of a model: what a user's subclass adds is not in it."""
+    known = type(model).__module__.startswith(_KNOWN)
+    if isinstance(model, RunnableBindingBase):
+        return known and _is_known(model.bound)
+    return known and isinstance(model, BaseChatModel)
+
+
+def _described(model: Any) -> Any:
+    """Describe a chat model, and what is bound to it.
+
+    Raises:
+        LookupError: If there is something that LangChain cannot describe.
+    """
+    if isinstance(model, RunnableBindingBase):
+        return [_described(model.bound), _shaping(dumpd(model.kwargs))]
+    described = dumpd(model)
+    if described["type"] != "constructor":
+        raise LookupError
+    return [described["id"], _shaping(described["kwargs"])]
+
+
+def _shaping(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out of a model's own fields what does not shape an answer, and credentials."""
+    shaping = {name: each for name, each in fields.items() if not _NOT_SHAPING.search(name)}
+    for name, headers in shaping.items():
+        if name.endswith("headers") and isinstance(headers, dict):
+            shaping[name] = {k: v for k, v in headers.items() if not _CREDENTIAL.search(str(k))}
+    return cast("dict[str, Any]", _plain(shaping))
+
+
+def _plain(described: Any) -> Any:
+    """Make all names in a description text, as they are in a request; LangChain took secrets out.
 
     Raises:
         LookupError: If there is something that LangChain cannot describe.
     """
     if isinstance(described, dict):
-        if described.get("type") == "not_implemented":
+        if "lc" in described and described.get("type") == "not_implemented":
             raise LookupError
-        return {
-            name: _shaping(value)
-            for name, value in described.items()
-            if name == "max_tokens" or not _NOT_SHAPING.search(name)
-        }
-    return [_shaping(each) for each in described] if isinstance(described, list) else described
+        return {str(name): _plain(value) for name, value in described.items()}
+    return [_plain(each) for each in described] if isinstance(described, list) else described
 
 
 def _endpoint(model: Any) -> Any:

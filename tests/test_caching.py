@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 
 import pytest
 from fakes import FakeModel
@@ -12,7 +13,7 @@ from langgraph.cache.sqlite import SqliteCache
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import CachePolicy
 
-from moa_graph import ASK_AGAIN, Agent, create_moa
+from moa_graph import ASK_AGAIN, Agent, caching, create_moa
 from moa_graph.runs import read_run
 
 QUESTION = {"messages": "Why is the sky blue?"}
@@ -182,6 +183,78 @@ def test_a_chat_model_that_can_be_described_is_kept_and_others_are_not(server):
     assert [cached(chat(1) | (lambda answer: answer)) for _ in range(2)] == [False, False]
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"model": "xai-grok-4-fast"}, {"model": "xai-grok-3-mini"}),
+        ({"stop": ["sk-12345678"]}, {"stop": ["sk-87654321"]}),
+        ({"extra_body": {"stop_token": "a"}}, {"extra_body": {"stop_token": "b"}}),
+        ({"extra_body": {"lc": 1, "type": "secret"}}, {"extra_body": {"lc": 2, "type": "secret"}}),
+        ({"default_headers": {"x-route": "a"}}, {"default_headers": {"x-route": "b"}}),
+        ({"logit_bias": {50256: -100}}, {"logit_bias": {50256: 100}}),
+    ],
+)
+def test_no_option_of_a_chat_model_is_taken_for_another(server, one, other):
+    cache = InMemoryCache()
+    found = []
+    for options in (one, one, other):
+        model = ChatOpenAI(
+            **{"model": "a", "base_url": server.url, "api_key": "none", "max_retries": 0, **options}
+        )
+        result = compiled([{"a": model}], "offline:lead", cache).invoke(QUESTION)
+        found.append(result["proposals"]["layer_1_a"]["cached"])
+    assert [bool(each) for each in found] == [False, True, False]
+
+
+def test_a_model_that_looks_like_a_key_is_not_taken_for_another(agent, monkeypatch):
+    monkeypatch.setenv("SOME_TOKEN", "other-model")
+    cache = InMemoryCache()
+    for name in ("xai-grok-4-fast", "xai-grok-3-mini", "other-model", "***"):
+        graph = compiled([{"a": agent(name)}], "offline:lead", cache)
+        assert not graph.invoke(QUESTION)["proposals"]["layer_1_a"]["cached"]
+
+
+def test_names_inside_a_schema_are_in_the_key(server):
+    cache = InMemoryCache()
+    for kind in ("string", "integer"):
+        schema = {"type": "object", "properties": {"key": {"type": kind}}}
+        form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+        model = ChatOpenAI(model="a", base_url=server.url, api_key="none")
+        graph = compiled([{"a": model.bind(response_format=form)}], "offline:lead", cache)
+        assert not graph.invoke(QUESTION)["proposals"]["layer_1_a"]["cached"]
+
+
+def test_credentials_and_what_is_for_the_caller_are_not_in_the_key(server):
+    cache = InMemoryCache()
+    for secret in ("sk-0123456789", "sk-9876543210"):
+        model = ChatOpenAI(
+            model="a",
+            base_url=server.url.replace("//", f"//me:{secret}@"),
+            api_key=secret,
+            default_headers={"X-Api-Key": secret, "cf-aig-authorization": secret, "x-route": "a"},
+            metadata={"of": secret},
+            timeout=len(secret) + (secret < "sk-5"),
+        )
+        result = compiled([{"a": model}], "offline:lead", cache).invoke(QUESTION)
+    assert result["proposals"]["layer_1_a"]["cached"]
+
+
+class Adding(ChatOpenAI):
+    """A user's own, with a state that no description shows."""
+
+    def _get_request_payload(self, *args, **options):
+        payload = super()._get_request_payload(*args, **options)
+        return {**payload, "user": self.__dict__.get("whose")}
+
+
+def test_a_model_of_a_users_own_class_is_not_kept(server):
+    model = Adding(model="a", base_url=server.url, api_key="none")
+    graph = compiled([{"a": model, "b": model.bind(seed=1)}], "offline:lead", InMemoryCache())
+    for _ in range(2):
+        proposals = graph.invoke(QUESTION)["proposals"].values()
+        assert not any(p["cached"] or p["error"] for p in proposals)
+
+
 def test_nothing_secret_is_kept(server, tmp_path):
     path = tmp_path / "cache.sqlite"
     secrets = ("sk-0123456789abc", "hunter22", "header-of-mine")
@@ -243,6 +316,41 @@ class BrokenCache(InMemoryCache):
 def test_a_cache_that_fails_costs_no_answer(server, agent, invoke, caplog):
     graph = compiled([[agent("a")]], agent("w"), BrokenCache())
     result = invoke(graph, QUESTION)
+    assert result["messages"][-1].text
+    assert not any(p["error"] for p in result["proposals"].values())
+    assert "node cache failed" in caplog.text
+
+
+class HangingCache(InMemoryCache):
+    def __init__(self):
+        super().__init__()
+        self.over = threading.Event()
+
+    def get(self, keys):
+        self.over.wait(60)
+        return {}
+
+    def set(self, keys):
+        self.over.wait(60)
+
+    async def aget(self, keys):
+        await asyncio.Event().wait()
+
+    async def aset(self, keys):
+        await asyncio.Event().wait()
+
+
+def test_a_cache_that_hangs_holds_up_no_run_for_long(agent, invoke, monkeypatch, caplog):
+    monkeypatch.setattr(caching, "LONGEST", 0.05)
+    cache = HangingCache()
+    graph = compiled([[agent("a")]], agent("w"), cache)
+    rescue = threading.Timer(30, cache.over.set)
+    rescue.start()
+    result = invoke(graph, QUESTION)
+    rescued = cache.over.is_set()
+    rescue.cancel()
+    cache.over.set()
+    assert not rescued
     assert result["messages"][-1].text
     assert not any(p["error"] for p in result["proposals"].values())
     assert "node cache failed" in caplog.text
