@@ -72,8 +72,10 @@ async def spread_batch(
     """
     workers = workers or count_processors()
     under_way = workers * concurrency
-    make_desk: Any = ray.remote(num_cpus=0, max_concurrency=SPARE + 2 * under_way)(Desk)
-    desk = make_desk.remote(tally.total, max_cost, AHEAD * under_way)
+    make_desk: Any = ray.remote(num_cpus=0)(Desk)
+    desk = make_desk.options(max_concurrency=SPARE + 2 * under_way).remote(
+        tally.total, max_cost, AHEAD * under_way
+    )
     await desk.equip.remote(environment(work.mixture) | {DATABASE: work.db})
     data = _answered(_Records(records, desk), work, desk, workers, concurrency)
     place = _Place()
