@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -19,8 +20,10 @@ from waiting import wait_for
 from moa_graph import MoAConfig
 from moa_graph.batch.answering import Outcome
 from moa_graph.batch.desk import Desk, environment
+from moa_graph.batch.files import Files
 from moa_graph.batch.limits import Limits
 from moa_graph.batch.locks import open_locks
+from moa_graph.batch.records import read_records
 
 MOA = Path(sys.executable).parent / "moa"
 KEY = "sk-of-the-tests-0123456789"
@@ -192,6 +195,68 @@ async def test_desk_stops_reading_and_beginning_when_the_money_is_spent():
     assert not await waiting
 
 
+async def test_desk_decides_once_on_a_record_whose_worker_is_lost_while_it_waits():
+    desk = Desk(total=9, max_cost=1.0, ahead=9)
+    assert await desk.begin(1)
+    waiting = [asyncio.create_task(desk.begin(line)) for line in (2, 2, 3)]
+    await asyncio.sleep(0.05)
+    assert not any(task.done() for task in waiting)  # what a record costs is not known yet
+    waiting.pop(0).cancel()
+    await desk.end(1, Outcome({"line": 1}, calls=1, spent=0.4))
+    assert await waiting[0]
+    await asyncio.sleep(0.05)
+    assert not waiting[1].done()  # 2 may cost what is left
+    await desk.end(2, Outcome({"line": 2}, calls=1, spent=0.4))
+    assert not await waiting[1]
+    assert (await desk.look(kept=0, last=0)).spent == 0.8
+
+
+async def test_desk_tells_its_age_not_the_time():
+    desk = Desk(total=1, max_cost=None, ahead=1)
+    await asyncio.sleep(0.02)
+    assert 0.01 < await desk.age() < 60
+
+
+@pytest.mark.skipif(not find_spec("ray"), reason="Ray is not installed")
+@pytest.mark.parametrize(
+    ("named", "used"), [(None, "local"), ("", "local"), ("auto", "auto"), ("a:1", "a:1")]
+)
+def test_cluster_of_somebody_else_on_this_machine_is_not_joined(monkeypatch, named, used):
+    from moa_graph.batch import cluster  # noqa: PLC0415  # an extra
+
+    asked = []
+    monkeypatch.setattr(cluster.ray, "init", lambda **options: asked.append(options["address"]))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if named is not None:
+        monkeypatch.setenv("RAY_ADDRESS", named)
+    with cluster.connected():
+        pass
+    assert asked == [used]
+
+
+def test_model_that_cannot_be_built_is_named_before_a_cluster_is_asked(
+    moa, prompts, postgres, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    config = tmp_path / "mixture.toml"
+    config.write_text('layers = [["offline:lead"]]\naggregator = "nobody:model"\n')
+    out = prompts.with_name("answers.jsonl")
+    done = moa("batch", prompts, "-o", out, "-c", config, "--engine", "ray", "--db", postgres)
+    assert done.returncode == 1
+    assert "nobody:model" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_records_are_read_from_another_folder(tmp_path, monkeypatch, prompts):
+    monkeypatch.chdir(tmp_path)
+    with Files(Path("answers.jsonl")) as files:
+        sent = pickle.dumps(files)
+        monkeypatch.chdir("/")
+        read = pickle.loads(sent).unanswered(read_records(prompts), "batch")
+        assert len(list(read)) == COUNT
+        monkeypatch.chdir(tmp_path)
+
+
 def test_workers_get_the_variables_of_the_mixture_and_no_others(monkeypatch):
     config = MoAConfig(
         agents={"a": {"model": "openai:a"}, "o": {"model": "offline:lead"}},
@@ -201,7 +266,29 @@ def test_workers_get_the_variables_of_the_mixture_and_no_others(monkeypatch):
     given = {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "u", "MINE": "m", "OTHER_API_KEY": "o"}
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    assert environment(config) == {name: given[name] for name in list(given)[:3]}
+    told = environment(config)
+    assert {name: told.get(name) for name in given} == given | {"OTHER_API_KEY": None}
+
+
+@pytest.mark.parametrize(
+    ("model", "names"),
+    [
+        ("mistralai:m", {"MISTRAL_API_KEY"}),
+        ("google_genai:m", {"GOOGLE_API_KEY", "GEMINI_API_KEY"}),
+        ("bedrock_converse:m", {"AWS_PROFILE"}),
+        ("azure_openai:m", {"AZURE_OPENAI_ENDPOINT", "OPENAI_API_VERSION"}),
+        ("huggingface:m", {"HF_TOKEN", "HUGGINGFACEHUB_API_TOKEN"}),
+        ("offline:lead", set()),
+    ],
+)
+def test_workers_get_the_variables_of_each_provider_and_of_the_way_to_it(monkeypatch, model, names):
+    every = {"MISTRAL_API_KEY", "GOOGLE_API_KEY", "GEMINI_API_KEY", "AWS_PROFILE", "HF_TOKEN"}
+    every |= {"AZURE_OPENAI_ENDPOINT", "OPENAI_API_VERSION", "HUGGINGFACEHUB_API_TOKEN"}
+    way = {"HTTPS_PROXY", "no_proxy", "SSL_CERT_FILE", "MOA_MAX_CONNECTIONS"}
+    for name in every | way | {"MOA_API_KEY"}:
+        monkeypatch.setenv(name, "x")
+    given = environment(MoAConfig(layers=[[model]], aggregator=model))
+    assert given.keys() & (every | way | {"MOA_API_KEY"}) == names | way
 
 
 def test_workers_share_the_limits_of_endpoints():

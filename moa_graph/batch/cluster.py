@@ -32,7 +32,12 @@ def connected() -> Iterator[None]:
     """
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     try:
-        ray.init(log_to_driver=False, logging_level=logging.CRITICAL)
+        ray.init(
+            # Without an address, Ray would take any cluster of this machine, whosever it is.
+            address=os.environ.get("RAY_ADDRESS") or "local",
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+        )
     except Exception as error:  # noqa: BLE001  # it raises whatever comes its way
         raise ClusterError(f"there is no cluster to use: {describe(error)}") from None
     with redirect_stdout(sys.stderr):  # Ray prints to it what it does about lost workers

@@ -3,21 +3,39 @@
 import asyncio
 import os
 from collections.abc import Mapping
+from time import monotonic
 
 from moa_graph.batch.answering import Outcome
 from moa_graph.batch.budget import Budget
 from moa_graph.config import MoAConfig
 from moa_graph.evals.running import Tally
 
+_OF_ALL = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}  # also in small letters
+_OF_ALL |= {"SSL_CERT_FILE", "SSL_CERT_DIR", "MOA_MAX_CONNECTIONS"}
+
+_ABBREVIATED = {  # where a provider's variables do not begin with a word of its name
+    "anthropic_bedrock": {"AWS"},
+    "bedrock": {"AWS"},
+    "bedrock_converse": {"AWS"},
+    "cohere": {"CO"},
+    "google_genai": {"GEMINI"},
+    "huggingface": {"HF", "HUGGINGFACEHUB"},
+    "ibm": {"WATSONX"},
+    "mistralai": {"MISTRAL"},
+    "perplexity": {"PPLX"},
+}
+
 
 def environment(mixture: MoAConfig) -> dict[str, str]:
-    """Pick the variables that a mixture's agents read: keys, and what else their providers' do."""
+    """Pick the variables of a mixture's keys and providers, and of the way to any of them."""
     keys = mixture.required_keys()
-    prefixes = tuple({f"{label.partition(':')[0].upper()}_" for label in mixture.labels()})
+    providers = {label.partition(":")[0] for label in mixture.labels()}
+    words = {word for provider in providers for word in provider.upper().split("_")}
+    words = words.union(*(_ABBREVIATED.get(provider, ()) for provider in providers))
     return {
         name: value
         for name, value in os.environ.items()
-        if name in keys or name.startswith(prefixes)
+        if name in keys or name.upper() in _OF_ALL or name.partition("_")[0] in words
     }
 
 
@@ -35,10 +53,16 @@ class Desk:
     def __init__(self, total: int, max_cost: float | None, ahead: int) -> None:
         self._tally = Tally(total)
         self._budget = Budget(self._tally, max_cost)
-        self._running, self._over = set[int](), set[int]()  # lines
+        self._running = dict[int, asyncio.Future[bool]]()  # by line: whether it may begin
+        self._over = set[int]()  # lines
         self._kept, self._ahead = 0, ahead
         self._environment: dict[str, str] = {}
         self._changed = asyncio.Condition()
+        self._began = monotonic()
+
+    async def age(self) -> float:
+        """Tell how many seconds ago the work began; the clocks of machines differ."""
+        return monotonic() - self._began
 
     async def equip(self, environment: Mapping[str, str]) -> None:
         """Take the variables that hold keys: Ray writes those of a `runtime_env` to its logs."""
@@ -58,18 +82,18 @@ class Desk:
 
     async def begin(self, line: int) -> bool:
         """Tell whether the record of a line may begin, when that is known."""
-        if line in self._running | self._over:  # with a worker that is lost
+        if line in self._over:  # with a worker that is lost
             return True
-        self._running.add(line)
-        if await self._budget.begin():
-            return True
-        self._running.discard(line)
-        return False
+        if line not in self._running:  # else it waits or runs with one that is lost: count it once
+            self._running[line] = asyncio.ensure_future(self._budget.begin())
+        begins = await asyncio.shield(self._running[line])
+        if not begins:
+            self._running.pop(line, None)
+        return begins
 
     async def end(self, line: int, outcome: Outcome) -> None:
         """Take in what came of a record that began."""
-        if line in self._running:
-            self._running.discard(line)
+        if self._running.pop(line, None):
             self._over.add(line)
             await self._budget.end(outcome)
 

@@ -78,7 +78,7 @@ class Files:
 
     def __getstate__(self) -> dict[str, Any]:
         """Send to another process what it needs to read."""
-        return {"answers": self.answers, "_size": self._size}
+        return {"answers": self.answers.absolute(), "_size": self._size}
 
     def count(self, last: int) -> int:
         """Count the answers that were there, up to a line of the input."""

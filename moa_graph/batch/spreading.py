@@ -7,7 +7,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from time import time
 from typing import Any
 
 import pyarrow as pa
@@ -28,6 +27,8 @@ from moa_graph.evals.running import Tally
 from moa_graph.race import in_thread
 
 LOOK = 1.0  # seconds between two looks at what is done
+SPARE = 1000
+"""How many calls the desk takes at a time beside those of records that wait to begin, or end."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,11 @@ async def spread_batch(
         show: Is told of progress, now and then.
     """
     workers = workers or count_processors()
+    under_way = workers * concurrency
     make_desk: Any = ray.remote(num_cpus=0)(Desk)
-    desk = make_desk.remote(tally.total, max_cost, AHEAD * workers * concurrency)
+    desk = make_desk.options(max_concurrency=SPARE + 2 * under_way).remote(
+        tally.total, max_cost, AHEAD * under_way
+    )
     await desk.equip.remote(environment(work.mixture) | {DATABASE: work.db})
     data = _answered(_Records(records, desk), work, desk, workers, concurrency)
     place = _Place()
@@ -93,6 +97,7 @@ def _answered(source: Datasource, work: Work, desk: Any, workers: int, concurren
     context = DataContext.get_current().copy()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
+    context.raise_original_map_exception = True  # not Ray's own, which says nothing of it
     context.target_max_block_size = 1  # bytes: a task of Ray is one record
     with DataContext.current(context):
         rows = ray.data.read_datasource(source, override_num_blocks=1, num_cpus=0)
@@ -102,7 +107,6 @@ def _answered(source: Datasource, work: Work, desk: Any, workers: int, concurren
                 "mixture": work.mixture.model_dump_json(),
                 "batch": work.batch,
                 "limits": work.limits.share(workers),
-                "began": time(),
                 "desk": desk,
             },
             compute=ActorPoolStrategy(  # Ray Data restarts workers, and asks again, without end

@@ -5,15 +5,18 @@ import json
 import os
 from contextlib import AsyncExitStack
 from dataclasses import asdict
+from time import time
 from typing import Any
 
 import ray
 
 from moa_graph.batch.answering import Answerer, Outcome
+from moa_graph.batch.cluster import ClusterError
 from moa_graph.batch.limits import Limits
 from moa_graph.batch.locks import ThreadLocks, open_locks
 from moa_graph.batch.records import Record, thread_of
 from moa_graph.config import MoAConfig
+from moa_graph.secrecy import describe
 from moa_graph.store import open_store
 
 DATABASE = "MOA_DB"
@@ -27,21 +30,28 @@ class Worker:
         mixture: A `MoAConfig`, as JSON.
         batch: As `batch_name` gives it.
         limits: This worker's share.
-        began: As in `Answerer`.
         desk: The actor `Desk`.
     """
 
-    def __init__(self, mixture: str, batch: str, limits: Limits, began: float, desk: Any) -> None:
+    def __init__(self, mixture: str, batch: str, limits: Limits, desk: Any) -> None:
         os.environ.update(ray.get(desk.environment.remote()))
+        self._began = time() - ray.get(desk.age.remote())  # by the clock of this machine
         self._mixture = MoAConfig.model_validate_json(mixture)
-        self._batch, self._limits, self._began, self._desk = batch, limits, began, desk
+        self._batch, self._limits, self._desk = batch, limits, desk
         self._opened = AsyncExitStack()  # closed by the end of the process
         self._opening: asyncio.Task[tuple[Answerer, ThreadLocks]] | None = None
 
     async def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Answer a record; the outcome is empty if it was not to begin."""
+        """Answer a record; the outcome is empty if it was not to begin.
+
+        Raises:
+            ClusterError: If it cannot work; others may hold what cannot be sent, or keys.
+        """
         record = Record(**json.loads(row["record"]))
-        outcome = await self._answer(record)
+        try:
+            outcome = await self._answer(record)
+        except Exception as error:  # noqa: BLE001  # whatever it is, it ends the work
+            raise ClusterError(f"a worker failed: {describe(error)}") from None
         told = json.dumps(asdict(outcome)) if outcome else ""
         return {"line": record.line, "outcome": told}
 

@@ -109,6 +109,7 @@ async def _work(
     task: Task, limits: Limits, files: Files, tally: Tally, show: Callable[[Tally], None]
 ) -> None:
     batch = batch_name(task.out, task.mixture)
+    prompts, limit = task.prompts.absolute(), task.limit  # a cluster reads from another folder
     async with open_store(task.where) as store, _alone(store, batch):
 
         async def keep(outcome: Outcome) -> None:
@@ -117,11 +118,11 @@ async def _work(
                 await store.saver.adelete_thread(outcome.row["thread"])
 
         def records() -> Iterator[Record | None]:
-            return files.unanswered(read_records(task.prompts, task.limit), batch)
+            return files.unanswered(read_records(prompts, limit), batch)
 
-        if task.engine == "ray":
-            return await _spread(task, limits, records, keep, tally, show)
         answerer = Answerer(task.mixture, store.saver, batch, limits)
+        if task.engine == "ray":  # what cannot be built here is not sent to a cluster
+            return await _spread(task, limits, records, keep, tally, show)
         return await run_batch(
             records(),
             answerer.answer,
