@@ -27,9 +27,14 @@ class AsyncChunks(AsyncStream[object]):
 
 def whole(chunk: Any) -> Any:
     """Fill in what some servers leave out, as the openai client does; other values stay."""
-    for choice in (isinstance(chunk, dict) and chunk.get("choices")) or ():
+    for choice in _mappings(chunk, "choices"):
         delta = choice.setdefault("delta", None)
-        for call in (delta or {}).get("tool_calls") or ():
+        for call in _mappings(delta, "tool_calls"):
             call.setdefault("index", None)
             call.setdefault("function", {})
     return chunk
+
+
+def _mappings(value: Any, name: str) -> Iterator[dict[str, Any]]:
+    each = value.get(name) if isinstance(value, dict) else None
+    return (item for item in each or () if isinstance(item, dict))

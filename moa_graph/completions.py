@@ -34,31 +34,42 @@ def lean(chat: Chat) -> Chat:
     return chat
 
 
-class Completions:
+class _Instead:
+    """What else may be asked is the openai client's own."""
+
+    _usual: Any
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._usual, name)
+
+
+class Completions(_Instead):
     """The part of an openai client that `ChatOpenAI` asks."""
 
     def __init__(self, root: Any, raw: "Raw", chunks: type[Any]) -> None:
         self.with_raw_response, self._chunks = raw, chunks
-        self._post, self._usual = root.post, root.chat.completions.create
+        self._post, self._usual = root.post, root.chat.completions
 
     def create(self, **payload: Any) -> Any:
         """Ask for a stream, of chunks as they are."""
         if not payload.get("stream") or not _OF_ONE_CALL.isdisjoint(payload):
-            return self._usual(**payload)
+            return self._usual.create(**payload)
         request = _request(**payload) | {"cast_to": object}
         return self._post(**request, stream=True, stream_cls=self._chunks)
 
 
-class Raw:
+class Raw(_Instead):
     """Asks with a payload as it is."""
 
     def __init__(self, root: Any) -> None:
-        self._post, self._usual = root.post, root.chat.completions.with_raw_response.create
+        self._post, self._usual = root.post, root.chat.completions.with_raw_response
 
     def create(self, **payload: Any) -> Any:
         """Ask for a completion."""
         if _is_special(payload):
-            return self._usual(**payload)
+            return self._usual.create(**payload)
         return RawResponse(self._post(**_request(**payload)))
 
 
@@ -68,7 +79,7 @@ class AsyncRaw(Raw):
     async def create(self, **payload: Any) -> Any:
         """Ask for a completion."""
         if _is_special(payload):
-            return await self._usual(**payload)
+            return await self._usual.create(**payload)
         return RawResponse(await self._post(**_request(**payload)))
 
 
@@ -91,5 +102,5 @@ def _is_special(payload: Mapping[str, Any]) -> bool:
 
 
 def _request(extra_body: Any = None, **body: Any) -> dict[str, Any]:
-    options = {"extra_json": extra_body}
+    options = {"extra_json": extra_body, "security": {"bearer_auth": True}}
     return {"path": "/chat/completions", "cast_to": Response, "body": body, "options": options}

@@ -44,19 +44,19 @@ class LoopAwareClient(DefaultAsyncHttpxClient):
     def __init__(self) -> None:
         super().__init__(transport=AsyncBaseTransport())  # the pools have their own
         self._pools: dict[asyncio.AbstractEventLoop, tuple[_Pool, AsyncGenerator[None, None]]] = {}
-        self._redirected: set[bytes] = set()
+        self._direct: set[str] = set()  # what answered without a redirect
 
     def build_request(self, *args: Any, **options: Any) -> Request:
         """Build a request that keeps its body only until it is sent: answers take long."""
         request = super().build_request(*args, **options)
-        place = request.url.netloc
-        if place in self._redirected:
+        place = str(request.url)
+        if place not in self._direct:
             return request
         return Request(
             request.method,
             request.url,
             headers=request.headers,
-            stream=Body(request.read(), lambda: self._redirected.add(place)),
+            stream=Body(request.read(), lambda: self._direct.discard(place)),
             extensions=request.extensions,
         )
 
@@ -66,6 +66,8 @@ class LoopAwareClient(DefaultAsyncHttpxClient):
         if loop not in self._pools:
             await self._open(loop)
         response = await self._pools[loop][0].send(request, **options)
+        if not response.history:
+            self._direct.add(str(request.url))
         if response.is_error:
             await response.aread()
         return _without_key(request, response)
@@ -110,7 +112,8 @@ def most_connections() -> int:
 def _new_pool() -> _Pool:
     if any(proxy.startswith("socks") for proxy in getproxies().values()):
         return _Pool(limits=_limits())  # aiohttp knows no SOCKS
-    return _Pool(transport=AiohttpTransport(most_connections(), _open_files()))
+    transport = AiohttpTransport(most_connections(), _open_files())
+    return _Pool(transport=transport, mounts=transport.mounts())
 
 
 def _limits() -> Limits:
@@ -161,13 +164,17 @@ def _async_client() -> LoopAwareClient:
 
 
 def shared_clients() -> dict[str, Any]:
-    """Give the HTTP clients that every model built from a name uses.
+    """Give the HTTP clients that every model built from a name uses, as its options.
 
     Raises:
         ValueError: If `MOA_MAX_CONNECTIONS` is no number above 0.
     """
     most_connections()
-    return {"http_client": _sync_client(), "http_async_client": _async_client()}
+    return {
+        "http_client": _sync_client(),
+        "http_async_client": _async_client(),
+        "http_socket_options": (),  # by default, LangChain warns that they break proxies
+    }
 
 
 def share_clients(model: Any) -> Any:

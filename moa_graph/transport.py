@@ -6,9 +6,10 @@ errors through that its own client then does not retry.
 
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
-from urllib.request import getproxies, proxy_bypass
+from ipaddress import ip_address
+from urllib.request import getproxies
 
 import aiohttp
 import httpx2
@@ -42,8 +43,8 @@ class Body(httpx2.AsyncByteStream):
 
     Args:
         content: The bytes.
-        asked_again: What to do when it is sent a second time, as to where a server redirects. The
-            openai client builds the request anew then, as after other errors.
+        asked_again: What to do when it is sent a second time, as to where a server redirects all at
+            once. The openai client builds the request anew then, as after other errors.
     """
 
     def __init__(self, content: bytes, asked_again: Callable[[], None]) -> None:
@@ -77,21 +78,26 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
             cookie_jar=aiohttp.DummyCookieJar(),  # the client above has its own
             auto_decompress=False,  # likewise
         )
-        self._proxies: dict[tuple[str, str], str | None] = {}
 
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+    def mounts(self) -> dict[str, httpx2.AsyncBaseTransport | None]:
+        """Give the ways by the proxies of the environment, as the client above mounts them."""
+        return {
+            pattern: _ByProxy(self, proxy) if proxy else None
+            for pattern, proxy in proxies().items()
+        }
+
+    async def handle_async_request(
+        self, request: httpx2.Request, proxy: str | None = None
+    ) -> httpx2.Response:
         """Send a request, and give the response with its body still to come."""
         url = request.url
-        place = (url.scheme, url.host)
-        if place not in self._proxies:
-            self._proxies[place] = _proxy(*place)
         with _mapping_errors():
             response = await self._session.request(
                 request.method,
                 URL(str(url), encoded=True),
                 headers=request.headers.multi_items(),
                 data=request.stream if request.headers.get("content-length", "0") != "0" else None,
-                proxy=self._proxies[place],
+                proxy=proxy,
                 timeout=_timeout(**request.extensions.get("timeout", {})),
                 ssl=self._verify or tls() if url.scheme == "https" else True,
                 allow_redirects=False,
@@ -106,6 +112,16 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close all connections."""
         await self._session.close()
+
+
+class _ByProxy(httpx2.AsyncBaseTransport):
+    """The same connections, by a proxy."""
+
+    def __init__(self, transport: AiohttpTransport, proxy: str) -> None:
+        self._transport, self._proxy = transport, proxy
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        return await self._transport.handle_async_request(request, self._proxy)
 
 
 class _Stream(httpx2.AsyncByteStream):
@@ -148,7 +164,39 @@ def _timeout(
     return aiohttp.ClientTimeout(connect=pool, sock_connect=connect, sock_read=read)
 
 
-def _proxy(scheme: str, host: str) -> str | None:
-    """Find the proxy that the environment names for a host."""
-    proxies = getproxies()
-    return None if proxy_bypass(host) else proxies.get(scheme) or proxies.get("all")
+def proxies() -> dict[str, str | None]:
+    """Read the environment as httpx does, which has no public name for it.
+
+    Returns:
+        By pattern of URLs: the proxy, or None for what is asked itself.
+    """
+    told = getproxies()
+    direct = [host for each in told.get("no", "").split(",") if (host := each.strip())]
+    if "*" in direct:
+        return {}
+    found: dict[str, str | None] = {
+        f"{scheme}://": proxy if "://" in proxy else f"http://{proxy}"
+        for scheme in ("http", "https", "all")
+        if (proxy := told.get(scheme))
+    }
+    return found | dict.fromkeys(filter(_is_known, map(_pattern, direct)))
+
+
+def _pattern(host: str) -> str:
+    """Write what `NO_PROXY` names as a pattern of URLs."""
+    if "://" in host:
+        return host
+    address, slash, bits = host.partition("/")
+    with suppress(ValueError):
+        bare = f"[{address}]" if ip_address(address).version == 6 else address  # noqa: PLR2004
+        return f"all://{bare}{slash}{bits}"
+    exact = host.lower() == "localhost" or host.startswith(("[", "*."))
+    return f"all://{host}" if exact else f"all://*{host}"
+
+
+def _is_known(pattern: str) -> bool:
+    try:
+        httpx2.Client(transport=httpx2.BaseTransport(), mounts={pattern: None})
+    except httpx2.InvalidURL:
+        return False
+    return True

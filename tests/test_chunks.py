@@ -55,5 +55,6 @@ def test_what_some_servers_leave_out_is_filled_in():
         {"delta": {"tool_calls": [{"function": {"name": "look"}, "index": None}]}},
         {"index": 1, "delta": None},
     ]
-    for other in ({"choices": None}, {}, [], "text", {"choices": [{"delta": None}]}):
+    calls = {"choices": [{"delta": {"tool_calls": [None]}}, {"delta": "text"}]}
+    for other in ({"choices": None}, {"choices": [None]}, {}, [], "text", calls):
         assert whole(other) == other

@@ -5,7 +5,7 @@ import ssl
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import httpx2
@@ -77,6 +77,12 @@ def test_proxy_of_the_environment_is_asked(variable, server, monkeypatch):
     assert post("http://models.invalid/v1").json()["choices"]
 
 
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "ALL_PROXY"])
+def test_proxy_needs_no_scheme(variable, server, monkeypatch):
+    monkeypatch.setenv(variable, server.url.removesuffix("/v1").removeprefix("http://"))
+    assert post("http://models.invalid/v1").json()["choices"]
+
+
 def test_proxy_is_told_who_asks(server, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", server.url.removesuffix("/v1").replace("//", "//me:pw@"))
     post("http://models.invalid/v1")
@@ -98,10 +104,33 @@ for _ in range(2):
     assert not done.stderr
 
 
-def test_host_without_proxy_is_asked_itself(server, monkeypatch):
+@pytest.mark.parametrize(
+    "hosts", ["127.0.0.1", "example.com, 127.0.0.1:{port}", "127.0.0.0/8", "::1,*", "a:b,127.0.0.1"]
+)
+def test_host_without_proxy_is_asked_itself(hosts, server, monkeypatch):
+    port = httpx2.URL(server.url).port
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("NO_PROXY", hosts.format(port=port))
     assert post(server.url).json()["choices"]
+
+
+@pytest.mark.parametrize("hosts", ["127.0.0.1:1", "10.0.0.0/8", "[::1]", "fe80::/10", "localhost"])
+def test_other_hosts_are_asked_by_the_proxy(hosts, server, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", hosts)
+    with pytest.raises(httpx2.ProxyError):
+        post(server.url)
+
+
+@pytest.mark.parametrize("name", ["openai:a", "together:a"])
+def test_proxy_is_no_reason_for_a_warning(name, monkeypatch, caplog):
+    shared_clients()  # the sync one keeps the proxies that it is built with
+    monkeypatch.setattr(
+        "langchain_openai.chat_models._client_utils._proxy_env_warning_emitted", False
+    )
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    build_model(Agent(model=name, base_url="http://127.0.0.1:1/v1"))
+    assert not caplog.records
 
 
 def test_socks_proxy_is_left_to_httpx(monkeypatch):
@@ -110,26 +139,53 @@ def test_socks_proxy_is_left_to_httpx(monkeypatch):
         post("http://models.invalid/v1")
 
 
-def test_redirected_call_is_made_again(server, invoke):
+def test_redirects_are_followed(server, invoke):
     with redirecting(server.url) as url:
-        agent = Agent(model="openai:a", base_url=url, max_retries=1)
-        result = invoke(create_moa([[agent]], "offline:consensus").compile(), {"messages": "q"})
-    assert result["proposals"]["layer_1_a"]["content"] == "a on q"
+        agent = Agent(model="openai:a", base_url=url, max_retries=0)
+        graph = create_moa([[agent], [agent]], "offline:consensus").compile()
+        result = invoke(graph, {"messages": "q"})
+    assert result["proposals"]["layer_2_a"]["content"].startswith("a on q")
+
+
+def test_call_that_is_redirected_all_at_once_is_made_again(server):
+    with redirecting(server.url) as url:
+        shared_clients()["http_async_client"]._direct.add(f"{url}/chat/completions")
+        model = build_model(Agent(model="openai:a", base_url=url, max_retries=1))
+        assert asyncio.run(model.ainvoke("q")).text == "a on q"
+
+
+def test_key_of_an_administrator_is_not_sent(server, invoke, monkeypatch):
+    monkeypatch.setenv("OPENAI_ADMIN_KEY", "sk-admin")
+    model = build_model(Agent(model="openai:a", base_url=server.url))
+    model.root_client.api_key = model.root_async_client.api_key = ""
+    with suppress(Exception):
+        invoke(model, "q")
+    assert not any("sk-admin" in str(call.headers) for call in server.calls)
+
+
+def test_rest_of_the_openai_client_is_there(server):
+    completions = build_model(Agent(model="openai:a", base_url=server.url)).client
+    raw = completions.with_raw_response.parse(**BODY)
+    assert (
+        raw.parse().choices[0].message.content
+        == completions.parse(**BODY).choices[0].message.content
+    )
 
 
 async def test_request_that_was_sent_holds_no_body(server):
-    server.model("a", always="hang")
     client = shared_clients()["http_async_client"]
+    await client.post(f"{server.url}/chat/completions", json=BODY)  # does not redirect
+    server.model("a", always="hang")
     request = client.build_request("POST", f"{server.url}/chat/completions", json=BODY)
     sending = asyncio.create_task(client.send(request))
-    while not server.calls:
+    while len(server.calls) < 2:
         await asyncio.sleep(0.01)
-    assert server.calls[0].body == BODY
+    assert server.calls[1].body == BODY
     assert request.stream._content is None
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):
         await sending
-    while server.calls[0].ended is None:  # its connection is closed
+    while server.calls[1].ended is None:  # its connection is closed
         await asyncio.sleep(0.01)
 
 
