@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -184,15 +185,24 @@ def test_blank_key_in_the_environment_opens_no_server(key, monkeypatch):
     assert failed() == "moa: MOA_API_KEY: empty; expected a key, or leave it out\n"
 
 
+def watch(events, watching):
+    """Read a stream to its end; say when it has begun."""
+    with httpx.stream("GET", events, timeout=60) as response:
+        watching.set()
+        return response.read().decode()
+
+
 def test_ctrl_c_in_the_middle_of_a_page_s_run_says_nothing_else(config, server):
     server.model("b", latency=60)
     with served("--config", config()) as process, ThreadPoolExecutor() as pool:
         asked = httpx.post(f"{process.url}/api/ask", json={"question": "q"}).json()
         events = f"{process.url}/api/events?id={asked['thread']}"
-        watched = pool.submit(httpx.get, events, timeout=60)
+        watching = threading.Event()
+        watched = pool.submit(watch, events, watching)
+        assert watching.wait(60)
         wait_for(lambda: server.calls_of("b"))
         code, said = process.end()
-        assert '"status":"stopped"' in watched.result().text
+        assert '"status":"stopped"' in watched.result()
     lines = [re.sub(r"127.0.0.1 (\S+ \S+ 200) .*", r"\1", each) for each in said.splitlines()[2:]]
     assert sorted(lines) == ["moa: GET /api/events 200", "moa: POST /api/ask 200", "moa: stopped"]
     assert code == 0
