@@ -49,17 +49,27 @@ def test_refused_connection_is_no_timeout():
         post("http://127.0.0.1:1/v1")
 
 
-def test_connections_to_an_endpoint_are_bounded_first_come_first_served(server, monkeypatch):
+def test_connections_to_an_endpoint_are_bounded(server, monkeypatch):
     monkeypatch.setenv("MOA_MAX_CONNECTIONS", "2")
     server.model("*", latency=0.05)
     agents = [Agent(model=f"openai:m{n}", base_url=server.url) for n in range(6)]
     graph = create_moa([agents], "offline:consensus").compile()
     asyncio.run(graph.ainvoke({"messages": "q"}))
-    ended = sorted(call.ended for call in server.calls)
+    assert len(server.calls) == 6
     for call in server.calls:
         others = [each for each in server.calls if each.started <= call.started < each.ended]
         assert len(others) <= 2
-    assert len(ended) == 6
+
+
+def test_who_came_first_gets_the_next_connection(server, monkeypatch):
+    monkeypatch.setenv("MOA_MAX_CONNECTIONS", "1")
+    client = shared_clients()["http_async_client"]
+    url = f"{server.url}/chat/completions"
+
+    async def send_all():
+        await asyncio.gather(*(client.post(url, json=BODY | {"model": f"m{n}"}) for n in range(6)))
+
+    asyncio.run(send_all())
     assert [call.model for call in server.calls] == [f"m{n}" for n in range(6)]
 
 
