@@ -3,9 +3,11 @@
 The openai client makes a model of each chunk, which `ChatOpenAI` dumps to the mapping that it was.
 """
 
+from asyncio import timeout
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+from langchain_openai import StreamChunkTimeoutError
 from openai import AsyncStream, Stream
 
 
@@ -20,8 +22,26 @@ class Chunks(Stream[object]):
 class AsyncChunks(AsyncStream[object]):
     """A stream of chunks as plain mappings."""
 
+    patience: float | None = None
+    """Seconds that a chunk may take. Up to Python 3.11, LangChain makes a task of each to bound
+    it, which is a quarter of what a token costs."""
+    model_name = ""
+
     async def __aiter__(self) -> AsyncIterator[Any]:
-        async for chunk in super().__aiter__():
+        received = 0
+        while True:
+            try:
+                async with timeout(self.patience) as bound:
+                    chunk = await super().__anext__()
+            except StopAsyncIteration:
+                return
+            except TimeoutError as error:
+                if not (bound.expired() and self.patience):
+                    raise
+                raise StreamChunkTimeoutError(
+                    self.patience, model_name=self.model_name, chunks_received=received
+                ) from error
+            received += 1
             yield whole(chunk)
 
 

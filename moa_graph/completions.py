@@ -28,9 +28,10 @@ def lean(chat: Chat) -> Chat:
     """
     model: Any = chat
     if root := model.root_async_client:
-        model.async_client = Completions(root, AsyncRaw(root), AsyncChunks)
+        model.async_client = AsyncCompletions(root, model.stream_chunk_timeout or None)
+        model.stream_chunk_timeout = None
     if root := model.root_client:
-        model.client = Completions(root, Raw(root), Chunks)
+        model.client = Completions(root)
     return chat
 
 
@@ -48,16 +49,31 @@ class _Instead:
 class Completions(_Instead):
     """The part of an openai client that `ChatOpenAI` asks."""
 
-    def __init__(self, root: Any, raw: "Raw", chunks: type[Any]) -> None:
-        self.with_raw_response, self._chunks = raw, chunks
+    def __init__(self, root: Any) -> None:
         self._post, self._usual = root.post, root.chat.completions
+        self.with_raw_response = Raw(root)
 
     def create(self, **payload: Any) -> Any:
         """Ask for a stream, of chunks as they are."""
-        if not payload.get("stream") or not _OF_ONE_CALL.isdisjoint(payload):
+        if _is_special(payload, streamed=True):
             return self._usual.create(**payload)
-        request = _request(**payload) | {"cast_to": object}
-        return self._post(**request, stream=True, stream_cls=self._chunks)
+        return self._post(**_request(payload, object), stream=True, stream_cls=Chunks)
+
+
+class AsyncCompletions(_Instead):
+    """The same of an async client, which also bounds the seconds that a chunk may take."""
+
+    def __init__(self, root: Any, patience: float | None) -> None:
+        self._post, self._usual, self._patience = root.post, root.chat.completions, patience
+        self.with_raw_response = AsyncRaw(root)
+
+    async def create(self, **payload: Any) -> Any:
+        """Ask for a stream, of chunks as they are."""
+        if _is_special(payload, streamed=True):
+            return await self._usual.create(**payload)
+        stream = await self._post(**_request(payload, object), stream=True, stream_cls=AsyncChunks)
+        stream.patience, stream.model_name = self._patience, payload["model"]
+        return stream
 
 
 class Raw(_Instead):
@@ -68,9 +84,9 @@ class Raw(_Instead):
 
     def create(self, **payload: Any) -> Any:
         """Ask for a completion."""
-        if _is_special(payload):
+        if _is_special(payload, streamed=False):
             return self._usual.create(**payload)
-        return RawResponse(self._post(**_request(**payload)))
+        return RawResponse(self._post(**_request(payload, Response)))
 
 
 class AsyncRaw(Raw):
@@ -78,9 +94,9 @@ class AsyncRaw(Raw):
 
     async def create(self, **payload: Any) -> Any:
         """Ask for a completion."""
-        if _is_special(payload):
+        if _is_special(payload, streamed=False):
             return await self._usual.create(**payload)
-        return RawResponse(await self._post(**_request(**payload)))
+        return RawResponse(await self._post(**_request(payload, Response)))
 
 
 class RawResponse:
@@ -97,10 +113,11 @@ class RawResponse:
             return self.http_response.text
 
 
-def _is_special(payload: Mapping[str, Any]) -> bool:
-    return bool(payload.get("stream")) or not _OF_ONE_CALL.isdisjoint(payload)
+def _is_special(payload: Mapping[str, Any], *, streamed: bool) -> bool:
+    return bool(payload.get("stream")) != streamed or not _OF_ONE_CALL.isdisjoint(payload)
 
 
-def _request(extra_body: Any = None, **body: Any) -> dict[str, Any]:
-    options = {"extra_json": extra_body, "security": {"bearer_auth": True}}
-    return {"path": "/chat/completions", "cast_to": Response, "body": body, "options": options}
+def _request(payload: Mapping[str, Any], cast_to: type) -> dict[str, Any]:
+    body = {name: value for name, value in payload.items() if name != "extra_body"}
+    options = {"extra_json": payload.get("extra_body"), "security": {"bearer_auth": True}}
+    return {"path": "/chat/completions", "cast_to": cast_to, "body": body, "options": options}

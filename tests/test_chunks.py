@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from langchain_openai import ChatOpenAI
+from langchain_openai import ChatOpenAI, StreamChunkTimeoutError
 
 from moa_graph.chunks import whole
 from moa_graph.models import Agent, build_model
@@ -46,6 +46,21 @@ def test_stream_that_breaks_off_is_an_error(server, chunks):
     plain = build_model(Agent(model="openai:m", base_url=server.url, max_retries=0))
     with pytest.raises(Exception, match=r"(?i)connection|closed|read|incomplete"):
         chunks(plain)
+
+
+def test_stream_that_stalls_ends_as_langchain_s_own_does(server, monkeypatch):
+    monkeypatch.setenv("LANGCHAIN_OPENAI_STREAM_CHUNK_TIMEOUT_S", "0.2")
+    server.model("m", reply="an answer in words", chunk_delay=3600)
+    plain = build_model(Agent(model="openai:m", base_url=server.url))
+    usual = ChatOpenAI(model="m", base_url=server.url, api_key="none")
+
+    async def read(model):
+        with pytest.raises(StreamChunkTimeoutError) as caught:
+            [each async for each in model.astream("q")]
+        return vars(caught.value)
+
+    assert asyncio.run(read(plain)) == asyncio.run(read(usual))
+    assert asyncio.run(read(plain))["chunks_received"] == 2
 
 
 def test_what_some_servers_leave_out_is_filled_in():
