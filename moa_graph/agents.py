@@ -204,7 +204,7 @@ def messages_for(
             f"{seat.node}: the proposals that it reads are gone; a checkpointer must keep all "
             "checkpoints of a run, not only the last"
         )
-    text, unread = state.get("references") or layout.template(references, seed), 0
+    [text], unread = state.get("references") or [layout.template(references, seed)], 0
     if whole:
         return layout.place(messages, text), unread
     rooms = [room for room in (_free_context(seat, messages), layout.room) if room is not None]

@@ -50,7 +50,7 @@ def hub_node(row: Row, readers: Sequence[Seat], layout: Layout) -> Node:
         proposals = {s.node: p for s in row.seats if (p := state["proposals"].get(s.node))}
         if again := quorum.nodes_to_ask_again(row.number, proposals, row.rules):
             return Command(goto=again)
-        update = {"references": layout.template(*references_of(list(proposals), state))}
+        update = {"references": [layout.template(*references_of(list(proposals), state))]}
         return Command(update=update, goto=[seat.node for seat in readers])
 
     async def agather(state: MoAState, *_: Any) -> Command[str]:
@@ -212,7 +212,7 @@ class Choice(Account):
 
     def begin(self, seat: Seat, state: LayerState, layout: Layout) -> Sequence[AnyMessage]:
         """Assemble what a judge reads, and note when it is asked."""
-        return super().begin(seat, {**state, "references": ""}, layout)  # a prompt of its own
+        return super().begin(seat, {**state, "references": []}, layout)  # a prompt of its own
 
     def sign(self, seat: Seat, output: Any) -> AIMessage:
         """Make the proposal that a judge picked the message that joins the conversation.

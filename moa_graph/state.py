@@ -113,7 +113,8 @@ class MoAState(MessagesState):
 class LayerState(MoAState):
     """What a node behind a hub reads; private to the graph, never part of its output."""
 
-    references: NotRequired[Annotated[str, UntrackedValue(str, guard=False)]]
+    references: NotRequired[Annotated[list[str], UntrackedValue(list, guard=False)]]
     """The hub's prompt: the proposals of the layer before, templated. No checkpoint holds it, for
     each would repeat what the proposals say: where a process goes on with a run of another, the
-    readers put it together again, word for word."""
+    readers put it together again, word for word. It is a list of one because LangGraph looks for
+    messages to stream in every sequence, in a text character by character."""
