@@ -73,9 +73,9 @@ def gathering(client: AsyncOpenAI, layers: int) -> Run:
     async def run(question: str) -> str:
         references: list[str] = []
         for _ in range(layers):
-            calls = (_ask(client, name, question, references) for name in PROPOSERS)
+            calls = (ask(client, name, question, references) for name in PROPOSERS)
             references = await asyncio.gather(*calls)
-        return await _ask(client, AGGREGATOR, question, references)
+        return await ask(client, AGGREGATOR, question, references)
 
     return run
 
@@ -88,8 +88,8 @@ def scheduled_by_the_authors(client: AsyncOpenAI, layers: int) -> Run:
         for _ in range(layers):
             before, references = references, []
             for name in PROPOSERS:
-                references.append(await _ask(client, name, question, before))
-        return await _ask(client, AGGREGATOR, question, references)
+                references.append(await ask(client, name, question, before))
+        return await ask(client, AGGREGATOR, question, references)
 
     return run
 
@@ -107,7 +107,8 @@ def naive(url: str, layers: int) -> Any:
         model = _chat(url, name)
 
         async def node(state: Mapping[str, Any]) -> dict[str, Any]:
-            answer = await model.ainvoke(_messages(state["question"], state.get("references", [])))
+            read = messages_for(state["question"], state.get("references", []))
+            answer = await model.ainvoke(read)
             return {key: [answer.content] if key == "answers" else answer.content}
 
         return node
@@ -137,7 +138,7 @@ def _chat(url: str, name: str) -> ChatOpenAI:
     return ChatOpenAI(model=name, base_url=url, api_key="none", timeout=600, **OPTIONS)
 
 
-def _messages(question: str, references: Sequence[str]) -> list[dict[str, str]]:
+def messages_for(question: str, references: Sequence[str]) -> list[dict[str, str]]:
     asked = {"role": "user", "content": question}
     if not references:
         return [asked]
@@ -145,7 +146,7 @@ def _messages(question: str, references: Sequence[str]) -> list[dict[str, str]]:
     return [{"role": "system", "content": f"{AGGREGATE_AND_SYNTHESIZE}\n\n{numbered}"}, asked]
 
 
-async def _ask(client: AsyncOpenAI, name: str, question: str, references: Sequence[str]) -> str:
-    messages: Any = _messages(question, references)
+async def ask(client: AsyncOpenAI, name: str, question: str, references: Sequence[str]) -> str:
+    messages: Any = messages_for(question, references)
     answer = await client.chat.completions.create(model=name, messages=messages, **OPTIONS)
     return answer.choices[0].message.content or ""

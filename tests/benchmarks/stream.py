@@ -1,5 +1,6 @@
 """What it costs to stream a run: calls, the first token of the answer, CPU, the pace of tokens."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
@@ -8,6 +9,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessageChunk
 from measuring import cpu, interleave, options, paired, report, run, wall
+from mixtures import ask, messages_for
 from openai import AsyncOpenAI
 from server import Server, serving
 
@@ -38,8 +40,26 @@ async def first_token(events: AsyncIterator[Any]) -> float:
     return first
 
 
-async def whole_runs(server: Server, rounds: int, layers: int) -> list[dict[str, Any]]:
-    """Compare a run that is not streamed with the two ways to stream it."""
+async def first_by_hand(client: AsyncOpenAI, names: list[str], layers: int) -> float:
+    """Gather each layer, stream the answer, and give the seconds to its first token."""
+    begun, first = time.perf_counter(), 0.0
+    references: list[str] = []
+    for _ in range(layers):
+        calls = (ask(client, name, "q", references) for name in names)
+        references = await asyncio.gather(*calls)
+    read: Any = messages_for("q", references)
+    async for chunk in await client.chat.completions.create(
+        model="writer", messages=read, stream=True
+    ):
+        if not first and chunk.choices and chunk.choices[0].delta.content:
+            first = time.perf_counter() - begun
+    return first
+
+
+async def whole_runs(
+    server: Server, client: AsyncOpenAI, rounds: int, layers: int
+) -> list[dict[str, Any]]:
+    """Compare a run that is not streamed with the two ways to stream it, and with a gather."""
     names = [f"m{number}" for number in range(WIDTH)]
     hidden = mixture(server.url, names, layers, "writer")
     shown = mixture(server.url, names, layers, "writer", stream_proposals=True)
@@ -47,9 +67,11 @@ async def whole_runs(server: Server, rounds: int, layers: int) -> list[dict[str,
     streamed, firsts = dict[str, int](), dict[str, list[float]]()
 
     def streaming(name: str, graph: Any) -> Run:
+        return timed(name, lambda: first_token(graph.astream(question, stream_mode="messages")))
+
+    def timed(name: str, call: Callable[[], Awaitable[float]]) -> Run:
         async def read() -> None:
-            first = await first_token(graph.astream(question, stream_mode="messages"))
-            firsts.setdefault(name, []).append(first)
+            firsts.setdefault(name, []).append(await call())
 
         return counted(name, read)
 
@@ -65,6 +87,7 @@ async def whole_runs(server: Server, rounds: int, layers: int) -> list[dict[str,
         "ainvoke": counted("ainvoke", lambda: hidden.ainvoke(question)),
         "proposers hidden (default)": streaming("proposers hidden (default)", hidden),
         "all streamed": streaming("all streamed", shown),
+        "by hand": timed("by hand", lambda: first_by_hand(client, names, layers)),
     }
     samples = await interleave(variants, rounds)
     critical = LATENCY * (layers + 1)
@@ -86,10 +109,11 @@ def _late(firsts: list[float] | None, critical: float) -> float | None:
     return firsts and (median(firsts[1:]) - critical) * 1000
 
 
-async def paces(server: Server, rounds: int, rates: dict[int, int]) -> list[dict[str, Any]]:
+async def paces(
+    server: Server, client: AsyncOpenAI, rounds: int, rates: dict[int, int]
+) -> list[dict[str, Any]]:
     """Compare the pace of a streamed mixture with the same two calls made by hand."""
-    async with AsyncOpenAI(base_url=server.url, api_key="none") as client:
-        return [await _pace(server.url, client, rounds, *each) for each in rates.items()]
+    return [await _pace(server.url, client, rounds, *each) for each in rates.items()]
 
 
 async def _pace(
@@ -131,8 +155,9 @@ async def main() -> None:
     words = 20 if chosen.quick else WORDS
     models |= {"short": {"words": 1}, "*": {"latency": LATENCY, "words": words}}
     with serving(models) as server:
-        runs = await whole_runs(server, rounds, layers)
-        pace = await paces(server, rounds, rates)
+        async with AsyncOpenAI(base_url=server.url, api_key="none") as client:
+            runs = await whole_runs(server, client, rounds, layers)
+            pace = await paces(server, client, rounds, rates)
     beside = chosen.json and chosen.json.with_stem(f"{chosen.json.stem}-pace")
     report(f"Streaming a run of {layers} x {WIDTH} proposers", runs, chosen.json)
     report("The pace of the answer", pace, beside)
