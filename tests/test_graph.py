@@ -2,6 +2,7 @@
 
 import asyncio
 import pickle
+import threading
 import time
 
 import pytest
@@ -66,27 +67,20 @@ def test_layers_may_differ(invoke, model):
 @pytest.mark.parametrize("width", [6, 12, 24])
 @pytest.mark.parametrize("kind", ["native", "sync only"])
 def test_proposers_of_a_layer_run_at_the_same_time(width, kind, invoke, model):
-    running, most = 0, 0
+    all_here, all_here_async = threading.Barrier(width), asyncio.Barrier(width)
 
-    def slow(_):
-        nonlocal running, most
-        running += 1
-        most = max(most, running)
-        time.sleep(0.3)
-        running -= 1
+    def wait(_):
+        all_here.wait(30)
         return AIMessage("done")
 
-    async def aslow(_):
-        nonlocal running, most
-        running += 1
-        most = max(most, running)
-        await asyncio.sleep(0.3)
-        running -= 1
+    async def await_(_):
+        async with asyncio.timeout(30):
+            await all_here_async.wait()
         return AIMessage("done")
 
-    proposer = RunnableLambda(slow, aslow) if kind == "native" else RunnableLambda(slow)
-    invoke(create_moa([[proposer] * width], model()).compile(), {"messages": "q"})
-    assert most == width
+    proposer = RunnableLambda(wait, await_) if kind == "native" else RunnableLambda(wait)
+    state = invoke(create_moa([[proposer] * width], model()).compile(), {"messages": "q"})
+    assert [p["error"] for p in state["proposals"].values()] == [None] * width
 
 
 def test_max_concurrency_of_a_call_is_obeyed(invoke, model):
