@@ -3,7 +3,7 @@
 The openai client makes a model of each chunk, which `ChatOpenAI` dumps to the mapping that it was.
 """
 
-from asyncio import timeout
+from asyncio import sleep, timeout
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -43,6 +43,7 @@ class AsyncChunks(AsyncStream[object]):
                 ) from error
             received += 1
             yield whole(chunk)
+            await sleep(0)  # what comes in a burst is seen as it is read, and others run
 
 
 def whole(chunk: Any) -> Any:

@@ -63,6 +63,23 @@ def test_stream_that_stalls_ends_as_langchain_s_own_does(server, monkeypatch):
     assert asyncio.run(read(plain))["chunks_received"] == 2
 
 
+async def test_others_run_between_chunks_that_come_at_once(server):
+    server.model("m", reply="word " * 200)
+    plain = build_model(Agent(model="openai:m", base_url=server.url))
+    turns = 0
+
+    async def count():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(count())
+    seen = [turns async for _ in plain.astream("q")]
+    other.cancel()
+    assert seen == sorted(set(seen))
+
+
 def test_what_some_servers_leave_out_is_filled_in():
     call = {"function": {"name": "look"}}
     chunk = {"choices": [{"delta": {"tool_calls": [call]}}, {"index": 1}]}
