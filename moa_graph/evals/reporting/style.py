@@ -11,6 +11,8 @@ from typing import Any
 import matplotlib as mpl
 from font_roboto import font_files
 from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 INK, SOFT, LINE = "#0f172a", "#526077", "#d7dee8"
@@ -18,6 +20,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 """Okabe and Ito's, which differ for every kind of sight; markers and dashes differ, too."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
+WIDTH = 6.4  # inches
 DPI = 160
 NOTE_WIDTH = 23  # characters an inch, in a footnote
 NOTE_LINE = 0.14  # inches
@@ -76,6 +79,13 @@ def styled() -> Iterator[None]:
     font_manager.fontManager.addfont(font_files["Roboto"])
     with mpl.rc_context(_STYLE):
         yield
+
+
+def canvas(height: float) -> tuple[Figure, Axes]:
+    """Begin a figure that is some inches high."""
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.add_subplot()
 
 
 def finish(figure: Figure, name: str, caption: str, footnote: str) -> Picture:
