@@ -254,6 +254,16 @@ def test_standard_input_is_read(moa, here):
     assert len(rows(here.answers)) == 2
 
 
+def test_named_pipe_is_read(moa, here, tmp_path):
+    os.mkfifo(pipe := tmp_path / "pipe")
+    writer = threading.Thread(target=lambda: pipe.write_text(here.prompts.read_text()))
+    writer.start()
+    done = moa("batch", pipe, *words(here)[2:], "--limit", 2)
+    writer.join()
+    assert done.returncode == 0, done.stderr
+    assert len(rows(here.answers)) == 2
+
+
 def test_another_mixture_or_input_is_refused_and_nothing_is_lost(batch, here, server):
     assert batch("--limit", 2).returncode == 0
     before, asked = here.answers.read_bytes(), len(server.calls)
@@ -283,7 +293,7 @@ def test_a_file_of_somebody_else_is_left_alone(batch, here, text, server):
     [
         (
             ("batch", "/nowhere.jsonl", "-o", "out.jsonl", "-p", "offline"),
-            "/nowhere.jsonl: no such",
+            "/nowhere.jsonl: no such file",
         ),
         (("batch", "PROMPTS", "-o", "/nowhere/out.jsonl", "-p", "offline"), "no folder /nowhere"),
         (("batch", "PROMPTS", "-o", "PROMPTS", "-p", "offline"), "choose another --out"),

@@ -55,6 +55,8 @@ def test_importing_the_package_loads_nothing_heavy():
         ("presets",),
         ("eval", "generate", "--help"),
         ("batch", "--help"),
+        ("batch", "/nowhere.jsonl", "-o", "out.jsonl"),
+        ("ask", "q", "--preset", "paper"),
         ("draw", "--config", "/nowhere.toml"),
         ("ask", "q", "--config", "/nowhere.toml"),
         ("ask", "q", "--file", "/nowhere.txt"),

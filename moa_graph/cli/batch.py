@@ -9,12 +9,20 @@ from moa_graph.cli.options import Config, Preset
 from moa_graph.cli.starting import starting
 
 
+def check_there(path: Path) -> Path:
+    """Refuse what is no file, before anything slow is imported; typer would refuse `-`, too."""
+    if str(path) != "-" and (not path.exists() or path.is_dir()):
+        raise typer.BadParameter(f"{path}: no such file")
+    return path
+
+
 def batch(
     prompts: Annotated[
         Path,
         typer.Argument(
+            callback=check_there,
             help='JSON Lines: {"prompt": ...} or {"messages": [...]}, perhaps with "id"; '
-            "- is standard input."
+            "- is standard input.",
         ),
     ],
     out: Annotated[

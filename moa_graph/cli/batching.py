@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from math import inf
@@ -235,14 +235,13 @@ def _tell(files: Files, tally: Tally, asked: int) -> None:
 
 @contextmanager
 def _input(path: Path) -> Iterator[Path]:
-    """Give the file of prompts; standard input is read to its end first."""
-    if str(path) != "-":
-        if not path.is_file():
-            raise CommandError(f"{path}: no such file")
+    """Give the file of prompts; a pipe, such as standard input, is read to its end first."""
+    if path.is_file():
         yield path
         return
     with NamedTemporaryFile(suffix=".jsonl") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
+        with nullcontext(sys.stdin.buffer) if str(path) == "-" else path.open("rb") as pipe:
+            shutil.copyfileobj(pipe, file)
         file.flush()
         yield Path(file.name)
 
