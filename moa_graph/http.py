@@ -1,4 +1,8 @@
-"""One pool of HTTP connections for all models of a process, on any number of event loops."""
+"""One pool of HTTP connections for all models of a process, on any number of event loops.
+
+A forked process has pools of its own: on a connection of its parent, it would read answers to
+somebody else.
+"""
 
 import asyncio
 import atexit
@@ -10,7 +14,7 @@ from importlib.util import find_spec
 from typing import Any
 from urllib.request import getproxies
 
-from httpx2 import AsyncBaseTransport, Limits, Request
+from httpx2 import AsyncBaseTransport, BaseTransport, Limits, Request
 from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
 
 from moa_graph.secrecy import SHORTEST, without_keys
@@ -21,17 +25,30 @@ MAX_CONNECTIONS = "MOA_MAX_CONNECTIONS"
 
 _FILES = 128  # kept free for what else a process opens
 _Pool = DefaultAsyncHttpxClient
+_Place = tuple[int, asyncio.AbstractEventLoop]  # a process, and a loop of it
 
 
 class DiscreetClient(DefaultHttpxClient):
     """A sync HTTP client that blots the key out of responses: some providers repeat it."""
 
+    def __init__(self) -> None:
+        super().__init__(transport=BaseTransport())  # the pools have their own
+        self._pools: dict[int, DefaultHttpxClient] = {}
+
     def send(self, request: Any, **options: Any) -> Any:
-        """Send a request."""
-        response = super().send(request, **options)
+        """Send a request through the pool of this process."""
+        process = os.getpid()
+        if process not in self._pools:
+            self._pools.setdefault(process, DefaultHttpxClient(limits=_limits(), verify=tls()))
+        response = self._pools[process].send(request, **options)
         if response.is_error:
             response.read()
         return _without_key(request, response)
+
+    def close(self) -> None:
+        """Close the pool of this process."""
+        if pool := self._pools.pop(os.getpid(), None):
+            pool.close()
 
 
 class LoopAwareClient(DefaultAsyncHttpxClient):
@@ -43,7 +60,7 @@ class LoopAwareClient(DefaultAsyncHttpxClient):
 
     def __init__(self) -> None:
         super().__init__(transport=AsyncBaseTransport())  # the pools have their own
-        self._pools: dict[asyncio.AbstractEventLoop, tuple[_Pool, AsyncGenerator[None, None]]] = {}
+        self._pools: dict[_Place, tuple[_Pool, AsyncGenerator[None, None]]] = {}
         self._direct: set[str] = set()  # what answered without a redirect
 
     def build_request(self, *args: Any, **options: Any) -> Request:
@@ -62,10 +79,10 @@ class LoopAwareClient(DefaultAsyncHttpxClient):
 
     async def send(self, request: Any, **options: Any) -> Any:
         """Send a request through the pool of the running loop."""
-        loop = asyncio.get_running_loop()
-        if loop not in self._pools:
-            await self._open(loop)
-        response = await self._pools[loop][0].send(request, **options)
+        place = (os.getpid(), asyncio.get_running_loop())
+        if place not in self._pools:
+            await self._open(place)
+        response = await self._pools[place][0].send(request, **options)
         if not response.history:
             self._direct.add(str(request.url))
         if response.is_error:
@@ -74,27 +91,30 @@ class LoopAwareClient(DefaultAsyncHttpxClient):
 
     def forget(self) -> None:
         """Close the pools of closed loops: there, nothing is left to wait for."""
-        for loop in [loop for loop in self._pools if loop.is_closed()]:
-            if left := self._pools.pop(loop, None):
+        for place in list(self._pools):
+            process, loop = place
+            if (
+                process == os.getpid()
+                and loop.is_closed()
+                and (left := self._pools.pop(place, None))
+            ):
                 with suppress(StopIteration, RuntimeError):
                     left[0].aclose().send(None)
 
-    async def _open(self, loop: asyncio.AbstractEventLoop) -> None:
+    async def _open(self, place: _Place) -> None:
         self.forget()
         pool = _new_pool()
-        closing = self._close_with(loop, pool)
-        self._pools[loop] = (pool, closing)
+        closing = self._close_with(place, pool)
+        self._pools[place] = (pool, closing)
         await anext(closing)
 
-    async def _close_with(
-        self, loop: asyncio.AbstractEventLoop, pool: _Pool
-    ) -> AsyncGenerator[None, None]:
+    async def _close_with(self, place: _Place, pool: _Pool) -> AsyncGenerator[None, None]:
         """Hold a pool open until the loop shuts down its generators, as `asyncio.run` does."""
         try:
             async with pool:
                 yield
         finally:
-            self._pools.pop(loop, None)
+            self._pools.pop(place, None)
 
 
 def most_connections() -> int:
@@ -151,7 +171,7 @@ def _without_key(request: Any, response: Any) -> Any:
 
 @cache
 def _sync_client() -> DiscreetClient:
-    client = DiscreetClient(limits=_limits(), verify=tls())
+    client = DiscreetClient()
     atexit.register(client.close)
     return client
 

@@ -114,6 +114,34 @@ for _ in range(2):
     assert not done.stderr
 
 
+@pytest.mark.parametrize("call", ["graph.invoke(question)", "asyncio.run(graph.ainvoke(question))"])
+def test_forked_processes_get_their_own_answers(call, server):
+    code = f"""
+import asyncio, os
+from moa_graph import Agent, create_moa
+agent = Agent(model="openai:a", base_url="{server.url}")
+graph = create_moa([[agent] * 2], agent).compile()
+
+def ask(text):
+    question = {{"messages": text}}
+    return {call}["messages"][-1].text
+
+ask("warm")
+children = []
+for name in ("one", "two", "three"):
+    if child := os.fork():
+        children.append(child)
+    else:
+        try:
+            mine = all(f"{{name}}-{{n}}" in ask(f"{{name}}-{{n}}") for n in range(10))
+        finally:
+            os._exit(not mine)
+assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert not done.returncode, done.stderr
+
+
 @pytest.mark.parametrize(
     "hosts", ["127.0.0.1", "example.com, 127.0.0.1:{port}", "127.0.0.0/8", "::1,*", "a:b,127.0.0.1"]
 )
@@ -134,7 +162,6 @@ def test_other_hosts_are_asked_by_the_proxy(hosts, server, monkeypatch):
 
 @pytest.mark.parametrize("name", ["openai:a", "together:a"])
 def test_proxy_is_no_reason_for_a_warning(name, monkeypatch, caplog):
-    shared_clients()  # the sync one keeps the proxies that it is built with
     monkeypatch.setattr(
         "langchain_openai.chat_models._client_utils._proxy_env_warning_emitted", False
     )
