@@ -5,7 +5,7 @@ import re
 import shlex
 import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
@@ -34,6 +34,8 @@ CompiledMoA = CompiledStateGraph[Any, Any, Any, Any]
 CONFIG_KEY = "moa_config"  # in the metadata of each checkpoint
 ERROR = "__error__"  # LangGraph's channel for what a node raised
 CANCELLED = "CancelledError("  # how it stores what Ctrl-C raises in a node
+
+_OF_BATCH = re.compile(r"(.+-[0-9a-f]{8})-\d+-[0-9a-f]{8}")  # as `batch.records.thread_of` names it
 
 
 class StoreError(Exception):
@@ -78,8 +80,22 @@ class Store:
     """An open checkpoint database."""
 
     saver: Saver
-    lock: Callable[[str], AbstractAsyncContextManager[None]]
-    """Holds a thread for this process alone."""
+    hold: Callable[[str], AbstractAsyncContextManager[bool]]
+    """Takes a name for this process alone; gives whether no other had it."""
+
+    @asynccontextmanager
+    async def lock(self, thread: str) -> AsyncIterator[None]:
+        """Hold a thread for this process alone; one of `moa batch` together with its batch.
+
+        Raises:
+            StoreError: If another process holds it.
+        """
+        batch = _OF_BATCH.fullmatch(thread)
+        async with AsyncExitStack() as held:
+            for name in (batch[1], thread) if batch else (thread,):
+                if not await held.enter_async_context(self.hold(name)):
+                    raise StoreError(f"thread {thread} is being run by another process")
+            yield
 
 
 @asynccontextmanager
@@ -117,15 +133,16 @@ async def _open_sqlite(db: str | None) -> AsyncIterator[Store]:
     path = sqlite_path(db)
 
     @asynccontextmanager
-    async def lock(thread: str) -> AsyncIterator[None]:
-        name = sha256(thread.encode("utf-8", "replace")).hexdigest()[:16]
-        holder = FileLock(_with_folder(path.with_name(f"{path.name}.locks") / name))
+    async def hold(name: str) -> AsyncIterator[bool]:
+        file = sha256(name.encode("utf-8", "replace")).hexdigest()[:16]
+        holder = FileLock(_with_folder(path.with_name(f"{path.name}.locks") / file))
         try:
             holder.acquire(blocking=False)
         except Timeout:
-            raise _held(thread) from None
+            yield False
+            return
         try:
-            yield
+            yield True
         finally:
             holder.release()
 
@@ -133,7 +150,7 @@ async def _open_sqlite(db: str | None) -> AsyncIterator[Store]:
         await saver.setup()  # which turns on write-ahead logging
         # A killed process loses nothing; a power cut may lose the last moments, and breaks nothing.
         await saver.conn.execute("PRAGMA synchronous=NORMAL")
-        yield Store(saver, lock)
+        yield Store(saver, hold)
 
 
 @asynccontextmanager
@@ -145,25 +162,19 @@ async def _open_postgres(db: str) -> AsyncIterator[Store]:
         raise StoreError("PostgreSQL needs a package: pip install 'moa_graph[postgres]'") from None
 
     @asynccontextmanager
-    async def lock(thread: str) -> AsyncIterator[None]:
+    async def hold(name: str) -> AsyncIterator[bool]:
         # A connection of its own: the lock goes with it, however this process ends.
         async with await AsyncConnection.connect(db, autocommit=True) as connection:
             query = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
-            row = await (await connection.execute(query, (thread,))).fetchone()
-            if not (row and row[0]):
-                raise _held(thread)
-            yield
+            row = await (await connection.execute(query, (name,))).fetchone()
+            yield bool(row and row[0])
 
     try:
         async with AsyncPostgresSaver.from_conn_string(db) as saver:
             await saver.setup()
-            yield Store(saver, lock)
+            yield Store(saver, hold)
     except Error as error:
         raise StoreError(f"cannot use the database: {describe(error)}") from None
-
-
-def _held(thread: str) -> StoreError:
-    return StoreError(f"thread {thread} is being run by another process")
 
 
 def _with_folder(path: Path) -> Path:

@@ -11,7 +11,7 @@ from moa_graph import MoAConfig
 from moa_graph.serve.app import create_app
 from moa_graph.serve.server import Server, listen
 from moa_graph.serve.service import Limits, Service
-from moa_graph.store import Store, StoreError
+from moa_graph.store import Store
 
 
 class Serving:
@@ -55,9 +55,7 @@ def memory_store(held: set[str] | None = None) -> Store:
     """Make a store of threads in memory, in which some are held by another process."""
 
     @asynccontextmanager
-    async def lock(thread: str):
-        if thread in (held or ()):
-            raise StoreError(f"thread {thread} is being run by another process")
-        yield
+    async def hold(name: str):
+        yield name not in (held or ())
 
-    return Store(InMemorySaver(), lock)
+    return Store(InMemorySaver(), hold)

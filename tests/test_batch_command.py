@@ -208,6 +208,27 @@ def test_two_batches_do_not_share_threads(moa, batch, here, server):
     assert batch().returncode == 0
 
 
+def test_threads_of_a_running_batch_are_left_alone(moa, batch, here, server):
+    server.model("w", always=500)
+    batch("--limit", 2)
+    kept = threads_in(here.runs)
+    thread, db = min(kept), ("--db", here.runs)
+
+    async def meanwhile(*words):
+        name = batch_name(here.answers, MoAConfig.load(here.mixture))
+        async with open_store(str(here.runs)) as store, store.lock(name):
+            return await asyncio.to_thread(moa, *words, *db)
+
+    asked = len(server.calls)
+    resumed = asyncio.run(meanwhile("resume", thread))
+    assert f"thread {thread} is being run by another process" in resumed.stderr
+    pruned = asyncio.run(meanwhile("threads", "--prune", "--keep", 0, "--yes"))
+    assert "in use" in pruned.stdout + pruned.stderr
+    assert (threads_in(here.runs), len(server.calls)) == (kept, asked)
+    server.model("w", reply=reply)
+    assert moa("resume", thread, *db).returncode == 0
+
+
 def test_an_input_that_became_shorter_is_refused(batch, here, server):
     assert batch("--limit", 3).returncode == 0
     asked, before = len(server.calls), here.answers.read_bytes()

@@ -69,7 +69,7 @@ class Answerer:
     async def answer(self, record: Record) -> Outcome:
         """Answer a record, or go on with what is stored of it; a failure is an outcome, too.
 
-        Whoever may run the same record elsewhere holds its thread meanwhile (`Store.lock`).
+        Whoever calls it holds the batch meanwhile, or the thread (`Store.lock`).
 
         Raises:
             Exception: If the database fails: nothing more is to be paid for that cannot be kept.

@@ -85,7 +85,10 @@ def batch_name(output: Path, mixture: MoAConfig) -> str:
 
 
 def thread_of(batch: str, record: Record) -> str:
-    """Name the thread of a record: another prompt in its place has another thread."""
+    """Name the thread of a record: another prompt in its place has another thread.
+
+    Who holds such a thread holds its batch (`Store.lock`).
+    """
     return f"{batch}-{record.line}-{_digest(record.messages)}"
 
 
