@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, messages_from_dict
 from langchain_core.messages.ai import UsageMetadata, add_usage
 from langchain_core.messages.utils import message_chunk_to_message
 
@@ -39,7 +39,7 @@ def to_message(output: Any) -> AIMessage:
         TypeError: If there is no answer in it.
     """
     if isinstance(output, dict) and output.get("messages"):
-        output = output["messages"][-1]
+        output = _messages(output)[-1]
     if isinstance(output, str):
         return AIMessage(output)
     if isinstance(output, AIMessageChunk):
@@ -51,15 +51,25 @@ def to_message(output: Any) -> AIMessage:
 
 def total_usage(output: Any) -> dict[str, Any] | None:
     """Sum the tokens behind an output: those of one call, or of all calls of a graph's turn."""
-    messages = output.get("messages", ()) if isinstance(output, dict) else (output,)
     total: UsageMetadata | None = None
-    for message in reversed(messages):
+    for message in reversed(_messages(output)):
         if isinstance(message, HumanMessage):
             break
         if isinstance(message, AIMessage):
             mixture = message.response_metadata.get("moa") or {}
             total = add_usage(total, mixture.get("usage") or message.usage_metadata)
     return dict(total) if total and total["total_tokens"] else None
+
+
+def _messages(output: Any) -> list[Any]:
+    """Give the messages of a graph's state, which a graph on a server gives as mappings."""
+    messages = output.get("messages", ()) if isinstance(output, dict) else (output,)
+    return [
+        messages_from_dict([{"type": each["type"], "data": each}])[0]
+        if isinstance(each, dict) and "type" in each
+        else each
+        for each in messages
+    ]
 
 
 def picked_number(answer: AIMessage, most: int) -> int:

@@ -14,6 +14,7 @@ from langgraph_sdk import get_client, get_sync_client
 from langgraph_sdk.errors import BadRequestError
 from server import ChatServer
 
+from moa_graph import create_moa
 from moa_graph.config import preset_names
 
 ROOT = Path(__file__).parent.parent
@@ -258,6 +259,13 @@ class TestRemoteGraph:
         assert question.text == QUESTION
         assert answer.text in QUESTION
         assert answer.response_metadata["moa"]["received"] == 2
+
+    def test_it_is_a_proposer(self, remote):
+        moa = create_moa([{"far": remote, "lead": "offline:lead"}], "offline:consensus").compile()
+        proposal = moa.invoke(ASK)["proposals"]["layer_1_far"]
+        assert proposal["error"] is None
+        assert proposal["content"] in QUESTION
+        assert proposal["usage"]["total_tokens"] > 0
 
     def test_host_streams_its_tokens(self, remote):
         modes = ["messages", "updates"]

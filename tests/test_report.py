@@ -193,7 +193,10 @@ def test_report_of_a_mixture_in_a_host_knows_its_layout():
     bare = StateGraph(MessagesState)
     bare.add_node("moa", moa)
     bare.add_edge(START, "moa")
-    assert "This state has no proposals" in report(bare.compile().invoke({"messages": "q"}))
+    bare = bare.compile()
+    state = bare.invoke({"messages": "q"})
+    for graph in (None, bare, moa):
+        assert "This state has no proposals" in report(state, graph)
 
 
 def test_report_says_what_it_is_of():

@@ -76,7 +76,8 @@ def _reading(
     plan: Plan | None,
     past: Sequence[StateSnapshot],
 ) -> Reading:
-    seat = plan.seat(call.node) if plan else None
+    # A host whose schema is not `MoAState` has the answer, but not the proposals.
+    seat = plan.seat(call.node) if plan and "proposals" in state else None
     layout = plan.layout if plan else Layout()
     if call.node == AGGREGATOR and run.selected:
         layout = layout.to_select()
