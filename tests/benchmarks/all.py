@@ -76,6 +76,7 @@ BOUNDS = [
         )
         for size, most in ((64, 1.5), (256, 5))
     ),
+    Bound("copies of the conversation in a waiting run", "memory", "copies", _variant(), 2, PEERS),
     *(
         Bound(
             f"{layers} layers: bytes / proposals, {name}",

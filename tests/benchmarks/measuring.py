@@ -96,7 +96,7 @@ def report(title: str, rows: Sequence[Mapping[str, Any]], path: Path | None, **f
 
 def _cell(value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:.3g}" if abs(value) < 100 else f"{value:,.0f}"
+        return f"{value:.4g}" if abs(value) < 100 else f"{value:,.0f}"
     return "" if value is None else str(value)
 
 
