@@ -120,6 +120,12 @@ def test_unknown_commands_say_what_there_is(typed, mixture):
     assert "No closing quotation" in err
 
 
+def test_question_that_begins_with_a_slash_has_two(typed, mixture, server):
+    assert "a question that begins with a slash has two" in typed("/etc/hosts\r", mixture()).err
+    typed("//etc/hosts: what is it?\r", mixture())
+    assert server.calls_of("a")[0].messages[-1]["content"] == "/etc/hosts: what is it?"
+
+
 def test_commands_before_the_first_question_are_no_mistake(typed, mixture):
     err = typed("/redo\r/fork\r/show\r/save x.md\r", mixture()).err
     assert err.count("nothing was asked yet") == 4

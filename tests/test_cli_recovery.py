@@ -68,10 +68,12 @@ def test_two_processes_do_not_run_the_same_thread(moa, db, mixture, server):
     config = mixture(a={"until": refused.is_set}, w={"reply": "final"})
     first = start("ask", "q", "--config", config, "--thread", "t", db=db)
     wait_for(lambda: server.calls_of("b"))
-    second = moa("resume", "t", db=db)
+    for words in (["resume", "t"], ["ask", "q", "--thread", "t"]):
+        second = moa(*words, db=db)
+        assert (second.returncode, second.stdout) == (1, "")
+        assert second.stderr == "moa: thread t is being run by another process\n"
+    assert "unfinished, waiting for layer_1_a" in moa("show", "t", db=db).stdout
     refused.set()
-    assert (second.returncode, second.stdout) == (1, "")
-    assert second.stderr == "moa: thread t is being run by another process\n"
     other = moa("ask", "q", "--config", config, "--thread", "u", db=db)
     assert other.stdout == "final\n"
     assert first.communicate()[0] == "final\n"
@@ -230,6 +232,10 @@ class TestFork:
             (["old", "--at", "x"], "expected one of: layer_1, layer_2, aggregator"),
             (["nope", "--at", "layer_1"], "no thread 'nope'"),
             (["old", "--at", "layer_2", "--drop", "z"], "--drop: no proposal 'z' before that"),
+            (
+                ["old", "--at", "layer_2", "--drop", "a", "--drop", "b"],
+                "--drop: a proposal of layer 1 must stay, got all of them",
+            ),
             (
                 ["old", "--at", "layer_2", "--model", "z=p:q"],
                 "--model: no proposer 'z' from layer_2 on; expected",

@@ -7,7 +7,9 @@ import os
 import re
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
+from math import inf
 
 import pytest
 from rich.console import Console
@@ -98,7 +100,11 @@ def test_show_tells_seconds_tokens_cost_and_what_was_waited_for(moa, mixture, se
     config = mixture(
         extra='[prices]\n"openai:a" = [1000000, 0]',
         layers=1,
-        a={"until": lambda: any(call.answered for call in server.calls_of("b"))},
+        a={
+            "until": lambda: any(
+                time.monotonic() - (c.ended or inf) > 1 for c in server.calls_of("b")
+            )
+        },
         b={"usage": False},
     )
     moa("ask", "q", "--config", config, "-t", "t")

@@ -268,6 +268,7 @@ def test_command_writes_the_page(tmp_path):
     written = path.read_text("utf-8")
     assert written.startswith("<!doctype html>")
     assert "rebuilt" not in written
+    assert "mixture offline" in written
     assert moa("report", "mine").output == written
     assert "no thread 'nope'" in str(moa("report", "nope").exception)
     assert not re.search(r"<script|https?://(?!www\.w3\.org/2000/svg)", written)

@@ -176,7 +176,9 @@ class Chat:
 
     async def _obey(self, line: str) -> bool:
         """Do what a line says, and tell whether to go on."""
-        if line.startswith("/"):
+        if line.startswith("//"):
+            line = line[1:]
+        elif line.startswith("/"):
             return await self._commands.obey(line)
         await self.ask(line)
         return True

@@ -35,6 +35,7 @@ HELP = """\
   /save FILE             keep the conversation: Markdown, or JSON where FILE ends in .json;
                          --force behind it overwrites
   /quit                  or Ctrl-D
+  //...                  a question that begins with a slash
 
   Enter sends. Alt+Enter, or a backslash at the end of a line, begins a new line.
   Ctrl-C stops an answer; at the prompt it clears the line. Tab completes commands."""
@@ -68,7 +69,10 @@ class Commands:
             return False
         if not (command := self._known.get(name)):
             names = ", ".join(f"/{each}" for each in [*self._known, "quit"])
-            raise CommandError(f"no command /{name}; expected one of: {names}")
+            raise CommandError(
+                f"no command /{name}; expected one of: {names}; a question that begins with a "
+                "slash has two"
+            )
         try:
             inspect.signature(command).bind(*words)
         except TypeError:

@@ -16,8 +16,10 @@ def one_thread(argument: str | None, option: str | None) -> str | None:
     """Give the thread that is meant: it may be named in two ways.
 
     Raises:
-        CommandError: If two are named.
+        CommandError: If two are named, or the name is empty.
     """
+    if "" in (argument, option):
+        raise CommandError("expected the name of a thread, got an empty one")
     if argument and option and argument != option:
         raise CommandError(f"expected one thread, got {argument} and --thread {option}")
     return argument or option

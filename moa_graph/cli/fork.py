@@ -136,6 +136,8 @@ def _kept(proposals: Mapping[str, Any], layer: int, drop: tuple[str, ...]) -> di
             )
         for node in nodes:
             del kept[node]
+    if layer > 1 and not any(p["layer"] == layer - 1 for p in kept.values()):
+        raise CommandError(f"--drop: a proposal of layer {layer - 1} must stay, got all of them")
     return kept
 
 

@@ -1,6 +1,7 @@
 """Read a thread for looking at it."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,8 @@ class Reading:
     values: dict[str, Any]
     history: list[StateSnapshot]
     """Its checkpoints, newest first, where they were wanted."""
+    waiting: Sequence[str]
+    """Nodes that have not written what they were begun for."""
 
 
 def look_at(name: str, db: str | None, *, history: bool = False) -> Reading:
@@ -41,10 +44,11 @@ def look_at(name: str, db: str | None, *, history: bool = False) -> Reading:
         async with open_store(db) as store:
             thread = await find_thread(store.saver, name)
             mixture = readable(thread)
-            graph = mixture.graph().compile(checkpointer=store.saver)
+            graph = mixture.graph().compile(checkpointer=store.saver, name=mixture.name)
             config = run_config(name, mixture)
             past = [each async for each in graph.aget_state_history(config)] if history else []
-            values = present_values(graph, await graph.aget_state(config))
-            return Reading(thread, mixture, graph, values, past)
+            snapshot = await graph.aget_state(config)
+            values = present_values(graph, snapshot)
+            return Reading(thread, mixture, graph, values, past, snapshot.next)
 
     return asyncio.run(read())

@@ -21,7 +21,7 @@ from moa_graph.cli.errors import INTERRUPTED, CommandError
 from moa_graph.cli.live import View, kind_of_view
 from moa_graph.cli.progress import Progress
 from moa_graph.cli.starting import starting
-from moa_graph.cli.text import print_answer, print_failures, print_json, print_run
+from moa_graph.cli.text import print_answer, print_failures, print_json, print_run, warn
 from moa_graph.config import MoAConfig
 from moa_graph.naming import AGGREGATOR
 from moa_graph.prices import Prices
@@ -112,12 +112,11 @@ def ask_mixture(
     async def run() -> Result:
         async with open_store(db) as store:
             known = await read_thread(store.saver, name) if thread else None
-            if known and not known.finished:
-                typer.echo(f"moa: thread {name} has a question that was never answered", err=True)
             mixture = chosen or (known and known.config) or choose()
             message = {"messages": [HumanMessage(content)]}
             try:
-                return await Run(store, name, mixture, output, db, cache).to_its_end(message)
+                run = Run(store, name, mixture, output, db, cache)
+                return await run.to_its_end(message, edit=run.tell_unanswered)
             except asyncio.CancelledError:
                 if await read_thread(store.saver, name):
                     raise
@@ -196,6 +195,12 @@ class Run:
             except Exception as error:
                 command = resume_command(self.thread, self.db)
                 raise CommandError(f"{describe(error)}; continue with: {command}") from error
+
+    async def tell_unanswered(self, *_: object) -> None:
+        """Say that the last question of the thread has no answer; to be called while it is held."""
+        known = await read_thread(self.store.saver, self.thread)
+        if known and not known.finished:
+            warn(f"moa: thread {self.thread} has a question that was never answered")
 
     async def _watch(
         self,

@@ -34,7 +34,9 @@ def show_thread(
     else:
         _print_thread(thread, values, full=full)
         if not thread.finished:
-            typer.echo(f"unfinished; continue with: {resume_command(name, db)}")
+            waiting = f", waiting for {', '.join(read.waiting)}" if read.waiting else ""
+            command = resume_command(name, db)
+            typer.echo(f"unfinished{waiting}; if no process is at it, continue with: {command}")
 
 
 def print_proposal(values: Mapping[str, Any], name: str) -> None:

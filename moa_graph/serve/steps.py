@@ -15,7 +15,7 @@ from moa_graph.naming import AGGREGATOR
 from moa_graph.runs import present_proposals
 from moa_graph.serve.errors import ApiError
 from moa_graph.state import ASK_AGAIN
-from moa_graph.store import CONFIG_KEY, CompiledMoA, Saver, present_values
+from moa_graph.store import CANCELLED, CONFIG_KEY, CompiledMoA, Saver, present_values
 
 Json = dict[str, Any]
 
@@ -85,9 +85,10 @@ class Step:
 
     @property
     def error(self) -> str | None:
-        """Why the run ended here without an answer."""
-        errors = [task.error for task in self.snapshot.tasks if task.error]
-        return _message(str(errors[0])) if errors and self.last else None
+        """Why the run ended here without an answer; `None` if somebody stopped it."""
+        errors = [str(task.error) for task in self.snapshot.tasks if task.error]
+        failures = [each for each in errors if not each.startswith(CANCELLED)]
+        return _message(failures[0]) if failures and self.last else None
 
     def json(self) -> Json:
         """Give what a timeline shows of it."""

@@ -58,6 +58,7 @@ def test_stopped_run_is_resumed_by_the_page_without_asking_stored_answers_again(
     status(page, "layer_1_a", "answered")
     page.click("#stop")
     expect(page.locator("#status")).to_contain_text("Not finished")
+    expect(page.locator("#alert")).to_be_hidden()
     status(page, "layer_1_a", "answered")
     status(page, "layer_1_b", "waiting")
     models.model("b")
