@@ -48,6 +48,7 @@ def test_importing_the_package_loads_nothing_heavy():
     "words",
     [
         ("--help",),
+        ("--version",),
         ("ask", "--help"),
         ("ask",),
         ("chat", "--help"),
