@@ -324,9 +324,6 @@ def test_presets_say_what_they_need(moa):
         (["ask", "q", "--config", "/nowhere.toml"], "no preset or file '/nowhere.toml'"),
         (["ask", "q", "--db", "/dev/null/x"], "cannot use the database /dev/null/x"),
         (["ask", "q", "--db", sys.executable], "cannot use the database"),
-        (["resume"], "no thread is unfinished"),
-        (["resume", "nope"], "no thread 'nope'"),
-        (["show", "nope"], "no thread 'nope'"),
         (["threads", "--limit", "0"], "--limit"),
         (["nope"], "nope"),
     ],
@@ -339,6 +336,42 @@ def test_mistakes_are_one_line_without_a_traceback(moa, words, message):
     assert done.stderr.startswith("moa: ") or "using preset 'offline'" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.count("\n") <= 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["resume"], "no thread is unfinished"),
+        (["resume", "nope"], "no thread 'nope'"),
+        (["show", "nope"], "no thread 'nope'"),
+    ],
+)
+def test_thread_that_is_not_there_is_told(moa, words, message):
+    moa("ask", "q", "-p", "offline")
+    done = moa(*words)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["threads"],
+        ["threads", "--prune", "--keep", "0"],
+        ["show", "sky"],
+        ["resume"],
+        ["resume", "sky"],
+        ["fork", "sky", "--at", "layer_1"],
+        ["draw", "sky"],
+        ["report", "sky"],
+    ],
+)
+def test_misspelt_database_is_told_and_not_made(moa, words, tmp_path):
+    db = tmp_path / "folder" / "typo.sqlite"
+    done = moa(*words, "--db", db)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"moa: there is no database {db}; `moa ask` makes one\n"
+    assert not db.parent.exists()
 
 
 def test_version_is_told(moa):
