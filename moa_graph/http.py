@@ -18,7 +18,7 @@ from httpx2 import AsyncBaseTransport, BaseTransport, Limits, Request
 from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
 
 from moa_graph.secrecy import SHORTEST, without_keys
-from moa_graph.transport import KEEP_ALIVE, AiohttpTransport, Body, tls
+from moa_graph.transport import KEEP_ALIVE, AiohttpTransport, Body, check_proxies, tls
 
 MAX_CONNECTIONS = "MOA_MAX_CONNECTIONS"
 """The environment variable that bounds the connections to one endpoint, on each event loop."""
@@ -187,9 +187,11 @@ def shared_clients() -> dict[str, Any]:
     """Give the HTTP clients that every model built from a name uses, as its options.
 
     Raises:
-        ValueError: If `MOA_MAX_CONNECTIONS` is no number above 0.
+        ImportError: If a proxy needs a package that is not installed.
+        ValueError: If `MOA_MAX_CONNECTIONS` is no number above 0, or a variable names no proxy.
     """
     most_connections()
+    check_proxies()
     return {
         "http_client": _sync_client(),
         "http_async_client": _async_client(),

@@ -2,6 +2,7 @@
 
 import os
 import re
+from urllib.parse import urlsplit
 
 MOST = 1000  # characters of an error
 
@@ -30,6 +31,18 @@ def without_keys(text: str, *keys: str) -> str:
 def describe(error: BaseException, *keys: str) -> str:
     """Say what went wrong in one line of bounded length, without these and other keys."""
     own = type(error).__module__.startswith("moa_graph.")  # such a text stands for itself
-    text = without_keys(str(error) if own else f"{type(error).__name__}: {error}", *keys)
+    kind = _unreached(error) or type(error).__name__
+    text = without_keys(str(error) if own else f"{kind}: {error}", *keys)
     text = " ".join(text.split()).removesuffix(":")
     return text if len(text) <= MOST else f"{text[:MOST]}… ({len(text):,} characters)"
+
+
+def _unreached(error: BaseException) -> str | None:
+    """Say which address gave no connection, if that is the error: the text does not name it."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}  # several clients call it so
+    url = getattr(getattr(error, "request", None), "url", None)
+    if "APIConnectionError" not in kinds or "APITimeoutError" in kinds or url is None:
+        return None
+    parts = urlsplit(str(url))
+    host = parts.netloc.rpartition("@")[2]
+    return f"cannot reach {parts.scheme}://{host}{parts.path.removesuffix('/chat/completions')}"

@@ -99,16 +99,17 @@ class Store:
 
 
 @asynccontextmanager
-async def open_store(db: str | None) -> AsyncIterator[Store]:
-    """Open the checkpoint database, and make it where it is missing.
+async def open_store(db: str | None, *, make: bool = True) -> AsyncIterator[Store]:
+    """Open the checkpoint database.
 
     Args:
         db: Path of an SQLite file, or address of a PostgreSQL database.
+        make: Whether a file that is missing is made; who only reads may have misspelt it.
 
     Raises:
         StoreError: If it cannot be used.
     """
-    opened = _open_postgres(str(db)) if is_postgres(db) else _open_sqlite(db)
+    opened = _open_postgres(str(db)) if is_postgres(db) else _open_sqlite(db, make=make)
     try:
         async with opened as store:
             yield store
@@ -119,8 +120,7 @@ async def open_store(db: str | None) -> AsyncIterator[Store]:
 
 def sqlite_path(db: str | None) -> Path:
     """Give the path of a database, or of the default one; its folder is there."""
-    own = Path(db) if db and not is_postgres(db) else None
-    return _with_folder(own or user_data_path("moa_graph", appauthor=False) / "runs.sqlite")
+    return _with_folder(_place(db))
 
 
 def is_postgres(db: str | None) -> bool:
@@ -129,7 +129,9 @@ def is_postgres(db: str | None) -> bool:
 
 
 @asynccontextmanager
-async def _open_sqlite(db: str | None) -> AsyncIterator[Store]:
+async def _open_sqlite(db: str | None, *, make: bool) -> AsyncIterator[Store]:
+    if not make and not _place(db).exists():
+        raise StoreError(f"there is no database {_place(db)}; `moa ask` makes one")
     path = sqlite_path(db)
 
     @asynccontextmanager
@@ -177,8 +179,12 @@ async def _open_postgres(db: str) -> AsyncIterator[Store]:
         raise StoreError(f"cannot use the database: {describe(error)}") from None
 
 
+def _place(db: str | None) -> Path:
+    own = Path(db) if db and not is_postgres(db) else None
+    return (own or user_data_path("moa_graph", appauthor=False) / "runs.sqlite").expanduser()
+
+
 def _with_folder(path: Path) -> Path:
-    path = path.expanduser()
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     return path
 

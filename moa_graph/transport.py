@@ -8,6 +8,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from importlib.util import find_spec
 from ipaddress import ip_address
 from urllib.request import getproxies
 
@@ -35,6 +36,7 @@ _ERRORS: dict[type[Exception], type[httpx2.TransportError]] = {  # the first tha
     OSError: httpx2.ReadError,
     aiohttp.ClientError: httpx2.ReadError,
 }
+_LAST_PORT = 2**16 - 1
 _PIECE = 2**18  # bytes that are written at a time
 
 
@@ -170,16 +172,46 @@ def proxies() -> dict[str, str | None]:
     Returns:
         By pattern of URLs: the proxy, or None for what is asked itself.
     """
+    named, direct = _environment()
+    ways: dict[str, str | None] = {f"{scheme}://": proxy for scheme, proxy in named.items()}
+    return ways | dict.fromkeys(filter(_is_known, map(_pattern, direct)))
+
+
+def check_proxies() -> None:
+    """See that the proxies of the environment can be asked; a password in them is not repeated.
+
+    Raises:
+        ImportError: If one needs a package that is not installed.
+        ValueError: If one is no address of a proxy.
+    """
+    for scheme, proxy in _environment()[0].items():
+        name = f"{scheme.upper()}_PROXY"
+        if not (url := _read_proxy(proxy)):
+            raise ValueError(f"{name}: expected the address of a proxy, such as 'http://host:8080'")
+        if url.scheme.startswith("socks") and not find_spec("socksio"):
+            raise ImportError(f"{name}: a SOCKS proxy needs a package: pip install 'httpx2[socks]'")
+
+
+def _read_proxy(address: str) -> httpx2.URL | None:
+    try:
+        url = httpx2.Proxy(address).url
+    except (httpx2.InvalidURL, ValueError):
+        return None
+    return url if url.host and (url.port or 1) <= _LAST_PORT else None
+
+
+def _environment() -> tuple[dict[str, str], list[str]]:
+    """Give the proxies of the environment by scheme, and the hosts that are asked themselves."""
     told = getproxies()
     direct = [host for each in told.get("no", "").split(",") if (host := each.strip())]
     if "*" in direct:
-        return {}
-    found: dict[str, str | None] = {
-        f"{scheme}://": proxy if "://" in proxy else f"http://{proxy}"
+        return {}, []
+    named = {
+        scheme: proxy if "://" in proxy else f"http://{proxy}"
         for scheme in ("http", "https", "all")
         if (proxy := told.get(scheme))
     }
-    return found | dict.fromkeys(filter(_is_known, map(_pattern, direct)))
+    return named, direct
 
 
 def _pattern(host: str) -> str:

@@ -32,8 +32,20 @@ TOO_DEEP = b'{"messages": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
         (b'{"prompt": 1}', "`prompt`: expected a text that is not empty, got int"),
         (b'{"messages": []}', "`messages`: expected a list"),
         (b'{"messages": ["q"]}', "`messages`: expected a list"),
-        (b'{"messages": [{"role": "nobody", "content": "q"}]}', "`messages`: "),
-        (b'{"messages": [{"role": "user"}]}', "`messages`: "),
+        (b'{"messages": [{"role": "nobody", "content": "q"}]}', "`messages[0]`: "),
+        (b'{"messages": [{"role": "user"}]}', "`messages[0]`: Message dict must contain 'role'"),
+        (
+            b'{"messages": [{"role": "user", "content": 5}]}',
+            "`messages[0].content`: input should be a valid string, got int",
+        ),
+        (
+            b'{"messages": [{"role": "user", "content": ""},{"role": "user", "content": ["", 5]}]}',
+            "`messages[1].content[1]`: input should be a valid string, got int",
+        ),
+        (
+            b'{"messages": [{"role": "tool", "content": "5"}]}',
+            "`messages[0]`: 'tool_call_id' is missing",
+        ),
         (b'{"messages": [{"role": "assistant", "content": "a"}]}', "the assistant's"),
         (b'{"prompt": "q", "id": 1.5}', "`id`: expected a text or a whole number, got float"),
         (b'{"prompt": "q", "id": true}', "`id`: "),

@@ -317,6 +317,9 @@ def test_a_file_of_somebody_else_is_left_alone(batch, here, text, server):
             "/nowhere.jsonl: no such file",
         ),
         (("batch", "PROMPTS", "-o", "/nowhere/out.jsonl", "-p", "offline"), "no folder /nowhere"),
+        (("batch", "PROMPTS", "-o", ".", "-p", "offline"), "--out .: is a folder; expected a file"),
+        (("batch", "PROMPTS", "-o", "/", "-p", "offline"), "--out /: is a folder; expected a file"),
+        (("batch", "PROMPTS", "-o", "FIFO", "-p", "offline"), "--out FIFO: expected a file, got"),
         (("batch", "PROMPTS", "-o", "PROMPTS", "-p", "offline"), "choose another --out"),
         (("batch", "PROMPTS", "-o", "x.sqlite", "-p", "offline"), "x.sqlite is the database"),
         (
@@ -328,10 +331,20 @@ def test_a_file_of_somebody_else_is_left_alone(batch, here, text, server):
 )
 def test_mistakes_are_told_in_a_line(moa, here, monkeypatch, tmp_path, change, told):
     monkeypatch.chdir(tmp_path)
+    os.mkfifo("FIFO")
     done = moa(*(here.prompts if word == "PROMPTS" else word for word in change))
     assert done.returncode
     assert told in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("out", ["folder", "FIFO"])
+def test_out_that_is_no_file_leaves_nothing_behind(moa, here, tmp_path, out):
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "FIFO")
+    before = sorted(tmp_path.rglob("*"))
+    assert moa("batch", here.prompts, "-o", tmp_path / out, "-p", "offline").returncode == 1
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_interrupted_batch_says_how_to_go_on(batch, here, server):

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing, suppress
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,18 @@ def test_standard_input_is_a_file_too(moa, note):
     done = moa("ask", "Who built the gate?", "-f", "-", "-p", "offline", stdin=TEXT)
     assert "Ada" in done.stdout
     assert done.stderr == ""
+
+
+def test_question_may_come_from_standard_input(moa, mixture, server):
+    done = moa("ask", "-", "--config", mixture(w={"reply": "final"}), stdin="Why?\nHow?\n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "final\n", "")
+    assert server.calls_of("a")[0].messages == [{"role": "user", "content": "Why?\nHow?"}]
+
+
+def test_standard_input_is_not_both_question_and_file(moa):
+    done = moa("ask", "-", "-f", "-", "-p", "offline", stdin=TEXT)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "standard input can be read once" in done.stderr
 
 
 def test_without_material_it_says_that_there_is_no_model(moa):
@@ -300,6 +313,7 @@ def test_presets_say_what_they_need(moa):
     [
         (["ask"], "Missing argument"),
         (["ask", " "], "the question is empty"),
+        (["ask", "-"], "the question is empty"),
         (["ask", "q", "--file", "/nowhere"], "--file /nowhere: No such file"),
         (["ask", "q", "--file", "/"], "--file /: Is a directory"),
         (["ask", "q", "--file", sys.executable], "not UTF-8 text"),
@@ -310,9 +324,6 @@ def test_presets_say_what_they_need(moa):
         (["ask", "q", "--config", "/nowhere.toml"], "no preset or file '/nowhere.toml'"),
         (["ask", "q", "--db", "/dev/null/x"], "cannot use the database /dev/null/x"),
         (["ask", "q", "--db", sys.executable], "cannot use the database"),
-        (["resume"], "no thread is unfinished"),
-        (["resume", "nope"], "no thread 'nope'"),
-        (["show", "nope"], "no thread 'nope'"),
         (["threads", "--limit", "0"], "--limit"),
         (["nope"], "nope"),
     ],
@@ -325,6 +336,55 @@ def test_mistakes_are_one_line_without_a_traceback(moa, words, message):
     assert done.stderr.startswith("moa: ") or "using preset 'offline'" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.count("\n") <= 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["resume"], "no thread is unfinished"),
+        (["resume", "nope"], "no thread 'nope'"),
+        (["show", "nope"], "no thread 'nope'"),
+    ],
+)
+def test_thread_that_is_not_there_is_told(moa, words, message):
+    moa("ask", "q", "-p", "offline")
+    done = moa(*words)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["threads"],
+        ["threads", "--prune", "--keep", "0"],
+        ["show", "sky"],
+        ["resume"],
+        ["resume", "sky"],
+        ["fork", "sky", "--at", "layer_1"],
+        ["draw", "sky"],
+        ["report", "sky"],
+    ],
+)
+def test_misspelt_database_is_told_and_not_made(moa, words, tmp_path):
+    db = tmp_path / "folder" / "typo.sqlite"
+    done = moa(*words, "--db", db)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"moa: there is no database {db}; `moa ask` makes one\n"
+    assert not db.parent.exists()
+
+
+def test_version_is_told(moa):
+    done = moa("--version")
+    assert (done.returncode, done.stdout) == (0, f"moa_graph {version('moa_graph')}\n")
+
+
+def test_package_runs_as_a_module():
+    done = subprocess.run(
+        [sys.executable, "-m", "moa_graph", "presets"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "offline" in done.stdout
 
 
 def test_help_alone_is_no_mistake(moa):

@@ -46,10 +46,13 @@ def test_run_of_a_thread_is_drawn(thread):
     assert "critical" in drawn
 
 
+def test_thread_that_is_not_there_is_told(thread):
+    assert "no thread 'nope'" in str(moa("draw", "nope").exception)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--thread", "nope"), "no thread 'nope'"),
         (
             ("-p", "moa", "--out", "a.gif"),
             "--out a.gif: expected a name that ends in .svg, .png, .mmd",

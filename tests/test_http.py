@@ -170,10 +170,31 @@ def test_proxy_is_no_reason_for_a_warning(name, monkeypatch, caplog):
     assert not caplog.records
 
 
-def test_socks_proxy_is_left_to_httpx(monkeypatch):
-    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
-    with pytest.raises((ImportError, httpx2.ProxyError, httpx2.ConnectError)):
-        post("http://models.invalid/v1")
+def test_socks_proxy_says_what_it_needs(monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", "socks5://me:pw@127.0.0.1:1")
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    with pytest.raises(ImportError, match=r"^ALL_PROXY: .*pip install 'httpx2\[socks\]'$"):
+        build_model(Agent(model="openai:a", base_url="http://models.invalid/v1"))
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"])
+@pytest.mark.parametrize(
+    "value",
+    ["http://me:pw@ss:x", "htp://me:pw@host:1", "http://", "http://host:99999", "socks4://host:1"],
+)
+def test_senseless_proxy_is_told_before_the_first_call(variable, value, server, monkeypatch):
+    monkeypatch.setenv(variable, value)
+    agent = Agent(model="openai:a", base_url=server.url)
+    with pytest.raises(ValueError, match=f"^{variable}: expected .* 'http://host:8080'$") as told:
+        create_moa([[agent]], agent)
+    assert told.value.__cause__ is None
+    assert "pw" not in str(told.value)
+
+
+def test_proxy_that_nobody_is_to_ask_may_be_senseless(server, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://")
+    monkeypatch.setenv("NO_PROXY", "*")
+    assert post(server.url).json()["choices"]
 
 
 def test_redirects_are_followed(server, invoke):

@@ -48,6 +48,7 @@ def test_importing_the_package_loads_nothing_heavy():
     "words",
     [
         ("--help",),
+        ("--version",),
         ("ask", "--help"),
         ("ask",),
         ("chat", "--help"),
@@ -66,6 +67,13 @@ def test_importing_the_package_loads_nothing_heavy():
 )
 def test_commands_load_what_they_use(words):
     assert loaded_by(run_moa(*words)) == set()
+
+
+@pytest.mark.parametrize("command", ["judge", "score", "plan", "run", "report"])
+def test_measuring_without_its_extra_says_what_to_install(command):
+    code = f"import sys; sys.modules['numpy'] = None{run_moa('eval', command, 'x')}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr == "moa: numpy is not installed; pip install 'moa_graph[eval]'\n"
 
 
 def test_providers_are_loaded_when_a_model_of_theirs_is_built():

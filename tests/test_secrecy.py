@@ -9,11 +9,13 @@ import traceback
 from pathlib import Path
 
 import pytest
+from httpx2 import Request
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables import RunnableLambda
 from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.sqlite import SqliteSaver
+from openai import APIConnectionError
 
 from moa_graph import Agent, AggregatorError, QuorumError, create_moa
 from moa_graph.http import shared_clients
@@ -177,6 +179,20 @@ def test_key_in_a_header_of_a_response_is_blotted_out(name, server):
         assert response.status_code == 403
         assert KEY not in str(response.headers) + response.text
         assert "***" in response.text
+
+
+def test_address_that_cannot_be_reached_is_told(invoke, model):
+    agent = Agent(model="openai:a", base_url="http://127.0.0.1:1/v1", max_retries=0)
+    graph = create_moa([{"a": agent, "b": model()}], model()).compile()
+    error = invoke(graph, {"messages": "q"})["proposals"]["layer_1_a"]["error"]
+    assert error == "cannot reach http://127.0.0.1:1/v1: Connection error."
+
+
+def test_address_that_cannot_be_reached_is_told_without_secrets(monkeypatch):
+    monkeypatch.setenv("OTHER_API_KEY", KEY)
+    request = Request("POST", f"http://me:pw@host:1/{KEY}/v1/chat/completions?token=secret")
+    told = describe(APIConnectionError(request=request))
+    assert told == "cannot reach http://host:1/***/v1: Connection error."
 
 
 def test_error_of_megabytes_is_cut():

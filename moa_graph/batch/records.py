@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from langchain_core.messages import convert_to_messages
+from pydantic import ValidationError
 
 from moa_graph.answers import storable
 from moa_graph.config import MoAConfig
@@ -116,13 +117,27 @@ def _messages(row: dict[str, Any]) -> list[dict[str, Any]]:
     messages = row["messages"]
     if not isinstance(messages, list) or not messages or not all(map(_has_role, messages)):
         raise ValueError("`messages`: expected a list of objects with `role` and `content`")
-    try:
-        last = convert_to_messages(messages)[-1]
-    except Exception as error:  # noqa: BLE001  # LangChain raises whatever it stumbles over
-        raise ValueError(f"`messages`: {str(error).splitlines()[0]}") from None
-    if last.type == "ai":
+    for place, message in enumerate(messages):
+        _check(message, f"messages[{place}]")
+    if convert_to_messages(messages[-1:])[0].type == "ai":
         raise ValueError("`messages`: expected the last one to be the user's, got the assistant's")
     return messages
+
+
+def _check(message: dict[str, Any], place: str) -> None:
+    try:
+        convert_to_messages([message])
+    except ValidationError as error:
+        deepest = max(error.errors(), key=lambda each: len(each["loc"]))
+        field, *inside = deepest["loc"]
+        where = "".join(f"[{part}]" for part in inside if isinstance(part, int))
+        said = f"{deepest['msg'][0].lower()}{deepest['msg'][1:]}, got {_kind(deepest['input'])}"
+        raise ValueError(f"`{place}.{field}{where}`: {said}") from None
+    except KeyError as error:
+        raise ValueError(f"`{place}`: {error} is missing") from None
+    except Exception as error:  # noqa: BLE001  # LangChain raises whatever it stumbles over
+        said = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(f"`{place}`: {said}") from None
 
 
 def _has_role(message: Any) -> bool:

@@ -1,5 +1,6 @@
 """The commands and their options. What a command does is imported when it runs."""
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +37,25 @@ ASKING, RUNS, MIXTURES = "Ask", "What was asked before", "Mixtures"
 app.add_typer(evals.app, name="eval", rich_help_panel=MIXTURES)
 
 
+def _tell_version(wanted: bool) -> None:  # noqa: FBT001  # typer calls it so
+    if wanted:
+        typer.echo(f"moa_graph {version('moa_graph')}")
+        raise typer.Exit
+
+
+@app.callback()
+def moa(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_tell_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Take what stands before the command."""
+
+
 @app.command(
     rich_help_panel=ASKING,
     epilog=examples(
@@ -46,7 +66,9 @@ app.add_typer(evals.app, name="eval", rich_help_panel=MIXTURES)
     ),
 )
 def ask(
-    question: Annotated[str | None, typer.Argument(help="What to ask.")] = None,
+    question: Annotated[
+        str | None, typer.Argument(help="What to ask; - is standard input.")
+    ] = None,
     file: Annotated[
         list[str] | None,
         typer.Option("--file", "-f", help="Attach a text file; - is standard input. Repeatable."),

@@ -79,6 +79,7 @@ def answer_batch(task: Task) -> None:
         ValueError: If the files or the mixture make no sense.
     """
     check_engine(task)
+    check_out(task.out)
     check_keys(task.mixture)
     limits = task.limits
     if task.pace.max_cost is not None:
@@ -198,6 +199,20 @@ def check_engine(task: Task) -> None:
         )
 
 
+def check_out(out: Path) -> None:
+    """Refuse a place where no file of answers can stand.
+
+    Raises:
+        CommandError: If it is refused.
+    """
+    if out.is_dir():
+        raise CommandError(f"--out {out}: is a folder; expected a file")
+    if out.exists() and not out.is_file():
+        raise CommandError(f"--out {out}: expected a file, got a device or a pipe")
+    if not out.parent.is_dir():
+        raise CommandError(f"--out {out}: there is no folder {out.parent}")
+
+
 def check_input(task: Task, files: Files) -> None:
     """Refuse an input that is also an output, and mistakes in it where that is wished.
 
@@ -249,8 +264,6 @@ def _input(path: Path) -> Iterator[Path]:
 @contextmanager
 def _locked(out: Path) -> Iterator[None]:
     """Keep a second process away from the output."""
-    if not out.parent.is_dir():
-        raise CommandError(f"--out {out}: there is no folder {out.parent}")
     try:
         with FileLock(out.with_name(f".{out.name}.lock"), timeout=0):
             yield

@@ -40,19 +40,27 @@ def attach(question: str | None, paths: Sequence[str]) -> str:
     if question is None:
         typer.echo(HOW_TO_ASK if sys.stdin.isatty() else MISSING, err=True)
         raise typer.Exit(2)
+    if [question, *paths].count("-") > 1:
+        raise CommandError("standard input can be read once; give - once, and files by their names")
+    if question == "-":
+        question = _read("-", "QUESTION -")
     if not question.strip():
         raise CommandError("the question is empty")
     return "\n\n".join([question, *map(_attachment, paths)])
 
 
-def _attachment(path: str) -> str:
+def _read(path: str, option: str) -> str:
     try:
         data = sys.stdin.buffer.read() if path == "-" else Path(path).expanduser().read_bytes()
-        text = data.decode("utf-8-sig").rstrip().replace("</file>", "<\\/file>")
+        return data.decode("utf-8-sig").rstrip()
     except OSError as error:
-        raise CommandError(f"--file {path}: {error.strerror}") from None
+        raise CommandError(f"{option}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise CommandError(f"--file {path}: not UTF-8 text") from None
+        raise CommandError(f"{option}: not UTF-8 text") from None
+
+
+def _attachment(path: str) -> str:
+    text = _read(path, f"--file {path}").replace("</file>", "<\\/file>")
     name = "standard input" if path == "-" else " ".join(Path(path).name.replace('"', "'").split())
     return f'<file name="{name}">\n{text}\n</file>'
 

@@ -1,13 +1,32 @@
 """The commands of `moa eval` and their options. What a command does is imported when it runs."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from moa_graph.cli.errors import CommandError
 from moa_graph.cli.options import Config, Json, Preset, examples
 
+
+class _NeedingExtra(TyperGroup):
+    """The commands, each of which may lack a package of the extra."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as missing:
+            package = (missing.name or "").partition(".")[0]
+            if package == "moa_graph":
+                raise
+            told = f"{package} is not installed; pip install 'moa_graph[eval]'"
+            raise CommandError(told) from None
+
+
 app = typer.Typer(
+    cls=_NeedingExtra,
     help="Measure a mixture: AlpacaEval, MT-Bench, FLASK, or prompts of your own.",
     no_args_is_help=True,
 )

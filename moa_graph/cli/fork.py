@@ -42,7 +42,7 @@ def fork_thread(thread: str, changes: Changes, db: str | None, output: Output) -
     name = secrets.token_hex(4)
 
     async def run() -> Result:
-        async with open_store(db) as store:
+        async with open_store(db, make=False) as store:
             old = readable(found := await find_thread(store.saver, thread))
             layer = layer_number(changes.at, old)
             mixture = changed_mixture(old, changes, layer)

@@ -65,14 +65,14 @@ def _before(age: str) -> datetime:
 async def _find(
     db: str | None, before: datetime | None, keep: int | None
 ) -> tuple[list[Old], list[Thread]]:
-    async with open_store(db) as store:
+    async with open_store(db, make=False) as store:
         old = await find_old(store.saver, before=before, keep=keep)
         read = [await read_thread(store.saver, each.id) for each in old[:SHOWN]]
         return old, [thread for thread in read if thread]
 
 
 async def _delete(db: str | None, old: list[Old]) -> Pruned:
-    async with open_store(db) as store:
+    async with open_store(db, make=False) as store:
         return await delete(store, old)
 
 

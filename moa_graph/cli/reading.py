@@ -41,7 +41,7 @@ def look_at(name: str, db: str | None, *, history: bool = False) -> Reading:
     """
 
     async def read() -> Reading:
-        async with open_store(db) as store:
+        async with open_store(db, make=False) as store:
             thread = await find_thread(store.saver, name)
             mixture = readable(thread)
             graph = mixture.graph().compile(checkpointer=store.saver, name=mixture.name)

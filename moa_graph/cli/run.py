@@ -133,7 +133,7 @@ def resume_thread(thread: str | None, db: str | None, output: Output) -> None:
     """
 
     async def run() -> Result:
-        async with open_store(db) as store:
+        async with open_store(db, make=False) as store:
             found = await _find(store.saver, thread)
             if found.finished:
                 typer.echo(f"moa: thread {found.id} is already answered", err=True)

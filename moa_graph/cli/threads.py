@@ -21,7 +21,7 @@ def list_threads(limit: int, db: str | None, *, as_json: bool) -> None:
     """Print the threads, newest first."""
 
     async def read() -> list[Thread]:
-        async with open_store(db) as store:
+        async with open_store(db, make=False) as store:
             return await read_threads(store.saver, limit)
 
     found = asyncio.run(read())
