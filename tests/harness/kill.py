@@ -119,6 +119,7 @@ class Trial:
                 self.mistakes.append(f"exit code {process.returncode}")
         except subprocess.TimeoutExpired:
             process.kill()
+            process.wait()
             self.mistakes.append("did not end")
 
     def check_stored_are_not_asked_again(self, go_on: Callable[[], None]) -> None:
