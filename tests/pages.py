@@ -4,10 +4,12 @@ import re
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from playwright.sync_api import expect
+from waiting import PATIENCE
 
 MOA = Path(sys.executable).parent / "moa"
 ANSWER = "the final answer comes in many small words"
@@ -26,15 +28,24 @@ def write_mixture(folder, url, name, layers, extra=""):
     return path
 
 
+@contextmanager
 def serve(folder, *words):
-    """Start `moa serve`; give the process and its address."""
+    """Run `moa serve`; give its address."""
     log = folder / "log.txt"
-    with log.open("w") as stderr:
-        command = [MOA, "serve", "--port", "0", "--db", folder / "runs.sqlite", *words]
-        process = subprocess.Popen(command, stderr=stderr)
+    command = [MOA, "serve", "--port", "0", "--db", folder / "runs.sqlite", *words]
+    with log.open("w") as stderr, subprocess.Popen(command, stderr=stderr) as process:
+        try:
+            yield _address(process, log)
+            process.terminate()
+            assert process.wait(PATIENCE) == 0, log.read_text()
+        finally:
+            process.kill()
+
+
+def _address(process, log):
     while process.poll() is None:
         if found := re.search(r"(http://\S+)/v1", log.read_text()):
-            return process, found[1]
+            return found[1]
         time.sleep(0.05)
     raise AssertionError(log.read_text())
 

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import threading
+from contextlib import closing
 
 import pytest
 from fakes import FakeModel
@@ -265,9 +266,8 @@ def test_nothing_secret_is_kept(server, tmp_path):
         default_headers={"x-mine": secrets[2]},
     )
     compiled([{"a": model}], model, SqliteCache(path=str(path))).invoke(QUESTION)
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         rows = connection.execute("SELECT * FROM cache").fetchall()
-    connection.close()
     assert len(rows) == 2
     assert not any(secret in str(rows) for secret in secrets)
 

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -105,7 +106,8 @@ def test_full_disk_is_one_line_and_the_thread_goes_on_when_there_is_room(
     assert (process.returncode, out) == (1, "")
     assert err.count("\n") == 1
     assert "disk" in err
-    assert sqlite3.connect(db).execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    with closing(sqlite3.connect(db)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert moa("show", "old", db=db).returncode == 0
     assert moa("resume", "t", db=db).stdout == "final\n"
 
@@ -114,7 +116,8 @@ def test_damaged_file_is_one_line_and_left_as_it_is(moa, mixture, tmp_path):
     db = tmp_path / "mine.sqlite"
     config = mixture(w={"reply": "final"})
     moa("ask", "q", "--config", config, "--thread", "t", db=db)
-    sqlite3.connect(db).execute("PRAGMA wal_checkpoint(TRUNCATE)").connection.close()
+    with closing(sqlite3.connect(db)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     whole = db.read_bytes()
     damaged = whole[:4096] + b"\xff" * 8192 + whole[12288:]
     for content in (damaged, b"this is no database, but somebody's notes\n" * 100):
@@ -132,7 +135,7 @@ def test_thread_of_another_program_or_version_is_told_apart(moa, mixture, tmp_pa
     db = tmp_path / "mine.sqlite"
     config = mixture(w={"reply": "final"})
     moa("ask", "q", "--config", config, "--thread", "t", db=db)
-    with sqlite3.connect(db) as connection:
+    with closing(sqlite3.connect(db)) as connection, connection:
         connection.execute(
             "UPDATE checkpoints SET metadata = json_set(metadata, '$.moa_config', '{\"v\": 2}')"
         )

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -89,9 +90,8 @@ def test_killed_generation_repeats_no_stored_call(moa, words, server, tmp_path):
             process.kill()
             process.communicate()
             time.sleep(0.2)  # for requests that were under way
-            with sqlite3.connect(tmp_path / "out" / "ledger.sqlite") as db:
+            with closing(sqlite3.connect(tmp_path / "out" / "ledger.sqlite")) as db:
                 stored = {row[0] for row in db.execute("SELECT key FROM answers")}
-            db.close()
             asked = len(server.calls)
             repeated.append((stored, asked))
         done = moa(*words)

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import threading
+from contextlib import closing
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
@@ -87,7 +88,8 @@ def test_failure_is_written_down_and_asked_again(ledger, model, invoke):
     with pytest.raises(CallError, match="OSError: no route"):
         invoke(wrapped, "q")
     assert invoke(wrapped, "q").text == "now"
-    rows = sqlite3.connect(ledger.path).execute("SELECT label, error FROM failures").fetchall()
+    with closing(sqlite3.connect(ledger.path)) as db:
+        rows = db.execute("SELECT label, error FROM failures").fetchall()
     assert rows == [("p:m", "OSError: no route")]
 
 
@@ -183,8 +185,8 @@ def test_file_that_is_no_ledger_is_refused(tmp_path):
 
 def test_nothing_more_is_asked_when_the_file_cannot_be_written(ledger, model):
     fake = model()
-    sqlite3.connect(ledger.path).execute("DROP TABLE answers").connection.commit()
-    with sqlite3.connect(ledger.path) as db:
+    with closing(sqlite3.connect(ledger.path)) as db:
+        db.execute("DROP TABLE answers")
         db.execute("CREATE TABLE answers (key TEXT, message TEXT, started REAL, seconds REAL)")
     with pytest.raises(CallError, match="cannot be written"):
         ledger.wrap(fake, "p:m").invoke("q")

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -54,7 +55,7 @@ def test_killed_judging_repeats_no_stored_call(tmp_path, server, judge, moa):
     time.sleep(random.uniform(0, 0.5))
     process.send_signal(signal.SIGKILL)
     process.wait()
-    with sqlite3.connect(tmp_path / "out" / "ledger.sqlite") as db:
+    with closing(sqlite3.connect(tmp_path / "out" / "ledger.sqlite")) as db:
         (stored,) = db.execute("SELECT count(*) FROM answers").fetchone()
     assert 0 < stored < 30
     assert not (folder / "judgements.jsonl").exists()

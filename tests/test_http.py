@@ -5,7 +5,7 @@ import ssl
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import httpx2
@@ -297,8 +297,9 @@ async def test_certificates_are_those_of_the_environment(tmp_path, monkeypatch):
     context.load_cert_chain(cert, key)
 
     async def answer(reader, writer):
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        with closing(writer):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
 
     async with await asyncio.start_server(answer, "localhost", 0, ssl=context) as listening:
         url = f"https://localhost:{listening.sockets[0].getsockname()[1]}"

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -48,10 +49,9 @@ def age(db, thread):
             for table in ("checkpoints", "checkpoint_writes"):
                 saver.conn.execute(f"UPDATE {table} {change} %s", (thread,))
     else:
-        with sqlite3.connect(db) as connection:
+        with closing(sqlite3.connect(db)) as connection, connection:
             for table in ("checkpoints", "writes"):
                 connection.execute(f"UPDATE {table} {change.replace('::text', '')} ?", (thread,))
-        connection.close()
 
 
 def test_threads_beyond_so_many_are_deleted(db):

@@ -65,11 +65,13 @@ def test_server_runs_and_answers(tmp_path, monkeypatch):
     serve, ask = blocks("sh")
     words = [Path(sys.executable).parent / "moa", *shlex.split(serve)[1:], "--port", "0"]
     with subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
-        said = process.stderr.readline()
-        address = re.search(r"(http://\S+)/v1 serves offline, openai, mixture$", said)[1]
-        command = ["bash", "-euc", ask.replace(SERVED, address)]
-        done = subprocess.run(command, capture_output=True, text=True)
-        process.terminate()
+        try:
+            said = process.stderr.readline()
+            address = re.search(r"(http://\S+)/v1 serves offline, openai, mixture$", said)[1]
+            command = ["bash", "-euc", ask.replace(SERVED, address)]
+            done = subprocess.run(command, capture_output=True, text=True)
+        finally:
+            process.terminate()
     assert "Ada built it in 1910." in done.stdout
 
 

@@ -65,10 +65,14 @@ class Book:
 
 def _open(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = NORMAL")  # outlives the process; the last ones not the power
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version not in {0, _VERSION}:
-        raise sqlite3.DatabaseError(f"version {version}, expected {_VERSION}")
-    db.executescript(f"{_TABLES} PRAGMA user_version = {_VERSION};")
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")  # outlives the process, not the power
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version not in {0, _VERSION}:
+            raise sqlite3.DatabaseError(f"version {version}, expected {_VERSION}")
+        db.executescript(f"{_TABLES} PRAGMA user_version = {_VERSION};")
+    except sqlite3.Error:
+        db.close()
+        raise
     return db

@@ -45,6 +45,7 @@ MOA = Path(sys.executable).parent / "moa"
 HOST = Path(__file__).parent / "host.py"
 PHASES = ("layer 1", "hub", "layer 2", "stream", "write")
 PROPOSERS = ("a", "b", "c")
+PATIENCE = 300  # seconds for a run to end: a busy machine is no finding
 NODES = [f"layer_{layer}_{name}" for layer in (1, 2) for name in PROPOSERS]
 
 
@@ -115,10 +116,11 @@ class Trial:
         """Resume to the end."""
         process = self.start()
         try:
-            if process.wait(60):
+            if process.wait(PATIENCE):
                 self.mistakes.append(f"exit code {process.returncode}")
         except subprocess.TimeoutExpired:
             process.kill()
+            process.wait()
             self.mistakes.append("did not end")
 
     def check_stored_are_not_asked_again(self, go_on: Callable[[], None]) -> None:

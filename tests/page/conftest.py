@@ -37,10 +37,8 @@ def site(models, tmp_path_factory):
         write_mixture(folder, models.url, "wide", wide),
     ]
     words = [word for path in files for word in ("--config", path)]
-    process, url = serve(folder, *words)
-    yield url, folder / "runs.sqlite"
-    process.terminate()
-    process.wait(10)
+    with serve(folder, *words) as url:
+        yield url, folder / "runs.sqlite"
 
 
 @pytest.fixture(scope="module")
