@@ -104,7 +104,8 @@ async def open_store(db: str | None, *, make: bool = True) -> AsyncIterator[Stor
 
     Args:
         db: Path of an SQLite file, or address of a PostgreSQL database.
-        make: Whether a file that is missing is made; who only reads may have misspelt it.
+        make: Whether a file that was named and is missing is made; who only reads may have
+            misspelt it.
 
     Raises:
         StoreError: If it cannot be used.
@@ -130,7 +131,7 @@ def is_postgres(db: str | None) -> bool:
 
 @asynccontextmanager
 async def _open_sqlite(db: str | None, *, make: bool) -> AsyncIterator[Store]:
-    if not make and not _place(db).exists():
+    if db and not make and not _place(db).exists():
         raise StoreError(f"there is no database {_place(db)}; `moa ask` makes one")
     path = sqlite_path(db)
 
