@@ -163,6 +163,25 @@ def test_page_in_a_browser_has_no_complaints_and_no_overflow(page):
             assert (ink == "rgb(226, 232, 240)") == (scheme == "dark")
 
 
+def test_printed_page_cuts_no_table_off_and_leaves_configurations_out(page):
+    content = 703  # pixels of A4 between margins of 12 mm
+    with chromium() as browser:
+        tab = browser.new_page(viewport={"width": content, "height": 1000})
+        tab.goto(page.as_uri())
+        tab.emulate_media(media="print")
+        assert tab.evaluate("document.documentElement.scrollWidth") == content
+        boxes = tab.evaluate(
+            "[...document.querySelectorAll('.wide')].map(e => getComputedStyle(e).overflowX)"
+        )
+        assert set(boxes) == {"visible"}
+        ends = tab.evaluate(
+            "[...document.querySelectorAll('td')].map(e => e.getBoundingClientRect().right)"
+        )
+        assert max(ends) <= content
+        assert tab.locator("dl").last.is_visible()
+        assert not tab.locator("pre").first.is_visible()
+
+
 def test_folder_without_judgements_is_told(evaluate, tmp_path):
     told = evaluate("report", tmp_path)
     assert told.returncode == 1
