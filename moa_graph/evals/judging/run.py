@@ -13,7 +13,7 @@ from moa_graph.evals.judging.cases import Case
 from moa_graph.evals.judging.judge import Bench
 from moa_graph.evals.judging.setup import Task
 from moa_graph.evals.ledger import Ledger
-from moa_graph.evals.running import Outcome, Tally, work_through
+from moa_graph.evals.running import Outcome, Tally, limit, work_through
 from moa_graph.prices import estimate_cost
 
 
@@ -71,7 +71,7 @@ async def judge(
             bench.judge,
             keep,
             concurrency=concurrency,
-            max_cost=max_cost,
+            max_cost=limit(max_cost, [task.judge.label]),
             prices=task.judge.prices,
             show=show,
         )
