@@ -16,6 +16,7 @@ from moa_graph.evals.budget import (
     teraflops_per_token,
 )
 from moa_graph.evals.data import read_table
+from moa_graph.evals.reporting.cells import why
 from moa_graph.runs import Call, read_run
 
 QWEN_110B = "together:Qwen/Qwen1.5-110B-Chat"
@@ -62,11 +63,13 @@ def test_an_unknown_price_makes_the_cost_unknown_and_is_named():
     assert read_budget([[call("vllm:mine")]]).cost == Mean(None, 0)
 
 
-def test_unknown_tokens_make_tokens_and_cost_unknown():
+def test_unknown_tokens_make_tokens_and_cost_unknown_and_the_model_is_named():
     budget = read_budget([[call(QWEN_110B, usage=False)]])
     assert budget.input_tokens == budget.output_tokens == budget.cost == Mean(None, 0)
     assert budget.teraflops == Mean(None, 0)
     assert budget.unpriced == []
+    assert budget.uncounted == [QWEN_110B]
+    assert why(budget) == f"tokens not stated: {QWEN_110B}"
 
 
 def test_a_failed_call_counts_with_what_is_known_of_it():

@@ -129,6 +129,18 @@ def test_failures_are_told_with_an_exit_code(moa, words, server):
     assert "0 of 2 answered (of the benchmark's 12: partial)" in done.stdout
 
 
+def test_one_failure_is_told_as_one(moa, words, server):
+    server.model("w", reply=reply, always=500)
+    assert "moa: 1 item has no answer (0: " in moa(*words, "--limit", 1).stderr
+
+
+def test_mixture_that_costs_nothing_needs_no_money(moa, tmp_path):
+    (tmp_path / "one.txt").write_text("What is it? It is a test.")
+    words = ("--benchmark", tmp_path / "one.txt", "--preset", "offline", "--out", tmp_path / "out")
+    done = moa(*words, "--max-cost", 0)
+    assert done.returncode == 0, done.stderr
+
+
 def test_spent_money_has_an_exit_code_of_its_own(moa, words, server):
     done = moa(*words, "--max-cost", 1, "--concurrency", 1)
     assert done.returncode == 3

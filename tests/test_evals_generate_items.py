@@ -4,11 +4,13 @@ import hashlib
 import http.server
 import json
 import os
+import re
 import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from judged import ROWS
 
 from moa_graph.evals import items
 from moa_graph.evals.items import load_benchmark
@@ -148,6 +150,33 @@ def test_mistakes_say_where_they_are(tmp_path, name, text, message):
         (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=message):
         load_benchmark(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "message"),
+    [
+        ("mt_bench", {"idx": 0, "instruction": "a"}, "missing: question_id, category, turns; got"),
+        (
+            "mt_bench",
+            {"question_id": 0, "category": "math", "turns": ["a"]},
+            r"`turns`: expected a list of two texts, as mt_bench has, got \['a'\]",
+        ),
+        (
+            "alpaca_eval",
+            {"question_id": 0, "category": "math", "turns": ["a", "b"]},
+            "a row of alpaca_eval has instruction; missing: instruction; got the keys question_id",
+        ),
+        ("flask", {"instruction": "a", "output": "b"}, "missing: answer, skill; got"),
+    ],
+)
+def test_data_of_another_benchmark_are_refused(tmp_path, evaluate, name, row, message):
+    path = tmp_path / "data.jsonl"
+    path.write_text(f"{json.dumps(ROWS[name][0])}\n{json.dumps(row)}\n")
+    words = ("-b", name, "--data", path, "-p", "offline", "--out", tmp_path / "out")
+    told = evaluate("generate", *words)
+    assert told.returncode == 1
+    assert re.search(f"data.jsonl, line 2: .*{message}", told.stderr)
+    assert not (tmp_path / "out").exists()
 
 
 def test_limit_spreads_over_the_file_and_a_multiple_takes_in_the_same(tmp_path):

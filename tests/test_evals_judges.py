@@ -27,8 +27,8 @@ from moa_graph.evals.ledger import Ledger
 def run(server):
     """Have a folder judged by the model `judge` of the server."""
 
-    def run(folder, *, against=None, agent=None, **options):
-        named = agent or {"model": "openai:judge", "base_url": server.url, "max_retries": 0}
+    def run(folder, *, against=None, agent=None, by="judge", **options):
+        named = agent or {"model": f"openai:{by}", "base_url": server.url, "max_retries": 0}
         chosen = Judge(Agent(**named), {"openai:judge": (1, 1)})
         task = prepare(folder, chosen, files=Files(own_prompt=True), against=against)
         with Ledger(folder.parent.parent / "ledger.sqlite") as ledger:
@@ -102,6 +102,34 @@ def test_provider_without_logprobs_is_said_at_once(tmp_path, server, run):
     with pytest.raises(ValueError, match="openai:judge: the provider gave no logprobs"):
         run(folder, concurrency=1)
     assert len(server.calls) == 1
+
+
+@pytest.mark.parametrize("first", ["good", "reference"])  # the reference's own answer is a tie
+def test_judge_without_logprobs_replaces_no_judgements(tmp_path, server, run, first):
+    answers = {"question 0": f"{first} 0"}
+    folder = answered(tmp_path, "alpaca_eval", lambda asked: answers.get(asked, "good"))
+    server.model("judge", reply="m", logprobs=prefer("good"))
+    run(folder)
+    before = judgements(folder), judging(folder)
+    server.model("other", reply="m")
+    with pytest.raises(ValueError, match="gave no logprobs"):
+        run(folder, by="other", concurrency=1)
+    assert (judgements(folder), judging(folder)) == before
+
+
+def test_judge_that_refuses_everything_replaces_no_judgements(tmp_path, server, run):
+    folder = answered(tmp_path, "mt_bench", lambda _: "a")
+    server.model("judge", reply="[[5]]")
+    run(folder)
+    before = judgements(folder), judging(folder)
+    server.model("other", always=403)
+    done = run(folder, by="other")
+    assert (done.judged, len(done.failures)) == (0, 4)
+    assert done.labels == ("no judgement succeeded, so that the earlier ones stay",)
+    assert (judgements(folder), judging(folder)) == before
+    server.model("other", reply="[[6]]", faults=[403])
+    assert run(folder, by="other", concurrency=1).judged == 3
+    assert judging(folder)["judge"]["model"] == "openai:other"
 
 
 @pytest.mark.parametrize("fault", ["malformed", "no choices", "content filter", "empty", 500, 400])

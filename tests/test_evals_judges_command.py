@@ -194,6 +194,45 @@ def test_failed_judgements_are_told_and_end_in_1(tmp_path, server, judge, moa):
     assert "Traceback" not in done.err
 
 
+def test_system_that_cannot_be_judged_stops_no_other(tmp_path, moa):
+    folder = answered(tmp_path, "alpaca_eval", sometimes_good)
+    answered(tmp_path, "mt_bench", lambda _: "a")
+    (tmp_path / "mt_bench.jsonl").unlink()
+    done = moa("judge", tmp_path / "out", "--judge", "offline:overlap")
+    assert done.code == 1
+    assert "mt_bench.jsonl: No such file" in done.err
+    assert len(judgements(folder)) == 8
+
+
+def test_judge_that_one_benchmark_refuses_judges_the_others(tmp_path, server, judge, moa):
+    answered(tmp_path, "alpaca_eval", sometimes_good)
+    other = answered(tmp_path, "mt_bench", lambda _: "a")
+    server.model("judge", reply="[[5]]")  # and no logprobs
+    done = moa("judge", tmp_path / "out", "--judge", judge, "--own-prompt")
+    assert done.code == 1
+    assert "alpaca_eval/mine: openai:judge: the provider gave no logprobs" in done.err
+    assert [row["score"] for row in judgements(other)] == [5] * 4
+
+
+def test_unknown_provider_is_told_before_anything_is_fetched(tmp_path, moa, monkeypatch):
+    folder = answered(tmp_path, "alpaca_eval", sometimes_good)
+
+    def fetch(*_):
+        raise AssertionError("something is fetched")
+
+    monkeypatch.setattr("moa_graph.evals.judging.setup.load", fetch)
+    done = moa("judge", folder, "--judge", "foo:bar")
+    assert done.code == 1
+    assert "model 'foo:bar': " in done.err
+
+
+def test_judging_that_costs_nothing_needs_no_money(tmp_path, moa):
+    folder = answered(tmp_path, "alpaca_eval", sometimes_good)
+    done = moa("judge", folder, "--judge", "offline:overlap", "--max-cost", 0)
+    assert done.code == 0, done.err
+    assert len(judgements(folder)) == 8
+
+
 def test_money_that_is_spent_ends_in_3(tmp_path, judge, moa):
     folder = answered(tmp_path, "alpaca_eval", sometimes_good)
     words = ["judge", folder, "--judge", judge, "--own-prompt", "--concurrency", 1]

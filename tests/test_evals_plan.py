@@ -121,6 +121,14 @@ def test_calls_that_systems_share_count_once(estimate):
     assert [each.calls for each in found.estimates] == [20, 20, 20, 0]
 
 
+def test_free_calls_are_as_many_as_the_run_makes(estimate, evaluate, tmp_path):
+    mixture = '{ layers = [["offline:lead", "offline:bm25"]], aggregator = "offline:consensus" }'
+    found = estimate(f'alone = "offline:lead"\none = {mixture}\ntwo = {mixture}')
+    done = evaluate("run", tmp_path / "plan.toml", "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert f"now {found.total.free:,} calls" in done.stdout
+
+
 def test_unknown_price_is_never_zero(estimate):
     total = estimate('a = { model = "openai:nobody-knows", max_tokens = 9 }').total
     assert (total.cost, total.most_cost, total.unpriced) == (None, None, {"openai:nobody-knows"})

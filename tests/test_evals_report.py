@@ -63,6 +63,11 @@ def page(out):
     return write_report(out, gamed="no table")
 
 
+@pytest.fixture
+def copy(out, tmp_path):
+    return shutil.copytree(out, tmp_path / "copy")
+
+
 def text_of(page):
     return page.read_text(encoding="utf-8")
 
@@ -158,14 +163,32 @@ def test_page_in_a_browser_has_no_complaints_and_no_overflow(page):
             assert (ink == "rgb(226, 232, 240)") == (scheme == "dark")
 
 
+def test_printed_page_cuts_no_table_off_and_leaves_configurations_out(page):
+    content = 703  # pixels of A4 between margins of 12 mm
+    with chromium() as browser:
+        tab = browser.new_page(viewport={"width": content, "height": 1000})
+        tab.goto(page.as_uri())
+        tab.emulate_media(media="print")
+        assert tab.evaluate("document.documentElement.scrollWidth") == content
+        boxes = tab.evaluate(
+            "[...document.querySelectorAll('.wide')].map(e => getComputedStyle(e).overflowX)"
+        )
+        assert set(boxes) == {"visible"}
+        ends = tab.evaluate(
+            "[...document.querySelectorAll('td')].map(e => e.getBoundingClientRect().right)"
+        )
+        assert max(ends) <= content
+        assert tab.locator("dl").last.is_visible()
+        assert not tab.locator("pre").first.is_visible()
+
+
 def test_folder_without_judgements_is_told(evaluate, tmp_path):
     told = evaluate("report", tmp_path)
     assert told.returncode == 1
     assert "nothing is judged in it" in told.stderr
 
 
-def test_answers_that_changed_since_are_told(out, evaluate, tmp_path):
-    copy = shutil.copytree(out, tmp_path / "copy")
+def test_answers_that_changed_since_are_told(copy, evaluate):
     path = copy / "alpaca_eval" / "first" / "proposals.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     rows[0]["turns"][0]["answer"] = "another"
@@ -173,3 +196,61 @@ def test_answers_that_changed_since_are_told(out, evaluate, tmp_path):
     told = evaluate("report", copy)
     assert told.returncode == 1
     assert "the answers changed since they were judged" in told.stderr
+
+
+def fail(folder):
+    """Make a system one of which no judgement succeeded."""
+    path = folder / "judgements.jsonl"
+    rows = [json.loads(line) | {"error": "403"} for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path = folder / "judging.json"
+    known = json.loads(path.read_text())
+    known["items"] |= {"judged": 0, "failed": 8}
+    known["labels"].append("partial: 8 of 8 judgements are missing")
+    path.write_text(json.dumps(known))
+
+
+def test_system_without_a_score_is_told_and_the_others_are_reported(copy, evaluate):
+    fail(copy / "alpaca_eval" / "second")
+    text = text_of(write_report(copy, gamed="no table"))
+    (row,) = re.findall(r"<tr><td>second</td>(?:(?!</tr>).)*</tr>", text, re.DOTALL)
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", row)
+    assert (cells[1], cells[-3:]) == ("no score", ["8 of 805", "0", "0 of 8"])
+    assert re.search(r"<tr><td>first</td><td[^>]*>\d[^<]*\[", text)
+    assert "partial: 8 of 8 judgements are missing (second)" in text
+    assert not re.search(r"<li>[^<]*second (is|and)|than second", text)
+    scored = evaluate("score", copy)
+    assert scored.returncode == 0, scored.stderr
+    assert "second: no score: 8 of 805 answered, 0 judged, 8 judgements failed" in scored.stdout
+    figures = {
+        s["system"]: s["figures"]
+        for s in json.loads(evaluate("score", copy, "--json").stdout)["systems"]
+    }
+    assert figures["second"] is None
+    assert figures["first"]["win_rate"]["win_rate"] > 0
+
+
+def test_benchmark_without_a_score_stops_no_other(copy):
+    shutil.copytree(copy / "alpaca_eval", copy / "mt_bench")
+    for folder in (copy / "mt_bench").iterdir():
+        fail(folder)
+    text = text_of(write_report(copy, gamed="no table"))
+    assert text.count('<td class="n">no score</td>') == len(list((copy / "mt_bench").iterdir()))
+    assert re.search(r"<tr><td>first</td><td[^>]*>\d[^<]*\[", text)
+
+
+def test_comparison_without_any_score_is_told(copy, evaluate):
+    for folder in (copy / "alpaca_eval").iterdir():
+        fail(folder)
+    for command in ("report", "score"):
+        told = evaluate(command, copy)
+        assert told.returncode == 1
+        assert "no judgement succeeded" in told.stderr
+
+
+def test_systems_of_an_earlier_plan_are_left_out_and_named(copy):
+    old = shutil.copytree(copy / "alpaca_eval" / "first", copy / "alpaca_eval" / "old")
+    (old / "proposals.jsonl").write_text("")  # its answers changed: it could not be reported
+    text = text_of(write_report(copy, gamed="no table"))
+    assert "Left out, for the plan no longer names them: alpaca_eval/old." in text
+    assert "<td>old</td>" not in text

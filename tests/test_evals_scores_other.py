@@ -216,6 +216,25 @@ def test_few_instructions_prove_nothing():
     assert found.better is None
 
 
+@pytest.mark.parametrize("rows", [8, 20, 805])
+def test_one_instruction_that_differs_proves_nothing(rows):
+    found = compare(keyed([1.0] + [0.0] * (rows - 1)), keyed([0.0] * rows))
+    assert found.p_value == 1
+    assert found.better is None
+
+
+def test_ties_leave_p_as_it_is_without_them():
+    ups = [1.0, 2.0, 3.0, -4.0]
+    exact = paired_test(ups, [0.0] * 4)
+    assert exact == 14 / 16  # ±1 ±2 ±3 ±4 sum up to 0 in two ways, else to 2 at least
+    assert paired_test(ups + [0.0] * 8, [0.0] * 12) == exact
+
+
+def test_ends_of_an_interval_are_never_minus_zero():
+    verdict = compare(keyed([0.0] * 10), keyed([2.0] + [0.0] * 9)).verdict
+    assert "interval 0 to " in verdict
+
+
 def test_instructions_are_matched_by_their_id():
     one = {"a": 1.0, "b": 5.0, "c": 3.0, "only here": 100.0, "unread": None}
     other = {"c": 3.0, "b": 4.0, "a": 1.0, "unread": 7.0}

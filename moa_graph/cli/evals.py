@@ -234,8 +234,8 @@ def plan(
 ) -> None:
     """Print what a comparison will take: calls, tokens, money, time. Nobody is asked.
 
-    Calls that systems share count once, and what is in the folder already not at all. A cost that
-    is not known is called unknown, and what has no bound is said to have none.
+    Paid calls that systems share count once, and what is in the folder already not at all. A cost
+    that is not known is called unknown, and what has no bound is said to have none.
     """
     from moa_graph.cli.planning import print_preflight
 

@@ -96,7 +96,8 @@ def _tell(generation: Generation, benchmark: Benchmark) -> None:
     if failures := generation.failures:
         causes = [f"{item}: {plain(cause)}" for item, cause in list(failures.items())[:TOLD]]
         more = f"; and {len(failures) - TOLD:,} more" if len(failures) > TOLD else ""
-        text = f"{len(failures):,} items have no answer ({'; '.join(causes)}{more}); {again}"
+        have = "item has" if len(failures) == 1 else "items have"
+        text = f"{len(failures):,} {have} no answer ({'; '.join(causes)}{more}); {again}"
         raise CommandError(text, FAILED)
 
 

@@ -16,7 +16,7 @@ from moa_graph.evals.judging.run import Judging, judge
 from moa_graph.evals.judging.setup import MANIFEST, Files, Task, official_judge, prepare
 from moa_graph.evals.ledger import Ledger
 from moa_graph.evals.progress import progress
-from moa_graph.models import key_variable
+from moa_graph.models import build_model, key_variable
 
 LEDGER = "ledger.sqlite"
 
@@ -38,12 +38,17 @@ def judge_answers(places: Sequence[Path], options: Options) -> None:
 
     Raises:
         CommandError: If a judgement is missing; the exit code tells why.
-        ValueError: If an option makes no sense.
     """
-    tasks = [_prepare(folder, options) for folder in find_folders(places, MANIFEST)]
-    causes = [cause for task in tasks if (cause := _judge(task, options))]
+    tasks, causes = list[Task](), list[CommandError]()
+    for folder in find_folders(places, MANIFEST):
+        try:
+            tasks.append(_prepare(folder, options))
+        except (CommandError, ValueError) as error:  # it is this folder's; the others are judged
+            causes.append(CommandError(str(error)))
+    causes += [cause for task in tasks if (cause := _judge(task, options))]
     if causes:
-        raise CommandError("; ".join(map(str, causes)), max(cause.exit_code for cause in causes))
+        told = "; ".join(dict.fromkeys(map(str, causes)))
+        raise CommandError(told, max(cause.exit_code for cause in causes))
 
 
 def find_folders(places: Sequence[Path], file: str) -> list[Path]:
@@ -78,6 +83,8 @@ def _check(chosen: Judge, options: Options) -> None:
             f"judge {chosen.label} needs a key: set {key}; or name another with --judge, such as "
             "offline:overlap, which is no language model and only shows how it goes"
         )
+    if chosen.agent:
+        build_model(chosen.agent)  # a provider that nobody knows is told before a download
     if options.max_cost is not None:
         check_prices([chosen.label], chosen.prices, "the [prices] of the judge's TOML file")
 
@@ -86,8 +93,11 @@ def _judge(task: Task, options: Options) -> CommandError | None:
     """Judge a system; give what is to be complained of at the end."""
     folder = task.answers.folder
     out = folder.parent.parent
-    with locked(folder), Ledger(out / LEDGER) as ledger:
-        judging = _run(task, ledger, options)
+    try:
+        with locked(folder), Ledger(out / LEDGER) as ledger:
+            judging = _run(task, ledger, options)
+    except ValueError as error:  # such as no logprobs, which another benchmark does not need
+        return CommandError(f"{folder}: {error}")
     typer.echo(
         f"{folder}: {judging.judged:,} judgements by {task.judge.label}; now "
         f"{judging.tally.calls:,} calls, {judging.tally.tokens:,} tokens, {judging.tally.money()}"
@@ -126,6 +136,7 @@ def _complain(judging: Judging, folder: Path) -> CommandError | None:
     if failures := judging.failures:
         told = [f"{item}: {plain(cause)}" for item, cause in list(failures.items())[:TOLD]]
         more = f"; and {len(failures) - TOLD:,} more" if len(failures) > TOLD else ""
-        text = f"{folder}: {len(failures):,} judgements failed ({'; '.join(told)}{more})"
+        what = "judgement" if len(failures) == 1 else "judgements"
+        text = f"{folder}: {len(failures):,} {what} failed ({'; '.join(told)}{more})"
         return CommandError(f"{text}; run the command again to ask for them again", FAILED)
     return None

@@ -209,8 +209,9 @@ def _work(steps: list[Step], ledger: Ledger, max_cost: float | None) -> None:
     typer.echo(f"now {whole.calls:,} calls, {whole.tokens:,} tokens, {whole.money()}, {took}")
     if complaints:
         more = f"; and {len(complaints) - TOLD:,} more" if len(complaints) > TOLD else ""
+        have = "step has" if len(complaints) == 1 else "steps have"
         raise CommandError(
-            f"{len(complaints):,} steps have failures: {'; '.join(complaints[:TOLD])}{more}; run "
+            f"{len(complaints):,} {have} failures: {'; '.join(complaints[:TOLD])}{more}; run "
             "the command again to ask again",
             FAILED,
         )

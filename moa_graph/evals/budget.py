@@ -56,6 +56,8 @@ class Budget:
     """10^12 floating point operations for the tokens written: see `teraflops`."""
     unpriced: Sequence[str]
     """Models without a price, because of which an instruction has no cost."""
+    uncounted: Sequence[str]
+    """Models that do not state their tokens, because of which none of it is known."""
     unsized: Sequence[str]
     """Models of unknown size, because of which an instruction has no TFLOPs."""
     assumed: Sequence[str]
@@ -216,6 +218,7 @@ def read_budget(
         cost=mean(lambda run: _total(run, lambda c: _cost(c, known))),
         teraflops=mean(lambda run: teraflops(run, sizes)),
         unpriced=_models(answered, lambda c: c.usage is not None and _cost(c, known) is None),
+        uncounted=_models(answered, lambda c: _tokens(c, "output_tokens") is None),
         unsized=_models(answered, lambda c: _flops(c.model, 1, sizes) is None),
         assumed=_models(answered, lambda c: bool((s := parameters(c.model, sizes)) and s.assumed)),
         failed=sum(call.error is not None and call.usage is None for run in runs for call in run),

@@ -12,7 +12,7 @@ from moa_graph.evals.items import Benchmark, Item
 from moa_graph.evals.journal import Journal, Row, write_outputs
 from moa_graph.evals.ledger import Ledger
 from moa_graph.evals.manifest import check_same, write_manifest
-from moa_graph.evals.running import Outcome, Tally, work_through
+from moa_graph.evals.running import Outcome, Tally, limit, work_through
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ async def generate(
             system.answer,
             keep,
             concurrency=concurrency,
-            max_cost=max_cost,
+            max_cost=limit(max_cost, config.labels()),
             prices=config.prices,
             show=show,
         )

@@ -67,6 +67,13 @@ PINS = {
 """The data of each benchmark. That of AlpacaEval also holds the reference's answers."""
 
 _IDS = {"alpaca_eval": (), "mt_bench": ("question_id",), "flask": ("idx",)}
+_NEEDED = {
+    "alpaca_eval": ("instruction",),
+    "mt_bench": ("question_id", "category", "turns"),
+    "flask": ("instruction", "answer", "skill"),
+}
+"""Keys without which a row is not one of the benchmark's."""
+_TURNS = 2  # of each conversation of MT-Bench
 _OWN_IDS = ("id", "question_id", "idx")
 _TEXTS = ("instruction", "prompt", "question")
 
@@ -196,7 +203,7 @@ def _items(data: bytes, file: Path, name: str) -> list[Item]:
     except UnicodeDecodeError:
         raise ValueError(f"{file}: not UTF-8 text") from None
     items = [
-        _item(row, number, f"{file}, {place}", _IDS.get(name, _OWN_IDS))
+        _item(row, number, f"{file}, {place}", name)
         for number, (place, row) in enumerate(_rows(text, file))
     ]
     if not items:
@@ -232,9 +239,10 @@ def _json(text: str, place: str) -> Any:
         raise ValueError(f"{place}: not valid JSON: {error}") from None
 
 
-def _item(row: Any, number: int, place: str, ids: Sequence[str]) -> Item:
+def _item(row: Any, number: int, place: str, name: str) -> Item:
     if not isinstance(row, dict):
         raise ValueError(f"{place}: expected an object, got {type(row).__name__}")  # noqa: TRY004
+    _check_row(row, place, name)
     found = [row[key] for key in ("turns", *_TEXTS) if row.get(key)]
     turns = found[0] if found and isinstance(found[0], list) else found[:1]
     if not turns or not all(isinstance(turn, str) and turn.strip() for turn in turns):
@@ -242,7 +250,7 @@ def _item(row: Any, number: int, place: str, ids: Sequence[str]) -> Item:
             f"{place}: expected `turns` (a list of texts), or a text in one of "
             f"{', '.join(_TEXTS)}; got the keys {', '.join(row) or 'none'}"
         )
-    known = [row[key] for key in ids if isinstance(row.get(key), (str, int))]
+    known = [row[key] for key in _IDS.get(name, _OWN_IDS) if isinstance(row.get(key), (str, int))]
     category = row.get("category") or row.get("dataset")
     return Item(
         id=known[0] if known else number,
@@ -250,3 +258,17 @@ def _item(row: Any, number: int, place: str, ids: Sequence[str]) -> Item:
         category=str(category) if category else None,
         row=row,
     )
+
+
+def _check_row(row: Mapping[str, Any], place: str, name: str) -> None:
+    """Refuse a row that is not one of the benchmark's."""
+    needed = _NEEDED.get(name, ())
+    if missing := [key for key in needed if row.get(key) is None]:
+        raise ValueError(
+            f"{place}: a row of {name} has {', '.join(needed)}; missing: {', '.join(missing)}; "
+            f"got the keys {', '.join(row) or 'none'}"
+        )
+    if name == "mt_bench" and not (isinstance(row["turns"], list) and len(row["turns"]) == _TURNS):
+        raise ValueError(
+            f"{place}: `turns`: expected a list of two texts, as {name} has, got {row['turns']!r}"
+        )

@@ -76,7 +76,7 @@ class Estimate:
     """That are still to be done."""
     calls: int = 0
     free: int = 0
-    """Calls of agents that cost nothing; not among the others."""
+    """Calls of agents that cost nothing; not among the others, and made by each system anew."""
     tokens: Tokens = NONE
     cost: float | None = 0.0
     """US dollars, likely; `None` if a price is not known."""
@@ -136,8 +136,8 @@ class Preflight:
 def preflight(plan: Plan, out: Path, *, answer_tokens: int = ANSWER_TOKENS) -> Preflight:
     """Estimate what a comparison takes; nobody is asked, and no key is needed.
 
-    Calls that systems share count once, and what is in the folder already not at all. Fallbacks
-    and repeated attempts are not foreseen.
+    Paid calls that systems share count once, and what is in the folder already not at all.
+    Fallbacks and repeated attempts are not foreseen.
 
     Args:
         plan: The plan.
@@ -201,7 +201,8 @@ def _estimate(
         estimate = Estimate(data.name, name, len(open_ones))
         waits = dict[int, float]()
         for each in asked:
-            new = open_ones - paid[each.key]
+            # The ledger keeps no call that costs nothing: each system makes its own.
+            new = open_ones if is_free(each.label) else open_ones - paid[each.key]
             paid[each.key] |= new
             estimate.count(each, len(new), prices)
             if new and not is_free(each.label):
@@ -286,7 +287,7 @@ def _judging(plan: Plan, measured: Measured, data: Data, out: Path, answer_token
             reads += turn + answer
             against = answer if data.name != "mt_bench" else NONE  # the reference's is as long
             asked = Asked(None, judge.label, 1, reads + against, writes)
-            if number == 1 or data.name == "mt_bench":
+            if judge.agent and (number == 1 or data.name == "mt_bench"):
                 estimate.count(asked, todo * (times if number == 1 else 1), judge.prices)
         estimate.items += todo
     if judge.agent:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from moa_graph.evals.ledger import Record, listening
-from moa_graph.prices import Prices, estimate_cost
+from moa_graph.prices import Prices, estimate_cost, is_free
 from moa_graph.secrecy import describe
 
 Item = TypeVar("Item")
@@ -159,6 +159,11 @@ async def work_through(
     except BaseExceptionGroup as several:
         raise several.exceptions[0] from None
     return tally
+
+
+def limit(max_cost: float | None, labels: Iterable[str]) -> float | None:
+    """Give the limit of what is spent on models: none where all cost nothing, so that 0 will do."""
+    return None if all(map(is_free, labels)) else max_cost
 
 
 def _within(waiting: Iterable[Item], tally: Tally, max_cost: float | None) -> Iterable[Item]:

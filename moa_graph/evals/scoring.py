@@ -93,8 +93,37 @@ class Scored:
         }
 
 
-def score(folder: Path, gamed: Gamed | str) -> Scored:
-    """Score a system.
+@dataclass(frozen=True)
+class Unscored:
+    """A system without a figure, because nothing of it could be judged."""
+
+    system: str
+    benchmark: str
+    labels: tuple[str, ...]
+    manifest: Mapping[str, Any]
+
+    @property
+    def cause(self) -> str:
+        """Why there is none."""
+        items = self.manifest["items"]
+        return (
+            f"no score: {items['answered']:,} of {items['in_the_benchmark']:,} answered, "
+            f"{items['judged']:,} judged, {items['failed']:,} judgements failed"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give it as plain data, as `Scored.as_dict` does."""
+        return {
+            "system": self.system,
+            "benchmark": self.benchmark,
+            "labels": [*self.labels, self.cause],
+            "figures": None,
+            "judging": dict(self.manifest),
+        }
+
+
+def score(folder: Path, gamed: Gamed | str) -> Scored | Unscored:
+    """Score a system. One without a score is no error, for it keeps no other from its own.
 
     Args:
         folder: Where its judgements are.
@@ -104,24 +133,21 @@ def score(folder: Path, gamed: Gamed | str) -> Scored:
         ValueError: If there are no judgements, or the answers changed since.
     """
     manifest, rows = _read(folder)
-    judged = [row for row in rows if row["error"] is None]
-    if not judged:
-        raise ValueError(f"{folder}: no judgement succeeded")
     common = (manifest["system"], manifest["benchmark"])
     labels = tuple(manifest["labels"])
+    means = _by_instruction(manifest["benchmark"], rows)
+    if not means:
+        return Unscored(*common, labels, manifest)
     match manifest["benchmark"]:
         case "mt_bench":
-            return Scored(*common, _mt_bench(rows), labels, manifest, _means(judged, "score"))
+            return Scored(*common, _mt_bench(rows), labels, manifest, means)
         case "flask":
-            scores = {row["id"]: _known(row["scores"]) for row in judged}
-            means = {item: fmean(known) for item, known in scores.items() if known}
             return Scored(*common, _flask(rows), labels, manifest, means)
         case _:
             usable = _usable(gamed, manifest)
-            points = {row["id"]: 100 * (row["preference"] - 1) for row in judged}
             figures = _alpaca_eval(rows, usable)
             used = usable if figures.length_controlled and isinstance(usable, Gamed) else None
-            return Scored(*common, figures, labels, manifest, points, used)
+            return Scored(*common, figures, labels, manifest, means, used)
 
 
 def compare_scored(first: Scored, second: Scored) -> Comparison:
@@ -208,6 +234,18 @@ def _read(folder: Path) -> tuple[dict[str, Any], list[Row]]:
             "is the same is not paid for again)"
         )
     return manifest, rows
+
+
+def _by_instruction(benchmark: str, rows: Sequence[Row]) -> dict[str | int, float]:
+    judged = [row for row in rows if row["error"] is None]
+    match benchmark:
+        case "mt_bench":
+            return _means(judged, "score")
+        case "flask":
+            scores = {row["id"]: _known(row["scores"]) for row in judged}
+            return {item: fmean(known) for item, known in scores.items() if known}
+        case _:
+            return {row["id"]: 100 * (row["preference"] - 1) for row in judged}
 
 
 def _usable(gamed: Gamed | str, manifest: Mapping[str, Any]) -> Gamed | str:

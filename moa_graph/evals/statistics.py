@@ -53,7 +53,7 @@ class Comparison:
         chance = "p < 0.001" if self.p_value < 0.001 else f"p = {self.p_value:.3f}"  # noqa: PLR2004
         left_out = f", {self.unmatched} left out" if self.unmatched else ""
         figures = (
-            f"({100 * self.confidence:g} % interval {low:.3g} to {high:.3g}, {chance}, "
+            f"({100 * self.confidence:g} % interval {low:z.3g} to {high:z.3g}, {chance}, "
             f"{self.instructions} instructions{left_out})"
         )
         size = f"by {abs(self.difference):.3g} {figures}"
@@ -160,7 +160,7 @@ def paired_test(
         seed: The same seed gives the same value.
 
     Returns:
-        The two-sided p-value.
+        The two-sided p-value: the share of signs with a mean difference at least as far from 0.
 
     Raises:
         ValueError: If the scores do not fit together or an option is impossible.
@@ -169,8 +169,9 @@ def paired_test(
 
     tested = permutation_test(
         (_differences(first, second),),
-        np.mean,
+        lambda differences, axis: abs(differences.mean(axis)),
         permutation_type="samples",
+        alternative="greater",  # scipy's own two sides double the smaller tail, wrong with ties
         **_options(resamples, seed),
     )
     return float(tested.pvalue)

@@ -14,7 +14,7 @@ from moa_graph.evals.judging.cases import Case
 from moa_graph.evals.judging.judge import Bench
 from moa_graph.evals.judging.setup import ANSWERS, Task
 from moa_graph.evals.ledger import Ledger
-from moa_graph.evals.running import Outcome, Tally, work_through
+from moa_graph.evals.running import Outcome, Tally, limit, work_through
 from moa_graph.recorded import read_rows
 
 JUDGED = "proposal_judgements.jsonl"
@@ -65,7 +65,7 @@ async def judge_proposals(
             lambda proposal: bench.judge(proposal.case),
             keep,
             concurrency=concurrency,
-            max_cost=max_cost,
+            max_cost=limit(max_cost, [task.judge.label]),
             prices=task.judge.prices,
             show=show,
         )

@@ -1,6 +1,6 @@
 """Have the answers of a system judged."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from moa_graph.evals.judging.cases import Case
 from moa_graph.evals.judging.judge import Bench
 from moa_graph.evals.judging.setup import Task
 from moa_graph.evals.ledger import Ledger
-from moa_graph.evals.running import Outcome, Tally, work_through
+from moa_graph.evals.running import Outcome, Tally, limit, work_through
 from moa_graph.prices import estimate_cost
 
 
@@ -43,7 +43,7 @@ async def judge(
     """Have the answers of a system judged; the judgements are written beside them.
 
     Called again, it goes on: a judgement that is in the ledger is not paid for again, and what
-    failed is asked again.
+    failed is asked again. Judgements that are there stay until one of the new ones succeeds.
 
     Args:
         task: What is judged, and how.
@@ -71,16 +71,27 @@ async def judge(
             bench.judge,
             keep,
             concurrency=concurrency,
-            max_cost=max_cost,
+            max_cost=limit(max_cost, [task.judge.label]),
             prices=task.judge.prices,
             show=show,
         )
+    except ValueError:
+        rows.clear()  # the judge is of no use: what it said of ties is none of its judgements
+        raise
     finally:
         ordered = [rows[key] for case in cases if (key := (case.item.id, case.turn)) in rows]
-        labels = write_account(task, len(cases), ordered)
+        labels = _write(task, len(cases), ordered)
     failures = {_place(row): row["error"] for row in ordered if row["error"]}
     path = task.answers.folder / JUDGEMENTS
     return Judging(path, tally, len(ordered) - len(failures), failures, labels)
+
+
+def _write(task: Task, wanted: int, rows: Sequence[Row]) -> tuple[str, ...]:
+    """Write the judgements, unless they are of no use and earlier ones may be."""
+    earlier = (task.answers.folder / JUDGEMENTS).exists()
+    if earlier and all(row["error"] for row in rows):
+        return ("no judgement succeeded, so that the earlier ones stay",)
+    return write_account(task, wanted, rows)
 
 
 def _cases(task: Task, item: Item) -> list[Case]:

@@ -67,16 +67,19 @@ def write_report(
         ValueError: If nothing is judged, or it cannot be read.
     """
     out = Path(out)
-    folder = Path(to) if to else out / "report"
-    account, folders = read_account(out), find_folders(out)
+    folder, account = Path(to) if to else out / "report", read_account(out)
+    folders, others = find_folders(out, account)
     named = Path(account.gamed_baselines) if account.gamed_baselines else None
     table = load_gamed(folders, named) if gamed is None else gamed
     parts = [_part(section, account) for section in read_sections(folders, account, table)]
+    if not any(part.section.measured for part in parts):
+        raise ValueError(f"{out}: no judgement succeeded of the systems of the comparison")
     folder.mkdir(parents=True, exist_ok=True)
     for picture in (each for part in parts for each in part.pictures.values()):
         (folder / f"{picture.name}.png").write_bytes(picture.png)
         write_text(folder / f"{picture.name}.svg", picture.svg)
-    write_text(folder / PAGE, _render(parts, account))
+    left_out = [str(each.relative_to(out)) for each in others]
+    write_text(folder / PAGE, _render(parts, account, left_out))
     return folder / PAGE
 
 
@@ -91,7 +94,7 @@ def _part(section: Section, account: Account) -> Part:
     return Part(section, pictures, published, beside)
 
 
-def _render(parts: Sequence[Part], account: Account) -> str:
+def _render(parts: Sequence[Part], account: Account, left_out: Sequence[str]) -> str:
     loader = FileSystemLoader(Path(__file__).parent)
     page = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page.filters |= {"stem": stem, "groups": cells.groups}
@@ -99,6 +102,7 @@ def _render(parts: Sequence[Part], account: Account) -> str:
     return page.get_template("page.html").render(
         parts=parts,
         account=account,
+        left_out=left_out,
         paper=read_table("published"),
         versions=versions(),
         date=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -100,7 +100,11 @@ def money(value: Mean, budget: Budget) -> str:
 
 def why(budget: Budget) -> str:
     """Say why something of a budget is not known."""
-    parts = {"no price": budget.unpriced, "size unknown": budget.unsized}
+    parts = {
+        "tokens not stated": budget.uncounted,
+        "no price": budget.unpriced,
+        "size unknown": budget.unsized,
+    }
     told = [f"{what}: {', '.join(map(_short, models))}" for what, models in parts.items() if models]
     return "; ".join(told + ([f"{budget.failed} calls failed"] if budget.failed else []))
 

@@ -38,6 +38,8 @@ AXES = {"proposers": "proposers", "depth": "layers", "ranker": "layers"}
 
 def draw_section(section: Section) -> Iterator[Picture]:
     """Draw all figures of a benchmark."""
+    if not section.measured:
+        return
     with styled():
         yield _qualities(section)
         if picture := _radar(section):

@@ -21,6 +21,7 @@ from moa_graph.evals.scoring import (
     AlpacaEvalScore,
     Gamed,
     Scored,
+    Unscored,
     compare_scored,
     score,
 )
@@ -47,6 +48,15 @@ class Measurement:
     scored: Scored
     quality: Quality
     budget: Budget
+    generation: Mapping[str, Any]
+    """The manifest of its answers."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A system without a figure on a benchmark."""
+
+    unscored: Unscored
     generation: Mapping[str, Any]
     """The manifest of its answers."""
 
@@ -87,6 +97,8 @@ class Section:
     metric: str
     """What `quality` is."""
     measured: Sequence[Measurement]
+    gaps: Sequence[Gap]
+    """Systems of which nothing could be judged: no figure, no picture, no comparison."""
     named: Sequence[Measurement]
     """Those that are not only points of analyses."""
     verdicts: Sequence[str]
@@ -104,16 +116,25 @@ class Section:
     def labels(self) -> dict[str, list[str]]:
         """What has to be said wherever figures from here stand, and of which systems."""
         found: dict[str, list[str]] = {}
-        for each in self.measured:
-            for label in (*each.scored.labels, *_unavailable(each.scored)):
-                found.setdefault(label, []).append(each.system)
+        for scored in self._systems:
+            for label in (*scored.labels, *_unavailable(scored)):
+                found.setdefault(label, []).append(scored.system)
         return found
+
+    @property
+    def size(self) -> int:
+        """How many systems there are, with a figure or without."""
+        return len(self._systems)
+
+    @property
+    def _systems(self) -> list[Scored | Unscored]:
+        return [*(each.scored for each in self.measured), *(each.unscored for each in self.gaps)]
 
     @property
     def footnote(self) -> str:
         """The labels as one text: for a picture, which may be seen alone."""
         parts = [
-            label if len(systems) == len(self.measured) else f"{label} ({names_of(systems)})"
+            label if len(systems) == self.size else f"{label} ({names_of(systems)})"
             for label, systems in self.labels.items()
         ]
         return "; ".join(parts)
@@ -179,30 +200,36 @@ def read_sections(
 def _section(
     benchmark: str, folders: Sequence[Path], account: Account, gamed: Gamed | str
 ) -> Section:
-    scored = [score(folder, gamed) for folder in folders]
-    controlled = all(_length_controlled(each) for each in scored)
+    found = {folder: score(folder, gamed) for folder in folders}
+    scored = {folder: each for folder, each in found.items() if isinstance(each, Scored)}
+    controlled = bool(scored) and all(map(_length_controlled, scored.values()))
     measured = [
         Measurement(
             each.system,
             each,
             _quality(each, controlled=controlled),
             _budget(folder, account),
-            json.loads((folder / GENERATION).read_text(encoding="utf-8")),
+            _generation(folder),
         )
-        for each, folder in zip(scored, folders, strict=True)
+        for folder, each in scored.items()
     ]
     named = [each for each in measured if each.system in account.named] or measured
     by_name = {each.system: each for each in measured}
     return Section(
         benchmark=benchmark,
-        metric=_metric(scored[0], controlled=controlled),
+        metric=_metric(benchmark, controlled=controlled),
         measured=measured,
+        gaps=[
+            Gap(each, _generation(folder))
+            for folder, each in found.items()
+            if isinstance(each, Unscored)
+        ],
         named=named,
         verdicts=[_verdict(*pair) for pair in combinations(named, 2)],
         analyses=list(_analyses(account, by_name)),
         correlations={
             folder.name: correlate(read_samples(folder))
-            for folder in folders
+            for folder in scored
             if (folder / JUDGED).is_file()
         },
     )
@@ -213,14 +240,18 @@ def _length_controlled(scored: Scored) -> LengthControlled | None:
     return figures.length_controlled if isinstance(figures, AlpacaEvalScore) else None
 
 
-def _unavailable(scored: Scored) -> Iterator[str]:
-    figures = scored.figures
+def _unavailable(scored: Scored | Unscored) -> Iterator[str]:
+    figures = scored.figures if isinstance(scored, Scored) else None
     if isinstance(figures, AlpacaEvalScore) and figures.unavailable:
         yield f"length-controlled: unavailable, {figures.unavailable}"
 
 
-def _metric(scored: Scored, *, controlled: bool) -> str:
-    match scored.benchmark:
+def _generation(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / GENERATION).read_text(encoding="utf-8")))
+
+
+def _metric(benchmark: str, *, controlled: bool) -> str:
+    match benchmark:
         case "mt_bench":
             return "mean rating, 1 to 10"
         case "flask":
@@ -277,15 +308,22 @@ def names_of(systems: Sequence[str], most: int = 3) -> str:
     return ", ".join(systems[:most]) + more
 
 
-def find_folders(out: Path) -> list[Path]:
+def find_folders(out: Path, account: Account) -> tuple[list[Path], list[Path]]:
     """Find the folders of systems that were judged.
 
+    Returns:
+        Those of the comparison's systems, and others: without a plan there are none.
+
     Raises:
-        ValueError: If there is none.
+        ValueError: If there is none at all.
     """
     if not (folders := [path.parent for path in sorted(out.glob(f"*/*/{JUDGING}"))]):
         raise ValueError(
             f"{out}: nothing is judged in it; expected the folder of a comparison, as moa eval run "
             "or moa eval generate and moa eval judge write it"
         )
-    return folders
+    known = set(account.systems) or {folder.name for folder in folders}
+    return (
+        [folder for folder in folders if folder.name in known],
+        [folder for folder in folders if folder.name not in known],
+    )
