@@ -221,7 +221,7 @@ def test_system_without_a_score_is_told_and_the_others_are_reported(copy, evalua
     assert not re.search(r"<li>[^<]*second (is|and)|than second", text)
     scored = evaluate("score", copy)
     assert scored.returncode == 0, scored.stderr
-    assert "second: no score: 8 of 805 answered, 0 judged, 8 judgements failed" in scored.stdout
+    assert "second: no score: 8 of 805 answered, 8 of 8 judgements failed" in scored.stdout
     figures = {
         s["system"]: s["figures"]
         for s in json.loads(evaluate("score", copy, "--json").stdout)["systems"]

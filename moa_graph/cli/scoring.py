@@ -156,7 +156,8 @@ def _table(group: Group, rows: Sequence[tuple[str, list[str]]]) -> Table:
     table.add_row("judge", *map(plain, judges))
     table.add_row("judged", *[_judged(each) for each in group.systems])
     for name, cells in rows:
-        table.add_row(name, *cells, *["-"] * len(group.unscored))
+        gap = "" if "" in cells else "-"  # the row of a title has no figures
+        table.add_row(name, *cells, *[gap] * len(group.unscored))
     return table
 
 

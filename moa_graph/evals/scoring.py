@@ -106,10 +106,9 @@ class Unscored:
     def cause(self) -> str:
         """Why there is none."""
         items = self.manifest["items"]
-        return (
-            f"no score: {items['answered']:,} of {items['in_the_benchmark']:,} answered, "
-            f"{items['judged']:,} judged, {items['failed']:,} judgements failed"
-        )
+        failed, wanted = items["failed"], items["judgements_wanted"]
+        judged = f", {failed:,} of {wanted:,} judgements failed" if wanted else ""
+        return f"no score: {items['answered']:,} of {items['in_the_benchmark']:,} answered{judged}"
 
     def as_dict(self) -> dict[str, Any]:
         """Give it as plain data, as `Scored.as_dict` does."""
