@@ -11,7 +11,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 SAYS = {
     "chat_app": "single: The pump stopped at nine.\nmoa: The guard closed the valve, for he",
-    "nested": "layer_1_team > aggregator: The key to the mill hangs in the church.\nlayer_1_team: ",
+    "nested": "layer_1_team > aggregator: The key to the mill hangs in the church.\n",
     "quickstart": "answer: ",
     "research_agent": "answer: The archive says: The bridge was built in 1862.",
     "resume": "failed: layer 2: 0 of 1 proposers answered",
