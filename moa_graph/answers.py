@@ -39,7 +39,7 @@ def to_message(output: Any) -> AIMessage:
         TypeError: If there is no answer in it.
     """
     if isinstance(output, dict) and output.get("messages"):
-        output = _messages(output)[-1]
+        output = _message(output["messages"][-1])
     if isinstance(output, str):
         return AIMessage(output)
     if isinstance(output, AIMessageChunk):
@@ -51,8 +51,9 @@ def to_message(output: Any) -> AIMessage:
 
 def total_usage(output: Any) -> dict[str, Any] | None:
     """Sum the tokens behind an output: those of one call, or of all calls of a graph's turn."""
+    messages = output.get("messages", ()) if isinstance(output, dict) else (output,)
     total: UsageMetadata | None = None
-    for message in reversed(_messages(output)):
+    for message in map(_message, reversed(messages)):
         if isinstance(message, HumanMessage):
             break
         if isinstance(message, AIMessage):
@@ -61,15 +62,11 @@ def total_usage(output: Any) -> dict[str, Any] | None:
     return dict(total) if total and total["total_tokens"] else None
 
 
-def _messages(output: Any) -> list[Any]:
-    """Give the messages of a graph's state, which a graph on a server gives as mappings."""
-    messages = output.get("messages", ()) if isinstance(output, dict) else (output,)
-    return [
-        messages_from_dict([{"type": each["type"], "data": each}])[0]
-        if isinstance(each, dict) and "type" in each
-        else each
-        for each in messages
-    ]
+def _message(found: Any) -> Any:
+    """Give a message of a graph's state, which a graph on a server gives as a mapping."""
+    if isinstance(found, dict) and "type" in found:
+        return messages_from_dict([{"type": found["type"], "data": found}])[0]
+    return found
 
 
 def picked_number(answer: AIMessage, most: int) -> int:

@@ -116,7 +116,7 @@ def ask_mixture(
             message = {"messages": [HumanMessage(content)]}
             try:
                 run = Run(store, name, mixture, output, db, cache)
-                return await run.to_its_end(message, edit=run.tell_unanswered)
+                return await run.to_its_end(message, edit=run.tell_unanswered if known else None)
             except asyncio.CancelledError:
                 if await read_thread(store.saver, name):
                     raise
