@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from moa_graph.quorum import QuorumError
     from moa_graph.reporting import report
     from moa_graph.state import ASK_AGAIN, MoAState, Proposal
+    from moa_graph.turns import Turn, read_turn
 
 _HOMES = {
     "AGGREGATE_AND_SYNTHESIZE": "prompts",
@@ -26,11 +27,13 @@ _HOMES = {
     "MoAState": "state",
     "Proposal": "state",
     "QuorumError": "quorum",
+    "Turn": "turns",
     "create_moa": "graph",
     "deployable": "deployment",
     "draw_mermaid": "drawing",
     "draw_png": "drawing",
     "draw_svg": "drawing",
+    "read_turn": "turns",
     "report": "reporting",
 }
 
@@ -44,11 +47,13 @@ __all__ = [
     "MoAState",
     "Proposal",
     "QuorumError",
+    "Turn",
     "create_moa",
     "deployable",
     "draw_mermaid",
     "draw_png",
     "draw_svg",
+    "read_turn",
     "report",
 ]
 

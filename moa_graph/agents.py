@@ -20,7 +20,15 @@ from moa_graph.prompts import Layout, add_system
 from moa_graph.seats import Row, Seat
 from moa_graph.secrecy import describe
 from moa_graph.sizes import count_message_tokens, cut, fits
-from moa_graph.state import ASK_AGAIN, NOTHING_USED, LayerState, MoAState, Proposal
+from moa_graph.state import (
+    ASK_AGAIN,
+    NOTHING_USED,
+    LayerState,
+    MoAState,
+    Proposal,
+    awaits_retry,
+)
+from moa_graph.turns import open_messages
 
 WRITTEN_BY = "moa_agent"
 """In the metadata of a call: whose it is."""
@@ -71,7 +79,7 @@ def proposer_node(
         return alone if row.rules.wait_for_all else _race(row, state)
 
     def propose(state: LayerState, config: RunnableConfig, cache: Cache | None) -> dict[str, Any]:
-        model, attempt = seat.model, Attempt(seat, state, layout)
+        model, attempt = seat.model, Attempt(seat, state, layout, turn_of(row, state))
         with racing(state) as running, catching(attempt.fail):
             place = memory.place(attempt.messages, cache, anew=attempt.anew)
             if kept := place.get():
@@ -88,7 +96,7 @@ def proposer_node(
     async def apropose(
         state: LayerState, config: RunnableConfig, cache: Cache | None
     ) -> dict[str, Any]:
-        model, attempt = seat.model, Attempt(seat, state, layout)
+        model, attempt = seat.model, Attempt(seat, state, layout, turn_of(row, state))
         with racing(state) as running, catching(attempt.fail):
             place = memory.place(attempt.messages, cache, anew=attempt.anew)
             if kept := await place.aget():
@@ -123,7 +131,7 @@ def catching(fail: Callable[[Exception], None]) -> Iterator[None]:
 class Attempt:
     """One attempt of an agent: what it reads, and the proposal that comes of it."""
 
-    def __init__(self, seat: Seat, state: LayerState, layout: Layout) -> None:
+    def __init__(self, seat: Seat, state: LayerState, layout: Layout, turn: str) -> None:
         self.messages, unread = messages_for(seat, state, layout)
         self._seat, self._most, self._started = seat, layout.max_reference_tokens, perf_counter()
         before = state.get("proposals", {}).get(seat.node)
@@ -141,7 +149,7 @@ class Attempt:
             started=round(time(), 3),
             seconds=0.0,
             finish_reason=None,
-            turn=state["messages"][-1].id or "",
+            turn=turn,
             id=uuid4().hex,
         )
 
@@ -229,8 +237,23 @@ def _free_context(seat: Seat, messages: Sequence[AnyMessage]) -> int | None:
     return max(0, context - answer - count_message_tokens(messages))
 
 
+def turn_of(row: Row, state: MoAState) -> str:
+    """Give the id of the message that a layer answers.
+
+    A message that joins the conversation between two layers does not begin a turn: a layer
+    belongs to the turn of the proposals that it reads, a retry to that of its first attempt.
+    """
+    proposals = state.get("proposals", {})
+    found = [p for node in row.seats[0].reads if (p := proposals.get(node))]
+    if row.number == 1:
+        asked = {message.id for message in open_messages(state["messages"])}
+        known = (proposals.get(seat.node) for seat in row.seats)
+        found = [p for p in known if p and awaits_retry(p) and p["turn"] in asked]
+    return found[0]["turn"] if found else state["messages"][-1].id or ""
+
+
 def _race(row: Row, state: MoAState) -> AbstractContextManager[race.Race]:
-    turn = state["messages"][-1].id
+    turn = turn_of(row, state)
     known = (state.get("proposals", {}).get(seat.node) for seat in row.seats)
     before = [p for p in known if p and p.get("turn") == turn]
     answered = sum(not p["error"] for p in before)

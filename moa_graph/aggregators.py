@@ -8,7 +8,7 @@ from typing import Any, Literal
 from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.messages.ai import add_usage
 from langchain_core.runnables import RunnableConfig
-from langgraph.types import CachePolicy, Command
+from langgraph.types import CachePolicy
 
 from moa_graph import answers, quorum
 from moa_graph.agents import Node, catching, messages_for, references_of, tagged
@@ -19,7 +19,15 @@ from moa_graph.race import Race
 from moa_graph.rules import Rules
 from moa_graph.seats import Row, Seat
 from moa_graph.secrecy import describe
-from moa_graph.state import NOTHING_USED, Cached, LayerState, MoAState
+from moa_graph.state import (
+    ASK_AGAIN,
+    NOTHING_USED,
+    Cached,
+    LayerState,
+    MoAState,
+    Proposal,
+    awaits_retry,
+)
 
 Final = Literal["write", "select"]
 """What the aggregator does."""
@@ -43,20 +51,46 @@ class AggregatorError(RuntimeError):
         return type(self), (self.failures,)
 
 
-def hub_node(row: Row, readers: Sequence[Seat], layout: Layout) -> Node:
-    """Make the node that templates the proposals of a layer for those who read them next."""
+def hub_node(row: Row, layout: Layout) -> Node:
+    """Make the node that templates the proposals of a layer for those who read them next.
 
-    def gather(state: MoAState, *_: Any) -> Command[str]:
+    Where the layer lacks its quorum, the node marks the proposals to be asked for again.
+    """
+
+    def gather(state: MoAState, *_: Any) -> dict[str, Any]:
         proposals = {s.node: p for s in row.seats if (p := state["proposals"].get(s.node))}
         if again := quorum.nodes_to_ask_again(row.number, proposals, row.rules):
-            return Command(goto=again)
-        update = {"references": [layout.template(*references_of(list(proposals), state))]}
-        return Command(update=update, goto=[seat.node for seat in readers])
+            return {"proposals": {node: _marked_for_retry(proposals[node]) for node in again}}
+        return {"references": [layout.template(*references_of(list(proposals), state))]}
 
-    async def agather(state: MoAState, *_: Any) -> Command[str]:
+    async def agather(state: MoAState, *_: Any) -> dict[str, Any]:
         return gather(state)
 
     return Node(gather, agather)
+
+
+def _marked_for_retry(proposal: Proposal) -> dict[str, Any]:
+    error = proposal["error"]
+    return {"error": error if awaits_retry(proposal) else f"{ASK_AGAIN}: {error}"}
+
+
+def layer_router(row: Row, readers: Sequence[Seat]) -> Node:
+    """Make the conditional edges behind a layer aggregator.
+
+    They read the marks that the layer aggregator, or a human through `update_state`, left in the
+    state. An update as the layer aggregator therefore goes on as the node itself would.
+    """
+    onward = [seat.node for seat in readers]
+
+    def route(state: MoAState, *_: Any) -> Sequence[str]:
+        proposals = state["proposals"]
+        marked = [s.node for s in row.seats if (p := proposals.get(s.node)) and awaits_retry(p)]
+        return marked or onward
+
+    async def aroute(state: MoAState, *_: Any) -> Sequence[str]:
+        return route(state)
+
+    return Node(route, aroute)
 
 
 def aggregator_node(

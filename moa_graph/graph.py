@@ -10,7 +10,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import CachePolicy
 
 from moa_graph.agents import Node, proposer_node
-from moa_graph.aggregators import Final, aggregator_node, hub_node
+from moa_graph.aggregators import Final, aggregator_node, hub_node, layer_router
 from moa_graph.caching import check_policy
 from moa_graph.models import Agent, Model
 from moa_graph.naming import AGGREGATOR
@@ -173,8 +173,10 @@ def _add_layer(builder: Builder, row: Row, readers: Sequence[Seat], plan: Plan) 
     for seat in row.seats:
         _add_agent(builder, seat, proposer_node(seat, row, plan.layout, plan.cache_policy))
         builder.add_edge(seat.node, hub)
+    # `destinations` are what is drawn; without a `path_map`, edges of a retry stay undrawn.
     destinations = tuple(seat.node for seat in readers)
-    builder.add_node(hub, hub_node(row, readers, plan.layout), destinations=destinations)
+    builder.add_node(hub, hub_node(row, plan.layout), destinations=destinations)
+    builder.add_conditional_edges(hub, layer_router(row, readers))
 
 
 def _add_agent(builder: Builder, seat: Seat, node: Any, **told: str) -> None:

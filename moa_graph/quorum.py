@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from moa_graph.rules import Rules
-from moa_graph.state import ASK_AGAIN, Proposal
+from moa_graph.state import Proposal, awaits_retry
 
 _unreported: dict[str, None] = {}
 _MOST_UNREPORTED = 10_000  # runs that never reach their hub leave theirs behind
@@ -64,8 +64,8 @@ def nodes_to_ask_again(
         QuorumError: If the layer lacks its quorum and nobody has been told so far.
     """
     failed = {node: p["error"] for node, p in proposals.items() if p["error"]}
-    if wanted := [node for node, cause in failed.items() if cause == ASK_AGAIN]:
-        return wanted
+    if marked := [node for node, p in proposals.items() if awaits_retry(p)]:
+        return marked
     attempts = [proposals[node].get("id", "") for node in failed]
     unreported = [attempt for attempt in attempts if _unreported.pop(attempt, 0) is None]
     needed = rules.needed(len(proposals))

@@ -12,6 +12,7 @@ from langchain_core.messages import AIMessage, AnyMessage
 from moa_graph.naming import AGGREGATOR
 from moa_graph.prices import Prices, estimate_cost
 from moa_graph.state import Cached, Proposal
+from moa_graph.turns import open_messages
 
 CUT_OFF = ("cut off", "no answer within its timeout")
 """How the errors of `race` begin; those of others begin with the name of their class."""
@@ -193,12 +194,10 @@ def question_of(messages: Sequence[AnyMessage]) -> str:
 
 def present_proposals(state: Mapping[str, Any]) -> dict[str, Proposal]:
     """Give the proposals of the present turn: a question not yet begun has none."""
-    last = state["messages"][-1] if state.get("messages") else None
-    return {
-        node: proposal
-        for node, proposal in (state.get("proposals") or {}).items()
-        if isinstance(last, AIMessage) or (last and proposal["turn"] == last.id)
-    }
+    proposals = dict(state.get("proposals") or {})
+    if not (asked := {message.id for message in open_messages(state.get("messages") or ())}):
+        return proposals if state.get("messages") else {}
+    return {node: p for node, p in proposals.items() if p["turn"] in asked}
 
 
 def _call(node: str, proposal: Proposal, prices: Prices | None) -> Call:

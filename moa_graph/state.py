@@ -9,7 +9,8 @@ from langgraph.graph import MessagesState
 from typing_extensions import TypedDict  # Python 3.11's own has no JSON schema
 
 ASK_AGAIN = "ask again"
-"""As the `error` of a proposal: its hub has the proposer asked again."""
+"""As the `error` of a proposal: its layer aggregator has the proposer asked again. What a layer
+aggregator itself marks carries the cause of the failure behind it."""
 
 SNAPSHOT_FREQUENCY = 20
 """Layers after which a checkpoint holds all proposals of its turn; those between hold only what
@@ -65,6 +66,11 @@ class Proposal(TypedDict):
     """Id of the message that was answered."""
     id: str
     """Id of the attempt: tells a failure from the next one of the same agent."""
+
+
+def awaits_retry(proposal: Proposal) -> bool:
+    """Tell whether a proposal is marked so that its proposer is asked again."""
+    return (proposal["error"] or "").startswith(ASK_AGAIN)
 
 
 def merge_proposals(

@@ -18,6 +18,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.channels import DeltaChannel
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from langgraph.constants import START
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import StateSnapshot
 from platformdirs import user_data_path
@@ -27,6 +28,7 @@ from moa_graph.config import MoAConfig
 from moa_graph.runs import present_proposals, question_of
 from moa_graph.secrecy import describe
 from moa_graph.state import Proposal, merge_writes
+from moa_graph.turns import open_messages
 
 Saver = BaseCheckpointSaver[Any]
 CompiledMoA = CompiledStateGraph[Any, Any, Any, Any]
@@ -57,17 +59,21 @@ class Thread:
     stopped: Literal["failed", "interrupted"] | None
     """What ended its last run, an error or somebody; `None` if it came to its end, goes on, or
     was killed."""
+    has_unread_input: bool = False
+    """Whether a question is stored that has not yet joined the messages."""
 
     @property
     def state(self) -> str:
         """How its last question fared, in words."""
+        if self.finished and not self.messages:
+            return "empty"
         ended = "answered" if self.finished else self.stopped or "unfinished"
         return f"{ended}, {len(self.failed)} failed" if self.failed and ended != "failed" else ended
 
     @property
     def finished(self) -> bool:
-        """Whether its last question is answered."""
-        return bool(self.messages) and self.messages[-1].type == "ai"
+        """Whether its last question is answered, or there is none."""
+        return not (self.has_unread_input or open_messages(self.messages))
 
     @property
     def question(self) -> str:
@@ -270,9 +276,8 @@ def present_values(graph: CompiledMoA, snapshot: StateSnapshot) -> dict[str, Any
     in when the layer is over.
     """
     values = dict(snapshot.values)
-    proposals = present_proposals(values)
-    for task in snapshot.tasks:
-        proposals |= (task.result or {}).get("proposals", {})
+    results = [(task.result or {}).get("proposals", {}) for task in snapshot.tasks]
+    proposals = merge_writes(present_proposals(values), results)
     values["proposals"] = {node: proposals[node] for node in graph.nodes if node in proposals}
     return values
 
@@ -280,9 +285,11 @@ def present_values(graph: CompiledMoA, snapshot: StateSnapshot) -> dict[str, Any
 async def _read(saver: Saver, checkpoint: CheckpointTuple) -> Thread:
     """Read a thread whole; the account of an answer says who failed, without the proposals."""
     thread = _thread(checkpoint)
+    if not thread.messages:
+        return thread
     account = thread.messages[-1].response_metadata.get("moa") if thread.finished else None
-    if account or not thread.messages:
-        return replace(thread, failed=(account or {}).get("failed", ()))
+    if account:
+        return replace(thread, failed=account.get("failed", ()))
     values = {"messages": thread.messages, "proposals": await _proposals(saver, checkpoint)}
     failed = [node for node, p in present_proposals(values).items() if p["error"]]
     return replace(thread, failed=failed)
@@ -310,6 +317,7 @@ def _thread(checkpoint: CheckpointTuple) -> Thread:
         config=_kept_config(dict(checkpoint.metadata).get(CONFIG_KEY)),
         failed=(),
         stopped=_what_stopped([str(value) for _, channel, value in writes if channel == ERROR]),
+        has_unread_input=START in checkpoint.checkpoint["channel_values"],
     )
 
 

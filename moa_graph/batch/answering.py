@@ -12,6 +12,7 @@ from moa_graph.config import MoAConfig
 from moa_graph.runs import Run, read_run
 from moa_graph.secrecy import describe
 from moa_graph.store import Saver, present_values, run_config
+from moa_graph.turns import read_turn
 
 Row = dict[str, Any]
 
@@ -88,10 +89,10 @@ class Answerer:
     async def _run(self, record: Record, thread: str) -> Mapping[str, Any]:
         config = run_config(thread, self._mixture)
         known = await self._graph.aget_state(config)
-        messages = known.values.get("messages")
-        if messages and messages[-1].type == "ai":
+        turn = read_turn(known)
+        if turn.answered:
             return known.values
-        message = None if messages else {"messages": record.messages}
+        message = turn.ask(record.messages) if turn.status == "none" else turn.resume_input
         return await self._graph.ainvoke(message, config, durability="sync")
 
     async def _left(self, thread: str) -> Mapping[str, Any]:

@@ -4,23 +4,25 @@ import asyncio
 import secrets
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
 from contextlib import closing, suppress
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 import typer
 from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage, RemoveMessage
 from langchain_core.runnables import RunnableConfig
+from langgraph.types import StateSnapshot
 
 from moa_graph.cli.choice import choose, describe_mixture
 from moa_graph.cli.commands import Commands
 from moa_graph.cli.errors import FAILED, CommandError
 from moa_graph.cli.fork import last_node, layer_number
 from moa_graph.cli.prompt import Input, Keyboard, Pipe
-from moa_graph.cli.run import Edit, Output, Result, Run
-from moa_graph.cli.text import warn
+from moa_graph.cli.run import ChooseInput, Edit, Output, Result, Run, ask, resume
+from moa_graph.cli.text import line_of, warn
 from moa_graph.config import MoAConfig
 from moa_graph.naming import AGGREGATOR
 from moa_graph.race import in_thread
@@ -30,11 +32,13 @@ from moa_graph.store import (
     Store,
     Thread,
     open_store,
+    present_values,
     read_thread,
     read_values,
     readable,
     run_config,
 )
+from moa_graph.turns import read_turn
 
 
 def chat(chosen: MoAConfig | None, thread: str | None, db: str | None, output: Output) -> None:
@@ -113,7 +117,7 @@ class Chat:
     async def ask(self, question: str) -> None:
         """Ask, and print the answer."""
         self._asked = HumanMessage(question, id=str(uuid4()))
-        await self._run({"messages": [self._asked]})
+        await self._run(partial(ask, question=self._asked))
 
     async def redo(self, at: str = "") -> None:
         """Answer the last question anew, from a layer on, or go on where a run stopped.
@@ -122,35 +126,48 @@ class Chat:
             CommandError: If there is nothing to answer.
         """
         thread = await read_thread(self.store.saver, self.thread)
-        if self._lost(thread):
-            await self._run({"messages": [self._asked]})
+        if self._asked and self._lost(thread):
+            await self._run(partial(ask, question=self._asked))
             return
         thread = await self.read()
         begun = thread.config and _seats(thread.config) == _seats(self.mixture)
         if not thread.finished and not at and begun:
-            await self._run(None)
+            await self._run(resume)
             return
         layer = layer_number(at, self.mixture, "/redo") if at else 1
         if layer == 1:
-            await self._run({"messages": _asked_anew(thread.messages)})
+            anew = {"messages": _asked_anew(thread.messages)}
+            await self._run(lambda _: anew)
         else:
-            await self._run(None, edit=_back_to(layer, await self.values(thread)))
+            await self._run(resume, edit=_back_to(layer, await self.values(thread)))
 
-    async def fork(self) -> None:
-        """Go on in a new thread with the conversation so far.
+    async def undo(self) -> None:
+        """Take back the last question, with its answer if it has one.
 
         Raises:
-            CommandError: If the last question has no answer.
+            CommandError: If there is no question.
         """
-        thread = await self.read()
-        if not thread.finished or self._lost(thread):
-            raise CommandError("the last question has no answer yet: /redo, then /fork")
-        values, name = await self.values(thread), secrets.token_hex(4)
+        thread = await read_thread(self.store.saver, self.thread)
+        if self._asked and self._lost(thread):
+            question, self._asked = str(self._asked.text), None
+        else:
+            question = await self._remove_last_turn(await self.read())
+        self.say(f"taken back: {line_of(question)}", always=True)
+
+    async def fork(self) -> None:
+        """Go on in a new thread with the conversation so far, without an unanswered question.
+
+        Raises:
+            CommandError: If nothing was asked yet.
+        """
+        thread, name = await self.read(), secrets.token_hex(4)
         graph = readable(thread).graph().compile(checkpointer=self.store.saver)
-        kept = {"messages": values["messages"], "proposals": values["proposals"]}
-        config = run_config(name, readable(thread))
-        await graph.aupdate_state(config, kept, as_node=AGGREGATOR)
-        self.say(f"thread {self.thread} stays as it is; this is thread {name}", always=True)
+        snapshot = await graph.aget_state(run_config(thread.id, readable(thread)))
+        kept = _answered_part(graph, snapshot)
+        if kept["messages"]:
+            await graph.aupdate_state(run_config(name, readable(thread)), kept, as_node=AGGREGATOR)
+        left = "" if thread.finished else "; its last question, which has no answer, is left there"
+        self.say(f"thread {self.thread} stays as it is{left}; this is thread {name}", always=True)
         self.thread = name
 
     async def read(self) -> Thread:
@@ -183,9 +200,24 @@ class Chat:
         await self.ask(line)
         return True
 
-    async def _run(self, message: dict[str, Any] | None, edit: Edit | None = None) -> None:
+    async def _remove_last_turn(self, thread: Thread) -> str:
+        """Remove the last question and what follows it, and give its text."""
+        mixture = readable(thread)
+        graph = mixture.graph().compile(checkpointer=self.store.saver)
+        config = run_config(thread.id, mixture)
+        async with self.store.lock(thread.id):
+            values = (await graph.aget_state(config)).values
+            removed = _last_turn(values.get("messages", ()))
+            update = {
+                "messages": [RemoveMessage(id=str(each.id)) for each in removed],
+                "proposals": dict.fromkeys(values.get("proposals", ())),
+            }
+            await graph.aupdate_state(config, update, as_node=AGGREGATOR)
+        return removed[0].text
+
+    async def _run(self, choose: ChooseInput, edit: Edit | None = None) -> None:
         run = Run(self.store, self.thread, self.mixture, self._output, self.db)
-        answering = self._when_warm(run.to_its_end(message, edit=edit))
+        answering = self._when_warm(run.to_its_end(choose, edit=edit))
         result = await (_stoppable(answering) if self._person else answering)
         if result is None:
             self.say("\nstopped; /redo goes on with it: no answer that was stored is paid twice")
@@ -242,11 +274,30 @@ def _seats(mixture: MoAConfig) -> list[dict[str, int]]:
     return [{name: agent.samples for name, agent in row.items()} for row in mixture.layers]
 
 
+def _last_turn(messages: Sequence[AnyMessage]) -> Sequence[AnyMessage]:
+    """Give the last question and what follows it.
+
+    Raises:
+        CommandError: If there is no question.
+    """
+    asked = [index for index, each in enumerate(messages) if each.type == "human"]
+    if not asked:
+        raise CommandError("there is no question to take back")
+    return messages[asked[-1] :]
+
+
+def _answered_part(graph: CompiledMoA, snapshot: StateSnapshot) -> dict[str, Any]:
+    """Give the state of a thread without a question that has no answer."""
+    values = present_values(graph, snapshot)
+    unanswered = read_turn(snapshot).messages
+    messages = [each for each in values.get("messages", ()) if each not in unanswered]
+    return {"messages": messages, "proposals": {} if unanswered else values["proposals"]}
+
+
 def _asked_anew(messages: list[AnyMessage]) -> list[BaseMessage]:
     """Put the last question again, as a turn of its own: no proposal of the old one counts."""
-    last = max(index for index, each in enumerate(messages) if each.type == "human")
-    removed = [RemoveMessage(id=str(each.id)) for each in messages[last:]]
-    return [*removed, HumanMessage(messages[last].content)]
+    turn = _last_turn(messages)
+    return [*(RemoveMessage(id=str(each.id)) for each in turn), HumanMessage(turn[0].content)]
 
 
 def _back_to(layer: int, values: dict[str, Any]) -> Edit:
@@ -272,4 +323,6 @@ def _told(error: Exception) -> str:
         return describe(error)
     text = " ".join(str(error).split())
     before, found, _ = text.rpartition("; continue with: ")
-    return f"{before}; /redo asks only what failed" if found else text
+    if not found:
+        return text
+    return f"{before}; /redo asks only what failed, another question replaces this one"

@@ -31,6 +31,7 @@ HELP = """\
   /show all              all proposals
   /redo                  answer the last question anew; go on where a run stopped or failed
   /redo LAYER            anew from layer_2, ... or aggregator on; what is before stays
+  /undo                  take back the last question, and its answer if it has one
   /fork                  go on in a new thread, with the conversation so far
   /save FILE             keep the conversation: Markdown, or JSON where FILE ends in .json;
                          --force behind it overwrites
@@ -51,6 +52,7 @@ class Commands:
             "model": self._model,
             "show": self._show,
             "redo": chat.redo,
+            "undo": chat.undo,
             "fork": chat.fork,
             "save": self._save,
         }

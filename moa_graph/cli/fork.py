@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from moa_graph.cli.errors import CommandError
-from moa_graph.cli.run import Output, Result, Run, check_keys, run_and_print
+from moa_graph.cli.run import Output, Result, Run, check_keys, resume, run_and_print
 from moa_graph.config import MoAConfig
 from moa_graph.naming import AGGREGATOR
 from moa_graph.store import (
@@ -57,11 +57,11 @@ def fork_thread(thread: str, changes: Changes, db: str | None, output: Output) -
             )
             run = Run(store, name, mixture, output, db)
             if layer == 1:
-                return await run.to_its_end({"messages": messages})
+                return await run.to_its_end(lambda turn: turn.ask(messages))
             update = {"messages": messages, "proposals": kept}
             before = last_node(graph, layer - 1)
             await graph.aupdate_state(run_config(name, mixture), update, as_node=before)
-            return await run.to_its_end(None)
+            return await run.to_its_end(resume)
 
     run_and_print(run(), output, resume_command(name, db))
 

@@ -43,8 +43,12 @@ from moa_graph.store import (
     resume_command,
     run_config,
 )
+from moa_graph.turns import Turn, read_turn
 
 Edit = Callable[[CompiledMoA, RunnableConfig], Awaitable[Any]]
+GraphInput = dict[str, Any] | None
+ChooseInput = Callable[[Turn], GraphInput]
+"""Gives what the graph is invoked with, for the newest turn of the thread."""
 
 
 @dataclass(frozen=True)
@@ -113,10 +117,9 @@ def ask_mixture(
         async with open_store(db) as store:
             known = await read_thread(store.saver, name) if thread else None
             mixture = chosen or (known and known.config) or choose()
-            message = {"messages": [HumanMessage(content)]}
             try:
                 run = Run(store, name, mixture, output, db, cache)
-                return await run.to_its_end(message, edit=run.tell_unanswered if known else None)
+                return await run.to_its_end(lambda turn: ask(turn, HumanMessage(content)))
             except asyncio.CancelledError:
                 if await read_thread(store.saver, name):
                     raise
@@ -135,9 +138,12 @@ def resume_thread(thread: str | None, db: str | None, output: Output) -> None:
     async def run() -> Result:
         async with open_store(db, make=False) as store:
             found = await _find(store.saver, thread)
+            if not (found.messages or found.has_unread_input):
+                raise CommandError(f"thread {found.id} has no question")
             if found.finished:
                 typer.echo(f"moa: thread {found.id} is already answered", err=True)
-            return await Run(store, found.id, readable(found), output, db).to_its_end(None)
+            run = Run(store, found.id, readable(found), output, db)
+            return await run.to_its_end(resume)
 
     run_and_print(run(), output, resume_command(thread, db) if thread else "moa resume")
 
@@ -162,13 +168,11 @@ class Run:
     db: str | None
     cache: NodeCache = field(default_factory=NodeCache)
 
-    async def to_its_end(
-        self, message: dict[str, Any] | None, *, edit: Edit | None = None
-    ) -> Result:
+    async def to_its_end(self, choose: ChooseInput, *, edit: Edit | None = None) -> Result:
         """Run it, from a message on or from where it stopped.
 
         Args:
-            message: The input of the graph; `None` goes on from where it stopped.
+            choose: Gives the input of the graph.
             edit: What is done to the thread before, while it is held.
 
         Raises:
@@ -188,6 +192,7 @@ class Run:
             try:
                 if edit:
                     await edit(graph, config)
+                message = choose(read_turn(await graph.aget_state(config)))
                 with closing(Answer()) as answer:
                     await self._watch(graph, message, config, view, answer)
                 values = await read_values(graph, config)
@@ -196,16 +201,10 @@ class Run:
                 command = resume_command(self.thread, self.db)
                 raise CommandError(f"{describe(error)}; continue with: {command}") from error
 
-    async def tell_unanswered(self, *_: object) -> None:
-        """Say that the last question of the thread has no answer; to be called while it is held."""
-        known = await read_thread(self.store.saver, self.thread)
-        if known and not known.finished:
-            warn(f"moa: thread {self.thread} has a question that was never answered")
-
     async def _watch(
         self,
         graph: CompiledMoA,
-        message: dict[str, Any] | None,
+        message: GraphInput,
         config: RunnableConfig,
         kind: type[View],
         answer: Answer,
@@ -231,6 +230,18 @@ class Run:
                 if self.output.streams and node == AGGREGATOR and piece.text:
                     await view.hand_over()
                     answer.write(piece)
+
+
+def resume(turn: Turn) -> GraphInput:
+    """Give the input that goes on with a turn."""
+    return turn.resume_input
+
+
+def ask(turn: Turn, question: HumanMessage) -> GraphInput:
+    """Give the input that asks a question, and say so where it replaces another."""
+    if turn.status == "unanswered":
+        warn("moa: the last question of the thread was never answered; this one replaces it")
+    return turn.ask(question)
 
 
 def _rules(mixture: MoAConfig) -> list[Rules]:

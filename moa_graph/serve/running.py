@@ -16,6 +16,7 @@ from moa_graph.serve.board import Board, Json
 from moa_graph.serve.errors import ApiError
 from moa_graph.serve.service import Service
 from moa_graph.store import CompiledMoA, Store, StoreError, present_values, run_config
+from moa_graph.turns import read_turn
 
 CONFLICT = 409
 GRAPHS = 16  # that are kept with their models
@@ -86,7 +87,7 @@ class Runs:
         thread: str,
         mixture: MoAConfig,
         *,
-        message: Json | None = None,
+        question: str | None = None,
         begin: Begin | None = None,
     ) -> None:
         """Begin a run of a thread; it goes on when this returns.
@@ -94,7 +95,8 @@ class Runs:
         Args:
             thread: The thread.
             mixture: The mixture.
-            message: What is asked; without it, the run goes on with what was begun.
+            question: What is asked; without it, the run goes on with what was begun. It replaces
+                an earlier question of the thread that was not answered.
             begin: Makes the thread ready once it is held, and says where to go on; by default
                 at its newest checkpoint.
 
@@ -111,7 +113,9 @@ class Runs:
                 config = run_config(thread, mixture)
                 if begin:
                     config = await begin(graph, config)
-                live = await _live(graph, config, mixture, message)
+                turn = read_turn(await graph.aget_state(config))
+                message = turn.ask(question) if question else turn.resume_input
+                live = await _live(graph, config, mixture, question)
                 stream = graph.astream(message, config, stream_mode=MODES, durability="sync")
                 task = self._service.start(self._run(thread, live, stream, held))
                 await asyncio.sleep(0)  # a task that is cancelled before it began cleans nothing up
@@ -171,12 +175,12 @@ async def _hold(held: AsyncExitStack, store: Store, thread: str) -> None:
 
 
 async def _live(
-    graph: CompiledMoA, config: RunnableConfig, mixture: MoAConfig, message: Json | None
+    graph: CompiledMoA, config: RunnableConfig, mixture: MoAConfig, question: str | None
 ) -> LiveRun:
     """Make the picture of a run that is about to go on, with what is there already."""
     board = Board(graph, mixture)
-    if message:
-        return LiveRun(mixture, board, message["messages"][-1].text)
+    if question:
+        return LiveRun(mixture, board, question)
     snapshot = await graph.aget_state(config)
     if "checkpoint_id" in config["configurable"]:  # a fork, which takes no half layers over
         board.show(snapshot.values, snapshot.next)

@@ -4,7 +4,6 @@ import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
-from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
@@ -119,8 +118,7 @@ class Studio:
         name = asked.thread or secrets.token_hex(4)
         known = await self._find(name) if asked.thread else None
         mixture = self._choose(asked.mixture, known)
-        message = {"messages": [HumanMessage(asked.question)]}
-        await self._runs.start(name, mixture, message=message)
+        await self._runs.start(name, mixture, question=asked.question)
         return _json({"thread": name})
 
     async def stop(self, request: Request) -> Response:

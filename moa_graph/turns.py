@@ -1,0 +1,132 @@
+"""The newest turn of a thread: whether it is answered, and what to invoke the graph with."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, takewhile
+from typing import Any, Literal
+
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    MessageLikeRepresentation,
+    RemoveMessage,
+    convert_to_messages,
+)
+from langgraph.types import StateSnapshot
+
+Input = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """The newest turn of a thread."""
+
+    status: Literal["none", "unanswered", "answered"]
+    """`none` where nothing has been asked on the thread."""
+    messages: Sequence[BaseMessage]
+    """The messages of an unanswered turn: its question, and what was added while it ran. Empty
+    where the question has not yet joined the conversation."""
+    is_runnable: bool
+    """Whether steps are left to run."""
+
+    @property
+    def answered(self) -> bool:
+        """Whether the turn has its answer."""
+        return self.status == "answered"
+
+    @property
+    def resume_input(self) -> Input | None:
+        """What to invoke the graph with so that an unanswered turn goes on.
+
+        `None` runs the steps that are left; a call whose answer is stored is not made again. An
+        answered turn has none left. An unanswered turn without such steps (`update_state` can
+        leave one) is given no message, and all agents are asked.
+        """
+        return {"messages": []} if self.status == "unanswered" and not self.is_runnable else None
+
+    def ask(self, question: str | BaseMessage | Sequence[MessageLikeRepresentation]) -> Input:
+        """Give what to invoke the graph with so that a question is asked on the thread.
+
+        An unanswered turn is replaced: its messages are removed. So no model reads a question
+        that failed, and roles go on alternating. Earlier messages stay, also those that the turn's
+        own input brought along before its question.
+
+        Args:
+            question: A text, a message, or several messages of which the last is the question.
+
+        Raises:
+            ValueError: If there is no message.
+        """
+        new = [question] if isinstance(question, (str, BaseMessage)) else question
+        if not (asked := convert_to_messages(new)):
+            raise ValueError(f"`question`={question!r}: expected at least one message")
+        return {"messages": [*(RemoveMessage(str(each.id)) for each in self.messages), *asked]}
+
+
+def read_turn(snapshot: StateSnapshot) -> Turn:
+    """Read the newest turn of a thread from its state.
+
+    `snapshot.next` alone does not tell whether a turn is answered: where a process was killed
+    after a node's writes were stored and before the next checkpoint was, it is empty.
+
+    Args:
+        snapshot: What `graph.get_state(config)` returned, of a mixture or of a host with the
+            state key `messages`. The graph needs a checkpointer.
+
+    Example:
+        ```python
+        turn = read_turn(graph.get_state(config))
+        if turn.status == "unanswered":
+            graph.invoke(turn.resume_input, config)
+        else:
+            graph.invoke(turn.ask("Why is the sky blue?"), config)
+        ```
+    """
+    messages = convert_to_messages(snapshot.values.get("messages", ()))
+    is_runnable = bool(snapshot.next or snapshot.tasks)
+    if is_runnable or open_messages(messages):
+        return Turn("unanswered", _messages_of_turn(messages, snapshot), is_runnable)
+    return Turn("answered" if messages else "none", (), is_runnable)
+
+
+def open_messages(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
+    """Give the messages after the last one that a model wrote."""
+    return _after_last(messages, lambda each: isinstance(each, AIMessage))
+
+
+def _after_last(
+    messages: Sequence[BaseMessage], matches: Callable[[BaseMessage], bool]
+) -> Sequence[BaseMessage]:
+    behind = takewhile(lambda each: not matches(each), reversed(messages))
+    return messages[len(messages) - sum(1 for _ in behind) :]
+
+
+def _messages_of_turn(
+    messages: Sequence[BaseMessage], snapshot: StateSnapshot
+) -> Sequence[BaseMessage]:
+    """Give the question of an unanswered turn and what follows it.
+
+    Proposals name their question. Without any, the last message that a human wrote is it.
+    """
+    unanswered = _after_last(messages, _is_final_answer)
+    started = _started_turns(snapshot)
+    first = next((i for i, each in enumerate(unanswered) if each.id in started), len(unanswered))
+    human = [i for i, m in enumerate(unanswered[: first + 1]) if isinstance(m, HumanMessage)]
+    return unanswered[human[-1] if human else first :]
+
+
+def _is_final_answer(message: BaseMessage) -> bool:
+    return isinstance(message, AIMessage) and not message.tool_calls
+
+
+def _started_turns(snapshot: StateSnapshot) -> Collection[str]:
+    """Give the ids of the turns that proposals belong to, stored writes included."""
+    results = [snapshot.values, *(task.result for task in snapshot.tasks)]
+    proposals = chain.from_iterable(map(_proposals_of, results))
+    return {proposal["turn"] for proposal in proposals if "turn" in proposal}
+
+
+def _proposals_of(result: Any) -> Collection[Mapping[str, Any]]:
+    proposals = result.get("proposals") if isinstance(result, Mapping) else None
+    return [each for each in (proposals or {}).values() if each]
