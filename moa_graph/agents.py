@@ -79,7 +79,7 @@ def proposer_node(
         return alone if row.rules.wait_for_all else _race(row, state)
 
     def propose(state: LayerState, config: RunnableConfig, cache: Cache | None) -> dict[str, Any]:
-        model, attempt = seat.model, Attempt(seat, state, layout, turn_of(row, state))
+        model, attempt = seat.model, Attempt(seat, row, state, layout)
         with racing(state) as running, catching(attempt.fail):
             place = memory.place(attempt.messages, cache, anew=attempt.anew)
             if kept := place.get():
@@ -96,7 +96,7 @@ def proposer_node(
     async def apropose(
         state: LayerState, config: RunnableConfig, cache: Cache | None
     ) -> dict[str, Any]:
-        model, attempt = seat.model, Attempt(seat, state, layout, turn_of(row, state))
+        model, attempt = seat.model, Attempt(seat, row, state, layout)
         with racing(state) as running, catching(attempt.fail):
             place = memory.place(attempt.messages, cache, anew=attempt.anew)
             if kept := await place.aget():
@@ -131,7 +131,7 @@ def catching(fail: Callable[[Exception], None]) -> Iterator[None]:
 class Attempt:
     """One attempt of an agent: what it reads, and the proposal that comes of it."""
 
-    def __init__(self, seat: Seat, state: LayerState, layout: Layout, turn: str) -> None:
+    def __init__(self, seat: Seat, row: Row, state: LayerState, layout: Layout) -> None:
         self.messages, unread = messages_for(seat, state, layout)
         self._seat, self._most, self._started = seat, layout.max_reference_tokens, perf_counter()
         before = state.get("proposals", {}).get(seat.node)
@@ -149,7 +149,7 @@ class Attempt:
             started=round(time(), 3),
             seconds=0.0,
             finish_reason=None,
-            turn=turn,
+            turn=turn_of(row, state),
             id=uuid4().hex,
         )
 

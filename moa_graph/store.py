@@ -251,6 +251,13 @@ async def find_thread(saver: Saver, name: str) -> Thread:
     raise StoreError(f"no thread {name!r}; `moa threads` lists them")
 
 
+def no_question(thread: Thread) -> str:
+    """Say that there is nothing to show of a thread."""
+    if thread.has_unread_input:
+        return f"thread {thread.id!r} was stopped before its question was taken in"
+    return f"thread {thread.id!r} has no question"
+
+
 def readable(thread: Thread) -> MoAConfig:
     """Give the mixture of a thread.
 

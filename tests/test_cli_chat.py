@@ -20,6 +20,7 @@ from moa_graph import MoAConfig
 from moa_graph.cli.chat import chat
 from moa_graph.cli.prompt import history_file
 from moa_graph.cli.run import Output, Run
+from moa_graph.turns import Turn
 
 
 @pytest.fixture(autouse=True)
@@ -150,6 +151,50 @@ def test_failing_aggregator_can_be_redone_and_asks_no_proposer(typed, mixture, s
     assert [len(server.calls_of(name)) for name in "abw"] == [2, 2, 2]
 
 
+def test_another_question_replaces_one_that_failed(typed, mixture, server):
+    seen = typed("one\rfailed\ranother\r/save talk.json\r", mixture(w={"faults": [None, 500]}))
+    assert "another question replaces this one" in seen.err
+    asked = [m["content"] for m in json.loads(Path("talk.json").read_text())["messages"]]
+    assert [text for text in asked if text in {"one", "failed", "another"}] == ["one", "another"]
+    roles = [message["role"] for message in server.calls_of("a")[-1].messages]
+    assert roles[-3:] == ["user", "assistant", "user"]
+
+
+def test_undo_takes_back_an_answered_question(typed, mixture, server):
+    seen = typed("one\rtwo\r/undo\rthree\r/save talk.json\r", mixture())
+    assert "taken back: two" in seen.err
+    asked = [m["content"] for m in json.loads(Path("talk.json").read_text())["messages"]]
+    assert asked == ["one", "final", "three", "final"]
+
+
+def test_undo_takes_back_a_question_that_failed(typed, mixture, moa):
+    seen = typed("one\rfailed\r/undo\r/show\r", mixture(w={"faults": [None, 500]}))
+    assert "taken back: failed" in seen.err
+    assert json.loads(moa("threads", "--json").stdout)[0]["state"] == "answered"
+
+
+def test_undo_of_the_only_question_leaves_an_empty_thread(typed, mixture, moa, server):
+    seen = typed("one\r/undo\r/undo\r/redo\r", mixture())
+    assert "taken back: one" in seen.err
+    assert seen.err.count("there is no question") == 2
+    assert json.loads(moa("threads", "--json").stdout)[0]["state"] == "empty"
+    for words in (["resume", "mine"], ["show", "mine"], ["report", "mine"], ["draw", "mine"]):
+        done = moa(*words)
+        assert "Traceback" not in done.stderr
+        assert done.returncode == 1
+        assert "has no question" in done.stderr
+    assert moa("ask", "anew", "--thread", "mine").returncode == 0
+
+
+def test_fork_leaves_a_question_that_failed_behind(typed, mixture, server):
+    faults = mixture(w={"faults": [None, 500]})
+    seen = typed("one\rfailed\r/fork\r/save talk.json\ranother\r", faults)
+    assert "the last question has no answer yet and is not taken along" in seen.err
+    asked = [m["content"] for m in json.loads(Path("talk.json").read_text())["messages"]]
+    assert len(asked) == 2
+    assert "failed" not in str(server.calls_of("w")[-1].messages)
+
+
 def test_model_of_what_failed_can_be_changed_before_it_is_redone(
     typed, mixture, server, monkeypatch
 ):
@@ -257,13 +302,13 @@ def test_question_stopped_before_it_was_stored_is_asked_by_redo(typed, mixture, 
     config, whole = mixture(), Run.to_its_end
     stopped = []
 
-    async def stop(run, message, **options):
-        question = message["messages"][0].content
+    async def stop(run, choose, **options):
+        question = choose(Turn("none", (), is_runnable=False))["messages"][0].content
         if question in {"first", "second"} and question not in stopped:
             stopped.append(question)
             signal.raise_signal(signal.SIGINT)
             await asyncio.sleep(60)
-        return await whole(run, message, **options)
+        return await whole(run, choose, **options)
 
     monkeypatch.setattr(Run, "to_its_end", stop)
     seen = typed("first\r/redo\rsecond\r/fork\r/redo\r/save talk.json\r", config)

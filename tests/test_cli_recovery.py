@@ -90,6 +90,32 @@ def test_lock_of_a_killed_process_is_free(moa, db, mixture, server):
     assert moa("resume", "t", db=db).stdout == "final\n"
 
 
+@pytest.mark.parametrize("failing", ["ab", "w"])
+def test_another_question_replaces_one_that_failed(failing, moa, db, mixture, server):
+    config = mixture(**{name: {"faults": [500]} for name in failing})
+    for name in set("abw") - set(failing):
+        server.model(name)
+    assert moa("ask", "failed", "--config", config, "--thread", "t", db=db).returncode == 1
+    server.calls.clear()
+    done = moa("ask", "another", "--thread", "t", db=db)
+    assert done.returncode == 0
+    assert "was never answered; this one replaces it" in done.stderr
+    assert all("failed" not in str(call.messages) for call in server.calls)
+    assert json.loads(moa("threads", "--json", db=db).stdout)[0]["question"] == "another"
+
+
+def test_another_question_replaces_one_whose_process_was_killed(moa, db, mixture, server):
+    config = mixture(a={"faults": ["hang"]})
+    process = start("ask", "killed", "--config", config, "--thread", "t", db=db)
+    wait_for(lambda: server.calls_of("a") and len(server.calls_of("b")) == 1)
+    process.kill()
+    process.communicate()
+    server.calls.clear()
+    assert moa("ask", "another", "--thread", "t", db=db).returncode == 0
+    assert all("killed" not in str(call.messages) for call in server.calls)
+    assert len(server.calls) == 5
+
+
 def test_full_disk_is_one_line_and_the_thread_goes_on_when_there_is_room(
     moa, mixture, server, tmp_path
 ):

@@ -64,6 +64,16 @@ def refused(response, status, words):
     assert words in response.json()["error"]["message"]
 
 
+def test_another_question_replaces_one_that_failed(client, server):
+    server.model("w", faults=[500])
+    thread = ask(client, "failed")
+    assert watch(client, thread)[-1]["status"] == "failed"
+    ask(client, "another", thread=thread)
+    shown = finished(client, thread)
+    assert [m["text"] for m in shown["messages"] if m["role"] == "human"] == ["another"]
+    assert "failed" not in str(server.calls_of("a")[-1].messages)
+
+
 def test_events_add_up_to_what_is_stored(client, server):
     server.model("a", reply="one two three", chunk_delay=0.1)
     thread = ask(client)

@@ -149,9 +149,10 @@ class Chat:
         """
         thread = await read_thread(self.store.saver, self.thread)
         if self._asked and self._lost(thread):
-            question, self._asked = str(self._asked.text), None
+            question = str(self._asked.text)
         else:
             question = await self._remove_last_turn(await self.read())
+        self._asked = None
         self.say(f"taken back: {line_of(question)}", always=True)
 
     async def fork(self) -> None:
@@ -166,7 +167,8 @@ class Chat:
         kept = _answered_part(graph, snapshot)
         if kept["messages"]:
             await graph.aupdate_state(run_config(name, readable(thread)), kept, as_node=AGGREGATOR)
-        left = "" if thread.finished else "; its last question, which has no answer, is left there"
+        is_open = not thread.finished or self._lost(thread)
+        left = "; the last question has no answer yet and is not taken along" if is_open else ""
         self.say(f"thread {self.thread} stays as it is{left}; this is thread {name}", always=True)
         self.thread = name
 
@@ -282,7 +284,7 @@ def _last_turn(messages: Sequence[AnyMessage]) -> Sequence[AnyMessage]:
     """
     asked = [index for index, each in enumerate(messages) if each.type == "human"]
     if not asked:
-        raise CommandError("there is no question to take back")
+        raise CommandError("there is no question")
     return messages[asked[-1] :]
 
 

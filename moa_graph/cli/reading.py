@@ -10,8 +10,10 @@ from langgraph.types import StateSnapshot
 from moa_graph.config import MoAConfig
 from moa_graph.store import (
     CompiledMoA,
+    StoreError,
     Thread,
     find_thread,
+    no_question,
     open_store,
     present_values,
     readable,
@@ -49,6 +51,8 @@ def look_at(name: str, db: str | None, *, history: bool = False) -> Reading:
             past = [each async for each in graph.aget_state_history(config)] if history else []
             snapshot = await graph.aget_state(config)
             values = present_values(graph, snapshot)
+            if not values.get("messages"):
+                raise StoreError(no_question(thread))
             return Reading(thread, mixture, graph, values, past, snapshot.next)
 
     return asyncio.run(read())

@@ -34,6 +34,7 @@ from moa_graph.store import (
     Store,
     Thread,
     find_thread,
+    no_question,
     open_store,
     present_values,
     read_thread,
@@ -139,7 +140,7 @@ def resume_thread(thread: str | None, db: str | None, output: Output) -> None:
         async with open_store(db, make=False) as store:
             found = await _find(store.saver, thread)
             if not (found.messages or found.has_unread_input):
-                raise CommandError(f"thread {found.id} has no question")
+                raise CommandError(no_question(found))
             if found.finished:
                 typer.echo(f"moa: thread {found.id} is already answered", err=True)
             run = Run(store, found.id, readable(found), output, db)

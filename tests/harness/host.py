@@ -10,7 +10,7 @@ from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 
-from moa_graph import MoAConfig
+from moa_graph import MoAConfig, read_turn
 
 
 def host(config: str) -> StateGraph:
@@ -33,8 +33,8 @@ async def main() -> None:
     async with saver_type.from_conn_string(options.db) as saver:
         graph = host(options.config).compile(checkpointer=saver)
         config = {"configurable": {"thread_id": options.thread}}
-        known = (await graph.aget_state(config)).values
-        inputs = None if known else {"messages": options.question}
+        turn = read_turn(await graph.aget_state(config))
+        inputs = turn.ask(options.question) if turn.status == "none" else turn.resume_input
         async for _ in graph.astream(inputs, config, stream_mode="messages", subgraphs=True):
             pass
         print((await graph.aget_state(config)).values["messages"][-1].text)
