@@ -52,6 +52,22 @@ def invoke(request) -> Call:
     return call
 
 
+@pytest.fixture(params=["sync", "async"])
+def stream(request) -> Call:
+    """Collect what a graph or model streams, once through `stream` and once through `astream`."""
+
+    def collect(runnable: Runnable, *args: Any, **options: Any) -> list[Any]:
+        if request.param == "sync":
+            return list(runnable.stream(*args, **options))
+
+        async def read() -> list[Any]:
+            return [each async for each in runnable.astream(*args, **options)]
+
+        return asyncio.run(read())
+
+    return collect
+
+
 @pytest.fixture
 def server() -> Iterator[ChatServer]:
     """A fresh OpenAI-compatible server."""

@@ -45,22 +45,6 @@ def moa(server):
     return make
 
 
-@pytest.fixture(params=["sync", "async"])
-def stream(request):
-    """Collect what a runnable streams, once through `stream` and once through `astream`."""
-
-    def collect(runnable, *args, **options):
-        if request.param == "sync":
-            return list(runnable.stream(*args, **options))
-
-        async def read():
-            return [each async for each in runnable.astream(*args, **options)]
-
-        return asyncio.run(read())
-
-    return collect
-
-
 def paid(server):
     """The tokens of all calls that the server answered, as its words are counted."""
     replies = {"writer": len(ANSWER.split())}

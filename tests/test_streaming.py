@@ -1,7 +1,5 @@
 """Whose tokens are seen, and whose calls are streamed."""
 
-import asyncio
-
 import pytest
 from langchain_core.messages import AIMessageChunk
 from langchain_core.runnables import RunnableLambda
@@ -28,22 +26,6 @@ def moa(server):
         return create_moa(layers, chat["writer"], **options).compile(name="moa")
 
     return make
-
-
-@pytest.fixture(params=["sync", "async"])
-def stream(request):
-    """Collect what a graph streams, once through `stream` and once through `astream`."""
-
-    def collect(graph, *args, **options):
-        if request.param == "sync":
-            return list(graph.stream(*args, **options))
-
-        async def read():
-            return [each async for each in graph.astream(*args, **options)]
-
-        return asyncio.run(read())
-
-    return collect
 
 
 def host(moa):
