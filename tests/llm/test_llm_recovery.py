@@ -50,8 +50,8 @@ def ask_and_kill(llama, db):
         with closing(sqlite3.connect(f"file:{db}?mode=ro", uri=True)) as database:
             return database.execute(STORED).fetchone()[0]
 
-    def run(config, asked, proposals):
-        words = [MOA, "ask", QUESTION, "--config", config, "--thread", "t", "--db", db]
+    def run(config, question, asked, proposals):
+        words = [MOA, "ask", question, "--config", config, "--thread", "t", "--db", db]
 
         def there():
             return llama.calls_of(asked) and stored() == proposals
@@ -78,7 +78,7 @@ def ask_and_kill(llama, db):
 def test_killed_run_goes_on_without_the_stored_calls(
     moa, llama, db, write_mixture, ask_and_kill, layers, aggregator, asked, proposals
 ):
-    ask_and_kill(write_mixture(layers, aggregator), asked, proposals)
+    ask_and_kill(write_mixture(layers, aggregator), QUESTION, asked, proposals)
     done = moa("resume", "t", db=db)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.strip()
@@ -89,3 +89,62 @@ def test_killed_run_goes_on_without_the_stored_calls(
     assert second.messages == first.messages
     if asked == aggregator:
         assert done.stdout.strip() == second.text.strip()
+
+
+in_each_template = pytest.mark.parametrize(
+    ("template", "aggregator"),
+    [("own", "w"), ("gemma", "w"), ("no_system", NO_MODEL), ("alternating", NO_MODEL)],
+)
+
+
+class TestFailedQuestion:
+    """Another question on the same thread takes its place."""
+
+    @pytest.fixture(autouse=True)
+    def _moa(self, moa, db, llama):
+        self.moa, self.db, self.llama = moa, db, llama
+
+    def ask(self, question, *words):
+        """Ask on thread `t`; give what came, and the calls that were made for it."""
+        before = len(self.llama.calls)
+        done = self.moa("ask", question, "--thread", "t", *words, db=self.db)
+        return done, self.llama.calls[before:]
+
+    def assert_only_the_next_are_sent(self, *words):
+        """Ask two more questions, and see what is sent for them."""
+        second, calls = self.ask(QUESTION, *words)
+        assert second.returncode == 0, second.stderr
+        asked = [{"role": "user", "content": QUESTION}]
+        assert [conversation(call) for call in calls] == [asked] * len(calls)
+        third, calls = self.ask("And at night?")
+        assert third.returncode == 0, third.stderr
+        asked.append({"role": "assistant", "content": second.stdout.removesuffix("\n")})
+        asked.append({"role": "user", "content": "And at night?"})
+        assert [conversation(call) for call in calls] == [asked] * len(calls)
+        assert {call.model for call in calls} >= {"a", "b"}
+
+    @in_each_template
+    def test_that_was_too_long_is_not_sent_again(self, write_mixture, aggregator):
+        config = write_mixture(FLAT, aggregator)
+        failed, _ = self.ask("word " * 1500, "--config", config)
+        assert failed.returncode == 1
+        assert "exceeds the available context size (1024 tokens)" in failed.stderr
+        self.assert_only_the_next_are_sent()
+
+    @in_each_template
+    def test_whose_aggregator_failed_is_not_sent_again(self, write_mixture, aggregator):
+        self.llama.faults["w"] = [500]
+        failed, calls = self.ask("Who was Ada?", "--config", write_mixture(FLAT, "w"))
+        assert (failed.returncode, calls[-1].status) == (1, 500)
+        assert "no final answer: aggregator: " in failed.stderr
+        self.assert_only_the_next_are_sent("--config", write_mixture(FLAT, aggregator))
+
+    @pytest.mark.parametrize("template", ["alternating"])
+    def test_that_was_killed_is_not_sent_again(self, write_mixture, ask_and_kill):
+        ask_and_kill(write_mixture(FLAT, NO_MODEL), "Who was Ada?", "b", 1)
+        self.assert_only_the_next_are_sent()
+
+
+def conversation(call):
+    """Give what was sent, without what a mixture tells its readers."""
+    return [message for message in call.messages if message["role"] != "system"]
