@@ -298,6 +298,13 @@ def test_events_tell_of_each_node_and_each_model(host, version, panel):
     assert set(agents_of(told, "on_chat_model_stream")) == {"aggregator"}
 
 
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_events_have_the_proposers_tokens_where_they_are_asked_for(version, panel):
+    moa = create_moa(panel.layers, panel.aggregator, stream_proposals=True).compile()
+    told = events(moa, {"messages": QUESTION}, Agents().config(), version)
+    assert set(agents_of(told, "on_chat_model_stream")) == set(ONCE)
+
+
 @pytest.mark.parametrize("host", HOSTS, ids=lambda host: host.__name__)
 def test_no_run_stands_between_a_node_and_its_model(host, panel):
     told = events(host(panel), asked_of(host), Agents().config(), "v2")
