@@ -37,7 +37,10 @@ DEFAULT_ANSWER = 4096  # tokens that are kept free for an answer where no bound 
 
 
 class Node(RunnableLambda[Any, Any]):
-    """A node with a sync and an async side, called without a trace run beside LangGraph's own."""
+    """A node with a sync and an async side, called without a trace run beside LangGraph's own.
+
+    LangGraph finds the graph inside a node by its `deps`, which only a `RunnableLambda` has.
+    """
 
     def __init__(
         self,
@@ -66,6 +69,11 @@ class Node(RunnableLambda[Any, Any]):
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002
         """Run the async side."""
         return await self._acall(input, config or {}, self._cache)
+
+    # LangGraph streams a node where `astream_events` or `astream_log` listens. A RunnableLambda
+    # would call the two functions itself then, without the cache; a plain runnable asks these two.
+    stream, astream = Runnable.stream, Runnable.astream
+    transform, atransform = Runnable.transform, Runnable.atransform
 
 
 def proposer_node(

@@ -126,15 +126,24 @@ def said(answer: AIMessage) -> str | list[str | dict[str, Any]]:
     A call of a tool keeps them, for its provider wants them back with the tool's result.
     """
     if isinstance(answer.content, str):
-        text = storable(answer.content)
-        return without_thoughts(text) if _TAGS.search(text) else text
+        return _without_tags(answer.content)
     if answer.tool_calls:
         return answer.content
-    return [
+    blocks = [
         block
         for block in answer.content
         if not (isinstance(block, dict) and block.get("type") in _THOUGHTS)
     ]
+    if (text := _without_tags(answer.text)) == answer.text:
+        return blocks
+    # A thought may extend over several blocks: one block takes the place of them all.
+    others = [b for b in blocks if isinstance(b, dict) and b.get("type") != "text"]
+    return [{"type": "text", "text": text}, *others]
+
+
+def _without_tags(text: str) -> str:
+    text = storable(text)
+    return without_thoughts(text) if _TAGS.search(text) else text
 
 
 def storable(text: str) -> str:

@@ -42,6 +42,10 @@ class InThread(RunnableBinding[Any, Any]):
         """Call `invoke` in a thread."""
         return await asyncio.wrap_future(in_thread(partial(self.invoke, input, config, **kwargs)))
 
+    # A binding hands these to what is bound, which would run them in the event loop's threads.
+    astream, atransform = Runnable.astream, Runnable.atransform
+    abatch, abatch_as_completed = Runnable.abatch, Runnable.abatch_as_completed
+
 
 def adapt(model: Any, *, hidden: bool) -> Runnable[Any, Any]:
     """Copy a model so that it takes messages, runs beside others, and streams only when it may.

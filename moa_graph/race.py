@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, contextmanager
 from contextvars import copy_context
 from time import monotonic
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 from langgraph.runtime import get_runtime
 
@@ -183,7 +184,10 @@ def join(layer: int, rules: Rules, *, asked: int, answered: int) -> Iterator[Rac
 
 def _place() -> tuple[str | None, ...]:
     """Name what proposers of one superstep have in common, and others have not."""
-    info = get_runtime().execution_info
+    try:
+        info = get_runtime().execution_info
+    except RuntimeError:  # a node that its user calls by itself has no others beside it
+        return (uuid4().hex,)
     try:
         loop = str(id(asyncio.get_running_loop()))
     except RuntimeError:

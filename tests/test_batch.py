@@ -7,7 +7,7 @@ import pytest
 from langgraph.cache.memory import InMemoryCache
 from langgraph.types import CachePolicy
 
-from moa_graph import MoAConfig
+from moa_graph import MoAConfig, create_moa
 from moa_graph.batch import limits
 from moa_graph.batch.answering import Outcome
 from moa_graph.batch.files import BatchError, Files
@@ -361,3 +361,25 @@ async def test_limits_and_a_cache_fit_together(server):
     for _ in range(2):
         await graph.ainvoke({"messages": "q"})
     assert len(server.calls) == 2
+
+
+def limited(model):
+    """Make a graph that may ask six times a minute."""
+    builder = create_moa([{"a": model}], model)
+    limits.Limits({None: 6}).apply(builder)
+    return builder.compile()
+
+
+async def test_limits_hold_where_events_are_listened_to(clock, model):
+    begin = clock[0]
+    told = limited(model()).astream_events({"messages": "q"}, version="v2")
+    *_, last = [event async for event in told]
+    assert last["data"]["output"]["messages"][-1].text.strip() == "an answer"
+    assert clock[0] - begin > 9
+
+
+def test_a_limited_node_refuses_to_run_where_it_cannot_wait(model):
+    asked = model()
+    with pytest.raises(NotImplementedError, match=r"`layer_1_a`: its limits .* an async run"):
+        limited(asked).invoke({"messages": "q"})
+    assert not asked.asked

@@ -22,8 +22,10 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 QUESTION = """What does the river carry?
 
 The river rises in the hills. In spring it carries timber. Nobody remembers the bridge."""
+ANSWER = "The river rises in the hills."
 ASK = {"messages": [{"role": "user", "content": QUESTION}]}
 HUB = "layer_1_aggregator"
+PROTOCOL = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +88,51 @@ def test_stream_shows_tasks_proposals_and_the_tokens_of_the_answer(client):
     answer = next(p.data["aggregator"] for p in reversed(parts) if p.event == "updates")
     assert "".join(chunk["content"] for chunk, _ in tokens) == text(answer)
     assert len(tokens) > 3
+
+
+MODES = [
+    "values",
+    "updates",
+    "messages",
+    "messages-tuple",
+    "tasks",
+    "checkpoints",
+    "debug",
+    "events",
+]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_each_stream_mode_answers(mode, client, thread):
+    parts = list(client.runs.stream(thread, "offline", input=ASK, stream_mode=mode))
+    kinds = {part.event.partition("/")[0] for part in parts} - {"metadata"}
+    assert kinds == {mode.removesuffix("-tuple")}
+    assert text(client.threads.get_state(thread)["values"]) == ANSWER
+
+
+def test_all_stream_modes_answer_at_once(client, thread):
+    modes = [*MODES, "custom"]
+    parts = list(client.runs.stream(thread, "offline", input=ASK, stream_mode=modes))
+    kinds = {part.event.partition("/")[0] for part in parts} - {"metadata"}
+    assert kinds == {*MODES} - {"messages-tuple"}
+
+
+def test_events_name_the_nodes_and_show_the_tokens_of_the_answer(client, chat):
+    chat.model("down", always=400)
+    settings = {"models": ["openai:up", "openai:down"], "aggregator": "openai:z"}
+    assistant = configured(client, "openai", **settings)
+    parts = list(client.runs.stream(None, assistant, input=ASK, stream_mode="events"))
+    told = [part.data for part in parts if part.event == "events"]
+    assert "error" not in {part.event for part in parts}
+    nodes = ["layer_1_up", "layer_1_down", HUB, "aggregator"]
+    began = [event["name"] for event in told if event["event"] == "on_chain_start"]
+    assert sorted(set(nodes) & set(began)) == sorted(each for each in began if each in nodes)
+    ended = [e["metadata"]["moa_agent"] for e in told if e["event"] == "on_chat_model_end"]
+    assert ended == ["layer_1_up", "aggregator"]
+    tokens = [event for event in told if event["event"] == "on_chat_model_stream"]
+    assert {event["metadata"]["moa_agent"] for event in tokens} == {"aggregator"}
+    answer = "".join(event["data"]["chunk"]["content"] for event in tokens)
+    assert answer.startswith("z on What does")
 
 
 def test_proposals_are_reviewed_before_a_hub(client, thread):
@@ -166,7 +213,7 @@ def test_assistant_is_configured_by_its_context_too(client):
     assistant = client.assistants.create("moa", context=settings)["assistant_id"]
     values = client.runs.wait(None, assistant, input=ASK)
     assert list(values["proposals"]) == ["layer_1_lead", "layer_2_lead"]
-    assert text(values) == "The river rises in the hills."
+    assert text(values) == ANSWER
 
 
 @pytest.mark.parametrize(
@@ -275,6 +322,24 @@ class TestRemoteGraph:
         *_, (namespace, _, last) = parts
         assert namespace == ()
         assert "".join(tokens) == text(last["moa"])
+
+    @PROTOCOL
+    def test_protocol_shows_the_aggregator_s_message_alone(self, remote, thread):
+        config = {"configurable": {"thread_id": thread}}
+        with remote.stream_events(ASK, config, version="v3") as stream:
+            [message] = stream.messages
+            assert str(message.text) == ANSWER
+            [block] = text(stream.output)
+        assert block["text"] == ANSWER
+
+    @PROTOCOL
+    async def test_protocol_shows_it_on_an_event_loop(self, aremote, thread):
+        config = {"configurable": {"thread_id": thread}}
+        async with await aremote.astream_events(ASK, config, version="v3") as stream:
+            [message] = [message async for message in stream.messages]
+            assert await message.text == ANSWER
+            [block] = text(await stream.output())
+        assert block["text"] == ANSWER
 
     def test_it_is_stopped_edited_resumed_and_forked(self, remote, thread):
         config = {"configurable": {"thread_id": thread}}

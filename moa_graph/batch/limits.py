@@ -111,6 +111,17 @@ class Limited(Node):
         bound = self._bound.with_cache(cache)
         return Limited(self._node, bound, self._requests, self._tokens)
 
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002
+        """Refuse.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError(
+            f"`{self._node}`: its limits are kept by waiting on an event loop; expected an async "
+            "run, such as `ainvoke`, got a sync one"
+        )
+
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002
         """Wait for the turn, then run the node."""
         expected = self._last or count_message_tokens(input["messages"])
