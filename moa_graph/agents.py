@@ -245,25 +245,31 @@ def _free_context(seat: Seat, messages: Sequence[AnyMessage]) -> int | None:
     return max(0, context - answer - count_message_tokens(messages))
 
 
-def turn_of(row: Row, state: MoAState) -> str:
+def turn_of(row: Row, state: LayerState) -> str:
     """Give the id of the message that a layer answers.
 
     A message that joins the conversation between two layers does not begin a turn: a layer
     belongs to the turn of the proposals that it reads, a retry to that of its first attempt.
     """
     proposals = state.get("proposals", {})
-    found = [p for node in row.seats[0].reads if (p := proposals.get(node))]
-    if row.number == 1:
-        asked = {message.id for message in open_messages(state["messages"])}
-        known = (proposals.get(seat.node) for seat in row.seats)
-        found = [p for p in known if p and awaits_retry(p) and p["turn"] in asked]
-    return found[0]["turn"] if found else state["messages"][-1].id or ""
+    read = [p for node in row.seats[0].reads if (p := proposals.get(node))]
+    known = read or _proposals_before_retry(row, state)
+    return known[0]["turn"] if known else state["messages"][-1].id or ""
 
 
-def _race(row: Row, state: MoAState) -> AbstractContextManager[race.Race]:
-    turn = turn_of(row, state)
-    known = (state.get("proposals", {}).get(seat.node) for seat in row.seats)
-    before = [p for p in known if p and p.get("turn") == turn]
+def _proposals_before_retry(row: Row, state: LayerState) -> Sequence[Proposal]:
+    """Give a layer's proposals where some of its proposers are asked again; else nothing.
+
+    Marks alone do not tell: a turn that was killed leaves them behind.
+    """
+    known = list(row.proposals_in(state).values())
+    asked = {message.id for message in open_messages(state["messages"])}
+    marked = any(awaits_retry(p) and p["turn"] in asked for p in known)
+    return known if state.get("is_retry") or marked else []
+
+
+def _race(row: Row, state: LayerState) -> AbstractContextManager[race.Race]:
+    before = _proposals_before_retry(row, state)
     answered = sum(not p["error"] for p in before)
     asked = len(before) or len(row.seats)  # what a human dropped is not asked again
     return race.join(row.number, row.rules, asked=asked, answered=answered)

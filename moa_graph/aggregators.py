@@ -19,15 +19,7 @@ from moa_graph.race import Race
 from moa_graph.rules import Rules
 from moa_graph.seats import Row, Seat
 from moa_graph.secrecy import describe
-from moa_graph.state import (
-    ASK_AGAIN,
-    NOTHING_USED,
-    Cached,
-    LayerState,
-    MoAState,
-    Proposal,
-    awaits_retry,
-)
+from moa_graph.state import NOTHING_USED, Cached, LayerState, MoAState, marked_for_retry
 
 Final = Literal["write", "select"]
 """What the aggregator does."""
@@ -58,9 +50,10 @@ def hub_node(row: Row, layout: Layout) -> Node:
     """
 
     def gather(state: MoAState, *_: Any) -> dict[str, Any]:
-        proposals = {s.node: p for s in row.seats if (p := state["proposals"].get(s.node))}
+        proposals = row.proposals_in(state)
         if again := quorum.nodes_to_ask_again(row.number, proposals, row.rules):
-            return {"proposals": {node: _marked_for_retry(proposals[node]) for node in again}}
+            marks = {node: marked_for_retry(proposals[node]) for node in again}
+            return {"proposals": marks, "is_retry": True}
         return {"references": [layout.template(*references_of(list(proposals), state))]}
 
     async def agather(state: MoAState, *_: Any) -> dict[str, Any]:
@@ -69,23 +62,20 @@ def hub_node(row: Row, layout: Layout) -> Node:
     return Node(gather, agather)
 
 
-def _marked_for_retry(proposal: Proposal) -> dict[str, Any]:
-    error = proposal["error"]
-    return {"error": error if awaits_retry(proposal) else f"{ASK_AGAIN}: {error}"}
-
-
-def layer_router(row: Row, readers: Sequence[Seat]) -> Node:
+def layer_router(hub: str, row: Row, readers: Sequence[Seat]) -> Node:
     """Make the conditional edges behind a layer aggregator.
 
     They read the marks that the layer aggregator, or a human through `update_state`, left in the
-    state. An update as the layer aggregator therefore goes on as the node itself would.
+    state. After an update as the layer aggregator that leaves the layer without its quorum, the
+    node itself decides.
     """
     onward = [seat.node for seat in readers]
 
     def route(state: MoAState, *_: Any) -> Sequence[str]:
-        proposals = state["proposals"]
-        marked = [s.node for s in row.seats if (p := proposals.get(s.node)) and awaits_retry(p)]
-        return marked or onward
+        proposals = row.proposals_in(state)
+        if marked := quorum.marked_nodes(proposals):
+            return marked
+        return onward if quorum.has_quorum(proposals, row.rules) else [hub]
 
     async def aroute(state: MoAState, *_: Any) -> Sequence[str]:
         return route(state)

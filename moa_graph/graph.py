@@ -176,13 +176,13 @@ def _add_layer(builder: Builder, row: Row, readers: Sequence[Seat], plan: Plan) 
     # `destinations` are what is drawn; without a `path_map`, edges of a retry stay undrawn.
     destinations = tuple(seat.node for seat in readers)
     builder.add_node(hub, hub_node(row, plan.layout), destinations=destinations)
-    builder.add_conditional_edges(hub, layer_router(row, readers))
+    builder.add_conditional_edges(hub, layer_router(hub, row, readers))
 
 
 def _add_agent(builder: Builder, seat: Seat, node: Any, **told: str) -> None:
     builder.add_node(
         seat.node,
         node,
-        input_schema=LayerState if seat.layer > 1 else MoAState,
+        input_schema=LayerState,
         metadata={"model": seat.agent.label, **told},
     )

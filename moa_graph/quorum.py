@@ -46,6 +46,17 @@ def remember(attempt: str) -> None:
         _unreported.pop(next(iter(_unreported)), None)
 
 
+def marked_nodes(proposals: Mapping[str, Proposal]) -> Sequence[str]:
+    """Give the nodes whose proposals are marked to be asked for again."""
+    return [node for node, proposal in proposals.items() if awaits_retry(proposal)]
+
+
+def has_quorum(proposals: Mapping[str, Proposal], rules: Rules) -> bool:
+    """Tell whether enough of a layer's proposers have answered."""
+    answered = sum(not proposal["error"] for proposal in proposals.values())
+    return answered >= rules.needed(len(proposals))
+
+
 def nodes_to_ask_again(
     layer: int, proposals: Mapping[str, Proposal], rules: Rules
 ) -> Sequence[str]:
@@ -63,14 +74,13 @@ def nodes_to_ask_again(
     Raises:
         QuorumError: If the layer lacks its quorum and nobody has been told so far.
     """
-    failed = {node: p["error"] for node, p in proposals.items() if p["error"]}
-    if marked := [node for node, p in proposals.items() if awaits_retry(p)]:
+    if marked := marked_nodes(proposals):
         return marked
+    failed = {node: p["error"] for node, p in proposals.items() if p["error"]}
     attempts = [proposals[node].get("id", "") for node in failed]
     unreported = [attempt for attempt in attempts if _unreported.pop(attempt, 0) is None]
-    needed = rules.needed(len(proposals))
-    if len(proposals) - len(failed) >= needed:
+    if has_quorum(proposals, rules):
         return ()
     if unreported or not failed:
-        raise QuorumError(layer, failed, len(proposals), needed)
+        raise QuorumError(layer, failed, len(proposals), rules.needed(len(proposals)))
     return tuple(failed)

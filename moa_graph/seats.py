@@ -16,6 +16,7 @@ from moa_graph.calling import adapt, ends_in_a_message, keys_of
 from moa_graph.models import Agent, Model, build_model, key_variable
 from moa_graph.naming import AGGREGATOR, check_name, free_name, slug
 from moa_graph.rules import Rules
+from moa_graph.state import MoAState, Proposal
 
 Layer = Mapping[str, Model | Agent] | Sequence[Model | Agent]
 
@@ -61,6 +62,11 @@ class Row:
     """From 1."""
     seats: Sequence[Seat]
     rules: Rules
+
+    def proposals_in(self, state: MoAState) -> dict[str, Proposal]:
+        """Give the layer's proposals of a state, keyed by node."""
+        known = state.get("proposals", {})
+        return {seat.node: known[seat.node] for seat in self.seats if seat.node in known}
 
 
 def assign_seats(

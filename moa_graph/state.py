@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from functools import reduce
 from typing import Annotated, Any, NotRequired
 
-from langgraph.channels import DeltaChannel, UntrackedValue
+from langgraph.channels import DeltaChannel, EphemeralValue, UntrackedValue
 from langgraph.graph import MessagesState
 from typing_extensions import TypedDict  # Python 3.11's own has no JSON schema
 
 ASK_AGAIN = "ask again"
-"""As the `error` of a proposal: its layer aggregator has the proposer asked again. What a layer
-aggregator itself marks carries the cause of the failure behind it."""
+"""As the `error` of a proposal: its layer aggregator has the proposer asked again."""
+
+_RETRY_AFTER = f"{ASK_AGAIN} after "
+"""How the error of a proposal begins that a layer aggregator marked; the cause follows."""
 
 SNAPSHOT_FREQUENCY = 20
 """Layers after which a checkpoint holds all proposals of its turn; those between hold only what
@@ -70,7 +72,14 @@ class Proposal(TypedDict):
 
 def awaits_retry(proposal: Proposal) -> bool:
     """Tell whether a proposal is marked so that its proposer is asked again."""
-    return (proposal["error"] or "").startswith(ASK_AGAIN)
+    error = proposal["error"] or ""
+    return error == ASK_AGAIN or error.startswith(_RETRY_AFTER)
+
+
+def marked_for_retry(proposal: Proposal) -> dict[str, Any]:
+    """Give the update that marks a failed proposal; its cause stays readable."""
+    error = proposal["error"]
+    return {"error": error if awaits_retry(proposal) else f"{_RETRY_AFTER}{error}"}
 
 
 def merge_proposals(
@@ -117,10 +126,13 @@ class MoAState(MessagesState):
 
 
 class LayerState(MoAState):
-    """What a node behind a hub reads; private to the graph, never part of its output."""
+    """What agents read; what it adds is private to the graph, never part of its output."""
 
     references: NotRequired[Annotated[list[str], UntrackedValue(list, guard=False)]]
     """The hub's prompt: the proposals of the layer before, templated. No checkpoint holds it, for
     each would repeat what the proposals say: where a process goes on with a run of another, the
     readers put it together again, word for word. It is a list of one because LangGraph looks for
     messages to stream in every sequence, in a text character by character."""
+    is_retry: NotRequired[Annotated[bool, EphemeralValue(bool)]]
+    """Whether a layer aggregator has just sent proposers of its layer back. It holds for one
+    superstep."""

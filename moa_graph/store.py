@@ -4,7 +4,7 @@ import os
 import re
 import shlex
 import sqlite3
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -19,6 +19,7 @@ from langgraph.channels import DeltaChannel
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.constants import START
+from langgraph.graph.message import add_messages
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import StateSnapshot
 from platformdirs import user_data_path
@@ -28,7 +29,7 @@ from moa_graph.config import MoAConfig
 from moa_graph.runs import present_proposals, question_of
 from moa_graph.secrecy import describe
 from moa_graph.state import Proposal, merge_writes
-from moa_graph.turns import open_messages
+from moa_graph.turns import Turn, open_messages, read_turn
 
 Saver = BaseCheckpointSaver[Any]
 CompiledMoA = CompiledStateGraph[Any, Any, Any, Any]
@@ -59,8 +60,6 @@ class Thread:
     stopped: Literal["failed", "interrupted"] | None
     """What ended its last run, an error or somebody; `None` if it came to its end, goes on, or
     was killed."""
-    has_unread_input: bool = False
-    """Whether a question is stored that has not yet joined the messages."""
 
     @property
     def state(self) -> str:
@@ -73,7 +72,7 @@ class Thread:
     @property
     def finished(self) -> bool:
         """Whether its last question is answered, or there is none."""
-        return not (self.has_unread_input or open_messages(self.messages))
+        return not open_messages(self.messages)
 
     @property
     def question(self) -> str:
@@ -253,7 +252,7 @@ async def find_thread(saver: Saver, name: str) -> Thread:
 
 def no_question(thread: Thread) -> str:
     """Say that there is nothing to show of a thread."""
-    if thread.has_unread_input:
+    if thread.messages:
         return f"thread {thread.id!r} was stopped before its question was taken in"
     return f"thread {thread.id!r} has no question"
 
@@ -271,6 +270,15 @@ def readable(thread: Thread) -> MoAConfig:
     return thread.config
 
 
+async def read_newest_turn(graph: CompiledMoA, config: RunnableConfig) -> Turn:
+    """Read the newest turn of a thread, with questions before it that were never answered."""
+    snapshot = await graph.aget_state(config)
+    turn = read_turn(snapshot)
+    if turn.status != "unanswered" or not open_messages(turn.history):
+        return turn
+    return read_turn(snapshot, [each async for each in graph.aget_state_history(config)])
+
+
 async def read_values(graph: CompiledMoA, config: RunnableConfig) -> dict[str, Any]:
     """Read the state of a thread, as `present_values` gives it."""
     return present_values(graph, await graph.aget_state(config))
@@ -283,6 +291,8 @@ def present_values(graph: CompiledMoA, snapshot: StateSnapshot) -> dict[str, Any
     in when the layer is over.
     """
     values = dict(snapshot.values)
+    if START in snapshot.next:  # the question of these proposals is not the last one
+        values["proposals"] = {}
     results = [(task.result or {}).get("proposals", {}) for task in snapshot.tasks]
     proposals = merge_writes(present_proposals(values), results)
     values["proposals"] = {node: proposals[node] for node in graph.nodes if node in proposals}
@@ -320,12 +330,18 @@ def _thread(checkpoint: CheckpointTuple) -> Thread:
     return Thread(
         id=checkpoint.config["configurable"]["thread_id"],
         when=datetime.fromisoformat(checkpoint.checkpoint["ts"]),
-        messages=checkpoint.checkpoint["channel_values"].get("messages", []),
+        messages=_messages_with_input(checkpoint.checkpoint["channel_values"]),
         config=_kept_config(dict(checkpoint.metadata).get(CONFIG_KEY)),
         failed=(),
         stopped=_what_stopped([str(value) for _, channel, value in writes if channel == ERROR]),
-        has_unread_input=START in checkpoint.checkpoint["channel_values"],
     )
+
+
+def _messages_with_input(values: Mapping[str, Any]) -> list[AnyMessage]:
+    """Give the messages of a checkpoint, with an input that has not yet joined them."""
+    messages: list[AnyMessage] = values.get("messages", [])
+    unread = (values.get(START) or {}).get("messages")
+    return add_messages(messages, unread) if unread else messages  # type: ignore[arg-type, return-value]
 
 
 def _what_stopped(errors: Sequence[str]) -> Literal["failed", "interrupted"] | None:

@@ -1,6 +1,6 @@
 """The newest turn of a thread: whether it is answered, and what to invoke the graph with."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, takewhile
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from langchain_core.messages import (
     RemoveMessage,
     convert_to_messages,
 )
+from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import StateSnapshot
 
 Input = dict[str, Any]
@@ -27,6 +28,8 @@ class Turn:
     messages: Sequence[BaseMessage]
     """The messages of an unanswered turn: its question, and what was added while it ran. Empty
     where the question has not yet joined the conversation."""
+    history: Sequence[BaseMessage]
+    """The other messages of the conversation."""
     is_runnable: bool
     """Whether steps are left to run."""
 
@@ -56,23 +59,43 @@ class Turn:
             question: A text, a message, or several messages of which the last is the question.
 
         Raises:
-            ValueError: If there is no message.
+            ValueError: If there is no message, or the messages of the thread have no ids.
         """
         new = [question] if isinstance(question, (str, BaseMessage)) else question
         if not (asked := convert_to_messages(new)):
             raise ValueError(f"`question`={question!r}: expected at least one message")
-        return {"messages": [*(RemoveMessage(str(each.id)) for each in self.messages), *asked]}
+        if self.status != "unanswered":
+            return {"messages": asked}
+        # A kill can leave messages that `get_state` shows and no checkpoint holds: one of them
+        # cannot be removed by its id, and a stored answer would be lost.
+        return {"messages": [*self.replaced_by(self.history), *asked]}
+
+    def replaced_by(self, messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
+        """Give the update of `messages` that puts others in the place of the conversation.
+
+        Raises:
+            ValueError: If the messages of the thread have no ids.
+        """
+        if unnamed := [each for each in (*self.history, *self.messages) if not each.id]:
+            raise ValueError(
+                f"`messages`: expected messages with ids, as the reducer `add_messages` gives "
+                f"them, got {unnamed[0]!r}"
+            )
+        return [RemoveMessage(REMOVE_ALL_MESSAGES), *messages]
 
 
-def read_turn(snapshot: StateSnapshot) -> Turn:
+def read_turn(snapshot: StateSnapshot, history: Iterable[StateSnapshot] = ()) -> Turn:
     """Read the newest turn of a thread from its state.
 
     `snapshot.next` alone does not tell whether a turn is answered: where a process was killed
     after a node's writes were stored and before the next checkpoint was, it is empty.
 
     Args:
-        snapshot: What `graph.get_state(config)` returned, of a mixture or of a host with the
-            state key `messages`. The graph needs a checkpointer.
+        snapshot: What `graph.get_state(config)` returned, of a mixture or of a host whose state
+            key `messages` has the reducer `add_messages`. The graph needs a checkpointer.
+        history: What `graph.get_state_history(config)` returned. With it, questions that were
+            never answered belong to the turn also where several stand behind one another, as
+            plain calls of `invoke` leave them.
 
     Example:
         ```python
@@ -85,9 +108,14 @@ def read_turn(snapshot: StateSnapshot) -> Turn:
     """
     messages = convert_to_messages(snapshot.values.get("messages", ()))
     is_runnable = bool(snapshot.next or snapshot.tasks)
-    if is_runnable or open_messages(messages):
-        return Turn("unanswered", _messages_of_turn(messages, snapshot), is_runnable)
-    return Turn("answered" if messages else "none", (), is_runnable)
+    came_to_its_end = (snapshot.metadata or {}).get("source") == "loop"
+    if is_runnable or (open_messages(messages) and not came_to_its_end):
+        turn = _messages_of_turn(messages, snapshot, history)
+        ids = {message.id for message in turn}
+        kept = [message for message in messages if message.id not in ids]
+        return Turn("unanswered", turn, kept, is_runnable)
+    status: Literal["none", "answered"] = "answered" if messages or came_to_its_end else "none"
+    return Turn(status, (), messages, is_runnable)
 
 
 def open_messages(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
@@ -103,17 +131,20 @@ def _after_last(
 
 
 def _messages_of_turn(
-    messages: Sequence[BaseMessage], snapshot: StateSnapshot
+    messages: Sequence[BaseMessage], snapshot: StateSnapshot, history: Iterable[StateSnapshot]
 ) -> Sequence[BaseMessage]:
     """Give the question of an unanswered turn and what follows it.
 
-    Proposals name their question. Without any, the last message that a human wrote is it.
+    Proposals name their question. Without any, the last message that a human wrote is it. A
+    question of an earlier turn stood last when it was asked; what an input brought along did not.
     """
     unanswered = _after_last(messages, _is_final_answer)
     started = _started_turns(snapshot)
     first = next((i for i, each in enumerate(unanswered) if each.id in started), len(unanswered))
     human = [i for i, m in enumerate(unanswered[: first + 1]) if isinstance(m, HumanMessage)]
-    return unanswered[human[-1] if human else first :]
+    begin = human[-1] if human else first
+    asked = {each[-1].id for s in history if (each := s.values.get("messages"))}
+    return [m for i, m in enumerate(unanswered) if i >= begin or m.id in asked]
 
 
 def _is_final_answer(message: BaseMessage) -> bool:

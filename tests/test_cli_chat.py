@@ -6,6 +6,7 @@ import os
 import signal
 import stat
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -160,6 +161,72 @@ def test_another_question_replaces_one_that_failed(typed, mixture, server):
     assert roles[-3:] == ["user", "assistant", "user"]
 
 
+DYING = """
+import os, signal
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from moa_graph.cli import main
+
+put, put_writes, last = AsyncSqliteSaver.aput, AsyncSqliteSaver.aput_writes, os.environ["LAST"]
+
+def die_after(stored):
+    if last in stored:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+async def aput(saver, config, checkpoint, metadata, versions):
+    result = await put(saver, config, checkpoint, metadata, versions)
+    die_after(metadata["source"])
+    return result
+
+async def aput_writes(saver, config, writes, *others):
+    await put_writes(saver, config, writes, *others)
+    die_after(str(dict(writes).get("messages")))
+
+AsyncSqliteSaver.aput, AsyncSqliteSaver.aput_writes = aput, aput_writes
+main()
+"""
+
+
+@pytest.fixture
+def killed(mixture):
+    """Ask on a thread, and die when what is named was the last to be stored."""
+
+    def ask(last):
+        words = ["ask", "killed", "--config", str(mixture()), "--thread", "mine"]
+        environment = os.environ | {"LAST": last, "PYTHONPATH": str(Path(__file__).parents[1])}
+        command = [sys.executable, "-c", DYING, *words]
+        done = subprocess.run(command, env=environment, capture_output=True)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+
+    return ask
+
+
+def saved_texts():
+    return [message["content"] for message in json.loads(Path("talk.json").read_text())["messages"]]
+
+
+@pytest.mark.parametrize("last", ["input", "HumanMessage", "AIMessage"])
+@pytest.mark.parametrize("command", ["", "/undo\r", "/fork\r"])
+def test_a_thread_that_was_killed_goes_on(command, last, typed, mixture, killed, server):
+    """Killed before the question was taken in, while it was, and while the answer was."""
+    killed(last)
+    seen = typed(f"{command}another\r/save talk.json\r", mixture())
+    assert "Error" not in seen.err
+    answered = last == "AIMessage"
+    kept = ["killed", "final"] if answered and command != "/undo\r" else []
+    assert saved_texts() == [*kept, "another", "final"]
+    assert len(server.calls) == (10 if answered else 5)
+
+
+def test_undo_takes_back_a_question_that_was_not_taken_in(typed, mixture, killed, moa):
+    typed("one\r", mixture())
+    killed("input")
+    assert json.loads(moa("threads", "--json").stdout)[0]["question"] == "killed"
+    assert "no proposals" in typed("/redo aggregator\r", mixture()).err
+    seen = typed("/undo\r/save talk.json\r", mixture())
+    assert "taken back: killed" in seen.err
+    assert saved_texts() == ["one", "final"]
+
+
 def test_undo_takes_back_an_answered_question(typed, mixture, server):
     seen = typed("one\rtwo\r/undo\rthree\r/save talk.json\r", mixture())
     assert "taken back: two" in seen.err
@@ -176,7 +243,7 @@ def test_undo_takes_back_a_question_that_failed(typed, mixture, moa):
 def test_undo_of_the_only_question_leaves_an_empty_thread(typed, mixture, moa, server):
     seen = typed("one\r/undo\r/undo\r/redo\r", mixture())
     assert "taken back: one" in seen.err
-    assert seen.err.count("there is no question") == 2
+    assert seen.err.count("nothing was asked yet") == 2
     assert json.loads(moa("threads", "--json").stdout)[0]["state"] == "empty"
     for words in (["resume", "mine"], ["show", "mine"], ["report", "mine"], ["draw", "mine"]):
         done = moa(*words)
@@ -303,7 +370,7 @@ def test_question_stopped_before_it_was_stored_is_asked_by_redo(typed, mixture, 
     stopped = []
 
     async def stop(run, choose, **options):
-        question = choose(Turn("none", (), is_runnable=False))["messages"][0].content
+        question = choose(Turn("none", (), (), is_runnable=False))["messages"][0].content
         if question in {"first", "second"} and question not in stopped:
             stopped.append(question)
             signal.raise_signal(signal.SIGINT)

@@ -1,14 +1,17 @@
 """What the page asks of `moa serve`: threads, steps, runs; and what it refuses."""
 
+import asyncio
 import json
 
 import httpx
 import pytest
+from langchain_core.messages import RemoveMessage
 from serving import Serving, memory_store
 from waiting import wait_for
 
 from moa_graph import MoAConfig
 from moa_graph.serve.service import Limits
+from moa_graph.store import run_config
 
 
 @pytest.fixture
@@ -62,6 +65,22 @@ def finished(client, thread):
 def refused(response, status, words):
     assert response.status_code == status, response.text
     assert words in response.json()["error"]["message"]
+
+
+def test_thread_without_a_question_is_shown_empty(mixture):
+    async def empty(graph, config):
+        first = await graph.ainvoke({"messages": "q"}, config)
+        gone = [RemoveMessage(message.id) for message in first["messages"]]
+        await graph.aupdate_state(config, {"messages": gone}, as_node="aggregator")
+
+    store = memory_store(set())
+    config = run_config("empty", mixture)
+    asyncio.run(empty(mixture.graph().compile(checkpointer=store.saver), config))
+    with Serving(mixture, store=store) as serving, httpx.Client(base_url=serving.url) as client:
+        shown = show(client, "empty")
+        assert (shown["messages"], shown["finished"]) == ([], True)
+        ask(client, "q", thread="empty")
+        assert finished(client, "empty")["messages"][0]["text"] == "q"
 
 
 def test_another_question_replaces_one_that_failed(client, server):

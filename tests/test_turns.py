@@ -1,17 +1,22 @@
 """The newest turn of a thread: whether it is answered, how to go on, what a question replaces."""
 
+import asyncio
+import operator
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 from fakes import FakeModel
-from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage, ToolMessage
+from langchain_core.runnables import RunnableLambda
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import START, MessagesState, StateGraph
+from typing_extensions import TypedDict
 
 from moa_graph import ASK_AGAIN, Agent, AggregatorError, QuorumError, create_moa, read_turn
 
@@ -305,8 +310,8 @@ def asking(server):
     return create_moa([agents("a", "b"), agents("c", "d")], agents("w")["w"])
 
 
-@pytest.mark.parametrize("step", range(6))
-def test_a_kill_between_the_writes_of_a_node_and_its_checkpoint_is_resumed(step, server, tmp_path):
+def killed_at(step, server, tmp_path):
+    """Give the database of a run that was killed before it stored a step's checkpoint."""
     db, root = str(tmp_path / "runs.sqlite"), str(Path(__file__).parents[1])
     done = subprocess.run(
         [sys.executable, "-c", DIES, server.url, db, str(step)],
@@ -314,6 +319,12 @@ def test_a_kill_between_the_writes_of_a_node_and_its_checkpoint_is_resumed(step,
         capture_output=True,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
+    return db
+
+
+@pytest.mark.parametrize("step", range(6))
+def test_a_kill_between_the_writes_of_a_node_and_its_checkpoint_is_resumed(step, server, tmp_path):
+    db = killed_at(step, server, tmp_path)
     with SqliteSaver.from_conn_string(db) as saver:
         graph = asking(server).compile(checkpointer=saver)
         assert step == 0 or not graph.get_state(CONFIG).next
@@ -323,3 +334,137 @@ def test_a_kill_between_the_writes_of_a_node_and_its_checkpoint_is_resumed(step,
         assert [message.type for message in result["messages"]] == ["human", "ai"]
         assert turn_of(graph).answered
     assert len(server.calls) == 5
+
+
+@pytest.mark.parametrize("step", range(-1, 6))
+def test_another_question_after_a_kill_at_any_step_loses_no_answer_and_leaves_no_question(
+    step, server, tmp_path
+):
+    db = killed_at(step, server, tmp_path)
+    with SqliteSaver.from_conn_string(db) as saver:
+        graph = asking(server).compile(checkpointer=saver)
+        result = graph.invoke(turn_of(graph).ask("another"), CONFIG)
+        asked = [message.text for message in result["messages"] if message.type == "human"]
+        assert asked == (["q", "another"] if step == 5 else ["another"])  # step 5: it was answered
+        assert [m.type for m in result["messages"]] == ["human", "ai"] * len(asked)
+        assert texts(graph.invoke(turn_of(graph).ask("and"), CONFIG))[-2] == "and"
+
+
+class TestHosts:
+    """A host's own state is read, too."""
+
+    def run(self, node, messages="q"):
+        builder = StateGraph(MessagesState).add_node("n", node).add_edge(START, "n")
+        graph = builder.compile(checkpointer=InMemorySaver())
+        graph.invoke({"messages": messages}, CONFIG)
+        return graph
+
+    @pytest.mark.parametrize(
+        "last", [HumanMessage("done", name="agent"), ToolMessage("done", tool_call_id="1")]
+    )
+    def test_a_host_that_came_to_its_end_is_answered_whatever_its_last_message(self, last):
+        graph = self.run(lambda _: {"messages": [last]})
+        assert turn_of(graph).answered
+        assert texts(graph.invoke(turn_of(graph).ask("next"), CONFIG))[:3] == ["q", "done", "next"]
+
+    def test_messages_without_ids_are_refused(self):
+        class State(TypedDict):
+            messages: Annotated[list, operator.add]
+
+        def fail(_):
+            raise DOWN
+
+        graph = StateGraph(State).add_node("n", fail).add_edge(START, "n")
+        graph = graph.compile(checkpointer=InMemorySaver())
+        with pytest.raises(RuntimeError, match="down"):
+            graph.invoke({"messages": [HumanMessage("q")]}, CONFIG)
+        with pytest.raises(ValueError, match="expected messages with ids"):
+            turn_of(graph).ask("another")
+
+
+class TestPiledUpQuestions:
+    """Plain calls of `invoke` leave questions that failed behind one another."""
+
+    @pytest.fixture
+    def graph(self, model, invoke):
+        down = {"w": model(answers=[DOWN, DOWN, "w"])}
+        graph = two_layers(model, **down).compile(checkpointer=InMemorySaver())
+        for messages in (["failed 1"], ["brought along", "failed 2"]):
+            with pytest.raises(AggregatorError):
+                invoke(graph, {"messages": messages}, CONFIG)
+        return graph
+
+    def test_the_last_one_is_replaced(self, graph, invoke):
+        asked = turn_of(graph).ask("another")
+        assert texts(invoke(graph, asked, CONFIG)) == ["failed 1", "brought along", "another", "w"]
+
+    def test_all_of_them_are_replaced_where_the_history_is_given(self, graph, invoke):
+        turn = read_turn(graph.get_state(CONFIG), graph.get_state_history(CONFIG))
+        assert [message.text for message in turn.messages] == ["failed 1", "failed 2"]
+        assert texts(invoke(graph, turn.ask("another"), CONFIG)) == [
+            "brought along",
+            "another",
+            "w",
+        ]
+
+
+class TestQuorumAndUpdates:
+    """What a human changes counts for the quorum as what a proposer wrote."""
+
+    def failed(self, invoke, **answers):
+        models = {name: FakeModel(answers=each) for name, each in answers.items()}
+        writer = FakeModel(answers=["w"])
+        graph = create_moa([models], writer, quorum=2).compile(checkpointer=InMemorySaver())
+        with pytest.raises(QuorumError):
+            invoke(graph, {"messages": "q"}, CONFIG)
+        return graph, models
+
+    def test_an_update_as_the_layer_aggregator_does_not_skip_the_quorum(self, invoke):
+        graph, models = self.failed(invoke, a=["a"], b=[DOWN, "b"])
+        added = {"messages": HumanMessage("in French")}
+        graph.update_state(CONFIG, added, as_node="layer_1_aggregator")
+        result = invoke(graph, None, CONFIG)
+        assert result["messages"][-1].response_metadata["moa"]["received"] == 2
+        assert [len(model.asked) for model in models.values()] == [1, 2]
+
+    def test_a_failed_proposal_that_is_dropped_is_not_missed(self, invoke):
+        graph, models = self.failed(invoke, a=["a"], b=[DOWN, "b"])
+        graph.update_state(CONFIG, {"proposals": {"layer_1_b": None}}, as_node="layer_1_aggregator")
+        assert texts(invoke(graph, None, CONFIG)) == ["q", "w"]
+        assert [len(model.asked) for model in models.values()] == [1, 1]
+
+    @pytest.mark.parametrize("change", ["note", "another question"])
+    def test_a_retry_keeps_its_siblings_whatever_the_conversation_became(self, change, invoke):
+        graph, models = self.failed(invoke, a=["a"], b=[DOWN, "b"])
+        question = graph.get_state(CONFIG).values["messages"][0]
+        messages = {
+            "note": [AIMessage("a note"), HumanMessage("in French")],
+            "another question": [RemoveMessage(question.id), HumanMessage("instead")],
+        }[change]
+        graph.update_state(CONFIG, {"messages": messages}, as_node="layer_1_a")
+        result = invoke(graph, None, CONFIG)
+        assert result["messages"][-1].response_metadata["moa"]["received"] == 2
+        assert [len(model.asked) for model in models.values()] == [1, 2]
+
+    async def test_a_turn_that_is_asked_whole_again_counts_no_answer_of_before(self):
+        """With `grace`, an answer of before would have the others cut off at once."""
+        late = asyncio.Event()
+
+        async def slow(_):
+            await late.wait()
+            return AIMessage("late")
+
+        async def fast(_):
+            late.set()
+            return AIMessage("fast")
+
+        layer = {"a": RunnableLambda(fast), "b": RunnableLambda(slow), "c": RunnableLambda(slow)}
+        moa = create_moa([layer], FakeModel(answers=["w"]), quorum=3, grace=0)
+        graph = moa.compile(checkpointer=InMemorySaver())
+        first = await graph.ainvoke({"messages": "q"}, CONFIG)
+        gone = {"messages": RemoveMessage(first["messages"][-1].id)}
+        await graph.aupdate_state(CONFIG, gone, as_node="aggregator")
+        late.clear()
+        turn = read_turn(await graph.aget_state(CONFIG))
+        result = await graph.ainvoke(turn.resume_input, CONFIG)
+        assert result["messages"][-1].response_metadata["moa"]["received"] == 3

@@ -8,13 +8,13 @@ from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
 from contextlib import closing, suppress
 from functools import partial
+from itertools import takewhile
 from typing import Any
 from uuid import uuid4
 
 import typer
 from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage, RemoveMessage
 from langchain_core.runnables import RunnableConfig
-from langgraph.types import StateSnapshot
 
 from moa_graph.cli.choice import choose, describe_mixture
 from moa_graph.cli.commands import Commands
@@ -32,13 +32,12 @@ from moa_graph.store import (
     Store,
     Thread,
     open_store,
-    present_values,
+    read_newest_turn,
     read_thread,
     read_values,
     readable,
     run_config,
 )
-from moa_graph.turns import read_turn
 
 
 def chat(chosen: MoAConfig | None, thread: str | None, db: str | None, output: Output) -> None:
@@ -163,8 +162,7 @@ class Chat:
         """
         thread, name = await self.read(), secrets.token_hex(4)
         graph = readable(thread).graph().compile(checkpointer=self.store.saver)
-        snapshot = await graph.aget_state(run_config(thread.id, readable(thread)))
-        kept = _answered_part(graph, snapshot)
+        kept = await _answered_part(graph, run_config(thread.id, readable(thread)))
         if kept["messages"]:
             await graph.aupdate_state(run_config(name, readable(thread)), kept, as_node=AGGREGATOR)
         is_open = not thread.finished or self._lost(thread)
@@ -178,7 +176,8 @@ class Chat:
         Raises:
             CommandError: If nothing was asked yet.
         """
-        if thread := await read_thread(self.store.saver, self.thread):
+        thread = await read_thread(self.store.saver, self.thread)
+        if thread and thread.messages:
             return thread
         raise CommandError("nothing was asked yet")
 
@@ -204,18 +203,19 @@ class Chat:
 
     async def _remove_last_turn(self, thread: Thread) -> str:
         """Remove the last question and what follows it, and give its text."""
-        mixture = readable(thread)
+        mixture, question = readable(thread), _last_turn(thread.messages)[0]
         graph = mixture.graph().compile(checkpointer=self.store.saver)
         config = run_config(thread.id, mixture)
         async with self.store.lock(thread.id):
+            turn = await read_newest_turn(graph, config)
+            kept = list(takewhile(lambda each: each.id != question.id, turn.history))
             values = (await graph.aget_state(config)).values
-            removed = _last_turn(values.get("messages", ()))
             update = {
-                "messages": [RemoveMessage(id=str(each.id)) for each in removed],
+                "messages": turn.replaced_by(kept),
                 "proposals": dict.fromkeys(values.get("proposals", ())),
             }
             await graph.aupdate_state(config, update, as_node=AGGREGATOR)
-        return removed[0].text
+        return str(question.text)
 
     async def _run(self, choose: ChooseInput, edit: Edit | None = None) -> None:
         run = Run(self.store, self.thread, self.mixture, self._output, self.db)
@@ -276,7 +276,7 @@ def _seats(mixture: MoAConfig) -> list[dict[str, int]]:
     return [{name: agent.samples for name, agent in row.items()} for row in mixture.layers]
 
 
-def _last_turn(messages: Sequence[AnyMessage]) -> Sequence[AnyMessage]:
+def _last_turn(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
     """Give the last question and what follows it.
 
     Raises:
@@ -288,12 +288,11 @@ def _last_turn(messages: Sequence[AnyMessage]) -> Sequence[AnyMessage]:
     return messages[asked[-1] :]
 
 
-def _answered_part(graph: CompiledMoA, snapshot: StateSnapshot) -> dict[str, Any]:
+async def _answered_part(graph: CompiledMoA, config: RunnableConfig) -> dict[str, Any]:
     """Give the state of a thread without a question that has no answer."""
-    values = present_values(graph, snapshot)
-    unanswered = read_turn(snapshot).messages
-    messages = [each for each in values.get("messages", ()) if each not in unanswered]
-    return {"messages": messages, "proposals": {} if unanswered else values["proposals"]}
+    turn = await read_newest_turn(graph, config)
+    values = await read_values(graph, config)
+    return {"messages": turn.history, "proposals": {} if turn.messages else values["proposals"]}
 
 
 def _asked_anew(messages: list[AnyMessage]) -> list[BaseMessage]:
@@ -307,13 +306,14 @@ def _back_to(layer: int, values: dict[str, Any]) -> Edit:
     earlier = [p["layer"] for p in values["proposals"].values()]
     if layer - 1 not in earlier:
         raise CommandError(f"there are no proposals of layer {layer - 1} to begin with")
-    gone = {node: None for node, p in values["proposals"].items() if p["layer"] >= layer}
+    # Those before are written as well: an update drops what was only stored as a node's result.
+    proposals = {node: p if p["layer"] < layer else None for node, p in values["proposals"].items()}
     last = values["messages"][-1]
     answer = [RemoveMessage(id=last.id)] if last.type == "ai" else []
 
     async def edit(graph: CompiledMoA, config: RunnableConfig) -> None:
         before = last_node(graph, layer - 1)
-        update = {"messages": answer, "proposals": gone}
+        update = {"messages": answer, "proposals": proposals}
         await graph.aupdate_state(config, update, as_node=before)
 
     return edit

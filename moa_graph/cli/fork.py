@@ -2,11 +2,12 @@
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import typer
+from langchain_core.messages import AnyMessage
 
 from moa_graph.cli.errors import CommandError
 from moa_graph.cli.run import Output, Result, Run, check_keys, resume, run_and_print
@@ -15,6 +16,7 @@ from moa_graph.naming import AGGREGATOR
 from moa_graph.store import (
     CompiledMoA,
     find_thread,
+    no_question,
     open_store,
     read_values,
     readable,
@@ -48,8 +50,9 @@ def fork_thread(thread: str, changes: Changes, db: str | None, output: Output) -
             mixture = changed_mixture(old, changes, layer)
             check_keys(mixture)
             graph = old.graph().compile(checkpointer=store.saver)
+            if not (messages := _question(found.messages)):
+                raise CommandError(no_question(found))
             values = await read_values(graph, run_config(found.id, old))
-            messages = _question(values)
             kept = _kept(values["proposals"], layer, changes.drop)
             typer.echo(
                 f"moa: thread {thread} is forked into {name}: {_plan(mixture, kept, layer)}",
@@ -115,9 +118,9 @@ def changed_mixture(mixture: MoAConfig, changes: Changes, layer: int) -> MoAConf
         raise CommandError(f"--{error}".replace("--models.", "--model ", 1)) from None
 
 
-def _question(values: Mapping[str, Any]) -> list[Any]:
+def _question(conversation: Sequence[AnyMessage]) -> list[AnyMessage]:
     """Give the conversation up to the last question."""
-    messages = list(values["messages"])
+    messages = list(conversation)
     while messages and messages[-1].type == "ai":
         messages.pop()
     return messages

@@ -37,6 +37,7 @@ from moa_graph.store import (
     no_question,
     open_store,
     present_values,
+    read_newest_turn,
     read_thread,
     read_threads,
     read_values,
@@ -44,7 +45,7 @@ from moa_graph.store import (
     resume_command,
     run_config,
 )
-from moa_graph.turns import Turn, read_turn
+from moa_graph.turns import Turn
 
 Edit = Callable[[CompiledMoA, RunnableConfig], Awaitable[Any]]
 GraphInput = dict[str, Any] | None
@@ -139,7 +140,7 @@ def resume_thread(thread: str | None, db: str | None, output: Output) -> None:
     async def run() -> Result:
         async with open_store(db, make=False) as store:
             found = await _find(store.saver, thread)
-            if not (found.messages or found.has_unread_input):
+            if not found.messages:
                 raise CommandError(no_question(found))
             if found.finished:
                 typer.echo(f"moa: thread {found.id} is already answered", err=True)
@@ -193,7 +194,7 @@ class Run:
             try:
                 if edit:
                     await edit(graph, config)
-                message = choose(read_turn(await graph.aget_state(config)))
+                message = choose(await read_newest_turn(graph, config))
                 with closing(Answer()) as answer:
                     await self._watch(graph, message, config, view, answer)
                 values = await read_values(graph, config)

@@ -15,8 +15,14 @@ from moa_graph.secrecy import describe
 from moa_graph.serve.board import Board, Json
 from moa_graph.serve.errors import ApiError
 from moa_graph.serve.service import Service
-from moa_graph.store import CompiledMoA, Store, StoreError, present_values, run_config
-from moa_graph.turns import read_turn
+from moa_graph.store import (
+    CompiledMoA,
+    Store,
+    StoreError,
+    present_values,
+    read_newest_turn,
+    run_config,
+)
 
 CONFLICT = 409
 GRAPHS = 16  # that are kept with their models
@@ -113,7 +119,7 @@ class Runs:
                 config = run_config(thread, mixture)
                 if begin:
                     config = await begin(graph, config)
-                turn = read_turn(await graph.aget_state(config))
+                turn = await read_newest_turn(graph, config)
                 message = turn.ask(question) if question else turn.resume_input
                 live = await _live(graph, config, mixture, question)
                 stream = graph.astream(message, config, stream_mode=MODES, durability="sync")

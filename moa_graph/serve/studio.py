@@ -157,7 +157,7 @@ class Studio:
         thread = await self._find(name)
         timeline = await read_timeline(self._store.saver, name, _readable(thread))
         shown |= self._summary(thread)
-        if timeline.steps:
+        if timeline.steps and thread.messages:
             step = timeline.find(checkpoint)
             shown |= _show(step) | {
                 "steps": [each.json() for each in timeline.branch(step)],
