@@ -15,9 +15,6 @@ import pytest
 from fakes import FakeModel
 from hypothesis import HealthCheck, settings
 from langchain_core.runnables import Runnable
-from langgraph.checkpoint.postgres import PostgresSaver
-from postgres import PostgresServer
-from postgres import postgres_server as running_postgres
 from server import ChatServer
 
 pytest_plugins = ["expected_skips", "pytester"]
@@ -34,6 +31,16 @@ settings.register_profile("calm", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("calm")
 
 Call = Callable[..., Any]
+
+# The markers of tests that use a fixture. What takes no fixture to start is marked where it stands.
+MARKERS = {"postgres_server": "postgres", "browser": "browser", "site": "process"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
+def pytest_collection_modifyitems(items):
+    for item in items:
+        for fixture in MARKERS.keys() & set(item.fixturenames):
+            item.add_marker(MARKERS[fixture])
 
 
 @pytest.fixture(autouse=True)
@@ -70,15 +77,19 @@ def model() -> Callable[..., FakeModel]:
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
+def postgres_server() -> Iterator[Any]:
     """A real PostgreSQL of the tests' own, for each process that runs tests."""
-    with running_postgres() as server:
+    import postgres  # noqa: PLC0415  # its driver is an extra
+
+    with postgres.postgres_server() as server:
         yield server
 
 
 @pytest.fixture
 def postgres(postgres_server) -> str:
     """The address of an empty database with the checkpointer's tables."""
+    from langgraph.checkpoint.postgres import PostgresSaver  # noqa: PLC0415  # an extra
+
     name = f"test_{uuid4().hex}"
     postgres_server.execute(f"CREATE DATABASE {name}")
     address = postgres_server.address(name)

@@ -288,6 +288,7 @@ def test_event_loop_is_free_while_a_mixture_is_built(typed, mixture, monkeypatch
     assert built[0] is False
 
 
+@pytest.mark.process
 def test_terminal_completes_commands_and_leaves_the_thread_free(typed, mixture, server):
     typed("q\r", mixture())
     with Terminal([MOA, "chat", "--thread", "mine"]) as terminal:
@@ -306,6 +307,7 @@ def test_terminal_completes_commands_and_leaves_the_thread_free(typed, mixture, 
     assert said(server, "a")[-2] == ["q", "final", "r", "final", "s"]
 
 
+@pytest.mark.process
 def test_lines_of_a_pipe_are_questions(mixture, server):
     done = piped("one\\\nline\n\nsecond\n/model\n", "--config", mixture())
     assert done.stderr == ""
@@ -315,6 +317,7 @@ def test_lines_of_a_pipe_are_questions(mixture, server):
     assert said(server, "a")[2] == ["one\nline", "final", "second"]
 
 
+@pytest.mark.process
 def test_bytes_that_are_no_text_do_not_stop_a_pipe(mixture, server):
     command = [MOA, "chat", "--config", mixture()]
     done = subprocess.run(command, input=b"\xff\xfe?\nsecond\n", capture_output=True)
@@ -322,6 +325,7 @@ def test_bytes_that_are_no_text_do_not_stop_a_pipe(mixture, server):
     assert said(server, "a")[0] == ["\ufffd\ufffd?"]
 
 
+@pytest.mark.process
 def test_pipe_whose_line_fails_goes_on_and_says_so_with_its_exit_code(mixture):
     config = mixture(w={"faults": [400], "reply": "final"})
     done = piped("one\ntwo\n", "--config", config)

@@ -29,7 +29,7 @@ def start(*words, db, **options):
     )
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def db(request, tmp_path):
     """A database of each kind that the command takes."""
     if request.param == "sqlite":
@@ -64,6 +64,7 @@ def test_both_databases_serve_all_commands(moa, db, mixture):
     assert moa("resume", "t", db=db).stdout == "final\n"
 
 
+@pytest.mark.process
 def test_two_processes_do_not_run_the_same_thread(moa, db, mixture, server):
     refused = threading.Event()
     config = mixture(a={"until": refused.is_set}, w={"reply": "final"})
@@ -81,6 +82,7 @@ def test_two_processes_do_not_run_the_same_thread(moa, db, mixture, server):
     assert len(server.calls) == 10
 
 
+@pytest.mark.process
 def test_lock_of_a_killed_process_is_free(moa, db, mixture, server):
     config = mixture(a={"faults": ["hang"]}, w={"reply": "final"})
     process = start("ask", "q", "--config", config, "--thread", "t", db=db)
@@ -90,6 +92,7 @@ def test_lock_of_a_killed_process_is_free(moa, db, mixture, server):
     assert moa("resume", "t", db=db).stdout == "final\n"
 
 
+@pytest.mark.process
 def test_full_disk_is_one_line_and_the_thread_goes_on_when_there_is_room(
     moa, mixture, server, tmp_path
 ):
@@ -146,6 +149,7 @@ def test_thread_of_another_program_or_version_is_told_apart(moa, mixture, tmp_pa
     assert moa("threads", db=db).returncode == 0
 
 
+@pytest.mark.process
 def test_database_that_goes_away_is_one_line_and_the_thread_goes_on_when_it_is_back(
     moa, mixture, server, postgres, postgres_server
 ):

@@ -42,7 +42,7 @@ def test_expected_skip_passes(run):
     assert run(EXPECTED).ret == 0
 
 
-@pytest.mark.parametrize("workers", [False, True])
+@pytest.mark.parametrize("workers", [False, pytest.param(True, marks=pytest.mark.process)])
 def test_unexpected_skip_fails(run, workers):
     done = run("", workers=workers)
     assert done.ret == 1
@@ -55,7 +55,7 @@ def test_skip_for_another_reason_is_unexpected(run):
     assert run("test_a.py: no c is installed\n").ret == 1
 
 
-@pytest.mark.parametrize("workers", [False, True])
+@pytest.mark.parametrize("workers", [False, pytest.param(True, marks=pytest.mark.process)])
 def test_skip_of_a_whole_file_is_told(run, workers):
     whole = 'import pytest\npytest.importorskip("no_such_module")'
     done = run("", tests=whole, workers=workers)

@@ -4,6 +4,8 @@ import postgres
 import pytest
 from postgres import PostgresServer, postgres_server
 
+pytestmark = pytest.mark.postgres
+
 
 def test_server_that_does_not_start_is_begun_anew(monkeypatch):
     servers, command = [], PostgresServer.command
