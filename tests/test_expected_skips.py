@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.filterwarnings("default")  # of pytest itself, which runs inside
+
 TESTS = """
 import pytest
 
