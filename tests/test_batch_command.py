@@ -391,6 +391,7 @@ def made(calls):
     return keys
 
 
+@pytest.mark.process
 async def test_a_killed_batch_repeats_no_stored_call(here, server, moa):
     server.model("a", reply=reply, latency=0.1)
     server.model("w", reply=reply, latency=0.3)

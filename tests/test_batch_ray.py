@@ -47,6 +47,8 @@ def mixture(tmp_path, server):
     return path
 
 
+@pytest.mark.process
+@pytest.mark.ray
 @pytest.mark.skipif(not find_spec("ray"), reason="Ray is not installed")
 def test_records_of_a_killed_worker_are_answered_elsewhere_and_paid_for_once(
     tmp_path, server, prompts, mixture, postgres
@@ -217,6 +219,7 @@ async def test_desk_tells_its_age_not_the_time():
     assert 0.01 < await desk.age() < 60
 
 
+@pytest.mark.ray
 @pytest.mark.skipif(not find_spec("ray"), reason="Ray is not installed")
 @pytest.mark.parametrize(
     ("named", "used"), [(None, "local"), ("", "local"), ("auto", "auto"), ("a:1", "a:1")]

@@ -25,6 +25,7 @@ def quick(monkeypatch, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_streaming_benchmark_counts_the_calls_that_are_streamed(quick):
     rows = {row.pop("run"): row for row in quick("stream")}
     streamed = {run: row["streamed calls"] for run, row in rows.items()}
@@ -37,6 +38,7 @@ def test_streaming_benchmark_counts_the_calls_that_are_streamed(quick):
     assert all(row["CPU / ainvoke"] > 0 for row in rows.values())
 
 
+@pytest.mark.slow
 def test_sync_benchmark_compares_with_few_threads(quick):
     (row,) = quick("sync")
     assert row.pop("proposers a layer") == 2

@@ -24,7 +24,7 @@ OLD = Path(__file__).parent / "data" / "threads_before_deltas.sqlite.gz"
 """Written by commit a9b83a0, which stored all proposals, and the text made of them, each time."""
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
+@pytest.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def kind(request):
     return request.param
 

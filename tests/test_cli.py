@@ -133,6 +133,7 @@ def test_layer_without_an_answer_is_one_line_and_can_be_resumed(moa, mixture, se
     assert len(server.calls_of("a")) == 3
 
 
+@pytest.mark.process
 def test_killed_run_resumes_without_a_repeated_call(moa, mixture, server):
     config = mixture(b={"until": lambda: len(server.calls_of("b")) != 2}, w={"reply": "final"})
     process = subprocess.Popen([MOA, "ask", "q", "--config", str(config), "-t", "mine"])
@@ -149,6 +150,7 @@ def test_killed_run_resumes_without_a_repeated_call(moa, mixture, server):
     assert [len(server.calls_of(name)) for name in "abw"] == [2, 3, 1]
 
 
+@pytest.mark.process
 def test_interrupt_stops_within_a_second_and_can_be_resumed(moa, mixture, server):
     config = mixture(b={"latency": 30}, w={"reply": "final"})
     process = subprocess.Popen(
@@ -191,6 +193,7 @@ def test_finished_thread_gives_its_answer_again(moa, mixture, server):
     assert len(server.calls) == calls
 
 
+@pytest.mark.process
 def test_finished_thread_gives_its_answer_again_on_a_terminal(moa, mixture):
     config = mixture(w={"reply": "the final answer"})
     moa("ask", "q", "--config", config, "--thread", "mine")
@@ -216,6 +219,7 @@ def test_mistake_in_a_mixture_leaves_no_thread_behind(moa, tmp_path):
     assert json.loads(moa("threads", "--json").stdout) == []
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("command", "code", "said"),
     [("| true", 1, ""), ("> /dev/full", 1, "moa: OSError: [Errno 28] No space left on device\n")],
@@ -238,6 +242,7 @@ def test_names_and_texts_of_files_stay_inside_their_frame(moa, tmp_path):
     assert '<file name="a \'new line.txt">' in asked
 
 
+@pytest.mark.process
 def test_terminal_that_knows_no_unicode_is_no_mistake(mixture):
     config = mixture(w={"reply": "fünf ✓"})
     command, env = [MOA, "ask", "q", "--show", "--config", config], {"PYTHONIOENCODING": "ascii"}
@@ -269,6 +274,7 @@ def test_show_prints_a_run(moa, mixture):
     assert json.loads(moa("show", "mine", "--json").stdout)["answer"] == "final"
 
 
+@pytest.mark.process
 def test_live_view_shows_each_proposer_and_the_answer_streams(mixture, server):
     config = mixture(a={"latency": 0.3}, b={"always": 400}, w={"reply": "the final \x1b[31manswer"})
     screen = on_a_terminal("ask", "q", "--config", config)
@@ -278,6 +284,7 @@ def test_live_view_shows_each_proposer_and_the_answer_streams(mixture, server):
     assert all(call.streamed for call in server.calls)  # the tokens of proposers are shown too
 
 
+@pytest.mark.process
 def test_broken_answer_is_told_from_the_fallbacks(mixture, server):
     config = mixture(w={"always": "truncate", "reply": "half of this answer is going to be lost"})
     text = config.read_text().replace('aggregator = "w"', 'aggregator = "w"\nfallbacks = ["a"]')
@@ -379,6 +386,7 @@ def test_version_is_told(moa):
     assert (done.returncode, done.stdout) == (0, f"moa_graph {version('moa_graph')}\n")
 
 
+@pytest.mark.process
 def test_package_runs_as_a_module():
     done = subprocess.run(
         [sys.executable, "-m", "moa_graph", "presets"], capture_output=True, text=True

@@ -204,6 +204,7 @@ def saved_texts():
     return [message["content"] for message in json.loads(Path("talk.json").read_text())["messages"]]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("last", ["input", "HumanMessage", "AIMessage"])
 @pytest.mark.parametrize("command", ["", "/undo\r", "/fork\r"])
 def test_a_thread_that_was_killed_goes_on(command, last, typed, mixture, killed, server):
@@ -217,6 +218,7 @@ def test_a_thread_that_was_killed_goes_on(command, last, typed, mixture, killed,
     assert len(server.calls) == (10 if answered else 5)
 
 
+@pytest.mark.process
 def test_undo_takes_back_a_question_that_was_not_taken_in(typed, mixture, killed, moa):
     typed("one\r", mixture())
     killed("input")
@@ -400,6 +402,7 @@ def test_event_loop_is_free_while_a_mixture_is_built(typed, mixture, monkeypatch
     assert built[0] is False
 
 
+@pytest.mark.process
 def test_terminal_completes_commands_and_leaves_the_thread_free(typed, mixture, server):
     typed("q\r", mixture())
     with Terminal([MOA, "chat", "--thread", "mine"]) as terminal:
@@ -418,6 +421,7 @@ def test_terminal_completes_commands_and_leaves_the_thread_free(typed, mixture, 
     assert said(server, "a")[-2] == ["q", "final", "r", "final", "s"]
 
 
+@pytest.mark.process
 def test_lines_of_a_pipe_are_questions(mixture, server):
     done = piped("one\\\nline\n\nsecond\n/model\n", "--config", mixture())
     assert done.stderr == ""
@@ -427,6 +431,7 @@ def test_lines_of_a_pipe_are_questions(mixture, server):
     assert said(server, "a")[2] == ["one\nline", "final", "second"]
 
 
+@pytest.mark.process
 def test_bytes_that_are_no_text_do_not_stop_a_pipe(mixture, server):
     command = [MOA, "chat", "--config", mixture()]
     done = subprocess.run(command, input=b"\xff\xfe?\nsecond\n", capture_output=True)
@@ -434,6 +439,7 @@ def test_bytes_that_are_no_text_do_not_stop_a_pipe(mixture, server):
     assert said(server, "a")[0] == ["\ufffd\ufffd?"]
 
 
+@pytest.mark.process
 def test_pipe_whose_line_fails_goes_on_and_says_so_with_its_exit_code(mixture):
     config = mixture(w={"faults": [400], "reply": "final"})
     done = piped("one\ntwo\n", "--config", config)

@@ -204,6 +204,7 @@ def test_view_is_chosen_by_the_terminal_and_the_wish(terminal, term, wanted, kin
     assert kind_of_view(wanted=wanted) is kind
 
 
+@pytest.mark.process
 def test_lines_tell_each_event_without_control_codes(capsys):
     progress = progress_of()
 
@@ -244,6 +245,7 @@ def ask(tmp_path, server):
     return run
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (200, 50)])
 def test_terminal_shows_the_run_and_keeps_the_answer(ask, width, height):
     with ask(width, height) as terminal:
@@ -256,6 +258,7 @@ def test_terminal_shows_the_run_and_keeps_the_answer(ask, width, height):
     assert len([line for line in after.splitlines() if "aggregator" in line]) == 1
 
 
+@pytest.mark.process
 def test_window_that_becomes_narrower_keeps_no_remains(ask):
     with ask(120, 40) as terminal:
         terminal.wait_for("waiting for a")

@@ -29,7 +29,7 @@ def start(*words, db, **options):
     )
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def db(request, tmp_path):
     """A database of each kind that the command takes."""
     if request.param == "sqlite":
@@ -64,6 +64,7 @@ def test_both_databases_serve_all_commands(moa, db, mixture):
     assert moa("resume", "t", db=db).stdout == "final\n"
 
 
+@pytest.mark.process
 def test_two_processes_do_not_run_the_same_thread(moa, db, mixture, server):
     refused = threading.Event()
     config = mixture(a={"until": refused.is_set}, w={"reply": "final"})
@@ -81,6 +82,7 @@ def test_two_processes_do_not_run_the_same_thread(moa, db, mixture, server):
     assert len(server.calls) == 10
 
 
+@pytest.mark.process
 def test_lock_of_a_killed_process_is_free(moa, db, mixture, server):
     config = mixture(a={"faults": ["hang"]}, w={"reply": "final"})
     process = start("ask", "q", "--config", config, "--thread", "t", db=db)
@@ -104,6 +106,7 @@ def test_another_question_replaces_one_that_failed(failing, moa, db, mixture, se
     assert json.loads(moa("threads", "--json", db=db).stdout)[0]["question"] == "another"
 
 
+@pytest.mark.process
 def test_another_question_replaces_one_whose_process_was_killed(moa, db, mixture, server):
     config = mixture(a={"faults": ["hang"]})
     process = start("ask", "killed", "--config", config, "--thread", "t", db=db)
@@ -116,6 +119,7 @@ def test_another_question_replaces_one_whose_process_was_killed(moa, db, mixture
     assert len(server.calls) == 5
 
 
+@pytest.mark.process
 def test_full_disk_is_one_line_and_the_thread_goes_on_when_there_is_room(
     moa, mixture, server, tmp_path
 ):
@@ -172,6 +176,7 @@ def test_thread_of_another_program_or_version_is_told_apart(moa, mixture, tmp_pa
     assert moa("threads", db=db).returncode == 0
 
 
+@pytest.mark.process
 def test_database_that_goes_away_is_one_line_and_the_thread_goes_on_when_it_is_back(
     moa, mixture, server, postgres, postgres_server
 ):
@@ -182,9 +187,9 @@ def test_database_that_goes_away_is_one_line_and_the_thread_goes_on_when_it_is_b
     with psycopg.connect(postgres) as database:
         wait_for(lambda: database.execute(stored).rowcount)
     name = urlsplit(postgres).path.removeprefix("/")
-    postgres_server.psql(
+    postgres_server.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-        f"WHERE datname = '{name}' AND pid <> pg_backend_pid();"
+        f"WHERE datname = '{name}' AND pid <> pg_backend_pid()"
     )
     away.set()
     out, err = process.communicate()

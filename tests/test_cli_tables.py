@@ -276,6 +276,7 @@ def completed(words, **environment):
     return done.stdout.split()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
@@ -291,12 +292,14 @@ def test_shell_completes(words, offered, moa, mixture):
     assert completed(words) == offered
 
 
+@pytest.mark.process
 def test_completion_without_a_database_offers_nothing_and_makes_none(tmp_path):
     path = tmp_path / "none.sqlite"
     assert completed("moa show ", MOA_DB=str(path)) == []
     assert not path.exists()
 
 
+@pytest.mark.process
 def test_completion_imports_nothing_heavy():
     code = (
         "import sys; from moa_graph.cli import complete; complete.presets('o');"

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parent.parent
 GRAPHS = json.loads((ROOT / "langgraph.json").read_text())["graphs"]
 
 
+@pytest.mark.process
 def test_langgraph_accepts_it():
     command = [Path(sys.executable).parent / "langgraph", "validate"]
     environment = os.environ | {"LANGGRAPH_CLI_NO_ANALYTICS": "1"}

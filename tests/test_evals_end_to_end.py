@@ -59,6 +59,7 @@ def test_a_comparison_that_is_done_asks_nothing_more(path, server, evaluate):
     assert json.loads(evaluate("plan", path, "--json").stdout)["total"]["calls"] == 0
 
 
+@pytest.mark.process
 def test_killed_comparison_goes_on_without_a_repeated_call(path, server, evaluate):
     server.model("*", reply=_reply, latency=0.02)
     for some in (30, 150):

@@ -70,6 +70,7 @@ def key_of(call, server, ledger):
     return wrapped._key(convert_to_messages(messages), {})
 
 
+@pytest.mark.process
 def test_killed_generation_repeats_no_stored_call(moa, words, server, tmp_path):
     for name, latency in (("a", 0.02), ("b", 0.1), ("w", 0.05)):
         server.model(name, latency=latency, reply=reply)
@@ -157,6 +158,7 @@ def test_limit_on_money_needs_prices(moa, words, server, tmp_path):
     assert not server.calls
 
 
+@pytest.mark.process
 def test_interrupted_generation_says_how_to_go_on(words, server):
     server.model("w", latency=1, reply=reply)
     process = start(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -169,6 +171,7 @@ def test_interrupted_generation_says_how_to_go_on(words, server):
     assert b"Traceback" not in errors
 
 
+@pytest.mark.process
 def test_second_process_is_kept_out(moa, words, server):
     server.model("a", latency=3600)
     process = start(words, stderr=subprocess.PIPE)
@@ -183,6 +186,7 @@ def test_second_process_is_kept_out(moa, words, server):
     assert done.stderr.startswith("moa: another process is at work in ")
 
 
+@pytest.mark.process
 def test_terminal_shows_a_bar_with_tokens_and_money(words):
     master, terminal = pty.openpty()
     environment = os.environ | {"COLUMNS": "120", "TERM": "xterm"}

@@ -44,6 +44,7 @@ def sometimes_good(asked):
     return f"good {asked}" if int(asked[-1]) % 4 else f"weak {asked}"
 
 
+@pytest.mark.process
 def test_killed_judging_repeats_no_stored_call(tmp_path, server, judge, moa):
     rows = [ALPACA_EVAL[0] | {"instruction": f"question {n}"} for n in range(30)]
     folder = answered(tmp_path, "alpaca_eval", sometimes_good, rows=rows)

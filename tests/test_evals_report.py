@@ -149,6 +149,7 @@ def test_same_comparison_draws_the_same_figures(page, out, tmp_path):
         assert (again.parent / path.name).read_text() == path.read_text()
 
 
+@pytest.mark.browser
 def test_page_in_a_browser_has_no_complaints_and_no_overflow(page):
     with chromium() as browser:
         for scheme in ("light", "dark"):
@@ -163,6 +164,7 @@ def test_page_in_a_browser_has_no_complaints_and_no_overflow(page):
             assert (ink == "rgb(226, 232, 240)") == (scheme == "dark")
 
 
+@pytest.mark.browser
 def test_printed_page_cuts_no_table_off_and_leaves_configurations_out(page):
     content = 703  # pixels of A4 between margins of 12 mm
     with chromium() as browser:

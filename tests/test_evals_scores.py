@@ -276,6 +276,7 @@ def test_identical_outputs_tie_without_a_judge():
     assert tie_without_judging("same", "same ") is None
 
 
+@pytest.mark.process
 def test_scikit_learn_is_loaded_only_for_a_fit():
     code = """
 import sys

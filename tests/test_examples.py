@@ -21,6 +21,7 @@ SAYS = {
 }
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_example_runs(example):
     done = subprocess.run([sys.executable, "-W", "error", example], capture_output=True, text=True)
@@ -34,6 +35,7 @@ def test_example_is_short(example):
     assert len(example.read_text().splitlines()) < 40
 
 
+@pytest.mark.process
 def test_resumed_example_asks_only_the_one_that_failed():
     done = subprocess.run(
         [sys.executable, ROOT / "examples/resume.py"], capture_output=True, text=True

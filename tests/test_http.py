@@ -99,6 +99,7 @@ def test_proxy_is_told_who_asks(server, monkeypatch):
     assert server.calls[0].headers["proxy-authorization"] == "Basic bWU6cHc="
 
 
+@pytest.mark.process
 def test_loops_that_are_just_closed_leave_no_noise(server):
     code = f"""
 import asyncio
@@ -114,6 +115,7 @@ for _ in range(2):
     assert not done.stderr
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("call", ["graph.invoke(question)", "asyncio.run(graph.ainvoke(question))"])
 def test_forked_processes_get_their_own_answers(call, server):
     code = f"""
@@ -283,6 +285,7 @@ def test_options_of_one_call_reach_the_wire(server, invoke):
     assert server.calls[0].headers["x-team"] == "blue"
 
 
+@pytest.mark.process
 async def test_certificates_are_those_of_the_environment(tmp_path, monkeypatch):
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     subprocess.run(

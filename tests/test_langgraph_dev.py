@@ -17,6 +17,8 @@ from server import ChatServer
 from moa_graph import create_moa
 from moa_graph.config import preset_names
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 QUESTION = """What does the river carry?

@@ -17,7 +17,7 @@ from moa_graph.pruning import delete, find_old
 from moa_graph.store import open_store, read_threads, run_config
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def db(request, tmp_path, monkeypatch):
     """A database with the threads `one`, `two` and `three`, in this order."""
     where = str(tmp_path / "runs.sqlite")

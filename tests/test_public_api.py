@@ -40,10 +40,12 @@ def test_other_names_are_an_attribute_error():
         _ = moa_graph.nonsense
 
 
+@pytest.mark.process
 def test_importing_the_package_loads_nothing_heavy():
     assert loaded_by("import moa_graph") == set()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "words",
     [
@@ -69,6 +71,7 @@ def test_commands_load_what_they_use(words):
     assert loaded_by(run_moa(*words)) == set()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("command", ["judge", "score", "plan", "run", "report"])
 def test_measuring_without_its_extra_says_what_to_install(command):
     code = f"import sys; sys.modules['numpy'] = None{run_moa('eval', command, 'x')}"
@@ -76,11 +79,13 @@ def test_measuring_without_its_extra_says_what_to_install(command):
     assert done.stderr == "moa: numpy is not installed; pip install 'moa_graph[eval]'\n"
 
 
+@pytest.mark.process
 def test_providers_are_loaded_when_a_model_of_theirs_is_built():
     lazy = "from moa_graph import MoAConfig; MoAConfig.load('moa').graph().compile()"
     assert loaded_by(lazy) == {"langgraph", "langchain_core"}
 
 
+@pytest.mark.process
 def test_run_into_a_pipe_loads_nothing_that_it_does_not_use(tmp_path, monkeypatch):
     monkeypatch.setenv("MOA_DB", str(tmp_path / "runs.sqlite"))
     (tmp_path / "text.txt").write_text("It is under the tree.")

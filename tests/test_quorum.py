@@ -133,7 +133,9 @@ async def lose_and_resume(run, concurrency):
 @pytest.mark.parametrize("concurrency", [None, 1, 2])
 @pytest.mark.parametrize("host", [False, True])
 @pytest.mark.parametrize("style", ["sync", "async"])
-@pytest.mark.parametrize("kind", ["memory", "sqlite", "postgres"])
+@pytest.mark.parametrize(
+    "kind", ["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
+)
 async def test_resume_asks_exactly_those_that_failed(
     kind, style, host, concurrency, tmp_path, request
 ):

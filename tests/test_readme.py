@@ -44,6 +44,7 @@ def test_python_runs(code, server, monkeypatch, tmp_path):
     assert server.calls
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("commands", [b for b in blocks("bash") if "python3 -m venv" not in b])
 def test_commands_run(commands, tmp_path):
     """In a copy of the clone. The two that install are run by `.ci/run`."""
@@ -58,6 +59,7 @@ def test_commands_run(commands, tmp_path):
     assert done.stdout
 
 
+@pytest.mark.process
 def test_server_runs_and_answers(tmp_path, monkeypatch):
     """Its first block never ends; the second asks it."""
     monkeypatch.setenv("OPENAI_API_KEY", "key")
@@ -91,6 +93,7 @@ def test_all_examples_are_listed():
     assert sorted(listed) == sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
 
 
+@pytest.mark.process
 def test_the_two_commands_are_complete():
     first, second = (block for block in blocks("bash") if "python3 -m venv" in block)
     assert "moa ask" in first

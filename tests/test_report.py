@@ -101,6 +101,7 @@ def test_report_needs_no_keys_where_nothing_was_cut(monkeypatch):
     assert "Aggregator" in report(state, lazy)
 
 
+@pytest.mark.browser
 def test_page_runs_no_script_and_loads_nothing(mixture, tmp_path):
     graph = mixture()
     state = graph.invoke({"messages": f"Why is the sky blue? {EVIL}"}, CONFIG)
@@ -124,6 +125,7 @@ def test_page_runs_no_script_and_loads_nothing(mixture, tmp_path):
         assert "Content Security Policy" in told[0]
 
 
+@pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_page_is_readable_on_a_telephone_by_day_and_by_night(mixture, tmp_path, scheme):
     path = tmp_path / "run.html"
@@ -139,6 +141,7 @@ def test_page_is_readable_on_a_telephone_by_day_and_by_night(mixture, tmp_path, 
         assert (ink < 150 and paper > 700) if scheme == "light" else (ink > 600 and paper < 100)
 
 
+@pytest.mark.browser
 def test_page_shows_what_happened(mixture, tmp_path):
     graph = mixture()
     state = graph.invoke({"messages": "Why is the sky blue?"}, CONFIG)
@@ -158,6 +161,7 @@ def test_page_shows_what_happened(mixture, tmp_path):
         assert "You have been provided" in page.inner_text("body")
 
 
+@pytest.mark.browser
 def test_print_shows_what_is_folded(mixture, tmp_path):
     graph = mixture()
     state = graph.invoke({"messages": "Why is the sky blue?"}, CONFIG)

@@ -107,6 +107,7 @@ def test_no_key_is_stored_in_postgres(agents, server, postgres, postgres_server)
     assert KEY not in written
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("fault", ["echo key", 500, "reset"])
 @pytest.mark.parametrize("bad", ["a", "w"])
 def test_command_line_shows_and_stores_no_key(moa, bad, fault, server, tmp_path):

