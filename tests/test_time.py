@@ -43,35 +43,6 @@ def released():
     event.set()
 
 
-@pytest.fixture(params=["sync", "async"])
-def run(request):
-    """Run a graph to its end, and give its state; tell of each node when it has ended."""
-
-    def call(graph, ended=lambda node: None, config=None):
-        options = {"config": config, "stream_mode": ["updates", "values"]}
-        values = {}
-
-        def take(mode, part):
-            if mode == "values":
-                values.update(part)
-            else:
-                for node in part:
-                    ended(node)
-
-        async def read():
-            async for each in graph.astream({"messages": "q"}, **options):
-                take(*each)
-
-        if request.param == "async":
-            asyncio.run(read())
-        else:
-            for each in graph.stream({"messages": "q"}, **options):
-                take(*each)
-        return values
-
-    return call
-
-
 SLOW = ["hang", "drip"]
 BROKEN = [
     "reset",
@@ -88,21 +59,21 @@ BROKEN = [
 
 
 @pytest.mark.parametrize("fault", SLOW)
-def test_timeout_of_an_agent_ends_its_call(fault, server, agent, run):
+def test_timeout_of_an_agent_ends_its_call(fault, server, agent, follow):
     server.model("slow", always=fault)
     graph = create_moa([[agent("slow", timeout=0.5), agent("fine")]], agent("w")).compile()
-    result = run(graph)
+    result = follow(graph)
     error = result["proposals"]["layer_1_slow"]["error"]
     assert "timeout of 0.5 s" in error or "timed out" in error.lower()
     assert result["messages"][-1].text.startswith("w on")
 
 
 @pytest.mark.parametrize("fault", SLOW)
-def test_deadline_of_a_layer_ends_its_calls(fault, server, agent, run, clock):
+def test_deadline_of_a_layer_ends_its_calls(fault, server, agent, follow, clock):
     server.model("slow", always=fault)
     layers = [[agent("slow", timeout=60), agent("fine")], [agent("fine")]]
     graph = create_moa(layers, agent("w"), deadline=[0.5, None]).compile()
-    result = run(graph, lambda node: clock.advance(0.5 * (node == "layer_1_fine")))
+    result = follow(graph, lambda node: clock.advance(0.5 * (node == "layer_1_fine")))
     error = result["proposals"]["layer_1_slow"]["error"]
     assert error == "cut off by the layer's deadline of 0.5 s"
     assert result["messages"][-1].response_metadata["moa"]["failed"] == ["layer_1_slow"]
@@ -121,9 +92,9 @@ def test_call_is_cut_off_by_the_first_of_its_bounds(clock):
 
 
 @pytest.mark.parametrize("fault", BROKEN)
-def test_broken_answer_is_a_failure_of_one_proposer(fault, server, agent, run):
+def test_broken_answer_is_a_failure_of_one_proposer(fault, server, agent, follow):
     server.model("broken", always=fault)
-    result = run(create_moa([[agent("broken"), agent("fine")]], agent("w")).compile())
+    result = follow(create_moa([[agent("broken"), agent("fine")]], agent("w")).compile())
     assert result["proposals"]["layer_1_broken"]["error"]
     assert result["proposals"]["layer_1_fine"]["content"] == "fine on q"
     assert result["messages"][-1].response_metadata["moa"]["received"] == 1
@@ -150,7 +121,7 @@ async def test_stream_that_stalls_ends_within_the_timeout(server, agent):
     assert not server.calls_of("w")[0].answered
 
 
-def test_stragglers_get_their_grace_and_are_cut_off(server, agent, run, clock):
+def test_stragglers_get_their_grace_and_are_cut_off(server, agent, follow, clock):
     ended = []
     server.model("late", until=lambda: {"layer_1_one", "layer_1_two"} <= {*ended})
     server.model("never", always="hang")
@@ -161,20 +132,20 @@ def test_stragglers_get_their_grace_and_are_cut_off(server, agent, run, clock):
         ended.append(node)
         clock.advance(0.5 * (node == "layer_1_late"))
 
-    proposals = run(graph, take)["proposals"]
+    proposals = follow(graph, take)["proposals"]
     assert proposals["layer_1_late"]["content"] == "late on q"
     assert proposals["layer_1_never"]["error"] == (
         "cut off: the quorum was in, and the grace of 0.5 s over"
     )
 
 
-def test_without_a_quorum_there_is_no_grace(server, agent, run):
+def test_without_a_quorum_there_is_no_grace(server, agent, follow):
     ended = []
     for name in ("late", "later"):
         server.model(name, until=lambda: ended)
     layer = [agent(name) for name in ("one", "late", "later")]
     graph = create_moa([layer], agent("w"), quorum=2, grace=0).compile()
-    proposals = run(graph, ended.append)["proposals"]
+    proposals = follow(graph, ended.append)["proposals"]
     answered = [node for node, proposal in proposals.items() if not proposal["error"]]
     assert "layer_1_one" in answered
     assert len(answered) >= 2
@@ -192,11 +163,11 @@ def test_request_that_is_cut_off_is_cancelled(server, agent):
     assert not server.calls_of("never")[0].answered
 
 
-def test_deadline_without_a_quorum_is_an_error_that_says_so(server, agent, run):
+def test_deadline_without_a_quorum_is_an_error_that_says_so(server, agent, follow):
     server.model("never", always="hang")
     graph = create_moa([[agent("never")] * 2], agent("w"), deadline=0.3).compile()
     with pytest.raises(QuorumError, match=r"cut off by the layer's deadline of 0\.3 s"):
-        run(graph)
+        follow(graph)
 
 
 def in_step(clock, width):
@@ -218,18 +189,18 @@ def in_step(clock, width):
 
 
 @pytest.mark.parametrize("concurrency", [1, 2])
-def test_grace_counts_from_the_start_of_those_that_had_to_wait(concurrency, run, clock):
+def test_grace_counts_from_the_start_of_those_that_had_to_wait(concurrency, follow, clock):
     """Where few may run at a time, the last begin when the quorum has long been in."""
     layer = [in_step(clock, concurrency)] * 8
     graph = create_moa([layer], FakeModel(), quorum=1, grace=1.5).compile()
-    result = run(graph, config={"max_concurrency": concurrency})
+    result = follow(graph, config={"max_concurrency": concurrency})
     assert not any(p["error"] for p in result["proposals"].values())
 
 
-def test_deadline_is_the_layers_not_each_calls(run, clock):
+def test_deadline_is_the_layers_not_each_calls(follow, clock):
     layer = [FakeModel(until=lambda: clock.advance(0.5) or True) for _ in range(4)]
     graph = create_moa([layer], FakeModel(), deadline=1.25, quorum=1).compile()
-    result = run(graph, config={"max_concurrency": 1})
+    result = follow(graph, config={"max_concurrency": 1})
     assert [len(model.asked) for model in layer] == [1, 1, 1, 0]
     assert result["proposals"]["layer_1_fake_4"]["error"].startswith("cut off by the layer's")
 
@@ -320,10 +291,10 @@ async def test_call_that_cancels_itself_is_a_failure_of_one_proposer():
     assert result["proposals"]["layer_1_slow"]["content"] == "an answer"
 
 
-def test_timeout_of_the_aggregator_is_kept(server, agent, run):
+def test_timeout_of_the_aggregator_is_kept(server, agent, follow):
     server.model("w", always="hang")
     graph = create_moa([[agent("a")]], agent("w", timeout=0.5), fallbacks=[agent("v")]).compile()
-    assert run(graph)["messages"][-1].text.startswith("v on")
+    assert follow(graph)["messages"][-1].text.startswith("v on")
 
 
 @pytest.mark.parametrize("loser", ["proposer", "aggregator"])
@@ -343,10 +314,10 @@ async def test_graph_that_stops_for_a_human_is_no_failure(loser):
     assert "this" in said
 
 
-def test_no_grace_asks_nobody_after_the_quorum(run):
+def test_no_grace_asks_nobody_after_the_quorum(follow):
     layer = [FakeModel() for _ in range(4)]
     graph = create_moa([layer], FakeModel(), quorum=1, grace=0).compile()
-    result = run(graph, config={"max_concurrency": 1})
+    result = follow(graph, config={"max_concurrency": 1})
     assert sum(len(model.asked) for model in layer) == 1
     assert result["messages"][-1].response_metadata["moa"]["received"] == 1
 
@@ -379,13 +350,13 @@ def test_races_leave_nothing_behind(invoke):
 
 
 @pytest.mark.parametrize("retries", [0, 2])
-def test_client_retries_as_often_as_it_is_told(retries, server, agent, run):
+def test_client_retries_as_often_as_it_is_told(retries, server, agent, follow):
     server.model("down", always=503, retry_after=0.01)
-    run(create_moa([[agent("down", max_retries=retries), agent("fine")]], agent("w")).compile())
+    follow(create_moa([[agent("down", max_retries=retries), agent("fine")]], agent("w")).compile())
     assert len(server.calls_of("down")) == retries + 1
 
 
-def test_retry_after_is_heeded(server, agent, run, monkeypatch):
+def test_retry_after_is_heeded(server, agent, follow, monkeypatch):
     slept = []
 
     async def sleep(seconds):
@@ -394,7 +365,7 @@ def test_retry_after_is_heeded(server, agent, run, monkeypatch):
     monkeypatch.setattr(time, "sleep", slept.append)
     monkeypatch.setattr(anyio, "sleep", sleep)
     server.model("busy", faults=[429], retry_after=7)
-    result = run(create_moa([[agent("busy", max_retries=1)]], agent("w")).compile())
+    result = follow(create_moa([[agent("busy", max_retries=1)]], agent("w")).compile())
     assert 7 in slept
     assert result["proposals"]["layer_1_busy"]["content"] == "busy on q"
     assert len(server.calls_of("busy")) == 2
@@ -416,7 +387,7 @@ def test_cancelled_run_cancels_its_calls_and_can_be_resumed(server, agent):
     assert (len(server.calls_of("fast")), len(server.calls_of("slow"))) == (1, 2)
 
 
-def test_sync_only_model_does_not_hold_up_an_async_run(run, released):
+def test_sync_only_model_does_not_hold_up_an_async_run(follow, released):
     stuck = RunnableLambda(lambda _: wait_for(released))
     graph = create_moa([{"stuck": stuck, "fine": FakeModel()}], FakeModel(), grace=0.2).compile()
-    assert "grace of 0.2 s" in run(graph)["proposals"]["layer_1_stuck"]["error"]
+    assert "grace of 0.2 s" in follow(graph)["proposals"]["layer_1_stuck"]["error"]
