@@ -6,15 +6,15 @@ import pty
 import re
 import shlex
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
-from contextlib import closing, suppress
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from stored import proposals_stored
 from waiting import PATIENCE, take_turns, wait_for
 
 MOA = Path(sys.executable).parent / "moa"
@@ -136,7 +136,7 @@ def test_killed_run_resumes_without_a_repeated_call(moa, mixture, server):
     config = mixture(b={"until": lambda: len(server.calls_of("b")) != 2}, w={"reply": "final"})
     process = subprocess.Popen([MOA, "ask", "q", "--config", str(config), "-t", "mine"])
     wait_for(lambda: len(server.calls_of("b")) == 2)
-    wait_for_proposals(3)
+    wait_for(lambda: proposals_stored() == 3)
     process.kill()
     process.wait()
     listed = moa("threads", "--json").stdout
@@ -155,7 +155,7 @@ def test_interrupt_waits_for_no_call_and_can_be_resumed(moa, mixture, server):
         text=True,
     )
     wait_for(lambda: server.calls_of("b"))
-    wait_for_proposals(1)
+    wait_for(lambda: proposals_stored() == 1)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
@@ -165,13 +165,6 @@ def test_interrupt_waits_for_no_call_and_can_be_resumed(moa, mixture, server):
     server.model("b")
     assert moa("resume", "mine").stdout == "final\n"
     assert len(server.calls_of("a")) == 2
-
-
-def wait_for_proposals(count):
-    """Wait until so many are stored."""
-    stored = "SELECT count(*) FROM writes WHERE channel = 'proposals'"
-    with closing(sqlite3.connect(os.environ["MOA_DB"])) as database:
-        wait_for(lambda: database.execute(stored).fetchone()[0] == count)
 
 
 @pytest.mark.filterwarnings(

@@ -6,6 +6,7 @@ import pytest
 from fakes import FakeModel
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
+from waiting import after
 
 from moa_graph import QuorumError, create_moa
 from moa_graph.drawing.words import say_run
@@ -40,16 +41,15 @@ def test_run_is_read_layer_by_layer(invoke):
 def test_run_waits_for_the_slowest_of_each_layer(follow):
     ended = []
 
-    def others_have_ended():
-        number = 1 + ("layer_1_aggregator" in ended)
-        return {f"layer_{number}_fast", f"layer_{number}_broken"} <= {*ended}
+    def layer(number):
+        others = {f"layer_{number}_fast", f"layer_{number}_broken"}
+        return {
+            "slow": FakeModel(until=after(lambda: others <= {*ended})),
+            "fast": FakeModel(),
+            "broken": FakeModel(answers=[OSError()]),
+        }
 
-    layer = {
-        "slow": FakeModel(until=others_have_ended),
-        "fast": FakeModel(),
-        "broken": FakeModel(answers=[OSError()]),
-    }
-    run = read_run(follow(create_moa([layer] * 2, FakeModel()).compile(), ended.append))
+    run = read_run(follow(create_moa([layer(1), layer(2)], FakeModel()).compile(), ended.append))
     assert run.critical == {"layer_1_slow", "layer_2_slow", "aggregator"}
     assert run.seconds == sum(call.seconds for call in run.calls[::3])
     assert run.calls[3].started >= run.calls[0].ended - 0.01

@@ -22,6 +22,12 @@ async def wait_until(condition: Callable[[], object], seconds: float = PATIENCE)
             await asyncio.sleep(0.01)
 
 
+def after(condition: Callable[[], object], looks: int = 3) -> Callable[[], bool]:
+    """Make a condition that holds some looks later than another: late enough for any clock."""
+    left = iter(range(looks))
+    return lambda: bool(condition()) and next(left, None) is None
+
+
 async def take_turns(count: int = 100) -> None:
     """Let everything that can go on without an event from outside go on."""
     for _ in range(count):
