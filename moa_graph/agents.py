@@ -141,9 +141,10 @@ class Attempt:
 
     def __init__(self, seat: Seat, row: Row, state: LayerState, layout: Layout) -> None:
         self.messages, unread = messages_for(seat, state, layout)
-        self._seat, self._most, self._started = seat, layout.max_reference_tokens, perf_counter()
+        self._seat, self._most = seat, layout.max_reference_tokens
         before = state.get("proposals", {}).get(seat.node)
         self.anew = bool(before and before.get("error") == ASK_AGAIN)
+        self._started, started = perf_counter(), time()
         self.proposal = Proposal(
             layer=seat.layer,
             agent=seat.name,
@@ -154,7 +155,7 @@ class Attempt:
             unread=unread,
             usage=None,
             cached=None,
-            started=round(time(), 3),
+            started=round(started, 3),
             seconds=0.0,
             finish_reason=None,
             turn=turn_of(row, state),

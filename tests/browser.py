@@ -3,8 +3,10 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
+from waiting import PATIENCE
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
@@ -25,6 +27,15 @@ def chromium() -> Iterator:
     if not found:
         pytest.skip("no Chromium is installed")
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=found, args=list(FLAGS))
+        browser = driver.chromium.launch(
+            executable_path=found, args=list(FLAGS), timeout=PATIENCE * 1000
+        )
         yield browser
         browser.close()
+
+
+def open_page(browser: Any, **options: Any) -> Any:
+    """Open a page that waits for what happens on a busy machine, too."""
+    page = browser.new_page(**options)
+    page.set_default_timeout(PATIENCE * 1000)
+    return page

@@ -79,6 +79,36 @@ def stream(request) -> Call:
     return collect
 
 
+@pytest.fixture(params=["sync", "async"])
+def follow(request) -> Call:
+    """Run a graph to its end, and give its state; tell of each node when it has ended."""
+
+    def call(graph: Runnable, ended: Call = lambda _: None, config: Any = None) -> Any:
+        # Without "custom", the sync side may tell of a node only when the next one has ended.
+        options = {"config": config, "stream_mode": ["updates", "values", "custom"]}
+        state = {}
+
+        def take(mode: str, part: dict[str, Any]) -> None:
+            if mode == "values":
+                state.update(part)
+            elif mode == "updates":
+                for node in part:
+                    ended(node)
+
+        async def read() -> None:
+            async for each in graph.astream({"messages": "q"}, **options):
+                take(*each)
+
+        if request.param == "async":
+            asyncio.run(read())
+        else:
+            for each in graph.stream({"messages": "q"}, **options):
+                take(*each)
+        return state
+
+    return call
+
+
 @pytest.fixture
 def server() -> Iterator[ChatServer]:
     """A fresh OpenAI-compatible server."""

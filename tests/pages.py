@@ -15,7 +15,7 @@ MOA = Path(sys.executable).parent / "moa"
 ANSWER = "the final answer comes in many small words"
 LONG = " ".join(f"word{number}" for number in range(60))
 
-expect.set_options(timeout=8_000)
+expect.set_options(timeout=PATIENCE * 1000)
 
 
 def write_mixture(folder, url, name, layers, extra=""):

@@ -6,12 +6,15 @@ from contextlib import asynccontextmanager
 from typing import Any, Self
 
 from langgraph.checkpoint.memory import InMemorySaver
+from waiting import PATIENCE
 
 from moa_graph import MoAConfig
+from moa_graph.serve import server
 from moa_graph.serve.app import create_app
-from moa_graph.serve.server import Server, listen
 from moa_graph.serve.service import Limits, Service
 from moa_graph.store import Store
+
+server.PATIENCE = PATIENCE  # a busy machine takes longer than a person waits
 
 
 class Serving:
@@ -25,8 +28,8 @@ class Serving:
         **access: Any,
     ) -> None:
         self.service = Service({each.name: each for each in mixtures}, store=store, limits=limits)
-        self._socket = listen("127.0.0.1", 0)
-        self._server = Server(create_app(self.service, **access), self.service)
+        self._socket = server.listen("127.0.0.1", 0)
+        self._server = server.Server(create_app(self.service, **access), self.service)
         self._thread = threading.Thread(target=self._run)
 
     @property

@@ -10,6 +10,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from waiting import PATIENCE
 
 MOA = Path(sys.executable).parent / "moa"
 
@@ -22,7 +23,7 @@ class Terminal:
             pytest.skip("tmux is not installed")
         self._socket = f"moa-{uuid4().hex[:8]}"
         words = ["env", *(f"{key}={value}" for key, value in environment.items()), *command]
-        line = f"{shlex.join(map(str, words))}; echo exit $?; sleep 600"
+        line = f"{shlex.join(map(str, words))}; echo exit $?; sleep 3600"
         self.tmux("new-session", "-d", "-x", str(width), "-y", str(height), line)
 
     def __enter__(self):
@@ -50,9 +51,9 @@ class Terminal:
     def resize(self, width, height):
         self.tmux("resize-window", "-x", str(width), "-y", str(height))
 
-    def wait_for(self, text, seconds=60):
+    def wait_for(self, text):
         """Wait until a text is seen, and give what is seen then."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + PATIENCE
         while text not in (screen := self.screen()):
             assert time.monotonic() < end, f"no {text!r} in:\n{screen}"
             time.sleep(0.05)

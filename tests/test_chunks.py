@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from clock import Clock
 from langchain_openai import ChatOpenAI, StreamChunkTimeoutError
 
 from moa_graph.chunks import whole
@@ -50,17 +51,24 @@ def test_stream_that_breaks_off_is_an_error(server, chunks):
 
 def test_stream_that_stalls_ends_as_langchain_s_own_does(server, monkeypatch):
     monkeypatch.setenv("LANGCHAIN_OPENAI_STREAM_CHUNK_TIMEOUT_S", "0.2")
-    server.model("m", reply="an answer in words", chunk_delay=3600)
+    server.model("m", reply="an answer in words", until_token=lambda position: position < 1)
     plain = build_model(Agent(model="openai:m", base_url=server.url))
     usual = ChatOpenAI(model="m", base_url=server.url, api_key="none")
 
-    async def read(model):
-        with pytest.raises(StreamChunkTimeoutError) as caught:
-            [each async for each in model.astream("q")]
+    async def read(model, clock):
+        async for chunk in model.astream("q"):
+            if chunk.text:  # the next one never comes
+                clock.go()
+
+    def end_of(model):
+        with monkeypatch.context() as patch:
+            clock = Clock(patch)
+            with pytest.raises(StreamChunkTimeoutError) as caught:
+                asyncio.run(read(model, clock))
         return vars(caught.value)
 
-    assert asyncio.run(read(plain)) == asyncio.run(read(usual))
-    assert asyncio.run(read(plain))["chunks_received"] == 2
+    assert end_of(plain) == end_of(usual)
+    assert end_of(plain)["chunks_received"] == 2
 
 
 async def test_others_run_between_chunks_that_come_at_once(server):

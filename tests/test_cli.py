@@ -1,22 +1,21 @@
 """The command `moa`, as a person or a script runs it."""
 
-import asyncio
 import json
 import os
 import pty
 import re
 import shlex
 import signal
-import sqlite3
 import subprocess
 import sys
-import time
-from contextlib import closing, suppress
+import threading
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from waiting import wait_for
+from stored import proposals_stored
+from waiting import PATIENCE, take_turns, wait_for
 
 MOA = Path(sys.executable).parent / "moa"
 TEXT = """The gate is painted green. The gate was built by Ada in 1910.
@@ -138,9 +137,7 @@ def test_killed_run_resumes_without_a_repeated_call(moa, mixture, server):
     config = mixture(b={"until": lambda: len(server.calls_of("b")) != 2}, w={"reply": "final"})
     process = subprocess.Popen([MOA, "ask", "q", "--config", str(config), "-t", "mine"])
     wait_for(lambda: len(server.calls_of("b")) == 2)
-    stored = "SELECT count(*) FROM writes WHERE channel = 'proposals'"
-    with closing(sqlite3.connect(os.environ["MOA_DB"])) as database:
-        wait_for(lambda: database.execute(stored).fetchone()[0] == 3)
+    wait_for(lambda: proposals_stored() == 3)
     process.kill()
     process.wait()
     listed = moa("threads", "--json").stdout
@@ -151,8 +148,8 @@ def test_killed_run_resumes_without_a_repeated_call(moa, mixture, server):
 
 
 @pytest.mark.process
-def test_interrupt_stops_within_a_second_and_can_be_resumed(moa, mixture, server):
-    config = mixture(b={"latency": 30}, w={"reply": "final"})
+def test_interrupt_waits_for_no_call_and_can_be_resumed(moa, mixture, server):
+    config = mixture(b={"always": "hang"}, w={"reply": "final"})
     process = subprocess.Popen(
         [MOA, "ask", "q", "--config", str(config), "-t", "mine"],
         stdout=subprocess.PIPE,
@@ -160,13 +157,13 @@ def test_interrupt_stops_within_a_second_and_can_be_resumed(moa, mixture, server
         text=True,
     )
     wait_for(lambda: server.calls_of("b"))
-    time.sleep(0.3)
-    sent = time.monotonic()
+    wait_for(lambda: proposals_stored() == 1)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert (out, err) == ("", "moa: interrupted; continue with: moa resume mine\n")
-    assert server.calls_of("b")[0].ended - sent < 1
+    server.settle()
+    assert not server.calls_of("b")[0].answered
     server.model("b")
     assert moa("resume", "mine").stdout == "final\n"
     assert len(server.calls_of("a")) == 2
@@ -178,7 +175,7 @@ def test_interrupt_stops_within_a_second_and_can_be_resumed(moa, mixture, server
 def test_interrupt_before_anything_is_stored_names_no_thread_to_resume(moa, mixture, monkeypatch):
     async def interrupted(*_, **__):
         os.kill(os.getpid(), signal.SIGINT)
-        await asyncio.sleep(0.5)
+        await take_turns()  # it is heard in them
 
     monkeypatch.setattr("langgraph.checkpoint.sqlite.aio.AsyncSqliteSaver.aput", interrupted)
     done = moa("ask", "q", "--config", mixture())
@@ -276,8 +273,15 @@ def test_show_prints_a_run(moa, mixture):
 
 @pytest.mark.process
 def test_live_view_shows_each_proposer_and_the_answer_streams(mixture, server):
-    config = mixture(a={"latency": 0.3}, b={"always": 400}, w={"reply": "the final \x1b[31manswer"})
-    screen = on_a_terminal("ask", "q", "--config", config)
+    seen = threading.Event()
+    a, b = {"until": seen.is_set}, {"always": 400}
+    config = mixture(a=a, b=b, w={"reply": "the final \x1b[31manswer"})
+
+    def look(written):
+        if b"openai:a" in written and "✗".encode() in written:
+            seen.set()
+
+    screen = on_a_terminal("ask", "q", "--config", config, look=look)
     for part in ("layer 1", "layer 2", "openai:a", "✓", "✗", "scripted failure 400", "tok"):
         assert part in screen
     assert "the final [31manswer" in screen
@@ -286,10 +290,17 @@ def test_live_view_shows_each_proposer_and_the_answer_streams(mixture, server):
 
 @pytest.mark.process
 def test_broken_answer_is_told_from_the_fallbacks(mixture, server):
-    config = mixture(w={"always": "truncate", "reply": "half of this answer is going to be lost"})
+    seen = threading.Event()
+    half = {"always": "truncate", "reply": "half of this answer is going to be lost"}
+    config = mixture(w={**half, "until_token": lambda position: position < 4 or seen.is_set()})
     text = config.read_text().replace('aggregator = "w"', 'aggregator = "w"\nfallbacks = ["a"]')
     config.write_text(text)
-    screen = on_a_terminal("ask", "q", "--config", config)
+
+    def look(written):
+        if b"half of this" in written:
+            seen.set()
+
+    screen = on_a_terminal("ask", "q", "--config", config, look=look)
     assert "half of this" in screen
     assert re.search(r"\(broken off; a fallback answers\)\s+a on q", screen)
 
@@ -401,8 +412,11 @@ def test_help_alone_is_no_mistake(moa):
     assert "resume" in done.stdout
 
 
-def on_a_terminal(*words, columns=100):
-    """Run the command in a pseudo-terminal, and give all that it wrote."""
+def on_a_terminal(*words, columns=100, look=lambda written: None):
+    """Run the command in a pseudo-terminal, and give all that it wrote.
+
+    What it has written so far is shown to `look`.
+    """
     pid, terminal = pty.fork()
     if pid == 0:
         os.environ["COLUMNS"] = str(columns)
@@ -412,6 +426,7 @@ def on_a_terminal(*words, columns=100):
     with suppress(OSError):
         while part := os.read(terminal, 65536):
             written += part
+            look(written)
     _, status = os.waitpid(pid, 0)
     os.close(terminal)
     assert os.waitstatus_to_exitcode(status) == 0

@@ -8,14 +8,15 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
+from stored import proposals_stored
 from terminal import MOA, Terminal, write_mixture
+from waiting import PATIENCE, wait_for
 
 from moa_graph import MoAConfig
 from moa_graph.cli.chat import chat
@@ -348,12 +349,11 @@ def test_conversation_is_saved_and_nothing_is_overwritten(typed, mixture, tmp_pa
 
 
 def test_control_c_stops_an_answer_and_redo_pays_for_nothing_twice(typed, mixture, server):
-    config = mixture(b={"latency": 30})
+    config = mixture(b={"always": "hang"})
 
     def interrupt():
-        while not (server.calls_of("b") and server.calls_of("a")[0].answered):
-            time.sleep(0.05)
-        time.sleep(1.0)  # the answer of `a` is stored within this
+        wait_for(lambda: server.calls_of("b"))
+        wait_for(lambda: proposals_stored() == 1)
         server.model("b")
         os.kill(os.getpid(), signal.SIGINT)
 
@@ -376,7 +376,7 @@ def test_question_stopped_before_it_was_stored_is_asked_by_redo(typed, mixture, 
         if question in {"first", "second"} and question not in stopped:
             stopped.append(question)
             signal.raise_signal(signal.SIGINT)
-            await asyncio.sleep(60)
+            await asyncio.sleep(PATIENCE)
         return await whole(run, choose, **options)
 
     monkeypatch.setattr(Run, "to_its_end", stop)

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import re
+import threading
 
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk
@@ -225,13 +226,20 @@ def test_lines_tell_each_event_without_control_codes(capsys):
 
 
 @pytest.fixture
-def ask(tmp_path, server):
+def seen():
+    """Whether the test has seen what it wants to see; `a` says no more than a word before."""
+    return threading.Event()
+
+
+@pytest.fixture
+def ask(tmp_path, server, seen):
     """The command in a real terminal, asking a server that takes its time."""
+    slow = {"chunk_delay": 0.15, "until_token": lambda position: position < 1 or seen.is_set()}
     config = write_mixture(
         tmp_path / "mixture.toml",
         server,
         names="abcd",
-        a={"latency": 0.2, "chunk_delay": 0.15, "reply": "many words " * 6},
+        a={"latency": 0.2, "reply": "many words " * 6, **slow},
         b={"latency": 0.2, "chunk_delay": 0.15, "reply": NASTY},
         c={"latency": 0.2, "always": 400},
         d={"latency": 0.4, "reply": "quick"},
@@ -247,10 +255,11 @@ def ask(tmp_path, server):
 
 @pytest.mark.process
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (200, 50)])
-def test_terminal_shows_the_run_and_keeps_the_answer(ask, width, height):
+def test_terminal_shows_the_run_and_keeps_the_answer(ask, seen, width, height):
     with ask(width, height) as terminal:
         running = terminal.wait_for("waiting")
         assert "layer 1" in running
+        seen.set()
         after = terminal.wait_for("exit 0")
     assert re.search(r"! layer 1 +3 of 4 answered", after)
     assert "the final answer is this" in after.replace("\n", "")
@@ -259,10 +268,11 @@ def test_terminal_shows_the_run_and_keeps_the_answer(ask, width, height):
 
 
 @pytest.mark.process
-def test_window_that_becomes_narrower_keeps_no_remains(ask):
+def test_window_that_becomes_narrower_keeps_no_remains(ask, seen):
     with ask(120, 40) as terminal:
         terminal.wait_for("waiting for a")
         terminal.resize(70, 40)
+        seen.set()
         after = terminal.wait_for("exit 0")
     assert after.count("layer 2") == 1
 

@@ -87,9 +87,21 @@ def test_lock_of_a_killed_process_is_free(moa, db, mixture, server):
     config = mixture(a={"faults": ["hang"]}, w={"reply": "final"})
     process = start("ask", "q", "--config", config, "--thread", "t", db=db)
     wait_for(lambda: server.calls_of("a"))
+    kill(process, db)
+    assert moa("resume", "t", db=db).stdout == "final\n"
+
+
+def kill(process, db):
+    """Kill a process, and wait until its database knows: PostgreSQL then lets go of its locks."""
     process.kill()
     process.communicate()
-    assert moa("resume", "t", db=db).stdout == "final\n"
+    if db.startswith("postgres"):
+        clients = (
+            "SELECT FROM pg_stat_activity WHERE datname = current_database() "
+            "AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        )
+        with psycopg.connect(db, autocommit=True) as database:
+            wait_for(lambda: not database.execute(clients).rowcount)
 
 
 @pytest.mark.parametrize("failing", ["ab", "w"])
@@ -111,8 +123,8 @@ def test_another_question_replaces_one_whose_process_was_killed(moa, db, mixture
     config = mixture(a={"faults": ["hang"]})
     process = start("ask", "killed", "--config", config, "--thread", "t", db=db)
     wait_for(lambda: server.calls_of("a") and len(server.calls_of("b")) == 1)
-    process.kill()
-    process.communicate()
+    kill(process, db)
+    server.settle()
     server.calls.clear()
     assert moa("ask", "another", "--thread", "t", db=db).returncode == 0
     assert all("killed" not in str(call.messages) for call in server.calls)

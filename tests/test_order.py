@@ -60,9 +60,9 @@ async def run(delays, failures, *, cancel_after=None):
     layers = [{name: script.runnable() for name, script in layer.items()} for layer in scripts]
     graph = create_moa(layers, writer.runnable(), quorum=1.0).compile(checkpointer=InMemorySaver())
     config, inputs = {"configurable": {"thread_id": "1"}}, {"messages": "q"}
-    for _ in range(20):
+    for attempt in range(20):
         task = asyncio.create_task(graph.ainvoke(inputs, config))
-        if cancel_after is not None and inputs:
+        if cancel_after is not None and attempt == 0:
             await asyncio.wait({task}, timeout=cancel_after / 1000)
             task.cancel()
         try:

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from browser import chromium
+from browser import chromium, open_page
 from fakes import FakeModel
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
@@ -108,7 +108,7 @@ def test_page_runs_no_script_and_loads_nothing(mixture, tmp_path):
     path = tmp_path / "run.html"
     path.write_text(report(state, graph, history=graph.get_state_history(CONFIG)), "utf-8")
     with chromium() as browser:
-        page = browser.new_page()
+        page = open_page(browser)
         asked, told = [], []
         page.on("request", lambda request: asked.append(request.url))
         page.on("console", lambda message: told.append(message.text))
@@ -117,12 +117,13 @@ def test_page_runs_no_script_and_loads_nothing(mixture, tmp_path):
         assert told == []
         assert page.evaluate("window.hacked") is None
         assert page.get_by_text("<script>window.hacked = 1</script>").first.is_visible()
-        page.evaluate(  # as if our escaping had a hole
-            "document.body.append(Object.assign(document.createElement('script'), "
-            "{textContent: 'window.hacked = 1'}))"
-        )
+        with page.expect_console_message() as refused:
+            page.evaluate(  # as if our escaping had a hole
+                "document.body.append(Object.assign(document.createElement('script'), "
+                "{textContent: 'window.hacked = 1'}))"
+            )
         assert page.evaluate("window.hacked") is None
-        assert "Content Security Policy" in told[0]
+        assert "Content Security Policy" in refused.value.text
 
 
 @pytest.mark.browser
@@ -131,7 +132,7 @@ def test_page_is_readable_on_a_telephone_by_day_and_by_night(mixture, tmp_path, 
     path = tmp_path / "run.html"
     path.write_text(report(mixture().invoke({"messages": "q"}, CONFIG)), "utf-8")
     with chromium() as browser:
-        page = browser.new_page(color_scheme=scheme, viewport={"width": 390, "height": 800})
+        page = open_page(browser, color_scheme=scheme, viewport={"width": 390, "height": 800})
         page.goto(path.as_uri())
         assert page.evaluate("document.documentElement.scrollWidth") == 390
         ink, paper = page.evaluate(
@@ -148,7 +149,7 @@ def test_page_shows_what_happened(mixture, tmp_path):
     path = tmp_path / "run.html"
     path.write_text(report(state, graph, prices={"openai:a": (1, 1)}), "utf-8")
     with chromium() as browser:
-        page = browser.new_page()
+        page = open_page(browser)
         page.goto(path.as_uri())
         assert page.title() == "Why is the sky blue?"
         assert page.locator("svg.moa-drawing").is_visible()
@@ -168,7 +169,7 @@ def test_print_shows_what_is_folded(mixture, tmp_path):
     path = tmp_path / "run.html"
     path.write_text(report(state, graph), "utf-8")
     with chromium() as browser:
-        page = browser.new_page()
+        page = open_page(browser)
         page.goto(path.as_uri())
         closed = page.locator("details:not([open]) .text").last
         assert not closed.is_visible()

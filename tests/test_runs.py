@@ -1,9 +1,12 @@
 """What is read from a state after a run."""
 
+import threading
+
 import pytest
 from fakes import FakeModel
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
+from waiting import after
 
 from moa_graph import QuorumError, create_moa
 from moa_graph.drawing.words import say_run
@@ -35,22 +38,29 @@ def test_run_is_read_layer_by_layer(invoke):
     assert run.calls[-1].text == "final"
 
 
-def test_run_waits_for_the_slowest_of_each_layer(invoke):
-    layer = {
-        "slow": FakeModel(delay=0.3),
-        "fast": FakeModel(),
-        "broken": FakeModel(answers=[OSError()]),
-    }
-    run = read_run(invoke(create_moa([layer] * 2, FakeModel()).compile(), {"messages": "q"}))
+def test_run_waits_for_the_slowest_of_each_layer(follow):
+    ended = []
+
+    def layer(number):
+        others = {f"layer_{number}_fast", f"layer_{number}_broken"}
+        return {
+            "slow": FakeModel(until=after(lambda: others <= {*ended})),
+            "fast": FakeModel(),
+            "broken": FakeModel(answers=[OSError()]),
+        }
+
+    run = read_run(follow(create_moa([layer(1), layer(2)], FakeModel()).compile(), ended.append))
     assert run.critical == {"layer_1_slow", "layer_2_slow", "aggregator"}
-    assert run.seconds >= 0.6
+    assert run.seconds == sum(call.seconds for call in run.calls[::3])
     assert run.calls[3].started >= run.calls[0].ended - 0.01
     assert run.calls[2].status == "failed"
 
 
 def test_what_was_cut_off_is_no_failure():
-    layer = {"slow": FakeModel(delay=5), "fast": FakeModel()}
+    over = threading.Event()
+    layer = {"slow": FakeModel(until=over.is_set), "fast": FakeModel()}
     state = create_moa([layer], FakeModel(), grace=0.1).compile().invoke({"messages": "q"})
+    over.set()
     assert [call.status for call in read_run(state).proposals] == ["cut off", "answered"]
 
 

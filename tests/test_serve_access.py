@@ -2,13 +2,14 @@
 
 import json
 import socket
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from serving import Serving
-from waiting import wait_for
+from waiting import PATIENCE, wait_for
 
 from moa_graph import MoAConfig
 from moa_graph.serve.server import listen
@@ -18,7 +19,7 @@ KEY = "MARKED-9f3b77c1d2-KEY"
 BODY = {"model": "mine", "messages": [{"role": "user", "content": "q"}]}
 CHAT = "/v1/chat/completions"
 
-http = httpx.Client(verify=False)
+http = httpx.Client(verify=False, timeout=PATIENCE)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -169,7 +170,7 @@ def test_body_beyond_the_limit_is_refused_while_it_is_read(told, offline):
 
 def test_endless_body_is_not_waited_for(offline):
     address = urlsplit(offline.url)
-    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+    with socket.create_connection((address.hostname, address.port), timeout=PATIENCE) as connection:
         connection.sendall(
             f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             "Transfer-Encoding: chunked\r\n\r\n800\r\n".encode()
@@ -185,7 +186,9 @@ def test_endless_body_is_not_waited_for(offline):
 def test_body_that_does_not_come_is_not_waited_for(sent):
     with Serving(MoAConfig.load("offline"), limits=Limits(body_seconds=0.2)) as serving:
         address = urlsplit(serving.url)
-        with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+        with socket.create_connection(
+            (address.hostname, address.port), timeout=PATIENCE
+        ) as connection:
             head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             connection.sendall(f"{head}{sent}".encode())
             answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
@@ -219,9 +222,9 @@ def test_other_methods_and_paths_are_told_in_openais_shape(method, path, status,
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_run_beyond_the_limit_is_told_to_come_again(stream, mixture, server):
-    server.model("a", latency=30)
+    server.model("a", always="hang")
     with Serving(mixture, limits=Limits(runs=1)) as serving, ThreadPoolExecutor() as pool:
-        first = pool.submit(http.post, serving.url + CHAT, json=BODY, timeout=60)
+        first = pool.submit(http.post, serving.url + CHAT, json=BODY)
         wait_for(lambda: server.calls_of("a"))
         response = http.post(serving.url + CHAT, json=BODY | {"stream": stream})
         assert response.status_code == 429
@@ -242,16 +245,16 @@ def test_place_of_a_run_is_free_when_it_is_over(mixture, server):
 
 
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize(("slow", "behaviour"), [("b", {"latency": 60}), ("w", {"latency": 60})])
-def test_client_that_hangs_up_ends_the_calls(slow, behaviour, stream, serving, server):
-    server.model(slow, **behaviour)
+@pytest.mark.parametrize("slow", ["b", "w"])
+def test_client_that_hangs_up_ends_the_calls(slow, stream, serving, server):
+    server.model(slow, always="hang")
     hang_up_when(serving, lambda: server.calls_of(slow), stream=stream)
     wait_for(lambda: server.calls_of(slow)[0].ended)
     assert not server.calls_of(slow)[0].answered
 
 
 def test_client_that_hangs_up_in_the_middle_of_an_answer_ends_the_call(serving, server):
-    server.model("w", reply="one two three", chunk_delay=60)
+    server.model("w", reply="one two three", until_token=lambda position: position < 1)
     hang_up_when(serving, lambda: server.calls_of("w"), stream=True, after=b"one")
     wait_for(lambda: server.calls_of("w")[0].ended)
     assert not server.calls_of("w")[0].answered
@@ -261,29 +264,38 @@ def hang_up_when(serving, condition, *, stream, after=b""):
     """Ask, and close the connection once something has happened."""
     address, body = urlsplit(serving.url), json.dumps(BODY | {"stream": stream})
     head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+    with socket.create_connection((address.hostname, address.port), timeout=PATIENCE) as connection:
         connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
         wait_for(condition)
         got = b""
         while after not in got:
-            got += connection.recv(65536)
+            part = connection.recv(65536)
+            assert part
+            got += part
 
 
 def test_silent_stream_is_kept_alive_by_comments(mixture, server):
-    server.model("a", latency=0.5)
-    limits = Limits(keep_alive=0.1)
-    with Serving(mixture, limits=limits) as serving:
-        text = http.post(serving.url + CHAT, json=BODY | {"stream": True}).text
+    heard = threading.Event()
+    server.model("a", until=heard.is_set)
+    body, text = BODY | {"stream": True}, ""
+    with (
+        Serving(mixture, limits=Limits(keep_alive=0.1)) as serving,
+        http.stream("POST", serving.url + CHAT, json=body) as response,
+    ):
+        for part in response.iter_text():
+            text += part
+            if text.count("\n: ping") > 1:
+                heard.set()
     silence = text.partition('"content":""')[2].partition('"content":"w')[0]
     assert silence.count("\n: ping") > 1
 
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_server_that_stops_tells_those_who_wait(stream, mixture, server):
-    server.model("b", latency=60)
+    server.model("b", always="hang")
     with Serving(mixture) as serving, ThreadPoolExecutor() as pool:
         body = BODY | {"stream": stream}
-        asked = pool.submit(http.post, serving.url + CHAT, json=body, timeout=60)
+        asked = pool.submit(http.post, serving.url + CHAT, json=body)
         wait_for(lambda: server.calls_of("b"))
         serving.stop()
         response = asked.result()
@@ -298,7 +310,7 @@ def test_slow_reader_does_not_hold_up_the_others(serving, server):
     server.model("w", reply="word " * 2000)
     address, body = urlsplit(serving.url), json.dumps(BODY | {"stream": True})
     head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    with socket.create_connection((address.hostname, address.port), timeout=10) as slow:
+    with socket.create_connection((address.hostname, address.port), timeout=PATIENCE) as slow:
         slow.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
         wait_for(lambda: server.calls_of("w"))
         server.model("w", reply="quick")

@@ -8,14 +8,14 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
-from waiting import wait_for
+from waiting import PATIENCE, wait_for
 
 pytestmark = pytest.mark.process
 
@@ -23,6 +23,8 @@ MOA = Path(sys.executable).parent / "moa"
 CHAT = "/v1/chat/completions"
 BODY = {"model": "test", "messages": [{"role": "user", "content": "q"}]}
 KEY = "MARKED-9f3b77c1d2-KEY"
+
+get, post = partial(httpx.get, timeout=PATIENCE), partial(httpx.post, timeout=PATIENCE)
 
 
 class Process:
@@ -44,7 +46,7 @@ class Process:
     def end(self, sign=signal.SIGINT):
         """Stop it, and give its exit code and what it said in all."""
         self.started.send_signal(sign)
-        out, rest = self.started.communicate(timeout=20)
+        out, rest = self.started.communicate(timeout=PATIENCE)
         assert out == ""
         return self.started.returncode, self.said + rest
 
@@ -89,10 +91,10 @@ def test_it_says_where_it_listens_and_what_it_serves_and_logs_a_line_a_request_a
     config, server
 ):
     with served("--config", config("one"), "-c", config("two"), "-p", "offline") as process:
-        models = httpx.get(f"{process.url}/v1/models").json()["data"]
-        httpx.post(process.url + CHAT, json=BODY | {"model": "two"})
-        httpx.get(f"{process.url}/health")
-        httpx.get(f"{process.url}/%1b%5b31m{'x' * 200}")
+        models = get(f"{process.url}/v1/models").json()["data"]
+        post(process.url + CHAT, json=BODY | {"model": "two"})
+        get(f"{process.url}/health")
+        get(f"{process.url}/%1b%5b31m{'x' * 200}")
         code, said = process.end()
     listed = subprocess.run([MOA, "threads", "--json"], capture_output=True, text=True)
     assert json.loads(listed.stdout) == []
@@ -100,28 +102,27 @@ def test_it_says_where_it_listens_and_what_it_serves_and_logs_a_line_a_request_a
     first, page, *lines = said.splitlines()
     assert re.fullmatch(r"moa: http://127.0.0.1:\d+/v1 serves offline, one, two", first)
     assert page == f"moa: {process.url} is a page to ask and to watch"
-    assert re.fullmatch(r"moa: 127.0.0.1 GET /v1/models 200 \d\.\d\d s", lines[0])
-    assert re.fullmatch(rf"moa: 127.0.0.1 POST {CHAT} 200 \d\.\d\d s", lines[1])
-    assert re.fullmatch(r"moa: 127.0.0.1 GET /\?\[31mx{94} 404 \d\.\d\d s", lines[2])
+    assert re.fullmatch(r"moa: 127.0.0.1 GET /v1/models 200 \d+\.\d\d s", lines[0])
+    assert re.fullmatch(rf"moa: 127.0.0.1 POST {CHAT} 200 \d+\.\d\d s", lines[1])
+    assert re.fullmatch(r"moa: 127.0.0.1 GET /\?\[31mx{94} 404 \d+\.\d\d s", lines[2])
     assert lines[3:] == ["moa: stopped"]
     assert code == 0
 
 
 @pytest.mark.parametrize(("sign", "stream"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
-def test_signal_ends_the_runs_and_the_server_at_once(stream, sign, config, server):
-    server.model("b", latency=60)
+def test_signal_ends_the_runs_and_the_server(stream, sign, config, server):
+    server.model("b", always="hang")
     with served("--config", config()) as process, ThreadPoolExecutor() as pool:
         body = BODY | {"stream": stream}
-        asked = pool.submit(httpx.post, process.url + CHAT, json=body, timeout=60)
+        asked = pool.submit(post, process.url + CHAT, json=body)
         wait_for(lambda: server.calls_of("b"))
-        sent = time.monotonic()
         code, said = process.end(sign)
         assert '"stopping"' in asked.result().text
     assert code == 0
     assert said.splitlines()[-1] == "moa: stopped"
     assert "Traceback" not in said
     assert "never awaited" not in said
-    assert server.calls_of("b")[0].ended - sent < 3
+    server.settle()
     assert not server.calls_of("b")[0].answered
 
 
@@ -131,13 +132,13 @@ def test_key_and_limits_are_options_and_the_key_is_never_said(given, config):
     words += ["--api-key", KEY] if given == "option" else []
     env = {"MOA_API_KEY": KEY} if given == "variable" else {}
     with served("--config", config(), *words, env=env) as process:
-        assert httpx.get(f"{process.url}/v1/models").status_code == 401
+        assert get(f"{process.url}/v1/models").status_code == 401
         headers = {"authorization": f"Bearer {KEY}"}
-        response = httpx.post(process.url + CHAT, json=BODY, headers=headers)
+        response = post(process.url + CHAT, json=BODY, headers=headers)
         assert response.status_code == 200
         for limited, status in (({"messages": [{}] * 3}, 400), ({"user": "x" * 1_000_000}, 413)):
             body = BODY | limited
-            response = httpx.post(process.url + CHAT, json=body, headers=headers)
+            response = post(process.url + CHAT, json=body, headers=headers)
             assert response.status_code == status
         assert KEY not in process.end()[1]
 
@@ -189,19 +190,19 @@ def test_blank_key_in_the_environment_opens_no_server(key, monkeypatch):
 
 def watch(events, watching):
     """Read a stream to its end; say when it has begun."""
-    with httpx.stream("GET", events, timeout=60) as response:
+    with httpx.stream("GET", events, timeout=PATIENCE) as response:
         watching.set()
         return response.read().decode()
 
 
 def test_ctrl_c_in_the_middle_of_a_page_s_run_says_nothing_else(config, server):
-    server.model("b", latency=60)
+    server.model("b", always="hang")
     with served("--config", config()) as process, ThreadPoolExecutor() as pool:
-        asked = httpx.post(f"{process.url}/api/ask", json={"question": "q"}).json()
+        asked = post(f"{process.url}/api/ask", json={"question": "q"}).json()
         events = f"{process.url}/api/events?id={asked['thread']}"
         watching = threading.Event()
         watched = pool.submit(watch, events, watching)
-        assert watching.wait(60)
+        assert watching.wait(PATIENCE)
         wait_for(lambda: server.calls_of("b"))
         code, said = process.end()
         assert '"status":"stopped"' in watched.result()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import subprocess
+import threading
 from itertools import islice
 
 import openai
@@ -130,10 +131,13 @@ def test_usage_is_streamed_only_if_asked_for(client):
 
 
 def test_words_arrive_while_the_aggregator_writes(client, server):
-    server.model("w", reply="one two three four five", chunk_delay=0.1)
+    read = threading.Event()
+    rest = {"until_token": lambda position: position < 1 or read.is_set()}
+    server.model("w", reply="one two three four five", **rest)
     stream = create(client, stream=True)
     assert next(c for c in stream if c.choices[0].delta.content).choices[0].delta.content == "one "
     assert server.calls_of("w")[0].ended is None
+    read.set()
     assert "five" in [chunk.choices[0].delta.content for chunk in stream]
 
 
@@ -203,15 +207,13 @@ def curl(serving, body, *options):
 
 def test_requests_run_at_the_same_time(serving, server):
     for name in "ab":
-        server.model(name, latency=0.3)
+        server.model(name, until=lambda: len(server.calls) >= 2 * 5)
 
     async def ask():
         async with AsyncOpenAI(base_url=f"{serving.url}/v1", api_key="any") as client:
             return await asyncio.gather(*(create(client) for _ in range(5)))
 
     assert len(asyncio.run(ask())) == 5
-    calls = server.calls_of("a")
-    assert max(call.started for call in calls) < min(call.ended for call in calls)
 
 
 def test_models_are_built_once_for_all_requests_of_a_kind(mixture, monkeypatch):
@@ -410,11 +412,14 @@ def test_fallback_answers_a_stream_that_had_not_begun(mixture, server):
 
 
 def test_broken_stream_is_an_error_and_never_half_of_two_answers(mixture, server):
-    server.model("w", always="truncate", reply="half of this is lost")
-    server.model("v", reply="another answer", chunk_delay=5)
+    read = threading.Event()
+    half = {"until_token": lambda position: position < 3 or read.is_set()}
+    server.model("w", always="truncate", reply="half of this is lost", **half)
+    server.model("v", reply="another answer", until_token=lambda position: position < 1)
     with Serving(mixture(fallbacks=["v"])) as serving, client_of(serving) as client:
         chunks = create(client, stream=True)
         text = [chunk.choices[0].delta.content for chunk in islice(chunks, 4)]
+        read.set()
         with pytest.raises(openai.APIError, match="broke off") as caught:
             next(chunks)
         assert "".join(text) == "half of this "

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from langchain_core.messages import RemoveMessage
 from serving import Serving, memory_store
-from waiting import wait_for
+from waiting import PATIENCE, wait_for
 
 from moa_graph import MoAConfig
 from moa_graph.serve.service import Limits
@@ -35,7 +35,7 @@ def client(mixture, held):
     limits = Limits(body=10_000, runs=1)
     with (
         Serving(mixture, store=memory_store(held), limits=limits) as serving,
-        httpx.Client(base_url=serving.url, timeout=30) as client,
+        httpx.Client(base_url=serving.url, timeout=PATIENCE) as client,
     ):
         yield client
 
@@ -151,7 +151,7 @@ def test_half_a_character_harms_nobody(client, server):
 
 
 def test_failed_start_lets_go_of_the_thread(client, server):
-    server.model("a", latency=60)
+    server.model("a", always="hang")
     first = ask(client)
     refused(client.post("/api/ask", json={"question": "q"}), 429, "the most")
     refused(client.post("/api/resume", json={"thread": first}), 409, "already running")
@@ -239,9 +239,12 @@ def test_page_comes_with_a_strict_policy_and_is_cached(client):
 
 
 def test_page_is_open_and_its_api_wants_the_key(mixture):
-    with Serving(mixture, store=memory_store(), api_key="secret-key-1") as serving:
-        assert httpx.get(f"{serving.url}/").status_code == 200
-        assert httpx.get(f"{serving.url}/page/page.css").status_code == 200
-        assert httpx.get(f"{serving.url}/api/threads").status_code == 401
+    with (
+        Serving(mixture, store=memory_store(), api_key="secret-key-1") as serving,
+        httpx.Client(base_url=serving.url, timeout=PATIENCE) as client,
+    ):
+        assert client.get("/").status_code == 200
+        assert client.get("/page/page.css").status_code == 200
+        assert client.get("/api/threads").status_code == 401
         headers = {"authorization": "Bearer secret-key-1"}
-        assert httpx.get(f"{serving.url}/api/threads", headers=headers).status_code == 200
+        assert client.get("/api/threads", headers=headers).status_code == 200

@@ -29,6 +29,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+import psycopg
 from fakes import FakeModel
 from host import host
 from langchain_core.messages import convert_to_openai_messages
@@ -36,6 +37,7 @@ from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 from postgres import postgres_server
 from server import Call, ChatServer
+from waiting import wait_for
 
 from moa_graph import MoAConfig, create_moa
 
@@ -123,7 +125,9 @@ class Trial:
 
     def check_stored_are_not_asked_again(self, go_on: Callable[[], None]) -> None:
         """See what the database holds, let the program go on, and look at its calls."""
-        time.sleep(0.05)  # for requests that were under way when the process died
+        self.harness.server.settle(self.calls)
+        if self.database == "postgres":
+            self.harness.wait_for_connections(self.thread)
         stored, before = self.stored(), Counter(map(node_of, self.calls()))
         go_on()
         after = Counter(map(node_of, self.calls()))
@@ -195,10 +199,8 @@ def expected(question: str) -> dict[str, str]:
     """Work out what an undisturbed run gives: the same graph, over fake models."""
 
     class Replying(FakeModel):
-        def _result(self, messages: list[Any]) -> Any:
-            body = {"model": self.name, "messages": convert_to_openai_messages(messages)}
-            self.answers = [reply(body)]
-            return super()._result(messages)
+        def _answer(self, messages: list[Any]) -> Any:
+            return reply({"model": self.name, "messages": convert_to_openai_messages(messages)})
 
     layer = {name: Replying(name=name) for name in PROPOSERS}
     result = create_moa([layer] * 2, Replying(name="w")).compile().invoke({"messages": question})
@@ -210,7 +212,7 @@ class Harness:
     """The server, the databases, and the trials."""
 
     def __init__(self, folder: Path, server: ChatServer, postgres: str, seed: int) -> None:
-        self.server, self.random = server, random.Random(seed)
+        self.server, self.postgres, self.random = server, postgres, random.Random(seed)
         for model, latency in (("a", 0.02), ("b", 0.12), ("c", 0.25)):
             server.model(model, latency=latency, reply=reply)
         server.model("w", latency=0.05, chunk_delay=0.02, reply=reply)
@@ -225,7 +227,7 @@ class Harness:
             saver.setup()
         self.databases = {
             "sqlite": lambda number: str(folder / f"{number}.sqlite"),
-            "postgres": lambda _: postgres,
+            "postgres": lambda number: f"{postgres}&application_name=thread-{number}",
         }
 
     def run(self, kills: int) -> list[Trial]:
@@ -243,6 +245,12 @@ class Harness:
 
         asyncio.run(all_workers())
         return trials
+
+    def wait_for_connections(self, thread: str) -> None:
+        """Wait until PostgreSQL knows that a program is dead: until then its thread is locked."""
+        open_ones = "SELECT FROM pg_stat_activity WHERE application_name = %s"
+        with psycopg.connect(self.postgres, autocommit=True) as database:
+            wait_for(lambda: not database.execute(open_ones, (thread,)).rowcount)
 
     def drain(self, terminal: int) -> None:
         """Read what a terminal shows, so that its program does not block."""

@@ -98,7 +98,7 @@ def take_terminal(folder: Path, server: ChatServer, browser) -> None:
         environment = {"MOA_DB": f"{place}/runs.sqlite", "COLORTERM": "truecolor"}
         command = [MOA, "ask", QUESTION, "--config", config, "--thread", "demo"]
         with Terminal(command, width=132, height=22, **environment) as terminal:
-            terminal.wait_for("layer 2  0 of 5", seconds=90)
+            terminal.wait_for("layer 2  0 of 5")
             time.sleep(2)
             shoot_terminal(terminal.screen(styles=True), folder / "terminal.png", browser)
             terminal.wait_for("exit 0")

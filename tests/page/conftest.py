@@ -1,6 +1,7 @@
 """A server, the models behind it, and a browser before it."""
 
 import re
+import threading
 from urllib.parse import urlsplit
 
 import pytest
@@ -8,6 +9,7 @@ from browser import chromium
 from pages import ANSWER, serve, write_mixture
 from playwright.sync_api import expect
 from server import ChatServer
+from waiting import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +25,20 @@ def _quick(models):
     models.calls.clear()
     models.models.clear()
     models.model("w", reply=ANSWER)
+
+
+@pytest.fixture
+def seen():
+    """Whether the test has seen what it wants to see."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+@pytest.fixture
+def half(seen):
+    """How a model streams that says no more than nine words before that."""
+    return {"until_token": lambda position: position < 9 or seen.is_set()}
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +70,7 @@ def new_page(browser):
 
     def make(url, **options):
         context = browser.new_context(**options)
+        context.set_default_timeout(PATIENCE * 1000)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda m: m.type in {"error", "warning"} and complaints.append(m.text))

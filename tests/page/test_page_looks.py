@@ -49,8 +49,8 @@ def test_markdown_is_laid_out(page, models):
         expect(answer.locator(selector)).to_have_text(wanted)
 
 
-def test_everything_is_done_by_keyboard(page, models):
-    models.model("w", reply=LONG, chunk_delay=0.05)
+def test_everything_is_done_by_keyboard(page, models, half):
+    models.model("w", reply=LONG, **half)
     page.select_option("#mixture", "plain")
     page.locator("#question").focus()
     page.keyboard.type("why?")
@@ -73,13 +73,14 @@ def test_everything_is_done_by_keyboard(page, models):
 
 
 @pytest.mark.parametrize("mixture", ["plain", "wide"])
-def test_narrow_window_needs_no_sideways_scrolling(new_page, site, models, mixture):
-    models.model("w", reply=f"{'x' * 300}\n\n    {LONG}\n\n```\n{'y' * 300}\n```", chunk_delay=0.03)
+def test_narrow_window_needs_no_sideways_scrolling(new_page, site, models, mixture, half, seen):
+    models.model("w", reply=f"{'x' * 300}\n\n    {LONG}\n\n```\n{'y' * 300}\n```", **half)
     page = new_page(site[0], viewport={"width": 360, "height": 700})
     ask(page, "w" * 200, mixture)
     width = "document.documentElement.scrollWidth"
     status(page, "aggregator", "running")
     assert page.evaluate(width) == 360
+    seen.set()
     expect(page.locator("#steps button")).not_to_have_count(0)
     assert page.evaluate(width) == 360
     page.click("#menu")

@@ -5,32 +5,36 @@ import re
 import subprocess
 import threading
 
+from browser import open_page
 from pages import ANSWER, LONG, MOA, answered, ask, cell, status, thread_of, write_mixture
 from playwright.sync_api import expect
 from serving import Serving, memory_store
+from waiting import PATIENCE
 
 from moa_graph import MoAConfig
 from moa_graph.store import open_store
 
 
-def test_tokens_of_two_branches_arrive_side_by_side(page, models):
+def test_tokens_of_two_branches_arrive_side_by_side(page, models, half, seen):
     for name in ("a", "b"):
-        models.model(name, reply=f"{name} says {LONG}", chunk_delay=0.03)
+        models.model(name, reply=f"{name} says {LONG}", **half)
     ask(page)
     for name in ("a", "b"):
         status(page, f"layer_1_{name}", "running")
         expect(cell(page, f"layer_1_{name}").locator(".tail")).to_contain_text("word")
     status(page, "layer_2_a", "waiting")
     expect(page.locator("#status")).to_contain_text("waiting for a, b")
+    seen.set()
     answered(page)
 
 
-def test_final_answer_streams_and_cost_adds_up(page, models):
-    models.model("w", reply=LONG, chunk_delay=0.05)
+def test_final_answer_streams_and_cost_adds_up(page, models, half, seen):
+    models.model("w", reply=LONG, **half)
     ask(page)
     expect(page.locator("#answer-text")).to_contain_text("word5 ")
     status(page, "aggregator", "running")
     assert "word59" not in page.locator("#answer-text").inner_text()
+    seen.set()
     answered(page, LONG)
     expect(page.locator("#totals")).to_contain_text(re.compile(r"tokens · at least ~\$0\.\d"))
 
@@ -45,7 +49,7 @@ def test_failure_is_shown_as_what_it_is(page, models):
 
 
 def test_straggler_is_shown_as_cut_off(page, models):
-    models.model("b", latency=60)
+    models.model("b", always="hang")
     ask(page, mixture="hasty")
     answered(page)
     status(page, "layer_1_b", "cut off")
@@ -53,7 +57,7 @@ def test_straggler_is_shown_as_cut_off(page, models):
 
 
 def test_stopped_run_is_resumed_by_the_page_without_asking_stored_answers_again(page, models):
-    models.model("b", latency=60)
+    models.model("b", always="hang")
     ask(page)
     status(page, "layer_1_a", "answered")
     page.click("#stop")
@@ -69,7 +73,7 @@ def test_stopped_run_is_resumed_by_the_page_without_asking_stored_answers_again(
 
 
 def test_command_line_goes_on_with_what_was_stopped_in_the_page(page, models, site):
-    models.model("b", latency=60)
+    models.model("b", always="hang")
     ask(page)
     status(page, "layer_1_a", "answered")
     page.click("#stop")
@@ -97,8 +101,8 @@ def test_lost_quorum_is_told_with_its_causes_and_resumed(page, models):
     expect(alert).to_be_hidden()
 
 
-def test_run_goes_on_without_the_page_and_a_reload_finds_it(page, models, site, new_page):
-    models.model("a", reply=LONG, chunk_delay=0.05)
+def test_run_goes_on_without_the_page_and_a_reload_finds_it(page, models, new_page, half, seen):
+    models.model("a", reply=LONG, **half)
     ask(page)
     expect(cell(page, "layer_1_a").locator(".tail")).to_contain_text("word")
     page.reload()
@@ -106,13 +110,14 @@ def test_run_goes_on_without_the_page_and_a_reload_finds_it(page, models, site, 
     expect(cell(page, "layer_1_a").locator(".tail")).to_contain_text("word")
     address = page.url
     page.close()
+    seen.set()
     second = new_page(address)
     answered(second)
     assert len(models.calls_of("a")) == 2
 
 
-def test_two_tabs_watch_one_run(page, models, new_page):
-    models.model("w", reply=LONG, chunk_delay=0.05)
+def test_two_tabs_watch_one_run(page, models, new_page, half):
+    models.model("w", reply=LONG, **half)
     ask(page)
     thread_of(page)
     second = new_page(page.url)
@@ -145,8 +150,8 @@ def test_address_of_no_thread_is_told(site, new_page):
     answered(page)
 
 
-def test_thread_that_another_process_runs_is_told(page, models, site):
-    models.model("b", latency=60)
+def test_thread_that_another_process_runs_is_told(page, models, site, seen):
+    models.model("b", always="hang")
     ask(page)
     status(page, "layer_1_a", "answered")
     page.click("#stop")
@@ -155,25 +160,25 @@ def test_thread_that_another_process_runs_is_told(page, models, site):
 
     async def hold():
         async with open_store(str(site[1])) as store, store.lock(thread):
-            await asyncio.to_thread(held.wait)
+            held.set()
+            await asyncio.to_thread(seen.wait)
 
     held = threading.Event()
     holder = threading.Thread(target=lambda: asyncio.run(hold()))
     holder.start()
     try:
-        page.wait_for_timeout(300)
+        assert held.wait(PATIENCE)
         page.click("#resume")
         expect(page.locator("#alert")).to_contain_text("is being run by another process")
     finally:
-        held.set()
+        seen.set()
         holder.join()
 
 
 def test_page_asks_for_the_key_and_keeps_it_for_the_tab(models, tmp_path, browser):
     mixture = MoAConfig.load(write_mixture(tmp_path, models.url, "plain", [["a"]]))
     with Serving(mixture, store=memory_store(), api_key="secret-key-1") as serving:
-        context = browser.new_context()
-        page = context.new_page()
+        page = open_page(browser)
         page.goto(serving.url)
         page.fill("#key", "wrong")
         page.press("#key", "Enter")
@@ -186,11 +191,11 @@ def test_page_asks_for_the_key_and_keeps_it_for_the_tab(models, tmp_path, browse
         answered(page)
         expect(page.locator("#key-dialog")).to_be_hidden()
         assert "secret-key-1" not in page.content()
-        context.close()
+        page.close()
 
 
 def test_enter_during_a_run_says_how_to_stop_it(page, models):
-    models.model("b", latency=60)
+    models.model("b", always="hang")
     ask(page)
     status(page, "layer_1_b", "running")
     question = page.locator("#question")
