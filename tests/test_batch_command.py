@@ -9,17 +9,19 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
+import anyio
 import psycopg
 import pytest
-from waiting import wait_for
+from clock import Clock
+from waiting import take_turns, wait_for
 
-from moa_graph import MoAConfig
+from moa_graph import MoAConfig, race
+from moa_graph.batch import limits
 from moa_graph.batch.records import batch_name
 from moa_graph.store import open_store, present_values, read_threads, run_config
 
@@ -393,15 +395,17 @@ def made(calls):
 
 @pytest.mark.process
 async def test_a_killed_batch_repeats_no_stored_call(here, server, moa):
+    killed = threading.Event()
     server.model("a", reply=reply, latency=0.1)
-    server.model("w", reply=reply, latency=0.3)
+    server.model("w", reply=reply, until=lambda: killed.is_set() or len(server.calls) < 20)
     more = ("--concurrency", 3)
     process = subprocess.Popen([MOA, *map(str, words(here, *more))], stderr=subprocess.PIPE)
-    wait_for(lambda: here.answers.exists() and here.answers.stat().st_size)
+    await asyncio.to_thread(wait_for, lambda: here.answers.exists() and here.answers.stat().st_size)
     second = await asyncio.to_thread(partial(moa, *words(here)))
     process.kill()
     process.communicate()
-    time.sleep(0.3)  # for requests that were under way
+    server.settle()
+    killed.set()
     assert "another process is at work" in second.stderr
     kept, asked = await stored(here), len(server.calls)
     assert kept
@@ -418,25 +422,43 @@ async def test_a_killed_batch_repeats_no_stored_call(here, server, moa):
     assert [row["answer"] for row in rows(here.answers)] == [row["answer"] for row in answers]
 
 
-def test_a_limited_endpoint_is_asked_no_faster_and_waiting_is_no_timeout(batch, here, server):
-    write_mixture(here.mixture, server, agent=", timeout = 1.0")
-    before = time.monotonic()
-    done = batch("--limit", 2, "--rpm", 180, "--concurrency", 2)
+def test_a_limited_endpoint_is_asked_no_faster_and_waiting_is_no_timeout(
+    batch, here, server, monkeypatch
+):
+    """One call at a time; the clock stands still but while one waits for its turn."""
+    write_mixture(here.mixture, server, agent=", timeout = 60.0")
+    here.mixture.write_text(here.mixture.read_text().replace('["a", "b"]', '["a"]'))
+    clock = Clock(monkeypatch, limits, race)
+
+    async def sleep(seconds):
+        clock.advance(seconds)
+        await take_turns()
+
+    monkeypatch.setattr(limits, "asyncio", SimpleNamespace(sleep=sleep, Lock=asyncio.Lock))
+    before = clock()
+    done = batch("--limit", 2, "--rpm", 0.5, "--concurrency", 1)
     assert done.returncode == 0, done.stderr
     assert all(not row["failed"] for row in rows(here.answers))
-    assert len(server.calls) == 10
-    assert server.calls[-1].started - before > (10 - 1 - 3) / 3
+    assert len(server.calls) == 6
+    assert clock() - before > (6 - 1) * 60 / 0.5
 
 
-def test_a_client_waits_as_long_as_a_busy_endpoint_says(batch, here, server):
+def test_a_client_waits_as_long_as_a_busy_endpoint_says(batch, here, server, monkeypatch):
+    slept, sleep = [], anyio.sleep
+
+    async def note(seconds):
+        slept.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(anyio, "sleep", note)
     here.mixture.write_text(here.mixture.read_text().replace("max_retries = 0", "max_retries = 2"))
-    server.model("a", reply=reply, faults=[429, 429], retry_after=0.3)
+    server.model("a", reply=reply, faults=[429, 429], retry_after=7)
     done = batch("--limit", 1)
     assert done.returncode == 0, done.stderr
     (row,) = rows(here.answers)
     assert not row["failed"]
-    first, _, third, _ = server.calls_of("a")
-    assert third.started - first.started >= 0.6
+    assert len(server.calls_of("a")) == 4
+    assert slept == [7, 7]
 
 
 def test_runs_may_be_kept_in_postgresql(batch, here, server, postgres):
