@@ -112,7 +112,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=2000)
     options = parser.parse_args()
     warnings.simplefilter("error")
-    command = [sys.executable, SERVER, "--latency", "0.05", "--rates", json.dumps(RATES)]
+    behaviour = {"latency": 0.05, "rates": RATES}
+    command = [sys.executable, SERVER, "--models", json.dumps({"*": behaviour})]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             url = server.stdout.readline().strip()
