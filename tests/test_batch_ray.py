@@ -10,19 +10,20 @@ import sys
 from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import psycopg
 import pytest
 from ray_cluster import ray_cluster, workers_of
 from terminal import write_mixture
-from waiting import wait_for
+from waiting import take_turns, wait_for, wait_until
 
 from moa_graph import MoAConfig
+from moa_graph.batch import locks
 from moa_graph.batch.answering import Outcome
 from moa_graph.batch.desk import Desk, environment
 from moa_graph.batch.files import Files
 from moa_graph.batch.limits import Limits
-from moa_graph.batch.locks import open_locks
 from moa_graph.batch.records import read_records
 
 MOA = Path(sys.executable).parent / "moa"
@@ -118,25 +119,31 @@ def test_engine_that_is_not_installed_is_named(moa, prompts, monkeypatch):
     assert done.stderr == "moa: --engine ray needs a package: pip install 'moa_graph[ray]'\n"
 
 
-async def test_thread_is_held_by_one_until_its_connection_is_lost(postgres):
-    order = []
+async def test_thread_is_held_by_one_until_its_connection_is_lost(postgres, monkeypatch):
+    order, tries = [], []
 
-    async def hold(locks, name, go_on=None):
-        async with locks.hold("thread"):
+    async def sleep(_):
+        tries.append("in vain")
+        await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(locks, "asyncio", SimpleNamespace(sleep=sleep))
+
+    async def hold(lock, name, go_on=None):
+        async with lock.hold("thread"):
             order.append(name)
             if go_on:
                 await go_on.wait()
 
-    async with open_locks(postgres) as locks:
-        lost = asyncio.create_task(hold(locks, "lost", asyncio.Event()))
-        await until(lambda: order)
-        async with open_locks(postgres) as others:
+    async with locks.open_locks(postgres) as mine:
+        lost = asyncio.create_task(hold(mine, "lost", asyncio.Event()))
+        await wait_until(lambda: order)
+        async with locks.open_locks(postgres) as others:
             waiting = [
                 asyncio.create_task(hold(each, name))
-                for each, name in ((locks, "same process"), (others, "other"))
+                for each, name in ((mine, "same process"), (others, "other"))
             ]
-            async with locks.hold("another thread"):
-                await asyncio.sleep(1.2)  # they try twice
+            async with mine.hold("another thread"):
+                await wait_until(lambda: len(tries) > 6)
             assert order == ["lost"]
             await end_connections_but(postgres, others)
             await waiting[1]
@@ -146,17 +153,12 @@ async def test_thread_is_held_by_one_until_its_connection_is_lost(postgres):
             await asyncio.gather(lost, waiting[0], return_exceptions=True)
 
 
-async def until(condition):
-    while not condition():
-        await asyncio.sleep(0.01)
-
-
-async def end_connections_but(postgres, locks):
+async def end_connections_but(postgres, others):
     async with await psycopg.AsyncConnection.connect(postgres, autocommit=True) as connection:
         await connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname ="
             " current_database() AND pid NOT IN (pg_backend_pid(), %s)",
-            (locks._connection.info.backend_pid,),
+            (others._connection.info.backend_pid,),
         )
 
 
@@ -177,7 +179,7 @@ async def test_desk_lets_records_be_read_as_they_are_kept():
     desk = Desk(total=3, max_cost=None, ahead=2)
     assert [await desk.admit(place) for place in (0, 1)] == [True, True]
     third = asyncio.create_task(desk.admit(2))
-    await asyncio.sleep(0.05)
+    await take_turns()
     assert not third.done()
     await desk.look(kept=1, last=1)
     assert await third
@@ -187,7 +189,7 @@ async def test_desk_stops_reading_and_beginning_when_the_money_is_spent():
     desk = Desk(total=9, max_cost=1.0, ahead=2)
     assert await desk.begin(1)
     second = asyncio.create_task(desk.begin(2))
-    await asyncio.sleep(0.05)
+    await take_turns()
     assert not second.done()  # what a record costs is not known yet
     waiting = asyncio.create_task(desk.admit(2))
     await desk.end(1, Outcome({"line": 1}, calls=1, spent=0.75))
@@ -201,22 +203,22 @@ async def test_desk_decides_once_on_a_record_whose_worker_is_lost_while_it_waits
     desk = Desk(total=9, max_cost=1.0, ahead=9)
     assert await desk.begin(1)
     waiting = [asyncio.create_task(desk.begin(line)) for line in (2, 2, 3)]
-    await asyncio.sleep(0.05)
+    await take_turns()
     assert not any(task.done() for task in waiting)  # what a record costs is not known yet
     waiting.pop(0).cancel()
     await desk.end(1, Outcome({"line": 1}, calls=1, spent=0.4))
     assert await waiting[0]
-    await asyncio.sleep(0.05)
+    await take_turns()
     assert not waiting[1].done()  # 2 may cost what is left
     await desk.end(2, Outcome({"line": 2}, calls=1, spent=0.4))
     assert not await waiting[1]
     assert (await desk.look(kept=0, last=0)).spent == 0.8
 
 
-async def test_desk_tells_its_age_not_the_time():
-    desk = Desk(total=1, max_cost=None, ahead=1)
-    await asyncio.sleep(0.02)
-    assert 0.01 < await desk.age() < 60
+async def test_desk_tells_its_age_not_the_time(monkeypatch):
+    now = iter([1000.0, 1003.5])
+    monkeypatch.setattr("moa_graph.batch.desk.monotonic", lambda: next(now))
+    assert await Desk(total=1, max_cost=None, ahead=1).age() == 3.5
 
 
 @pytest.mark.ray

@@ -13,11 +13,18 @@ from langgraph.cache.memory import InMemoryCache
 from langgraph.cache.sqlite import SqliteCache
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import CachePolicy
+from waiting import PATIENCE
 
 from moa_graph import ASK_AGAIN, Agent, caching, create_moa
 from moa_graph.runs import read_run
 
 QUESTION = {"messages": "Why is the sky blue?"}
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch):
+    """A busy machine's cache takes its time."""
+    monkeypatch.setattr(caching, "LONGEST", PATIENCE)
 
 
 @pytest.fixture
@@ -327,11 +334,11 @@ class HangingCache(InMemoryCache):
         self.over = threading.Event()
 
     def get(self, keys):
-        self.over.wait(60)
+        self.over.wait(PATIENCE)
         return {}
 
     def set(self, keys):
-        self.over.wait(60)
+        self.over.wait(PATIENCE)
 
     async def aget(self, keys):
         await asyncio.Event().wait()
@@ -344,7 +351,7 @@ def test_a_cache_that_hangs_holds_up_no_run_for_long(agent, invoke, monkeypatch,
     monkeypatch.setattr(caching, "LONGEST", 0.05)
     cache = HangingCache()
     graph = compiled([[agent("a")]], agent("w"), cache)
-    rescue = threading.Timer(30, cache.over.set)
+    rescue = threading.Timer(PATIENCE, cache.over.set)
     rescue.start()
     result = invoke(graph, QUESTION)
     rescued = cache.over.is_set()

@@ -3,12 +3,12 @@
 import asyncio
 import copy
 import pickle
-import time
+import threading
 from functools import reduce
 from operator import add
 
 import pytest
-from fakes import FakeModel
+from fakes import FakeModel, Heard
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.load import dumps
@@ -22,6 +22,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import interrupt
 from pydantic import BaseModel, SecretStr
 from typing_extensions import TypedDict
+from waiting import PATIENCE, wait_until
 
 from moa_graph import Agent, AggregatorError, ChatMoA, MoAConfig, QuorumError, create_moa
 
@@ -138,54 +139,62 @@ def test_fallback_answers_before_a_stream_has_begun(moa, server, stream):
     assert list(merged.response_metadata["moa"]["causes"]) == ["aggregator"]
 
 
+@pytest.fixture
+def breaking(server):
+    """Have the writer break off its answer when somebody has heard its first words."""
+    heard = Heard()
+    server.model(
+        "writer",
+        reply=ANSWER,
+        always="truncate",
+        until_token=lambda position: position < 2 or len(heard.words) > 1,
+    )
+    return {"callbacks": [heard]}
+
+
 @pytest.mark.parametrize("spare", ["streaming", "whole"])
 def test_stream_that_breaks_off_raises_rather_than_to_go_on_with_another(
-    spare, moa, server, stream
+    spare, moa, server, stream, breaking
 ):
-    server.model("writer", reply=ANSWER, always="truncate")
     other = agent(server, "spare")
     if spare == "whole":
         other = ChatOpenAI(model="spare", base_url=server.url, api_key="x") | StrOutputParser()
     seen = []
     with pytest.raises(AggregatorError, match="aggregator: "):
-        stream(moa(fallbacks=[other]) | RunnableLambda(seen.append), "q")
+        stream(moa(fallbacks=[other]) | RunnableLambda(seen.append), "q", breaking)
     assert seen == []
 
 
-def test_handlers_of_a_broken_stream_see_both_and_the_answer_is_the_fallback_s(moa, server, invoke):
-    server.model("writer", reply=ANSWER, always="truncate")
+def test_handlers_of_a_broken_stream_see_both_and_the_answer_is_the_fallback_s(
+    moa, server, invoke, breaking
+):
     server.model("spare", reply="another answer")
-    answer = invoke(moa(fallbacks=[agent(server, "spare")], streaming=True), "q")
+    answer = invoke(moa(fallbacks=[agent(server, "spare")], streaming=True), "q", breaking)
     assert answer.text == "another answer"
+    assert {"the ", "another "} <= {*breaking["callbacks"][0].words}
 
 
 async def test_closed_stream_cancels_the_calls(moa, server):
-    server.model("writer", reply=ANSWER, chunk_delay=0.5)
+    server.model("writer", reply=ANSWER, until_token=lambda position: position < 1)
     chunks = moa().astream("q")
     async for chunk in chunks:
         if chunk.text:
             break
     await chunks.aclose()
     call = server.calls_of("writer")[0]
-    for _ in range(100):
-        if call.ended:
-            break
-        await asyncio.sleep(0.05)
-    assert call.ended
+    await wait_until(lambda: call.ended)
     assert not call.answered
 
 
 async def test_cancelled_call_cancels_the_proposers(moa, server):
-    server.model("a", latency=60)
+    server.model("a", always="hang")
     running = asyncio.create_task(moa().ainvoke("q"))
-    while not server.calls_of("a"):
-        await asyncio.sleep(0.01)
+    await wait_until(lambda: server.calls_of("a"))
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
     call = server.calls_of("a")[0]
-    while not call.ended:
-        await asyncio.sleep(0.01)
+    await wait_until(lambda: call.ended)
     assert not call.answered
 
 
@@ -334,12 +343,18 @@ def test_batch_answers_side_by_side(moa, server):
 
 async def test_layers_of_calls_side_by_side_do_not_share_their_time():
     """Though the node of a graph that calls them has one thread and one checkpoint."""
-    layer = [FakeModel(name="slow", delay=1.0), FakeModel(name="quick")]
-    patient = ChatMoA(layers=[layer], aggregator=FakeModel(), quorum=1, grace=60)
+    gone_on = threading.Event()
+    layer = [FakeModel(name="slow", until=gone_on.is_set), FakeModel(name="quick")]
+    patient = ChatMoA(layers=[layer], aggregator=FakeModel(), quorum=1, grace=PATIENCE)
     hasty = ChatMoA(layers=[layer], aggregator=FakeModel(), quorum=1, grace=0.1)
 
+    async def go_on():
+        answer = await hasty.ainvoke("q")
+        gone_on.set()
+        return answer
+
     async def host(_):
-        return {"messages": await asyncio.gather(patient.ainvoke("q"), hasty.ainvoke("q"))}
+        return {"messages": await asyncio.gather(patient.ainvoke("q"), go_on())}
 
     builder = StateGraph(MessagesState)
     builder.add_node("host", host)
@@ -416,9 +431,12 @@ def test_proposer_that_waits_for_a_human_is_refused(moa):
 
 
 def test_first_token_does_not_wait_for_the_answer(moa, server):
-    server.model("writer", reply=ANSWER, chunk_delay=0.3)
-    started = time.monotonic()
+    seen = threading.Event()
+    rest = {"until_token": lambda position: position < 1 or seen.is_set()}
+    server.model("writer", reply=ANSWER, **rest)
     chunks = moa().stream("q")
-    assert isinstance(next(chunk for chunk in chunks if chunk.text), AIMessageChunk)
-    first, _ = time.monotonic() - started, list(chunks)
-    assert first < (time.monotonic() - started) / 2
+    first = next(chunk for chunk in chunks if chunk.text)
+    assert isinstance(first, AIMessageChunk)
+    assert first.text == "the "
+    seen.set()
+    assert first.text + "".join(chunk.text for chunk in chunks) == ANSWER

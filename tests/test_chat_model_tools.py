@@ -5,7 +5,7 @@ import json
 import re
 
 import pytest
-from fakes import FakeModel
+from fakes import FakeModel, Heard
 from langchain.agents import create_agent
 from langchain_core.messages import (
     AIMessage,
@@ -265,12 +265,14 @@ def test_agent_keeps_its_thread_to_itself(mode, moa, server, events, tmp_path):
 
 
 def test_agent_s_answer_after_a_broken_stream_is_whole(moa, server, events):
-    server.model("writer", reply="a long answer that will break", always="truncate")
+    heard = Heard()
+    first = {"until_token": lambda position: position < 1 or heard.words}
+    server.model("writer", reply="a long answer that will break", always="truncate", **first)
     server.model("spare", reply="another answer")
     spare = ChatOpenAI(model="spare", base_url=server.url, api_key="x")
     agent = create_agent(moa(fallbacks=[spare]), [weather])
     modes = ["messages", "values"]
-    seen = events(agent, {"messages": "q"}, stream_mode=modes)
+    seen = events(agent, {"messages": "q"}, {"callbacks": [heard]}, stream_mode=modes)
     ids = {payload[0].id for mode, payload in seen if mode == "messages" and payload[0].text}
     assert len(ids) == 2
     assert seen[-1][1]["messages"][-1].text == "another answer"

@@ -5,8 +5,16 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from waiting import PATIENCE
 
+from moa_graph import caching
 from moa_graph.cli import main
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch):
+    """A busy machine's cache takes its time."""
+    monkeypatch.setattr(caching, "LONGEST", PATIENCE)
 
 
 @pytest.fixture

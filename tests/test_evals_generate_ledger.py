@@ -7,6 +7,7 @@ from contextlib import closing
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from waiting import after, take_turns, wait_until
 
 from moa_graph import Agent
 from moa_graph.evals.ledger import CallError, Ledger, listening
@@ -22,17 +23,16 @@ def ledger(tmp_path):
 def test_stored_answer_is_the_very_message_with_its_original_seconds(
     ledger, server, invoke, tmp_path
 ):
-    server.model("m", latency=0.1)
-    agent = Agent(model="openai:m", base_url=server.url)
-    first = invoke(ledger.wrap(build_model(agent), "openai:m"), "q")
-    heard = []
+    agent, paid, heard = Agent(model="openai:m", base_url=server.url), [], []
+    with listening(paid.append):
+        first = invoke(ledger.wrap(build_model(agent), "openai:m"), "q")
     with Ledger(ledger.path) as again, listening(heard.append):
         second = invoke(again.wrap(build_model(agent), "openai:m"), "q")
     assert second == first
     assert second.usage_metadata["total_tokens"] > 0
     assert len(server.calls) == 1
-    assert heard[0].stored
-    assert heard[0].seconds >= 0.1
+    assert (paid[0].stored, heard[0].stored) == (False, True)
+    assert heard[0].seconds == paid[0].seconds > 0
     assert heard[0].usage == first.usage_metadata
 
 
@@ -111,20 +111,26 @@ def test_probabilities_alone_are_an_answer(ledger, model):
 
 
 async def test_call_that_is_under_way_is_shared(ledger, model):
-    fake = model(answers=["one", "two"], delay=0.1)
-    wrapped = [ledger.wrap(fake, "p:m") for _ in range(5)]
-    answers = await asyncio.gather(*(each.ainvoke("q") for each in wrapped))
-    assert {answer.text for answer in answers} == {"one"}
+    go_on = threading.Event()
+    fake = model(answers=["one", "two"], until=go_on.is_set)
+    calls = [asyncio.create_task(ledger.wrap(fake, "p:m").ainvoke("q")) for _ in range(5)]
+    await wait_until(lambda: fake.asked)
+    await take_turns()  # the others wait for it
+    go_on.set()
+    assert {answer.text for answer in await asyncio.gather(*calls)} == {"one"}
     assert len(fake.asked) == 1
 
 
 def test_call_that_is_under_way_is_shared_by_threads(ledger, model):
-    fake = model(answers=["one", "two"], delay=0.1)
-    texts = []
+    begun, texts = [], []
+    fake = model(answers=["one", "two"], until=after(lambda: len(begun) == 5))
     wrapped = ledger.wrap(fake, "p:m")
-    threads = [
-        threading.Thread(target=lambda: texts.append(wrapped.invoke("q").text)) for _ in range(5)
-    ]
+
+    def ask():
+        begun.append("a thread")
+        texts.append(wrapped.invoke("q").text)
+
+    threads = [threading.Thread(target=ask) for _ in range(5)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -132,23 +138,32 @@ def test_call_that_is_under_way_is_shared_by_threads(ledger, model):
     assert texts == ["one"] * 5
 
 
-async def test_cancelled_call_is_made_by_the_next_in_line(ledger, model):
-    fake = model(answers=["one", "two"], delay=0.3)
+async def two_who_ask(ledger, fake):
+    """Have one make a call, and another wait for it."""
     first = asyncio.create_task(ledger.wrap(fake, "p:m").ainvoke("q"))
-    await asyncio.sleep(0.05)
+    await wait_until(lambda: fake.asked)
     second = asyncio.create_task(ledger.wrap(fake, "p:m").ainvoke("q"))
-    await asyncio.sleep(0.05)
+    await take_turns()
+    return first, second
+
+
+async def test_cancelled_call_is_made_by_the_next_in_line(ledger, model):
+    go_on = threading.Event()
+    fake = model(answers=["one", "two"], until=go_on.is_set)
+    first, second = await two_who_ask(ledger, fake)
     first.cancel()
-    assert (await second).text == "one"
+    await wait_until(lambda: len(fake.asked) == 2)
+    go_on.set()
+    assert (await second).text == "two"
 
 
 async def test_one_who_waits_and_is_cancelled_leaves_the_call_alone(ledger, model):
-    fake = model(delay=0.3)
-    first = asyncio.create_task(ledger.wrap(fake, "p:m").ainvoke("q"))
-    await asyncio.sleep(0.05)
-    second = asyncio.create_task(ledger.wrap(fake, "p:m").ainvoke("q"))
-    await asyncio.sleep(0.05)
+    go_on = threading.Event()
+    fake = model(until=go_on.is_set)
+    first, second = await two_who_ask(ledger, fake)
     second.cancel()
+    await asyncio.wait([second])
+    go_on.set()
     assert (await first).text == "an answer"
     assert len(fake.asked) == 1
 

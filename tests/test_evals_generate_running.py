@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from langchain_core.messages import AIMessage
+from waiting import PATIENCE, take_turns, wait_until
 
 from moa_graph.evals.ledger import Ledger
 from moa_graph.evals.running import Tally, work_through
@@ -16,10 +17,10 @@ def asking(tmp_path, model):
     """Make work that asks a model once for each item; each answer has so many tokens."""
     ledger = Ledger(tmp_path / "ledger.sqlite")
 
-    def make(*, answers=None, usage=True, delay=0.0):
+    def make(*, answers=None, usage=True, until=None):
         tokens = {"input_tokens": 3, "output_tokens": 1, "total_tokens": 4} if usage else None
         default = [AIMessage("yes", usage_metadata=tokens)]
-        wrapped = ledger.wrap(model(answers=answers or default, delay=delay), "p:m")
+        wrapped = ledger.wrap(model(answers=answers or default, until=until), "p:m")
 
         async def work(item):
             return (await wrapped.ainvoke(str(item))).text
@@ -49,17 +50,17 @@ async def test_stored_answers_cost_nothing(asking):
 
 
 async def test_no_more_than_the_allowed_number_is_under_way():
-    running, most = 0, 0
+    running, most, four = [], [], asyncio.Barrier(4)
 
-    async def work(_):
-        nonlocal running, most
-        running += 1
-        most = max(most, running)
-        await asyncio.sleep(0.01)
-        running -= 1
+    async def work(item):
+        running.append(item)
+        async with asyncio.timeout(PATIENCE), four:
+            most.append(len(running))
+            await take_turns()
+        running.remove(item)
 
-    await work_through(range(12), work, lambda *_: None, concurrency=4)
-    assert most == 4
+    tally = await work_through(range(12), work, lambda *_: None, concurrency=4)
+    assert (tally.done, most) == (12, [4] * 12)
 
 
 async def test_failure_is_the_items_own(asking):
@@ -113,17 +114,15 @@ async def test_result_that_cannot_be_kept_ends_the_work(asking):
 
 
 async def test_cancelled_work_keeps_what_is_done(asking):
-    kept = {}
-    task = asyncio.create_task(
-        work_through(range(50), asking(delay=0.05), kept.__setitem__, concurrency=2)
-    )
-    while len(kept) < 4:
-        await asyncio.sleep(0.01)
+    kept, go_on = {}, False
+    work = asking(until=lambda: len(kept) < 4 or go_on)
+    task = asyncio.create_task(work_through(range(50), work, kept.__setitem__, concurrency=2))
+    await wait_until(lambda: len(kept) >= 4)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    before = len(kept)
-    await asyncio.sleep(0.1)
+    before, go_on = len(kept), True
+    await take_turns()
     assert len(kept) == before < 50
 
 

@@ -99,7 +99,7 @@ async def test_usage_is_known_streamed_or_not(stream, provider, server, agent):
 
 def test_error_of_a_provider_is_kept_and_siblings_go_on(server, agent, invoke):
     server.model("bad", always=400)
-    server.model("good", reply="fine", latency=0.2)
+    server.model("good", reply="fine", until=lambda: any(c.ended for c in server.calls_of("bad")))
     result = invoke(
         create_moa([[agent("bad"), agent("good")]], agent("w")).compile(), {"messages": "q"}
     )
