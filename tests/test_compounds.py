@@ -2,7 +2,9 @@
 
 import asyncio
 import contextvars
-import time
+import threading
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 from fakes import FakeModel
@@ -19,6 +21,7 @@ from langchain_core.runnables import (
 )
 from langchain_openai import ChatOpenAI
 from langgraph.config import get_stream_writer
+from waiting import PATIENCE
 
 from moa_graph import create_moa
 from moa_graph.http import shared_clients
@@ -48,12 +51,14 @@ def compound(request):
 class SyncOnly(BaseChatModel):
     """A chat model that knows no async, as those that run locally."""
 
+    wait: Callable[[], object]
+
     @property
     def _llm_type(self):
         return "sync-only"
 
     def _generate(self, messages, *_, **__):
-        time.sleep(0.3)
+        self.wait()
         return ChatResult(generations=[ChatGeneration(message=AIMessage("done"))])
 
 
@@ -62,11 +67,10 @@ class SyncOnly(BaseChatModel):
     "compound", [name for name in COMPOUNDS if name != "fields"], indirect=True
 )
 async def test_sync_only_models_run_side_by_side(compound):
-    layer = [compound(SyncOnly()) for _ in range(24)]
-    graph = create_moa([layer], FakeModel()).compile()
-    started = time.monotonic()
+    all_of_them = threading.Barrier(24)
+    model = SyncOnly(wait=partial(all_of_them.wait, PATIENCE))
+    graph = create_moa([[compound(model)] * 24], FakeModel()).compile()
     result = await graph.ainvoke({"messages": "q"})
-    assert time.monotonic() - started < 1.2  # one after another would be 7 s, six at a time 1.2 s
     assert not any(p["error"] for p in result["proposals"].values())
 
 
