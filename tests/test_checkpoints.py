@@ -153,7 +153,7 @@ async def test_mixture_in_a_host_stops_and_goes_on(open_saver, models):
 @pytest.mark.parametrize("durability", ["async", "sync"])
 async def test_stopped_layer_goes_on_with_what_was_stored(open_saver, models, durability):
     async def hang(_):
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()
 
     async with open_saver() as saver:
         graph = build(models, b2=RunnableLambda(str, hang)).compile(saver)

@@ -4,12 +4,12 @@ import json
 import math
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from compared import write_plan
+from waiting import wait_for
 
 MOA = Path(sys.executable).parent / "moa"
 
@@ -61,15 +61,17 @@ def test_a_comparison_that_is_done_asks_nothing_more(path, server, evaluate):
 
 @pytest.mark.process
 def test_killed_comparison_goes_on_without_a_repeated_call(path, server, evaluate):
-    server.model("*", reply=_reply, latency=0.02)
+    most = 0
+    server.model("*", reply=_reply, latency=0.02, until=lambda: len(server.calls) <= most)
     for some in (30, 150):
+        most = some + 20  # so many are asked, and the others are waited for
         process = subprocess.Popen([MOA, "eval", "run", path], stderr=subprocess.DEVNULL)
-        while process.poll() is None and len(server.calls) < some:
-            time.sleep(0.005)
+        wait_for(lambda some=some: len(server.calls) >= some)
         assert process.poll() is None
         process.kill()
         process.wait()
-        time.sleep(0.3)  # for requests that were under way
+        server.settle()
+    server.model("*", reply=_reply)
     assert evaluate("run", path).returncode == 0
     repeated = sum(times - 1 for times in asked(server).values())
     # Only what was under way when it was killed: three items with a layer of two each.

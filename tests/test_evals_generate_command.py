@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 from functools import partial
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from langchain_core.messages import convert_to_messages
+from waiting import PATIENCE, wait_for
 
 from moa_graph.evals.ledger import Ledger
 
@@ -79,26 +81,29 @@ def test_killed_generation_repeats_no_stored_call(moa, words, server, tmp_path):
     calls = len(server.calls)
     assert calls == 5 * len(PROMPTS)
     server.calls.clear()
-    draw, kills, repeated = random.Random(), 0, []
+    killed, draw, repeated = threading.Event(), random.Random(), []
+    # The last is not answered before: it would be over.
+    server.model(
+        "w", latency=0.05, reply=reply, until=lambda: killed.is_set() or len(server.calls) < 50
+    )
     with Ledger(tmp_path / "keys.sqlite") as keys:
         for spread in (0.2, 0.5, 0.8):
             before = len(server.calls)
             process = start(words, stderr=subprocess.PIPE)
-            while process.poll() is None and len(server.calls) == before:
-                time.sleep(0.002)
+            wait_for(lambda before=before: len(server.calls) > before)
             time.sleep(draw.uniform(0, spread))
-            kills += process.poll() is None
+            assert process.poll() is None
             process.kill()
             process.communicate()
-            time.sleep(0.2)  # for requests that were under way
+            server.settle()
             with closing(sqlite3.connect(tmp_path / "out" / "ledger.sqlite")) as db:
                 stored = {row[0] for row in db.execute("SELECT key FROM answers")}
             asked = len(server.calls)
             repeated.append((stored, asked))
+        killed.set()
         done = moa(*words)
         assert done.returncode == 0, done.stderr
         made = [key_of(call, server, keys) for call in server.calls]
-    assert kills
     for stored, asked in repeated:
         assert stored <= set(made[:asked])
         assert not stored & set(made[asked:])
@@ -160,12 +165,11 @@ def test_limit_on_money_needs_prices(moa, words, server, tmp_path):
 
 @pytest.mark.process
 def test_interrupted_generation_says_how_to_go_on(words, server):
-    server.model("w", latency=1, reply=reply)
+    server.model("w", always="hang")
     process = start(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
-    while not server.calls_of("w") and process.poll() is None:
-        time.sleep(0.01)
+    wait_for(lambda: server.calls_of("w"))
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert b"run the command again to go on" in errors
     assert b"Traceback" not in errors
@@ -173,11 +177,10 @@ def test_interrupted_generation_says_how_to_go_on(words, server):
 
 @pytest.mark.process
 def test_second_process_is_kept_out(moa, words, server):
-    server.model("a", latency=3600)
+    server.model("a", always="hang")
     process = start(words, stderr=subprocess.PIPE)
     try:
-        while not server.calls and process.poll() is None:
-            time.sleep(0.01)
+        wait_for(lambda: server.calls)
         done = moa(*words)
     finally:
         process.kill()

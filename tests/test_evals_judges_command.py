@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 from judged import ALPACA_EVAL, answered, judgements, judging, prefer
+from waiting import wait_for
 
 MOA = Path(sys.executable).parent / "moa"
 
@@ -48,14 +49,16 @@ def sometimes_good(asked):
 def test_killed_judging_repeats_no_stored_call(tmp_path, server, judge, moa):
     rows = [ALPACA_EVAL[0] | {"instruction": f"question {n}"} for n in range(30)]
     folder = answered(tmp_path, "alpaca_eval", sometimes_good, rows=rows)
-    server.model("judge", reply="m", logprobs=prefer("good"), latency=0.1)
+    ways = {"reply": "m", "logprobs": prefer("good"), "latency": 0.1}
+    server.model("judge", **ways, until=lambda: len(server.calls) < 20)
     words = ["judge", folder, "--judge", judge, "--own-prompt", "--concurrency", 2]
     process = subprocess.Popen([MOA, "eval", *map(str, words)], stderr=subprocess.DEVNULL)
-    while len(server.calls) < 8 and process.poll() is None:
-        time.sleep(0.01)
+    wait_for(lambda: len(server.calls) >= 8)
     time.sleep(random.uniform(0, 0.5))
     process.send_signal(signal.SIGKILL)
     process.wait()
+    server.settle()
+    server.model("judge", **ways)
     with closing(sqlite3.connect(tmp_path / "out" / "ledger.sqlite")) as db:
         (stored,) = db.execute("SELECT count(*) FROM answers").fetchone()
     assert 0 < stored < 30
