@@ -103,6 +103,7 @@ def test_missing_key_shows_before_anything_is_asked(path, server, evaluate, monk
     assert "set NOBODYS_KEY" in done.stderr
 
 
+@pytest.mark.slow
 def test_example_runs_offline_and_is_written_up(evaluate, tmp_path):
     plan = Path(__file__).parent.parent / "examples" / "plan.toml"
     done = evaluate("run", plan, "--out", tmp_path / "out")

@@ -93,6 +93,7 @@ def test_win_rates_are_the_published_ones(published):
         assert found.discrete_win_rate == pytest.approx(told["discrete"], abs=1e-9)
 
 
+@pytest.mark.slow
 @needs_evaldata
 def test_length_controlled_win_rates_are_the_official_ones(published, gamed_table):
     difficulties = dict(
