@@ -1,29 +1,38 @@
 """`langgraph dev` with the graphs of this repository."""
 
 import os
+import random
 import shlex
 import signal
 import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 import httpx
 
 ROOT = Path(__file__).parent.parent
-START = 120  # seconds, for a busy machine
+START = 300  # seconds, for a busy machine
 STOP = 20
+PORTS = range(15_000, 32_000)  # no system gives them to somebody else meanwhile
+
+
+def _free_port() -> int:
+    """Find a port: the server has to be told one."""
+    for port in random.sample(PORTS, 100):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise RuntimeError("no port is free")
 
 
 class DevServer:
     """The server's process. It runs in a folder of its own, where it leaves its threads."""
 
     def __init__(self, command: str, folder: Path, environment: dict[str, str]) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = _free_port()
         self.url = f"http://127.0.0.1:{port}"
         self._command = ["env", *shlex.split(command), "--no-reload", "--port", str(port)]
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

@@ -20,6 +20,7 @@ from langchain_core.runnables import RunnableLambda
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
+from waiting import wait_until
 
 from moa_graph import Agent, AggregatorError, ChatMoA, QuorumError, create_moa
 from moa_graph.calling import adapt
@@ -496,7 +497,7 @@ def test_an_answer_is_the_same_in_every_way(way):
 @pytest.mark.parametrize("version", ["v2", "v3"])  # LangChain waits for the run of v1
 async def test_who_leaves_the_events_cancels_the_calls(version, server):
     layer = [Agent(model="openai:a", base_url=server.url)]
-    server.model("a", latency=60)
+    server.model("a", always="hang")
     told = (
         create_moa([layer], "offline:lead")
         .compile()
@@ -504,13 +505,11 @@ async def test_who_leaves_the_events_cancels_the_calls(version, server):
     )
     told = await told if version == "v3" else told
     reading = asyncio.create_task(gather(told))
-    while not server.calls:
-        await asyncio.sleep(0.01)
+    await wait_until(lambda: server.calls)
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
-    while not server.calls[0].ended:
-        await asyncio.sleep(0.01)
+    await wait_until(lambda: server.calls[0].ended)
     assert not server.calls[0].answered
 
 
