@@ -15,6 +15,7 @@ from moa_graph.runs import status_of
 
 RUNS, PACE = 500, 0.6  # runs of each variant, and how many of them begin in a second
 QUICK_RUNS, QUICK = 2, 0.1  # and how long a second of a quick run is
+QUICK_STALL = 0.1  # one call of a quick run stalls, the same each time
 LATENCY = {"median": 1.0, "sigma": 0.8, "stall": 0.02, "stalled": 30.0}
 WORDS, LAYERS, WIDTH = 300, 1, 6
 QUESTION = "Of the many questions that people ask, this is number {0}. " * 10
@@ -115,6 +116,7 @@ async def main() -> None:
     options = measuring.options(__doc__)
     runs, second = (QUICK_RUNS, QUICK) if options.quick else (RUNS, 1.0)
     latency = {k: v * second if k in {"median", "stalled"} else v for k, v in LATENCY.items()}
+    latency |= {"stall": QUICK_STALL} if options.quick else {}
     with serving({"*": {"latency": latency, "words": WORDS}}) as server:
         graphs = {name: _graph(server.url, second, rules) for name, rules in VARIANTS.items()}
         await asyncio.gather(*(g.ainvoke({"messages": "warm"}) for g in graphs.values()))
