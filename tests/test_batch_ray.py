@@ -29,7 +29,7 @@ from moa_graph.batch.records import read_records
 MOA = Path(sys.executable).parent / "moa"
 KEY = "sk-of-the-tests-0123456789"
 COUNT, CONCURRENCY, WORKERS = 9, 2, 2
-PATIENCE = 240  # seconds: a cluster and its workers start
+PATIENCE = 600  # seconds: a cluster and its workers start
 
 
 @pytest.fixture

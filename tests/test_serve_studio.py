@@ -76,7 +76,10 @@ def test_thread_without_a_question_is_shown_empty(mixture):
     store = memory_store(set())
     config = run_config("empty", mixture)
     asyncio.run(empty(mixture.graph().compile(checkpointer=store.saver), config))
-    with Serving(mixture, store=store) as serving, httpx.Client(base_url=serving.url) as client:
+    with (
+        Serving(mixture, store=store) as serving,
+        httpx.Client(base_url=serving.url, timeout=PATIENCE) as client,
+    ):
         shown = show(client, "empty")
         assert (shown["messages"], shown["finished"]) == ([], True)
         ask(client, "q", thread="empty")
