@@ -9,8 +9,8 @@ what several references agree on. They are deterministic, and never pass for a l
 
 import math
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -31,6 +31,7 @@ from moa_graph.prompts import NAME_THE_BEST, REFERENCES_HEADING
 QUOTED = 3  # sentences in an answer, and the least part of the material that they may be
 FEEDBACK = 5  # sentences that make up a centroid
 CANDIDATES = 300  # sentences that the quadratic methods look at
+VOTED_ON = 2000  # sentences, the best ones, that are looked for in the references
 WORD = r"[\u3040-\u30ff\u3400-\u9fff]|[^\W_]+"  # or a single Chinese or Japanese character
 NOTICE = "No language model is configured."
 STOPWORDS = frozenset(
@@ -41,7 +42,10 @@ STOPWORDS = frozenset(
         "where which who why will with you your",
     )
 )
-Vector = Counter[str] | dict[str, float]
+Vector = dict[str, float]
+
+CODE = "```"
+_CLOSED_BY = {CODE: [CODE], "<!--": ["-->"], "![": ["](", ")"]}
 
 
 class Reading(NamedTuple):
@@ -158,27 +162,31 @@ def responses_to_judge(messages: Sequence[BaseMessage]) -> list[str]:
     """Find the responses of which one is to be picked; none if an answer is wanted."""
     if not messages or not messages[-1].text.endswith(NAME_THE_BEST):
         return []
-    tagged = r"<response-(\w+ \d+)>\n(.*?)\n</response-\1>"
-    enclosed = [text for _, text in re.findall(tagged, messages[-1].text, re.DOTALL)]
-    return enclosed or _references(messages[0].text)
+    return _enclosed(messages[-1].text) or _references(messages[0].text)
 
 
 def most_alike(texts: Sequence[str]) -> int:
-    """Number, from 1, of the text that is most like all others."""
-    vectors = _tfidf(texts)
-    likeness = [sum(_cosine(a, b) for b in vectors if b is not a) for a in vectors]
+    """Number, from 1, of the text that is most like all others.
+
+    A text's likeness to the sum of all is what its likeness to each makes: there may be many.
+    """
+    units = list(map(_unit, _tfidf(texts)))
+    whole = _sum(units)
+    # Where two are as like, the last bits must not decide.
+    likeness = [round(_dot(unit, whole) - _dot(unit, unit), 9) for unit in units]
     return 1 + likeness.index(max(likeness))
 
 
 def _read_human(text: str) -> tuple[str, list[str]]:
     """Split what a person wrote into the question and the sentences of the material."""
-    files = re.findall(r'<file name="[^"\n]*">\n(.*?)\n</file>', text, re.DOTALL)
-    prose = re.sub(r'<file name="[^"\n]*">\n.*?\n</file>', "", text, flags=re.DOTALL)
-    own = sentences(prose)
+    closed, mark, rest = text.rpartition("\n</file>")  # behind the last end no file is searched for
+    parts = re.split(r'<file name="[^"\n]*">\n(.*?)\n</file>', closed + mark, flags=re.DOTALL)
+    files, own = parts[1::2], sentences("".join([*parts[::2], rest]))
     asked = [sentence for sentence in own if sentence.endswith(("?", "\uff1f", "\u061f"))]
     if not asked:
         asked = own if files else own[:1]
-    found = [sentence for sentence in own if sentence not in asked]
+    known = set(asked)
+    found = [sentence for sentence in own if sentence not in known]
     found += [each for file in files for each in sentences(file)]
     return " ".join(asked), [each for each in found if len(re.findall(WORD, each)) > 1]
 
@@ -189,26 +197,75 @@ def _references(system: str) -> list[str]:
     A numbered list inside a reference may be taken for further ones; no text is lost.
     """
     _, heading, rest = system.rpartition(f"\n\n{REFERENCES_HEADING}\n1. ")
-    found: list[str] = []
-    while heading and rest:
-        text, _, rest = rest.partition(f"\n{len(found) + 2}. ")
-        found.append(text)
+    found, start = list[str](), 0
+    while heading and start < len(rest):
+        end = rest.find(mark := f"\n{len(found) + 2}. ", start)
+        end = len(rest) if end < 0 else end
+        found.append(rest[start:end])
+        start = end + len(mark)
     return found
+
+
+def _enclosed(text: str) -> list[str]:
+    """Read back what `enclose_references` wrote, at the end: a question may hold the like."""
+    if not (keys := re.findall(r"<response-(\w+) 1>\n", text)):
+        return []
+    ends = f"\n</response-{keys[-1]} "
+    closed, mark, _ = text.rpartition(ends)
+    return re.findall(rf"<response-{keys[-1]} \d+>\n(.*?){ends}", closed + mark, re.DOTALL)
 
 
 def sentences(text: str) -> list[str]:
     """Split plain text or Markdown into sentences, in any script that marks their ends."""
-    text = re.sub(r"```.*?(?:```|\Z)|<!--.*?-->|!\[.*?\]\(.*?\)", "\n\n", text, flags=re.DOTALL)
-    text = re.sub(r"^\s*#+\s.*$", "\n\n", text, flags=re.MULTILINE)
-    text = re.sub(r"^\s*(?:[-*+>]|\d+[.)])\s+", "\n\n", text, flags=re.MULTILINE)
-    text = re.sub(r"^\s*(?:\|.*|[-=|: ]{3,})$", "\n\n", text, flags=re.MULTILINE)
+    text = _prose(text)
+    # No pattern goes on into the next line: each empty line would go through those behind it.
+    text = re.sub(r"^[^\S\n]*+#++\s.*$", "\n\n", text, flags=re.MULTILINE)
+    text = re.sub(r"^[^\S\n]*+(?:[-*+>]|\d++[.)])\s+", "\n\n", text, flags=re.MULTILINE)
+    table = r"^[^\S\n]*+(?:\|.*|[-=|: ]++(?<=[-=|: ]{3}))$"
+    text = re.sub(table, "\n\n", text, flags=re.MULTILINE)
     end = (
-        r"(?<!\bal\.)(?<!\be\.g\.)(?<!\bi\.e\.)(?<=[.!?\u061f])[\"')\]*]*\s+(?=[^\sa-z])"
+        r"(?<!\bal\.)(?<!\be\.g\.)(?<!\bi\.e\.)(?<=[.!?\u061f])[\"')\]*]*+\s++(?=[^\sa-z])"
         r"|(?<=[\u3002\uff01\uff1f])"
     )
     found = (each for block in re.split(r"\n\s*\n", text) for each in re.split(end, block))
-    plain = (" ".join(re.sub(r"\[([^]]+)\]\([^)]*\)|\*\*", r"\1", each).split()) for each in found)
+    plain = (" ".join(_without_links(each).split()) for each in found)
     return [each for each in plain if re.search(WORD, each)]
+
+
+def _prose(text: str) -> str:
+    """Cut out code, comments and pictures; code that is not closed goes on to the end."""
+    kept, place, unclosed = list[str](), 0, set[str]()
+    for opened in re.finditer(rf"{CODE}|<!--|!\[", text):
+        kind = opened[0]
+        if opened.start() < place or kind in unclosed:
+            continue
+        end = _behind(text, opened.end(), *_CLOSED_BY[kind])
+        if end is None and kind != CODE:
+            unclosed.add(kind)  # nor will another one be
+            continue
+        kept += [text[place : opened.start()], "\n\n"]
+        place = len(text) if end is None else end
+    return "".join([*kept, text[place:]])
+
+
+def _behind(text: str, place: int, *marks: str) -> int | None:
+    """Find where marks end that come one after the other; `None` if they do not."""
+    for mark in marks:
+        if (found := text.find(mark, place)) < 0:
+            return None
+        place = found + len(mark)
+    return place
+
+
+def _without_links(text: str) -> str:
+    """Leave of links their labels, and of what is bold the words."""
+
+    def shown(match: re.Match[str]) -> str:
+        return match[1] or match[0].replace("**", "")
+
+    closed, mark, rest = text.rpartition(")")  # behind the last end no link is searched for
+    linked = re.sub(r"\[([^]]++)\]\([^)]*+\)|\[[^]]*+|\*\*", shown, closed + mark)
+    return linked + rest.replace("**", "")
 
 
 @lru_cache(maxsize=50_000)
@@ -232,17 +289,17 @@ def rank_bm25(reading: Reading) -> list[int]:
 def rank_centroid(reading: Reading) -> list[int]:
     """Nearness to the TF-IDF centroid of the sentences that BM25 finds (relevance feedback)."""
     vectors = _tfidf(reading.sentences)
-    centroid: Counter[str] = Counter()
-    for index in rank_bm25(reading)[:FEEDBACK]:
-        centroid.update(vectors[index])
-    return _best([_cosine(vector, centroid) for vector in vectors], reading)
+    best = rank_bm25(reading)[:FEEDBACK]
+    return _best(_cosines(vectors, _sum(vectors[index] for index in best)), reading)
 
 
 def rank_textrank(reading: Reading) -> list[int]:
     """TextRank: PageRank over the similarity of sentences, at home in those on the question."""
     candidates = sorted(rank_bm25(reading)[:CANDIDATES])
     vectors = _tfidf([reading.sentences[index] for index in candidates])
-    links = [[_cosine(a, b) if a is not b else 0.0 for b in vectors] for a in vectors]
+    links = [_cosines(vectors, vector) for vector in vectors]
+    for place, row in enumerate(links):
+        row[place] = 0.0
     sums = [sum(row) or 1.0 for row in links]
     home = [score + 0.01 for score in _bm25(reading)]
     total = sum(home[index] for index in candidates)
@@ -262,17 +319,15 @@ def rank_textrank(reading: Reading) -> list[int]:
 def rank_mmr(reading: Reading) -> list[int]:
     """Maximal marginal relevance: near the question, far from what is already quoted."""
     candidates = rank_bm25(reading)[:CANDIDATES]
-    vectors = _tfidf([*reading.sentences, reading.question])
-    chosen: list[int] = []
-
-    def marginal(index: int) -> float:
-        repeated = max((_cosine(vectors[index], vectors[j]) for j in chosen), default=0.0)
-        return 0.7 * _cosine(vectors[index], vectors[-1]) - 0.3 * repeated
-
-    while candidates and len(chosen) < QUOTED:
-        best = max(candidates, key=marginal)
-        candidates.remove(best)
-        chosen.append(best)
+    *vectors, asked = _tfidf([*reading.sentences, reading.question])
+    vectors = [vectors[index] for index in candidates]
+    near, repeated = _cosines(vectors, asked), [0.0] * len(candidates)
+    left, chosen = list(range(len(candidates))), list[int]()
+    while left and len(chosen) < QUOTED:
+        best = max(left, key=lambda place: 0.7 * near[place] - 0.3 * repeated[place])
+        left.remove(best)
+        chosen.append(candidates[best])
+        repeated = list(map(max, repeated, _cosines(vectors, vectors[best])))
     return chosen
 
 
@@ -307,8 +362,10 @@ STYLES: dict[str, Callable[[Reading], list[int]]] = {
 def _best(scores: Sequence[float], reading: Reading) -> list[int]:
     """Indices, best first; each reference that quotes a sentence counts for it."""
     top = max(scores, default=0.0) or 1.0
-    votes = [1 + sum(each in text for text in reading.references) for each in reading.sentences]
-    total = [(score / top + 0.1) * vote for score, vote in zip(scores, votes, strict=True)]
+    order = sorted(range(len(scores)), key=lambda index: -scores[index])
+    total = [score / top + 0.1 for score in scores]
+    for index in order[:VOTED_ON]:
+        total[index] *= 1 + sum(reading.sentences[index] in text for text in reading.references)
     return sorted(range(len(total)), key=lambda index: -total[index])
 
 
@@ -340,7 +397,29 @@ def _rarity(documents: Sequence[Sequence[str]]) -> dict[str, float]:
     return {word: math.log(1 + len(documents) / count) for word, count in frequency.items()}
 
 
-def _cosine(a: Vector, b: Vector) -> float:
-    dot = sum(weight * b[word] for word, weight in a.items() if word in b)
-    norms = math.hypot(*a.values()) * math.hypot(*b.values())
-    return dot / norms if norms else 0.0
+def _cosines(vectors: Sequence[Vector], other: Vector) -> list[float]:
+    """Give the likeness of each to another one."""
+    size = _norm(other)
+    sizes = [_norm(vector) * size for vector in vectors]
+    return [_dot(each, other) / n if n else 0.0 for each, n in zip(vectors, sizes, strict=True)]
+
+
+def _dot(a: Vector, b: Vector) -> float:
+    return sum(weight * b[word] for word, weight in a.items() if word in b)
+
+
+def _unit(vector: Vector) -> Vector:
+    norm = _norm(vector)
+    return {word: weight / norm for word, weight in vector.items()}
+
+
+def _norm(vector: Vector) -> float:
+    return math.hypot(*vector.values())
+
+
+def _sum(vectors: Iterable[Vector]) -> Vector:
+    total: Vector = defaultdict(float)
+    for vector in vectors:
+        for word, weight in vector.items():
+            total[word] += weight
+    return total
