@@ -16,7 +16,7 @@ from rich.console import Console
 from terminal import MOA, write_mixture
 
 from moa_graph import MoAConfig
-from moa_graph.cli.diff import changes, kept_share, word_diff
+from moa_graph.cli.diff import Diff
 from moa_graph.cli.tables import ago, calls_table, money, print_calls
 from moa_graph.runs import Call, Run
 from moa_graph.store import open_store, read_thread, run_config
@@ -73,25 +73,25 @@ def test_unknown_cost_is_never_nothing(dollars, text):
     ],
 )
 def test_diff_marks_words(old, new, shown):
-    assert re.sub(r"\s+", " ", word_diff(old, new).plain) == shown
+    assert re.sub(r"\s+", " ", Diff(old, new).text.plain) == shown
 
 
 def test_single_words_in_common_do_not_tear_a_diff_apart():
     old, new = "red the green the blue", "one the two the three"
-    assert [kind for kind, _ in changes(old, new)] == ["left out", "added"]
+    assert [kind for kind, _ in Diff(old, new).changes] == ["left out", "added"]
 
 
 @pytest.mark.parametrize(
     ("old", "new", "share"), [("a b c d", "a b c d", 1), ("", "a", 0), ("a b c x", "a b c y", 0.75)]
 )
 def test_share_of_the_answer_that_was_kept(old, new, share):
-    assert kept_share(old, new) == share
+    assert Diff(old, new).kept_share == share
 
 
 def test_diff_gives_both_texts_back():
     old = "The sky is blue, for short waves are scattered more than long ones."
     new = "The sky is blue because short waves are scattered far more than long ones."
-    parts = list(changes(old, new))
+    parts = Diff(old, new).changes
     assert "".join(t for kind, t in parts if kind != "added").split() == old.split()
     assert "".join(t for kind, t in parts if kind != "left out").split() == new.split()
 

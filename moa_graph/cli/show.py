@@ -7,13 +7,18 @@ from typing import Any
 import typer
 from rich.text import Text
 
-from moa_graph.cli.diff import kept_share, word_diff
+from moa_graph.cli.diff import Diff
 from moa_graph.cli.errors import CommandError
 from moa_graph.cli.reading import look_at
 from moa_graph.cli.tables import console, print_calls
 from moa_graph.cli.text import outcome, plain, print_answer, print_json, print_run
 from moa_graph.runs import Run, read_run
 from moa_graph.store import Thread, readable, resume_command
+
+TOO_LONG = (
+    "They are too long, or say the same words too often, to be compared to their ends: more may "
+    "be kept than is shown."
+)
 
 
 def show_thread(
@@ -55,11 +60,13 @@ def print_proposal(values: Mapping[str, Any], name: str) -> None:
     out.print(Text(plain(proposal["content"])), end="\n\n")
     last = values["messages"][-1]
     if last.type == "ai":
-        old, new = plain(proposal["content"]), plain(last.text)
-        share = f"{kept_share(old, new):.0%} of the answer's words stand in it, in this order"
+        diff = Diff(plain(proposal["content"]), plain(last.text))
+        share = f"{diff.kept_share:.0%} of the answer's words stand in it, in this order"
         out.print(Text(f"── from it to the answer: {share}", "dim"))
+        if not diff.complete:
+            out.print(Text(f"   {TOO_LONG}", "yellow"))
         out.print(Text("   [-left out-] {+added+}", "dim"))
-        out.print(word_diff(old, new))
+        out.print(diff.text)
 
 
 def find_proposal(values: Mapping[str, Any], name: str) -> tuple[str, Mapping[str, Any]]:
@@ -97,8 +104,9 @@ def _print_json(thread: Thread, values: Mapping[str, Any], name: str | None) -> 
         return
     node, proposal = find_proposal(values, name)
     answer = str(run.answer.text) if run.answer else None
-    kept = kept_share(proposal["content"], answer) if answer and proposal["content"] else None
-    whole = {"node": node, **proposal, "answer": answer, "kept": kept}
+    diff = Diff(proposal["content"], answer) if answer and proposal["content"] else None
+    kept = {"kept": diff.kept_share, "kept_complete": diff.complete} if diff else {"kept": None}
+    whole = {"node": node, **proposal, "answer": answer, **kept}
     typer.echo(json.dumps(whole, ensure_ascii=False, indent=2))
 
 

@@ -11,6 +11,7 @@ from rich.cells import cell_len
 TAB, DEFAULT = 8, 80  # columns
 JOINER = "\u200d"
 _FENCE = re.compile(r" {0,3}(```|~~~)")
+_LONGEST_FENCE = 6  # characters
 
 
 def columns(stream: TextIO) -> int:
@@ -44,10 +45,10 @@ class Wrapper:
 
     def __init__(self, out: Callable[[str], object], width: Callable[[], int]) -> None:
         self._out, self._width = out, width
-        self._line = ""  # as it came, without breaks of ours
+        self._begin = ""  # of the line as it came, without breaks of ours
         self._column = 0
         self._begun = False  # whether a word stands on the line: it may be broken behind it
-        self._space = self._word = ""
+        self._space, self._word = list[str](), list[str]()  # character by character
         self._code = False
 
     def write(self, text: str) -> None:
@@ -56,14 +57,15 @@ class Wrapper:
             if character == "\n":
                 self._end_line()
                 continue
-            self._line += character
+            if len(self._begin) < _LONGEST_FENCE:
+                self._begin += character
             if character in " \t":
                 self._put_word()
-                self._space += character
+                self._space.append(character)
             else:
-                if _may_break(self._word, character):
+                if self._word and _may_break(self._word[-1], character):
                     self._put_word()
-                self._word += character
+                self._word.append(character)
         if self._code:  # nothing is broken in it: nothing is to be waited for
             self._put_word()
 
@@ -74,34 +76,38 @@ class Wrapper:
     def _end_line(self) -> None:
         self._put_word()
         self._out("\n")
-        if _FENCE.match(self._line):
+        if _FENCE.match(self._begin):
             self._code = not self._code
-        self._line = self._space = ""
+        self._begin = ""
+        self._space.clear()
         self._column, self._begun = 0, False
 
     def _put_word(self) -> None:
         if not self._word:
             return
-        width, wide = self._width(), cell_len(self._word)
-        gap = sum(TAB if each == "\t" else 1 for each in self._space)
+        space, word = "".join(self._space), "".join(self._word)
+        width, wide = self._width(), cell_len(word)
+        gap = sum(TAB if each == "\t" else 1 for each in space)
         if self._begun and not self._code and self._column + gap + wide > width:
-            self._out(f"\n{self._word}")
+            self._out(f"\n{word}")
             self._column = wide
         else:
-            self._out(f"{self._space}{self._word}")
+            self._out(f"{space}{word}")
             self._column += gap + wide
         if self._column > width:  # the terminal has folded it
             self._column = (self._column - 1) % width + 1
-        self._begun, self._space, self._word = True, "", ""
+        self._begun = True
+        self._space.clear()
+        self._word.clear()
 
 
-def _may_break(word: str, character: str) -> bool:
+def _may_break(before: str, character: str) -> bool:
     """Tell whether a line may end between two characters: beside a wide one, as of Chinese.
 
     What joins or closes does not begin a line, and what opens does not end one.
     """
-    if not word or JOINER in {word[-1], character} or not cell_len(character):
+    if JOINER in {before, character} or not cell_len(character):
         return False
-    if category(character) in {"Po", "Pe", "Pf", "Lm"} or category(word[-1]) in {"Ps", "Pi"}:
+    if category(character) in {"Po", "Pe", "Pf", "Lm"} or category(before) in {"Ps", "Pi"}:
         return False
-    return 2 in {cell_len(word[-1]), cell_len(character)}  # noqa: PLR2004  # columns
+    return 2 in {cell_len(before), cell_len(character)}  # noqa: PLR2004  # columns

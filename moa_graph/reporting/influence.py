@@ -1,6 +1,7 @@
 """Which proposal each part of an answer came from, as far as its wording tells."""
 
 import re
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -101,14 +102,23 @@ def _cover(words: Sequence[str], text: str) -> list[int]:
 
 
 def _widened(lengths: Sequence[int]) -> list[int]:
-    """Give each word the length of the longest run that it is part of."""
-    cover = [0] * len(lengths)
-    following = [*lengths[1:], 0]
-    ends = [
-        (end, length) for end, length in enumerate(lengths) if following[end] != length + 1
-    ]  # elsewhere the run goes on
-    for end, length in sorted(ends, key=lambda pair: pair[1]):
-        cover[end - length + 1 : end + 1] = [length] * length
+    """Give each word the length of the longest run that it is part of.
+
+    Runs that end later begin later, so that those around a word are neighbours.
+
+    Args:
+        lengths: Of the longest run that ends at each word.
+    """
+    cover, around, end = list[int](), deque[int](), 0  # ends of runs, the longest one first
+    for place in range(len(lengths)):
+        while end < len(lengths) and end - lengths[end] < place:
+            while around and lengths[around[-1]] <= lengths[end]:
+                around.pop()
+            around.append(end)
+            end += 1
+        while around and around[0] < place:
+            around.popleft()
+        cover.append(lengths[around[0]] if around else 0)
     return cover
 
 
