@@ -264,7 +264,8 @@ def explain(error: ValidationError, keys_at: Callable[[str], Iterable[str]] | No
     """
     first = error.errors()[0]
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
-    place = re.sub(r"\.(\[key\]|int|float|list\[.*)$", "", place.removeprefix("."))
+    branch = r"\.(\[key\]|int|float|list\[.*)$"  # of a union
+    place = re.sub(branch, "", place.removeprefix("."), flags=re.DOTALL)
     message = first["msg"].removeprefix("Value error, ")
     match first["type"]:
         case "extra_forbidden":  # the value may be a key: it is not repeated

@@ -11,7 +11,12 @@ _SLICE = 4096  # characters that are encoded at a time, to be counted
 
 def count_tokens(text: str) -> int:
     """Estimate the tokens of a text."""
-    return -(-_bytes_of(text) // BYTES_PER_TOKEN)
+    return count_tokens_of_bytes(count_bytes(text))
+
+
+def count_tokens_of_bytes(count: int) -> int:
+    """Estimate the tokens of a text of so many bytes in UTF-8."""
+    return -(-count // BYTES_PER_TOKEN)
 
 
 def fits(text: str, most: int) -> bool:
@@ -66,7 +71,7 @@ def _text_of(message: AnyMessage) -> str:
     return message.content if isinstance(message.content, str) else message.text
 
 
-def _bytes_of(text: str) -> int:
+def count_bytes(text: str) -> int:
     """Count the bytes of a text in UTF-8 without a copy of it."""
     if text.isascii():
         return len(text)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping, MutableMapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from time import time
 from typing import Any
 
@@ -13,10 +13,15 @@ from moa_graph.config import MoAConfig
 from moa_graph.naming import AGGREGATOR
 from moa_graph.runs import Call, Run, read_run
 from moa_graph.secrecy import describe
-from moa_graph.sizes import count_tokens
+from moa_graph.sizes import count_bytes, count_tokens_of_bytes
 from moa_graph.store import CompiledMoA
 
 Json = dict[str, Any]
+
+_SHOWN = (
+    *("node", "layer", "agent", "model", "status", "error", "seconds", "read", "written", "cost"),
+    "critical",
+)
 
 
 @dataclass
@@ -41,11 +46,19 @@ class Cell:
     """US dollars, estimated; `None` if not known."""
     critical: bool = False
     """Whether its layer waited for it."""
-    text: str = field(default="", repr=False)
     rewrites: int = 0
     """How often its text began anew."""
     message: str = ""
     """Id of the message that is coming."""
+    _pieces: list[str] = field(default_factory=list, repr=False)
+    _bytes: int = 0
+
+    @property
+    def text(self) -> str:
+        """What it has written, put together when somebody looks: it comes in many pieces."""
+        if len(self._pieces) > 1:
+            self._pieces = ["".join(self._pieces)]
+        return self._pieces[0] if self._pieces else ""
 
     def clear(self, status: str) -> None:
         """Forget what it has done."""
@@ -56,15 +69,16 @@ class Cell:
     def write(self, text: str) -> None:
         """Put another text in the place of its text."""
         if text != self.text:
-            self.text, self.rewrites = text, self.rewrites + 1
+            self._pieces, self._bytes, self.rewrites = [text], count_bytes(text), self.rewrites + 1
 
     def hear(self, message: str, token: str) -> None:
         """Take in a piece of its answer; that of another message begins anew: a fallback's."""
         if message != self.message:
             self.message = message
             self.write("")
-        self.text += storable(token)
-        self.written = count_tokens(self.text)
+        self._pieces.append(piece := storable(token))
+        self._bytes += count_bytes(piece)
+        self.written = count_tokens_of_bytes(self._bytes)
 
     def take(self, call: Call) -> None:
         """Take in a call that is over."""
@@ -77,9 +91,7 @@ class Cell:
 
     def json(self) -> Json:
         """Give it without its text."""
-        cell = asdict(self)
-        for name in ("text", "rewrites", "message", "started"):
-            del cell[name]
+        cell = {name: getattr(self, name) for name in _SHOWN}
         if self.status == "running" and self.started:
             cell["seconds"] = round(time() - self.started, 3)
         return cell

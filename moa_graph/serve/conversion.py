@@ -1,5 +1,6 @@
 """Between OpenAI's JSON and LangChain's messages. Pure functions."""
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ _REASONS = {
     "content_filter": "content_filter",
 }
 """OpenAI's word for why an answer ended, by its provider's; all others are `stop`."""
+_BEGIN, _END = re.compile(r"\s*+<think>"), "</think>"
 _ACCOUNT = ("layers", "asked", "received", "failed", "causes", "aggregator", "usage_unknown")
 
 
@@ -111,18 +113,34 @@ class Spoken:
     """
 
     def __init__(self) -> None:
-        self._held: str | None = ""
-        self._thought = False
+        self._held = ""  # what may become a tag
+        self._blanks = list[str]()  # in front of the answer
+        self._thinks = self._thought = self._speaks = False
 
     def hear(self, text: str) -> str:
         """Take in a piece of what the model wrote, and give what of it may be shown now."""
-        if self._held is None:
+        if self._speaks:
             return text
-        self._held += text
-        if self._held.lstrip().startswith("<think>") and "</think>" in self._held:
-            self._held, self._thought = self._held.partition("</think>")[2], True
-        head = self._held.lstrip()
-        if "<think>".startswith(head) or head.startswith("<think>"):
+        text = self._held + text
+        place = self._skip_thoughts(text)
+        if self._thinks:
+            self._held = text[max(place, len(text) - len(_END) + 1) :]
             return ""
-        shown, self._held = head if self._thought else self._held, None
-        return shown
+        head = text[place:].lstrip()
+        if "<think>".startswith(head):
+            self._blanks.append(text[place : len(text) - len(head)])
+            self._held = head
+            return ""
+        self._speaks = True
+        return head if self._thought else "".join([*self._blanks, text])
+
+    def _skip_thoughts(self, text: str) -> int:
+        """Find where the thoughts of a piece end; the last may go on in the next one."""
+        place = 0
+        while True:
+            if begin := None if self._thinks else _BEGIN.match(text, place):
+                self._thinks = self._thought = True
+                place = begin.end()
+            if not self._thinks or (end := text.find(_END, place)) < 0:
+                return place
+            self._thinks, place = False, end + len(_END)

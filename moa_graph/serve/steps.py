@@ -242,5 +242,5 @@ def _message(error: str) -> str:
     match = re.fullmatch(r"\w+\((.*)\)", error, re.DOTALL)
     try:
         return str(ast.literal_eval(match[1])) if match else error
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return error
