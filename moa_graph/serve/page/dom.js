@@ -1,14 +1,21 @@
 // Elements are built, never parsed: text from models cannot become markup.
 
-/** Make an element. `on…` properties are listeners, the others attributes; `null` leaves one out. */
+/**
+ * Make an element. `on…` properties are listeners, the others attributes; `null` leaves one out.
+ * Children may come in lists: a long text has more of them than a call takes arguments.
+ */
 export function h(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (value !== null && value !== false) element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.filter((child) => child !== null));
+  appendAll(element, children.flat());
   return element;
+}
+
+export function appendAll(element, children) {
+  for (const child of children) if (child !== null) element.append(child);
 }
 
 export const byId = (id) => document.getElementById(id);

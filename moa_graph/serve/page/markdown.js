@@ -1,23 +1,24 @@
 // A subset of Markdown, built as elements: what is not understood stays the text that it is.
 
-import { h } from "./dom.js";
+import { appendAll, h } from "./dom.js";
 
 const LONGEST = 200_000; // characters that are laid out; longer texts are shown as they are
 const DEEPEST = 8; // lists in lists, and emphasis in emphasis
 
 const INLINE =
   /`([^`\n]+)`|\*\*([^*\n]+)\*\*|\*([^*\s][^*\n]*)\*|\b_([^_\n]+)_\b|!?\[([^[\]\n]{1,500})\]\(([^()\s]{1,2000})\)/;
-const ITEM = /^(\s*)(?:[-*+]|(\d{1,9})[.)])\s+(.*)$/;
+const ITEM = /^(\s*)(?:[-*+]|(\d{1,9})[.)])\s+(.*)$/s; // `s`: what stops `.` would be tried again
 const FENCE = /^\s*(```|~~~)/;
-const HEADING = /^(#{1,6})\s+(.*)$/;
+const HEADING = /^(#{1,6})\s+(.*)$/s;
 const RULE = /^\s*(?:-{3,}|\*{3,}|_{3,})\s*$/;
-const QUOTE = /^\s*>\s?(.*)$/;
+const QUOTE = /^\s*>\s?(.*)$/s;
 const DASHES = /^:?-+:?$/; // what stands below a column's name
 
 /** Show a text in an element. */
 export function render(element, text) {
-  if (text.length > LONGEST) element.replaceChildren(h("pre", {}, text));
-  else element.replaceChildren(...blocks(text.replaceAll("\r", "").split("\n"), 0));
+  const long = text.length > LONGEST;
+  element.replaceChildren();
+  appendAll(element, long ? [h("pre", {}, text)] : blocks(text.replaceAll("\r", "").split("\n"), 0));
 }
 
 function blocks(lines, depth) {
@@ -38,7 +39,7 @@ function block(lines, at, depth) {
   if (FENCE.test(line)) return code(lines, at);
   if (RULE.test(line)) return [h("hr"), at + 1];
   const heading = HEADING.exec(line);
-  if (heading) return [h(`h${Math.min(6, heading[1].length + 2)}`, {}, ...inline(heading[2])), at + 1];
+  if (heading) return [h(`h${Math.min(6, heading[1].length + 2)}`, {}, inline(heading[2])), at + 1];
   if (QUOTE.test(line) && depth < DEEPEST) return quote(lines, at, depth);
   if (ITEM.test(line) && depth < DEEPEST) return list(lines, at, depth);
   if (beginsTable(lines, at)) return table(lines, at);
@@ -57,7 +58,7 @@ function quote(lines, at, depth) {
   let end = at;
   while (end < lines.length && QUOTE.test(lines[end])) end += 1;
   const inner = lines.slice(at, end).map((line) => QUOTE.exec(line)[1]);
-  return [h("blockquote", {}, ...blocks(inner, depth + 1)), end];
+  return [h("blockquote", {}, blocks(inner, depth + 1)), end];
 }
 
 /** Read a list: its items, and what is indented below each. */
@@ -75,8 +76,8 @@ function list(lines, at, depth) {
     end += 1;
   }
   const elements = items.map(([first, ...rest]) =>
-    h("li", {}, ...inline(first), ...blocks(rest, depth + 1)));
-  const list = number ? h("ol", { start: number }, ...elements) : h("ul", {}, ...elements);
+    h("li", {}, inline(first), blocks(rest, depth + 1)));
+  const list = number ? h("ol", { start: number }, elements) : h("ul", {}, elements);
   return [list, end];
 }
 
@@ -96,9 +97,9 @@ function beginsTable(lines, at) {
 function table(lines, at) {
   let end = at + 2;
   while (end < lines.length && lines[end].includes("|")) end += 1;
-  const row = (tag, line) => h("tr", {}, ...cells(line).map((each) => h(tag, {}, ...inline(each))));
+  const row = (tag, line) => h("tr", {}, cells(line).map((each) => h(tag, {}, inline(each))));
   const rows = lines.slice(at + 2, end).map((line) => row("td", line));
-  const element = h("table", {}, h("thead", {}, row("th", lines[at])), h("tbody", {}, ...rows));
+  const element = h("table", {}, h("thead", {}, row("th", lines[at])), h("tbody", {}, rows));
   return [h("div", { class: "table", tabindex: 0 }, element), end];
 }
 
@@ -116,7 +117,7 @@ function paragraph(lines, at) {
     ...(index ? [h("br")] : []),
     ...inline(line),
   ]);
-  return [h("p", {}, ...parts), end];
+  return [h("p", {}, parts), end];
 }
 
 function inline(text, depth = 0) {
@@ -131,9 +132,9 @@ function inline(text, depth = 0) {
 
 function phrase([whole, code, strong, star, underscore, label, address], depth) {
   if (code) return h("code", {}, code);
-  if (strong) return h("strong", {}, ...inline(strong, depth));
+  if (strong) return h("strong", {}, inline(strong, depth));
   if (label) return link(label, address) ?? whole;
-  return h("em", {}, ...inline(star ?? underscore, depth));
+  return h("em", {}, inline(star ?? underscore, depth));
 }
 
 /** Make a link if it leads to the web; nothing is loaded until somebody follows it. */
