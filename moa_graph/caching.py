@@ -100,7 +100,7 @@ class Memory:
             asked = _USER.sub("", json.dumps(self._asked, sort_keys=True))
             whole = [VERSION, asked, self._number, [_said(message) for message in messages]]
             text = json.dumps(whole, sort_keys=True)
-        except TypeError:  # such content may not read the same tomorrow
+        except (TypeError, RecursionError):  # such content may not read the same tomorrow
             return None
         return sha256(self.layout.without_key(text).encode()).hexdigest()
 

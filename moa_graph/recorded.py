@@ -113,7 +113,13 @@ def read_rows(path: Path) -> list[Any]:
         OSError: If the file cannot be read.
         ValueError: If it is neither.
     """
-    text = path.read_text(encoding="utf-8")
+    try:
+        return _rows(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("not JSON that can be read: too deep") from None
+
+
+def _rows(text: str) -> list[Any]:
     if text.lstrip().startswith("["):
         return list(json.loads(text))
     *lines, last = text.split("\n")

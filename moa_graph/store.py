@@ -198,7 +198,7 @@ def resume_command(thread: str, db: str | None) -> str:
 
 def without_password(db: str) -> str:
     """Leave the password out of a database's address."""
-    db = re.sub(r"(?<=://)([^/@:]*):.*(?=@)", r"\1", db)
+    db = re.sub(r"^([^:]*+://[^/@:]*):.*(?=@)", r"\1", db)
     return re.sub(r"([?&]\w*password=)[^&]*", r"\1***", db)
 
 

@@ -102,7 +102,12 @@ def _said(message: AnyMessage) -> AnyMessage:
 
 def _arguments(call: Mapping[str, Any]) -> str:
     arguments = call["args"]
-    return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+    if isinstance(arguments, str):
+        return arguments
+    try:
+        return json.dumps(arguments, ensure_ascii=False)
+    except RecursionError:  # what a model wrote was read where less of the stack was in use
+        return "arguments that are too deep to be shown"
 
 
 def _result(message: ToolMessage) -> str:

@@ -158,7 +158,7 @@ class Files:
                 try:
                     row = json.loads(line)
                     yield Answered(row["line"], row["thread"])
-                except (ValueError, LookupError, TypeError):
+                except (ValueError, LookupError, TypeError, RecursionError):
                     raise BatchError(
                         f"{self.answers}, line {number}: not written by `moa batch`; choose "
                         "another --out"

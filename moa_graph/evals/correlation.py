@@ -13,6 +13,7 @@ from scipy.stats import bootstrap, spearmanr
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 _WORD = r"\w+|[^\w\s]"  # single characters, too: the answer may be one
+LONGEST = 50_000  # characters of a text whose edits are counted: that takes time by its square
 FEWEST = 2  # proposals, or instructions, below which there is nothing to compare
 
 
@@ -83,8 +84,12 @@ def similarity_by_tf_idf(answer: str, proposals: Sequence[str]) -> list[float]:
 
 
 def similarity_by_levenshtein(answer: str, proposals: Sequence[str]) -> list[float]:
-    """Give 1 less the share of characters to edit between the answer and each proposal."""
-    return [Levenshtein.normalized_similarity(answer, each) for each in proposals]
+    """Give 1 less the share of characters to edit between the answer and each proposal.
+
+    Of each text the first 50,000 characters count.
+    """
+    begin = answer[:LONGEST]
+    return [Levenshtein.normalized_similarity(begin, each[:LONGEST]) for each in proposals]
 
 
 MEASURES: Mapping[str, Callable[[str, Sequence[str]], list[float]]] = {

@@ -76,7 +76,7 @@ def parse_review(review: str) -> dict[str, float | None]:
         if value in _NOT_APPLICABLE:
             scores[skill] = None
             continue
-        with suppress(TypeError, ValueError):
+        with suppress(TypeError, ValueError, OverflowError):
             if _LOWEST <= (score := float(value)) <= _HIGHEST:
                 scores[skill] = score
     return scores

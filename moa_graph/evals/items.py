@@ -235,7 +235,7 @@ def _rows(text: str, file: Path) -> Iterator[tuple[str, Any]]:
 def _json(text: str, place: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{place}: not valid JSON: {error}") from None
 
 

@@ -18,7 +18,8 @@ from moa_graph.evals.journal import Row
 from moa_graph.evals.judging.cases import Case, MalformedError, fill
 
 NO_LOGPROBS = "the provider gave no logprobs, which the preference is computed from"
-_PART = re.compile(r"<\|im_start\|>(system|user)\n(.*?)<\|im_end\|>", re.DOTALL)
+_END = "<|im_end|>"
+_PART = re.compile(rf"<\|im_start\|>(system|user)\n(.*?){re.escape(_END)}", re.DOTALL)
 _NAMES = ("instruction", "output_1", "output_2")
 
 
@@ -41,7 +42,8 @@ class AlpacaEval:
         Raises:
             ValueError: If it is no such prompt.
         """
-        self._templates = [(role, text.strip()) for role, text in _PART.findall(prompt)]
+        closed, end, _ = prompt.rpartition(_END)  # behind the last end none is searched for
+        self._templates = [(role, text.strip()) for role, text in _PART.findall(closed + end)]
         whole = "".join(text for _, text in self._templates)
         if missing := [name for name in _NAMES if f"{{{name}}}" not in whole]:
             raise ValueError(

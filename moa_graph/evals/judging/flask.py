@@ -44,7 +44,7 @@ class Flask:
             self._system, template = prompt["system_prompt"], prompt["prompt_template"]
             self._template = fill(template, prompt["defaults"])
             self._skills = {row["Skill"]: _rubric(row) for row in json.loads(skills)}
-        except (ValueError, LookupError, TypeError, StopIteration) as error:
+        except (ValueError, LookupError, TypeError, StopIteration, RecursionError) as error:
             raise ValueError(
                 "FLASK's prompt and skills: expected JSON lines with prompt 2, and a JSON list of "
                 f"skills: {type(error).__name__}: {error}"

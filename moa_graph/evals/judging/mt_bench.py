@@ -108,7 +108,7 @@ def _prompt_name(case: Case) -> str:
 def _read(text: str, what: str) -> list[Any]:
     try:
         rows = [json.loads(line) for line in text.splitlines() if line.strip()]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"MT-Bench's {what}: not JSON lines: {error}") from None
     if not all(isinstance(row, dict) for row in rows):
         raise ValueError(f"MT-Bench's {what}: expected an object a line")
