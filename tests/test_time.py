@@ -44,6 +44,7 @@ BROKEN = [
     "reset",
     "truncate",
     "malformed",
+    "deep",
     "no choices",
     "empty",
     "content filter",

@@ -1,0 +1,381 @@
+"""Ten times as much text takes about ten times as long, whoever wrote it.
+
+A pattern that takes a hundred times as long stops the process: `re` holds the interpreter's lock.
+"""
+
+import gc
+import json
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import contextmanager, suppress
+from functools import cache
+from itertools import pairwise
+from subprocess import PIPE, Popen
+from time import thread_time
+
+import beside
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from langchain_core.exceptions import OutputParserException
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+from proportion import MOST, growth
+from pydantic import ValidationError
+from waiting import wait_for
+
+from moa_graph import offline
+from moa_graph.answers import NoPickError, picked_number, said, without_thoughts
+from moa_graph.batch.records import parse as parse_record
+from moa_graph.cli.diff import Diff
+from moa_graph.cli.text import line_of, plain
+from moa_graph.cli.wrapping import Wrapper
+from moa_graph.config import explain
+from moa_graph.drawing.words import visible
+from moa_graph.evals.correlation import MEASURES
+from moa_graph.evals.flask import parse_review
+from moa_graph.evals.judging.alpaca_eval import AlpacaEval
+from moa_graph.evals.judging.cases import fill
+from moa_graph.evals.mt_bench import extract_score
+from moa_graph.naming import check_name, slug
+from moa_graph.prompts import (
+    NAME_THE_BEST,
+    Layout,
+    defuse,
+    enclose_references,
+    template_references,
+)
+from moa_graph.reporting.influence import measure_influence
+from moa_graph.secrecy import describe
+from moa_graph.serve.board import Cell
+from moa_graph.serve.conversion import Spoken
+from moa_graph.serve.errors import ApiError
+from moa_graph.serve.requests import parse as parse_request
+from moa_graph.serve.steps import _message
+from moa_graph.serve.studio import Continuation
+from moa_graph.sizes import cut
+from moa_graph.store import without_password
+from moa_graph.structured import _parser
+from moa_graph.tools import told
+
+SIZES = (100, 1_000, 10_000, 100_000, 1_000_000)  # characters; from the small ones, to fail soon
+NOISE = 0.001  # seconds: what takes less is taken to take as long
+LONG = 0.05  # seconds of a text, behind which no longer one is tried: more than `MOST * NOISE`
+
+Text = Callable[[int], str]
+
+
+def repeated(unit: str) -> Text:
+    return lambda size: (unit * (size // len(unit) + 1))[:size]
+
+
+def between(begin: str, unit: str, end: str = "") -> Text:
+    return lambda size: begin + repeated(unit)(max(0, size - len(begin + end))) + end
+
+
+def numbered(form: str) -> Text:
+    def make(size: int) -> str:
+        units = (form.format(number) for number in range(2, 2 + size // (len(form) - 2)))
+        return "".join(units)[:size]
+
+    return make
+
+
+FAMILIES = {
+    "opened": repeated("<"),
+    "opened, blank": repeated("< "),
+    "opened, blanks": between("<", " "),
+    "opened, lines": between("<", "\n"),
+    "opened, joiners": between("<", "\u200d \u200c"),
+    "closed": repeated("</"),
+    "closed, blanks": between("</", " ", "x"),
+    "opened twice, blanks": between("<<", " "),
+    "thoughts begun": repeated("<think>"),
+    "thoughts ended": repeated("</think>"),
+    "thoughts": repeated("<think></think>"),
+    "responses begun": repeated("<response-a 1>\n"),
+    "other responses begun": numbered("<response-a {}>\n"),
+    "files begun": repeated('<file name="a">\n'),
+    "chat begun": repeated("<|im_start|>user\n"),
+    "comments begun": repeated("<!--"),
+    "brackets": repeated("["),
+    "brackets closed": between("", "[", "]"),
+    "links begun": repeated("[a]("),
+    "pictures begun": repeated("![]("),
+    "pictures": repeated("!["),
+    "numbers in brackets": repeated("[[1"),
+    "braces": between("", "{", "}"),
+    "parentheses": repeated("("),
+    "back quotes": repeated("`"),
+    "code begun": repeated("```\n"),
+    "stars": repeated("*"),
+    "bold begun": repeated("**a "),
+    "headings": repeated("#\n"),
+    "cells": repeated("|"),
+    "one letter": repeated("a"),
+    "one word": repeated("ab "),
+    "words": numbered("w{} "),
+    "sentences": numbered("It is {}. "),
+    "questions": numbered("Is it {}? "),
+    "lines": repeated("a\n"),
+    "list": numbered("\n{}. "),
+    "empty lines": between("", "\n", "x"),
+    "blanks": between("", " ", "x"),
+    "tabs": between("# ", "\t", "\u2028x"),
+    "dashes": between("-", "-", " x"),
+    "full stop, blanks": between("a.", " ", "b"),
+    "digits": repeated("1"),
+    "minuses": between("", "-", "1"),
+    "quotes": repeated("'"),
+    "back slashes": repeated("\\"),
+    "addresses": repeated("://"),
+    "passwords": repeated("&password="),
+    "keys": repeated("sk-"),
+    "branches of a union": between("", ".list[", "\nx"),
+    "combining": between("a", "\u0301"),
+    "joined": repeated("\U0001f469\u200d"),
+    "Chinese": repeated("\u4e2d"),
+    "Chinese sentences": repeated("\u4e2d\u3002"),
+    "invisible": repeated("\u200b\u202e"),
+}
+
+
+def pieces(text: str) -> list[str]:
+    return [text[start : start + 4] for start in range(0, len(text), 4)]
+
+
+def read_picked(text: str) -> None:
+    with suppress(NoPickError):
+        picked_number(AIMessage(text), 3)
+
+
+def read_name(text: str) -> None:
+    with suppress(ValueError):
+        check_name(text)
+
+
+def read_pick_offline(text: str) -> None:
+    system = template_references([text, "b"])
+    offline.most_alike(
+        offline.responses_to_judge([SystemMessage(system), HumanMessage(f"q\n\n{NAME_THE_BEST}")])
+    )
+
+
+def read_enclosed_offline(text: str) -> None:
+    block = enclose_references([text, "b"])
+    asked = HumanMessage(f"{text}\n\n{block}\n\n{NAME_THE_BEST}")
+    assert len(offline.responses_to_judge([asked])) == 2
+
+
+def read_conversation_offline(text: str) -> None:
+    offline.read([SystemMessage(template_references([text])), HumanMessage(text)])
+
+
+def wrap(text: str) -> None:
+    wrapper = Wrapper(lambda _: None, lambda: 80)
+    for piece in pieces(text):
+        wrapper.write(piece)
+    wrapper.end()
+
+
+def hear(text: str) -> None:
+    spoken = Spoken()
+    for piece in pieces(text):
+        spoken.hear(piece)
+
+
+def watch(text: str) -> None:
+    cell = Cell("layer_1_a", 1, "a", "openai:a")
+    for piece in pieces(text):
+        cell.hear("1", piece)
+    assert cell.text == text
+
+
+def read_request(text: str) -> None:
+    message = {"role": "user", "content": text}
+    parse_request({"model": "m", "messages": [message]}, 10)
+    for wrong in ({"tools": [text]}, {text: 1}, {"messages": [message | {"role": text}]}):
+        with pytest.raises(ApiError):
+            parse_request({"model": "m", "messages": [message], **wrong}, 10)
+
+
+def read_edit(text: str) -> None:
+    with pytest.raises(ValidationError) as wrong:
+        Continuation.model_validate({"thread": "t", "checkpoint": "c", "edits": {text: 1}})
+    explain(wrong.value)
+
+
+def read_prompt(text: str) -> None:
+    with suppress(ValueError):
+        AlpacaEval(text)
+
+
+def read_record(text: str) -> None:
+    parse_record(1, text.encode())
+    parse_record(1, json.dumps({"messages": [{"role": text, "content": text}]}).encode())
+
+
+def read_form(text: str) -> None:
+    with suppress(OutputParserException):
+        _parser({"title": "form"}, "json_mode").invoke(AIMessage(f'{{"a": {text}'))
+
+
+def put_into_words(text: str) -> None:
+    call = AIMessage("", tool_calls=[{"name": "f", "args": {"a": text}, "id": "1"}])
+    tool = {"type": "function", "function": {"name": "f", "description": text}}
+    told([HumanMessage("q"), call, ToolMessage(text, tool_call_id="1", name=text)], [tool])
+
+
+READERS = {
+    each.__name__: each
+    for each in (
+        defuse,
+        without_thoughts,
+        slug,
+        offline.sentences,
+        offline.words.__wrapped__,
+        line_of,
+        plain,
+        visible,
+        extract_score,
+        parse_review,
+        without_password,
+        read_picked,
+        read_name,
+        read_pick_offline,
+        read_enclosed_offline,
+        read_conversation_offline,
+        wrap,
+        hear,
+        watch,
+        read_request,
+        read_edit,
+        read_prompt,
+        read_record,
+        read_form,
+        put_into_words,
+    )
+} | {
+    "key of a layout": Layout(references_in="user").without_key,
+    "final answer": lambda text: said(AIMessage(text)),
+    "thought, piece by piece": lambda text: hear(f"<think>{text}"),
+    "error": lambda text: describe(ValueError(text)),
+    "cut": lambda text: cut(text, 100),
+    "influence": lambda text: measure_influence(text, {"a": text, "b": text[::-1]}),
+    "stored error": lambda text: _message(f"Error({text})"),
+    "stored text of an error": lambda text: _message(f"Error({text!r})"),
+    "scores of a review": lambda text: parse_review(f"{{'robustness': {text}}}"),
+    "prompt of a judge": lambda text: fill(text, {"question": "q", "answer": "a"}),
+    "address": lambda text: without_password(f"postgresql://{text}"),
+}
+
+
+SLOW = ("wrap", "hear", "thought, piece by piece", "watch", "influence", "put_into_words")
+"""They go through a text character by character, or word by word: what these are matters little."""
+FEW = ("opened", "one letter", "one word", "words", "sentences", "lines", "blanks", "joined")
+
+
+def families_of(reader: str) -> Iterable[str]:
+    return FEW if reader in SLOW else FAMILIES
+
+
+@contextmanager
+def no_garbage():
+    """Leave what others made out of what is measured."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def seconds_of(read: Callable[[str], object], make: Text) -> Callable[[int], float]:
+    texts = cache(make)
+
+    def seconds(size: int) -> float:
+        text = texts(size)
+        with no_garbage():
+            began = thread_time()
+            read(text)
+            return thread_time() - began
+
+    return seconds
+
+
+@pytest.mark.parametrize(("reader", "family"), [(r, f) for r in READERS for f in families_of(r)])
+def test_time_is_in_proportion_to_the_text(reader, family):
+    seconds = seconds_of(READERS[reader], FAMILIES[family])
+    for small, large in pairwise(SIZES):
+        times, took = growth(seconds, small, large, NOISE)
+        assert times < MOST, f"{large:,} characters take {times:.0f} times as long as {small:,}"
+        if took > LONG:
+            break
+
+
+BOUNDED = {
+    "diff": lambda text: Diff(text, text[::-1] + text),
+    "correlation": lambda text: [measure(text, [text[::-1]]) for measure in MEASURES.values()],
+    **{
+        style: lambda text, style=style: offline.OfflineModel(style=style).invoke(
+            [
+                SystemMessage(template_references([text[: len(text) // 2], text[::-1]])),
+                HumanMessage(f"Is it 7?\n\n{text}"),
+            ]
+        )
+        for style in offline.STYLES
+    },
+}
+
+
+@pytest.mark.parametrize("family", ["one word", "words", "sentences"])
+@pytest.mark.parametrize("reader", BOUNDED)
+def test_what_takes_time_by_the_square_looks_at_a_bounded_part(reader, family):
+    seconds = seconds_of(BOUNDED[reader], FAMILIES[family])
+    times, _ = growth(seconds, 30_000, 300_000, NOISE)
+    assert times < MOST
+
+
+BLANKS = st.text(" \t\n\u00a0\u3000\u200c\u200d", max_size=3)
+MARKERS = [
+    "system>",
+    "|im_start|>",
+    "response-0 1>",
+    "s>",
+    "/s>",
+    "tool_call>",
+    "\uff5cUser\uff5c>",
+]
+
+
+@pytest.mark.parametrize("times", [0, 1, 10_000])
+@given(BLANKS.filter(bool), BLANKS, st.sampled_from(["", "/"]), st.sampled_from(MARKERS))
+def test_marker_is_escaped_however_many_blanks_are_in_it(times, before, behind, slash, name):
+    text = f"{before * times}{slash}{behind * times}{name}"
+    assert defuse(f"a <{text}") == f"a &lt;{text}"
+    assert defuse(f"a <{before * times}x{text}").startswith(f"a <{before * times}x")
+
+
+@pytest.mark.parametrize("times", [1, 10_000])
+def test_llamas_marker_is_escaped_however_many_blanks_are_in_it(times):
+    assert defuse(f"<<{' ' * times}SYS>>") == f"&lt;<{' ' * times}SYS>>"
+
+
+@pytest.mark.parametrize("reader", ["hardened", "tool"])
+def test_blanks_of_a_stranger_hold_up_nobody(reader, server):
+    for name in ("waiting", "stuck"):
+        server.model(name, always="hang")
+    server.model("w", reply="an answer")
+    server.model("stranger", reply=beside.TEXT, until=lambda: server.calls_of("waiting"))
+    with Popen([sys.executable, beside.__file__, server.url, reader], stdout=PIPE) as process:
+        try:
+            wait_for(lambda: process.poll() is not None, 120)
+        finally:
+            process.kill()
+        came = json.loads(process.stdout.read())
+    for way in ("sync", "async"):
+        seconds = f"{beside.DEADLINE:g} s"
+        assert came[way]["waited"] == f"cut off by the layer's deadline of {seconds}"
+        assert set(came[way]["timeouts"]) <= {f"no answer within its timeout of {seconds}"}
+        assert came[way]["answers"] == ["an answer"] * 2
+    assert len(came["sync"]["timeouts"]) == (2 if reader == "hardened" else 0)
+    reads = server.calls_of("w" if reader == "hardened" else "stranger")
+    assert any(beside.TEXT in call.messages[-1]["content"] for call in reads)
