@@ -48,6 +48,7 @@ BROKEN = [
     "reset",
     "truncate",
     "malformed",
+    "deep",
     "no choices",
     "empty",
     "content filter",
