@@ -367,14 +367,15 @@ def test_blanks_of_a_stranger_hold_up_nobody(reader, server):
     server.model("stranger", reply=beside.TEXT, until=lambda: server.calls_of("waiting"))
     with Popen([sys.executable, beside.__file__, server.url, reader], stdout=PIPE) as process:
         try:
-            wait_for(lambda: process.poll() is not None, 120)
+            wait_for(lambda: process.poll() is not None)
         finally:
             process.kill()
         came = json.loads(process.stdout.read())
     for way in ("sync", "async"):
         seconds = f"{beside.DEADLINE:g} s"
         assert came[way]["waited"] == f"cut off by the layer's deadline of {seconds}"
-        assert set(came[way]["timeouts"]) <= {f"no answer within its timeout of {seconds}"}
+        told = (f"no answer within its timeout of {seconds}", "APITimeoutError")  # the client's own
+        assert all(timeout.startswith(told) for timeout in came[way]["timeouts"])
         assert came[way]["answers"] == ["an answer"] * 2
     assert len(came["sync"]["timeouts"]) == (2 if reader == "hardened" else 0)
     reads = server.calls_of("w" if reader == "hardened" else "stranger")
