@@ -84,8 +84,10 @@ def follow(request) -> Call:
     """Run a graph to its end, and give its state; tell of each node when it has ended."""
 
     def call(graph: Runnable, ended: Call = lambda _: None, config: Any = None) -> Any:
-        # Without "custom", the sync side may tell of a node only when the next one has ended.
-        options = {"config": config, "stream_mode": ["updates", "values", "custom"]}
+        # Without "custom", the sync side may tell of a node only when the next one has ended. With
+        # it, what waits for a part to tell takes one of the threads that `max_concurrency` allows.
+        prompt = [] if config and "max_concurrency" in config else ["custom"]
+        options = {"config": config, "stream_mode": ["updates", "values", *prompt]}
         state = {}
 
         def take(mode: str, part: dict[str, Any]) -> None:
