@@ -40,8 +40,12 @@ class _JsonParser(JsonOutputParser):
         try:
             text = _without_gaps(first.text)
             return super().parse_result([first.model_copy(update={"text": text})], partial=partial)
+        except OutputParserException:
+            raise
         except RecursionError:
             raise OutputParserException("JSON that is too deep") from None
+        except ValueError as error:  # a number of more digits than Python reads
+            raise OutputParserException(f"JSON that cannot be read: {error}") from None
 
 
 class _ModelParser(_JsonParser, PydanticOutputParser[BaseModel]):

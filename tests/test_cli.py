@@ -273,13 +273,16 @@ def test_show_prints_a_run(moa, mixture):
 
 @pytest.mark.process
 def test_live_view_shows_each_proposer_and_the_answer_streams(mixture, server):
-    seen = threading.Event()
+    seen, answered = threading.Event(), threading.Event()
     a, b = {"until": seen.is_set}, {"always": 400}
-    config = mixture(a=a, b=b, w={"reply": "the final \x1b[31manswer"})
+    w = {"until": answered.is_set, "reply": "the final \x1b[31manswer"}
+    config = mixture(a=a, b=b, w=w)
 
     def look(written):
         if b"openai:a" in written and "✗".encode() in written:
             seen.set()
+        if "✓".encode() in written:
+            answered.set()
 
     screen = on_a_terminal("ask", "q", "--config", config, look=look)
     for part in ("layer 1", "layer 2", "openai:a", "✓", "✗", "scripted failure 400", "tok"):
