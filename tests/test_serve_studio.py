@@ -67,7 +67,8 @@ def refused(response, status, words):
     assert words in response.json()["error"]["message"]
 
 
-def test_thread_without_a_question_is_shown_empty(mixture):
+@pytest.mark.parametrize("unread", [False, True])
+def test_thread_without_a_question_is_shown_empty(unread, mixture):
     async def empty(graph, config):
         first = await graph.ainvoke({"messages": "q"}, config)
         gone = [RemoveMessage(message.id) for message in first["messages"]]

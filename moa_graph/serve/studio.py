@@ -157,8 +157,8 @@ class Studio:
         thread = await self._find(name)
         timeline = await read_timeline(self._store.saver, name, _readable(thread))
         shown |= self._summary(thread)
-        if timeline.steps and thread.messages:
-            step = timeline.find(checkpoint)
+        step = timeline.find(checkpoint) if timeline.steps else None
+        if step and step.values.get("messages"):
             shown |= _show(step) | {
                 "steps": [each.json() for each in timeline.branch(step)],
                 "branches": [end.json() for end in timeline.ends][::-1],
