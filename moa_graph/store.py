@@ -340,7 +340,8 @@ def _thread(checkpoint: CheckpointTuple) -> Thread:
 def _messages_with_input(values: Mapping[str, Any]) -> list[AnyMessage]:
     """Give the messages of a checkpoint, with an input that has not yet joined them."""
     messages: list[AnyMessage] = values.get("messages", [])
-    unread = (values.get(START) or {}).get("messages")
+    given = values.get(START)  # another program's may be of any kind
+    unread = given.get("messages") if isinstance(given, Mapping) else None
     return add_messages(messages, unread) if unread else messages  # type: ignore[arg-type, return-value]
 
 

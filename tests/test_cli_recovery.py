@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.func import entrypoint
 from waiting import wait_for
 
 MOA = Path(sys.executable).parent / "moa"
@@ -189,6 +191,22 @@ def test_thread_of_another_program_or_version_is_told_apart(moa, mixture, tmp_pa
 
 
 @pytest.mark.process
+def test_input_of_another_program_hides_no_thread(moa, mixture, tmp_path):
+    """A thread's input may be of any kind, and may wait to be taken in."""
+    db = tmp_path / "mine.sqlite"
+    moa("ask", "q", "--config", mixture(w={"reply": "final"}), "--thread", "t", db=db)
+    with SqliteSaver.from_conn_string(str(db)) as saver:
+
+        @entrypoint(saver)
+        def shout(_: str) -> str:
+            raise RuntimeError("down")
+
+        with pytest.raises(RuntimeError, match="down"):
+            shout.invoke("a text", {"configurable": {"thread_id": "other"}})
+    found = json.loads(moa("threads", "--json", db=db).stdout)
+    assert {thread["thread"] for thread in found} == {"t", "other"}
+
+
 def test_database_that_goes_away_is_one_line_and_the_thread_goes_on_when_it_is_back(
     moa, mixture, server, postgres, postgres_server
 ):
