@@ -280,13 +280,28 @@ class TestMessageBetweenLayers:
 
 
 DIES = """
-import os, signal, sqlite3, sys
+import os, signal, sqlite3, sys, threading
 from langgraph.checkpoint.sqlite import SqliteSaver
 from moa_graph import Agent, create_moa
 
+TASKS = [0, 2, 1, 2, 1, 1]  # whose writes are stored, in other threads, before a step's checkpoint
+
 class Dying(SqliteSaver):
+    written, change = {}, threading.Condition()
+
+    def put_writes(self, config, writes, task_id, task_path=""):
+        super().put_writes(config, writes, task_id, task_path)
+        with self.change:
+            self.written.setdefault(config["configurable"]["checkpoint_id"], set()).add(task_id)
+            self.change.notify_all()
+
     def put(self, config, checkpoint, metadata, new_versions):
-        if metadata["step"] == int(sys.argv[3]):
+        if (step := metadata["step"]) == int(sys.argv[3]):
+            before = config["configurable"].get("checkpoint_id")
+            with self.change:
+                self.change.wait_for(
+                    lambda: step < 1 or len(self.written.get(before, ())) == TASKS[step]
+                )
             os.kill(os.getpid(), signal.SIGKILL)
         return super().put(config, checkpoint, metadata, new_versions)
 
