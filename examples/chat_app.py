@@ -9,7 +9,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 
 from moa_graph import create_moa
-from moa_graph.offline import OfflineModel
+from moa_graph.models.offline import OfflineModel
 
 LOG = "The pump stopped at nine. The guard closed the valve, for he smelled gas. Nobody was hurt."
 

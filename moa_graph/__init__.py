@@ -4,37 +4,37 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from moa_graph.aggregators import AggregatorError
-    from moa_graph.chat_model import ChatMoA
-    from moa_graph.config import MoAConfig
-    from moa_graph.deployment import deployable
-    from moa_graph.drawing import draw_mermaid, draw_png, draw_svg
-    from moa_graph.graph import create_moa
-    from moa_graph.models import Agent
-    from moa_graph.prompts import AGGREGATE_AND_SYNTHESIZE
-    from moa_graph.quorum import QuorumError
-    from moa_graph.reporting import report
-    from moa_graph.state import ASK_AGAIN, MoAState, Proposal
-    from moa_graph.turns import Turn, read_turn
+    from moa_graph.chat_model.model import ChatMoA
+    from moa_graph.config.deployment import deployable
+    from moa_graph.config.model import MoAConfig
+    from moa_graph.drawing.draw import draw_mermaid, draw_png, draw_svg
+    from moa_graph.graph.aggregator import AggregatorError
+    from moa_graph.graph.builder import create_moa
+    from moa_graph.graph.quorum import QuorumError
+    from moa_graph.graph.state import ASK_AGAIN, MoAState, Proposal
+    from moa_graph.graph.turns import Turn, read_turn
+    from moa_graph.models.agent import Agent
+    from moa_graph.prompting.layout import AGGREGATE_AND_SYNTHESIZE
+    from moa_graph.run_report.report import report
 
 _HOMES = {
-    "AGGREGATE_AND_SYNTHESIZE": "prompts",
-    "ASK_AGAIN": "state",
-    "Agent": "models",
-    "AggregatorError": "aggregators",
-    "ChatMoA": "chat_model",
-    "MoAConfig": "config",
-    "MoAState": "state",
-    "Proposal": "state",
-    "QuorumError": "quorum",
-    "Turn": "turns",
-    "create_moa": "graph",
-    "deployable": "deployment",
-    "draw_mermaid": "drawing",
-    "draw_png": "drawing",
-    "draw_svg": "drawing",
-    "read_turn": "turns",
-    "report": "reporting",
+    "AGGREGATE_AND_SYNTHESIZE": "prompting.layout",
+    "ASK_AGAIN": "graph.state",
+    "Agent": "models.agent",
+    "AggregatorError": "graph.aggregator",
+    "ChatMoA": "chat_model.model",
+    "MoAConfig": "config.model",
+    "MoAState": "graph.state",
+    "Proposal": "graph.state",
+    "QuorumError": "graph.quorum",
+    "Turn": "graph.turns",
+    "create_moa": "graph.builder",
+    "deployable": "config.deployment",
+    "draw_mermaid": "drawing.draw",
+    "draw_png": "drawing.draw",
+    "draw_svg": "drawing.draw",
+    "read_turn": "graph.turns",
+    "report": "run_report.report",
 }
 
 __all__ = [

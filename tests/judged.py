@@ -5,9 +5,9 @@ import math
 import re
 
 from moa_graph import MoAConfig
-from moa_graph.evals.items import load_benchmark
-from moa_graph.evals.journal import Journal
+from moa_graph.evals.datasets import load_benchmark
 from moa_graph.evals.manifest import write_manifest
+from moa_graph.evals.results_file import Journal
 
 ALPACA_EVAL = [
     {"dataset": "d", "instruction": f"question {n}", "output": f"reference {n}", "generator": "r"}

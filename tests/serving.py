@@ -9,10 +9,10 @@ from langgraph.checkpoint.memory import InMemorySaver
 from waiting import PATIENCE
 
 from moa_graph import MoAConfig
-from moa_graph.serve import server
-from moa_graph.serve.app import create_app
-from moa_graph.serve.service import Limits, Service
-from moa_graph.store import Store
+from moa_graph.runs.store import Store
+from moa_graph.server import server
+from moa_graph.server.app import create_app
+from moa_graph.server.service import Limits, Service
 
 server.PATIENCE = PATIENCE  # a busy machine takes longer than a person waits
 

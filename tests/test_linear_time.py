@@ -23,39 +23,44 @@ from proportion import MOST, growth
 from pydantic import ValidationError
 from waiting import wait_for
 
-from moa_graph import offline
-from moa_graph.answers import NoPickError, picked_number, said, without_thoughts
-from moa_graph.batch.records import parse as parse_record
-from moa_graph.cli.diff import Diff
-from moa_graph.cli.text import line_of, plain
-from moa_graph.cli.wrapping import Wrapper
-from moa_graph.config import explain
-from moa_graph.drawing.words import visible
+from moa_graph.batch.input import parse as parse_record
+from moa_graph.chat_model.structured_output import _parser
+from moa_graph.cli.terminal.diff import Diff
+from moa_graph.cli.terminal.text import line_of, plain
+from moa_graph.cli.terminal.wrapping import Wrapper
+from moa_graph.config.model import explain
+from moa_graph.evals.benchmarks.alpaca_eval.judge import AlpacaEval
+from moa_graph.evals.benchmarks.flask.score import parse_review
+from moa_graph.evals.benchmarks.mt_bench.score import extract_score
 from moa_graph.evals.correlation import MEASURES
-from moa_graph.evals.flask import parse_review
-from moa_graph.evals.judging.alpaca_eval import AlpacaEval
 from moa_graph.evals.judging.cases import fill
-from moa_graph.evals.mt_bench import extract_score
-from moa_graph.naming import check_name, slug
-from moa_graph.prompts import (
+from moa_graph.graph.node_names import check_name, slug
+from moa_graph.models import offline
+from moa_graph.prompting.layout import (
     NAME_THE_BEST,
     Layout,
     defuse,
     enclose_references,
     template_references,
 )
-from moa_graph.reporting.influence import measure_influence
-from moa_graph.secrecy import describe
-from moa_graph.serve.board import Cell
-from moa_graph.serve.conversion import Spoken
-from moa_graph.serve.errors import ApiError
-from moa_graph.serve.requests import parse as parse_request
-from moa_graph.serve.steps import _message
-from moa_graph.serve.studio import Continuation
-from moa_graph.sizes import cut
-from moa_graph.store import without_password
-from moa_graph.structured import _parser
-from moa_graph.tools import told
+from moa_graph.prompting.parsing import (
+    NoPickError,
+    picked_number,
+    said,
+    without_thoughts,
+)
+from moa_graph.prompting.tokens import cut
+from moa_graph.prompting.tool_text import told
+from moa_graph.redaction import describe
+from moa_graph.run_report.influence import measure_influence
+from moa_graph.runs.formatting import visible
+from moa_graph.runs.store import without_password
+from moa_graph.server.checkpoints import _message
+from moa_graph.server.errors import ApiError
+from moa_graph.server.openai_messages import Spoken
+from moa_graph.server.openai_requests import parse as parse_request
+from moa_graph.server.page_api import Continuation
+from moa_graph.server.run_view import Cell
 
 SIZES = (100, 1_000, 10_000, 100_000, 1_000_000)  # characters; from the small ones, to fail soon
 NOISE = 0.001  # seconds: what takes less is taken to take as long

@@ -90,5 +90,11 @@ def test_run_into_a_pipe_loads_nothing_that_it_does_not_use(tmp_path, monkeypatc
     monkeypatch.setenv("MOA_DB", str(tmp_path / "runs.sqlite"))
     (tmp_path / "text.txt").write_text("It is under the tree.")
     ask = run_moa("ask", "Where?", "--preset", "offline", "--file", str(tmp_path / "text.txt"))
-    others = ("genai_prices", "prompt_toolkit", "jinja2", "psycopg", "moa_graph.cli.live_view")
+    others = (
+        "genai_prices",
+        "prompt_toolkit",
+        "jinja2",
+        "psycopg",
+        "moa_graph.cli.terminal.live_view",
+    )
     assert loaded_by(ask, (*HEAVY, *others)) == {"langgraph", "langchain_core"}

@@ -13,7 +13,7 @@ import pytest
 from serving import Serving
 
 from moa_graph import MoAConfig, draw_mermaid
-from moa_graph.config import preset_names
+from moa_graph.config.model import preset_names
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -17,10 +17,15 @@ from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 from openai import APIConnectionError
 
-from moa_graph import Agent, AggregatorError, QuorumError, create_moa
-from moa_graph.http import shared_clients
-from moa_graph.secrecy import describe, without_keys
-from moa_graph.store import without_password
+from moa_graph import (
+    Agent,
+    AggregatorError,
+    QuorumError,
+    create_moa,
+)
+from moa_graph.models.openai.clients import shared_clients
+from moa_graph.redaction import describe, without_keys
+from moa_graph.runs.store import without_password
 
 KEY = "MARKED-9f3b77c1d2-KEY"
 MOA = Path(sys.executable).parent / "moa"

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from moa_graph.batch.answering import Outcome
-from moa_graph.evals.running import Tally
+from moa_graph.batch.record_runner import Outcome
+from moa_graph.runs.jobs import Tally
 
 
 def count(tally: Tally, outcome: Outcome) -> None:

@@ -31,7 +31,7 @@ def main() -> None:
 def _report(error: Exception) -> int:
     """Say what went wrong in one line, and give the exit code."""
     from moa_graph.cli.errors import FAILED, CommandError
-    from moa_graph.secrecy import describe, without_keys
+    from moa_graph.redaction import describe, without_keys
 
     exit_code = int(getattr(error, "exit_code", FAILED))
     if type(error).__name__ == "NoArgsIsHelpError":

@@ -6,8 +6,11 @@ from typing import Annotated
 
 import typer
 
-from moa_graph.cli import complete, evals
-from moa_graph.cli.batch import batch
+from moa_graph.cli import completion
+from moa_graph.cli.commands import evals
+from moa_graph.cli.commands.batch import batch
+from moa_graph.cli.commands.serve import serve
+from moa_graph.cli.commands.threads import threads
 from moa_graph.cli.options import (
     AnyThread,
     Cache,
@@ -22,9 +25,7 @@ from moa_graph.cli.options import (
     examples,
     unwrapped,
 )
-from moa_graph.cli.serve_command import serve
-from moa_graph.cli.starting import starting
-from moa_graph.cli.threads_command import threads
+from moa_graph.cli.startup import starting
 
 app = typer.Typer(
     help="Mixture-of-Agents: several models propose, further layers refine, one writes the answer.",
@@ -93,8 +94,8 @@ def ask(
     content = attach(question, file or [])
     chosen = choose(preset, config) if preset or config or not thread else None
     with starting(wanted=progress):
-        from moa_graph.cli.caching import NodeCache, open_cache
-        from moa_graph.cli.run import Output, ask_mixture
+        from moa_graph.cli.actions.run import Output, ask_mixture
+        from moa_graph.cli.node_cache import NodeCache, open_cache
 
     kept = open_cache(db, cache_ttl) if cache or cache_ttl else NodeCache()
     ask_mixture(content, chosen, thread, db, Output(show, as_json, progress), kept)
@@ -124,8 +125,8 @@ def chat(
 
     chosen = choose(preset, config) if preset or config else None
     with starting(wanted=progress):
-        from moa_graph.cli.chat import chat as talk
-        from moa_graph.cli.run import Output
+        from moa_graph.cli.actions.chat import chat as talk
+        from moa_graph.cli.actions.run import Output
 
     talk(chosen, thread, db, Output(progress=progress))
 
@@ -136,7 +137,7 @@ def resume(
         str | None,
         typer.Argument(
             help="Which thread; by default the last unfinished one.",
-            autocompletion=complete.threads,
+            autocompletion=completion.threads,
         ),
     ] = None,
     db: Database = None,
@@ -146,7 +147,7 @@ def resume(
 ) -> None:
     """Continue an interrupted or failed run. No answer that was stored is asked for again."""
     with starting(wanted=progress):
-        from moa_graph.cli.run import Output, resume_thread
+        from moa_graph.cli.actions.run import Output, resume_thread
 
     resume_thread(thread, db, Output(show, as_json, progress))
 
@@ -161,14 +162,14 @@ def resume(
 def fork(
     thread: Annotated[
         str,
-        typer.Argument(help="Which thread; it stays as it is.", autocompletion=complete.threads),
+        typer.Argument(help="Which thread; it stays as it is.", autocompletion=completion.threads),
     ],
     at: Annotated[
         str,
         typer.Option(
             "--at",
             help="Where to begin anew: layer_1, layer_2, ... or aggregator.",
-            autocompletion=complete.layers,
+            autocompletion=completion.layers,
         ),
     ],
     aggregator: Annotated[
@@ -183,7 +184,7 @@ def fork(
         typer.Option(
             "--drop",
             help="A proposal to leave out. Repeatable.",
-            autocompletion=complete.proposals,
+            autocompletion=completion.proposals,
         ),
     ] = None,
     db: Database = None,
@@ -196,8 +197,8 @@ def fork(
     The proposals of the layers before are taken over, not asked for again.
     """
     with starting(wanted=progress):
-        from moa_graph.cli.fork import Changes, fork_thread
-        from moa_graph.cli.run import Output
+        from moa_graph.cli.actions.fork import Changes, fork_thread
+        from moa_graph.cli.actions.run import Output
 
     changes = Changes(at, aggregator, tuple(model or ()), tuple(drop or ()))
     fork_thread(thread, changes, db, Output(show, as_json, progress))
@@ -218,7 +219,7 @@ def show(
     proposal: Annotated[
         str | None,
         typer.Argument(
-            help="A proposal, to be compared with the answer.", autocompletion=complete.proposals
+            help="A proposal, to be compared with the answer.", autocompletion=completion.proposals
         ),
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Print all proposals.")] = False,
@@ -230,7 +231,7 @@ def show(
     Costs are estimates, from list prices or the `prices` of your configuration; what is not
     known is `?`.
     """
-    from moa_graph.cli.show import show_thread
+    from moa_graph.cli.actions.show import show_thread
 
     show_thread(thread, proposal, db, full=full, as_json=as_json)
 
@@ -243,14 +244,16 @@ def draw(
     run: Annotated[
         str | None,
         typer.Argument(
-            metavar="thread", help="Draw the last run of a thread.", autocompletion=complete.threads
+            metavar="thread",
+            help="Draw the last run of a thread.",
+            autocompletion=completion.threads,
         ),
     ] = None,
     preset: Preset = None,
     config: Config = None,
     thread: Annotated[
         str | None,
-        typer.Option("--thread", "-t", help="The same.", autocompletion=complete.threads),
+        typer.Option("--thread", "-t", help="The same.", autocompletion=completion.threads),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write to a file: .svg, .png or .mmd.")
@@ -262,7 +265,12 @@ def draw(
     With a thread each agent shows its seconds, tokens and estimated cost, or how it failed, and
     thick lines lead along what the run waited for.
     """
-    from moa_graph.cli.draw import check_output, draw_preset, draw_thread, one_thread
+    from moa_graph.cli.actions.draw import (
+        check_output,
+        draw_preset,
+        draw_thread,
+        one_thread,
+    )
 
     thread = one_thread(run, thread)
     check_output(preset, config, thread, out)
@@ -286,7 +294,7 @@ def report(
     It has the drawing with the run on it, a timeline, the proposals beside the answer, what each
     layer read, tokens and cost, and which proposals the answer is worded like.
     """
-    from moa_graph.cli.report import report_thread
+    from moa_graph.cli.actions.report import report_thread
 
     report_thread(thread, db, out)
 

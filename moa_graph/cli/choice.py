@@ -8,8 +8,8 @@ from pathlib import Path
 import typer
 
 from moa_graph.cli.errors import CommandError
-from moa_graph.config import MoAConfig, preset_names
-from moa_graph.models import KEYS
+from moa_graph.config.model import MoAConfig, preset_names
+from moa_graph.models.agent import KEYS
 
 OFFLINE = "offline"
 

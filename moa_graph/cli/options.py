@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from moa_graph.cli import complete
+from moa_graph.cli import completion
 
 Preset = Annotated[
     str | None,
@@ -13,7 +13,7 @@ Preset = Annotated[
         "--preset",
         "-p",
         help="A mixture by name; see `moa presets`.",
-        autocompletion=complete.presets,
+        autocompletion=completion.presets,
     ),
 ]
 Config = Annotated[
@@ -58,10 +58,10 @@ AnyThread = Annotated[
         "--thread",
         "-t",
         help="Go on with a thread, or name a new one.",
-        autocompletion=complete.threads,
+        autocompletion=completion.threads,
     ),
 ]
-OneThread = Annotated[str, typer.Argument(help="Which thread.", autocompletion=complete.threads)]
+OneThread = Annotated[str, typer.Argument(help="Which thread.", autocompletion=completion.threads)]
 
 
 def examples(*commands: str) -> str:

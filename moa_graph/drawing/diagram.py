@@ -9,8 +9,8 @@ from langchain_core.runnables import Runnable
 from langchain_core.runnables.graph import Graph
 from langgraph.graph import END, START, StateGraph
 
-from moa_graph.naming import AGGREGATOR
-from moa_graph.runs import Call, Run
+from moa_graph.graph.node_names import AGGREGATOR
+from moa_graph.runs.record import Call, Run
 
 _NAME = re.compile(r"(?P<host>.*:)?(?:(?P<layer>layer_\d+)_(?P<agent>[^:]+)|(?P<last>aggregator))")
 

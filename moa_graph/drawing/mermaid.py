@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from html import escape
 
 from moa_graph.drawing.diagram import Diagram, Node
-from moa_graph.drawing.words import say_call
+from moa_graph.runs.formatting import say_call
 
 _STYLES = {
     "agent": "fill:#eef2ff,stroke:#6366f1,color:#1e1b4b",

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from html import escape
 
 from moa_graph.drawing.diagram import Diagram, Node
-from moa_graph.drawing.placing import Placing, Rect
-from moa_graph.drawing.words import say_call, say_run, visible
+from moa_graph.drawing.layout import Placing, Rect
+from moa_graph.runs.formatting import say_call, say_run, visible
 
 CAPTION = 28
 LETTER = 6.1  # pixels, about, of a small letter

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
 
-from moa_graph.config import MoAConfig
-from moa_graph.models import Agent
-from moa_graph.naming import free_name, slug
+from moa_graph.config.model import MoAConfig
+from moa_graph.graph.node_names import free_name, slug
+from moa_graph.models.agent import Agent
 
 NUMBERS = (1, 2, 3, 6)
 """How many proposers: the paper's Table 3."""

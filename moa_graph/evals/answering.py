@@ -8,16 +8,16 @@ from uuid import uuid4
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 
-from moa_graph.config import MoAConfig
-from moa_graph.evals.items import Benchmark, Item
-from moa_graph.evals.journal import Row
-from moa_graph.evals.ledger import Ledger, Record, listening
-from moa_graph.evals.running import PartialError
+from moa_graph.config.model import MoAConfig
+from moa_graph.evals.call_store import Ledger, Record, listening
+from moa_graph.evals.datasets import Benchmark, Item
+from moa_graph.evals.results_file import Row
 from moa_graph.evals.systems import metered
-from moa_graph.naming import AGGREGATOR
-from moa_graph.prices import estimate_cost
-from moa_graph.secrecy import describe
-from moa_graph.state import Proposal
+from moa_graph.graph.node_names import AGGREGATOR
+from moa_graph.graph.state import Proposal
+from moa_graph.models.pricing import estimate_cost
+from moa_graph.redaction import describe
+from moa_graph.runs.jobs import PartialError
 
 MT_BENCH_TOKENS = 1024
 MT_BENCH_TEMPERATURE = 0.7

@@ -9,9 +9,14 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from moa_graph.evals.data import read_table
-from moa_graph.naming import AGGREGATOR
-from moa_graph.prices import Prices, estimate_cost, is_free, price_tokens
-from moa_graph.runs import Call
+from moa_graph.graph.node_names import AGGREGATOR
+from moa_graph.models.pricing import (
+    Prices,
+    estimate_cost,
+    is_free,
+    price_tokens,
+)
+from moa_graph.runs.record import Call
 
 Sizes = Mapping[str, float]
 """Billions of parameters that take part in making a token, by `provider:model`."""

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from moa_graph.evals.call_store import Ledger
+from moa_graph.evals.datasets import Benchmark
 from moa_graph.evals.generate import generate
-from moa_graph.evals.items import Benchmark
-from moa_graph.evals.journal import write_text
 from moa_graph.evals.judging.run import judge
 from moa_graph.evals.judging.setup import build_method, prepare
-from moa_graph.evals.ledger import Ledger
 from moa_graph.evals.plan import Measured, Plan
-from moa_graph.evals.running import Tally
-from moa_graph.evals.taken import judge_proposals
+from moa_graph.evals.proposal_judging import judge_proposals
+from moa_graph.evals.results_file import write_text
+from moa_graph.runs.jobs import Tally
 
 ACCOUNT = "comparison.json"
 

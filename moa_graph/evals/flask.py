@@ -1,134 +1,21 @@
 """FLASK: from a judge's review to scores by skill, and from scores to means."""
 
-import ast
-import re
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from statistics import fmean
-from typing import Any
-
-from moa_graph.evals.columns import check_aligned
-
-SKILLS = (
-    "robustness",
-    "correctness",
-    "efficiency",
-    "factuality",
-    "commonsense",
-    "comprehension",
-    "insightfulness",
-    "completeness",
-    "metacognition",
-    "readability",
-    "conciseness",
-    "harmlessness",
+from moa_graph.evals.benchmarks.flask.score import (
+    SKILLS,
+    SKILLS_ASKED,
+    UNLABELLED,
+    FlaskScore,
+    Scores,
+    flask_score,
+    parse_review,
 )
-"""The skills in the benchmark's order, by its short names: "Logical Robustness" is `robustness`."""
-SKILLS_ASKED = 3
-"""Skills that one review scores."""
-UNLABELLED = "-1"
-"""Stands in the benchmark's data where an instruction has no domain or difficulty."""
 
-Scores = Mapping[str, float | None]
-"""Scores from 1 to 5 by skill; `None` where the judge found that a skill does not apply."""
-
-_DICTIONARY = re.compile(r"{[^}]+}")
-_NOT_APPLICABLE = ("na", "n/a", "not applicable")
-_LOWEST, _HIGHEST = 1, 5
-
-
-@dataclass(frozen=True)
-class FlaskScore:
-    """Mean scores, from 1 to 5; what has no score is left out."""
-
-    skills: Mapping[str, float]
-    """In the order of `SKILLS`."""
-    domains: Mapping[str, float]
-    """Over all skills; an instruction of two domains counts in both."""
-    difficulties: Mapping[str, float]
-    """Over all skills."""
-    scored: int
-    """Scores that were averaged."""
-    not_applicable: int
-    """Skills that the judge found not to apply."""
-    failures: int
-    """Reviews in which no score could be read."""
-    incomplete: int
-    """Reviews in which some could be read, but not all."""
-
-
-def parse_review(review: str) -> dict[str, float | None]:
-    """Read the scores at the end of a review: its last Python dictionary.
-
-    Returns:
-        Scores by short name of the skill. What is no known skill, or no score from 1 to 5, is
-        left out; empty if nothing can be read.
-    """
-    # Without what follows the last brace, the search takes linear time whatever the judge wrote.
-    found = _DICTIONARY.findall(review[: review.rfind("}") + 1])
-    scores: dict[str, float | None] = {}
-    for name, value in _read_dictionary(found[-1] if found else "").items():
-        skill = _short_name(str(name))
-        if skill not in SKILLS:
-            continue
-        if value in _NOT_APPLICABLE:
-            scores[skill] = None
-            continue
-        with suppress(TypeError, ValueError, OverflowError):
-            if _LOWEST <= (score := float(value)) <= _HIGHEST:
-                scores[skill] = score
-    return scores
-
-
-def flask_score(
-    scores: Sequence[Scores], domains: Sequence[Sequence[str]], difficulties: Sequence[str]
-) -> FlaskScore:
-    """Average scores by skill, by domain and by difficulty.
-
-    Args:
-        scores: What `parse_review` read, for each instruction.
-        domains: The domains of each instruction.
-        difficulties: The difficulty of each instruction.
-
-    Raises:
-        ValueError: If the columns do not fit together, or domains are not lists.
-    """
-    check_aligned(scores=scores, domains=domains, difficulties=difficulties)
-    if texts := [domain for domain in domains if isinstance(domain, str)]:
-        raise ValueError(f"`domains`: expected a list for each instruction, got {texts[0]!r}")
-    known = [[score for score in each.values() if score is not None] for each in scores]
-    skills = _means((skill, [score]) for each in scores for skill, score in each.items())
-    scored = sum(map(len, known))
-    return FlaskScore(
-        skills={skill: skills[skill] for skill in SKILLS if skill in skills},
-        domains=_means(
-            (name, row) for names, row in zip(domains, known, strict=True) for name in names
-        ),
-        difficulties=_means(zip(difficulties, known, strict=True)),
-        scored=scored,
-        not_applicable=sum(map(len, scores)) - scored,
-        failures=sum(not each for each in scores),
-        incomplete=sum(0 < len(each) < SKILLS_ASKED for each in scores),
-    )
-
-
-def _read_dictionary(text: str) -> dict[Any, Any]:
-    with suppress(SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
-        read = ast.literal_eval(text.replace("\n", "").replace("_", " ").lower())
-        return read if isinstance(read, dict) else {}
-    return {}
-
-
-def _short_name(skill: str) -> str:
-    words = [word for word in skill.split() if word != "logical"]
-    return words[0] if words else ""
-
-
-def _means(groups: Iterable[tuple[str, Iterable[float | None]]]) -> dict[str, float]:
-    """Pool the scores of each group, and average them."""
-    pooled = defaultdict[str, list[float]](list)
-    for name, scores in groups:
-        pooled[name] += [score for score in scores if score is not None]
-    return {name: fmean(pool) for name, pool in pooled.items() if pool and name != UNLABELLED}
+__all__ = [
+    "SKILLS",
+    "SKILLS_ASKED",
+    "UNLABELLED",
+    "FlaskScore",
+    "Scores",
+    "flask_score",
+    "parse_review",
+]

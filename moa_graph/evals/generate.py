@@ -6,13 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import time
 
-from moa_graph.config import MoAConfig
+from moa_graph.config.model import MoAConfig
 from moa_graph.evals.answering import System
-from moa_graph.evals.items import Benchmark, Item
-from moa_graph.evals.journal import Journal, Row, write_outputs
-from moa_graph.evals.ledger import Ledger
+from moa_graph.evals.call_store import Ledger
+from moa_graph.evals.datasets import Benchmark, Item
 from moa_graph.evals.manifest import check_same, write_manifest
-from moa_graph.evals.running import Outcome, Tally, limit, work_through
+from moa_graph.evals.results_file import Journal, Row, write_outputs
+from moa_graph.runs.jobs import (
+    Outcome,
+    Tally,
+    limit,
+    work_through,
+)
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from moa_graph.config import MoAConfig
-from moa_graph.evals.items import Benchmark
-from moa_graph.evals.journal import Journal, Row, write_text
+from moa_graph.config.model import MoAConfig
+from moa_graph.evals.datasets import Benchmark
+from moa_graph.evals.results_file import Journal, Row, write_text
 
 _PACKAGES = ("moa_graph", "langgraph", "langchain-core", "langchain-openai", "langchain-together")
 

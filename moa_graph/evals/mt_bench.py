@@ -1,90 +1,17 @@
 """MT-Bench: from a judge's words to a rating, and from ratings to averages."""
 
-import math
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from moa_graph.evals.benchmarks.mt_bench.score import (
+    HIGHEST,
+    NO_SCORE,
+    MTBenchScore,
+    extract_score,
+    mt_bench_score,
+)
 
-import numpy as np
-import numpy.typing as npt
-
-from moa_graph.evals.columns import Column, Values, check_aligned, check_range, read_column
-
-NO_SCORE = -1.0
-"""Stands for a rating that could not be read, in the benchmark's files too."""
-HIGHEST = 10.0
-
-_NUMBER = r"(\d+(?:\.\d*)?)"
-_RATINGS = (re.compile(rf"\[\[{_NUMBER}\]\]"), re.compile(rf"\[{_NUMBER}\]"))
-
-
-@dataclass(frozen=True)
-class MTBenchScore:
-    """Average ratings, from 1 to 10; `None` where there is no rating."""
-
-    first_turn: float | None
-    second_turn: float | None
-    both: float | None
-    """Over the ratings of both turns."""
-    categories: Mapping[str, float | None]
-    """The same, by category, in the order in which the categories came."""
-    rated: int
-    """Ratings that were averaged."""
-    dropped: int
-    """Answers whose rating could not be read."""
-
-
-def extract_score(judgement: str) -> float:
-    """Read the rating that a judge gave.
-
-    The first number in double brackets counts, or else the first in single ones. A number above
-    10 is no rating but, say, a year: unlike the published code, it is not averaged.
-
-    Returns:
-        The rating, or -1 if there is none.
-    """
-    for pattern in _RATINGS:
-        if found := pattern.search(judgement):
-            score = float(found[1])
-            return score if score <= HIGHEST else NO_SCORE
-    return NO_SCORE
-
-
-def mt_bench_score(scores: Values, turns: npt.ArrayLike, categories: Sequence[str]) -> MTBenchScore:
-    """Average ratings by turn and by category.
-
-    Args:
-        scores: One for each answer; -1, NaN or `None` if it could not be read.
-        turns: 1 or 2, for each answer.
-        categories: Category of the question, for each answer.
-
-    Raises:
-        ValueError: If the columns do not fit together or have impossible values.
-    """
-    ratings = _read_scores(scores)
-    numbers = read_column("turns", turns)
-    check_aligned(scores=ratings, turns=numbers, categories=categories)
-    if not np.isin(numbers, (1, 2)).all():
-        raise ValueError(f"`turns`: expected 1 or 2, got {sorted(set(numbers.tolist()))}")
-    labels = np.asarray(categories, dtype=object)
-    return MTBenchScore(
-        first_turn=_mean(ratings[numbers == 1]),
-        second_turn=_mean(ratings[numbers != 1]),
-        both=_mean(ratings),
-        categories={name: _mean(ratings[labels == name]) for name in dict.fromkeys(categories)},
-        rated=int(np.isfinite(ratings).sum()),
-        dropped=int(np.isnan(ratings).sum()),
-    )
-
-
-def _read_scores(values: Values) -> Column:
-    """Read scores, with NaN for those that are missing."""
-    column = read_column("scores", values, gaps=True)
-    ratings = np.where(column == NO_SCORE, math.nan, column)
-    check_range("scores", ratings, 0, HIGHEST)
-    return ratings
-
-
-def _mean(ratings: Column) -> float | None:
-    known = ratings[~np.isnan(ratings)]
-    return float(known.mean()) if known.size else None
+__all__ = [
+    "HIGHEST",
+    "NO_SCORE",
+    "MTBenchScore",
+    "extract_score",
+    "mt_bench_score",
+]

@@ -18,15 +18,25 @@ from pydantic import (
     ValidationError,
 )
 
-from moa_graph.config import MoAConfig, Price, explain, preset_names
-from moa_graph.evals.ablations import ANALYSES, Ablations, Variant, alone
+from moa_graph.config.model import (
+    MoAConfig,
+    Price,
+    explain,
+    preset_names,
+)
+from moa_graph.evals.ablations import (
+    ANALYSES,
+    Ablations,
+    Variant,
+    alone,
+)
 from moa_graph.evals.budget import known_prices
 from moa_graph.evals.data import read_table
+from moa_graph.evals.datasets import PINS, Benchmark, load_benchmark
 from moa_graph.evals.generate import check_system
-from moa_graph.evals.items import PINS, Benchmark, load_benchmark
 from moa_graph.evals.judging.judge import Judge, read_judge
 from moa_graph.evals.judging.setup import Files, official_judge_of
-from moa_graph.models import Agent, build_model
+from moa_graph.models.agent import Agent, build_model
 
 Analysis = Literal["proposers", "roles", "collaborativeness", "depth", "ranker"]
 System = Annotated[str, AfterValidator(check_system)]
@@ -181,7 +191,7 @@ class Plan(_Table):
         """Load what is asked.
 
         Raises:
-            ValueError: As `moa_graph.evals.items.load_benchmark`.
+            ValueError: As `moa_graph.evals.datasets.load_benchmark`.
         """
         name = measured.name if measured.name in PINS else self.place(measured.name)
         data = measured.data and self.place(measured.data)

@@ -8,18 +8,23 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from moa_graph.config import MoAConfig
+from moa_graph.config.model import MoAConfig
 from moa_graph.evals.answering import MT_BENCH_TOKENS
-from moa_graph.evals.items import PINS, Benchmark
+from moa_graph.evals.datasets import PINS, Benchmark
 from moa_graph.evals.judging.account import JUDGEMENTS
 from moa_graph.evals.judging.setup import ANSWERS, METHODS
 from moa_graph.evals.plan import Measured, Plan
 from moa_graph.evals.systems import numbered
-from moa_graph.models import Agent
-from moa_graph.prices import MILLION, Prices, estimate_cost, is_free
-from moa_graph.prompts import AGGREGATE_AND_SYNTHESIZE, TOGETHER
-from moa_graph.recorded import read_rows
-from moa_graph.sizes import BYTES_PER_TOKEN, count_tokens
+from moa_graph.models.agent import Agent
+from moa_graph.models.pricing import (
+    MILLION,
+    Prices,
+    estimate_cost,
+    is_free,
+)
+from moa_graph.models.recorded import read_rows
+from moa_graph.prompting.layout import AGGREGATE_AND_SYNTHESIZE, TOGETHER
+from moa_graph.prompting.tokens import BYTES_PER_TOKEN, count_tokens
 
 ANSWER_TOKENS = 500
 """Tokens of a usual answer: in AlpacaEval they are between 350 and 500."""

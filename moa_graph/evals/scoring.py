@@ -11,20 +11,20 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from moa_graph.evals.alpaca_eval import (
+from moa_graph.evals.benchmarks.alpaca_eval.score import (
     LengthControlled,
     WinRate,
     length_controlled_win_rate,
     win_rate,
 )
-from moa_graph.evals.flask import FlaskScore, flask_score
-from moa_graph.evals.items import Pin, fetch
-from moa_graph.evals.journal import Row
+from moa_graph.evals.benchmarks.flask.score import FlaskScore, flask_score
+from moa_graph.evals.benchmarks.mt_bench.score import MTBenchScore, mt_bench_score
+from moa_graph.evals.datasets import Pin, fetch
 from moa_graph.evals.judging.account import JUDGEMENTS, MANIFEST
 from moa_graph.evals.judging.setup import read_answers
-from moa_graph.evals.mt_bench import MTBenchScore, mt_bench_score
+from moa_graph.evals.results_file import Row
 from moa_graph.evals.statistics import Comparison, compare
-from moa_graph.recorded import read_rows
+from moa_graph.models.recorded import read_rows
 
 _PACKAGES = ("moa_graph", "numpy", "scikit-learn", "scipy")  # that figures come from
 _REVISION = "2edc6fad8be6b14ea7230aabfd08188da6b8b814"

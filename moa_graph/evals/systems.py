@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping
 from itertools import count
 from typing import Any
 
-from moa_graph.calling import adapt
-from moa_graph.config import MoAConfig
-from moa_graph.evals.ledger import Ledger
-from moa_graph.models import Agent, build_model
-from moa_graph.naming import free_name
-from moa_graph.prices import is_free
+from moa_graph.config.model import MoAConfig
+from moa_graph.evals.call_store import Ledger
+from moa_graph.graph.node_names import free_name
+from moa_graph.models.adapt import adapt
+from moa_graph.models.agent import Agent, build_model
+from moa_graph.models.pricing import is_free
 
 _OPTIONS = ("temperature", "top_p", "stop", "max_tokens", "base_url")
 _BASE_URLS = ("together_api_base", "openai_api_base")  # of a chat model; from the environment too

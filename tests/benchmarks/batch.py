@@ -20,8 +20,8 @@ from measuring import report
 from server import serving
 
 from moa_graph import MoAConfig
-from moa_graph.batch.files import Files
-from moa_graph.batch.records import batch_name, read_records, thread_of
+from moa_graph.batch.input import batch_name, read_records, thread_of
+from moa_graph.batch.output import Files
 
 MOA = Path(sys.executable).parent / "moa"
 TENTHS = 10

@@ -34,7 +34,7 @@ from measuring import interleave, options, paired, report, run
 from server import serving
 
 from moa_graph import Agent, create_moa
-from moa_graph.state import merge_proposals
+from moa_graph.graph.state import merge_proposals
 
 PROPOSERS, WORDS, WRITES = 6, 2000, ("async", "sync", "exit")
 QUESTION = {"messages": "q"}

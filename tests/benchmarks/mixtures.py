@@ -13,7 +13,7 @@ from langgraph.graph import END, START, StateGraph
 from openai import AsyncOpenAI
 
 from moa_graph import Agent, create_moa
-from moa_graph.prompts import AGGREGATE_AND_SYNTHESIZE
+from moa_graph.prompting.layout import AGGREGATE_AND_SYNTHESIZE
 
 Run = Callable[[str], Awaitable[Any]]
 

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import measuring
 
 from moa_graph import Agent, create_moa
-from moa_graph.sizes import count_tokens
+from moa_graph.prompting.tokens import count_tokens
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from server import ChatServer  # the tests' own: it logs what it is sent

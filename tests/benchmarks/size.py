@@ -21,9 +21,9 @@ from measuring import options, report, run
 from server import serving
 
 from moa_graph import MoAConfig
-from moa_graph.batch.answering import Answerer
-from moa_graph.batch.records import Record
-from moa_graph.store import open_store
+from moa_graph.batch.input import Record
+from moa_graph.batch.record_runner import Answerer
+from moa_graph.runs.store import open_store
 
 CONCURRENCY, WIDTH, LAYERS = 16, 6, 3
 TICKS = os.sysconf("SC_CLK_TCK")

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from waiting import wait_until
 
 from moa_graph import Agent, QuorumError, create_moa
-from moa_graph.race import _races
+from moa_graph.graph.deadlines import _races
 
 SERVER = Path(__file__).parent.parent / "server.py"
 RATES = {

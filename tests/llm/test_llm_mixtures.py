@@ -4,7 +4,12 @@ import pytest
 from langchain_core.messages import AIMessage
 from langchain_openai import ChatOpenAI
 
-from moa_graph import AggregatorError, ChatMoA, QuorumError, create_moa
+from moa_graph import (
+    AggregatorError,
+    ChatMoA,
+    QuorumError,
+    create_moa,
+)
 
 pytestmark = pytest.mark.llm
 

@@ -12,7 +12,7 @@ from serving import Serving, memory_store
 from waiting import PATIENCE
 
 from moa_graph import MoAConfig
-from moa_graph.store import open_store
+from moa_graph.runs.store import open_store
 
 
 def test_tokens_of_two_branches_arrive_side_by_side(page, models, half, seen):

@@ -4,11 +4,11 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
-from moa_graph.evals.items import PINS
-from moa_graph.evals.journal import Row, write_text
+from moa_graph.evals.datasets import PINS
 from moa_graph.evals.judging.prompts import Source
 from moa_graph.evals.judging.setup import Task
 from moa_graph.evals.manifest import versions
+from moa_graph.evals.results_file import Row, write_text
 
 JUDGEMENTS, MANIFEST = "judgements.jsonl", "judging.json"
 

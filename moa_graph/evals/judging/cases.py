@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Protocol
 
 from langchain_core.messages import AIMessage, BaseMessage
 
-from moa_graph.evals.items import Item
-from moa_graph.evals.journal import Row
+from moa_graph.evals.datasets import Item
+from moa_graph.evals.results_file import Row
 
 
 @dataclass(frozen=True)

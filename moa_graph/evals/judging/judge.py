@@ -11,14 +11,14 @@ from typing import Any
 from langchain_core.messages import AIMessage
 from pydantic import TypeAdapter, ValidationError
 
-from moa_graph.calling import adapt
-from moa_graph.config import Price
-from moa_graph.evals.journal import Row
+from moa_graph.config.model import Price
+from moa_graph.evals.call_store import Ledger
 from moa_graph.evals.judging import overlap
 from moa_graph.evals.judging.cases import Case, Method
-from moa_graph.evals.ledger import Ledger
+from moa_graph.evals.results_file import Row
 from moa_graph.evals.systems import options_of
-from moa_graph.models import Agent, build_model
+from moa_graph.models.adapt import adapt
+from moa_graph.models.agent import Agent, build_model
 
 _OPTIONS = ("temperature", "max_tokens")
 _OWN_OPTIONS = ("top_p", "stop", "base_url")  # which no benchmark sets

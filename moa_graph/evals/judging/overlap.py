@@ -9,11 +9,11 @@ from collections.abc import Iterable
 
 from langchain_core.messages import AIMessage
 
-from moa_graph.evals.alpaca_eval import FIRST, SECOND, is_switched
-from moa_graph.evals.judging.alpaca_eval import AlpacaEval
+from moa_graph.evals.benchmarks.alpaca_eval.judge import AlpacaEval
+from moa_graph.evals.benchmarks.alpaca_eval.score import FIRST, SECOND, is_switched
+from moa_graph.evals.benchmarks.flask.judge import Flask
 from moa_graph.evals.judging.cases import Case, Method
-from moa_graph.evals.judging.flask import Flask
-from moa_graph.offline import words
+from moa_graph.models.offline import words
 
 LABEL = "offline:overlap"
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from moa_graph.evals.items import Pin, fetch
+from moa_graph.evals.datasets import Pin, fetch
 
 Kind = Literal["published", "given", "own"]
 Part = Literal["prompt", "reference_answers", "skills"]

@@ -5,16 +5,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from moa_graph.evals.items import Item
-from moa_graph.evals.journal import Row
+from moa_graph.evals.benchmarks.alpaca_eval.judge import NO_LOGPROBS
+from moa_graph.evals.call_store import Ledger
+from moa_graph.evals.datasets import Item
 from moa_graph.evals.judging.account import JUDGEMENTS, write_account
-from moa_graph.evals.judging.alpaca_eval import NO_LOGPROBS
 from moa_graph.evals.judging.cases import Case
 from moa_graph.evals.judging.judge import Bench
 from moa_graph.evals.judging.setup import Task
-from moa_graph.evals.ledger import Ledger
-from moa_graph.evals.running import Outcome, Tally, limit, work_through
-from moa_graph.prices import estimate_cost
+from moa_graph.evals.results_file import Row
+from moa_graph.models.pricing import estimate_cost
+from moa_graph.runs.jobs import (
+    Outcome,
+    Tally,
+    limit,
+    work_through,
+)
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from moa_graph.evals.items import PINS, Benchmark, load_benchmark
-from moa_graph.evals.judging.alpaca_eval import AlpacaEval
+from moa_graph.evals.benchmarks.alpaca_eval.judge import AlpacaEval
+from moa_graph.evals.benchmarks.flask.judge import Flask
+from moa_graph.evals.benchmarks.mt_bench.judge import MTBench
+from moa_graph.evals.datasets import PINS, Benchmark, load_benchmark
 from moa_graph.evals.judging.cases import Method
-from moa_graph.evals.judging.flask import Flask
 from moa_graph.evals.judging.judge import Judge, read_judge
-from moa_graph.evals.judging.mt_bench import MTBench
 from moa_graph.evals.judging.prompts import Part, Source, load
-from moa_graph.recorded import read_rows
+from moa_graph.models.recorded import read_rows
 
 ANSWERS, MANIFEST = "proposals.jsonl", "manifest.json"
 METHODS: Mapping[str, type[AlpacaEval] | type[MTBench] | type[Flask]] = {

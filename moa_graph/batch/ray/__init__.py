@@ -1,0 +1,1 @@
+"""A batch that is spread over a Ray cluster."""

@@ -1,0 +1,1 @@
+"""A mixture as a LangChain chat model."""

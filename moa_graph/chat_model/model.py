@@ -1,0 +1,383 @@
+"""A mixture as a chat model: `ChatMoA`, for any code of LangChain's that takes one."""
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, closing
+from typing import Any, Literal, Self, cast
+
+from langchain_core.callbacks import (
+    AsyncCallbackManager,
+    AsyncCallbackManagerForLLMRun,
+    BaseCallbackManager,
+    BaseRunManager,
+    CallbackManager,
+    CallbackManagerForLLMRun,
+)
+from langchain_core.language_models import BaseChatModel, LanguageModelInput, ModelProfile
+from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables.config import (
+    ensure_config,
+    get_async_callback_manager_for_config,
+    get_callback_manager_for_config,
+)
+from langchain_core.tools import BaseTool
+from langchain_core.utils.uuid import uuid7
+from pydantic import BaseModel, ConfigDict, PrivateAttr, SkipValidation
+
+from moa_graph.chat_model import streaming, structured_output
+from moa_graph.chat_model.graphs import Mixture
+from moa_graph.graph.aggregator import Final
+from moa_graph.graph.builder import Compiled
+from moa_graph.graph.spec import Layer
+from moa_graph.models.agent import Agent, Model
+from moa_graph.prompting.layout import AGGREGATE_AND_SYNTHESIZE
+from moa_graph.prompting.tokens import count_message_tokens, count_tokens
+from moa_graph.prompting.tool_text import as_openai, told
+
+OPTIONS = (
+    "layers",
+    "aggregator",
+    "fallbacks",
+    "final",
+    "quorum",
+    "grace",
+    "deadline",
+    "prompt",
+    "references_in",
+    "max_reference_tokens",
+    "lazy",
+)
+"""What is passed on to `create_moa`."""
+
+
+class ChatMoA(BaseChatModel):
+    """A Mixture-of-Agents as a LangChain chat model.
+
+    The options are those of `create_moa`, with the same errors. What a call is given (`stop`,
+    tools, other keyword arguments) goes to the aggregator and its fallbacks, which write the
+    answer; options of proposers are those of their `Agent`.
+
+    The answer's `usage_metadata` counts all calls of the run, and its `response_metadata["moa"]`
+    says how it came about. A stream gives the aggregator's tokens as they come, and both of
+    these with its last chunk.
+
+    With tools bound, the aggregator alone can call them. Proposers read in words which tools
+    there are, which were called and what came back, and say what they would do.
+
+    Raises:
+        ValueError, ImportError: As `create_moa`.
+
+    Example:
+        ```python
+        moa = ChatMoA(layers=[["offline:lead", "offline:bm25"]], aggregator="offline:consensus")
+        moa.invoke("Where is it? It is under the tree.").text
+        ```
+    """
+
+    model_config = ConfigDict(
+        arbitrary_types_allowed=True, extra="forbid", hide_input_in_errors=True
+    )
+
+    layers: SkipValidation[Sequence[Layer]]
+    """As in `create_moa`: the layers of proposers, first to last."""
+    aggregator: SkipValidation[Model | Agent]
+    """The model that writes the answer, and calls tools."""
+    fallbacks: SkipValidation[Sequence[Model | Agent]] = ()
+    """Models that are asked when the aggregator fails. A stream that has begun cannot be taken
+    back: when it breaks off, `stream` raises, while `invoke` has a fallback answer."""
+    final: SkipValidation[Final] = "write"
+    """As in `create_moa`. An aggregator that selects calls no tools."""
+    quorum: SkipValidation[float | Sequence[float]] = 0.5
+    """As in `create_moa`."""
+    grace: SkipValidation[float | Sequence[float | None] | None] = None
+    """As in `create_moa`: seconds."""
+    deadline: SkipValidation[float | Sequence[float | None] | None] = None
+    """As in `create_moa`: seconds."""
+    prompt: SkipValidation[str] = AGGREGATE_AND_SYNTHESIZE
+    """As in `create_moa`."""
+    references_in: SkipValidation[Literal["system", "user"]] = "system"
+    """As in `create_moa`."""
+    max_reference_tokens: SkipValidation[int | None] = 16_384
+    """As in `create_moa`."""
+    lazy: SkipValidation[bool] = False
+    """As in `create_moa`: whether models are built at the first call."""
+    model_name: str = "moa"
+    """What the mixture is called in traces and in `response_metadata`."""
+    stop: list[str] | None = None
+    """Where the answer ends, unless a call says otherwise."""
+    streaming: bool = False
+    """Whether `invoke` has the aggregator stream, as with other chat models."""
+
+    _built: Mixture | None = PrivateAttr(default=None)
+    _callbacks: BaseCallbackManager | None = PrivateAttr(default=None)
+
+    def __init__(self, layers: Any = None, aggregator: Any = None, **options: Any) -> None:
+        options |= {"layers": layers, "aggregator": aggregator}
+        for name in ("layers", "aggregator"):
+            if options[name] is None:
+                raise ValueError(
+                    f"`{name}` is missing; expected `layers` and `aggregator`, as in "
+                    "ChatMoA([['openai:gpt-4o', 'openai:gpt-4.1']], 'openai:gpt-4o')"
+                )
+        if unknown := options.keys() - type(self).model_fields.keys():
+            raise ValueError(
+                f"unknown option {min(unknown)!r}; expected some of: {', '.join(OPTIONS)}, or "
+                "those of any chat model. What a model is asked with is an option of its `Agent`"
+            )
+        super().__init__(**options)
+        _ = self._mixture
+
+    @property
+    def _mixture(self) -> Mixture:
+        """What is built of the options, anew where they have changed."""
+        options = {name: getattr(self, name) for name in OPTIONS}
+        if self._built is None or not self._built.is_of(self.model_name, options):
+            self._built = Mixture(self.model_name, options)
+        return self._built
+
+    def _resolve_model_profile(self) -> ModelProfile | None:
+        """Say what is known of the models; LangChain asks when it is constructed."""
+        return self._mixture.profile
+
+    @property
+    def _llm_type(self) -> str:
+        return "moa"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        return {"model_name": self.model_name, "stop": self.stop, **self._mixture.identity}
+
+    def __repr_args__(self) -> Any:
+        """Name the models; what is in them is theirs to show."""
+        return {"model_name": self.model_name, **self._mixture.labels}.items()
+
+    def bind_tools(
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: str | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Bind tools for the aggregator, and its fallbacks, to call.
+
+        Args:
+            tools: Tools in any form that LangChain takes.
+            tool_choice: As the aggregator's `bind_tools` takes it.
+            **kwargs: What else the aggregator's `bind_tools` takes: `strict`,
+                `parallel_tool_calls`, …
+
+        Raises:
+            ValueError: If the aggregator selects.
+            NotImplementedError: If the aggregator or a fallback cannot be given tools. With
+                `lazy`, the first call raises it.
+        """
+        options = {
+            **kwargs,
+            "tools": [as_openai(tool, strict=kwargs.get("strict")) for tool in tools],
+        }
+        if tool_choice is not None:
+            options["tool_choice"] = tool_choice
+        if not self.lazy or self.final == "select":
+            self._mixture.called_with(options)
+        return self.bind(**options)
+
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | type,
+        *,
+        method: str = "function_calling",
+        include_raw: bool = False,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
+        """Have the answer in a form.
+
+        Args:
+            schema: A class or a JSON schema, as LangChain takes it.
+            method: `"function_calling"`: the aggregator calls a tool, and proposers read its
+                schema. `"json_schema"`: the provider holds the aggregator to the schema.
+                `"json_mode"`: it holds it to JSON, and the prompt says which. The last two are
+                for models of OpenAI's interface (`openai:`, `together:`).
+            include_raw: Whether to give `raw`, `parsed` and `parsing_error`.
+            strict: Whether the provider is to keep to the schema without exception. By default,
+                `"json_schema"` does so for a pydantic class.
+            **kwargs: None; refused.
+
+        Raises:
+            ValueError: If there is no such method, or the aggregator or a fallback does not know
+                it.
+        """
+        structured_output.check_options(method, strict, kwargs)
+        trace = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
+        if method == "function_calling":
+            options = {} if strict is None else {"strict": strict}
+            model = self.bind_tools(
+                [schema], tool_choice="any", ls_structured_output_format=trace, **options
+            )
+        else:
+            self._mixture.check_method(method)
+            form = structured_output.response_format(schema, method, strict=strict)
+            model = self.bind(response_format=form, ls_structured_output_format=trace)
+        return structured_output.parsed(model, schema, method, include_raw=include_raw)
+
+    def get_token_ids(self, text: str) -> list[int]:
+        """Tokenize as `custom_get_token_ids` of the mixture or of its aggregator does.
+
+        Raises:
+            NotImplementedError: If neither has it.
+        """
+        if tokenize := self._tokenizer:
+            return tokenize(text)
+        raise NotImplementedError(
+            "a mixture has no tokens of its own; expected `custom_get_token_ids`=…, a function "
+            "from a text to its tokens. `get_num_tokens` estimates"
+        )
+
+    def get_num_tokens(self, text: str) -> int:
+        """Count the tokens of a text.
+
+        They are estimated unless the mixture or its aggregator has a `custom_get_token_ids`:
+        providers' own counts fetch a tokenizer, or ask a server.
+        """
+        return len(self.get_token_ids(text)) if self._tokenizer else count_tokens(text)
+
+    def get_num_tokens_from_messages(
+        self, messages: Sequence[BaseMessage], tools: Sequence[Any] | None = None
+    ) -> int:
+        """Count the tokens of a conversation as proposers read it, with calls and results.
+
+        References come on top; they are cut to fit. See `get_num_tokens`.
+        """
+        worded = told(cast("list[AnyMessage]", messages), tools or ())
+        return count_message_tokens(worded, self.get_num_tokens)
+
+    @property
+    def _tokenizer(self) -> Callable[[str], list[int]] | None:
+        return self.custom_get_token_ids or self._mixture.tokenizer
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        tokens = super()._should_stream(async_api=False, run_manager=run_manager, **kwargs)
+        call = self._call(messages, _children(run_manager, CallbackManager), stop, kwargs)
+        for message in streaming.run(*call, tokens=tokens):
+            if isinstance(message, AIMessageChunk) and run_manager:
+                run_manager.on_llm_new_token(message.text, chunk=_chunk(message))
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        tokens = super()._should_stream(async_api=True, run_manager=run_manager, **kwargs)
+        call = self._call(messages, _children(run_manager, AsyncCallbackManager), stop, kwargs)
+        async with aclosing(streaming.arun(*call, tokens=tokens)) as running:
+            async for message in running:
+                if isinstance(message, AIMessageChunk) and run_manager:
+                    await run_manager.on_llm_new_token(message.text, chunk=_chunk(message))
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        callbacks = _children(run_manager, CallbackManager) or self._callbacks
+        call = self._call(messages, callbacks, stop, kwargs)
+        with closing(streaming.run(*call, tokens=True, once=True)) as running:
+            for message in running:
+                if isinstance(message, AIMessageChunk):
+                    yield _chunk(message)
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        callbacks = _children(run_manager, AsyncCallbackManager) or self._callbacks
+        call = self._call(messages, callbacks, stop, kwargs)
+        async with aclosing(streaming.arun(*call, tokens=True, once=True)) as running:
+            async for message in running:
+                if isinstance(message, AIMessageChunk):
+                    yield _chunk(message)
+
+    def _should_stream(self, *, run_manager: Any = None, **options: Any) -> bool:
+        """Leave it to `_generate` to stream within `invoke`: it can have a fallback answer."""
+        return run_manager is None and super()._should_stream(**options)
+
+    def stream(
+        self,
+        input: LanguageModelInput,  # noqa: A002  # LangChain's name
+        config: RunnableConfig | None = None,
+        **options: Any,
+    ) -> Iterator[AIMessageChunk]:
+        """Stream as any chat model does."""
+        model, config = self._begun(config, get_callback_manager_for_config)
+        return super(ChatMoA, model).stream(input, config, **options)
+
+    def astream(
+        self,
+        input: LanguageModelInput,  # noqa: A002  # LangChain's name
+        config: RunnableConfig | None = None,
+        **options: Any,
+    ) -> AsyncIterator[AIMessageChunk]:
+        """Stream as any chat model does."""
+        model, config = self._begun(config, get_async_callback_manager_for_config)
+        return super(ChatMoA, model).astream(input, config, **options)
+
+    def _begun(
+        self,
+        config: RunnableConfig | None,
+        manager_of: Callable[[RunnableConfig], BaseCallbackManager],
+    ) -> tuple[Self, RunnableConfig]:
+        """Copy the model for one stream: LangChain does not tell `_stream` whose child it is."""
+        _ = self._mixture  # is shared with the copy
+        config = ensure_config(config)
+        manager = manager_of(config)
+        config = {**config, "callbacks": manager, "run_id": config.get("run_id") or uuid7()}
+        model = self.model_copy()
+        model._callbacks = manager.copy()  # noqa: SLF001  # its own
+        model._callbacks.parent_run_id = config["run_id"]  # noqa: SLF001
+        return model, config
+
+    def _call(
+        self,
+        messages: Sequence[BaseMessage],
+        callbacks: BaseCallbackManager | None,
+        stop: list[str] | None,
+        kwargs: Mapping[str, Any],
+    ) -> tuple[Compiled, Sequence[BaseMessage], BaseCallbackManager | None]:
+        """Make ready what a call with these options runs."""
+        options = {key: value for key, value in kwargs.items() if key != "stream"}
+        if stop := stop or self.stop:
+            options["stop"] = stop
+        return self._mixture.called_with(options), messages, callbacks
+
+
+def _children(
+    run: BaseRunManager | None, kind: type[CallbackManager | AsyncCallbackManager]
+) -> BaseCallbackManager | None:
+    """Make what tells of the runs inside a run; LangChain has it only for chains."""
+    if run is None:
+        return None
+    manager = kind(handlers=[], parent_run_id=run.run_id)
+    manager.set_handlers(run.inheritable_handlers)
+    manager.add_tags(run.inheritable_tags)
+    manager.add_metadata(run.inheritable_metadata)
+    return manager
+
+
+def _chunk(message: AIMessageChunk) -> ChatGenerationChunk:
+    return ChatGenerationChunk(message=message)

@@ -1,0 +1,89 @@
+"""Draw a mixture, or a run of one."""
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from moa_graph.cli.choice import choose
+from moa_graph.cli.errors import CommandError
+from moa_graph.config.model import MoAConfig
+
+SUFFIXES = (".svg", ".png", ".mmd")
+
+
+def one_thread(argument: str | None, option: str | None) -> str | None:
+    """Give the thread that is meant: it may be named in two ways.
+
+    Raises:
+        CommandError: If two are named, or the name is empty.
+    """
+    if "" in (argument, option):
+        raise CommandError("expected the name of a thread, got an empty one")
+    if argument and option and argument != option:
+        raise CommandError(f"expected one thread, got {argument} and --thread {option}")
+    return argument or option
+
+
+def check_output(
+    preset: str | None, config: Path | None, thread: str | None, out: Path | None
+) -> None:
+    """See that the options go together, before anything is read.
+
+    Raises:
+        CommandError: If they do not.
+    """
+    if thread and (preset or config):
+        raise CommandError("give a thread, or --preset or --config, not both")
+    if out and out.suffix.lower() not in SUFFIXES:
+        raise CommandError(f"--out {out}: expected a name that ends in {', '.join(SUFFIXES)}")
+
+
+def draw_preset(preset: str | None, config: Path | None, out: Path | None) -> None:
+    """Draw a mixture.
+
+    Raises:
+        CommandError: If there is no such preset, or the file cannot be written.
+    """
+    _draw(choose(preset, config), None, out)
+
+
+def draw_thread(name: str, db: str | None, out: Path | None) -> None:
+    """Draw the last run of a thread.
+
+    Raises:
+        CommandError: If the file cannot be written.
+        StoreError: If there is no such thread.
+    """
+    from moa_graph.cli.thread_loading import look_at
+
+    read = look_at(name, db)
+    _draw(read.mixture, read.values, out)
+
+
+def _draw(mixture: MoAConfig, state: dict[str, Any] | None, out: Path | None) -> None:
+    from moa_graph.drawing.draw import draw_mermaid, draw_png, draw_svg
+
+    graph, prices = mixture.graph(), mixture.prices
+    suffix = out.suffix.lower() if out else ""
+    if out is None:
+        typer.echo(draw_mermaid(graph, state, prices=prices), nl=False)
+        return
+    if suffix == ".png":
+        write_file(out, draw_png(graph, state, prices=prices))
+        return
+    draw = draw_svg if suffix == ".svg" else draw_mermaid
+    write_file(out, draw(graph, state, prices=prices))
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write a file that the user named.
+
+    Raises:
+        CommandError: If it cannot be written.
+    """
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    try:
+        path.expanduser().write_bytes(data)
+    except OSError as error:
+        raise CommandError(f"--out {path}: {error.strerror}") from None

@@ -1,0 +1,45 @@
+"""A conversation as a file."""
+
+import json
+from pathlib import Path
+
+from moa_graph.cli.errors import CommandError
+from moa_graph.runs.store import Thread
+
+HEADINGS = {"human": "Question", "ai": "Answer"}
+
+
+def save(name: str, thread: Thread, *, force: bool = False) -> Path:
+    """Write a conversation: JSON where the name ends in `.json`, else Markdown.
+
+    Raises:
+        CommandError: If the file is there already, or cannot be written.
+    """
+    path = Path(name).expanduser()
+    text = _as_json(thread) if path.suffix == ".json" else _as_markdown(thread)
+    try:
+        with path.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise CommandError(
+            f"{path} is there already; another name, or: /save {name} --force"
+        ) from None
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}") from None
+    return path
+
+
+def _as_markdown(thread: Thread) -> str:
+    parts = [f"# Thread {thread.id}"]
+    for message in thread.messages:
+        parts += [f"## {HEADINGS.get(message.type, message.type)}", message.text.strip()]
+    return "\n\n".join(parts) + "\n"
+
+
+def _as_json(thread: Thread) -> str:
+    whole = {
+        "thread": thread.id,
+        "mixture": thread.config.name if thread.config else None,
+        "messages": [{"role": each.type, "content": each.content} for each in thread.messages],
+    }
+    return json.dumps(whole, ensure_ascii=False, indent=2) + "\n"

@@ -1,0 +1,119 @@
+"""The command `moa batch`: its options."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from moa_graph.cli.options import Config, Preset
+from moa_graph.cli.startup import starting
+
+
+def check_there(path: Path) -> Path:
+    """Refuse what is no file, before anything slow is imported; typer would refuse `-`, too."""
+    if str(path) != "-" and (not path.exists() or path.is_dir()):
+        raise typer.BadParameter(f"{path}: no such file")
+    return path
+
+
+def batch(
+    prompts: Annotated[
+        Path,
+        typer.Argument(
+            callback=check_there,
+            help='JSON Lines: {"prompt": ...} or {"messages": [...]}, perhaps with "id"; '
+            "- is standard input.",
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="Where the answers go; failures go to OUT.failed.jsonl."),
+    ],
+    preset: Preset = None,
+    config: Config = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", "-n", min=1, help="Take so many of the first records.")
+    ] = None,
+    concurrency: Annotated[
+        int,
+        typer.Option(
+            "--concurrency",
+            min=1,
+            help="Records under way at a time; with --engine ray, in each worker.",
+        ),
+    ] = 8,
+    rpm: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--rpm",
+            help="Requests a minute that each endpoint gets; or NAME=NUMBER for one: a provider, a "
+            "base_url, or provider:model. Repeatable.",
+        ),
+    ] = None,
+    tpm: Annotated[
+        list[str] | None,
+        typer.Option("--tpm", help="Tokens a minute, read and written; likewise."),
+    ] = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(
+            "--max-cost",
+            min=0,
+            help="US dollars that are not to be passed: no record is begun that would, if it cost "
+            "as much as the dearest so far.",
+        ),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Begin only if every line can be asked.")
+    ] = False,
+    db: Annotated[
+        str | None,
+        typer.Option(
+            "--db",
+            help="Where unfinished runs are kept: an SQLite file, by default beside OUT, or "
+            "postgresql://...",
+        ),
+    ] = None,
+    keep: Annotated[
+        bool,
+        typer.Option(
+            "--keep-threads", help="Keep the runs of what is answered, too: for `moa show`."
+        ),
+    ] = False,
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(
+            "--engine",
+            help="Where the records are answered: in this process, or on the Ray cluster of "
+            "RAY_ADDRESS (else one on this machine); needs --db postgresql://...",
+        ),
+    ] = "local",
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            min=1,
+            help="Workers of --engine ray; by default as many as the cluster has processors.",
+        ),
+    ] = None,
+) -> None:
+    """Answer many prompts: a file of them, into a file of answers in the same order.
+
+    Without --preset or --config the mixture follows from the key that is set, as with
+    `moa ask`.
+
+    Interrupt the command or kill it, run it again, and it goes on: no answer is paid for
+    twice, and what failed is asked again, as are lines added at the end of the input.
+
+    Exit code: 0 if every record has an answer, 1 if some failed, 3 if --max-cost was
+    reached before all were asked.
+    """
+    from moa_graph.cli.choice import choose
+
+    mixture = choose(preset, config)
+    with starting(wanted=None):
+        from moa_graph.cli.actions.batch import Pace, Task, answer_batch
+
+    pace = Pace(concurrency, tuple(rpm or ()), tuple(tpm or ()), max_cost)
+    task = Task(prompts, out, mixture, limit, pace, strict, db, keep, engine, workers)
+    answer_batch(task)

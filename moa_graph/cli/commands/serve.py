@@ -1,0 +1,64 @@
+"""The command `moa serve`: its options."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from moa_graph.cli import completion
+from moa_graph.cli.options import Database
+
+
+def serve(
+    preset: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--preset",
+            "-p",
+            help="A mixture to serve, by name. Repeatable.",
+            autocompletion=completion.presets,
+        ),
+    ] = None,
+    config: Annotated[
+        list[Path] | None,
+        typer.Option("--config", "-c", help="A mixture of your own to serve. Repeatable."),
+    ] = None,
+    host: Annotated[
+        str, typer.Option("--host", help="Where to listen; 0.0.0.0 is everywhere.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Which port; 0 is any that is free.")
+    ] = 8000,
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            "--api-key",
+            envvar="MOA_API_KEY",
+            help="Let in only who shows this key. Prefer the variable: options are seen in `ps`.",
+        ),
+    ] = None,
+    db: Database = None,
+    max_body: Annotated[
+        int, typer.Option("--max-body", min=1, help="Megabytes that a request may have.")
+    ] = 10,
+    max_messages: Annotated[
+        int, typer.Option("--max-messages", min=1, help="Messages that a request may have.")
+    ] = 1000,
+    max_runs: Annotated[int, typer.Option("--max-runs", min=1, help="Runs at the same time.")] = 32,
+) -> None:
+    """Serve mixtures to any client of OpenAI's API: each is a model, by its name.
+
+    Without --preset or --config: the presets whose keys are set, and `offline`.
+
+    At http://127.0.0.1:8000 is a page to ask and to watch.
+
+    A client takes http://127.0.0.1:8000/v1 as its base URL, and any key unless
+    one is set here. Ctrl-C stops the server, and the runs with it.
+    """
+    from moa_graph.cli.choice import choose_all
+
+    mixtures = choose_all(preset or [], config or [])
+    from moa_graph.cli.actions.serve import Options, serve_mixtures
+
+    limits = {"body": max_body * 1_000_000, "messages": max_messages, "runs": max_runs}
+    serve_mixtures(mixtures, Options(host, port, api_key, db, limits))

@@ -1,0 +1,44 @@
+"""The command `moa threads`, and its options."""
+
+from typing import Annotated
+
+import typer
+
+from moa_graph.cli.errors import CommandError
+from moa_graph.cli.options import Database, Json
+
+
+def threads(
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many of them.")] = 20,
+    prune: Annotated[bool, typer.Option("--prune", help="Delete old ones instead.")] = False,
+    older_than: Annotated[
+        str | None,
+        typer.Option(
+            "--older-than", help="Delete what was not gone on with for so long: 30d, 12h."
+        ),
+    ] = None,
+    keep: Annotated[
+        int | None, typer.Option("--keep", min=0, help="Delete none of so many newest ones.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be deleted.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without being asked.")] = False,
+    db: Database = None,
+    as_json: Json = False,
+) -> None:
+    """List the threads, newest first, and how they fared.
+
+    With --prune, delete old ones. A thread that a process is running stays, and so does what
+    other programs keep in the same database.
+    """
+    if prune:
+        from moa_graph.cli.actions.prune import prune_threads
+
+        prune_threads(older_than, keep, db, dry=dry_run, yes=yes, as_json=as_json)
+        return
+    if older_than is not None or keep is not None or dry_run or yes:
+        raise CommandError("--older-than, --keep, --dry-run and --yes go with --prune")
+    from moa_graph.cli.actions.threads import list_threads
+
+    list_threads(limit, db, as_json=as_json)

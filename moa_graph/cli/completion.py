@@ -1,0 +1,75 @@
+"""What the shell completes: presets, threads, layers. Nothing heavy is imported for it."""
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import typer
+
+MOST = 50  # threads that are offered
+
+PRESETS = Path(__file__).parent.parent / "config" / "presets"
+
+
+def presets(incomplete: str) -> list[str]:
+    """Complete the name of a preset."""
+    return sorted(path.stem for path in PRESETS.glob(f"{_literal(incomplete)}*.toml"))
+
+
+def threads(context: typer.Context, incomplete: str) -> list[str]:
+    """Complete a thread of an SQLite database, the newest first."""
+    query = (
+        "SELECT thread_id FROM checkpoints WHERE checkpoint_ns = '' "
+        "GROUP BY thread_id ORDER BY max(checkpoint_id) DESC"
+    )
+    names = (row[0] for row in _read(context, query))
+    return [name for name in names if name.startswith(incomplete)][:MOST]
+
+
+def layers(context: typer.Context, incomplete: str) -> list[str]:
+    """Complete where a thread may be begun anew."""
+    count = len(_layers(context))
+    names = [*(f"layer_{number + 1}" for number in range(count)), "aggregator"]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def proposals(context: typer.Context, incomplete: str) -> list[str]:
+    """Complete a proposal of a thread."""
+    rows = enumerate(_layers(context), 1)
+    nodes = [f"layer_{number}_{name}" for number, row in rows for name in row]
+    return [node for node in nodes if node.startswith(incomplete)]
+
+
+def _layers(context: typer.Context) -> list[dict[str, Any]]:
+    """Read the layers of the mixture that is kept with a thread's last checkpoint."""
+    query = (
+        "SELECT metadata FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = '' "
+        "ORDER BY checkpoint_id DESC LIMIT 1"
+    )
+    # Behind an option that still lacks its value, click leaves the thread unread.
+    thread = context.params.get("thread") or next(iter(context.args), None)
+    with suppress(ValueError, KeyError, TypeError):
+        for (metadata,) in _read(context, query, thread):
+            return list(json.loads(json.loads(metadata)["moa_config"])["layers"])
+    return []
+
+
+def _read(context: typer.Context, query: str, *values: Any) -> Iterator[Any]:
+    """Read from the database, if it is one of SQLite and there is one; it is not changed."""
+    # As in `store`, which would import LangGraph.
+    from platformdirs import user_data_path
+
+    named = context.params.get("db") or os.environ.get("MOA_DB")
+    path = Path(named or user_data_path("moa_graph", appauthor=False) / "runs.sqlite").expanduser()
+    with suppress(sqlite3.Error, OSError, ValueError):
+        uri = f"{path.absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True, timeout=0.2)) as connection:
+            yield from connection.execute(query, values)
+
+
+def _literal(text: str) -> str:
+    return "".join(f"[{each}]" if each in "*?[" else each for each in text)

@@ -1,0 +1,58 @@
+"""The node cache of the command line: a file beside the runs."""
+
+import sqlite3
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+from langgraph.cache.base import BaseCache
+from langgraph.cache.sqlite import SqliteCache
+from langgraph.types import CachePolicy
+
+from moa_graph.cli.errors import CommandError
+from moa_graph.cli.terminal.tables import money
+from moa_graph.runs.record import Run
+from moa_graph.runs.store import sqlite_path
+
+
+@dataclass(frozen=True)
+class NodeCache:
+    """Where answers are kept, and for how long."""
+
+    cache: BaseCache[Any] | None = None
+    policy: CachePolicy[Any] | None = None
+
+
+def open_cache(db: str | None, ttl: int | None) -> NodeCache:
+    """Open the cache that belongs to a database of runs.
+
+    Args:
+        db: The database; the cache of one in PostgreSQL is where runs are kept by default.
+        ttl: Seconds for which an answer counts; `None` for any time.
+
+    Raises:
+        CommandError: If the file cannot be used.
+    """
+    path = sqlite_path(db).with_suffix(".cache.sqlite")
+    try:
+        return NodeCache(SqliteCache(path=str(path)), CachePolicy(ttl=ttl))
+    except sqlite3.Error as error:
+        raise CommandError(f"cannot use the cache {path}: {error}") from None
+
+
+def print_savings(run: Run) -> None:
+    """Say on standard error what came from the cache, and what it would have taken."""
+    if run.cached:
+        typer.echo(f"moa: {savings(run)}", err=True)
+
+
+def savings(run: Run) -> str:
+    """Say what came from the cache, and what it would have taken."""
+    known = [call.cached["usage"] for call in run.cached if call.cached]
+    tokens = sum(usage["total_tokens"] for usage in known if usage)
+    costs = [call.saved for call in run.cached]
+    cost = sum(each or 0.0 for each in costs)
+    unknown = cost == 0 and None in costs
+    least = "at least " if None in known or (None in costs and cost) else ""
+    count = f"{len(run.cached)} of {len(run.calls)} answers came from the cache"
+    return f"{count}: {least}{tokens:,} tokens, {money(None if unknown else cost)} saved"

@@ -1,0 +1,1 @@
+"""A mixture as data: TOML files, presets, and deployment on a LangGraph server."""

@@ -1,0 +1,51 @@
+"""Agents that stand elsewhere than where they are named."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from moa_graph.graph.node_names import free_name, slug
+from moa_graph.models.agent import Agent
+
+
+def resolve_layer(layer: Any, agents: Mapping[str, Any], place: str) -> Any:
+    """Look up the agents of a layer, and give those of a list a name.
+
+    Raises:
+        ValueError: If one is no agent; the message begins with its place.
+    """
+    if isinstance(layer, Mapping):
+        return {name: resolve(agent, agents, f"{place}.{name}") for name, agent in layer.items()}
+    if not isinstance(layer, list):
+        return layer
+    named: dict[str, Any] = {}
+    for index, agent in enumerate(layer):
+        if not isinstance(agent, (str, Mapping, Agent)):
+            raise ValueError(  # noqa: TRY004  # pydantic reports it
+                f"{place}[{index}]: expected 'provider:model', a name in `agents` or a table, "
+                f"got {agent!r}"
+            )
+        named_above = isinstance(agent, str) and agent in agents
+        base = str(agent) if named_above else slug(_label(agent))
+        named[free_name(base, named)] = resolve(agent, agents, f"{place}[{index}]")
+    return named
+
+
+def resolve(agent: Any, agents: Mapping[str, Any], place: str) -> Any:
+    """Look up a string that is not `provider:model` among the named agents.
+
+    Raises:
+        ValueError: If it is not among them; the message begins with its place.
+    """
+    if not isinstance(agent, str) or ":" in agent:
+        return agent
+    if agent not in agents:
+        known = f"one of {', '.join(agents)}" if agents else "a name in `agents`"
+        raise ValueError(f"{place}: expected 'provider:model' or {known}, got {agent!r}")
+    return agents[agent]
+
+
+def _label(agent: Any) -> str:
+    if isinstance(agent, Agent):
+        return agent.label
+    model = agent.get("model") if isinstance(agent, Mapping) else agent
+    return model if isinstance(model, str) else "model"

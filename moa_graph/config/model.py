@@ -1,0 +1,324 @@
+"""A mixture as data: `MoAConfig`, read from TOML."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictFloat,
+    StrictInt,
+    ValidationError,
+    model_validator,
+)
+
+from moa_graph.config.agent_refs import resolve, resolve_layer
+from moa_graph.graph.node_names import check_name, free_name, slug
+from moa_graph.graph.policy import rules_of_layers
+from moa_graph.models.agent import Agent, Temperature, key_variable
+from moa_graph.models.pricing import is_free
+
+if TYPE_CHECKING:
+    from moa_graph.chat_model.model import ChatMoA
+    from moa_graph.graph.builder import MoAGraph
+
+PRESETS = Path(__file__).parent / "presets"
+
+Name = Annotated[str, AfterValidator(check_name)]
+Number = StrictInt | StrictFloat
+Price = Annotated[Number, Field(ge=0)]
+NamedAgent = Annotated[Agent, BeforeValidator(lambda v: {"model": v} if isinstance(v, str) else v)]
+
+
+class MoAConfig(BaseModel):
+    """What `create_moa` takes, as plain data.
+
+    An agent is a `"provider:model"` string, a table of the options of `Agent`, or the name of
+    an entry in `agents`. A layer is a table of names and agents, or a list of agents.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    name: Name = "moa"
+    """Name of the compiled graph."""
+    agents: dict[Name, NamedAgent] = Field(default_factory=dict, exclude=True)
+    """Agents that layers and the aggregator can name."""
+    layers: list[Annotated[dict[Name, NamedAgent], Field(min_length=1)]] = Field(min_length=1)
+    """The layers of proposers. The paper counts the aggregator as one more."""
+    aggregator: NamedAgent
+    """The agent that writes the final answer."""
+    fallbacks: list[NamedAgent] = []
+    """Agents that are asked for the final answer when the aggregator fails."""
+    final: Literal["write", "select"] = "write"
+    """As in `create_moa`: whether the aggregator writes the answer, or picks a proposal."""
+    quorum: Number | list[Number] = 0.5
+    """As in `create_moa`: a number or a share, for all layers or one for each."""
+    grace: Number | list[Number] | None = None
+    """As in `create_moa`: seconds."""
+    deadline: Number | list[Number] | None = None
+    """As in `create_moa`: seconds."""
+    references_in: Literal["system", "user"] = "system"
+    """As in `create_moa`."""
+    max_reference_tokens: int | None = Field(default=16_384, ge=1, strict=True)
+    """As in `create_moa`."""
+    temperature: Temperature | None = None
+    """Sampling temperature of the agents that set none."""
+    max_tokens: int | None = Field(default=None, ge=1, strict=True)
+    """The most tokens in an answer of the agents that set no number."""
+    prices: dict[str, tuple[Price, Price]] = {}
+    """US dollars for a million tokens read and for a million written, by `provider:model`, for
+    estimates of cost; other prices are those that the package `genai-prices` knows."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve_names(cls, data: Any) -> Any:
+        """Put agents where they are named, and give those in lists a name."""
+        if not isinstance(data, Mapping) or not isinstance(data.get("agents", {}), Mapping):
+            return data
+        agents, resolved = data.get("agents", {}), dict(data)
+        if isinstance(layers := data.get("layers"), list):
+            resolved["layers"] = [
+                resolve_layer(layer, agents, f"layers[{index}]")
+                for index, layer in enumerate(layers)
+            ]
+        if isinstance(fallbacks := data.get("fallbacks"), list):
+            resolved["fallbacks"] = [
+                resolve(agent, agents, f"fallbacks[{index}]")
+                for index, agent in enumerate(fallbacks)
+            ]
+        if "aggregator" in data:
+            resolved["aggregator"] = resolve(data["aggregator"], agents, "aggregator")
+        return resolved
+
+    @model_validator(mode="after")
+    def _check_rules(self) -> Self:
+        for agent in (self.aggregator, *self.fallbacks):
+            if agent.samples != 1:
+                raise ValueError(f"samples = {agent.samples}: an aggregator is asked once")
+        widths = [sum(agent.samples for agent in layer.values()) for layer in self.layers]
+        rules_of_layers(widths, self.quorum, self.grace, self.deadline)
+        return self
+
+    @classmethod
+    def load(cls, source: str | Path) -> MoAConfig:
+        """Read a preset or a TOML file.
+
+        Args:
+            source: Name of a preset, such as `moa-lite`, or path of a TOML file.
+
+        Raises:
+            ValueError: If there is no such preset or file, or it is not a valid mixture; the
+                message names the place.
+        """
+        preset = PRESETS / f"{source}.toml"
+        path = preset if preset.name == f"{source}.toml" and preset.is_file() else Path(source)
+        if not path.is_file():
+            raise ValueError(
+                f"no preset or file {str(source)!r}; "
+                f"expected the path of a TOML file or one of: {', '.join(preset_names())}"
+            )
+        try:
+            data = tomllib.loads(path.read_text(encoding="utf-8"))
+            return cls.model_validate(data, context={"folder": path.absolute().parent})
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError(f"{path}: not valid TOML: {error}") from None
+        except UnicodeDecodeError:
+            raise ValueError(f"{path}: not UTF-8 text, as TOML must be") from None
+        except ValidationError as error:
+            raise ValueError(f"{path}: {explain(error)}") from None
+
+    def override(
+        self,
+        *,
+        models: Sequence[str] | Mapping[str, str] | None = None,
+        aggregator: str | None = None,
+        temperature: float | None = None,
+        samples: int | None = None,
+    ) -> MoAConfig:
+        """Change the models or how they are asked; what is `None` stays.
+
+        Args:
+            models: The proposers of every layer, or, by name, other models for some of them. A
+                model is `"provider:model"`, or the name of a proposer of this mixture.
+            aggregator: The model that writes the final answer, named alike.
+            temperature: Sampling temperature of all agents, those that set their own among them.
+            samples: How many times each proposer is asked.
+
+        Returns:
+            A new mixture.
+
+        Raises:
+            ValueError: If the outcome is no valid mixture; the message names the argument.
+        """
+        named = self.agents | {name: agent for row in self.layers for name, agent in row.items()}
+        if isinstance(models, Mapping) and (unknown := sorted(models.keys() - named)):
+            raise ValueError(
+                f"models: no proposer {unknown[0]!r}; expected one of: {', '.join(named)}"
+            )
+        rows = [_proposers(row, models, named) for row in self.layers]
+        writer = self.aggregator if aggregator is None else _agent(aggregator, named, "aggregator")
+        every: dict[str, Any] = {} if temperature is None else {"temperature": None}
+        asked = every if samples is None else every | {"samples": samples}
+        own = self.temperature if temperature is None else temperature
+        try:
+            changed = {
+                "layers": [{n: _with(agent, asked) for n, agent in row.items()} for row in rows],
+                "aggregator": _with(writer, every | {"samples": 1}),
+                "fallbacks": [_with(agent, every) for agent in self.fallbacks],
+                "temperature": own,
+            }
+            return self.model_validate(dict(self) | changed)
+        except ValidationError as error:
+            raise ValueError(explain(error)) from None
+
+    def graph(self, **options: Any) -> MoAGraph:
+        """Create the graph.
+
+        Args:
+            **options: Options of `create_moa`. `lazy` is true unless given: the models are
+                built at the first call.
+
+        Returns:
+            The graph's builder.
+        """
+        from moa_graph.graph.builder import create_moa  # noqa: PLC0415  # LangGraph takes half a second
+
+        return create_moa(**self._arguments() | options)
+
+    def chat_model(self, **options: Any) -> ChatMoA:
+        """Create the chat model.
+
+        Args:
+            **options: Options of `ChatMoA`. `lazy` is true unless given, as in `graph`.
+
+        Returns:
+            A chat model of this name.
+        """
+        from moa_graph.chat_model.model import ChatMoA  # noqa: PLC0415  # likewise
+
+        return ChatMoA(**{"model_name": self.name} | self._arguments() | options)
+
+    def with_defaults(self) -> MoAConfig:
+        """Give the same mixture with `temperature` and `max_tokens` in each agent."""
+        return self.model_copy(
+            update={
+                "layers": [
+                    {name: self._with_defaults(agent) for name, agent in layer.items()}
+                    for layer in self.layers
+                ],
+                "aggregator": self._with_defaults(self.aggregator),
+                "fallbacks": [self._with_defaults(agent) for agent in self.fallbacks],
+            }
+        )
+
+    def labels(self) -> list[str]:
+        """Name the models, each once: `provider:model`."""
+        proposers = (agent for layer in self.layers for agent in layer.values())
+        return sorted({a.label for a in (*proposers, self.aggregator, *self.fallbacks)})
+
+    def required_keys(self) -> list[str]:
+        """Name the environment variables that hold the keys of the agents."""
+        proposers = (agent for layer in self.layers for agent in layer.values())
+        agents = [*proposers, self.aggregator, *self.fallbacks]
+        return sorted({key for agent in agents if (key := key_variable(agent))})
+
+    def _arguments(self) -> dict[str, Any]:
+        """What `create_moa` is called with."""
+        names = ("final", "quorum", "grace", "deadline", "references_in", "max_reference_tokens")
+        whole = self.with_defaults()
+        return {
+            "layers": whole.layers,
+            "aggregator": whole.aggregator,
+            "fallbacks": whole.fallbacks,
+            "lazy": True,
+            **{name: getattr(self, name) for name in names},
+        }
+
+    def _with_defaults(self, agent: Agent) -> Agent:
+        if is_free(agent.label):
+            return agent
+        defaults = {"temperature": self.temperature, "max_tokens": self.max_tokens}
+        unset = {key: value for key, value in defaults.items() if getattr(agent, key) is None}
+        return agent.model_copy(update=unset)
+
+
+def preset_names() -> list[str]:
+    """List the presets that come with the package."""
+    return sorted(path.stem for path in PRESETS.glob("*.toml"))
+
+
+def explain(error: ValidationError, keys_at: Callable[[str], Iterable[str]] | None = None) -> str:
+    """Say where the first mistake of a configuration is, and what would be accepted.
+
+    Args:
+        error: The mistakes.
+        keys_at: Names the keys that are known at a place; by default those of a mixture.
+    """
+    first = error.errors()[0]
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
+    branch = r"\.(\[key\]|int|float|list\[.*)$"  # of a union
+    place = re.sub(branch, "", place.removeprefix("."), flags=re.DOTALL)
+    message = first["msg"].removeprefix("Value error, ")
+    match first["type"]:
+        case "extra_forbidden":  # the value may be a key: it is not repeated
+            message = f"unknown key; expected one of: {', '.join((keys_at or _keys_at)(place))}"
+        case "missing":
+            message = "required, but missing"
+        case "value_error":
+            pass
+        case "too_short":
+            message = "empty; expected at least one"
+        case _:
+            message = message.replace("dictionary", "table").replace(" or instance of Agent", "")
+            message = f"{message[0].lower()}{message[1:]}, got {first['input']!r}"
+    return f"{place}: {message}" if place else message
+
+
+def _keys_at(place: str) -> Iterable[str]:
+    known = Agent if place.startswith(("agents.", "layers[", "aggregator.")) else MoAConfig
+    return known.model_fields
+
+
+def _proposers(
+    row: Mapping[str, Agent],
+    models: Sequence[str] | Mapping[str, str] | None,
+    named: Mapping[str, Agent],
+) -> Mapping[str, Agent]:
+    """Put other models into a layer, by name or instead of all."""
+    if models is None:
+        return row
+    if isinstance(models, str) or not models:
+        raise ValueError(
+            f"models: expected a list of at least one 'provider:model', got {models!r}"
+        )
+    if isinstance(models, Mapping):
+        return dict(row) | {
+            name: _agent(model, named, f"models.{name}")
+            for name, model in models.items()
+            if name in row
+        }
+    agents = dict[str, Agent]()
+    for index, model in enumerate(models):
+        agent = _agent(model, named, f"models[{index}]")
+        agents[free_name(model if model in named else slug(model), agents)] = agent
+    return agents
+
+
+def _agent(model: str, named: Mapping[str, Agent], place: str) -> Agent:
+    try:
+        found = resolve(model, named, place)
+        return found if isinstance(found, Agent) else Agent(model=found)
+    except ValidationError as error:
+        raise ValueError(f"{place}: {explain(error).removeprefix('model: ')}") from None
+
+
+def _with(agent: Agent, update: dict[str, Any]) -> Agent:
+    return Agent(**dict(agent) | update)

@@ -1,0 +1,290 @@
+"""AlpacaEval 2.0: from a judge's choice to a preference, and from preferences to win rates.
+
+A preference runs from 1 (the reference is better) to 2 (the model is better); 1.5 is a tie, and
+so is 0 in old files. NaN or `None` is an instruction that was not judged.
+
+The length-controlled win rate (Dubois et al. 2024, arXiv 2404.04475) follows the published
+procedure `length_controlled_v1` in every detail that can change a digit.
+"""
+
+import math
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from moa_graph.evals.columns import (
+    Column,
+    Values,
+    check_aligned,
+    check_range,
+    read_column,
+)
+
+FIRST, SECOND = "m", "M"
+"""What the judge calls the two outputs, in the order in which it reads them."""
+TIE = 1.5
+
+_GAMED_COLUMNS = ("preference", "std_delta_len", "instruction_difficulty")
+_GAMED_WEIGHT = 0.2 / 2  # regularization towards the baseline, by its two gamed versions
+_FOLDS = 5
+_one_fit = Lock()  # liblinear draws from one generator per process: concurrent fits change digits
+
+
+@dataclass(frozen=True)
+class WinRate:
+    """How often a model is preferred to the reference."""
+
+    win_rate: float
+    """Percent."""
+    standard_error: float
+    """Percent; NaN if only one instruction was judged."""
+    discrete_win_rate: float
+    """Percent, where every preference is a win, a loss or (half a win) a tie."""
+
+
+@dataclass(frozen=True)
+class LengthControlled:
+    """How often a model would be preferred if its answers were as long as the reference's."""
+
+    win_rate: float
+    """Percent."""
+    standard_error: float
+    """Percent: how much the predicted chance varies between instructions."""
+    phi: float
+    """Weight of the difference in length."""
+    psi: float
+    """Weight of an instruction's difficulty."""
+    theta: float
+    """Weight of the model."""
+
+
+def win_rate(preferences: Values) -> WinRate:
+    """Average preferences.
+
+    Args:
+        preferences: One for each instruction; those that were not judged are left out.
+
+    Raises:
+        ValueError: If there is no preference, or one outside 1 to 2.
+    """
+    chosen = _read_preferences(preferences)
+    won = chosen[~np.isnan(chosen)] - 1
+    discrete = np.where(won == TIE - 1, won, np.rint(won))
+    return WinRate(100 * float(won.mean()), _standard_error(won), 100 * float(discrete.mean()))
+
+
+def length_controlled_win_rate(
+    preferences: Values,
+    model_lengths: npt.ArrayLike,
+    reference_lengths: npt.ArrayLike,
+    difficulty: npt.ArrayLike,
+    gamed_baselines: Mapping[str, npt.ArrayLike],
+) -> LengthControlled:
+    """Fit what preferences owe to length, and predict the win rate without it.
+
+    A model whose answers all tie with the reference and are as long has 50 % by definition.
+
+    Args:
+        preferences: One for each instruction. Those that were not judged take no part in the
+            fit; the model's chance is predicted for them as for the others.
+        model_lengths: Characters of the model's answers.
+        reference_lengths: Characters of the reference's answers.
+        difficulty: How hard each instruction is for the reference; the values that belong to
+            `gamed_baselines`.
+        gamed_baselines: Judgements of the concise and the verbose version of the reference: its
+            columns `preference` (0 to 1), `std_delta_len` and `instruction_difficulty`. Without
+            this table there is no length-controlled win rate.
+
+    Raises:
+        ValueError: If a column is missing, does not fit the others or has impossible values, or
+            if the answers' lengths say nothing: one instruction, or the same difference in all.
+    """
+    chosen = _read_preferences(preferences)
+    lengths = [
+        _read_lengths("model_lengths", model_lengths),
+        _read_lengths("reference_lengths", reference_lengths),
+    ]
+    hard = read_column("difficulty", difficulty)
+    check_aligned(
+        preferences=chosen, model_lengths=lengths[0], reference_lengths=lengths[1], difficulty=hard
+    )
+    shorter_by = lengths[1] - lengths[0]
+    judged = ~np.isnan(chosen)
+    gamed_features, gamed_won = _read_gamed(gamed_baselines)
+    if not shorter_by.any() and (chosen[judged] == TIE).all():
+        return LengthControlled(50.0, 0.0, phi=0.0, psi=0.0, theta=0.0)
+    features = np.column_stack([np.tanh(_standardize(shorter_by)), hard, np.ones_like(hard)])
+    phi, psi, theta = _fit(
+        np.vstack([gamed_features, features[judged]]),
+        np.concatenate([gamed_won, chosen[judged] - 1]),
+        np.repeat([_GAMED_WEIGHT, 1.0], [gamed_won.size, judged.sum()]),
+    )
+    chances = _chances(theta, psi, hard)
+    return LengthControlled(
+        100 * float(chances.mean()), _standard_error(chances), phi=phi, psi=psi, theta=theta
+    )
+
+
+def predict_length_controlled(theta: float, psi: float, difficulty: npt.ArrayLike) -> float:
+    """Predict a length-controlled win rate from fitted weights.
+
+    Args:
+        theta: Weight of the model.
+        psi: Weight of an instruction's difficulty.
+        difficulty: One for each instruction.
+
+    Returns:
+        Percent.
+    """
+    return 100 * float(_chances(theta, psi, read_column("difficulty", difficulty)).mean())
+
+
+def is_switched(instruction: str) -> bool:
+    """Tell whether the judge reads the model's output before the reference's."""
+    chance = random.Random(f"is_switched_outputs{instruction}0")  # noqa: S311  # the published rule
+    return chance.choices([False, True])[0]
+
+
+def tie_without_judging(reference: str, output: str) -> float | None:
+    """Give the preference between identical outputs, which no judge is asked for."""
+    return TIE if reference == output else None
+
+
+def preference_from_logprobs(logprobs: Mapping[str, float], *, switched: bool) -> float:
+    """Turn the judge's probabilities of its two identifiers into a preference.
+
+    Args:
+        logprobs: Natural logarithms of the probabilities of its first token, by token. An
+            identifier that is not among them has the probability 0.
+        switched: Whether it read the model's output first: `is_switched`.
+
+    Returns:
+        1 (reference) to 2 (model); NaN if it named neither.
+
+    Raises:
+        ValueError: If a logarithm is NaN or above 0.
+    """
+    first, second = (_read_logprob(logprobs, token) for token in (FIRST, SECOND))
+    best = max(first, second)
+    if best == -math.inf:
+        return math.nan
+    weights = [math.exp(first - best), math.exp(second - best)]
+    preference = 2 - weights[0] / sum(weights)
+    return 3 - preference if switched else preference
+
+
+def _read_logprob(logprobs: Mapping[str, float], token: str) -> float:
+    value = logprobs.get(token, -math.inf)
+    if not value <= 1e-6:  # noqa: PLR2004  # servers round
+        raise ValueError(f"`logprobs`: expected at most 0 for {token!r}, got {value}")
+    return value
+
+
+def _read_preferences(values: Values) -> Column:
+    column = read_column("preferences", values, gaps=True)
+    chosen = np.where(column == 0, TIE, column)
+    check_range("preferences", chosen, 1, 2)
+    if np.isnan(chosen).all():
+        raise ValueError(f"`preferences`: expected at least one, got {chosen.size} rows without")
+    return chosen
+
+
+def _read_lengths(name: str, values: npt.ArrayLike) -> Column:
+    column = read_column(name, values)
+    check_range(name, column, 0, math.inf)
+    return column
+
+
+def _read_gamed(table: Mapping[str, npt.ArrayLike]) -> tuple[Column, Column]:
+    """Read features and outcomes of the gamed baselines."""
+    columns = []
+    for name in _GAMED_COLUMNS:
+        try:
+            values = table[name]
+        except (KeyError, TypeError) as error:
+            wanted = ", ".join(_GAMED_COLUMNS)
+            msg = f"`gamed_baselines`: expected the columns {wanted}; {name} is missing"
+            raise ValueError(msg) from error
+        columns.append(read_column(f"gamed_baselines[{name!r}]", values))
+    check_aligned(**dict(zip(_GAMED_COLUMNS, columns, strict=True)))
+    won, shorter, hard = columns
+    check_range("gamed_baselines['preference']", won, 0, 1)
+    return np.column_stack([np.tanh(shorter), hard, np.zeros_like(hard)]), won
+
+
+def _standardize(shorter_by: Column) -> Column:
+    """Divide by the standard deviation; the mean stays."""
+    if shorter_by.size < 2:  # noqa: PLR2004  # one has no deviation
+        raise ValueError("length control: expected at least 2 instructions, got 1")
+    if not shorter_by.any():
+        return shorter_by  # nothing to control for
+    deviation = shorter_by.std(ddof=1)
+    if deviation == 0:
+        raise ValueError(
+            "`model_lengths`: expected differences from `reference_lengths` that differ, got "
+            f"{-shorter_by[0]:g} in every row"
+        )
+    return np.asarray(shorter_by / deviation)
+
+
+def _fit(features: Column, won: Column, weights: Column) -> tuple[float, float, float]:
+    """Fit a logistic regression to outcomes between 0 and 1: every row is a win and a loss."""
+    if won.size < _FOLDS:
+        msg = f"length control: expected {_FOLDS} rows with the gamed baselines, got {won.size}"
+        raise ValueError(msg)
+    from sklearn import config_context
+
+    groups = np.tile(np.arange(won.size), 2)
+    with _one_fit, config_context(enable_metadata_routing=True):  # the caller's setting stays
+        fitted = _regression().fit(
+            np.vstack([features, features]),
+            np.repeat([1, 0], won.size),
+            sample_weight=np.concatenate([won * weights, (1 - won) * weights]),
+            groups=groups,
+            won=won[groups],
+            weights=weights[groups],
+        )
+    phi, psi, theta = map(float, fitted.coef_[0])
+    return phi, psi, theta
+
+
+def _regression() -> Any:
+    from sklearn.linear_model import LogisticRegressionCV
+    from sklearn.metrics import make_scorer
+    from sklearn.model_selection import GroupKFold
+
+    scorer = make_scorer(_log_loss, response_method="predict_proba", greater_is_better=False)
+    model = LogisticRegressionCV(
+        Cs=10,
+        l1_ratios=(1,),
+        solver="liblinear",
+        cv=GroupKFold(_FOLDS),
+        scoring=scorer.set_score_request(won=True, weights=True),
+        fit_intercept=False,
+        random_state=123,
+    )
+    if model.get_params().get("use_legacy_attributes") == "warn":  # before scikit-learn 1.10
+        model.set_params(use_legacy_attributes=False)
+    return model.set_fit_request(sample_weight=True)
+
+
+def _log_loss(_: Column, predicted: Column, won: Column, weights: Column) -> float:
+    """Weigh the log loss against outcomes, not labels; not divided by the sum of the weights."""
+    likely = np.clip(predicted, 1e-15, 1 - 1e-15)
+    return -float(np.mean((won * np.log(likely) + (1 - won) * np.log(1 - likely)) * weights))
+
+
+def _chances(theta: float, psi: float, difficulty: Column) -> Column:
+    return np.asarray(np.exp(-np.logaddexp(0.0, -(theta + psi * difficulty))))
+
+
+def _standard_error(shares: Column) -> float:
+    """Give the standard error of the mean of shares, in percent."""
+    if shares.size < 2:  # noqa: PLR2004  # one has no deviation
+        return math.nan
+    return 100 * float(shares.std(ddof=1)) / math.sqrt(shares.size)

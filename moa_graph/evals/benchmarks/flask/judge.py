@@ -1,0 +1,103 @@
+"""FLASK: a review that scores three skills of an answer from 1 to 5."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+
+from moa_graph.evals.benchmarks.flask.score import parse_review
+from moa_graph.evals.datasets import Item
+from moa_graph.evals.judging.cases import Case, MalformedError, fill
+from moa_graph.evals.results_file import Row
+from moa_graph.prompting.parsing import finish_reason
+
+_PROMPT = 2  # the one that shows the reference answer, which the published code always takes
+_SHOWN = 60  # characters of a review without scores
+
+
+class Flask:
+    """A review of three skills, with the reference answer at hand.
+
+    The published code never sends the temperature and the length that it sets, so none is here.
+    """
+
+    official: ClassVar[str] = "openai:gpt-4-0613"
+    temperature: ClassVar[float | None] = None
+    max_tokens: ClassVar[int | None] = None
+    asked: ClassVar[Mapping[str, Any]] = {}
+
+    def __init__(self, prompts: str, skills: str) -> None:
+        """Read prompts and skills.
+
+        Args:
+            prompts: JSON lines with `prompt_id`, `system_prompt`, `prompt_template` and
+                `defaults`.
+            skills: A JSON list of objects with `Skill`, `Criteria` and `Scoring`.
+
+        Raises:
+            ValueError: If they are not.
+        """
+        try:
+            rows = [json.loads(line) for line in prompts.splitlines() if line.strip()]
+            prompt = next(row for row in rows if row["prompt_id"] == _PROMPT)
+            self._system, template = prompt["system_prompt"], prompt["prompt_template"]
+            self._template = fill(template, prompt["defaults"])
+            self._skills = {row["Skill"]: _rubric(row) for row in json.loads(skills)}
+        except (ValueError, LookupError, TypeError, StopIteration, RecursionError) as error:
+            raise ValueError(
+                "FLASK's prompt and skills: expected JSON lines with prompt 2, and a JSON list of "
+                f"skills: {type(error).__name__}: {error}"
+            ) from None
+
+    def cases(self, item: Item, answers: Sequence[str]) -> list[Case]:
+        """Hold the answer against the reference's."""
+        row = item.row
+        if not isinstance(row.get("answer"), str) or not isinstance(row.get("skill"), list):
+            raise ValueError(  # noqa: TRY004  # the data's fault
+                f"item {item.id!r}: expected `answer` and `skill` in the data"
+            )
+        return [Case(item, answers, [row["answer"]])]
+
+    def facts(self, case: Case) -> Row:
+        """Give what scores are grouped by."""
+        domain, difficulty = case.item.row.get("domain") or [], case.item.row.get("difficulty")
+        return {
+            "skills": case.item.row["skill"],
+            "domains": [domain] if isinstance(domain, str) else domain,
+            "difficulty": str(difficulty) if difficulty else "-1",
+        }
+
+    def settled(self, case: Case) -> Row | None:  # noqa: ARG002
+        """Leave nothing unasked."""
+        return None
+
+    def messages(self, case: Case) -> list[BaseMessage]:
+        """Show the rubrics of the skills, the instruction, the reference and the answer."""
+        values = {
+            "skills": "".join(self._find(label) for label in case.item.row["skill"]),
+            "question": case.item.turns[0],
+            "sample_answer": case.references[0],
+            "response": case.answers[0],
+        }
+        return [SystemMessage(self._system), HumanMessage(fill(self._template, values))]
+
+    def read(self, case: Case, message: AIMessage) -> Row:  # noqa: ARG002
+        """Find the scores."""
+        if scores := parse_review(message.text):
+            return {"scores": scores, "review": message.text}
+        end = " ".join(message.text.split())[-_SHOWN:]
+        reason = finish_reason(message)
+        raise MalformedError(f"no scores in what the judge said: …{end!r} ({reason})")
+
+    def _find(self, label: str) -> str:
+        found = [rubric for skill, rubric in self._skills.items() if label in skill]
+        if not found:
+            known = ", ".join(self._skills)
+            raise ValueError(f"no skill {label!r}; expected one of: {known}")
+        return found[0]
+
+
+def _rubric(skill: Mapping[str, Any]) -> str:
+    scores = "".join(f"\nScore {n}: {meaning}" for n, meaning in skill["Scoring"].items())
+    return f"\n{skill['Skill']}: {skill['Criteria']}{scores}\n\n"

@@ -1,0 +1,115 @@
+"""MT-Bench: each answer of a conversation gets a rating from 1 to 10."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+
+from moa_graph.evals.benchmarks.mt_bench.score import NO_SCORE, extract_score
+from moa_graph.evals.datasets import Item
+from moa_graph.evals.judging.cases import Case, MalformedError, fill
+from moa_graph.evals.results_file import Row
+from moa_graph.prompting.parsing import finish_reason
+
+NEED_REFERENCE = ("math", "reasoning", "coding")
+"""Categories that are graded against a reference answer."""
+_PROMPTS = ("single-v1", "single-v1-multi-turn", "single-math-v1", "single-math-v1-multi-turn")
+_SHOWN = 60  # characters of a judgement without a rating
+
+
+class MTBench:
+    """Single-answer grading; the second turn is graded with the whole conversation."""
+
+    official: ClassVar[str] = "openai:gpt-4"
+    temperature: ClassVar[float | None] = 0.0
+    max_tokens: ClassVar[int | None] = 2048
+    asked: ClassVar[Mapping[str, Any]] = {}
+
+    def __init__(self, prompts: str, references: str | None) -> None:
+        """Read prompts and references.
+
+        Args:
+            prompts: JSON lines with `name`, `system_prompt` and `prompt_template`.
+            references: Answers in the benchmark's format, as JSON lines; `None` for data of one's
+                own, whose rows have a `reference` (a list of texts) where there is one.
+
+        Raises:
+            ValueError: If one of the four prompts is missing, or the references are none.
+        """
+        rows = {row.get("name"): row for row in _read(prompts, "prompts")}
+        if missing := [name for name in _PROMPTS if name not in rows]:
+            raise ValueError(f"MT-Bench's prompts: {', '.join(missing)} not found")
+        self._prompts = {
+            name: (rows[name]["system_prompt"], rows[name]["prompt_template"]) for name in _PROMPTS
+        }
+        self._references: dict[Any, Sequence[str]] | None = None
+        if references is not None:
+            self._references = {
+                row["question_id"]: row["choices"][0]["turns"]
+                for row in _read(references, "reference answers")
+            }
+
+    def cases(self, item: Item, answers: Sequence[str]) -> list[Case]:
+        """List the turns."""
+        references = self._find_references(item)
+        turns = range(1, min(len(answers), 2) + 1)
+        return [Case(item, answers, references, turn) for turn in turns]
+
+    def facts(self, case: Case) -> Row:
+        """Name the prompt."""
+        return {
+            "turn": case.turn,
+            "category": case.item.category,
+            "prompt": _prompt_name(case),
+        }
+
+    def settled(self, case: Case) -> Row | None:  # noqa: ARG002
+        """Leave nothing unasked."""
+        return None
+
+    def messages(self, case: Case) -> list[BaseMessage]:
+        """Show the question, or the conversation, with the answer."""
+        system, template = self._prompts[_prompt_name(case)]
+        values = {"question": case.item.turns[0], "answer": case.answers[0]}
+        for number, (turn, answer) in enumerate(
+            zip(case.item.turns, case.answers, strict=False), 1
+        ):
+            values |= {f"question_{number}": turn, f"answer_{number}": answer}
+        for number, reference in enumerate(case.references, 1):
+            values[f"ref_answer_{number}"] = reference
+        return [SystemMessage(system), HumanMessage(fill(template, values))]
+
+    def read(self, case: Case, message: AIMessage) -> Row:  # noqa: ARG002
+        """Find the rating."""
+        score = extract_score(message.text)
+        if score == NO_SCORE:
+            end = " ".join(message.text.split())[-_SHOWN:]
+            reason = finish_reason(message)
+            raise MalformedError(f"no rating in what the judge said: …{end!r} ({reason})")
+        return {"score": score, "judgement": message.text}
+
+    def _find_references(self, item: Item) -> Sequence[str]:
+        if item.category not in NEED_REFERENCE:
+            return ()
+        if self._references is None:
+            own = item.row.get("reference") or ()
+            return [own] if isinstance(own, str) else own
+        if item.id not in self._references:
+            raise ValueError(f"question {item.id}: its reference answer is not among those given")
+        return self._references[item.id]
+
+
+def _prompt_name(case: Case) -> str:
+    kind = "single-math-v1" if len(case.references) >= case.turn else "single-v1"
+    return kind if case.turn == 1 else f"{kind}-multi-turn"
+
+
+def _read(text: str, what: str) -> list[Any]:
+    try:
+        rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"MT-Bench's {what}: not JSON lines: {error}") from None
+    if not all(isinstance(row, dict) for row in rows):
+        raise ValueError(f"MT-Bench's {what}: expected an object a line")
+    return rows

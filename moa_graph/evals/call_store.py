@@ -1,0 +1,309 @@
+"""Every call that is paid for is written down once, and never made again.
+
+What a `Ledger` wraps looks there first: an answer that is there comes back as the very message
+that the model gave. So a process killed at any moment repeats no call whose answer was stored, and
+systems that ask the same share what they paid for. Failures are written down too, but asked again.
+No key, no header and no option is stored: only their hash.
+"""
+
+import asyncio
+import hashlib
+import json
+import re
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter, time
+from typing import Any, Self
+
+from langchain_core.messages import AIMessage, HumanMessage, convert_to_messages, message_to_dict
+from langchain_core.messages.utils import messages_from_dict
+from langchain_core.prompt_values import PromptValue
+from langchain_core.runnables import Runnable, RunnableConfig
+
+from moa_graph.evals.call_table import Book, Outcome
+from moa_graph.models.adapt import keys_of
+from moa_graph.models.pricing import is_free
+from moa_graph.prompting import parsing
+from moa_graph.redaction import describe
+
+# References may stand between tags with a random key.
+_RANDOM_TAG = re.compile(r"(</?response-)[0-9a-f]{16}(?= \d+>)")
+
+
+class CallError(RuntimeError):
+    """A model gave no answer; the text says why, without keys."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What came of one call."""
+
+    label: str
+    """What was asked: `provider:model`."""
+    sample: int
+    node: str | None
+    """The node of a graph that asked, if one did."""
+    message: AIMessage | None
+    """The answer; `None` on failure."""
+    error: str | None
+    """Why there is no answer; `None` on success."""
+    usage: Mapping[str, Any] | None
+    """Tokens, as LangChain's `UsageMetadata`; also of an answer that was empty."""
+    started: float
+    """When the call was made, in seconds since 1970."""
+    seconds: float
+    """Wall time of the call when it was made."""
+    stored: bool
+    """Whether it was paid for before, or elsewhere: now it cost nothing."""
+
+
+_listener: ContextVar[Callable[[Record], None] | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def listening(listener: Callable[[Record], None]) -> Iterator[None]:
+    """Hear of each call that is made inside, also in the tasks and threads that begin there."""
+    outer = _listener.get()
+
+    def hear(record: Record) -> None:
+        listener(record)
+        if outer:
+            outer(record)
+
+    token = _listener.set(hear)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+class Ledger:
+    """The calls of a comparison, in a file. Close it, or use it in `with`.
+
+    Args:
+        path: The file; it is created, with its folder, where there is none. Several processes
+            may use it at the same time.
+
+    Raises:
+        ValueError: If the file is no ledger, or cannot be written.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._lock = threading.Lock()
+        self._asking: dict[str, Future[Outcome | None]] = {}
+        self._broken: str | None = None
+        self._book = Book(self.path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._book.close()
+
+    def wrap(
+        self,
+        runnable: Runnable[Any, Any],
+        label: str,
+        options: Mapping[str, Any] | None = None,
+        sample: int = 1,
+        check: Callable[[AIMessage], object] | None = None,
+    ) -> "Metered":
+        """Have a model look into the ledger before it is asked.
+
+        A call that another task or thread is just making is waited for, not made twice. Models
+        that cost nothing (`offline:`, `recorded:`) are asked each time.
+
+        Args:
+            runnable: From messages to an `AIMessage`.
+            label: What it is called: `provider:model`.
+            options: Everything beside the messages that changes an answer: `temperature`,
+                `max_tokens`, `base_url`, what is bound to the runnable.
+            sample: Tells several answers to the same question apart.
+            check: Raises an exception for an answer that is of no use: the call then failed, and
+                is made again on the next run, though its tokens are counted.
+
+        Returns:
+            A runnable like the given one; what fails raises a `CallError`.
+        """
+        return Metered(self, runnable, label, dict(options or {}), sample, check=check)
+
+    def claim(self, key: str) -> tuple[Future[Outcome | None], bool]:
+        """Find what came of a call, or is to come of it.
+
+        Returns:
+            The outcome, in the future, and whether it is the caller's to bring it about. `None`
+            for an outcome means that whoever was to gave up.
+        """
+        with self._lock:
+            if self._broken:
+                raise CallError(self._broken)
+            if outcome := self._book.find(key):
+                future = Future[Outcome | None]()
+                future.set_result(outcome)
+                return future, False
+            if key in self._asking:
+                return self._asking[key], False
+            self._asking[key] = Future()
+            return self._asking[key], True
+
+    def settle(self, key: str, outcome: Outcome | None, label: str, sample: int) -> None:
+        """Write down what came of a call, and tell those who wait for it."""
+        with self._lock:
+            try:
+                if outcome and not is_free(label):
+                    self._book.write(key, outcome, label, sample)
+            except sqlite3.Error as error:  # nothing more is paid for that cannot be kept
+                self._broken = f"{self.path}: cannot be written: {error}"
+                outcome = outcome and outcome._replace(error=self._broken)
+            self._asking.pop(key).set_result(outcome)
+
+
+@dataclass
+class Attempt:
+    """A call while it is made."""
+
+    keys: list[str]
+    """What must not be told."""
+    check: Callable[[AIMessage], object] | None = None
+    started: float = field(default_factory=time)
+    clock: float = field(default_factory=perf_counter)
+    message: str = ""
+    usage: dict[str, Any] | None = None
+
+    def read(self, output: Any) -> None:
+        """Take in what the model gave.
+
+        Raises:
+            EmptyAnswerError: If that is empty.
+            TypeError: If it is no answer at all.
+        """
+        message = parsing.to_message(output)
+        self.usage = parsing.total_usage(output)
+        said = parsing.without_thoughts(message.text) or message.tool_calls
+        if not said and not message.response_metadata.get("logprobs"):
+            raise parsing.EmptyAnswerError(message)
+        if message is not output:
+            message = message.model_copy(update={"usage_metadata": self.usage})
+        if self.check:
+            self.check(message)
+        self.message = json.dumps(message_to_dict(message), default=str)
+
+    def end(self, error: Exception | None = None) -> Outcome:
+        """Give what came of it."""
+        seconds = round(perf_counter() - self.clock, 3)
+        cause = describe(error, *self.keys) if error else None
+        return Outcome(self.message, cause, self.usage, round(self.started, 3), seconds)
+
+
+class Metered(Runnable[Any, AIMessage]):
+    """A model whose answers are kept in a ledger."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        bound: Runnable[Any, Any],
+        label: str,
+        options: dict[str, Any],
+        sample: int,
+        *,
+        check: Callable[[AIMessage], object] | None = None,
+    ) -> None:
+        self._ledger, self._bound = ledger, bound
+        self.name = self._label = label
+        self._options, self._sample, self._check = options, sample, check
+
+    @property
+    def profile(self) -> Any:
+        """What is known of the model, such as the size of its context."""
+        return getattr(self._bound, "profile", None)
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AIMessage:  # noqa: A002
+        """Give the stored answer, or ask for one.
+
+        Raises:
+            CallError: If there is none.
+        """
+        key = self._key(input, kwargs)
+        while True:
+            future, ours = self._ledger.claim(key)
+            if ours:
+                with self._asking(key) as attempt:
+                    attempt.read(self._bound.invoke(input, config, **kwargs))
+            if outcome := future.result():
+                return self._give(outcome, config, stored=not ours)
+
+    async def ainvoke(
+        self,
+        input: Any,  # noqa: A002  # LangChain's name
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> AIMessage:
+        """Give the stored answer, or ask for one.
+
+        Raises:
+            CallError: If there is none.
+        """
+        key = self._key(input, kwargs)
+        while True:
+            future, ours = self._ledger.claim(key)
+            if ours:
+                with self._asking(key) as attempt:
+                    attempt.read(await self._bound.ainvoke(input, config, **kwargs))
+            # One who waits may be cut off; the call is another's.
+            if outcome := await asyncio.shield(asyncio.wrap_future(future)):
+                return self._give(outcome, config, stored=not ours)
+
+    def _key(self, asked: Any, kwargs: Mapping[str, Any]) -> str:
+        whole = [self._label, self._options, kwargs, _plain(asked), self._sample]
+        text = json.dumps(whole, sort_keys=True, ensure_ascii=True)
+        return hashlib.sha256(_RANDOM_TAG.sub(r"\1", text).encode()).hexdigest()
+
+    @contextmanager
+    def _asking(self, key: str) -> Iterator[Attempt]:
+        attempt, outcome = Attempt(keys_of(self._bound), self._check), None
+        try:
+            yield attempt
+            outcome = attempt.end()
+        except Exception as error:  # noqa: BLE001  # it is written down, and raised as a CallError
+            outcome = attempt.end(error)
+        finally:
+            self._ledger.settle(key, outcome, self._label, self._sample)
+
+    def _give(self, outcome: Outcome, config: RunnableConfig | None, *, stored: bool) -> AIMessage:
+        message = None if outcome.error else messages_from_dict([json.loads(outcome.message)])[0]
+        record = Record(
+            label=self._label,
+            sample=self._sample,
+            node=((config or {}).get("metadata") or {}).get("langgraph_node"),
+            message=message if isinstance(message, AIMessage) else None,
+            error=outcome.error,
+            usage=getattr(message, "usage_metadata", None) or outcome.usage,
+            started=outcome.started,
+            seconds=outcome.seconds,
+            stored=stored or self._label.startswith("recorded:"),
+        )
+        if listener := _listener.get():
+            listener(record)
+        if record.message is None:
+            raise CallError(outcome.error)
+        return record.message
+
+
+def _plain(asked: Any) -> list[dict[str, Any]]:
+    """Give what a model reads of messages; their ids and where they came from change nothing."""
+    if isinstance(asked, PromptValue):
+        asked = asked.to_messages()
+    messages = [HumanMessage(asked)] if isinstance(asked, str) else convert_to_messages(asked)
+    names = ("type", "content", "name", "tool_calls", "tool_call_id")
+    return [{name: getattr(each, name, None) or None for name in names} for each in messages]

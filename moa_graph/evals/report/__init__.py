@@ -1,0 +1,1 @@
+"""A comparison of systems as an HTML page with figures."""

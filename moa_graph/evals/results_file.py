@@ -1,0 +1,110 @@
+"""The folder of a system's answers: what is written, and when."""
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from moa_graph.evals.datasets import Item
+from moa_graph.models.recorded import read_rows
+
+Row = dict[str, Any]
+
+
+class Journal:
+    """What came of each item, a line each, in `proposals.jsonl`; a later line counts.
+
+    A line is written whole before the next item counts as done, so that a process may be killed
+    at any moment.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / "proposals.jsonl"
+        rows = read_rows(self.path) if self.path.exists() else []
+        self.rows: dict[str | int, Row] = {row["id"]: row for row in rows}
+        write_text(self.path, "".join(map(_line, self.rows.values())))
+
+    def write(self, row: Row) -> None:
+        """Add a line."""
+        self.rows[row["id"]] = row
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(_line(row))
+
+    def answered(self, items: Sequence[Item]) -> list[Row]:
+        """Give the rows of items that have an answer, in the order of the items."""
+        rows = (self.rows.get(item.id) for item in items)
+        return [row for row in rows if row and row["error"] is None]
+
+
+def write_outputs(folder: Path, name: str, benchmark: str, rows: Sequence[Row]) -> Path:
+    """Write answers in the format that a benchmark's own tools read.
+
+    Args:
+        folder: Where to.
+        name: What the system is called.
+        benchmark: `alpaca_eval`, `mt_bench`, `flask`; for anything else a format of our own.
+        rows: Rows of a journal that have answers.
+
+    Returns:
+        The file.
+    """
+    if benchmark == "alpaca_eval":
+        path = folder / "model_outputs.json"
+        outputs = [_alpaca_eval(row, name) for row in rows]
+        write_text(path, json.dumps(outputs, indent=2, ensure_ascii=False))
+        return path
+    makers: dict[str, Callable[[Row, str], Row]] = {"mt_bench": _mt_bench, "flask": _flask}
+    make = makers.get(benchmark, _own)
+    path = folder / (f"{name}.jsonl" if benchmark in makers else "answers.jsonl")
+    write_text(path, "".join(_line(make(row, name)) for row in rows))
+    return path
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file as a whole: whoever reads it finds the old one or the new one."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    finally:
+        with suppress(FileNotFoundError):
+            part.unlink()
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def _answers(row: Row) -> list[str]:
+    return [turn["answer"] for turn in row["turns"]]
+
+
+def _alpaca_eval(row: Row, name: str) -> Row:
+    return {
+        "dataset": row["category"],
+        "instruction": row["turns"][0]["instruction"],
+        "output": _answers(row)[0],
+        "generator": name,
+    }
+
+
+def _mt_bench(row: Row, name: str) -> Row:
+    return {
+        "question_id": row["id"],
+        "answer_id": row["answer_id"],
+        "model_id": name,
+        "choices": [{"index": 0, "turns": _answers(row)}],
+        "tstamp": row["ended"],
+    }
+
+
+def _flask(row: Row, _: str) -> Row:
+    return {"question_id": row["id"], "text": _answers(row)[0]}
+
+
+def _own(row: Row, name: str) -> Row:
+    turns = [turn["instruction"] for turn in row["turns"]]
+    return {"id": row["id"], "turns": turns, "answers": _answers(row), "generator": name}

@@ -1,0 +1,198 @@
+"""Build a Mixture-of-Agents graph: layers of proposers, a hub behind each, and an aggregator."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Literal, get_args
+
+from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import CachePolicy
+
+from moa_graph.graph.aggregator import (
+    Final,
+    aggregator_node,
+    hub_node,
+    layer_router,
+)
+from moa_graph.graph.answer_cache import check_policy
+from moa_graph.graph.node_names import AGGREGATOR
+from moa_graph.graph.policy import rules_of_layers
+from moa_graph.graph.proposer import Node, proposer_node
+from moa_graph.graph.spec import (
+    Layer,
+    Row,
+    Seat,
+    assign_seats,
+)
+from moa_graph.graph.state import LayerState, MoAState
+from moa_graph.models.agent import Agent, Model
+from moa_graph.prompting.layout import AGGREGATE_AND_SYNTHESIZE, Layout
+
+Builder = StateGraph[MoAState, None, Any, MoAState]
+Compiled = CompiledStateGraph[MoAState, None, Any, MoAState]
+
+THREADS = 128
+"""Threads that wait in a sync call; LangGraph starts each when it is needed."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Who is asked, by which rules, and what readers of references find where."""
+
+    rows: Sequence[Row]
+    writers: Sequence[Seat]
+    """The aggregator, and its fallbacks."""
+    layout: Layout
+    final: Final = "write"
+    cache_policy: CachePolicy[Any] | None = None
+
+    def seat(self, node: str) -> Seat | None:
+        """Find who sits at a node."""
+        seats = chain(*(row.seats for row in self.rows), self.writers)
+        return next((seat for seat in seats if seat.node == node), None)
+
+
+class MoAGraph(Builder):
+    """A `StateGraph` that, once compiled, runs as many nodes at a time as a layer has."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(MoAState, input_schema=MessagesState)
+        self.plan = plan
+        rows, writers = plan.rows, plan.writers
+        for row, readers in zip(rows, [*(r.seats for r in rows[1:]), writers[:1]], strict=True):
+            _add_layer(self, row, readers, plan)
+        for seat in rows[0].seats:
+            self.add_edge(START, seat.node)
+        last = aggregator_node(writers, rows, plan.layout, plan.final, plan.cache_policy)
+        _add_agent(self, writers[0], last, final=plan.final)
+        self.add_edge(AGGREGATOR, END)
+
+    def compile(self, *args: Any, **kwargs: Any) -> Compiled:
+        """Compile as `StateGraph.compile` does, with threads enough for a layer.
+
+        LangGraph's own default is four more than the machine has processors. A
+        `max_concurrency` in the config of a call takes precedence.
+        """
+        workers = max(THREADS, len(self.nodes))
+        compiled = super().compile(*args, **kwargs)
+        if compiled.cache:
+            for node in compiled.nodes.values():
+                if isinstance(node.bound, Node):
+                    node.bound = node.bound.with_cache(compiled.cache)
+        return compiled.with_config(max_concurrency=workers)
+
+
+def create_moa(
+    layers: Sequence[Layer],
+    aggregator: Model | Agent,
+    *,
+    fallbacks: Sequence[Model | Agent] = (),
+    final: Final = "write",
+    quorum: float | Sequence[float] = 0.5,
+    grace: float | Sequence[float | None] | None = None,
+    deadline: float | Sequence[float | None] | None = None,
+    prompt: str = AGGREGATE_AND_SYNTHESIZE,
+    references_in: Literal["system", "user"] = "system",
+    max_reference_tokens: int | None = 16_384,
+    stream_proposals: bool = False,
+    cache_policy: CachePolicy[Any] | None = None,
+    lazy: bool = False,
+) -> MoAGraph:
+    """Create a Mixture-of-Agents graph (Wang et al. 2024, arXiv 2406.04692, section 2.2).
+
+    The proposers of the first layer answer the conversation side by side; those of each further
+    layer also read the answers of the layer before; the aggregator reads the last layer's and
+    writes the final answer, which is the one message that joins `messages`.
+
+    Args:
+        layers: The layers of proposers, first to last. The paper counts the aggregator as one
+            more: its 3-layer mixture has two layers here. A layer maps names to models, or
+            lists models, which are then named after themselves. A model is a
+            `"provider:model"` string, an `Agent` with options, or any runnable from messages
+            to an `AIMessage`: a chat model, a chain, an agent, another mixture.
+        aggregator: The model that writes the final answer.
+        fallbacks: Models that are asked for the final answer, in this order, when the
+            aggregator fails.
+        final: Whether the aggregator is to `"write"` the answer, or to `"select"` one of the last
+            layer's proposals (the paper's LLM ranker), which then is the answer, word for word,
+            and not streamed. It is asked for a number; when it says anything else, that is a
+            failure. Which one it picked stands in `response_metadata["moa"]["selected"]`.
+        quorum: How many proposers of a layer must answer for it to go on: a number (`int`), or
+            a share of the layer (`float`), rounded up. One value for all layers, or one each.
+        grace: Seconds that the other proposers of a layer still get when its quorum is in; then
+            they are cut off. `None` waits for all. One value, or one each. An async call is
+            cancelled, with its HTTP request. A sync call cannot be: the layer goes on without
+            it, and its thread ends when the provider's client does (so does the wait after
+            Ctrl-C in a sync run). In a process that resumes a killed run, what was answered
+            before the kill does not count for the grace; a `deadline` holds in any case.
+        deadline: Seconds after which the proposers of a layer that have not answered are cut
+            off, quorum or not. One value, or one each; async and sync as with `grace`, and
+            with the `timeout` of an `Agent`.
+        prompt: What readers of references are told to do with them; the paper's by default. An
+            aggregator that selects has a prompt of its own.
+        references_in: Where references stand: at the end of the `"system"` message, as in the
+            paper, or at the end of the last `"user"` message, each between tags that its text
+            cannot forge and with a word that it is data.
+        max_reference_tokens: Tokens (estimated) beyond which a proposal is cut; all references
+            together are cut at four times as many. `None` for no bound. Where the size of a
+            reader's context is known, they are cut to fit it in any case.
+        stream_proposals: Whether `stream_mode="messages"` shows the proposers' tokens beside
+            the aggregator's.
+        cache_policy: Have agents that are asked the same again give the answer that they gave
+            before, from the `cache` that the graph is compiled with; as in
+            `StateGraph.add_node`, but a failure is never kept. Only `ttl` may be set: the key is
+            made of model, parameters, endpoint and all that is read. Kept are the answers of
+            `"provider:model"` strings, and of chat models that LangChain can describe.
+        lazy: Build the models of `"provider:model"` strings at the first call, not now. A graph
+            can then be drawn and deployed where its keys are not set.
+
+    Returns:
+        The graph's builder: compile it with a checkpointer, store, cache and name of your own.
+
+    Raises:
+        ValueError: If a layer is empty, a name is not one that LangGraph takes, a model's name
+            or an option makes no sense, or a key is missing.
+        ImportError: If a provider's package is not installed.
+
+    Example:
+        ```python
+        moa = create_moa([["offline:lead", "offline:bm25"]], "offline:consensus").compile()
+        moa.invoke({"messages": "Where is it? It is under the tree."})["messages"][-1].text
+        ```
+    """
+    if final not in get_args(Final):
+        raise ValueError(f"`final`={final!r}: expected 'write' or 'select'")
+    check_policy(cache_policy)
+    layout = Layout(prompt, references_in, max_reference_tokens)
+    seats, writers = assign_seats(
+        layers,
+        [aggregator, *fallbacks],
+        hidden=not stream_proposals,
+        hidden_writers=final == "select",
+    )
+    rules = rules_of_layers([len(row) for row in seats], quorum, grace, deadline)
+    rows = [Row(number, *row) for number, row in enumerate(zip(seats, rules, strict=True), 1)]
+    if not lazy:
+        writers[0].models()
+    return MoAGraph(Plan(rows, writers, layout, final, cache_policy))
+
+
+def _add_layer(builder: Builder, row: Row, readers: Sequence[Seat], plan: Plan) -> None:
+    hub = f"layer_{row.number}_{AGGREGATOR}"
+    for seat in row.seats:
+        _add_agent(builder, seat, proposer_node(seat, row, plan.layout, plan.cache_policy))
+        builder.add_edge(seat.node, hub)
+    # `destinations` are what is drawn; without a `path_map`, edges of a retry stay undrawn.
+    destinations = tuple(seat.node for seat in readers)
+    builder.add_node(hub, hub_node(row, plan.layout), destinations=destinations)
+    builder.add_conditional_edges(hub, layer_router(hub, row, readers))
+
+
+def _add_agent(builder: Builder, seat: Seat, node: Any, **told: str) -> None:
+    builder.add_node(
+        seat.node,
+        node,
+        input_schema=LayerState,
+        metadata={"model": seat.agent.label, **told},
+    )

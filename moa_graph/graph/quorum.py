@@ -1,0 +1,86 @@
+"""When a layer goes on, and when it gives up or asks again.
+
+A failure is reported once. The hub that lacks its quorum reports failures that happened in this
+process a moment ago; those that it finds in the state because someone resumed the thread, here
+or elsewhere, it has asked again.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from moa_graph.graph.policy import Rules
+from moa_graph.graph.state import Proposal, awaits_retry
+
+_unreported: dict[str, None] = {}
+_MOST_UNREPORTED = 10_000  # runs that never reach their hub leave theirs behind
+
+
+class QuorumError(RuntimeError):
+    """Too few proposers of a layer answered.
+
+    `invoke(None, config)` on the same thread asks again those that failed, and nobody else.
+    """
+
+    layer: int
+    """Number of the layer, from 1."""
+    failures: dict[str, str]
+    """Cause of each failure, keyed by node."""
+
+    def __init__(self, layer: int, failures: Mapping[str, str], asked: int, needed: int) -> None:
+        self.layer, self._asked, self._needed = layer, asked, needed
+        self.failures = dict(failures)
+        causes = "; ".join(f"{node}: {cause}" for node, cause in self.failures.items())
+        super().__init__(
+            f"layer {layer}: {asked - len(failures)} of {asked} proposers answered, "
+            f"{needed} must: {causes or 'all were dropped'}"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.layer, self.failures, self._asked, self._needed)
+
+
+def remember(attempt: str) -> None:
+    """Note the id of a failure that nobody has been told of."""
+    _unreported[attempt] = None
+    while len(_unreported) > _MOST_UNREPORTED:
+        _unreported.pop(next(iter(_unreported)), None)
+
+
+def marked_nodes(proposals: Mapping[str, Proposal]) -> Sequence[str]:
+    """Give the nodes whose proposals are marked to be asked for again."""
+    return [node for node, proposal in proposals.items() if awaits_retry(proposal)]
+
+
+def has_quorum(proposals: Mapping[str, Proposal], rules: Rules) -> bool:
+    """Tell whether enough of a layer's proposers have answered."""
+    answered = sum(not proposal["error"] for proposal in proposals.values())
+    return answered >= rules.needed(len(proposals))
+
+
+def nodes_to_ask_again(
+    layer: int, proposals: Mapping[str, Proposal], rules: Rules
+) -> Sequence[str]:
+    """Decide whether a layer goes on.
+
+    Args:
+        layer: Number of the layer.
+        proposals: What its proposers wrote, keyed by node; those that a human dropped are not
+            among them.
+        rules: What the layer needs.
+
+    Returns:
+        The nodes to ask again; none where the layer goes on.
+
+    Raises:
+        QuorumError: If the layer lacks its quorum and nobody has been told so far.
+    """
+    if marked := marked_nodes(proposals):
+        return marked
+    failed = {node: p["error"] for node, p in proposals.items() if p["error"]}
+    attempts = [proposals[node].get("id", "") for node in failed]
+    unreported = [attempt for attempt in attempts if _unreported.pop(attempt, 0) is None]
+    if has_quorum(proposals, rules):
+        return ()
+    if unreported or not failed:
+        raise QuorumError(layer, failed, len(proposals), rules.needed(len(proposals)))
+    return tuple(failed)

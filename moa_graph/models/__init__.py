@@ -1,0 +1,1 @@
+"""The models that a mixture calls: agents, providers, prices."""

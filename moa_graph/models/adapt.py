@@ -1,0 +1,181 @@
+"""How a model is made fit to be called: beside others, on any event loop, streaming or not."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.runnables import (
+    Runnable,
+    RunnableBinding,
+    RunnableBranch,
+    RunnableConfig,
+    RunnableLambda,
+    RunnableParallel,
+    RunnableSequence,
+    RunnableWithFallbacks,
+)
+from langchain_core.runnables.base import RunnableBindingBase
+from langchain_core.runnables.configurable import (
+    RunnableConfigurableAlternatives,
+    RunnableConfigurableFields,
+)
+from langgraph.pregel.protocol import PregelProtocol
+from pydantic import SecretStr
+
+from moa_graph.graph.deadlines import in_thread
+
+
+class InThread(RunnableBinding[Any, Any]):
+    """A runnable that knows no async, which waits in a thread of its own.
+
+    The event loop's own threads are few, and everybody's.
+    """
+
+    async def ainvoke(
+        self,
+        input: Any,  # noqa: A002  # LangChain's name
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Call `invoke` in a thread."""
+        return await asyncio.wrap_future(in_thread(partial(self.invoke, input, config, **kwargs)))
+
+    # A binding hands these to what is bound, which would run them in the event loop's threads.
+    astream, atransform = Runnable.astream, Runnable.atransform
+    abatch, abatch_as_completed = Runnable.abatch, Runnable.abatch_as_completed
+
+
+def adapt(model: Any, *, hidden: bool) -> Runnable[Any, Any]:
+    """Copy a model so that it takes messages, runs beside others, and streams only when it may.
+
+    Args:
+        model: A chat model, a graph, or anything made of them by LangChain's own means. What is
+            inside a graph or a function is left as it is.
+        hidden: Whether nobody sees its tokens: `stream_mode="messages"` makes every chat model
+            stream, whether or not someone listens.
+    """
+
+    def inner(part: Any) -> Any:
+        return adapt(part, hidden=hidden)
+
+    if isinstance(model, PregelProtocol):
+        return RunnableLambda(_as_state) | model
+    if isinstance(model, BaseChatModel):
+        model = _fit(model, hidden=hidden)
+    elif isinstance(model, RunnableConfigurableFields):
+        # It is made anew from its fields where a call configures it, so it cannot be wrapped.
+        return model.model_copy(update={"default": _fit(model.default, hidden=hidden)})
+    elif parts := _parts(model, inner):
+        return model.model_copy(update=parts)  # type: ignore[no-any-return]
+    elif isinstance(model, RunnableSequence):
+        return RunnableSequence(*map(inner, model.steps), name=model.name)
+    return InThread(bound=model) if _knows_no_async(model) else model
+
+
+def bind(model: Any, options: Mapping[str, Any]) -> Any:
+    """Copy an adapted model so that its chat models are called with options.
+
+    Args:
+        model: A chat model, or one that LangChain's own means were wrapped around.
+        options: What the chat models are called with; `tools` and what stands beside them go to
+            `bind_tools`.
+
+    Raises:
+        NotImplementedError: If it is no chat model, or one without `bind_tools`.
+    """
+    if isinstance(model, RunnableSequence) and ends_in_a_message(model.last):
+        return RunnableSequence(*model.steps[:-1], bind(model.last, options), name=model.name)
+    if isinstance(model, (RunnableBindingBase, RunnableWithFallbacks)):
+        update = _parts(model, partial(bind, options=options))
+        if own := getattr(model, "kwargs", None):  # the call's own take precedence
+            update["kwargs"] = {key: own[key] for key in own.keys() - options.keys()}
+        return model.model_copy(update=update)
+    if not isinstance(model, BaseChatModel):
+        raise NotImplementedError(f"{type(model).__name__} is no chat model")
+    if not options.get("tools"):
+        return model.bind(**options)
+    if type(model).bind_tools is BaseChatModel.bind_tools:
+        raise NotImplementedError(f"{type(model).__name__} has no `bind_tools`")
+    return model.bind_tools(**options)
+
+
+def takes_response_format(model: Any) -> bool:
+    """Whether `bind` can have an answer written to a `response_format` as OpenAI's.
+
+    Args:
+        model: A chat model, adapted or not, or the `"provider:model"` of one that is not built.
+    """
+    if isinstance(model, str):
+        return model.partition(":")[0] in {"openai", "azure_openai", "together"}
+    if isinstance(model, RunnableSequence):
+        return takes_response_format(model.last)
+    if isinstance(model, RunnableBindingBase):
+        return takes_response_format(model.bound)
+    if isinstance(model, RunnableWithFallbacks):
+        return all(map(takes_response_format, model.runnables))
+    return hasattr(model, "root_async_client")  # what is built upon LangChain's ChatOpenAI
+
+
+def keys_of(model: Any) -> list[str]:
+    """Give the keys that a model was given, also one that something was bound to."""
+    while isinstance(model, RunnableBindingBase):
+        model = model.bound
+    fields = getattr(model, "__dict__", {}).values()
+    return [each.get_secret_value() for each in fields if isinstance(each, SecretStr)]
+
+
+def ends_in_a_message(model: Any) -> bool:
+    """Whether a runnable gives the very message that its model streams, under the same id."""
+    if isinstance(model, RunnableBindingBase):
+        return ends_in_a_message(model.bound)
+    if isinstance(model, RunnableWithFallbacks):
+        return all(map(ends_in_a_message, model.runnables))
+    if isinstance(model, RunnableSequence):
+        return ends_in_a_message(model.last)
+    return isinstance(model, (BaseChatModel, PregelProtocol))
+
+
+def _parts(model: Any, inner: Callable[[Any], Any]) -> dict[str, Any]:
+    """Adapt what a compound runnable is made of."""
+    if isinstance(model, RunnableBindingBase):
+        return {"bound": inner(model.bound)}
+    if isinstance(model, RunnableWithFallbacks):
+        first, *rest = map(inner, model.runnables)
+        return {"runnable": first, "fallbacks": rest}
+    if isinstance(model, RunnableParallel):
+        return {"steps__": {name: inner(step) for name, step in model.steps__.items()}}
+    if isinstance(model, RunnableBranch):
+        branches = [(condition, inner(branch)) for condition, branch in model.branches]
+        return {"branches": branches, "default": inner(model.default)}
+    if isinstance(model, RunnableConfigurableAlternatives):
+        others = {
+            name: inner(other) if isinstance(other, Runnable) else other
+            for name, other in model.alternatives.items()
+        }
+        return {"default": inner(model.default), "alternatives": others}
+    return {}
+
+
+def _fit(model: Any, *, hidden: bool) -> Any:
+    """Copy a chat model with HTTP clients that work on any event loop, and silent if hidden."""
+    if hasattr(model, "root_async_client"):
+        from moa_graph.models.openai.clients import share_clients  # noqa: PLC0415  # costs the import of openai
+
+        model = share_clients(model)
+    if hidden and isinstance(model, BaseChatModel):
+        model = model.model_copy(update={"disable_streaming": True})
+    return model
+
+
+def _as_state(messages: Any) -> dict[str, Any]:
+    return {"messages": messages}
+
+
+def _knows_no_async(model: Runnable[Any, Any]) -> bool:
+    if isinstance(model, BaseChatModel):
+        return type(model)._agenerate is BaseChatModel._agenerate  # noqa: SLF001
+    if isinstance(model, RunnableLambda):
+        return not hasattr(model, "afunc")
+    return type(model).ainvoke is Runnable.ainvoke

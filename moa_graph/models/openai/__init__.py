@@ -1,0 +1,1 @@
+"""A fast path to OpenAI-compatible servers: shared HTTP clients and lean completions."""

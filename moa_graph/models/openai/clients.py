@@ -1,0 +1,224 @@
+"""One pool of HTTP connections for all models of a process, on any number of event loops.
+
+A forked process has pools of its own: on a connection of its parent, it would read answers to
+somebody else.
+"""
+
+import asyncio
+import atexit
+import os
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+from urllib.request import getproxies
+
+from httpx2 import AsyncBaseTransport, BaseTransport, Limits, Request
+from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
+
+from moa_graph.models.openai.aiohttp_transport import (
+    KEEP_ALIVE,
+    AiohttpTransport,
+    Body,
+    check_proxies,
+    tls,
+)
+from moa_graph.redaction import SHORTEST, without_keys
+
+MAX_CONNECTIONS = "MOA_MAX_CONNECTIONS"
+"""The environment variable that bounds the connections to one endpoint, on each event loop."""
+
+_FILES = 128  # kept free for what else a process opens
+_Pool = DefaultAsyncHttpxClient
+_Place = tuple[int, asyncio.AbstractEventLoop]  # a process, and a loop of it
+
+
+class DiscreetClient(DefaultHttpxClient):
+    """A sync HTTP client that blots the key out of responses: some providers repeat it."""
+
+    def __init__(self) -> None:
+        super().__init__(transport=BaseTransport())  # the pools have their own
+        self._pools: dict[int, DefaultHttpxClient] = {}
+
+    def send(self, request: Any, **options: Any) -> Any:
+        """Send a request through the pool of this process."""
+        process = os.getpid()
+        if process not in self._pools:
+            self._pools.setdefault(process, DefaultHttpxClient(limits=_limits(), verify=tls()))
+        response = self._pools[process].send(request, **options)
+        if response.is_error:
+            response.read()
+        return _without_key(request, response)
+
+    def close(self) -> None:
+        """Close the pool of this process."""
+        if pool := self._pools.pop(os.getpid(), None):
+            pool.close()
+
+
+class LoopAwareClient(DefaultAsyncHttpxClient):
+    """An async HTTP client, discreet alike, that keeps a pool of connections for each event loop.
+
+    A connection lives and dies with its loop: a client that is shared by two `asyncio.run`
+    fails in the second with "Event loop is closed".
+    """
+
+    def __init__(self) -> None:
+        super().__init__(transport=AsyncBaseTransport())  # the pools have their own
+        self._pools: dict[_Place, tuple[_Pool, AsyncGenerator[None, None]]] = {}
+        self._direct: set[str] = set()  # what answered without a redirect
+
+    def build_request(self, *args: Any, **options: Any) -> Request:
+        """Build a request that keeps its body only until it is sent: answers take long."""
+        request = super().build_request(*args, **options)
+        place = str(request.url)
+        if place not in self._direct:
+            return request
+        return Request(
+            request.method,
+            request.url,
+            headers=request.headers,
+            stream=Body(request.read(), lambda: self._direct.discard(place)),
+            extensions=request.extensions,
+        )
+
+    async def send(self, request: Any, **options: Any) -> Any:
+        """Send a request through the pool of the running loop."""
+        place = (os.getpid(), asyncio.get_running_loop())
+        if place not in self._pools:
+            await self._open(place)
+        response = await self._pools[place][0].send(request, **options)
+        if not response.history:
+            self._direct.add(str(request.url))
+        if response.is_error:
+            await response.aread()
+        return _without_key(request, response)
+
+    def forget(self) -> None:
+        """Close the pools of closed loops: there, nothing is left to wait for."""
+        for place in list(self._pools):
+            process, loop = place
+            if (
+                process == os.getpid()
+                and loop.is_closed()
+                and (left := self._pools.pop(place, None))
+            ):
+                with suppress(StopIteration, RuntimeError):
+                    left[0].aclose().send(None)
+
+    async def _open(self, place: _Place) -> None:
+        self.forget()
+        pool = _new_pool()
+        closing = self._close_with(place, pool)
+        self._pools[place] = (pool, closing)
+        await anext(closing)
+
+    async def _close_with(self, place: _Place, pool: _Pool) -> AsyncGenerator[None, None]:
+        """Hold a pool open until the loop shuts down its generators, as `asyncio.run` does."""
+        try:
+            async with pool:
+                yield
+        finally:
+            self._pools.pop(place, None)
+
+
+def most_connections() -> int:
+    """Give the most connections to one endpoint: 1000, or what `MOA_MAX_CONNECTIONS` says.
+
+    Raises:
+        ValueError: If that is no number above 0.
+    """
+    value = os.environ.get(MAX_CONNECTIONS) or "1000"
+    if not value.isdecimal() or not int(value):
+        raise ValueError(f"{MAX_CONNECTIONS}={value!r}: expected a number of connections above 0")
+    return int(value)
+
+
+def _new_pool() -> _Pool:
+    if any(proxy.startswith("socks") for proxy in getproxies().values()):
+        return _Pool(limits=_limits())  # aiohttp knows no SOCKS
+    transport = AiohttpTransport(most_connections(), _open_files())
+    return _Pool(transport=transport, mounts=transport.mounts())
+
+
+def _limits() -> Limits:
+    most = min(most_connections(), _open_files())
+    return Limits(max_connections=most, max_keepalive_connections=most, keepalive_expiry=KEEP_ALIVE)
+
+
+def _open_files() -> int:
+    """Give how many connections this process can open, to all endpoints together."""
+    if find_spec("resource") is None:  # Windows
+        return 8000
+    from resource import RLIMIT_NOFILE, getrlimit  # noqa: PLC0415
+
+    allowed = getrlimit(RLIMIT_NOFILE)[0]
+    return max(allowed - _FILES, 64) if allowed > 0 else 100_000
+
+
+def _without_key(request: Any, response: Any) -> Any:
+    """Copy a response that repeats the key of its request; what streams is left as it is."""
+    if not response.is_closed:
+        return response
+    sent = (request.headers.get(name, "") for name in ("authorization", "api-key", "x-api-key"))
+    keys = [key for value in sent if len(key := value.removeprefix("Bearer ")) >= SHORTEST]
+    told = (response.content, str(response.headers).encode())
+    if not any(key.encode() in part for key in keys for part in told):
+        return response
+    kept = {
+        name: without_keys(value, *keys)
+        for name, value in response.headers.items()
+        if name not in {"content-encoding", "content-length", "transfer-encoding"}
+    }
+    content = without_keys(response.text, *keys)
+    return type(response)(response.status_code, headers=kept, text=content, request=request)
+
+
+@cache
+def _sync_client() -> DiscreetClient:
+    client = DiscreetClient()
+    atexit.register(client.close)
+    return client
+
+
+@cache
+def _async_client() -> LoopAwareClient:
+    client = LoopAwareClient()
+    atexit.register(client.forget)
+    return client
+
+
+def shared_clients() -> dict[str, Any]:
+    """Give the HTTP clients that every model built from a name uses, as its options.
+
+    Raises:
+        ImportError: If a proxy needs a package that is not installed.
+        ValueError: If `MOA_MAX_CONNECTIONS` is no number above 0, or a variable names no proxy.
+    """
+    most_connections()
+    check_proxies()
+    return {
+        "http_client": _sync_client(),
+        "http_async_client": _async_client(),
+        "http_socket_options": (),  # by default, LangChain warns that they break proxies
+    }
+
+
+def share_clients(model: Any) -> Any:
+    """Let a chat model of the `langchain-openai` family use the HTTP clients of this module.
+
+    Args:
+        model: A chat model. One that was given HTTP clients of its own keeps them.
+
+    Returns:
+        A copy that shares the connections of this module, or the model itself.
+    """
+    update: dict[str, Any] = {}
+    if model.root_async_client and model.http_async_client is None:
+        client = model.root_async_client.copy(http_client=_async_client())
+        update |= {"root_async_client": client, "async_client": client.chat.completions}
+    if model.root_client and model.http_client is None:
+        client = model.root_client.copy(http_client=_sync_client())
+        update |= {"root_client": client, "client": client.chat.completions}
+    return model.model_copy(update=update)

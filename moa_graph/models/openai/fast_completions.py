@@ -1,0 +1,123 @@
+"""Chat completions without what LangChain undoes at once: half of what a call costs.
+
+The openai client walks over every message to translate what is plain JSON already, and makes a
+model of the response, which `ChatOpenAI` dumps to the mapping that it was.
+"""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from httpx2 import Response
+
+from moa_graph.models.openai.fast_streams import AsyncChunks, Chunks
+
+Chat = TypeVar("Chat")
+
+_OF_ONE_CALL = frozenset({"extra_headers", "extra_query", "timeout"})
+
+
+def lean(chat: Chat) -> Chat:
+    """Let a `ChatOpenAI`, or what is built upon it, ask through this module.
+
+    Args:
+        chat: The chat model. One that reads more from a response than LangChain's own does, such
+            as a subclass, is not for this.
+
+    Returns:
+        The same model. What parses goes the old way.
+    """
+    model: Any = chat
+    if root := model.root_async_client:
+        model.async_client = AsyncCompletions(root, model.stream_chunk_timeout or None)
+        model.stream_chunk_timeout = None
+    if root := model.root_client:
+        model.client = Completions(root)
+    return chat
+
+
+class _Instead:
+    """What else may be asked is the openai client's own."""
+
+    _usual: Any
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._usual, name)
+
+
+class Completions(_Instead):
+    """The part of an openai client that `ChatOpenAI` asks."""
+
+    def __init__(self, root: Any) -> None:
+        self._post, self._usual = root.post, root.chat.completions
+        self.with_raw_response = Raw(root)
+
+    def create(self, **payload: Any) -> Any:
+        """Ask for a stream, of chunks as they are."""
+        if _is_special(payload, streamed=True):
+            return self._usual.create(**payload)
+        return self._post(**_request(payload, object), stream=True, stream_cls=Chunks)
+
+
+class AsyncCompletions(_Instead):
+    """The same of an async client, which also bounds the seconds that a chunk may take."""
+
+    def __init__(self, root: Any, patience: float | None) -> None:
+        self._post, self._usual, self._patience = root.post, root.chat.completions, patience
+        self.with_raw_response = AsyncRaw(root)
+
+    async def create(self, **payload: Any) -> Any:
+        """Ask for a stream, of chunks as they are."""
+        if _is_special(payload, streamed=True):
+            return await self._usual.create(**payload)
+        stream = await self._post(**_request(payload, object), stream=True, stream_cls=AsyncChunks)
+        stream.patience, stream.model_name = self._patience, payload["model"]
+        return stream
+
+
+class Raw(_Instead):
+    """Asks with a payload as it is."""
+
+    def __init__(self, root: Any) -> None:
+        self._post, self._usual = root.post, root.chat.completions.with_raw_response
+
+    def create(self, **payload: Any) -> Any:
+        """Ask for a completion."""
+        if _is_special(payload, streamed=False):
+            return self._usual.create(**payload)
+        return RawResponse(self._post(**_request(payload, Response)))
+
+
+class AsyncRaw(Raw):
+    """Asks with a payload as it is."""
+
+    async def create(self, **payload: Any) -> Any:
+        """Ask for a completion."""
+        if _is_special(payload, streamed=False):
+            return await self._usual.create(**payload)
+        return RawResponse(await self._post(**_request(payload, Response)))
+
+
+class RawResponse:
+    """A response as `ChatOpenAI` wants it."""
+
+    def __init__(self, response: Response) -> None:
+        self.http_response, self.headers = response, response.headers
+
+    def parse(self) -> Any:
+        """Read the answer; a text that is no JSON is given as it is."""
+        try:
+            return self.http_response.json()
+        except ValueError:
+            return self.http_response.text
+
+
+def _is_special(payload: Mapping[str, Any], *, streamed: bool) -> bool:
+    return bool(payload.get("stream")) != streamed or not _OF_ONE_CALL.isdisjoint(payload)
+
+
+def _request(payload: Mapping[str, Any], cast_to: type) -> dict[str, Any]:
+    body = {name: value for name, value in payload.items() if name != "extra_body"}
+    options = {"extra_json": payload.get("extra_body"), "security": {"bearer_auth": True}}
+    return {"path": "/chat/completions", "cast_to": cast_to, "body": body, "options": options}

@@ -1,0 +1,199 @@
+"""Models that replay stored outputs: `recorded:PATH`, or `recorded:PATH#NODE`.
+
+Published outputs can so take part in a mixture, and a mixture can be aggregated anew without its
+proposals being paid for again.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.outputs import ChatGeneration, ChatResult
+
+from moa_graph.prompting.layout import REFERENCES_HEADING
+
+SHOWN = 60  # characters of an instruction that is not there
+
+Turns = tuple[str, ...]
+_QUESTIONS = (
+    *("proposals.jsonl", "question.jsonl", "../question.jsonl", "flask_evaluation.jsonl"),
+    "../../evaluation_set/flask_evaluation.jsonl",
+)
+_APPENDED = f"\n\n{REFERENCES_HEADING}\n<response-"  # where references stand in the user's message
+
+
+class NotRecordedError(LookupError):
+    """What is asked is not among the stored outputs, or was a failure."""
+
+
+class Output(NamedTuple):
+    """A stored output."""
+
+    text: str
+    error: str | None = None
+    usage: Mapping[str, Any] | None = None
+
+
+class RecordedModel(BaseChatModel):
+    """Stored outputs behind the interface of a chat model, found by what the user says."""
+
+    path: str
+    """A file of AlpacaEval (`model_outputs.json`), MT-Bench, FLASK, or of `moa eval generate`."""
+    node: str | None = None
+    """Whose output in a `proposals.jsonl`, such as `layer_1_qwen`; by default the final answer."""
+
+    @property
+    def _llm_type(self) -> str:
+        return "recorded"
+
+    def read(self) -> Mapping[Turns, Output]:
+        """Read the file.
+
+        Raises:
+            ValueError: If there is none, or it is of another kind.
+        """
+        path = Path(self.path).expanduser()
+        try:
+            changed = path.stat().st_mtime_ns
+        except OSError as error:
+            raise ValueError(f"recorded outputs: {path}: {error.strerror}") from None
+        return _outputs(path, self.node, changed)
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,  # noqa: ARG002
+        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002
+        **_: Any,
+    ) -> ChatResult:
+        said = tuple(each.text for each in messages if isinstance(each, HumanMessage))
+        asked = (*said[:-1], said[-1].partition(_APPENDED)[0]) if said else ()
+        outputs = self.read()
+        found = outputs.get(said) or outputs.get(asked) or outputs.get(asked[-1:])
+        if found is None:
+            beginning = " ".join((asked or ("",))[-1].split())[:SHOWN]
+            raise NotRecordedError(f"{self.path}: no recorded answer to {beginning!r}")
+        if found.error:
+            raise NotRecordedError(f"{self.path}: recorded as a failure: {found.error}")
+        usage: Any = dict(found.usage) if found.usage else None
+        return ChatResult(generations=[ChatGeneration(message=_message(found.text, usage))])
+
+    async def _agenerate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
+        return self._generate(messages)
+
+
+def _message(text: str, usage: UsageMetadata | None) -> AIMessage:
+    return AIMessage(text, usage_metadata=usage, response_metadata={"finish_reason": "stop"})
+
+
+@lru_cache(maxsize=64)
+def _outputs(path: Path, node: str | None, _changed: int) -> Mapping[Turns, Output]:
+    found: dict[Turns, Output] = {}
+    try:
+        rows = read_rows(path)
+        journal = bool(rows and _is_journal(rows[0]))
+        for turns, output in _journal(rows, node) if journal else _of_benchmark(rows, path, node):
+            found.setdefault(turns, output)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"recorded outputs: {path}: {error}") from None
+    return found
+
+
+def read_rows(path: Path) -> list[Any]:
+    """Read a list in JSON, or a row a line; a last line that was never finished is left out.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it is neither.
+    """
+    try:
+        return _rows(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("not JSON that can be read: too deep") from None
+
+
+def _rows(text: str) -> list[Any]:
+    if text.lstrip().startswith("["):
+        return list(json.loads(text))
+    *lines, last = text.split("\n")
+    rows = [json.loads(line) for line in lines if line.strip()]
+    with suppress(ValueError):
+        rows.append(json.loads(last))
+    return rows
+
+
+def _is_journal(row: Any) -> bool:
+    turns = row.get("turns") if isinstance(row, dict) else None
+    return bool(turns and isinstance(turns[0], dict))
+
+
+def _journal(rows: Sequence[Any], node: str | None) -> Iterator[tuple[Turns, Output]]:
+    """Read what `moa eval generate` keeps."""
+    known = sorted({name for row in rows for turn in row["turns"] for name in turn["proposals"]})
+    if node and node not in known:
+        raise ValueError(f"no proposal {node!r}; expected one of: {', '.join(known)}")
+    for row in reversed(rows):  # the last word on an item counts
+        asked = tuple(turn["instruction"] for turn in row["turns"])
+        for number, turn in enumerate(row["turns"], 1):
+            if node is None:
+                own = turn.get("aggregator") or {}
+                text, error, usage = turn["answer"], turn["error"], own.get("usage")
+            elif (own := turn["proposals"].get(node)) is not None:
+                text, error, usage = own["content"], own["error"], own["usage"]
+            else:
+                continue
+            yield asked[:number], Output(text or "", error, usage)
+
+
+def _of_benchmark(
+    rows: Sequence[Any], path: Path, node: str | None
+) -> Iterator[tuple[Turns, Output]]:
+    """Read the format of a benchmark."""
+    if node:
+        raise ValueError(f"'#{node}' names a proposal in a proposals.jsonl, which this is not")
+    questions: Mapping[Any, Turns] | None = None
+    for row in rows:
+        match row:
+            case {"instruction": str(instruction), "output": str(output)}:
+                yield (instruction,), Output(output)
+            case {"turns": [*turns], "answers": [*answers]}:
+                for number, answer in enumerate(answers, 1):
+                    yield tuple(turns[:number]), Output(answer)
+            case {"question_id": asked, "choices": [{"turns": [*answers]}, *_]}:
+                questions = questions or _questions(path)
+                for number, answer in enumerate(answers, 1):
+                    yield questions.get(asked, ())[:number], Output(answer)
+            case {"question_id": asked, "text": str(output)}:
+                questions = questions or _questions(path)
+                yield questions.get(asked, ())[:1], Output(output)
+            case _:
+                raise ValueError(
+                    "expected outputs of AlpacaEval (instruction, output), MT-Bench (question_id, "
+                    "choices), FLASK (question_id, text) or moa eval generate; got the keys "
+                    f"{', '.join(row) if isinstance(row, dict) else type(row).__name__}"
+                )
+
+
+def _questions(path: Path) -> Mapping[Any, Turns]:
+    """Find what was asked: MT-Bench and FLASK store the number alone."""
+    found = next((place for name in _QUESTIONS if (place := path.parent / name).is_file()), None)
+    if found is None:
+        raise ValueError(
+            "the questions are not in it; put the benchmark's question.jsonl or "
+            "flask_evaluation.jsonl beside it"
+        )
+    questions: dict[Any, Turns] = {}
+    for row in read_rows(found):
+        number = next(row[key] for key in ("question_id", "idx", "id") if key in row)
+        turns = row.get("turns") or [row["instruction"]]
+        questions[number] = tuple(
+            turn["instruction"] if isinstance(turn, dict) else turn for turn in turns
+        )
+    return questions

@@ -1,0 +1,50 @@
+"""One line for each request: who, what, how it ended, how long it took. No contents."""
+
+import logging
+import re
+from time import perf_counter
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from moa_graph.redaction import describe
+
+logger = logging.getLogger("moa_graph.server")
+
+_QUIET = {"/health"}  # asked for every few seconds by whoever watches the server
+_UNPRINTABLE = re.compile(r"[^ -~]")
+_MOST = 100  # characters of a path
+
+
+class AccessLog:
+    """Logs each request when it is over."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http" or scope["path"] in _QUIET:
+            await self._app(scope, receive, send)
+            return
+        started, status = perf_counter(), 500
+
+        async def observe(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, observe)
+        except Exception as error:
+            logger.error("%s", describe(error))  # noqa: TRY400  # what is raised on is logged there
+            raise
+        finally:
+            seconds = perf_counter() - started
+            logger.info("%s %s %.2f s", _what(scope), status, seconds)
+
+
+def _what(scope: Scope) -> str:
+    client = (scope.get("client") or ["-"])[0]
+    path = _UNPRINTABLE.sub("?", scope["path"])[:_MOST]
+    return f"{client} {scope['method']} {path}"

@@ -1,0 +1,67 @@
+"""The application: which paths there are, and what stands before them."""
+
+from collections.abc import Iterable
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from moa_graph.server import assets, openai_chat, openai_models, page_api
+from moa_graph.server.access_log import AccessLog
+from moa_graph.server.auth import Guard
+from moa_graph.server.errors import (
+    ApiError,
+    on_client_gone,
+    on_error,
+    on_http_error,
+)
+from moa_graph.server.service import Service
+
+OPEN = frozenset({"/health", *assets.paths()})
+"""Paths that need no key."""
+
+
+def create_app(
+    service: Service, *, api_key: str | None = None, hosts: Iterable[str] = ()
+) -> Starlette:
+    """Create the server's application (ASGI).
+
+    Args:
+        service: What it serves.
+        api_key: The key that every request but those to `OPEN` paths must show. Without one,
+            everybody who reaches the server may use it.
+        hosts: Names under which the server is reached, beside `localhost`; addresses always are.
+            With a key, any.
+    """
+    routes = [
+        Route("/health", health),
+        Route("/v1/chat/completions", openai_chat.create_completion, methods=["POST"]),
+        Route("/v1/models", openai_models.list_models),
+        Route("/v1/models/{model:path}", openai_models.get_model),
+        *assets.routes(),
+        *page_api.routes(service),
+    ]
+    app = Starlette(
+        routes=routes,
+        middleware=[
+            Middleware(AccessLog),
+            Middleware(Guard, api_key=api_key, hosts=hosts, open_paths=OPEN),
+        ],
+        exception_handlers={
+            ApiError: on_error,
+            HTTPException: on_http_error,
+            ClientDisconnect: on_client_gone,
+            Exception: on_error,
+        },
+    )
+    app.router.redirect_slashes = False
+    app.state.service = service
+    return app
+
+
+async def health(_: Request) -> Response:
+    """Say that the server runs."""
+    return JSONResponse({"status": "ok"})

@@ -1,0 +1,72 @@
+"""Who may use the server.
+
+A server on this machine is reached by every page in this machine's browsers, too. Such a page
+sends its own `Origin`; or it has its own name lead here, which then stands in `Host`.
+"""
+
+import hmac
+from collections.abc import Collection, Iterable
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from moa_graph.server.errors import ApiError
+
+
+class Guard:
+    """Lets in who has the key, and nobody by way of another site's page."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        api_key: str | None,
+        hosts: Iterable[str],
+        open_paths: Collection[str],
+    ) -> None:
+        self._app, self._key, self._open = app, api_key, open_paths
+        self._hosts = {"localhost", *(host.lower() for host in hosts)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] == "http" and (refusal := self._refuse(scope)):
+            await refusal.response()(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    def _refuse(self, scope: Scope) -> ApiError | None:
+        headers = Headers(scope=scope)
+        host, origin = headers.get("host", "").lower(), headers.get("origin")
+        if not self._key and not self._known(host):
+            message = (
+                f"the host {host!r} is not known; ask for 'localhost' or an address, "
+                "or have the server ask for a key"
+            )
+            return ApiError(403, message, code="unknown_host")
+        if origin is not None and origin.lower().partition("://")[2] != host:
+            message = f"a page of {origin!r} may not use this server"
+            return ApiError(403, message, code="foreign_origin")
+        if self._key and scope["path"] not in self._open and not self._shown(headers):
+            return ApiError(
+                401,
+                "wrong or missing API key; expected 'Authorization: Bearer KEY'",
+                code="invalid_api_key",
+                headers={"www-authenticate": "Bearer"},
+            )
+        return None
+
+    def _known(self, host: str) -> bool:
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+            return name in self._hosts or bool(ip_address(name))
+        except ValueError:
+            return False
+
+    def _shown(self, headers: Headers) -> bool:
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        expected = (self._key or "").encode()
+        return hmac.compare_digest(key.strip().encode("latin-1"), expected) and (
+            scheme.lower() == "bearer"
+        )

@@ -1,0 +1,252 @@
+"""The checkpoints of a thread as steps that a person can name, go back to, and go on from."""
+
+import ast
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.types import StateSnapshot
+from pydantic import BaseModel, ConfigDict
+
+from moa_graph.config.model import MoAConfig
+from moa_graph.graph.node_names import AGGREGATOR
+from moa_graph.graph.state import ASK_AGAIN
+from moa_graph.runs.record import present_proposals
+from moa_graph.runs.store import (
+    CANCELLED,
+    CONFIG_KEY,
+    CompiledMoA,
+    Saver,
+    present_values,
+)
+from moa_graph.server.errors import ApiError
+
+Json = dict[str, Any]
+
+MOST = 1000  # checkpoints that are read of one thread
+CONFLICT = 409
+
+
+class Edit(BaseModel):
+    """What becomes of a proposal."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    action: Literal["edit", "drop", "again"]
+    text: str = ""
+    """The proposal's new text, for `edit`."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A checkpoint, and the graph that wrote it."""
+
+    snapshot: StateSnapshot
+    mixture: MoAConfig
+    graph: CompiledMoA
+    last: bool
+    """Whether no other follows it."""
+
+    @property
+    def id(self) -> str:
+        """The checkpoint's."""
+        return checkpoint_id(self.snapshot.config)
+
+    @property
+    def gathering(self) -> int | None:
+        """The layer whose proposals are gathered next, and can be changed before."""
+        hub = re.fullmatch(rf"layer_(\d+)_{AGGREGATOR}", (self.snapshot.next or ("",))[0])
+        return int(hub[1]) if hub else None
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """The state. At the end of a branch, what the layer that was stopped had stored counts."""
+        if self.last:
+            return present_values(self.graph, self.snapshot)
+        values = self.snapshot.values
+        return {**values, "proposals": present_proposals(values)}
+
+    @property
+    def source(self) -> str:
+        """How LangGraph came to write it: `loop`, `update`, `fork`."""
+        return (self.snapshot.metadata or {}).get("source", "")
+
+    @property
+    def label(self) -> str:
+        """What has just happened, in a few words."""
+        following = self.snapshot.next
+        if not following:
+            return "Answer"
+        if self.gathering:
+            return f"Layer {self.gathering} {'edited' if self.source == 'update' else 'answered'}"
+        if following[0] == AGGREGATOR:
+            return f"Layer {len(self.mixture.layers)} gathered"
+        layer = int(following[0].split("_")[1])
+        proposals = present_proposals(self.snapshot.values).values()
+        if any(proposal["layer"] == layer for proposal in proposals):
+            return f"Layer {layer} asks again"
+        return f"Layer {layer - 1} gathered" if layer > 1 else "Question"
+
+    @property
+    def error(self) -> str | None:
+        """Why the run ended here without an answer; `None` if somebody stopped it."""
+        errors = [str(task.error) for task in self.snapshot.tasks if task.error]
+        failures = [each for each in errors if not each.startswith(CANCELLED)]
+        return _message(failures[0]) if failures and self.last else None
+
+    def json(self) -> Json:
+        """Give what a timeline shows of it."""
+        asked = [m for m in self.snapshot.values["messages"] if m.type == "human"]
+        return {
+            "id": self.id,
+            "label": self.label,
+            "when": self.snapshot.created_at,
+            "turn": len(asked),
+            "layer": self.gathering,
+        }
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The steps of a thread, newest first. A thread that was forked has several branches."""
+
+    steps: Mapping[str, Step]
+    parents: Mapping[str, str]
+
+    def find(self, checkpoint: str | None) -> Step:
+        """Give a step; by default the newest.
+
+        Raises:
+            ApiError: If there is no such step.
+        """
+        found = self.steps.get(checkpoint or next(iter(self.steps), ""))
+        if not found:
+            raise ApiError(404, f"checkpoint: no step {checkpoint!r}", code="not_found")
+        return found
+
+    def branch(self, step: Step) -> list[Step]:
+        """Give the steps from the first to the end of the newest branch that has this step."""
+        lines = (self._line(end) for end in self.ends)
+        return next((line for line in lines if step in line), self._line(step))
+
+    @property
+    def ends(self) -> list[Step]:
+        """The last step of each branch, newest first."""
+        return [step for step in self.steps.values() if step.last]
+
+    def _line(self, end: Step) -> list[Step]:
+        """Give the steps that led to one, first to last."""
+        line = [end]
+        while before := self._before(line[-1]):
+            line.append(before)
+        return line[::-1]
+
+    def _before(self, step: Step) -> Step | None:
+        parent = self.steps.get(self.parents[step.id])
+        copied = parent and step.source == "fork" and parent.snapshot.next == step.snapshot.next
+        if parent and copied:  # LangGraph's copy stands for the step from which it goes on
+            return self._before(parent)
+        return parent
+
+
+def checkpoint_id(config: RunnableConfig | None) -> str:
+    """Name a checkpoint."""
+    return str(config["configurable"]["checkpoint_id"]) if config else ""
+
+
+async def read_timeline(saver: Saver, thread: str, mixture: MoAConfig) -> Timeline:
+    """Read the steps of a thread, each with the mixture that was asked then."""
+    kept = mixture.model_dump_json(exclude_defaults=True)
+    graphs = {kept: (mixture, mixture.graph().compile(checkpointer=saver))}
+    snapshots = await _history(graphs[kept][1], thread)
+    for other in {_kept(s) for s in snapshots} - {kept, None}:
+        config = MoAConfig.model_validate_json(other or "")
+        graphs[str(other)] = (config, config.graph().compile(checkpointer=saver))
+    for other in graphs.keys() - {kept}:
+        own = {checkpoint_id(s.config): s for s in await _history(graphs[other][1], thread)}
+        snapshots = [own[checkpoint_id(s.config)] if _kept(s) == other else s for s in snapshots]
+    parents = _parents(snapshots)
+    steps = {
+        name: Step(snapshot, *graphs[_kept(snapshot) or kept], name not in parents.values())
+        for snapshot in snapshots
+        if (name := checkpoint_id(snapshot.config)) in parents
+    }
+    return Timeline(steps, parents)
+
+
+async def prepare(
+    graph: CompiledMoA, step: Step, edits: Mapping[str, Edit], config: RunnableConfig
+) -> RunnableConfig:
+    """Make ready to go on from a step: LangGraph's own fork, on the same thread.
+
+    Args:
+        graph: The graph that is to go on.
+        step: The step.
+        edits: What becomes of proposals, keyed by node.
+        config: The thread.
+
+    Returns:
+        Where to go on.
+
+    Raises:
+        ApiError: If that makes no sense.
+    """
+    if not step.snapshot.next:
+        raise ApiError(CONFLICT, "checkpoint: the answer; expected an earlier step to go on from")
+    checkpoint = {"checkpoint_id": step.id, "checkpoint_ns": ""}
+    place: RunnableConfig = {**config, "configurable": config["configurable"] | checkpoint}
+    if not edits:
+        return place
+    changes = {node: _change(step, node, edit) for node, edit in edits.items()}
+    await graph.aupdate_state(place, {"proposals": changes}, as_node=next(iter(edits)))
+    return config
+
+
+def _change(step: Step, node: str, edit: Edit) -> Json | None:
+    proposal = step.snapshot.values.get("proposals", {}).get(node)
+    if proposal is None or proposal["layer"] != step.gathering:
+        raise ApiError(CONFLICT, f"edits: {node!r} cannot be changed at this step ({step.label!r})")
+    if edit.action == "drop":
+        return None
+    if edit.action == "again":
+        return {"error": ASK_AGAIN}
+    if not edit.text.strip():
+        raise ApiError(400, f"edits: the text of {node!r} is empty; drop it instead")
+    return {"content": edit.text.strip(), "error": None, "cut": 0}
+
+
+async def _history(graph: CompiledMoA, thread: str) -> Sequence[StateSnapshot]:
+    config: RunnableConfig = {"configurable": {"thread_id": thread}}
+    return [each async for each in graph.aget_state_history(config, limit=MOST)]
+
+
+def _parents(snapshots: Sequence[StateSnapshot]) -> dict[str, str]:
+    """Give the step before each step.
+
+    Left out are questions that the graph has not yet taken in.
+    """
+    before = {checkpoint_id(s.config): checkpoint_id(s.parent_config) for s in snapshots}
+    skipped = {checkpoint_id(s.config) for s in snapshots if s.next == ("__start__",)}
+    parents = {}
+    for name in before.keys() - skipped:
+        parent = before[name]
+        while parent in skipped:
+            parent = before[parent]
+        parents[name] = parent
+    return parents
+
+
+def _kept(snapshot: StateSnapshot) -> str | None:
+    metadata: dict[str, Any] = {**(snapshot.metadata or {})}
+    return metadata.get(CONFIG_KEY)
+
+
+def _message(error: str) -> str:
+    """Read the text of an error back from the form in which LangGraph stores it."""
+    match = re.fullmatch(r"\w+\((.*)\)", error, re.DOTALL)
+    try:
+        return str(ast.literal_eval(match[1])) if match else error
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        return error

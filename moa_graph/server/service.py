@@ -1,0 +1,147 @@
+"""What the server serves: the mixtures and their graphs, the store, and the runs that go on."""
+
+import asyncio
+import time
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeVar, cast
+
+from starlette.requests import Request
+
+from moa_graph.config.model import MoAConfig
+from moa_graph.models.agent import Agent
+from moa_graph.runs.store import CompiledMoA, Store
+from moa_graph.server.errors import ApiError, stopping
+
+T = TypeVar("T")
+
+VARIANTS = 64  # graphs with sampling options of a request that are kept
+RETRY_AFTER = "2"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one server takes on."""
+
+    body: int = 10_000_000
+    """Bytes of a request's body."""
+    body_seconds: float = 30.0
+    """Seconds in which a body must have come."""
+    messages: int = 1000
+    """Messages in a conversation."""
+    runs: int = 32
+    """Runs at the same time."""
+    keep_alive: float = 15.0
+    """Seconds after which a silent stream gets a comment."""
+
+
+class Sampling(NamedTuple):
+    """What a request says about how the final answer is written; `None` is the mixture's own."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] | None = None
+
+
+class Service:
+    """The mixtures by name, their graphs, the store of threads, and the runs that go on.
+
+    Everything in it belongs to one event loop.
+    """
+
+    def __init__(
+        self,
+        mixtures: Mapping[str, MoAConfig],
+        *,
+        store: Store | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        """Build the models of all mixtures, once.
+
+        Raises:
+            ValueError: If a key is missing.
+            ImportError: If a provider's package is not installed.
+        """
+        self.mixtures, self.store, self.limits = dict(mixtures), store, limits or Limits()
+        self.started = int(time.time())
+        self.builders = {name: mixture.graph(lazy=False) for name, mixture in mixtures.items()}
+        self._graphs = {name: each.compile(name=name) for name, each in self.builders.items()}
+        self._variant = lru_cache(VARIANTS)(self._build_variant)
+        self._runs: set[asyncio.Task[Any]] = set()
+        self._stopping = False
+
+    def graph(self, model: str, sampling: Sampling | None = None) -> CompiledMoA:
+        """Give the graph of a mixture, which keeps no threads.
+
+        Raises:
+            ApiError: If there is no such mixture.
+        """
+        self.mixture(model)
+        if sampling is None or sampling == Sampling():
+            return self._graphs[model]
+        return self._variant(model, sampling)
+
+    def mixture(self, model: str) -> MoAConfig:
+        """Give a mixture.
+
+        Raises:
+            ApiError: If there is none of that name.
+        """
+        if model not in self.mixtures:
+            known = ", ".join(self.mixtures)
+            message = f"no model {model!r}; expected one of: {known}"
+            raise ApiError(404, message, code="model_not_found", param="model")
+        return self.mixtures[model]
+
+    def start(self, run: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Start a run beside the others; whoever waits for it cancels it when he goes.
+
+        Raises:
+            ApiError: If there are too many already, or the server is stopping.
+        """
+        if self._stopping or len(self._runs) >= self.limits.runs:
+            run.close()
+            raise stopping() if self._stopping else self._busy()
+        task = asyncio.create_task(run)
+        self._runs.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    async def stop(self, patience: float) -> None:
+        """Cancel all runs, start no more, and wait so many seconds until they have cleaned up."""
+        self._stopping = True
+        for task in self._runs:
+            task.cancel()
+        if self._runs:
+            await asyncio.wait(set(self._runs), timeout=patience)
+
+    def _busy(self) -> ApiError:
+        message = f"{self.limits.runs} runs are going on, which is the most; try again later"
+        headers = {"retry-after": RETRY_AFTER}
+        return ApiError(429, message, code="too_many_runs", headers=headers)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._runs.discard(task)
+        if not task.cancelled():
+            task.exception()  # where nobody waits any more, nobody needs to be told
+
+    def _build_variant(self, model: str, sampling: Sampling) -> CompiledMoA:
+        """Have the final answer written as a request says; the proposers stay as they are."""
+        mixture = self.mixtures[model]
+        update = {
+            "aggregator": _resample(mixture.aggregator, sampling),
+            "fallbacks": [_resample(agent, sampling) for agent in mixture.fallbacks],
+        }
+        return mixture.model_copy(update=update).graph().compile(name=model)
+
+
+def _resample(agent: Agent, sampling: Sampling) -> Agent:
+    update = {key: value for key, value in sampling._asdict().items() if value is not None}
+    return agent.model_copy(update=update)
+
+
+def service_of(request: Request) -> Service:
+    """Give the service of the application that a request came to."""
+    return cast("Service", request.app.state.service)

@@ -1,0 +1,391 @@
+"""The parts of a batch: lines, files, order, money, and how fast endpoints are asked."""
+
+import asyncio
+import json
+
+import pytest
+from langgraph.cache.memory import InMemoryCache
+from langgraph.types import CachePolicy
+
+from moa_graph import MoAConfig, create_moa
+from moa_graph.batch import rate_limits
+from moa_graph.batch.input import (
+    Record,
+    batch_name,
+    parse,
+    read_records,
+    thread_of,
+)
+from moa_graph.batch.output import BatchError, Files
+from moa_graph.batch.rate_limits import Meter, parse_rates
+from moa_graph.batch.record_runner import Outcome
+from moa_graph.batch.runner import AHEAD, run_batch
+from moa_graph.runs.jobs import Tally
+
+TOO_DEEP = b'{"messages": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+
+
+@pytest.mark.parametrize(
+    ("line", "mistake"),
+    [
+        (b"{", "not JSON: "),
+        (b"\xff", "not UTF-8"),
+        (TOO_DEEP, "too deep"),
+        (b'"q"', "expected an object with `prompt` or `messages`, got str"),
+        (b"{}", "either `prompt` or `messages`"),
+        (b'{"prompt": "q", "messages": []}', "either `prompt` or `messages`"),
+        (b'{"prompt": " "}', "`prompt`: expected a text that is not empty"),
+        (b'{"prompt": 1}', "`prompt`: expected a text that is not empty, got int"),
+        (b'{"messages": []}', "`messages`: expected a list"),
+        (b'{"messages": ["q"]}', "`messages`: expected a list"),
+        (b'{"messages": [{"role": "nobody", "content": "q"}]}', "`messages[0]`: "),
+        (b'{"messages": [{"role": "user"}]}', "`messages[0]`: Message dict must contain 'role'"),
+        (
+            b'{"messages": [{"role": "user", "content": 5}]}',
+            "`messages[0].content`: input should be a valid string, got int",
+        ),
+        (
+            b'{"messages": [{"role": "user", "content": ""},{"role": "user", "content": ["", 5]}]}',
+            "`messages[1].content[1]`: input should be a valid string, got int",
+        ),
+        (
+            b'{"messages": [{"role": "tool", "content": "5"}]}',
+            "`messages[0]`: 'tool_call_id' is missing",
+        ),
+        (b'{"messages": [{"role": "assistant", "content": "a"}]}', "the assistant's"),
+        (b'{"prompt": "q", "id": 1.5}', "`id`: expected a text or a whole number, got float"),
+        (b'{"prompt": "q", "id": true}', "`id`: "),
+        (rb'{"prompt": "q", "id": "\ud800x"}', "`id`: expected whole characters, got '\\ud800x'"),
+    ],
+)
+def test_mistake_of_a_line_is_told(line, mistake):
+    record = parse(7, line)
+    assert mistake in record.mistake
+    assert (record.line, record.id) == (7, 7)
+
+
+def test_mistake_behind_an_id_is_told_with_it():
+    assert parse(7, b'{"id": "x", "prompt": ""}').id == "x"
+
+
+def test_lines_are_numbered_as_in_the_file(tmp_path):
+    (tmp_path / "in").write_text('{"prompt": "a"}\n\n{"prompt": "b", "id": null}\n{"prompt": "c"}')
+    records = list(read_records(tmp_path / "in", 2))
+    assert [record.line for record in records] == [1, 3]
+    assert records[0].messages == [{"role": "user", "content": "a"}]
+
+
+def test_thread_is_the_same_for_the_same_record_and_mixture_alone(tmp_path):
+    config = MoAConfig(layers=[{"a": "openai:a", "b": "openai:b"}], aggregator="openai:w")
+    batch = batch_name(tmp_path / "out.jsonl", config)
+    others = [config.override(temperature=0.2), config.override(models=["openai:b", "openai:a"])]
+    assert len({batch, *(batch_name(tmp_path / "out.jsonl", other) for other in others)}) == 3
+    assert batch == batch_name(tmp_path / "out.jsonl", config.model_copy(update={"quorum": 2}))
+    assert batch.startswith("out-")
+    records = [
+        parse(1, b'{"prompt": "a"}'),
+        parse(2, b'{"prompt": "a"}'),
+        parse(1, b'{"prompt":"b"}'),
+    ]
+    assert len({thread_of(batch, record) for record in records}) == 3
+    assert thread_of(batch, records[0]) == thread_of(batch, parse(1, b'{"prompt":"a","id":3}'))
+
+
+def row(line, batch="b"):
+    record = Record(line, line)
+    return {"line": line, "id": line, "answer": "x", "thread": thread_of(batch, record)}
+
+
+def lines_of(path):
+    return [json.loads(line)["line"] for line in path.read_text().splitlines()]
+
+
+def test_half_a_row_is_cut_off_however_long(tmp_path):
+    path = tmp_path / "a.jsonl"
+    with Files(path) as files:
+        files.write(row(1))
+    with path.open("a") as file:
+        file.write(json.dumps(row(2) | {"answer": "é" * 100_000})[:-2])
+    with Files(path) as files:
+        done, left = files.unanswered([Record(1, 1), Record(2, 2)], "b")
+    assert (done, left.line) == (None, 2)
+    path.write_text('{"line": 1, "id"')
+    with Files(path):
+        pass
+    assert path.read_text() == ""
+
+
+def test_late_rows_come_to_stand_in_their_place_also_after_a_kill(tmp_path):
+    path = tmp_path / "a.jsonl"
+    with Files(path) as files:
+        for line in (1, 3, 5):
+            files.write(row(line))
+    with Files(path) as files:
+        left = files.unanswered((Record(line, line) for line in range(1, 8)), "b")
+        for record in filter(None, left):
+            files.write(row(record.line))
+    assert lines_of(path) == [1, 2, 3, 4, 5, 6, 7]
+    late = tmp_path / "a.late.jsonl"
+    late.write_text("".join(json.dumps(row(line)) + "\n" for line in (2, 4)) + '{"line": 6')
+    with Files(path):
+        assert lines_of(path) == [1, 2, 3, 4, 5, 6, 7]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a.jsonl"]
+
+
+def failure(line, error="old"):
+    return {"line": line, "id": line, "error": error}
+
+
+def causes(path):
+    return [(row["line"], row["error"]) for row in map(json.loads, path.read_text().splitlines())]
+
+
+def test_known_failures_stay_until_their_records_are_asked_again(tmp_path):
+    path = tmp_path / "a.jsonl"
+    with Files(path) as files:
+        for line in (1, 3, 5, 7):
+            files.write(failure(line))
+    with Files(path):
+        pass
+    assert causes(files.failures) == [(1, "old"), (3, "old"), (5, "old"), (7, "old")]
+    with Files(path) as files:
+        files.write(failure(2, "new"))
+        files.write(row(3))
+        files.write(failure(5, "new"))
+    assert causes(files.failures) == [(1, "old"), (2, "new"), (5, "new"), (7, "old")]
+    with Files(path) as files:  # line 1 is empty by now
+        files.settle(5)
+    assert causes(files.failures) == [(7, "old")]
+    with Files(path) as files:
+        files.settle()
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a.jsonl"]
+
+
+def test_a_kill_loses_no_known_failure(tmp_path):
+    path = tmp_path / "a.jsonl"
+    with Files(path) as files:
+        for line in (1, 3, 5):
+            files.write(failure(line))
+    killed = Files(path).__enter__()
+    killed.write(row(1))
+    killed.write(failure(3, "new"))
+    killed._opened.close()
+    with Files(path):
+        pass
+    assert causes(files.failures) == [(3, "new"), (5, "old")]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a.failed.jsonl", "a.jsonl"]
+
+
+def test_what_is_written_now_is_not_read_as_answered_before(tmp_path):
+    with Files(tmp_path / "a.jsonl") as files:
+        left = files.unanswered((Record(line, line) for line in range(1, 4)), "b")
+        for record in filter(None, left):
+            files.write(row(record.line))
+    assert lines_of(tmp_path / "a.jsonl") == [1, 2, 3]
+
+
+def test_halves_of_characters_do_not_stop_a_batch(tmp_path):
+    with Files(tmp_path / "a.jsonl") as files:
+        files.write(row(1) | {"id": "\ud800"})
+    assert json.loads((tmp_path / "a.jsonl").read_text())["id"] == "?"
+
+
+def test_rows_of_another_batch_are_refused(tmp_path):
+    with Files(tmp_path / "a.jsonl") as files:
+        files.write(row(1))
+    with Files(tmp_path / "a.jsonl") as files:
+        with pytest.raises(BatchError, match="another mixture"):
+            list(files.unanswered([Record(1, 1)], "c"))
+        with pytest.raises(BatchError, match="another prompt than that of line 1"):
+            list(files.unanswered([Record(1, 1, [{"role": "user", "content": "q"}])], "b"))
+        with pytest.raises(BatchError, match="another prompt than that of line 1"):
+            list(files.unanswered([Record(2, 2)], "b"))
+
+
+async def batch_of(count, answer, read=None, kept=None, **options):
+    """Run a batch of so many records; give the lines that were kept, and note those read."""
+    read, kept = [] if read is None else read, [] if kept is None else kept
+
+    def records():
+        for line in range(1, count + 1):
+            read.append(line)
+            yield Record(line, line)
+
+    async def keep(outcome):
+        kept.append(outcome.row["line"])
+
+    tally = Tally(count)
+    await run_batch(records(), answer, keep, tally, **options)
+    return tally, kept
+
+
+async def test_reading_waits_for_a_slow_record_and_order_is_kept():
+    go_on, running, read, kept = asyncio.Event(), 0, [], []
+
+    async def answer(record):
+        nonlocal running
+        running += 1
+        assert running <= 3
+        await (go_on.wait() if record.line == 1 else asyncio.sleep(0))
+        running -= 1
+        return Outcome({"line": record.line})
+
+    work = asyncio.ensure_future(batch_of(1000, answer, read, kept, concurrency=3))
+    for _ in range(500):
+        await asyncio.sleep(0)
+    assert kept == []
+    assert len(read) == 3 * AHEAD
+    go_on.set()
+    tally, _ = await work
+    assert kept == list(range(1, 1001))
+    assert (tally.done, tally.left) == (1000, 0)
+
+
+async def test_calls_go_on_while_what_is_answered_is_read_over():
+    passed, seen = 0, set()
+
+    def records():
+        nonlocal passed
+        yield Record(1, 1)
+        for passed in range(1000):  # noqa: B007
+            yield None
+        yield Record(2, 2)
+
+    async def answer(record):
+        for _ in range(100 * (record.line == 1)):
+            await asyncio.sleep(0)
+            seen.add(passed)
+        return Outcome({"line": record.line})
+
+    async def keep(_):
+        pass
+
+    await run_batch(records(), answer, keep, Tally(2), concurrency=2)
+    assert len(seen) > 50
+
+
+def test_a_full_disk_is_told(tmp_path):
+    with Files(tmp_path / "a.jsonl") as files:
+        files._late.symlink_to("/dev/full")
+        files._last = 5
+        with pytest.raises(BatchError, match="cannot be written: No space left"):
+            files.write(row(1))
+        files._late.unlink()
+
+
+async def test_an_error_that_is_no_failure_of_a_record_ends_the_batch():
+    async def answer(record):
+        if record.line == 5:
+            raise OSError("disk full")
+        return Outcome({"line": record.line})
+
+    with pytest.raises(OSError, match="disk full"):
+        await batch_of(1000, answer, concurrency=3)
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+async def test_budget_is_kept_where_no_record_is_dearer_than_those_before(concurrency):
+    async def answer(record):
+        await asyncio.sleep(0)
+        return Outcome({"line": record.line}, calls=1, spent=1.0 if record.line == 1 else 0.5)
+
+    tally, kept = await batch_of(100, answer, concurrency=concurrency, max_cost=10.0)
+    assert 9.0 <= tally.spent <= 10.0
+    assert tally.stopped.startswith("$10 were to be spent at most, $9.50 are")
+    assert kept == list(range(1, len(kept) + 1))
+
+
+async def test_budget_ends_where_a_cost_is_not_known():
+    async def answer(record):
+        return Outcome({"line": record.line}, calls=1, unpriced=1)
+
+    tally, kept = await batch_of(100, answer, max_cost=10.0)
+    assert kept == [1]
+    assert "cost is not known" in tally.stopped
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Time that passes when somebody sleeps, and no other."""
+    now = [1000.0]
+
+    async def sleep(seconds):
+        now[0] += seconds
+
+    monkeypatch.setattr(rate_limits, "monotonic", lambda: now[0])
+    monkeypatch.setattr(rate_limits.asyncio, "sleep", sleep)
+    return now
+
+
+@pytest.mark.parametrize("a_minute", [6, 60, 600])
+async def test_no_minute_holds_more_than_it_may(clock, a_minute):
+    meter, times = Meter(a_minute), []
+    for number in range(3 * a_minute):
+        await meter.take(1)
+        times.append(clock[0])
+        clock[0] += 90 if number == a_minute else 0  # a pause saves up nothing
+    for begin in times:
+        assert sum(begin <= each < begin + 59.999 for each in times) <= a_minute
+    assert times[-1] - times[0] < 90 + 3.1 * 60
+
+
+async def test_tokens_that_turn_out_more_are_waited_for_by_the_next(clock):
+    meter = Meter(6000)
+    begin = clock[0]
+    await meter.take(100)
+    meter.correct(5900)
+    await meter.take(100)
+    assert 58 < clock[0] - begin < 62
+
+
+def test_rates_are_read():
+    mixture = MoAConfig(
+        layers=[{"a": "openai:a", "b": {"model": "openai:b", "base_url": "http://host/v1"}}],
+        aggregator="together:w",
+    )
+    values = ["500", "openai=5", "http://host/v1=7", "together:w=1.5"]
+    assert parse_rates("--rpm", values, mixture) == {
+        None: 500,
+        "openai": 5,
+        "http://host/v1": 7,
+        "together:w": 1.5,
+    }
+    for value in ("0", "-1", "x", "", "openai=", "nan", "inf"):
+        with pytest.raises(ValueError, match=f"--rpm {value}: expected a number above 0"):
+            parse_rates("--rpm", [value], mixture)
+    with pytest.raises(ValueError, match="expected one of http://host/v1, openai, openai:a, "):
+        parse_rates("--rpm", ["opnai=5"], mixture)
+
+
+async def test_limits_and_a_cache_fit_together(server):
+    server.model("a", reply="a")
+    agent = {"model": "openai:a", "base_url": server.url}
+    mixture = MoAConfig(layers=[{"a": agent}], aggregator=agent)
+    builder = mixture.graph(cache_policy=CachePolicy())
+    rate_limits.Limits({None: 6000}, {None: 60_000}).apply(builder)
+    graph = builder.compile(cache=InMemoryCache())
+    for _ in range(2):
+        await graph.ainvoke({"messages": "q"})
+    assert len(server.calls) == 2
+
+
+def limited(model):
+    """Make a graph that may ask six times a minute."""
+    builder = create_moa([{"a": model}], model)
+    rate_limits.Limits({None: 6}).apply(builder)
+    return builder.compile()
+
+
+async def test_limits_hold_where_events_are_listened_to(clock, model):
+    begin = clock[0]
+    told = limited(model()).astream_events({"messages": "q"}, version="v2")
+    *_, last = [event async for event in told]
+    assert last["data"]["output"]["messages"][-1].text.strip() == "an answer"
+    assert clock[0] - begin > 9
+
+
+def test_a_limited_node_refuses_to_run_where_it_cannot_wait(model):
+    asked = model()
+    with pytest.raises(NotImplementedError, match=r"`layer_1_a`: its limits .* an async run"):
+        limited(asked).invoke({"messages": "q"})
+    assert not asked.asked

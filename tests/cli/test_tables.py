@@ -1,0 +1,333 @@
+"""What `moa show`, `moa threads` and `moa fork` print, and what the shell completes."""
+
+import asyncio
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from rich.console import Console
+from stored import proposals_stored
+from terminal import MOA, write_mixture
+from waiting import PATIENCE, after, wait_until
+
+from moa_graph import MoAConfig
+from moa_graph.cli.terminal.diff import Diff
+from moa_graph.cli.terminal.tables import (
+    ago,
+    calls_table,
+    money,
+    print_calls,
+)
+from moa_graph.runs.record import Call, Run
+from moa_graph.runs.store import open_store, read_thread, run_config
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def mixture(tmp_path, server):
+    def write(**options):
+        return write_mixture(
+            tmp_path / "mixture.toml", server, **{"w": {"reply": "final"}} | options
+        )
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-5, "just now"),
+        (59, "just now"),
+        (61, "1 min ago"),
+        (3599, "59 min ago"),
+        (7200, "2 h ago"),
+        (86_400, "1 day ago"),
+        (3 * 86_400, "3 days ago"),
+    ],
+)
+def test_times_are_told_as_a_person_would(seconds, text):
+    assert ago(NOW - timedelta(seconds=seconds), NOW) == text
+
+
+def test_beyond_a_month_the_day_is_told():
+    assert ago(NOW - timedelta(days=40), NOW) == "2026-01-20"
+
+
+@pytest.mark.parametrize(
+    ("dollars", "text"),
+    [(None, "?"), (0.0, "$0"), (0.000123, "~$0.00012"), (0.25, "~$0.25"), (1234.5, "~$1,234.50")],
+)
+def test_unknown_cost_is_never_nothing(dollars, text):
+    assert money(dollars) == text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "shown"),
+    [
+        ("a b c d e", "a b c x e", "a b c [-d-] {+x+} e"),
+        ("same text here", "same text here", "same text here"),
+        ("", "all of it", "{+all of it+}"),
+        ("all of it", "", "[-all of it-]"),
+        ("天空是蓝色的", "天空是红色的", "天空是 [-蓝-] {+红+} 色的"),
+    ],
+)
+def test_diff_marks_words(old, new, shown):
+    assert re.sub(r"\s+", " ", Diff(old, new).text.plain) == shown
+
+
+def test_single_words_in_common_do_not_tear_a_diff_apart():
+    old, new = "red the green the blue", "one the two the three"
+    assert [kind for kind, _ in Diff(old, new).changes] == ["left out", "added"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "share"), [("a b c d", "a b c d", 1), ("", "a", 0), ("a b c x", "a b c y", 0.75)]
+)
+def test_share_of_the_answer_that_was_kept(old, new, share):
+    assert Diff(old, new).kept_share == share
+
+
+def test_diff_gives_both_texts_back():
+    old = "The sky is blue, for short waves are scattered more than long ones."
+    new = "The sky is blue because short waves are scattered far more than long ones."
+    parts = Diff(old, new).changes
+    assert "".join(t for kind, t in parts if kind != "added").split() == old.split()
+    assert "".join(t for kind, t in parts if kind != "left out").split() == new.split()
+
+
+def test_show_tells_seconds_tokens_cost_and_what_was_waited_for(moa, mixture, server):
+    config = mixture(
+        extra='[prices]\n"openai:a" = [1000000, 0]',
+        layers=1,
+        a={"until": after(lambda: proposals_stored() == 1)},
+        b={"usage": False},
+    )
+    moa("ask", "q", "--config", config, "-t", "t")
+    out = moa("show", "t").stdout
+    assert re.search(r"call +model +seconds +read +written +cost", out)
+    assert re.search(r"✓ +layer_1_a +openai:a +\d+\.\d +1 +3 +~\$1\.00 +← waited for", out)
+    assert re.search(r"✓ +layer_1_b +openai:b +\d+\.\d +\? +\? +\?\s*$", out, re.MULTILINE)
+    assert "tokens at least" in out
+    assert "cost: at least ~$1.00" in out
+    assert out.endswith("\nfinal\n")
+
+
+def call(node, model, seconds=1.0, error=None):
+    usage = None if error else {"input_tokens": 12_345, "output_tokens": 678, "total_tokens": 0}
+    layer = 2 if node == "aggregator" else 1
+    started = 1.0 * layer
+    text = "" if error else "text"
+    return Call(node, layer, node, model, text, error, started, seconds, 0, usage, 0.0012)
+
+
+def table(width, *calls):
+    file = io.StringIO()
+    console = Console(file=file, width=width)
+    console.print(calls_table(Run("q", None, calls), width))
+    return file.getvalue()
+
+
+LONG = [
+    call("layer_1_mistral-small", "openai:mistral-small-2506", 2.0),
+    call("layer_1_qwen", "together:" + "q" * 40, 1.0),
+    call("aggregator", "openai:gpt-4o", 3.0),
+]
+
+
+@pytest.mark.parametrize("width", [60, 72, 80, 81, 100, 160])
+def test_no_mark_and_no_name_is_cut_at_any_width(width):
+    shown = table(width, *LONG)
+    lines = shown.splitlines()
+    assert len(lines) == 4
+    assert all(len(line) <= width for line in lines)
+    assert "layer_1_mistral-small" in lines[1]
+    assert re.search(r"(← waited for|←) *$", lines[1])
+    assert "←" not in lines[2]
+    assert re.search(r"\bwritten +cost", lines[0])
+
+
+def test_columns_are_given_up_where_there_is_no_room():
+    headings = [table(width, *LONG).splitlines()[0].split() for width in (120, 80, 60)]
+    assert headings == [
+        ["call", "model", "seconds", "read", "written", "cost"],
+        ["call", "seconds", "read", "written", "cost"],
+        ["call", "sec", "written", "cost"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ("cut off: the quorum was in", "✂ n cut off: the quorum was in"),
+        ("cut off by the layer's deadline", "✂ n cut off by the layer's deadline"),
+        ("no answer within its timeout of 1 s", "✂ n cut off: no answer within its timeout of 1 s"),
+        ("OSError: cut off", "✗ n failed: OSError: cut off"),
+    ],
+)
+def test_how_a_call_ended_is_told_once(error, told, capsys):
+    print_calls(Run("q", None, [call("n", "m", error=error)]))
+    _, row, line, *_ = capsys.readouterr().out.splitlines()
+    assert f"{row[0]} {line}" == told
+
+
+def test_show_compares_a_proposal_with_the_answer(moa, mixture):
+    config = mixture(a={"reply": "one two three four five"}, w={"reply": "one two three 4 five"})
+    moa("ask", "q", "--config", config, "-t", "t")
+    assert "one two three [-four-] {+4+} five" in moa("show", "t", "a").stdout
+    whole = json.loads(moa("show", "t", "layer_1_a", "--json").stdout)
+    assert (whole["content"], whole["kept"]) == ("one two three four five", 0.8)
+    failed = moa("show", "t", "nobody")
+    assert failed.returncode == 1
+    assert "no proposal 'nobody'; expected one of: layer_1_a, layer_1_b" in failed.stderr
+
+
+def test_show_prints_all_proposals_where_asked(moa, mixture):
+    moa("ask", "q", "--config", mixture(a={"reply": "from a"}), "-t", "t")
+    assert "from a" not in moa("show", "t").stdout
+    assert moa("show", "t", "--full").stdout.count("from a") == 2
+
+
+def test_show_gives_programs_seconds_and_cost(moa, mixture):
+    moa("ask", "q", "--config", mixture(), "-t", "t")
+    whole = json.loads(moa("show", "t", "--json").stdout)
+    assert whole["state"] == "answered"
+    assert (whole["cost"], whole["cost_complete"]) == (None, False)
+    assert whole["seconds"] > 0
+
+
+def test_threads_tell_how_they_fared(moa, mixture):
+    moa("ask", "full", "--config", mixture(), "-t", "one")
+    moa("ask", "degraded", "--config", mixture(b={"always": 400}), "-t", "two")
+    moa("ask", "lost", "--config", mixture(a={"always": 400}, b={"always": 400}), "-t", "three")
+    rows = [line.split("  ") for line in moa("threads").stdout.splitlines()[1:]]
+    cells = [[cell.strip() for cell in row if cell.strip()] for row in rows]
+    assert all(re.fullmatch("just now|[1-9] min ago", row.pop(1)) for row in cells)
+    assert cells == [
+        ["three", "test", "failed", "lost"],
+        ["two", "test", "answered, 2 failed", "degraded"],
+        ["one", "test", "answered", "full"],
+    ]
+    listed = json.loads(moa("threads", "--json").stdout)
+    assert listed[1]["failed"] == ["layer_1_b", "layer_2_b"]
+    assert datetime.fromisoformat(listed[0]["asked"]).tzinfo
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_tables_fit_the_width_and_cut_no_name(columns, moa, mixture, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    name = "a-thread-whose-name-is-long-as-uuids-are"
+    moa("ask", "why " * 50, "--config", mixture(layers=1), "-t", name)
+    for words in (("threads",), ("show", name)):
+        out = re.sub(r"\x1b\[[\d;]*m", "", moa(*words).stdout)
+        table = [line for line in out.splitlines() if not line.startswith("why ")]
+        assert all(len(line) <= columns for line in table if "received" not in line)
+    joined = "".join(
+        line[: max(10, columns // 4)].strip()
+        for line in re.sub(r"\x1b\[[\d;]*m", "", moa("threads").stdout).splitlines()[1:]
+    )
+    assert name in joined
+
+
+async def test_run_that_somebody_stopped_did_not_fail(mixture, server, tmp_path):
+    chosen = MoAConfig.load(mixture(b={"always": "hang"}))
+    async with open_store(str(tmp_path / "runs.sqlite")) as store:
+        graph = chosen.graph().compile(checkpointer=store.saver)
+        config = run_config("t", chosen)
+        running = asyncio.create_task(graph.ainvoke({"messages": "q"}, config, durability="sync"))
+        await wait_until(lambda: server.calls_of("b"))
+        async with asyncio.timeout(PATIENCE):
+            while not (await read_thread(store.saver, "t")).messages:
+                await asyncio.sleep(0.05)
+        assert (await read_thread(store.saver, "t")).state == "unfinished"
+        running.cancel()
+        await asyncio.wait([running])
+        thread = await read_thread(store.saver, "t")
+    assert (thread.state, thread.stopped) == ("interrupted", "interrupted")
+
+
+def test_fork_says_what_it_takes_over_and_what_it_asks(moa, mixture):
+    moa("ask", "q", "--config", mixture(), "-t", "old")
+    plan = moa("fork", "old", "--at", "layer_2").stderr
+    assert plan.endswith(
+        ": 2 proposals are taken over, 2 of layer 2 and the aggregator asked anew (3 calls)\n"
+    )
+    plan = moa("fork", "old", "--at", "aggregator", "--drop", "layer_2_b").stderr
+    assert plan.endswith(": 3 proposals are taken over, the aggregator asked anew (1 call)\n")
+    plan = moa("fork", "old", "--at", "layer_1").stderr
+    assert "nothing is taken over, 2 of layer 1, 2 of layer 2 and the aggregator" in plan
+
+
+def completed(words, **environment):
+    """What the shell is offered at the end of a line."""
+    environment = (
+        os.environ
+        | environment
+        | {
+            "_MOA_COMPLETE": "complete_bash",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(words.count(" ")),
+        }
+    )
+    done = subprocess.run([MOA], env=environment, capture_output=True, text=True)
+    return done.stdout.split()
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("moa ask --preset o", ["offline", "ollama", "openai"]),
+        ("moa show ", ["two", "one"]),
+        ("moa fork one --at ", ["layer_1", "layer_2", "aggregator"]),
+        ("moa show one layer_2", ["layer_2_a", "layer_2_b"]),
+    ],
+)
+def test_shell_completes(words, offered, moa, mixture):
+    for name in ("one", "two"):
+        moa("ask", "q", "--config", mixture(), "-t", name)
+    assert completed(words) == offered
+
+
+@pytest.mark.process
+def test_completion_without_a_database_offers_nothing_and_makes_none(tmp_path):
+    path = tmp_path / "none.sqlite"
+    assert completed("moa show ", MOA_DB=str(path)) == []
+    assert not path.exists()
+
+
+@pytest.mark.process
+def test_completion_imports_nothing_heavy():
+    code = (
+        "import sys; from moa_graph.cli import completion; completion.presets('o');"
+        "print(*{'langgraph', 'langchain_core', 'pydantic'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"
+
+
+@pytest.mark.parametrize("command", ["ask", "chat", "fork", "show", "resume"])
+def test_help_gives_examples(command, moa):
+    assert f"\n moa {command}" in moa(command, "--help").stdout.partition("Examples:")[2]
+
+
+def test_help_is_filled_to_the_width(moa, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERMINAL_WIDTH", "80")
+    lines = [line.strip() for line in moa("draw", "--help").stdout.splitlines()]
+    start = lines.index(next(line for line in lines if line.startswith("With a thread")))
+    assert len(lines[start]) > 70
+    assert lines[start + 1].endswith("what the run waited for.")
+
+
+def test_question_that_is_missing_on_a_terminal_is_told_how_to_ask(moa):
+    done = moa("ask", terminal=True)
+    assert done.returncode == 2
+    assert 'moa ask "Why is the sky blue?"' in done.stderr

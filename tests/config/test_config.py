@@ -1,0 +1,309 @@
+"""A mixture as TOML."""
+
+import pytest
+
+from moa_graph import Agent, MoAConfig
+from moa_graph.config.model import preset_names
+
+PAPER = [
+    "together:microsoft/WizardLM-2-8x22B",
+    "together:Qwen/Qwen1.5-110B-Chat",
+    "together:Qwen/Qwen1.5-72B-Chat",
+    "together:meta-llama/Llama-3-70b-chat-hf",
+    "together:mistralai/Mixtral-8x22B-Instruct-v0.1",
+    "together:databricks/dbrx-instruct",
+]
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Load a configuration from its text."""
+
+    def read(text):
+        path = tmp_path / "mixture.toml"
+        path.write_text(text, encoding="utf-8")
+        return MoAConfig.load(path)
+
+    return read
+
+
+def nodes(config):
+    return [name for name in config.graph().nodes if "aggregator" not in name]
+
+
+def test_agents_are_named_or_given_in_place(load):
+    config = load("""
+        layers = [["a", "a", "offline:lead"], {x = "offline:bm25", y = {model="p:q", samples=2}}]
+        aggregator = "a"
+        [agents]
+        a = "offline:mmr"
+    """)
+    assert config.aggregator == Agent(model="offline:mmr")
+    assert list(config.layers[0]) == ["a", "a_2", "lead"]
+    assert nodes(config) == [
+        *("layer_1_a", "layer_1_a_2", "layer_1_lead"),
+        *("layer_2_x", "layer_2_y", "layer_2_y_2"),
+    ]
+
+
+def test_defaults_apply_to_agents_that_set_none(load, server, monkeypatch, invoke):
+    monkeypatch.setenv("OPENAI_API_KEY", "x")
+    config = load(f"""
+        layers = [["own", "plain", "offline:lead"]]
+        aggregator = "plain"
+        temperature = 0.7
+        max_tokens = 20
+        [agents]
+        own = {{model = "openai:own", base_url = "{server.url}", temperature = 0.0}}
+        plain = {{model = "openai:plain", base_url = "{server.url}"}}
+    """)
+    invoke(config.graph().compile(), {"messages": "q"})
+    sent = {
+        (call.model, call.body["temperature"], call.body["max_tokens"]) for call in server.calls
+    }
+    assert sent == {("own", 0.0, 20), ("plain", 0.7, 20)}
+
+
+def test_configuration_survives_being_written_down(load):
+    config = load("""
+        layers = [{x = {model = "offline:lead", max_tokens = 3}}]
+        aggregator = "offline:consensus"
+        name = "mine"
+    """)
+    assert MoAConfig.model_validate_json(config.model_dump_json()) == config
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_presets_say_where_they_come_from(name):
+    config = MoAConfig.load(name)
+    assert config.name == name
+    assert config.graph().compile(name=config.name)
+    text = (MoAConfig.load.__globals__["PRESETS"] / f"{name}.toml").read_text()
+    assert text.startswith("# ")
+
+
+@pytest.mark.parametrize(
+    ("preset", "layers", "aggregator"),
+    [
+        ("moa", 2, "together:Qwen/Qwen1.5-110B-Chat"),
+        ("moa-lite", 1, "together:Qwen/Qwen1.5-72B-Chat"),
+        ("moa-gpt-4o", 2, "openai:gpt-4o-2024-05-13"),
+    ],
+)
+def test_presets_of_the_paper_are_the_papers(preset, layers, aggregator):
+    config = MoAConfig.load(preset)
+    assert [[agent.model for agent in layer.values()] for layer in config.layers] == [
+        PAPER
+    ] * layers
+    assert config.aggregator.model == aggregator
+    assert (config.temperature, config.max_tokens) == (0.7, 2048)
+
+
+def test_other_presets_have_their_shape():
+    shapes = {
+        name: [len(layer) for layer in MoAConfig.load(name).layers] for name in preset_names()
+    }
+    assert shapes["together"] == [4]
+    assert shapes["offline"] == [6, 6]
+    assert len(nodes(MoAConfig.load("self-moa"))) == 6
+    assert MoAConfig.load("ollama").required_keys() == []
+
+
+def test_options_of_a_run_reach_the_graph(load, monkeypatch):
+    given = {}
+    monkeypatch.setattr(
+        "moa_graph.graph.builder.create_moa", lambda **options: given.update(options)
+    )
+    load("""
+        layers = [["offline:lead", "offline:bm25"]]
+        aggregator = "p:q"
+        fallbacks = ["p:r"]
+        final = "select"
+        quorum = 2
+        grace = 3
+        deadline = [4.5]
+        references_in = "user"
+        max_reference_tokens = 50
+        temperature = 0.5
+    """).graph()
+    assert given.pop("fallbacks") == [Agent(model="p:r", temperature=0.5)]
+    assert given.pop("aggregator") == Agent(model="p:q", temperature=0.5)
+    assert [[*layer] for layer in given.pop("layers")] == [["lead", "bm25"]]
+    assert given == {
+        "lazy": True,
+        "final": "select",
+        "quorum": 2,
+        "grace": 3,
+        "deadline": [4.5],
+        "references_in": "user",
+        "max_reference_tokens": 50,
+    }
+
+
+def test_keys_of_fallbacks_are_required_too(load):
+    config = load(
+        'layers = [["offline:lead"]]\naggregator = "offline:lead"\nfallbacks = ["openai:x"]'
+    )
+    assert config.required_keys() == ["OPENAI_API_KEY"]
+
+
+class TestOverride:
+    """`MoAConfig.override`."""
+
+    @pytest.fixture
+    def mixture(self, load):
+        return load("""
+            layers = [["a", "b"], {c = "p:c"}]
+            aggregator = "b"
+            fallbacks = [{model = "p:f", temperature = 0.1}]
+            temperature = 0.7
+            [agents]
+            a = {model = "openai:a", base_url = "http://localhost:1/v1", temperature = 0.2}
+            b = "p:b"
+        """)
+
+    def test_nothing_given_changes_nothing(self, mixture):
+        assert mixture.override() == mixture
+
+    def test_models_take_the_place_of_all_proposers(self, mixture):
+        layers = mixture.override(models=["p:x", "a", "c", "p:x"]).layers
+        assert layers[0] == layers[1]
+        assert {name: agent.model for name, agent in layers[0].items()} == {
+            "x": "p:x",
+            "a": "openai:a",
+            "c": "p:c",
+            "x_2": "p:x",
+        }
+        assert layers[0]["a"].base_url == "http://localhost:1/v1"
+
+    def test_models_by_name_take_the_place_of_those(self, mixture):
+        layers = mixture.override(models={"b": "p:new", "c": "a"}).layers
+        assert [[agent.model for agent in row.values()] for row in layers] == [
+            ["openai:a", "p:new"],
+            ["openai:a"],
+        ]
+
+    def test_temperature_is_that_of_all_agents(self, mixture):
+        changed = mixture.override(temperature=1)
+        agents = [*changed.layers[0].values(), changed.aggregator, *changed.fallbacks]
+        assert {agent.temperature for agent in agents} == {None}
+        assert changed.temperature == 1
+
+    def test_samples_are_those_of_each_proposer(self, mixture):
+        changed = mixture.override(samples=2)
+        assert nodes(changed) == [
+            *("layer_1_a", "layer_1_a_2", "layer_1_b", "layer_1_b_2", "layer_2_c", "layer_2_c_2")
+        ]
+
+    def test_proposer_with_samples_aggregates_once(self):
+        self_moa = MoAConfig.load("self-moa")
+        changed = self_moa.override(aggregator="gpt-4o", samples=3)
+        assert changed.aggregator == Agent(model="openai:gpt-4o")
+        assert len(nodes(changed)) == 3
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"models": []}, "models: expected a list of at least one 'provider:model', got"),
+            ({"models": "p:x"}, "models: expected a list of at least one .* got 'p:x'"),
+            (
+                {"models": ["p:x", "z"]},
+                r"models\[1\]: expected 'provider:model' or one of a, b, c,",
+            ),
+            ({"models": ["offline:z"]}, r"models\[0\]: expected 'offline:' and one of lead"),
+            ({"models": {"z": "p:x"}}, "models: no proposer 'z'; expected one of: a, b, c"),
+            ({"models": {"a": "p:"}}, "models.a: expected 'provider:model', such as"),
+            ({"aggregator": "z"}, "aggregator: expected 'provider:model' or one of a, b, c, got"),
+            ({"temperature": 9}, "temperature: input should be less than or equal to 2, got 9"),
+            ({"samples": 0}, "samples: input should be greater than or equal to 1, got 0"),
+        ],
+    )
+    def test_mistakes_are_errors_that_name_the_argument(self, changes, message, mixture):
+        with pytest.raises(ValueError, match=f"^{message}"):
+            mixture.override(**changes)
+
+
+LAYERS = 'layers = [["offline:lead"]]\n'
+AGGREGATOR = 'aggregator = "offline:consensus"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (LAYERS, "aggregator: required, but missing"),
+        (AGGREGATOR, "layers: required, but missing"),
+        (f"layers = []\n{AGGREGATOR}", "layers: empty; expected at least one"),
+        (f"layers = [[]]\n{AGGREGATOR}", r"layers\[0\]: empty; expected at least one"),
+        (f"layers = 2\n{AGGREGATOR}", "layers: input should be a valid list, got 2"),
+        (f"layers = [3]\n{AGGREGATOR}", r"layers\[0\]: input should be a valid table, got 3"),
+        (f"layers = [[3]]\n{AGGREGATOR}", r"layers\[0\]\[0\]: expected 'provider:model', .* got 3"),
+        (
+            f'layers = [["offline:gpt"]]\n{AGGREGATOR}',
+            r"layers\[0\].gpt.model: expected 'offline:'",
+        ),
+        (f"{LAYERS}{AGGREGATOR}max_tokens = true", "max_tokens: input should be a valid integer"),
+        (f'{LAYERS}{AGGREGATOR}temperature = "1"', "temperature: input should be a valid number"),
+        (f"{LAYERS}{AGGREGATOR}quorum = 2", "`quorum`=2: expected a number from 1 to 1"),
+        (f"{LAYERS}{AGGREGATOR}quorum = true", "quorum: input should be a valid"),
+        (f"{LAYERS}{AGGREGATOR}grace = true", "grace: input should be a valid"),
+        (f"{LAYERS}{AGGREGATOR}max_reference_tokens = true", "max_reference_tokens: input should"),
+        (f"{LAYERS}{AGGREGATOR}quorum = 'x'", "quorum: input should be a valid"),
+        (f"{LAYERS}{AGGREGATOR}grace = [1, 2]", "`grace`=.*: expected one value, or one for each"),
+        (
+            f"{LAYERS}{AGGREGATOR}references_in = 'tool'",
+            "references_in: input should be 'system' or",
+        ),
+        (f'{LAYERS}aggregator = {{model = "p:q", samples = 2}}', "samples = 2: an aggregator is"),
+        (
+            f'{LAYERS}aggregator = {{model = "offline:lead", temperature = 1}}',
+            "aggregator: `temperature`=1.0 has no effect on 'offline:lead'",
+        ),
+        (
+            f'layers = [["a"]]\n{AGGREGATOR}',
+            r"layers\[0\]\[0\]: expected 'provider:model' or a name",
+        ),
+        (f"{LAYERS}{AGGREGATOR}[agents]\na = 'x'", "agents.a.model: expected 'provider:model'"),
+        (f'{LAYERS}{AGGREGATOR}surprise = "sk-1"', "surprise: unknown key; expected one of: name,"),
+        (
+            f'{LAYERS}{AGGREGATOR}[agents]\na = {{model = "p:q", api_key = "sk-1"}}',
+            "agents.a.api_key: unknown key; expected one of: model, system, samples",
+        ),
+        (
+            f'{LAYERS}aggregator = {{model = "p:q", temperature = "hot"}}',
+            "aggregator.temperature: input should be a valid number, got 'hot'",
+        ),
+        (
+            f'{LAYERS}aggregator = {{model = "p:q", temperature = 7}}',
+            "aggregator.temperature: input should be less than or equal to 2, got 7",
+        ),
+        (
+            f"layers = [{{'a|b' = 'offline:lead'}}]\n{AGGREGATOR}",
+            r"layers\[0\].a\|b: expected a name without .*, got 'a\|b'",
+        ),
+        (f"{LAYERS}{AGGREGATOR}name = 'a:b'", "name: expected a name without"),
+        (f"{LAYERS}{AGGREGATOR}agents = 3", "agents: input should be a valid table, got 3"),
+        ("layers = [", "not valid TOML: "),
+    ],
+)
+def test_mistakes_are_errors_that_name_the_place(text, message, load):
+    with pytest.raises(ValueError, match=f"mixture.toml: {message}") as error:
+        load(text)
+    assert "sk-1" not in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_is_not_there_is_an_error():
+    with pytest.raises(ValueError, match=r"no preset or file 'nope'; expected .* one of: moa, "):
+        MoAConfig.load("nope")
+
+
+def test_a_file_that_is_no_text_is_an_error(tmp_path):
+    path = tmp_path / "x.toml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match="not UTF-8 text"):
+        MoAConfig.load(path)
+
+
+def test_a_preset_cannot_name_a_file_elsewhere():
+    with pytest.raises(ValueError, match="no preset or file"):
+        MoAConfig.load("../presets/moa")

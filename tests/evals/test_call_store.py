@@ -1,0 +1,210 @@
+"""A call that was paid for is not made again."""
+
+import asyncio
+import sqlite3
+import threading
+from contextlib import closing
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from waiting import after, take_turns, wait_until
+
+from moa_graph import Agent
+from moa_graph.evals.call_store import CallError, Ledger, listening
+from moa_graph.models.agent import build_model
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    with Ledger(tmp_path / "out" / "ledger.sqlite") as opened:
+        yield opened
+
+
+def test_stored_answer_is_the_very_message_with_its_original_seconds(
+    ledger, server, invoke, tmp_path
+):
+    agent, paid, heard = Agent(model="openai:m", base_url=server.url), [], []
+    with listening(paid.append):
+        first = invoke(ledger.wrap(build_model(agent), "openai:m"), "q")
+    with Ledger(ledger.path) as again, listening(heard.append):
+        second = invoke(again.wrap(build_model(agent), "openai:m"), "q")
+    assert second == first
+    assert second.usage_metadata["total_tokens"] > 0
+    assert len(server.calls) == 1
+    assert (paid[0].stored, heard[0].stored) == (False, True)
+    assert heard[0].seconds == paid[0].seconds > 0
+    assert heard[0].usage == first.usage_metadata
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"label": "p:other"},
+        {"options": {"temperature": 0.7, "base_url": "http://b/v1"}},
+        {"options": {"temperature": 0.8, "base_url": "http://a/v1"}},
+        {"sample": 2},
+        {"asked": [SystemMessage("s"), HumanMessage("q")]},
+        {"asked": "another"},
+        {"asked": [HumanMessage("q", name="ada")]},
+    ],
+)
+def test_what_changes_an_answer_is_another_call(ledger, model, other):
+    fake = model(answers=["one", "two"])
+    call = {"label": "p:m", "sample": 1, "asked": "q"}
+    call |= {"options": {"temperature": 0.7, "base_url": "http://a/v1"}}
+
+    def ask(label, options, sample, asked):
+        return ledger.wrap(fake, label, options, sample).invoke(asked).text
+
+    assert ask(**call) == "one"
+    assert ask(**(call | other)) == "two"
+    assert ask(**call) == "one"
+
+
+def test_what_a_call_is_given_is_part_of_it(ledger, model):
+    wrapped = ledger.wrap(model(answers=["one", "two"]), "p:m")
+    assert wrapped.invoke("q").text == "one"
+    assert wrapped.bind(stop=["x"]).invoke("q").text == "two"
+
+
+def test_ids_and_metadata_of_messages_change_nothing(ledger, model):
+    wrapped = ledger.wrap(model(answers=["one", "two"]), "p:m")
+    history = AIMessage("hello", response_metadata={"moa": {"seconds": 1.5}}, id="x")
+    wrapped.invoke([HumanMessage("q", id="1"), history, HumanMessage("r")])
+    again = wrapped.invoke([HumanMessage("q"), AIMessage("hello"), HumanMessage("r", id="2")])
+    assert again.text == "one"
+
+
+def test_random_key_of_enclosed_references_changes_nothing(ledger, model):
+    wrapped = ledger.wrap(model(answers=["one", "two", "three"]), "p:m")
+    tags = "<response-{0} 1>\n{1}\n</response-{0} 1>"
+    assert wrapped.invoke(tags.format("0123456789abcdef", "x")).text == "one"
+    assert wrapped.invoke(tags.format("fedcba9876543210", "x")).text == "one"
+    assert wrapped.invoke(tags.format("fedcba9876543210", "y")).text == "two"
+
+
+def test_failure_is_written_down_and_asked_again(ledger, model, invoke):
+    wrapped = ledger.wrap(model(answers=[OSError("no route"), "now"]), "p:m")
+    with pytest.raises(CallError, match="OSError: no route"):
+        invoke(wrapped, "q")
+    assert invoke(wrapped, "q").text == "now"
+    with closing(sqlite3.connect(ledger.path)) as db:
+        rows = db.execute("SELECT label, error FROM failures").fetchall()
+    assert rows == [("p:m", "OSError: no route")]
+
+
+@pytest.mark.parametrize("text", ["", " \n", "<think>hm</think>"])
+def test_empty_answer_is_a_failure(ledger, model, text):
+    heard = []
+    usage = {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}
+    wrapped = ledger.wrap(model(answers=[AIMessage(text, usage_metadata=usage), "now"]), "p:m")
+    with listening(heard.append), pytest.raises(CallError, match="empty answer"):
+        wrapped.invoke("q")
+    assert heard[0].usage["total_tokens"] == 3
+    assert wrapped.invoke("q").text == "now"
+
+
+def test_probabilities_alone_are_an_answer(ledger, model):
+    answer = AIMessage("", response_metadata={"logprobs": {"content": [{"logprob": -0.5}]}})
+    wrapped = ledger.wrap(model(answers=[answer]), "p:judge")
+    assert wrapped.invoke("q") == wrapped.invoke("q")
+
+
+async def test_call_that_is_under_way_is_shared(ledger, model):
+    go_on = threading.Event()
+    fake = model(answers=["one", "two"], until=go_on.is_set)
+    calls = [asyncio.create_task(ledger.wrap(fake, "p:m").ainvoke("q")) for _ in range(5)]
+    await wait_until(lambda: fake.asked)
+    await take_turns()  # the others wait for it
+    go_on.set()
+    assert {answer.text for answer in await asyncio.gather(*calls)} == {"one"}
+    assert len(fake.asked) == 1
+
+
+def test_call_that_is_under_way_is_shared_by_threads(ledger, model):
+    begun, texts = [], []
+    fake = model(answers=["one", "two"], until=after(lambda: len(begun) == 5))
+    wrapped = ledger.wrap(fake, "p:m")
+
+    def ask():
+        begun.append("a thread")
+        texts.append(wrapped.invoke("q").text)
+
+    threads = [threading.Thread(target=ask) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert texts == ["one"] * 5
+
+
+async def two_who_ask(ledger, fake):
+    """Have one make a call, and another wait for it."""
+    first = asyncio.create_task(ledger.wrap(fake, "p:m").ainvoke("q"))
+    await wait_until(lambda: fake.asked)
+    second = asyncio.create_task(ledger.wrap(fake, "p:m").ainvoke("q"))
+    await take_turns()
+    return first, second
+
+
+async def test_cancelled_call_is_made_by_the_next_in_line(ledger, model):
+    go_on = threading.Event()
+    fake = model(answers=["one", "two"], until=go_on.is_set)
+    first, second = await two_who_ask(ledger, fake)
+    first.cancel()
+    await wait_until(lambda: len(fake.asked) == 2)
+    go_on.set()
+    assert (await second).text == "two"
+
+
+async def test_one_who_waits_and_is_cancelled_leaves_the_call_alone(ledger, model):
+    go_on = threading.Event()
+    fake = model(until=go_on.is_set)
+    first, second = await two_who_ask(ledger, fake)
+    second.cancel()
+    await asyncio.wait([second])
+    go_on.set()
+    assert (await first).text == "an answer"
+    assert len(fake.asked) == 1
+
+
+def test_free_models_are_not_stored(ledger, model):
+    wrapped = ledger.wrap(model(answers=["one", "two"]), "offline:lead")
+    assert [wrapped.invoke("q").text for _ in range(2)] == ["one", "two"]
+
+
+def test_no_key_and_no_option_is_in_the_file(ledger, server, monkeypatch):
+    monkeypatch.setenv("MY_SERVER", "quite-secret-value")
+    agent = Agent(model="openai:m", base_url=server.url, api_key_env="MY_SERVER", max_retries=0)
+    server.model("m", faults=["echo key", "echo key in 200"])
+    options = {"base_url": f"{server.url}?token=hidden-token"}
+    wrapped = ledger.wrap(build_model(agent), "openai:m", options)
+    for _ in range(2):
+        with pytest.raises(CallError) as caught:
+            wrapped.invoke("q")
+        assert "quite-secret-value" not in str(caught.value)
+        assert caught.value.__cause__ is None
+    wrapped.invoke("q")
+    files = ledger.path.parent.iterdir()
+    whole = b"".join(path.read_bytes() for path in files)
+    assert b"quite-secret-value" not in whole
+    assert b"hidden-token" not in whole
+
+
+def test_file_that_is_no_ledger_is_refused(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("these are my notes, and there is nothing else in here" * 100)
+    with pytest.raises(ValueError, match=r"notes\.txt: cannot be used as a ledger"):
+        Ledger(path)
+
+
+def test_nothing_more_is_asked_when_the_file_cannot_be_written(ledger, model):
+    fake = model()
+    with closing(sqlite3.connect(ledger.path)) as db:
+        db.execute("DROP TABLE answers")
+        db.execute("CREATE TABLE answers (key TEXT, message TEXT, started REAL, seconds REAL)")
+    with pytest.raises(CallError, match="cannot be written"):
+        ledger.wrap(fake, "p:m").invoke("q")
+    with pytest.raises(CallError, match="cannot be written"):
+        ledger.wrap(fake, "p:m").invoke("r")
+    assert len(fake.asked) == 1

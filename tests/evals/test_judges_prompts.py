@@ -1,0 +1,195 @@
+"""Where the judges' prompts come from, and what is said of them."""
+
+import hashlib
+import importlib.util
+from dataclasses import replace
+
+import pytest
+from judged import ALPACA_EVAL, MT_BENCH, ROWS, answered
+
+from moa_graph import Agent
+from moa_graph.evals.benchmarks.alpaca_eval.judge import AlpacaEval
+from moa_graph.evals.benchmarks.flask.judge import Flask
+from moa_graph.evals.benchmarks.mt_bench.judge import MTBench
+from moa_graph.evals.datasets import Item
+from moa_graph.evals.judging import prompts
+from moa_graph.evals.judging.judge import Judge, read_judge
+from moa_graph.evals.judging.setup import Files, prepare
+
+OPENAI = Judge(Agent(model="openai:gpt-4-1106-preview"))
+TEMPLATE = "<|im_start|>user\n{instruction} {output_1} {output_2}\n<|im_end|>"
+
+
+@pytest.fixture(autouse=True)
+def _nowhere(monkeypatch, tmp_path):
+    """Let no prompt be found or downloaded, unless a test brings it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for key, origin in prompts.ORIGINS.items():
+        pin = replace(origin.pin, url=f"http://127.0.0.1:1/{origin.pin.file}")
+        monkeypatch.setitem(prompts.ORIGINS, key, replace(origin, pin=pin, package=None))
+
+
+@pytest.fixture
+def package(monkeypatch, tmp_path):
+    """Install a package that has AlpacaEval's prompt."""
+
+    def install(text):
+        folder = tmp_path / "site" / "prompts_of_a_test" / "inside"
+        folder.mkdir(parents=True)
+        (folder.parent / "__init__.py").write_text("raise AssertionError('was imported')")
+        (folder / "prompt.txt").write_text(text)
+        monkeypatch.syspath_prepend(tmp_path / "site")
+        key = ("alpaca_eval", "prompt")
+        pin = replace(
+            prompts.ORIGINS[key].pin, sha256=hashlib.sha256(TEMPLATE.encode()).hexdigest()
+        )
+        origin = replace(
+            prompts.ORIGINS[key],
+            pin=pin,
+            package="prompts_of_a_test",
+            inside="inside/prompt.txt",
+        )
+        monkeypatch.setitem(prompts.ORIGINS, key, origin)
+        return folder / "prompt.txt"
+
+    return install
+
+
+def test_installed_package_has_the_published_prompt_and_is_not_imported(package):
+    path = package(TEMPLATE)
+    source = prompts.load("alpaca_eval", "prompt")
+    assert (source.kind, source.text, source.place) == ("published", TEMPLATE, str(path))
+
+
+def test_installed_prompt_that_was_changed_is_refused(package):
+    path = package(f"{TEMPLATE} ")
+    with pytest.raises(ValueError, match=r"not the published file.*--prompt"):
+        prompts.load("alpaca_eval", "prompt")
+    assert prompts.load("alpaca_eval", "prompt", path).kind == "given"
+
+
+@pytest.mark.parametrize(
+    ("measured", "part", "option"),
+    [
+        ("alpaca_eval", "prompt", "--prompt"),
+        ("mt_bench", "prompt", "--prompt"),
+        ("mt_bench", "reference_answers", "--reference-answers"),
+        ("flask", "skills", "--skills"),
+    ],
+)
+def test_without_a_network_the_error_says_what_to_fetch_and_where_to_put_it(
+    measured, part, option, tmp_path
+):
+    pin = prompts.ORIGINS[measured, part].pin
+    with pytest.raises(ValueError, match="cannot be downloaded") as failed:
+        prompts.load(measured, part)
+    for told in (pin.url, option, str(tmp_path / "cache"), pin.file):
+        assert told in str(failed.value)
+
+
+def test_what_was_put_into_the_cache_is_found(monkeypatch):
+    key = ("alpaca_eval", "prompt")
+    pin = replace(prompts.ORIGINS[key].pin, sha256=hashlib.sha256(TEMPLATE.encode()).hexdigest())
+    monkeypatch.setitem(prompts.ORIGINS, key, replace(prompts.ORIGINS[key], pin=pin))
+    with pytest.raises(ValueError, match="put it at") as failed:
+        prompts.load(*key)
+    place = prompts.Path(str(failed.value).rpartition("put it at ")[2])
+    place.parent.mkdir(parents=True)
+    place.write_text(TEMPLATE)
+    source = prompts.load(*key)
+    assert (source.kind, source.place) == ("published", pin.url)
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("alpaca_eval"), reason="no alpaca_eval package")
+def test_prompt_of_the_real_package_is_the_published_one(monkeypatch):
+    monkeypatch.undo()
+    source = prompts.load("alpaca_eval", "prompt")
+    assert source.kind == "published"
+    (case,) = AlpacaEval(source.text).cases(Item(0, ("q?",), row={"output": "one"}), ["two"])
+    system, user = AlpacaEval(source.text).messages(case)
+    assert (system.type, user.type) == ("system", "human")
+    assert all(part in user.content for part in ('"""q?"""', '"""one"""', '"""two"""'))
+    assert not user.content.endswith("\n")
+
+
+@pytest.mark.parametrize("measured", ROWS)
+def test_own_prompts_need_no_file_and_have_all_parts(measured, tmp_path):
+    folder = answered(tmp_path, measured, lambda asked: f"answer to {asked}")
+    task = prepare(folder, OPENAI, files=Files(own_prompt=True))
+    assert {source.kind for source in task.sources.values()} == {"own"}
+    for item in task.benchmark.items:
+        for case in task.method.cases(item, task.answers.by_item[item.id]):
+            text = "".join(message.text for message in task.method.messages(case))
+            assert "answer to" in text
+            assert "{" not in text, "every name in braces is filled"
+
+
+def test_a_given_prompt_is_taken_as_it_is(tmp_path):
+    folder = answered(tmp_path, "alpaca_eval", lambda _: "a", rows=ALPACA_EVAL[:1])
+    (tmp_path / "mine.txt").write_text(TEMPLATE)
+    task = prepare(folder, OPENAI, files=Files(prompt=tmp_path / "mine.txt"))
+    assert task.sources["prompt"].kind == "given"
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (
+            lambda: AlpacaEval("no ChatML {instruction}"),
+            "instruction, output_1, output_2 not found",
+        ),
+        (lambda: AlpacaEval("<|im_start|>user\n{output_1}<|im_end|>"), "instruction, output_2"),
+        (lambda: MTBench('{"name": "single-v1"}', None), "single-v1-multi-turn"),
+        (lambda: MTBench("not JSON", None), "not JSON lines"),
+        (lambda: Flask('{"prompt_id": 1}', "[]"), "prompt 2"),
+        (lambda: Flask("[]", "not JSON"), "expected JSON lines"),
+    ],
+)
+def test_other_files_are_refused_as_prompts(make, told):
+    with pytest.raises(ValueError, match=told):
+        make()
+
+
+def test_published_references_must_have_the_question(tmp_path):
+    folder = answered(tmp_path, "mt_bench", lambda _: "a", rows=MT_BENCH)
+    references = tmp_path / "gpt-4.jsonl"
+    references.write_text('{"question_id": 7, "choices": [{"turns": ["x", "y"]}]}\n')
+    task = prepare(folder, OPENAI, files=Files(own_prompt=True, reference_answers=references))
+    with pytest.raises(ValueError, match="question 101: its reference answer is not among"):
+        task.method.cases(task.benchmark.items[1], ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("options", "official"),
+    [
+        ({"model": "openai:gpt-4-1106-preview"}, True),
+        ({"model": "openai:gpt-4-1106-preview", "max_retries": 9, "timeout": 60.0}, True),
+        ({"model": "openai:gpt-4-1106-preview", "temperature": 0.0}, False),
+        ({"model": "openai:gpt-4-1106-preview", "base_url": "http://localhost/v1"}, False),
+        ({"model": "openai:gpt-4o"}, False),
+    ],
+)
+def test_only_the_benchmarks_own_judge_is_official(options, official):
+    assert Judge(Agent(**options)).is_official(AlpacaEval(TEMPLATE)) is official
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('model = "openai:m"\nsystem = "be kind"', "no effect"),
+        ('model = "openai:m"\ntemprature = 1', "temprature"),
+        ('model = "openai:m"\n[prices]\n"openai:m" = 3', "prices|openai:m"),
+        ("model =", "not valid TOML"),
+        ("temperature = 0.5", "model"),
+    ],
+)
+def test_mistakes_in_the_judges_file_are_named(tmp_path, text, told):
+    (tmp_path / "judge.toml").write_text(text)
+    with pytest.raises(ValueError, match=told):
+        read_judge(str(tmp_path / "judge.toml"))
+
+
+@pytest.mark.parametrize("named", ["gpt-4", "offline:lead", "recorded:x.json", "nowhere.toml"])
+def test_what_is_no_judge_is_refused(named):
+    with pytest.raises(ValueError, match=named):
+        read_judge(named)

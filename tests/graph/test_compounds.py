@@ -1,0 +1,138 @@
+"""Models inside LangChain's compounds behave as they do alone."""
+
+import asyncio
+import contextvars
+import threading
+
+import pytest
+from fakes import FakeModel
+from langchain.agents import create_agent
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.runnables import (
+    ConfigurableField,
+    RunnableBranch,
+    RunnableLambda,
+    RunnableParallel,
+)
+from langchain_openai import ChatOpenAI
+from langgraph.config import get_stream_writer
+from waiting import PATIENCE
+
+from moa_graph import create_moa
+from moa_graph.models.openai.clients import shared_clients
+
+COMPOUNDS = {
+    "bare": lambda model: model,
+    "bind": lambda model: model.bind(stop=["x"]),
+    "with_config": lambda model: model.with_config(tags=["mine"]),
+    "with_retry": lambda model: model.with_retry(),
+    "with_fallbacks": lambda model: model.with_fallbacks([model]),
+    "sequence": lambda model: model | RunnableLambda(lambda message: message),
+    "parser": lambda model: model | StrOutputParser(),
+    "branch": lambda model: RunnableBranch((lambda _: False, model), model),
+    "parallel": lambda model: RunnableParallel(a=model) | (lambda found: found["a"]),
+    "fields": lambda model: model.configurable_fields(name=ConfigurableField("name")),
+    "alternatives": lambda model: model.configurable_alternatives(
+        ConfigurableField("which"), other=model
+    ),
+}
+
+
+@pytest.fixture(params=COMPOUNDS)
+def compound(request):
+    return COMPOUNDS[request.param]
+
+
+class SyncOnly(BaseChatModel):
+    """A chat model that knows no async, as those that run locally. Many answer together."""
+
+    together: threading.Barrier
+
+    @property
+    def _llm_type(self):
+        return "sync-only"
+
+    def _generate(self, messages, *_, **__):
+        self.together.wait(PATIENCE)
+        return ChatResult(generations=[ChatGeneration(message=AIMessage("done"))])
+
+
+# Not "fields": it is made anew by each call that configures it, and runs in the loop's own threads.
+@pytest.mark.parametrize(
+    "compound", [name for name in COMPOUNDS if name != "fields"], indirect=True
+)
+async def test_sync_only_models_run_side_by_side(compound):
+    model = SyncOnly(together=threading.Barrier(24))
+    layer = [compound(model) for _ in range(24)]
+    graph = create_moa([layer], FakeModel()).compile()
+    result = await graph.ainvoke({"messages": "q"})
+    assert not any(p["error"] for p in result["proposals"].values())
+
+
+def openai(server, name):
+    return ChatOpenAI(model=name, base_url=server.url, api_key="x", max_retries=0)
+
+
+def test_compounds_work_on_two_event_loops(compound, server):
+    model = compound(openai(server, "a"))
+    graph = create_moa([[model] * 2] * 2, model).compile()
+    for _ in range(3):
+        answer = asyncio.run(graph.ainvoke({"messages": "q"}))
+        assert answer["messages"][-1].text == "a on q"
+        assert answer["messages"][-1].response_metadata["moa"]["failed"] == []
+
+
+def test_compounds_are_not_streamed_while_hidden(compound, server):
+    layer = [compound(openai(server, "a"))] * 2
+    graph = create_moa([layer], openai(server, "w")).compile()
+    list(graph.stream({"messages": "q"}, stream_mode="messages"))
+    assert [call.model for call in server.calls if call.streamed] == ["w"]
+
+
+def test_answer_of_a_compound_aggregator_is_seen_once(compound, server):
+    server.model("w", reply="the final answer")
+    graph = create_moa([[openai(server, "a")]], compound(openai(server, "w"))).compile()
+    events = list(graph.stream({"messages": "q"}, stream_mode="messages"))
+    assert "".join(message.text for message, _ in events) == "the final answer"
+
+
+def test_agents_are_proposers_and_aggregators(invoke, server):
+    def add(a: int, b: int) -> int:
+        """Add two numbers."""
+        return a + b
+
+    agent = create_agent(openai(server, "agent"), [add])
+    layer = {"agent": agent, "again": agent.with_retry(), "chain": agent | _last}
+    result = invoke(create_moa([layer], agent).compile(), {"messages": "q"})
+    assert [p["content"] for p in result["proposals"].values()] == ["agent on q"] * 3
+    assert result["messages"][-1].text == "agent on q"
+    assert len(result["messages"]) == 2
+    assert result["proposals"]["layer_1_agent"]["usage"]["output_tokens"] == 3
+
+
+def _last(state):
+    return state["messages"][-1]
+
+
+async def test_context_reaches_a_sync_only_model():
+    """Tracing, request ids and LangGraph's own stream writer live in context variables."""
+    request_id = contextvars.ContextVar("request_id", default=None)
+    request_id.set("r1")
+
+    def look(_):
+        get_stream_writer()({"seen": request_id.get()})
+        return "done"
+
+    graph = create_moa([[RunnableLambda(look)]], FakeModel()).compile()
+    events = [each async for each in graph.astream({"messages": "q"}, stream_mode="custom")]
+    assert events == [{"seen": "r1"}]
+
+
+def test_event_loops_leave_no_connections_behind(server):
+    graph = create_moa([[openai(server, "a")]], openai(server, "w")).compile()
+    for _ in range(5):
+        asyncio.run(graph.ainvoke({"messages": "q"}))
+    assert not shared_clients()["http_async_client"]._pools

@@ -1,0 +1,400 @@
+"""How long a run takes when calls hang, drip or break off; and how it is cancelled."""
+
+import asyncio
+import threading
+import time
+
+import anyio
+import pytest
+from clock import Clock
+from fakes import FakeModel
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import RunnableLambda
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import Command, interrupt
+from waiting import PATIENCE, take_turns, wait_for, wait_until
+
+from moa_graph import (
+    Agent,
+    AggregatorError,
+    QuorumError,
+    create_moa,
+)
+from moa_graph.graph import deadlines
+from moa_graph.graph.policy import Rules
+
+
+@pytest.fixture
+def agent(server):
+    """An agent of the local server that its client does not ask again."""
+
+    def make(name, **options):
+        return Agent(model=f"openai:{name}", base_url=server.url, **({"max_retries": 0} | options))
+
+    return make
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """What calls are cut off by; it stands still."""
+    return Clock(monkeypatch, deadlines)
+
+
+@pytest.fixture
+def released():
+    """Becomes true when the test is over: threads that wait for it then end."""
+    event = threading.Event()
+    yield event.is_set
+    event.set()
+
+
+SLOW = ["hang", "drip"]
+BROKEN = [
+    "reset",
+    "truncate",
+    "malformed",
+    "deep",
+    "no choices",
+    "empty",
+    "content filter",
+    "wrong type",
+    500,
+    503,
+    429,
+]
+
+
+@pytest.mark.parametrize("fault", SLOW)
+def test_timeout_of_an_agent_ends_its_call(fault, server, agent, follow):
+    server.model("slow", always=fault)
+    graph = create_moa([[agent("slow", timeout=0.5), agent("fine")]], agent("w")).compile()
+    result = follow(graph)
+    error = result["proposals"]["layer_1_slow"]["error"]
+    assert "timeout of 0.5 s" in error or "timed out" in error.lower()
+    assert result["messages"][-1].text.startswith("w on")
+
+
+@pytest.mark.parametrize("fault", SLOW)
+def test_deadline_of_a_layer_ends_its_calls(fault, server, agent, follow, clock):
+    server.model("slow", always=fault)
+    layers = [[agent("slow", timeout=60), agent("fine")], [agent("fine")]]
+    graph = create_moa(layers, agent("w"), deadline=[0.5, None]).compile()
+    result = follow(graph, lambda node: clock.advance(0.5 * (node == "layer_1_fine")))
+    error = result["proposals"]["layer_1_slow"]["error"]
+    assert error == "cut off by the layer's deadline of 0.5 s"
+    assert result["messages"][-1].response_metadata["moa"]["failed"] == ["layer_1_slow"]
+
+
+def test_call_is_cut_off_by_the_first_of_its_bounds(clock):
+    begun = clock()
+    layer = deadlines.Race(Rules(quorum=1, grace=2.0, deadline=10.0), runners=3, needed=1)
+    assert layer.limit(begun + 1, None).when == begun + 10
+    assert layer.limit(begun + 1, 3.0).when == begun + 4
+    clock.advance(5)
+    layer.answer()
+    assert layer.limit(begun + 1, None).when == begun + 7
+    assert layer.limit(begun + 6, None).when == begun + 8
+    assert layer.limit(begun + 6, 1.0).when == begun + 7
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_broken_answer_is_a_failure_of_one_proposer(fault, server, agent, follow):
+    server.model("broken", always=fault)
+    result = follow(create_moa([[agent("broken"), agent("fine")]], agent("w")).compile())
+    assert result["proposals"]["layer_1_broken"]["error"]
+    assert result["proposals"]["layer_1_fine"]["content"] == "fine on q"
+    assert result["messages"][-1].response_metadata["moa"]["received"] == 1
+
+
+async def test_stream_that_breaks_off_is_an_error_of_the_aggregator(server, agent):
+    server.model("w", faults=["truncate"], reply="many words " * 20)
+    graph = create_moa([[agent("fine")]], agent("w")).compile(checkpointer=InMemorySaver())
+    config = {"configurable": {"thread_id": "1"}}
+    with pytest.raises(AggregatorError):
+        async for _ in graph.astream({"messages": "q"}, config, stream_mode="messages"):
+            pass
+    assert (await graph.ainvoke(None, config))["messages"][-1].text.startswith("many words")
+    assert len(server.calls_of("fine")) == 1
+
+
+async def test_stream_that_stalls_ends_within_the_timeout(server, agent):
+    server.model("w", until_token=lambda position: position < 1, reply="many words")
+    graph = create_moa([[agent("fine")]], agent("w", timeout=0.5)).compile()
+    # The client of the model has the same timeout: on a slow machine it may be the first.
+    with pytest.raises(AggregatorError, match=r"no answer within its timeout of 0\.5 s|timed out"):
+        async for _ in graph.astream({"messages": "q"}, stream_mode="messages"):
+            pass
+    assert not server.calls_of("w")[0].answered
+
+
+def test_stragglers_get_their_grace_and_are_cut_off(server, agent, follow, clock):
+    ended = []
+    server.model("late", until=lambda: {"layer_1_one", "layer_1_two"} <= {*ended})
+    server.model("never", always="hang")
+    layer = [agent(name) for name in ("one", "two", "late", "never")]
+    graph = create_moa([layer], agent("w"), quorum=2, grace=0.5).compile()
+
+    def take(node):
+        ended.append(node)
+        clock.advance(0.5 * (node == "layer_1_late"))
+
+    proposals = follow(graph, take)["proposals"]
+    assert proposals["layer_1_late"]["content"] == "late on q"
+    assert proposals["layer_1_never"]["error"] == (
+        "cut off: the quorum was in, and the grace of 0.5 s over"
+    )
+
+
+def test_without_a_quorum_there_is_no_grace(server, agent, follow):
+    ended = []
+    for name in ("late", "later"):
+        server.model(name, until=lambda: ended)
+    layer = [agent(name) for name in ("one", "late", "later")]
+    graph = create_moa([layer], agent("w"), quorum=2, grace=0).compile()
+    proposals = follow(graph, ended.append)["proposals"]
+    answered = [node for node, proposal in proposals.items() if not proposal["error"]]
+    assert "layer_1_one" in answered
+    assert len(answered) >= 2
+
+
+def test_request_that_is_cut_off_is_cancelled(server, agent):
+    server.model("never", always="hang")
+    graph = create_moa([[agent("one"), agent("never")]], agent("w"), grace=0.2).compile()
+
+    async def run():
+        await graph.ainvoke({"messages": "q"})
+        await wait_until(lambda: server.calls_of("never")[0].ended)
+
+    asyncio.run(run())
+    assert not server.calls_of("never")[0].answered
+
+
+def test_deadline_without_a_quorum_is_an_error_that_says_so(server, agent, follow):
+    server.model("never", always="hang")
+    graph = create_moa([[agent("never")] * 2], agent("w"), deadline=0.3).compile()
+    with pytest.raises(QuorumError, match=r"cut off by the layer's deadline of 0\.3 s"):
+        follow(graph)
+
+
+def in_step(clock, width):
+    """Make a model whose calls run so many at a time, begin and end together, and take a second."""
+    together = threading.Barrier(width, action=lambda: clock.advance(1))
+    together_async = asyncio.Barrier(width)
+
+    def answer(_):
+        together.wait(PATIENCE)
+        return AIMessage("an answer")
+
+    async def aanswer(_):
+        if await together_async.wait() == 0:
+            clock.advance(1)
+        await take_turns()
+        return AIMessage("an answer")
+
+    return RunnableLambda(answer, aanswer)
+
+
+@pytest.mark.parametrize("concurrency", [1, 2])
+def test_grace_counts_from_the_start_of_those_that_had_to_wait(concurrency, follow, clock):
+    """Where few may run at a time, the last begin when the quorum has long been in."""
+    layer = [in_step(clock, concurrency)] * 8
+    graph = create_moa([layer], FakeModel(), quorum=1, grace=1.5).compile()
+    result = follow(graph, config={"max_concurrency": concurrency})
+    assert not any(p["error"] for p in result["proposals"].values())
+
+
+def test_deadline_is_the_layers_not_each_calls(follow, clock):
+    layer = [FakeModel(until=lambda: clock.advance(0.5) or True) for _ in range(4)]
+    graph = create_moa([layer], FakeModel(), deadline=1.25, quorum=1).compile()
+    result = follow(graph, config={"max_concurrency": 1})
+    assert [len(model.asked) for model in layer] == [1, 1, 1, 0]
+    assert result["proposals"]["layer_1_fake_4"]["error"].startswith("cut off by the layer's")
+
+
+def test_answers_before_a_lost_quorum_count_for_the_grace(invoke, released):
+    """Two of four are asked again; with the first of them the quorum of three is in."""
+    layer = {name: FakeModel(answers=["x"]) for name in "ab"}
+    layer["c"] = FakeModel(answers=[OSError(), "x"])
+    layer["stuck"] = FakeModel(
+        answers=[OSError()], until=lambda: len(layer["stuck"].asked) < 2 or released()
+    )
+    graph = create_moa([layer], FakeModel(), quorum=3, grace=0.1).compile(InMemorySaver())
+    config = {"configurable": {"thread_id": "1"}}
+    with pytest.raises(QuorumError):
+        invoke(graph, {"messages": "q"}, config)
+    result = invoke(graph, None, config)
+    assert result["messages"][-1].content == "an answer"
+    assert result["proposals"]["layer_1_stuck"]["error"].startswith("cut off: the quorum was in")
+
+
+async def cancel_when_ended(graph, config, nodes):
+    """Run a graph until some nodes have ended, and cancel it then."""
+    ended = asyncio.Event()
+
+    async def run():
+        seen = set()
+        async for update in graph.astream({"messages": "q"}, config, stream_mode="updates"):
+            seen.update(update)
+            if nodes <= seen:
+                ended.set()
+
+    task = asyncio.create_task(run())
+    await ended.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+def test_grace_holds_after_a_cancelled_run_is_resumed(server, agent, clock):
+    """The quorum was in when the run was cancelled: the stragglers do not hold it up for ever."""
+    for name in ("c", "d"):
+        server.model(name, always="hang")
+    layer = [agent(name) for name in "abcd"]
+    graph = create_moa([layer], agent("w"), quorum=2, grace=0.2).compile(InMemorySaver())
+    config = {"configurable": {"thread_id": "1"}}
+
+    async def run():
+        await cancel_when_ended(graph, config, {"layer_1_a", "layer_1_b"})
+        clock.go()
+        return await graph.ainvoke(None, config)
+
+    result = asyncio.run(run())
+    assert result["messages"][-1].response_metadata["moa"]["received"] == 2
+    assert len(server.calls_of("a")) == 1
+    assert not deadlines._races
+
+
+# LangGraph 1.2.22 leaves behind the coroutines that were still waiting for `max_concurrency`.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:coroutine 'arun_with_retry':RuntimeWarning")
+async def test_deadline_begins_anew_after_a_cancelled_run(clock):
+    go_on = threading.Event()
+    layer = [FakeModel(until=go_on.is_set) for _ in range(3)]
+    graph = create_moa([layer], FakeModel(), deadline=2).compile(InMemorySaver())
+    config = {"configurable": {"thread_id": "1"}, "max_concurrency": 1}
+    task = asyncio.create_task(graph.ainvoke({"messages": "q"}, config))
+    while not layer[0].asked:
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait({task})
+    clock.advance(2)
+    go_on.set()
+    result = await graph.ainvoke(None, config)
+    assert not any(p["error"] for p in result["proposals"].values())
+
+
+async def test_call_that_cancels_itself_is_a_failure_of_one_proposer():
+    gave_up = threading.Event()
+
+    async def give_up(_):
+        gave_up.set()
+        raise asyncio.CancelledError("from a library")
+
+    odd, slow = RunnableLambda(str, give_up), FakeModel(until=gave_up.is_set)
+    graph = create_moa([{"odd": odd, "slow": slow}], FakeModel()).compile()
+    result = await graph.ainvoke({"messages": "q"})
+    assert "cancelled itself" in result["proposals"]["layer_1_odd"]["error"]
+    assert result["proposals"]["layer_1_slow"]["content"] == "an answer"
+
+
+def test_timeout_of_the_aggregator_is_kept(server, agent, follow):
+    server.model("w", always="hang")
+    graph = create_moa([[agent("a")]], agent("w", timeout=0.5), fallbacks=[agent("v")]).compile()
+    assert follow(graph)["messages"][-1].text.startswith("v on")
+
+
+@pytest.mark.parametrize("loser", ["proposer", "aggregator"])
+async def test_graph_that_stops_for_a_human_is_no_failure(loser):
+    def ask(_):
+        return {"messages": [("ai", interrupt("what?"))]}
+
+    person = StateGraph(MessagesState).add_node("ask", ask).add_edge(START, "ask").compile()
+    other = FakeModel()
+    layer = {"a": person if loser == "proposer" else other}
+    graph = create_moa([layer], person if loser == "aggregator" else other).compile(InMemorySaver())
+    config = {"configurable": {"thread_id": "1"}}
+    stopped = await graph.ainvoke({"messages": "q"}, config)
+    assert stopped["__interrupt__"][0].value == "what?"
+    result = await graph.ainvoke(Command(resume="this"), config)
+    said = result["proposals"]["layer_1_a"]["content"], result["messages"][-1].text
+    assert "this" in said
+
+
+def test_no_grace_asks_nobody_after_the_quorum(follow):
+    layer = [FakeModel() for _ in range(4)]
+    graph = create_moa([layer], FakeModel(), quorum=1, grace=0).compile()
+    result = follow(graph, config={"max_concurrency": 1})
+    assert sum(len(model.asked) for model in layer) == 1
+    assert result["messages"][-1].response_metadata["moa"]["received"] == 1
+
+
+async def test_deadline_begins_anew_when_a_stopped_run_is_resumed(clock):
+    """A human may take longer to answer than a layer may."""
+
+    def ask(_):
+        return {"messages": [("ai", f"{interrupt('first?')} and {interrupt('second?')}")]}
+
+    person = StateGraph(MessagesState).add_node("ask", ask).add_edge(START, "ask").compile()
+    graph = create_moa([{"person": person, "fine": FakeModel()}], FakeModel(), deadline=0.5)
+    graph = graph.compile(checkpointer=InMemorySaver())
+    config, inputs = {"configurable": {"thread_id": "1"}}, {"messages": "q"}
+    for answer in ("one", "two"):
+        await graph.ainvoke(inputs, config)
+        clock.advance(1.2)
+        inputs = Command(resume=answer)
+    result = await graph.ainvoke(inputs, config)
+    assert result["proposals"]["layer_1_person"]["content"] == "one and two"
+
+
+def test_races_leave_nothing_behind(invoke):
+    layers = [[FakeModel(), FakeModel(answers=[OSError()])]] * 2
+    before = set(deadlines._races)
+    for _ in range(3):
+        graph = create_moa(layers, FakeModel(), grace=PATIENCE, deadline=PATIENCE).compile()
+        invoke(graph, {"messages": "q"})
+    assert set(deadlines._races) == before
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+def test_client_retries_as_often_as_it_is_told(retries, server, agent, follow):
+    server.model("down", always=503, retry_after=0.01)
+    follow(create_moa([[agent("down", max_retries=retries), agent("fine")]], agent("w")).compile())
+    assert len(server.calls_of("down")) == retries + 1
+
+
+def test_retry_after_is_heeded(server, agent, follow, monkeypatch):
+    slept = []
+
+    async def sleep(seconds):
+        slept.append(seconds)
+
+    monkeypatch.setattr(time, "sleep", slept.append)
+    monkeypatch.setattr(anyio, "sleep", sleep)
+    server.model("busy", faults=[429], retry_after=7)
+    result = follow(create_moa([[agent("busy", max_retries=1)]], agent("w")).compile())
+    assert 7 in slept
+    assert result["proposals"]["layer_1_busy"]["content"] == "busy on q"
+    assert len(server.calls_of("busy")) == 2
+
+
+def test_cancelled_run_cancels_its_calls_and_can_be_resumed(server, agent):
+    server.model("slow", faults=["hang"])
+    graph = create_moa([[agent("fast"), agent("slow")]], agent("w")).compile(
+        checkpointer=InMemorySaver()
+    )
+    config = {"configurable": {"thread_id": "1"}}
+
+    async def run():
+        await cancel_when_ended(graph, config, {"layer_1_fast"})
+        await wait_until(lambda: server.calls_of("slow")[0].ended)
+        return await graph.ainvoke(None, config)
+
+    assert asyncio.run(run())["messages"][-1].text.startswith("w on")
+    assert (len(server.calls_of("fast")), len(server.calls_of("slow"))) == (1, 2)
+
+
+def test_sync_only_model_does_not_hold_up_an_async_run(follow, released):
+    stuck = RunnableLambda(lambda _: wait_for(released))
+    graph = create_moa([{"stuck": stuck, "fine": FakeModel()}], FakeModel(), grace=0.2).compile()
+    assert "grace of 0.2 s" in follow(graph)["proposals"]["layer_1_stuck"]["error"]

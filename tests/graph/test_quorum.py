@@ -1,0 +1,243 @@
+"""When a layer goes on, gives up, or asks again; and what the aggregator does."""
+
+import asyncio
+
+import pytest
+from fakes import FakeModel
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import RunnableLambda
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.postgres import PostgresSaver
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from langgraph.graph import END, START, MessagesState, StateGraph
+
+from moa_graph import (
+    ASK_AGAIN,
+    AggregatorError,
+    QuorumError,
+    create_moa,
+)
+
+DOWN = OSError("down")
+
+
+def layer(model, answering, failing):
+    """A layer of models that answer and models that fail for ever."""
+    good = {f"good{n}": model() for n in range(answering)}
+    return good | {f"bad{n}": model(answers=[DOWN]) for n in range(failing)}
+
+
+@pytest.mark.parametrize(
+    ("quorum", "answering", "failing", "goes_on"),
+    [
+        (0.5, 2, 2, True),
+        (0.5, 2, 3, False),  # half of five, rounded up, is three
+        (0.5, 1, 1, True),
+        (1.0, 3, 1, False),
+        (1.0, 3, 0, True),
+        (1, 1, 5, True),
+        (3, 2, 4, False),
+        (3, 3, 3, True),
+        (0.01, 1, 5, True),
+    ],
+)
+def test_layer_goes_on_with_its_quorum(quorum, answering, failing, goes_on, invoke, model):
+    layers = [layer(model, answering, failing)]
+    graph = create_moa(layers, model(), quorum=quorum).compile()
+    if goes_on:
+        account = invoke(graph, {"messages": "q"})["messages"][-1].response_metadata["moa"]
+        assert account["failed"] == [f"layer_1_bad{n}" for n in range(failing)]
+        assert set(account["causes"].values()) <= {"OSError: down"}
+    else:
+        with pytest.raises(QuorumError) as error:
+            invoke(graph, {"messages": "q"})
+        assert set(error.value.failures) == {f"layer_1_bad{n}" for n in range(failing)}
+
+
+def test_layers_may_need_different_quorums(invoke, model):
+    layers = [layer(model, 1, 3), layer(model, 1, 3)]
+    with pytest.raises(QuorumError, match="layer 2: 1 of 4 proposers answered, 3 must"):
+        invoke(create_moa(layers, model(), quorum=[1, 3]).compile(), {"messages": "q"})
+
+
+@pytest.mark.parametrize("quorum", [0, 5, -1, 0.0, 1.5, True, "half", None])
+def test_senseless_quorum_is_refused(quorum, model):
+    with pytest.raises(ValueError, match=r"`quorum`=.*expected a number from 1 to 4"):
+        create_moa([[model()] * 4], model(), quorum=quorum)
+
+
+def test_one_value_for_each_layer_or_for_all(model):
+    with pytest.raises(
+        ValueError, match=r"`grace`=\[1\]: expected one value, or one for each of 2"
+    ):
+        create_moa([[model()]] * 2, model(), grace=[1])
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), "1"])
+def test_senseless_seconds_are_refused(seconds, model):
+    for option in ("grace", "deadline"):
+        with pytest.raises(ValueError, match=f"`{option}`=.*expected seconds"):
+            create_moa([[model()]], model(), **{option: seconds})
+
+
+class Flaky:
+    """A proposer that fails as often as told, in a layer that counts who was asked."""
+
+    def __init__(self, failures=0):
+        self.left, self.asked = failures, 0
+
+    def model(self):
+        def answer(_):
+            self.asked += 1
+            self.left -= 1
+            if self.left >= 0:
+                raise DOWN
+            return AIMessage("fine")
+
+        async def aanswer(messages):
+            await asyncio.sleep(0)
+            return answer(messages)
+
+        return RunnableLambda(answer, aanswer)
+
+
+def embedded(moa):
+    """A host of the mixture."""
+    host = StateGraph(MessagesState)
+    host.add_node("moa", moa.compile())
+    host.add_edge(START, "moa")
+    host.add_edge("moa", END)
+    return host
+
+
+async def lose_and_resume(run, concurrency):
+    """Lose a quorum twice, resume twice; nobody who answered is asked again."""
+    steady, once, twice = Flaky(), Flaky(1), Flaky(2)
+    before = Flaky()
+    layers = [
+        {"before": before.model()},
+        {"steady": steady.model(), "once": once.model(), "twice": twice.model()},
+    ]
+    moa = create_moa(layers, FakeModel(answers=["final"]), quorum=[1, 3])
+    config = {"configurable": {"thread_id": "1"}}
+    if concurrency:
+        config["max_concurrency"] = concurrency
+    with pytest.raises(QuorumError, match="1 of 3"):
+        await run(moa, {"messages": "q"}, config)
+    assert (before.asked, steady.asked, once.asked, twice.asked) == (1, 1, 1, 1)
+    with pytest.raises(QuorumError, match="2 of 3"):
+        await run(moa, None, config)
+    assert (before.asked, steady.asked, once.asked, twice.asked) == (1, 1, 2, 2)
+    result = await run(moa, None, config)
+    assert result["messages"][-1].content == "final"
+    assert (before.asked, steady.asked, once.asked, twice.asked) == (1, 1, 2, 3)
+
+
+@pytest.mark.parametrize("concurrency", [None, 1, 2])
+@pytest.mark.parametrize("host", [False, True])
+@pytest.mark.parametrize("style", ["sync", "async"])
+@pytest.mark.parametrize(
+    "kind", ["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
+)
+async def test_resume_asks_exactly_those_that_failed(
+    kind, style, host, concurrency, tmp_path, request
+):
+    """True for every saver, sync and async, at the top and in a host, at any concurrency."""
+    build = embedded if host else lambda moa: moa
+    if kind == "memory":
+        saver = InMemorySaver()
+
+        async def run(moa, inputs, config):
+            graph = build(moa).compile(checkpointer=saver)
+            if style == "sync":
+                return await asyncio.to_thread(graph.invoke, inputs, config)
+            return await graph.ainvoke(inputs, config)
+
+        await lose_and_resume(run, concurrency)
+        return
+    where = str(tmp_path / "x.sqlite")
+    if kind == "postgres":
+        where = request.getfixturevalue("postgres")
+
+    async def run(moa, inputs, config):
+        if style == "sync":
+
+            def call():
+                with open_saver(kind, where) as saver:
+                    return build(moa).compile(checkpointer=saver).invoke(inputs, config)
+
+            return await asyncio.to_thread(call)
+        async with open_async_saver(kind, where) as saver:
+            return await build(moa).compile(checkpointer=saver).ainvoke(inputs, config)
+
+    await lose_and_resume(run, concurrency)
+
+
+def open_saver(kind, where):
+    if kind == "sqlite":
+        return SqliteSaver.from_conn_string(where)
+    return PostgresSaver.from_conn_string(where)
+
+
+def open_async_saver(kind, where):
+    if kind == "sqlite":
+        return AsyncSqliteSaver.from_conn_string(where)
+    return AsyncPostgresSaver.from_conn_string(where)
+
+
+def test_failure_does_not_cancel_or_repeat_a_sibling(follow, model):
+    ended = []
+    slow = model(answers=["fine"], until=lambda: "layer_1_bad" in ended)
+    layers = [{"bad": model(answers=[DOWN]), "slow": slow}]
+    graph = create_moa(layers, model()).compile(checkpointer=InMemorySaver())
+    result = follow(graph, ended.append, {"configurable": {"thread_id": "1"}})
+    assert result["proposals"]["layer_1_slow"]["content"] == "fine"
+    assert len(slow.asked) == 1
+
+
+def test_a_human_has_a_proposal_asked_for_again(invoke, model):
+    one, two, writer = model(answers=["a1"]), model(answers=["b1", "b2"]), model()
+    graph = create_moa([{"a": one, "b": two}], writer).compile(
+        checkpointer=InMemorySaver(), interrupt_before=["layer_1_aggregator"]
+    )
+    config = {"configurable": {"thread_id": "1"}}
+    invoke(graph, {"messages": "q"}, config)
+    again = {"layer_1_b": {"error": ASK_AGAIN}}
+    graph.update_state(config, {"proposals": again}, as_node="layer_1_b")
+    invoke(graph, None, config)  # asks, and stops before the hub once more
+    invoke(graph, None, config)
+    assert (len(one.asked), len(two.asked)) == (1, 2)
+    assert writer.asked[0][0].content.endswith("\n1. a1\n2. b2")
+
+
+def test_fallback_writes_where_the_aggregator_fails(invoke, model):
+    proposer, broken, spare = model(), model(answers=[DOWN]), model(name="spare", answers=["spare"])
+    never = model(answers=["never"])
+    graph = create_moa([[proposer]], broken, fallbacks=[spare, never]).compile()
+    message = invoke(graph, {"messages": "q"})["messages"][-1]
+    assert message.content == "spare"
+    account = message.response_metadata["moa"]
+    assert account["aggregator"] == "spare"
+    assert account["causes"] == {"aggregator": "OSError: down"}
+    assert (len(broken.asked), len(spare.asked), len(never.asked)) == (1, 1, 0)
+    assert spare.asked == broken.asked
+
+
+def test_resume_after_failed_aggregators_asks_only_them(invoke, model):
+    proposer, first, second = model(), model(answers=[DOWN]), model(answers=[DOWN, "final"])
+    graph = create_moa([[proposer]], first, fallbacks=[second]).compile(
+        checkpointer=InMemorySaver()
+    )
+    config = {"configurable": {"thread_id": "1"}}
+    with pytest.raises(AggregatorError) as error:
+        invoke(graph, {"messages": "q"}, config)
+    assert error.value.failures == {"aggregator": "OSError: down", "fallback_1": "OSError: down"}
+    assert invoke(graph, None, config)["messages"][-1].content == "final"
+    assert (len(proposer.asked), len(first.asked), len(second.asked)) == (1, 2, 2)
+
+
+def test_fallback_that_makes_no_sense_is_named(model):
+    with pytest.raises(ValueError, match=r"`fallbacks\[0\]`: expected 'provider:model'"):
+        create_moa([[model()]], model(), fallbacks=["gpt"])

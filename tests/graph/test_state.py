@@ -1,0 +1,76 @@
+"""The state: how proposals are taken in, and kept."""
+
+import warnings
+
+import pytest
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.sqlite import SqliteSaver
+
+from moa_graph import create_moa
+from moa_graph.graph.state import merge_proposals
+
+
+def proposal(turn, content="x"):
+    return {"turn": turn, "content": content, "error": None}
+
+
+def test_proposals_of_a_turn_add_up():
+    one = merge_proposals({}, {"a": proposal("1")})
+    assert set(merge_proposals(one, {"b": proposal("1")})) == {"a", "b"}
+
+
+def test_proposals_of_an_earlier_turn_give_way():
+    assert set(merge_proposals({"a": proposal("1")}, {"b": proposal("2")})) == {"b"}
+
+
+def test_nothing_is_changed_in_place():
+    old = {"a": proposal("1")}
+    merge_proposals(old, {"a": {"content": "y"}})
+    assert old == {"a": proposal("1")}
+
+
+def test_a_human_edits_and_drops_proposals(invoke, model):
+    writer = model()
+    layer = {
+        "a": model(answers=["one"]),
+        "b": model(answers=["two"]),
+        "c": model(answers=["three"]),
+    }
+    graph = create_moa([layer], writer).compile(
+        checkpointer=InMemorySaver(), interrupt_before=["layer_1_aggregator"]
+    )
+    config = {"configurable": {"thread_id": "1"}}
+    invoke(graph, {"messages": "q"}, config)
+    edits = {"layer_1_a": {"content": "edited"}, "layer_1_b": None}
+    graph.update_state(config, {"proposals": edits}, as_node="layer_1_a")
+    result = invoke(graph, None, config)
+    assert writer.asked[0][0].content.endswith("models:\n1. edited\n2. three")
+    assert set(result["proposals"]) == {"layer_1_a", "layer_1_c"}
+    assert result["proposals"]["layer_1_a"]["agent"] == "a"
+
+
+def test_checkpoints_are_read_back_strictly_and_without_a_warning(invoke, model, tmp_path):
+    config = {"configurable": {"thread_id": "1"}}
+    with SqliteSaver.from_conn_string(str(tmp_path / "x.sqlite")) as saver:
+        graph = create_moa([{"a": model()}] * 2, model()).compile(checkpointer=saver)
+        graph.invoke({"messages": "q"}, config)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            values = graph.get_state(config).values
+            history = list(graph.get_state_history(config))
+    assert values["proposals"]["layer_2_a"]["content"] == "an answer"
+    assert [state.next for state in reversed(history)] == [
+        ("__start__",),
+        ("layer_1_a",),
+        ("layer_1_aggregator",),
+        ("layer_2_a",),
+        ("layer_2_aggregator",),
+        ("aggregator",),
+        (),
+    ]
+
+
+@pytest.mark.parametrize("saver", [None, InMemorySaver])
+def test_a_checkpointer_is_optional(saver, invoke, model):
+    graph = create_moa([[model()]], model()).compile(checkpointer=saver and saver())
+    assert invoke(graph, {"messages": "q"}, {"configurable": {"thread_id": "1"}})["messages"]

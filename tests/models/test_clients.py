@@ -1,0 +1,348 @@
+"""The HTTP below the models that are built from names: errors, bounds, proxies, what is sent."""
+
+import asyncio
+import ssl
+import subprocess
+import sys
+import threading
+from contextlib import closing, contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import httpx2
+import pytest
+from langchain_openai import ChatOpenAI
+from waiting import PATIENCE, wait_until
+
+from moa_graph import Agent, create_moa
+from moa_graph.models.agent import build_model
+from moa_graph.models.openai.aiohttp_transport import AiohttpTransport
+from moa_graph.models.openai.clients import shared_clients
+
+BODY = {"model": "a", "messages": [{"role": "user", "content": "q"}]}
+
+
+def post(url, **options):
+    """Post through the client that the models share."""
+    client = shared_clients()["http_async_client"]
+
+    async def send():
+        return await client.post(f"{url}/chat/completions", json=BODY, **options)
+
+    return asyncio.run(send())
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        ("reset", (httpx2.ReadError, httpx2.RemoteProtocolError)),
+        ("truncate", httpx2.RemoteProtocolError),
+        ("hang", httpx2.ReadTimeout),
+    ],
+)
+def test_errors_are_those_that_the_openai_client_retries(fault, error, server):
+    server.model("a", always=fault)
+    with pytest.raises(error):
+        post(
+            server.url, timeout=httpx2.Timeout(PATIENCE, read=0.3 if fault == "hang" else PATIENCE)
+        )
+
+
+def test_refused_connection_is_no_timeout():
+    with pytest.raises(httpx2.ConnectError, match=r"127\.0\.0\.1"):
+        post("http://127.0.0.1:1/v1")
+
+
+def test_connections_to_an_endpoint_are_bounded(server, monkeypatch):
+    monkeypatch.setenv("MOA_MAX_CONNECTIONS", "2")
+    under_way = []
+
+    def two_have_come():
+        ended = sum(call.ended is not None for call in server.calls)
+        under_way.append(len(server.calls) - ended)
+        return len(server.calls) >= 2 * (ended // 2 + 1)
+
+    server.model("*", until=two_have_come)
+    agents = [Agent(model=f"openai:m{n}", base_url=server.url) for n in range(6)]
+    graph = create_moa([agents], "offline:consensus").compile()
+    asyncio.run(graph.ainvoke({"messages": "q"}))
+    assert len(server.calls) == 6
+    assert max(under_way) == 2
+
+
+def test_who_came_first_gets_the_next_connection(server, monkeypatch):
+    monkeypatch.setenv("MOA_MAX_CONNECTIONS", "1")
+    client = shared_clients()["http_async_client"]
+    url = f"{server.url}/chat/completions"
+
+    async def send_all():
+        await asyncio.gather(*(client.post(url, json=BODY | {"model": f"m{n}"}) for n in range(6)))
+
+    asyncio.run(send_all())
+    assert [call.model for call in server.calls] == [f"m{n}" for n in range(6)]
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "many"])
+def test_senseless_bound_is_told_before_the_first_call(value, server, monkeypatch):
+    monkeypatch.setenv("MOA_MAX_CONNECTIONS", value)
+    agent = Agent(model="openai:a", base_url=server.url)
+    with pytest.raises(ValueError, match=f"MOA_MAX_CONNECTIONS='{value}': expected a number"):
+        create_moa([[agent]], agent)
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "ALL_PROXY"])
+def test_proxy_of_the_environment_is_asked(variable, server, monkeypatch):
+    monkeypatch.setenv(variable, server.url.removesuffix("/v1"))
+    assert post("http://models.invalid/v1").json()["choices"]
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "ALL_PROXY"])
+def test_proxy_needs_no_scheme(variable, server, monkeypatch):
+    monkeypatch.setenv(variable, server.url.removesuffix("/v1").removeprefix("http://"))
+    assert post("http://models.invalid/v1").json()["choices"]
+
+
+def test_proxy_is_told_who_asks(server, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", server.url.removesuffix("/v1").replace("//", "//me:pw@"))
+    post("http://models.invalid/v1")
+    assert server.calls[0].headers["proxy-authorization"] == "Basic bWU6cHc="
+
+
+@pytest.mark.process
+def test_loops_that_are_just_closed_leave_no_noise(server):
+    code = f"""
+import asyncio
+from moa_graph import Agent, create_moa
+agent = Agent(model="openai:a", base_url="{server.url}")
+graph = create_moa([[agent]], agent).compile()
+for _ in range(2):
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(graph.ainvoke({{"messages": "q"}}))
+    loop.close()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not done.stderr
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("call", ["graph.invoke(question)", "asyncio.run(graph.ainvoke(question))"])
+def test_forked_processes_get_their_own_answers(call, server):
+    code = f"""
+import asyncio, os
+from moa_graph import Agent, create_moa
+agent = Agent(model="openai:a", base_url="{server.url}")
+graph = create_moa([[agent] * 2], agent).compile()
+
+def ask(text):
+    question = {{"messages": text}}
+    return {call}["messages"][-1].text
+
+ask("warm")
+children = []
+for name in ("one", "two", "three"):
+    if child := os.fork():
+        children.append(child)
+    else:
+        try:
+            mine = all(f"{{name}}-{{n}}" in ask(f"{{name}}-{{n}}") for n in range(10))
+        finally:
+            os._exit(not mine)
+assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert not done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    "hosts", ["127.0.0.1", "example.com, 127.0.0.1:{port}", "127.0.0.0/8", "::1,*", "a:b,127.0.0.1"]
+)
+def test_host_without_proxy_is_asked_itself(hosts, server, monkeypatch):
+    port = httpx2.URL(server.url).port
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", hosts.format(port=port))
+    assert post(server.url).json()["choices"]
+
+
+@pytest.mark.parametrize("hosts", ["127.0.0.1:1", "10.0.0.0/8", "[::1]", "fe80::/10", "localhost"])
+def test_other_hosts_are_asked_by_the_proxy(hosts, server, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", hosts)
+    with pytest.raises(httpx2.ProxyError):
+        post(server.url)
+
+
+@pytest.mark.parametrize("name", ["openai:a", "together:a"])
+def test_proxy_is_no_reason_for_a_warning(name, monkeypatch, caplog):
+    monkeypatch.setattr(
+        "langchain_openai.chat_models._client_utils._proxy_env_warning_emitted", False
+    )
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    build_model(Agent(model=name, base_url="http://127.0.0.1:1/v1"))
+    assert not caplog.records
+
+
+def test_socks_proxy_says_what_it_needs(monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", "socks5://me:pw@127.0.0.1:1")
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    with pytest.raises(ImportError, match=r"^ALL_PROXY: .*pip install 'httpx2\[socks\]'$"):
+        build_model(Agent(model="openai:a", base_url="http://models.invalid/v1"))
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"])
+@pytest.mark.parametrize(
+    "value",
+    ["http://me:pw@ss:x", "htp://me:pw@host:1", "http://", "http://host:99999", "socks4://host:1"],
+)
+def test_senseless_proxy_is_told_before_the_first_call(variable, value, server, monkeypatch):
+    monkeypatch.setenv(variable, value)
+    agent = Agent(model="openai:a", base_url=server.url)
+    with pytest.raises(ValueError, match=f"^{variable}: expected .* 'http://host:8080'$") as told:
+        create_moa([[agent]], agent)
+    assert told.value.__cause__ is None
+    assert "pw" not in str(told.value)
+
+
+def test_proxy_that_nobody_is_to_ask_may_be_senseless(server, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://")
+    monkeypatch.setenv("NO_PROXY", "*")
+    assert post(server.url).json()["choices"]
+
+
+def test_redirects_are_followed(server, invoke):
+    with redirecting(server.url) as url:
+        agent = Agent(model="openai:a", base_url=url, max_retries=0)
+        graph = create_moa([[agent], [agent]], "offline:consensus").compile()
+        result = invoke(graph, {"messages": "q"})
+    assert result["proposals"]["layer_2_a"]["content"].startswith("a on q")
+
+
+def test_call_that_is_redirected_all_at_once_is_made_again(server):
+    with redirecting(server.url) as url:
+        shared_clients()["http_async_client"]._direct.add(f"{url}/chat/completions")
+        model = build_model(Agent(model="openai:a", base_url=url, max_retries=1))
+        assert asyncio.run(model.ainvoke("q")).text == "a on q"
+
+
+def test_key_of_an_administrator_is_not_sent(server, invoke, monkeypatch):
+    monkeypatch.setenv("OPENAI_ADMIN_KEY", "sk-admin")
+    model = build_model(Agent(model="openai:a", base_url=server.url))
+    model.root_client.api_key = model.root_async_client.api_key = ""
+    with suppress(Exception):
+        invoke(model, "q")
+    assert not any("sk-admin" in str(call.headers) for call in server.calls)
+
+
+def test_rest_of_the_openai_client_is_there(server):
+    completions = build_model(Agent(model="openai:a", base_url=server.url)).client
+    raw = completions.with_raw_response.parse(**BODY)
+    assert (
+        raw.parse().choices[0].message.content
+        == completions.parse(**BODY).choices[0].message.content
+    )
+
+
+async def test_request_that_was_sent_holds_no_body(server):
+    client = shared_clients()["http_async_client"]
+    await client.post(f"{server.url}/chat/completions", json=BODY)  # does not redirect
+    server.model("a", always="hang")
+    request = client.build_request("POST", f"{server.url}/chat/completions", json=BODY)
+    sending = asyncio.create_task(client.send(request))
+    await wait_until(lambda: len(server.calls) == 2)
+    assert server.calls[1].body == BODY
+    await wait_until(lambda: request.stream._content is None)
+    assert server.calls[1].ended is None
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    await wait_until(lambda: server.calls[1].ended)  # its connection is closed
+
+
+def test_body_of_megabytes_arrives(server):
+    agent = Agent(model="openai:a", base_url=server.url)
+    question = "long " * 600_000
+    answer = asyncio.run(build_model(agent).ainvoke(question))
+    assert answer.text == f"a on {question}"
+
+
+@pytest.mark.parametrize("reply", ["fine words", {"add": {"a": 1, "b": 2}}])
+def test_answers_and_requests_are_those_of_a_plain_chat_model(reply, server, invoke):
+    server.model("a", reply=reply)
+    options = {"temperature": 0.5, "stop": ["END"], "max_tokens": 7}
+    plain = ChatOpenAI(model="a", base_url=server.url, api_key="none", **options)
+    named = build_model(Agent(model="openai:a", base_url=server.url, **options))
+    expected, answer = invoke(plain, "q"), invoke(named, "q")
+    for field in ("content", "tool_calls", "usage_metadata"):
+        assert getattr(answer, field) == getattr(expected, field)
+    told = {name: value for name, value in expected.response_metadata.items() if value}
+    told["token_usage"] = {name: n for name, n in told["token_usage"].items() if n}
+    assert {name: value for name, value in answer.response_metadata.items() if value} == told
+    sent, usual = (call.body for call in reversed(server.calls))
+    usual["max_tokens"] = usual.pop("max_completion_tokens")
+    assert sent == usual
+
+
+def test_page_of_html_is_told_as_such(server, invoke):
+    server.model("a", always="wrong type")
+    with pytest.raises(ValueError, match="Bad gateway"):
+        invoke(build_model(Agent(model="openai:a", base_url=server.url)), "q")
+
+
+def test_options_of_one_call_reach_the_wire(server, invoke):
+    model = build_model(Agent(model="openai:a", base_url=server.url))
+    invoke(model.bind(extra_headers={"x-team": "blue"}), "q")
+    assert server.calls[0].headers["x-team"] == "blue"
+
+
+@pytest.mark.process
+async def test_certificates_are_those_of_the_environment(tmp_path, monkeypatch):
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        (
+            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj "
+            f"/CN=localhost -addext subjectAltName=DNS:localhost -keyout {key} -out {cert}"
+        ).split(),
+        check=True,
+        capture_output=True,
+    )
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(cert, key)
+
+    async def answer(reader, writer):
+        with closing(writer):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+
+    async with await asyncio.start_server(answer, "localhost", 0, ssl=context) as listening:
+        url = f"https://localhost:{listening.sockets[0].getsockname()[1]}"
+        with pytest.raises(httpx2.ConnectError, match="certificate"):
+            await _get(url, httpx2.create_ssl_context())
+        monkeypatch.setenv("SSL_CERT_FILE", str(cert))
+        assert (await _get(url, httpx2.create_ssl_context())).text == "ok"
+
+
+async def _get(url, context):
+    transport = AiohttpTransport(1, 1, context)
+    async with httpx2.AsyncClient(transport=transport) as client:
+        return await client.get(url)
+
+
+@contextmanager
+def redirecting(url):
+    """Serve nothing but the way to another address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):  # the library's name
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(307)
+            self.send_header("location", url.removesuffix("/v1") + self.path)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}/v1"
+        running.shutdown()
+        thread.join()

@@ -1,0 +1,139 @@
+"""Old threads are deleted, and no other."""
+
+import asyncio
+import json
+import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from langgraph.checkpoint.postgres import PostgresSaver
+from typer.testing import CliRunner
+
+from moa_graph import MoAConfig, create_moa
+from moa_graph.cli.app import app
+from moa_graph.runs.retention import delete, find_old
+from moa_graph.runs.store import open_store, read_threads, run_config
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def db(request, tmp_path, monkeypatch):
+    """A database with the threads `one`, `two` and `three`, in this order."""
+    where = str(tmp_path / "runs.sqlite")
+    if request.param == "postgres":
+        where = request.getfixturevalue("postgres")
+    monkeypatch.setenv("MOA_DB", where)
+    for name in ("one", "two", "three"):
+        moa("ask", "Where is it? It is under the tree.", "-p", "offline", "-t", name)
+    return where
+
+
+def moa(*words):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def names(db):
+    async def read():
+        async with open_store(db) as store:
+            return [thread.id for thread in await read_threads(store.saver)]
+
+    return asyncio.run(read())
+
+
+def age(db, thread):
+    """Have a thread's checkpoints be written years ago: their names begin with the time."""
+    change = "SET checkpoint_id = '1e' || substr(checkpoint_id::text, 3) WHERE thread_id = "
+    if db.startswith("postgres"):
+        with PostgresSaver.from_conn_string(db) as saver:
+            for table in ("checkpoints", "checkpoint_writes"):
+                saver.conn.execute(f"UPDATE {table} {change} %s", (thread,))
+    else:
+        with closing(sqlite3.connect(db)) as connection, connection:
+            for table in ("checkpoints", "writes"):
+                connection.execute(f"UPDATE {table} {change.replace('::text', '')} ?", (thread,))
+
+
+def test_threads_beyond_so_many_are_deleted(db):
+    result = moa("threads", "--prune", "--keep", 1, "--yes")
+    assert "deleted 2 threads" in result.output
+    assert names(db) == ["three"]
+
+
+def test_threads_beyond_an_age_are_deleted(db):
+    age(db, "two")
+    told = json.loads(moa("threads", "--prune", "--older-than", "30d", "--yes", "--json").output)
+    assert (told["found"], told["deleted"], told["in_use"]) == (["two"], ["two"], [])
+    assert names(db) == ["three", "one"]
+
+
+@pytest.mark.parametrize("db", ["sqlite"], indirect=True)
+def test_dry_run_shows_what_would_go_and_deletes_nothing(db):
+    result = moa("threads", "--prune", "--older-than", "0m", "--keep", 2, "--dry-run")
+    assert "one" in result.output
+    assert "three" not in result.output
+    assert "deleted" not in result.output
+    assert len(names(db)) == 3
+
+
+@pytest.mark.parametrize("db", ["sqlite"], indirect=True)
+def test_nothing_is_deleted_unless_somebody_says_so(db):
+    result = moa("threads", "--prune", "--keep", 0)
+    assert "nothing was deleted; say --yes" in str(result.exception)
+    assert len(names(db)) == 3
+
+
+def test_what_is_in_use_or_went_on_or_is_another_programs_stays(db, model):
+    async def run():
+        async with open_store(db) as store:
+            foreign = create_moa([[model()]], model()).compile(checkpointer=store.saver)
+            await foreign.ainvoke({"messages": "q"}, {"configurable": {"thread_id": "foreign"}})
+            old = await find_old(store.saver)
+            config = {"configurable": {"thread_id": "two"}}
+            await foreign.aupdate_state(config, {"messages": "more"}, as_node="aggregator")
+            async with open_store(db) as other, other.lock("one"):
+                return [each.id for each in old], await delete(store, old)
+
+    found, done = asyncio.run(run())
+    assert found == ["three", "two", "one"]
+    assert (done.deleted, done.in_use) == (["three"], ["two", "one"])
+    assert set(names(db)) == {"foreign", "two", "one"}
+
+
+@pytest.mark.parametrize("db", ["sqlite"], indirect=True)
+def test_the_file_becomes_smaller(db, model):
+    async def fill():
+        async with open_store(db) as store:
+            graph = create_moa([[model(answers=["x" * 60_000] * 9)]] * 2, model())
+            for thread in "abcd":
+                config = run_config(thread, MoAConfig.load("offline"))
+                await graph.compile(store.saver).ainvoke({"messages": "y" * 50_000}, config)
+
+    asyncio.run(fill())
+    before = Path(db).stat().st_size
+    result = moa("threads", "--prune", "--keep", 1, "--yes")
+    assert re.search(r"deleted 6 threads, [\d.]+ MB given back", result.output)
+    assert Path(db).stat().st_size < before / 2
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--prune"], "--prune: say which: --older-than 30d, --keep 100, or both"),
+        (["--yes"], "go with --prune"),
+        (["--prune", "--older-than", "soon"], "--older-than: 'soon'; expected a number and m, h"),
+        (["--prune", "--older-than", "999999w"], "--older-than: '999999w'; that is before year 1"),
+    ],
+)
+def test_mistakes_are_one_line(words, told):
+    assert told in str(moa("threads", *words).exception)
+
+
+@pytest.mark.parametrize("db", ["sqlite"], indirect=True)
+def test_the_command_lines_database_writes_ahead_and_does_not_wait_for_the_disk(db):
+    async def read(pragma):
+        async with open_store(db) as store:
+            return (await (await store.saver.conn.execute(f"PRAGMA {pragma}")).fetchone())[0]
+
+    assert asyncio.run(read("journal_mode")) == "wal"
+    assert asyncio.run(read("synchronous")) == 1  # NORMAL
