@@ -4,14 +4,14 @@ import os
 import re
 from urllib.parse import urlsplit
 
-MOST = 1000  # characters of an error
+MAX_ERROR_CHARS = 1000  # characters of an error
 
-_NAMES = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS?)$", re.IGNORECASE)
-_LOOKS = re.compile(r"\b(?:sk|pk|rk|gsk|xai|tgp)[-_][\w-]{8,}|(?<=Bearer )\S+", re.IGNORECASE)
-SHORTEST = 6  # a shorter value would match everywhere
+_KEY_VARIABLE_NAMES = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS?)$", re.IGNORECASE)
+_KEY_PATTERN = re.compile(r"\b(?:sk|pk|rk|gsk|xai|tgp)[-_][\w-]{8,}|(?<=Bearer )\S+", re.IGNORECASE)
+MIN_KEY_CHARS = 6  # a shorter value would match everywhere
 
 
-def without_keys(text: str, *keys: str) -> str:
+def redact(text: str, *keys: str) -> str:
     """Blot out keys in a text that a provider wrote: some repeat the key that they refuse.
 
     Args:
@@ -21,23 +21,27 @@ def without_keys(text: str, *keys: str) -> str:
     Returns:
         The text with `***` in their place.
     """
-    environment = (value for name, value in os.environ.items() if _NAMES.search(name))
+    environment = (value for name, value in os.environ.items() if _KEY_VARIABLE_NAMES.search(name))
     for key in sorted({*environment, *keys}, key=len, reverse=True):
-        if len(key) >= SHORTEST:
+        if len(key) >= MIN_KEY_CHARS:
             text = text.replace(key, "***")
-    return _LOOKS.sub("***", text)
+    return _KEY_PATTERN.sub("***", text)
 
 
-def describe(error: BaseException, *keys: str) -> str:
+def redacted_message(error: BaseException, *keys: str) -> str:
     """Say what went wrong in one line of bounded length, without these and other keys."""
-    own = type(error).__module__.startswith("moa_graph.")  # such a text stands for itself
-    kind = _unreached(error) or type(error).__name__
-    text = without_keys(str(error) if own else f"{kind}: {error}", *keys)
+    is_own_error = type(error).__module__.startswith("moa_graph.")  # such a text stands for itself
+    kind = _unreachable_address(error) or type(error).__name__
+    text = redact(str(error) if is_own_error else f"{kind}: {error}", *keys)
     text = " ".join(text.split()).removesuffix(":")
-    return text if len(text) <= MOST else f"{text[:MOST]}… ({len(text):,} characters)"
+    return (
+        text
+        if len(text) <= MAX_ERROR_CHARS
+        else f"{text[:MAX_ERROR_CHARS]}… ({len(text):,} characters)"
+    )
 
 
-def _unreached(error: BaseException) -> str | None:
+def _unreachable_address(error: BaseException) -> str | None:
     """Say which address gave no connection, if that is the error: the text does not name it."""
     kinds = {kind.__name__ for kind in type(error).__mro__}  # several clients call it so
     url = getattr(getattr(error, "request", None), "url", None)

@@ -7,7 +7,7 @@ import re
 from moa_graph import MoAConfig
 from moa_graph.evals.datasets import load_benchmark
 from moa_graph.evals.manifest import write_manifest
-from moa_graph.evals.results_file import Journal
+from moa_graph.evals.results_file import ResultsFile
 
 ALPACA_EVAL = [
     {"dataset": "d", "instruction": f"question {n}", "output": f"reference {n}", "generator": "r"}
@@ -53,7 +53,7 @@ def answered(tmp_path, benchmark, reply, *, name="mine", rows=None):
     config = MoAConfig.model_validate({"layers": [["offline:lead"]], "aggregator": "offline:lead"})
     data = load_benchmark(benchmark, write_data(tmp_path, benchmark, rows))
     folder = tmp_path / "out" / benchmark / name
-    journal = Journal(folder)
+    journal = ResultsFile(folder)
     for item in data.items:
         turns = [
             {"instruction": turn, "answer": reply(turn), "error": None}

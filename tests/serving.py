@@ -9,12 +9,12 @@ from langgraph.checkpoint.memory import InMemorySaver
 from waiting import PATIENCE
 
 from moa_graph import MoAConfig
-from moa_graph.runs.store import Store
+from moa_graph.runs.store import RunStore
 from moa_graph.server import server
 from moa_graph.server.app import create_app
-from moa_graph.server.service import Limits, Service
+from moa_graph.server.service import MixtureService, ServerLimits
 
-server.PATIENCE = PATIENCE  # a busy machine takes longer than a person waits
+server.SHUTDOWN_TIMEOUT_S = PATIENCE  # a busy machine takes longer than a person waits
 
 
 class Serving:
@@ -23,13 +23,15 @@ class Serving:
     def __init__(
         self,
         *mixtures: MoAConfig,
-        store: Store | None = None,
-        limits: Limits | None = None,
+        store: RunStore | None = None,
+        limits: ServerLimits | None = None,
         **access: Any,
     ) -> None:
-        self.service = Service({each.name: each for each in mixtures}, store=store, limits=limits)
-        self._socket = server.listen("127.0.0.1", 0)
-        self._server = server.Server(create_app(self.service, **access), self.service)
+        self.service = MixtureService(
+            {each.name: each for each in mixtures}, store=store, limits=limits
+        )
+        self._socket = server.open_socket("127.0.0.1", 0)
+        self._server = server.GracefulServer(create_app(self.service, **access), self.service)
         self._thread = threading.Thread(target=self._run)
 
     @property
@@ -54,11 +56,11 @@ class Serving:
             asyncio.run(self._server.serve(sockets=[self._socket]))
 
 
-def memory_store(held: set[str] | None = None) -> Store:
+def memory_store(held: set[str] | None = None) -> RunStore:
     """Make a store of threads in memory, in which some are held by another process."""
 
     @asynccontextmanager
     async def hold(name: str):
         yield name not in (held or ())
 
-    return Store(InMemorySaver(), hold)
+    return RunStore(InMemorySaver(), hold)

@@ -23,44 +23,44 @@ from proportion import MOST, growth
 from pydantic import ValidationError
 from waiting import wait_for
 
-from moa_graph.batch.input import parse as parse_record
-from moa_graph.chat_model.structured_output import _parser
-from moa_graph.cli.terminal.diff import Diff
-from moa_graph.cli.terminal.text import line_of, plain
-from moa_graph.cli.terminal.wrapping import Wrapper
-from moa_graph.config.model import explain
-from moa_graph.evals.benchmarks.alpaca_eval.judge import AlpacaEval
+from moa_graph.batch.input import parse_record
+from moa_graph.chat_model.structured_output import _build_parser
+from moa_graph.cli.terminal.diff import WordDiff
+from moa_graph.cli.terminal.text import strip_control_characters, to_single_line
+from moa_graph.cli.terminal.wrapping import LineWrapper
+from moa_graph.config.model import format_validation_error
+from moa_graph.evals.benchmarks.alpaca_eval.judge import AlpacaEvalMethod
 from moa_graph.evals.benchmarks.flask.score import parse_review
 from moa_graph.evals.benchmarks.mt_bench.score import extract_score
 from moa_graph.evals.correlation import MEASURES
-from moa_graph.evals.judging.cases import fill
-from moa_graph.graph.node_names import check_name, slug
+from moa_graph.evals.judging.cases import fill_template
+from moa_graph.graph.node_names import check_agent_name, slugify_label
 from moa_graph.models import offline
 from moa_graph.prompting.layout import (
     NAME_THE_BEST,
-    Layout,
-    defuse,
+    PromptLayout,
     enclose_references,
+    escape_markers,
     template_references,
 )
 from moa_graph.prompting.parsing import (
-    NoPickError,
-    picked_number,
-    said,
-    without_thoughts,
+    InvalidSelectionError,
+    content_without_reasoning,
+    parse_selected_number,
+    strip_reasoning,
 )
-from moa_graph.prompting.tokens import cut
-from moa_graph.prompting.tool_text import told
-from moa_graph.redaction import describe
+from moa_graph.prompting.tokens import truncate_text
+from moa_graph.prompting.tool_text import describe_tools_in_text
+from moa_graph.redaction import redacted_message
 from moa_graph.run_report.influence import measure_influence
-from moa_graph.runs.formatting import visible
-from moa_graph.runs.store import without_password
-from moa_graph.server.checkpoints import _message
+from moa_graph.runs.formatting import strip_hidden_characters
+from moa_graph.runs.store import redact_password
+from moa_graph.server.checkpoints import _parse_stored_error
 from moa_graph.server.errors import ApiError
-from moa_graph.server.openai_messages import Spoken
-from moa_graph.server.openai_requests import parse as parse_request
-from moa_graph.server.page_api import Continuation
-from moa_graph.server.run_view import Cell
+from moa_graph.server.openai_messages import ThoughtFilter
+from moa_graph.server.openai_requests import parse_chat_request as parse_request
+from moa_graph.server.page_api import ContinueRequest
+from moa_graph.server.run_view import AgentView
 
 SIZES = (100, 1_000, 10_000, 100_000, 1_000_000)  # characters; from the small ones, to fail soon
 NOISE = 0.001  # seconds: what takes less is taken to take as long
@@ -149,49 +149,51 @@ def pieces(text: str) -> list[str]:
 
 
 def read_picked(text: str) -> None:
-    with suppress(NoPickError):
-        picked_number(AIMessage(text), 3)
+    with suppress(InvalidSelectionError):
+        parse_selected_number(AIMessage(text), 3)
 
 
 def read_name(text: str) -> None:
     with suppress(ValueError):
-        check_name(text)
+        check_agent_name(text)
 
 
 def read_pick_offline(text: str) -> None:
     system = template_references([text, "b"])
-    offline.most_alike(
-        offline.responses_to_judge([SystemMessage(system), HumanMessage(f"q\n\n{NAME_THE_BEST}")])
+    offline.find_most_similar(
+        offline.find_candidate_responses(
+            [SystemMessage(system), HumanMessage(f"q\n\n{NAME_THE_BEST}")]
+        )
     )
 
 
 def read_enclosed_offline(text: str) -> None:
     block = enclose_references([text, "b"])
     asked = HumanMessage(f"{text}\n\n{block}\n\n{NAME_THE_BEST}")
-    assert len(offline.responses_to_judge([asked])) == 2
+    assert len(offline.find_candidate_responses([asked])) == 2
 
 
 def read_conversation_offline(text: str) -> None:
-    offline.read([SystemMessage(template_references([text])), HumanMessage(text)])
+    offline.parse_conversation([SystemMessage(template_references([text])), HumanMessage(text)])
 
 
 def wrap(text: str) -> None:
-    wrapper = Wrapper(lambda _: None, lambda: 80)
+    wrapper = LineWrapper(lambda _: None, lambda: 80)
     for piece in pieces(text):
         wrapper.write(piece)
-    wrapper.end()
+    wrapper.flush()
 
 
 def hear(text: str) -> None:
-    spoken = Spoken()
+    spoken = ThoughtFilter()
     for piece in pieces(text):
-        spoken.hear(piece)
+        spoken.feed(piece)
 
 
 def watch(text: str) -> None:
-    cell = Cell("layer_1_a", 1, "a", "openai:a")
+    cell = AgentView("layer_1_a", 1, "a", "openai:a")
     for piece in pieces(text):
-        cell.hear("1", piece)
+        cell.add_chunk("1", piece)
     assert cell.text == text
 
 
@@ -205,13 +207,13 @@ def read_request(text: str) -> None:
 
 def read_edit(text: str) -> None:
     with pytest.raises(ValidationError) as wrong:
-        Continuation.model_validate({"thread": "t", "checkpoint": "c", "edits": {text: 1}})
-    explain(wrong.value)
+        ContinueRequest.model_validate({"thread": "t", "checkpoint": "c", "edits": {text: 1}})
+    format_validation_error(wrong.value)
 
 
 def read_prompt(text: str) -> None:
     with suppress(ValueError):
-        AlpacaEval(text)
+        AlpacaEvalMethod(text)
 
 
 def read_record(text: str) -> None:
@@ -221,29 +223,31 @@ def read_record(text: str) -> None:
 
 def read_form(text: str) -> None:
     with suppress(OutputParserException):
-        _parser({"title": "form"}, "json_mode").invoke(AIMessage(f'{{"a": {text}'))
+        _build_parser({"title": "form"}, "json_mode").invoke(AIMessage(f'{{"a": {text}'))
 
 
 def put_into_words(text: str) -> None:
     call = AIMessage("", tool_calls=[{"name": "f", "args": {"a": text}, "id": "1"}])
     tool = {"type": "function", "function": {"name": "f", "description": text}}
-    told([HumanMessage("q"), call, ToolMessage(text, tool_call_id="1", name=text)], [tool])
+    describe_tools_in_text(
+        [HumanMessage("q"), call, ToolMessage(text, tool_call_id="1", name=text)], [tool]
+    )
 
 
 READERS = {
     each.__name__: each
     for each in (
-        defuse,
-        without_thoughts,
-        slug,
-        offline.sentences,
-        offline.words.__wrapped__,
-        line_of,
-        plain,
-        visible,
+        escape_markers,
+        strip_reasoning,
+        slugify_label,
+        offline.split_sentences,
+        offline.stem_words.__wrapped__,
+        to_single_line,
+        strip_control_characters,
+        strip_hidden_characters,
         extract_score,
         parse_review,
-        without_password,
+        redact_password,
         read_picked,
         read_name,
         read_pick_offline,
@@ -260,17 +264,17 @@ READERS = {
         put_into_words,
     )
 } | {
-    "key of a layout": Layout(references_in="user").without_key,
-    "final answer": lambda text: said(AIMessage(text)),
+    "key of a layout": PromptLayout(references_in="user").mask_reference_key,
+    "final answer": lambda text: content_without_reasoning(AIMessage(text)),
     "thought, piece by piece": lambda text: hear(f"<think>{text}"),
-    "error": lambda text: describe(ValueError(text)),
-    "cut": lambda text: cut(text, 100),
+    "error": lambda text: redacted_message(ValueError(text)),
+    "cut": lambda text: truncate_text(text, 100),
     "influence": lambda text: measure_influence(text, {"a": text, "b": text[::-1]}),
-    "stored error": lambda text: _message(f"Error({text})"),
-    "stored text of an error": lambda text: _message(f"Error({text!r})"),
+    "stored error": lambda text: _parse_stored_error(f"Error({text})"),
+    "stored text of an error": lambda text: _parse_stored_error(f"Error({text!r})"),
     "scores of a review": lambda text: parse_review(f"{{'robustness': {text}}}"),
-    "prompt of a judge": lambda text: fill(text, {"question": "q", "answer": "a"}),
-    "address": lambda text: without_password(f"postgresql://{text}"),
+    "prompt of a judge": lambda text: fill_template(text, {"question": "q", "answer": "a"}),
+    "address": lambda text: redact_password(f"postgresql://{text}"),
 }
 
 
@@ -317,7 +321,7 @@ def test_time_is_in_proportion_to_the_text(reader, family):
 
 
 BOUNDED = {
-    "diff": lambda text: Diff(text, text[::-1] + text),
+    "diff": lambda text: WordDiff(text, text[::-1] + text),
     "correlation": lambda text: [measure(text, [text[::-1]]) for measure in MEASURES.values()],
     **{
         style: lambda text, style=style: offline.OfflineModel(style=style).invoke(
@@ -355,13 +359,13 @@ MARKERS = [
 @given(BLANKS.filter(bool), BLANKS, st.sampled_from(["", "/"]), st.sampled_from(MARKERS))
 def test_marker_is_escaped_however_many_blanks_are_in_it(times, before, behind, slash, name):
     text = f"{before * times}{slash}{behind * times}{name}"
-    assert defuse(f"a <{text}") == f"a &lt;{text}"
-    assert defuse(f"a <{before * times}x{text}").startswith(f"a <{before * times}x")
+    assert escape_markers(f"a <{text}") == f"a &lt;{text}"
+    assert escape_markers(f"a <{before * times}x{text}").startswith(f"a <{before * times}x")
 
 
 @pytest.mark.parametrize("times", [1, 10_000])
 def test_llamas_marker_is_escaped_however_many_blanks_are_in_it(times):
-    assert defuse(f"<<{' ' * times}SYS>>") == f"&lt;<{' ' * times}SYS>>"
+    assert escape_markers(f"<<{' ' * times}SYS>>") == f"&lt;<{' ' * times}SYS>>"
 
 
 @pytest.mark.parametrize("reader", ["hardened", "tool"])

@@ -24,8 +24,8 @@ from moa_graph import (
     create_moa,
 )
 from moa_graph.models.openai.clients import shared_clients
-from moa_graph.redaction import describe, without_keys
-from moa_graph.runs.store import without_password
+from moa_graph.redaction import redact, redacted_message
+from moa_graph.runs.store import redact_password
 
 KEY = "MARKED-9f3b77c1d2-KEY"
 MOA = Path(sys.executable).parent / "moa"
@@ -162,7 +162,7 @@ def test_key_in_an_error_of_any_runnable_is_blotted_out(invoke, model, monkeypat
     ],
 )
 def test_password_of_a_database_is_left_out(address):
-    shown = without_password(address)
+    shown = redact_password(address)
     assert "ter22" not in shown
     assert "host/db" in shown
 
@@ -197,12 +197,12 @@ def test_address_that_cannot_be_reached_is_told(invoke, model):
 def test_address_that_cannot_be_reached_is_told_without_secrets(monkeypatch):
     monkeypatch.setenv("OTHER_API_KEY", KEY)
     request = Request("POST", f"http://me:pw@host:1/{KEY}/v1/chat/completions?token=secret")
-    told = describe(APIConnectionError(request=request))
+    told = redacted_message(APIConnectionError(request=request))
     assert told == "cannot reach http://host:1/***/v1: Connection error."
 
 
 def test_error_of_megabytes_is_cut():
-    text = describe(ValueError("x" * 5_000_000))
+    text = redacted_message(ValueError("x" * 5_000_000))
     assert len(text) < 1100
     assert text.endswith("… (5,000,012 characters)")
 
@@ -210,7 +210,7 @@ def test_error_of_megabytes_is_cut():
 def test_ordinary_words_are_left_alone(monkeypatch):
     monkeypatch.setenv("SHORT_KEY", "on")
     text = "on the risk-free sketch of a task-oriented design"
-    assert without_keys(text) == text
+    assert redact(text) == text
 
 
 def in_a_loop(graph):

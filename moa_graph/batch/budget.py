@@ -2,21 +2,21 @@
 
 import asyncio
 
-from moa_graph.batch.record_runner import Outcome
+from moa_graph.batch.record_runner import RecordOutcome
 from moa_graph.runs.jobs import Tally
 
 
-def count(tally: Tally, outcome: Outcome) -> None:
+def add_outcome(progress: Tally, outcome: RecordOutcome) -> None:
     """Take in what came of a record."""
-    tally.done += not outcome.failed
-    tally.failed += outcome.failed
-    tally.calls += outcome.calls
-    tally.tokens += outcome.tokens
-    tally.spent += outcome.spent
-    tally.unpriced += outcome.unpriced
+    progress.done += not outcome.failed
+    progress.failed += outcome.failed
+    progress.calls += outcome.calls
+    progress.tokens += outcome.tokens
+    progress.spent += outcome.spent
+    progress.unpriced += outcome.unpriced
 
 
-class Budget:
+class BatchBudget:
     """Lets records begin while the money lasts.
 
     What a record will cost is taken to be what the dearest so far did; the first one is answered
@@ -27,44 +27,49 @@ class Budget:
         max_cost: US dollars; `None` for no bound.
     """
 
-    def __init__(self, tally: Tally, max_cost: float | None) -> None:
-        self._tally, self._most = tally, max_cost
-        self._running, self._dearest, self._known = 0, 0.0, False
+    def __init__(self, progress: Tally, max_cost: float | None) -> None:
+        self._progress, self._max_cost = progress, max_cost
+        self._running, self._highest_cost, self._has_cost_sample = 0, 0.0, False
         self._changed = asyncio.Condition()
 
-    async def begin(self) -> bool:
+    async def start_record(self) -> bool:
         """Wait until it is known whether one more record may begin, and tell."""
         async with self._changed:
-            await self._changed.wait_for(self._decided)
-            self._running += not self._tally.stopped
-            return not self._tally.stopped
+            await self._changed.wait_for(self._is_decided)
+            self._running += not self._progress.stopped
+            return not self._progress.stopped
 
-    async def end(self, outcome: Outcome | None) -> None:
+    async def finish_record(self, outcome: RecordOutcome | None) -> None:
         """Take in that a record is over; `None` if there was none to begin."""
         async with self._changed:
             self._running -= 1
             if outcome:
-                count(self._tally, outcome)
-                self._dearest = max(self._dearest, outcome.spent)
-                self._known |= outcome.calls > 0
+                add_outcome(self._progress, outcome)
+                self._highest_cost = max(self._highest_cost, outcome.spent)
+                self._has_cost_sample |= outcome.calls > 0
             self._changed.notify_all()
 
-    def _decided(self) -> bool:
-        if self._most is None or self._tally.stopped or self._affords_one_more(self._most):
+    def _is_decided(self) -> bool:
+        if (
+            self._max_cost is None
+            or self._progress.stopped
+            or self._can_afford_record(self._max_cost)
+        ):
             return True
         if self._running:  # they may turn out cheaper
             return False
-        if self._tally.unpriced:
-            self._tally.stopped = "a call did not say its tokens, so that its cost is not known"
+        if self._progress.unpriced:
+            self._progress.stopped = "a call did not say its tokens, so that its cost is not known"
         else:
-            self._tally.stopped = (
-                f"${self._most:g} were to be spent at most, {self._tally.money()} are, and the "
-                f"dearest record cost ${self._dearest:.2g}"
+            self._progress.stopped = (
+                f"${self._max_cost:g} were to be spent at most, {self._progress.money()} are, "
+                f"and the "
+                f"dearest record cost ${self._highest_cost:.2g}"
             )
         return True
 
-    def _affords_one_more(self, most: float) -> bool:
-        if self._tally.unpriced or self._tally.spent >= most:
+    def _can_afford_record(self, max_cost: float) -> bool:
+        if self._progress.unpriced or self._progress.spent >= max_cost:
             return False
-        expected = self._tally.spent + self._dearest * (self._running + 1)
-        return expected <= most if self._known else not self._running
+        expected = self._progress.spent + self._highest_cost * (self._running + 1)
+        return expected <= max_cost if self._has_cost_sample else not self._running

@@ -12,14 +12,21 @@ from langchain_core.messages import convert_to_messages
 from pydantic import ValidationError
 
 from moa_graph.config.model import MoAConfig
-from moa_graph.prompting.parsing import storable
+from moa_graph.prompting.parsing import replace_surrogates
 
-_SHAPING = ("layers", "aggregator", "fallbacks", "final", "references_in", "max_reference_tokens")
-_NOT_SHAPING = {"timeout", "max_retries", "api_key_env"}
+_IDENTITY_FIELDS = (
+    "layers",
+    "aggregator",
+    "fallbacks",
+    "final",
+    "references_in",
+    "max_reference_tokens",
+)
+_IGNORED_AGENT_FIELDS = {"timeout", "max_retries", "api_key_env"}
 
 
 @dataclass(frozen=True)
-class Record:
+class BatchRecord:
     """A line of the input. It is plain data, so that it can be sent to another process."""
 
     line: int
@@ -28,11 +35,11 @@ class Record:
     """What the file calls it; by default the number of the line."""
     messages: list[dict[str, Any]] = field(default_factory=list)
     """The conversation, as OpenAI's API writes it."""
-    mistake: str | None = None
+    invalid_reason: str | None = None
     """Why it cannot be asked; `None` if it can."""
 
 
-def read_records(path: Path, limit: int | None = None) -> Iterator[Record]:
+def read_records(path: Path, limit: int | None = None) -> Iterator[BatchRecord]:
     """Read the records of a file, one at a time; empty lines are none.
 
     Args:
@@ -42,7 +49,7 @@ def read_records(path: Path, limit: int | None = None) -> Iterator[Record]:
     with path.open("rb") as file:
         lines = ((number, line) for number, line in enumerate(file, 1) if line.strip())
         for number, line in islice(lines, limit):
-            yield parse(number, line)
+            yield parse_record(number, line)
 
 
 def count_records(path: Path, limit: int | None = None) -> tuple[int, int]:
@@ -55,22 +62,22 @@ def count_records(path: Path, limit: int | None = None) -> tuple[int, int]:
     return count, last
 
 
-def parse(number: int, line: bytes) -> Record:
+def parse_record(number: int, line: bytes) -> BatchRecord:
     """Read a record; what is wrong with it is kept in it."""
-    record = Record(number, number)
+    record = BatchRecord(number, number)
     try:
         row = json.loads(line)
-        record = Record(number, _id(row, number))
-        return Record(number, record.id, _messages(row))
+        record = BatchRecord(number, _read_id(row, number))
+        return BatchRecord(number, record.id, _read_messages(row))
     except UnicodeDecodeError:
-        mistake = "not UTF-8 text"
+        invalid_reason = "not UTF-8 text"
     except json.JSONDecodeError as error:
-        mistake = f"not JSON: {error.msg} at character {error.pos + 1}"
+        invalid_reason = f"not JSON: {error.msg} at character {error.pos + 1}"
     except RecursionError:
-        mistake = "not JSON that can be read: too deep"
+        invalid_reason = "not JSON that can be read: too deep"
     except ValueError as error:
-        mistake = str(error)
-    return Record(number, record.id, mistake=mistake)
+        invalid_reason = str(error)
+    return BatchRecord(number, record.id, invalid_reason=invalid_reason)
 
 
 def batch_name(output: Path, mixture: MoAConfig) -> str:
@@ -78,80 +85,87 @@ def batch_name(output: Path, mixture: MoAConfig) -> str:
 
     What only says how long and how often agents are asked, or what they cost, is no part of it.
     """
-    shape = mixture.with_defaults().model_dump(mode="json", include=set(_SHAPING))
-    for agent in (*_agents(shape["layers"]), shape["aggregator"], *shape["fallbacks"]):
-        for name in _NOT_SHAPING:
+    identity = mixture.with_defaults().model_dump(mode="json", include=set(_IDENTITY_FIELDS))
+    for agent in (
+        *_iterate_agents(identity["layers"]),
+        identity["aggregator"],
+        *identity["fallbacks"],
+    ):
+        for name in _IGNORED_AGENT_FIELDS:
             agent.pop(name)
-    return f"{output.stem}-{_digest(shape)}"
+    return f"{output.stem}-{_short_hash(identity)}"
 
 
-def thread_of(batch: str, record: Record) -> str:
+def thread_id_for(batch: str, record: BatchRecord) -> str:
     """Name the thread of a record: another prompt in its place has another thread.
 
-    Who holds such a thread holds its batch (`Store.lock`).
+    Who holds such a thread holds its batch (`RunStore.lock`).
     """
-    return f"{batch}-{record.line}-{_digest(record.messages)}"
+    return f"{batch}-{record.line}-{_short_hash(record.messages)}"
 
 
-def _id(row: Any, number: int) -> str | int:
+def _read_id(row: Any, number: int) -> str | int:
     if not isinstance(row, dict):
-        text = f"expected an object with `prompt` or `messages`, got {_kind(row)}"
+        text = f"expected an object with `prompt` or `messages`, got {_describe_type(row)}"
         raise ValueError(text)  # noqa: TRY004  # like any other mistake in the line
-    found = row.get("id", number)
-    if isinstance(found, bool) or not isinstance(found, (str, int)):
-        text = f"`id`: expected a text or a whole number, got {_kind(found)}"
+    record_id = row.get("id", number)
+    if isinstance(record_id, bool) or not isinstance(record_id, (str, int)):
+        text = f"`id`: expected a text or a whole number, got {_describe_type(record_id)}"
         raise ValueError(text)  # noqa: TRY004  # likewise
-    if storable(str(found)) != str(found):
-        raise ValueError(f"`id`: expected whole characters, got {found!a}")
-    return found
+    if replace_surrogates(str(record_id)) != str(record_id):
+        raise ValueError(f"`id`: expected whole characters, got {record_id!a}")
+    return record_id
 
 
-def _messages(row: dict[str, Any]) -> list[dict[str, Any]]:
+def _read_messages(row: dict[str, Any]) -> list[dict[str, Any]]:
     if ("prompt" in row) == ("messages" in row):
         raise ValueError("expected either `prompt` or `messages`")
     if "prompt" in row:
         prompt = row["prompt"]
         if not isinstance(prompt, str) or not prompt.strip():
-            raise ValueError(f"`prompt`: expected a text that is not empty, got {_kind(prompt)}")
+            raise ValueError(
+                f"`prompt`: expected a text that is not empty, got {_describe_type(prompt)}"
+            )
         return [{"role": "user", "content": prompt}]
     messages = row["messages"]
     if not isinstance(messages, list) or not messages or not all(map(_has_role, messages)):
         raise ValueError("`messages`: expected a list of objects with `role` and `content`")
-    for place, message in enumerate(messages):
-        _check(message, f"messages[{place}]")
+    for index, message in enumerate(messages):
+        _check_message(message, f"messages[{index}]")
     if convert_to_messages(messages[-1:])[0].type == "ai":
         raise ValueError("`messages`: expected the last one to be the user's, got the assistant's")
     return messages
 
 
-def _check(message: dict[str, Any], place: str) -> None:
+def _check_message(message: dict[str, Any], location: str) -> None:
     try:
         convert_to_messages([message])
     except ValidationError as error:
         deepest = max(error.errors(), key=lambda each: len(each["loc"]))
         field, *inside = deepest["loc"]
         where = "".join(f"[{part}]" for part in inside if isinstance(part, int))
-        said = f"{deepest['msg'][0].lower()}{deepest['msg'][1:]}, got {_kind(deepest['input'])}"
-        raise ValueError(f"`{place}.{field}{where}`: {said}") from None
+        cause = f"{deepest['msg'][0].lower()}{deepest['msg'][1:]}"
+        problem = f"{cause}, got {_describe_type(deepest['input'])}"
+        raise ValueError(f"`{location}.{field}{where}`: {problem}") from None
     except KeyError as error:
-        raise ValueError(f"`{place}`: {error} is missing") from None
+        raise ValueError(f"`{location}`: {error} is missing") from None
     except Exception as error:  # noqa: BLE001  # LangChain raises whatever it stumbles over
-        said = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ValueError(f"`{place}`: {said}") from None
+        problem = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(f"`{location}`: {problem}") from None
 
 
 def _has_role(message: Any) -> bool:
     return isinstance(message, dict) and isinstance(message.get("role"), str)
 
 
-def _kind(value: Any) -> str:
+def _describe_type(value: Any) -> str:
     return "an empty text" if value == "" else f"{type(value).__name__}"
 
 
-def _agents(layers: list[dict[str, dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+def _iterate_agents(layers: list[dict[str, dict[str, Any]]]) -> Iterator[dict[str, Any]]:
     for layer in layers:
         yield from layer.values()
 
 
-def _digest(value: Any) -> str:
+def _short_hash(value: Any) -> str:
     return sha256(json.dumps(value).encode()).hexdigest()[:8]

@@ -10,26 +10,26 @@ from math import inf
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self
 
-from moa_graph.batch.input import Record, thread_of
-from moa_graph.batch.record_runner import Row
-from moa_graph.prompting.parsing import storable
+from moa_graph.batch.input import BatchRecord, thread_id_for
+from moa_graph.batch.record_runner import OutputRow
+from moa_graph.prompting.parsing import replace_surrogates
 
-_BLOCK = 65_536
-_BEGIN = b'{"line": '
+_BLOCK_BYTES = 65_536
+_ROW_PREFIX = b'{"line": '
 
 
 class BatchError(ValueError):
     """What is in the files does not fit; the text explains it in full."""
 
 
-class Answered(NamedTuple):
+class StoredAnswer(NamedTuple):
     """What is needed of an answer that is there."""
 
     line: int
     thread: str
 
 
-class Files:
+class BatchFiles:
     """Where the answers and the failures go. To be used in `with`.
 
     Rows come in the order of the input, and each is written whole before the next, so that a
@@ -42,9 +42,9 @@ class Files:
     def __init__(self, answers: Path) -> None:
         self.answers = answers
         self.failures = answers.with_name(f"{answers.stem}.failed{answers.suffix}")
-        self._late = answers.with_name(f"{answers.stem}.late{answers.suffix}")
-        self._known = answers.with_name(f"{answers.stem}.failed.known{answers.suffix}")
-        self._settled = 0.0
+        self._late_path = answers.with_name(f"{answers.stem}.late{answers.suffix}")
+        self._old_failures_path = answers.with_name(f"{answers.stem}.failed.known{answers.suffix}")
+        self._superseded_through = 0.0
 
     def __enter__(self) -> Self:
         """Open the files.
@@ -53,26 +53,26 @@ class Files:
             BatchError: If they are not those of a batch.
         """
         self.answers.touch()
-        for path in (self.answers, self.failures, self._late, self._known):
+        for path in (self.answers, self.failures, self._late_path, self._old_failures_path):
             if path.exists():
-                _check_ours(path)
-                _drop_half_a_row(path)
-        self._put_late_rows_in_place()
-        self._size, self._last = self.answers.stat().st_size, 0
-        self._last = max((row.line for row in self._rows()), default=0)
-        self._join_failures()
+                _check_written_by_batch(path)
+                _truncate_partial_row(path)
+        self._merge_late_rows()
+        self._size, self._last_answered_line = self.answers.stat().st_size, 0
+        self._last_answered_line = max((row.line for row in self._read_answers()), default=0)
+        self._merge_failures()
         if self.failures.exists():
-            self.failures.replace(self._known)
-        with ExitStack() as opened:
-            self._answered = opened.enter_context(self.answers.open("ab"))
-            self._failed = opened.enter_context(self.failures.open("wb"))
-            self._opened = opened.pop_all()
+            self.failures.replace(self._old_failures_path)
+        with ExitStack() as open_files:
+            self._answers_file = open_files.enter_context(self.answers.open("ab"))
+            self._failures_file = open_files.enter_context(self.failures.open("wb"))
+            self._open_files = open_files.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._opened.close()
-        self._put_late_rows_in_place()
-        self._join_failures()
+        self._open_files.close()
+        self._merge_late_rows()
+        self._merge_failures()
         if not self.failures.stat().st_size:
             self.failures.unlink()
 
@@ -80,27 +80,28 @@ class Files:
         """Send to another process what it needs to read."""
         return {"answers": self.answers.absolute(), "_size": self._size}
 
-    def count(self, last: int) -> int:
+    def count_answers(self, last_line: int) -> int:
         """Count the answers that were there, up to a line of the input."""
-        return sum(row.line <= last for row in self._rows())
+        return sum(row.line <= last_line for row in self._read_answers())
 
-    def check_end(self, last: int) -> None:
+    def check_input_end(self, last_line: int) -> None:
         """Refuse an input that ends before what is answered.
 
         Raises:
             BatchError: If it does.
         """
-        if last < self._last:
+        if last_line < self._last_answered_line:
             raise BatchError(
-                f"{self.answers} has an answer to line {self._last}, but the input ends with line "
-                f"{last}; choose another --out, or take the first records alone with --limit"
+                f"{self.answers} has an answer to line {self._last_answered_line}, "
+                f"but the input ends with line "
+                f"{last_line}; choose another --out, or take the first records alone with --limit"
             )
 
-    def settle(self, last: float = inf) -> None:
+    def supersede_failures(self, last_line: float = inf) -> None:
         """Take note that all records up to a line were asked: older failures there are over."""
-        self._settled = last
+        self._superseded_through = last_line
 
-    def write(self, row: Row) -> None:
+    def write(self, row: OutputRow) -> None:
         """Write what came of a record, so that it outlives this process.
 
         Raises:
@@ -108,28 +109,30 @@ class Files:
         """
         try:
             if "error" in row:
-                _write(self._failed, row)
-            elif row["line"] > self._last:
-                _write(self._answered, row)
+                _write_row(self._failures_file, row)
+            elif row["line"] > self._last_answered_line:
+                _write_row(self._answers_file, row)
             else:
-                with self._late.open("ab") as file:
-                    _write(file, row)
+                with self._late_path.open("ab") as file:
+                    _write_row(file, row)
         except OSError as error:
             raise BatchError(f"{self.answers}: cannot be written: {error.strerror}") from None
 
-    def unanswered(self, records: Iterable[Record], batch: str) -> Iterator[Record | None]:
+    def skip_answered(
+        self, records: Iterable[BatchRecord], batch: str
+    ) -> Iterator[BatchRecord | None]:
         """Give the records whose answers were not there; for the others, `None`.
 
         Raises:
             BatchError: If an answer is that of another batch, or to another prompt.
         """
-        rows = self._rows()
-        row = self._next(rows, batch)
+        rows = self._read_answers()
+        row = self._next_answer(rows, batch)
         for record in records:
             if row is None or record.line < row.line:
                 yield record
-            elif thread_of(batch, record) == row.thread:
-                row = self._next(rows, batch)
+            elif thread_id_for(batch, record) == row.thread:
+                row = self._next_answer(rows, batch)
                 yield None
             else:
                 raise BatchError(
@@ -137,7 +140,7 @@ class Files:
                     "lines can be added at the end of the input, else choose another --out"
                 )
 
-    def _next(self, rows: Iterator[Answered], batch: str) -> Answered | None:
+    def _next_answer(self, rows: Iterator[StoredAnswer], batch: str) -> StoredAnswer | None:
         row = next(rows, None)
         if row and not row.thread.startswith(f"{batch}-"):
             raise BatchError(
@@ -147,7 +150,7 @@ class Files:
             )
         return row
 
-    def _rows(self) -> Iterator[Answered]:
+    def _read_answers(self) -> Iterator[StoredAnswer]:
         """Read the answers that were there when the files were opened."""
         read = 0
         with self.answers.open("rb") as file:
@@ -157,44 +160,46 @@ class Files:
                     return
                 try:
                     row = json.loads(line)
-                    yield Answered(row["line"], row["thread"])
+                    yield StoredAnswer(row["line"], row["thread"])
                 except (ValueError, LookupError, TypeError, RecursionError):
                     raise BatchError(
                         f"{self.answers}, line {number}: not written by `moa batch`; choose "
                         "another --out"
                     ) from None
 
-    def _put_late_rows_in_place(self) -> None:
-        if not self._late.exists():
+    def _merge_late_rows(self) -> None:
+        if not self._late_path.exists():
             return
         with ExitStack() as opened:
-            old, late = (opened.enter_context(p.open("rb")) for p in (self.answers, self._late))
-            _replace(self.answers, _merge(old, late))
-        self._late.unlink()
+            old, late = (
+                opened.enter_context(p.open("rb")) for p in (self.answers, self._late_path)
+            )
+            _replace_file(self.answers, _merge_rows(old, late))
+        self._late_path.unlink()
 
-    def _join_failures(self) -> None:
+    def _merge_failures(self) -> None:
         """Put the failures that were known among those of now; a line's newest row counts."""
-        if not self._known.exists():
+        if not self._old_failures_path.exists():
             return
         self.failures.touch()
         with ExitStack() as opened:
-            answers, new, known = (
+            answers, new, old = (
                 opened.enter_context(path.open("rb"))
-                for path in (self.answers, self.failures, self._known)
+                for path in (self.answers, self.failures, self._old_failures_path)
             )
-            open_yet = dropwhile(lambda row: _line(row) <= self._settled, known)
-            rows = _merge(answers, new, open_yet)
-            _replace(self.failures, (row for row in rows if "error" in json.loads(row)))
-        self._known.unlink()
+            still_failed = dropwhile(lambda row: _line_number(row) <= self._superseded_through, old)
+            rows = _merge_rows(answers, new, still_failed)
+            _replace_file(self.failures, (row for row in rows if "error" in json.loads(row)))
+        self._old_failures_path.unlink()
 
 
-def _merge(*files: Iterable[bytes]) -> Iterator[bytes]:
+def _merge_rows(*files: Iterable[bytes]) -> Iterator[bytes]:
     """Give the rows in order; of a line that is in several files, the row of the first."""
-    for _, rows in groupby(heapq.merge(*files, key=_line), key=_line):
+    for _, rows in groupby(heapq.merge(*files, key=_line_number), key=_line_number):
         yield next(rows)
 
 
-def _replace(path: Path, rows: Iterable[bytes]) -> None:
+def _replace_file(path: Path, rows: Iterable[bytes]) -> None:
     """Write a file at one stroke."""
     part = path.with_name(f"{path.name}.part")
     with part.open("wb") as file:
@@ -202,31 +207,31 @@ def _replace(path: Path, rows: Iterable[bytes]) -> None:
     part.replace(path)
 
 
-def _line(row: bytes) -> int:
+def _line_number(row: bytes) -> int:
     return int(json.loads(row)["line"])
 
 
-def _write(file: IO[bytes], row: Row) -> None:
-    file.write(storable(json.dumps(row, ensure_ascii=False)).encode() + b"\n")
+def _write_row(file: IO[bytes], row: OutputRow) -> None:
+    file.write(replace_surrogates(json.dumps(row, ensure_ascii=False)).encode() + b"\n")
     file.flush()
 
 
-def _check_ours(path: Path) -> None:
+def _check_written_by_batch(path: Path) -> None:
     with path.open("rb") as file:
-        begin = file.read(len(_BEGIN))
-    if not _BEGIN.startswith(begin):
+        begin = file.read(len(_ROW_PREFIX))
+    if not _ROW_PREFIX.startswith(begin):
         raise BatchError(f"{path} was not written by `moa batch`; choose another --out")
 
 
-def _drop_half_a_row(path: Path) -> None:
+def _truncate_partial_row(path: Path) -> None:
     """Cut off what a killed process began to write."""
     with path.open("rb+") as file:
         end = file.seek(0, os.SEEK_END)
         while end:
-            begin = max(0, end - _BLOCK)
+            begin = max(0, end - _BLOCK_BYTES)
             file.seek(begin)
-            if (found := file.read(end - begin).rfind(b"\n")) >= 0:
-                end = begin + found + 1
+            if (newline := file.read(end - begin).rfind(b"\n")) >= 0:
+                end = begin + newline + 1
                 break
             end = begin
         file.truncate(end)

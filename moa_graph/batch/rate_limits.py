@@ -13,86 +13,91 @@ from typing import Any, cast
 from langchain_core.runnables import RunnableConfig
 
 from moa_graph.config.model import MoAConfig
-from moa_graph.graph.answer_cache import Cache
+from moa_graph.graph.answer_cache import CacheBackend
 from moa_graph.graph.builder import MoAGraph
 from moa_graph.graph.node_names import AGGREGATOR
-from moa_graph.graph.proposer import Node
+from moa_graph.graph.proposer import NodeRunnable
 from moa_graph.models.agent import Agent
-from moa_graph.models.pricing import is_free
+from moa_graph.models.pricing import is_free_model
 from moa_graph.prompting.tokens import count_message_tokens
 
-BURST = 1.0  # seconds: providers look at shorter times than a minute, too
+BURST_SECONDS = 1.0  # seconds: providers look at shorter times than a minute, too
 
 Rates = Mapping[str | None, float]
 """What a minute may hold, by model (`provider:model`) or endpoint; `None` is any endpoint."""
 
 
-class Meter:
+class RateLimiter:
     """Lets no more through than so many units in any minute, evenly, and in the order of arrival.
 
     Args:
         a_minute: How many units.
     """
 
-    def __init__(self, a_minute: float) -> None:
-        self._seconds = (60 + BURST) / a_minute
-        self._free, self._turn = -inf, asyncio.Lock()
+    def __init__(self, per_minute: float) -> None:
+        self._seconds_per_unit = (60 + BURST_SECONDS) / per_minute
+        self._next_free_at, self._lock = -inf, asyncio.Lock()
 
-    async def take(self, units: float) -> None:
+    async def acquire(self, units: float) -> None:
         """Wait for the turn, and take so many units, which those behind wait for."""
-        async with self._turn:
-            while (wait := self._free - monotonic()) > 0:  # noqa: ASYNC110  # it may be corrected
+        async with self._lock:
+            while (wait := self._next_free_at - monotonic()) > 0:  # noqa: ASYNC110  # it may be corrected
                 await asyncio.sleep(wait)
-            self._free = max(self._free, monotonic() - BURST) + units * self._seconds
+            self._next_free_at = (
+                max(self._next_free_at, monotonic() - BURST_SECONDS)
+                + units * self._seconds_per_unit
+            )
 
-    def correct(self, units: float) -> None:
+    def adjust(self, units: float) -> None:
         """Take so many units more, or less than none: it turned out so afterwards."""
-        self._free += units * self._seconds
+        self._next_free_at += units * self._seconds_per_unit
 
 
-def endpoint(agent: Agent) -> str:
+def endpoint_of(agent: Agent) -> str:
     """Say who is asked: an agent's `base_url`, or its provider."""
     return agent.base_url or agent.label.partition(":")[0]
 
 
 @dataclass
-class Limits:
+class RateLimits:
     """What the endpoints of a mixture can take; all its runs share it."""
 
     requests: Rates = field(default_factory=dict)
     tokens: Rates = field(default_factory=dict)
-    _meters: dict[tuple[str, str], Meter] = field(default_factory=dict)
+    _limiters: dict[tuple[str, str], RateLimiter] = field(default_factory=dict)
 
-    def apply(self, builder: MoAGraph) -> None:
+    def limit_agents(self, builder: MoAGraph) -> None:
         """Have the agents of a graph that is not yet compiled wait for their turn."""
         for node, spec in builder.nodes.items():
-            if (seat := builder.plan.seat(node)) is None or is_free(seat.agent.label):
+            if (agent_node := builder.spec.find_agent_node(node)) is None or is_free_model(
+                agent_node.agent.label
+            ):
                 continue
-            requests = self._meter("requests", self.requests, seat.agent)
-            tokens = self._meter("tokens", self.tokens, seat.agent)
+            requests = self._limiter_for("requests", self.requests, agent_node.agent)
+            tokens = self._limiter_for("tokens", self.tokens, agent_node.agent)
             if requests or tokens:
-                bound = cast("Node", spec.runnable)
-                spec.runnable = Limited(node, bound, requests, tokens)
+                bound = cast("NodeRunnable", spec.runnable)
+                spec.runnable = RateLimitedNode(node, bound, requests, tokens)
 
-    def share(self, processes: int) -> "Limits":
+    def share_per_process(self, processes: int) -> "RateLimits":
         """Give what each of several processes may use."""
-        return Limits(
+        return RateLimits(
             {name: rate / processes for name, rate in self.requests.items()},
             {name: rate / processes for name, rate in self.tokens.items()},
         )
 
-    def _meter(self, kind: str, rates: Rates, agent: Agent) -> Meter | None:
-        for name in (agent.label, endpoint(agent), None):
+    def _limiter_for(self, kind: str, rates: Rates, agent: Agent) -> RateLimiter | None:
+        for name in (agent.label, endpoint_of(agent), None):
             if name in rates:
-                key = kind, name or endpoint(agent)
-                return self._meters.setdefault(key, Meter(rates[name]))
+                key = kind, name or endpoint_of(agent)
+                return self._limiters.setdefault(key, RateLimiter(rates[name]))
         return None
 
 
-NO_LIMITS = Limits()
+NO_RATE_LIMITS = RateLimits()
 
 
-class Limited(Node):
+class RateLimitedNode(NodeRunnable):
     """A node that waits for its turn; async only.
 
     How many tokens a call takes is known afterwards: before, it is taken to be what the last one
@@ -100,16 +105,20 @@ class Limited(Node):
     """
 
     def __init__(
-        self, node: str, bound: Node, requests: Meter | None, tokens: Meter | None
+        self,
+        node: str,
+        bound: NodeRunnable,
+        requests: RateLimiter | None,
+        tokens: RateLimiter | None,
     ) -> None:
         super().__init__(bound.invoke, bound.ainvoke)
         self._node, self._bound, self._requests, self._tokens = node, bound, requests, tokens
-        self._last: int | None = None
+        self._last_total_tokens: int | None = None
 
-    def with_cache(self, cache: Cache) -> Node:
+    def with_cache(self, cache: CacheBackend) -> NodeRunnable:
         """Copy it for a graph that is compiled with a cache."""
         bound = self._bound.with_cache(cache)
-        return Limited(self._node, bound, self._requests, self._tokens)
+        return RateLimitedNode(self._node, bound, self._requests, self._tokens)
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002
         """Refuse.
@@ -124,19 +133,19 @@ class Limited(Node):
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002
         """Wait for the turn, then run the node."""
-        expected = self._last or count_message_tokens(input["messages"])
+        expected = self._last_total_tokens or count_message_tokens(input["messages"])
         if self._requests:
-            await self._requests.take(1)
+            await self._requests.acquire(1)
         if self._tokens:
-            await self._tokens.take(expected)
+            await self._tokens.acquire(expected)
         output = await self._bound.ainvoke(input, config)
-        if self._tokens and (usage := _usage(self._node, output)):
-            self._last = usage["total_tokens"]
-            self._tokens.correct(self._last - expected)
+        if self._tokens and (usage := _read_usage(self._node, output)):
+            self._last_total_tokens = usage["total_tokens"]
+            self._tokens.adjust(self._last_total_tokens - expected)
         return output
 
 
-def _usage(node: str, output: Mapping[str, Any]) -> dict[str, Any] | None:
+def _read_usage(node: str, output: Mapping[str, Any]) -> dict[str, Any] | None:
     usage: dict[str, Any] | None
     if node == AGGREGATOR:
         usage = output["messages"][-1].response_metadata["moa"]["aggregator_usage"]
@@ -153,12 +162,16 @@ def parse_rates(option: str, values: Sequence[str], mixture: MoAConfig) -> Rates
     """
     proposers = (agent for layer in mixture.layers for agent in layer.values())
     agents = (*proposers, mixture.aggregator)
-    known = sorted({name for agent in agents for name in (endpoint(agent), agent.label)})
+    expected_names = sorted(
+        {name for agent in agents for name in (endpoint_of(agent), agent.label)}
+    )
     rates = dict[str | None, float]()
     for value in values:
         name, _, number = value.rpartition("=")
-        if name and name not in known:
-            raise ValueError(f"{option} {value}: expected one of {', '.join(known)}, got {name!r}")
+        if name and name not in expected_names:
+            raise ValueError(
+                f"{option} {value}: expected one of {', '.join(expected_names)}, got {name!r}"
+            )
         try:
             rates[name or None] = float(number)
         except ValueError:

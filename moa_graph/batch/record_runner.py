@@ -6,22 +6,22 @@ from dataclasses import dataclass
 from time import time
 from typing import Any
 
-from moa_graph.batch.input import Record, thread_of
-from moa_graph.batch.rate_limits import NO_LIMITS, Limits
+from moa_graph.batch.input import BatchRecord, thread_id_for
+from moa_graph.batch.rate_limits import NO_RATE_LIMITS, RateLimits
 from moa_graph.config.model import MoAConfig
 from moa_graph.graph.turns import read_turn
-from moa_graph.redaction import describe
-from moa_graph.runs.record import Run, read_run
-from moa_graph.runs.store import Saver, present_values, run_config
+from moa_graph.redaction import redacted_message
+from moa_graph.runs.record import RunRecord, read_run
+from moa_graph.runs.store import Checkpointer, build_run_config, current_turn_values
 
-Row = dict[str, Any]
+OutputRow = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RecordOutcome:
     """What came of a record. It is plain data, so that it can be sent to another process."""
 
-    row: Row
+    row: OutputRow
     """What is written of it: with an `answer`, or with an `error`."""
     calls: int = 0
     """Calls that were made now, not by a process before."""
@@ -38,7 +38,7 @@ class Outcome:
         return "error" in self.row
 
 
-class Answerer:
+class RecordRunner:
     """A mixture that answers records; its models are built at once.
 
     Args:
@@ -56,78 +56,82 @@ class Answerer:
     def __init__(
         self,
         mixture: MoAConfig,
-        saver: Saver,
+        saver: Checkpointer,
         batch: str,
-        limits: Limits = NO_LIMITS,
+        limits: RateLimits = NO_RATE_LIMITS,
         *,
-        began: float | None = None,
+        started_at: float | None = None,
     ) -> None:
-        self._mixture, self._batch, self._began = mixture, batch, began or time()
+        self._mixture, self._batch, self._started_at = mixture, batch, started_at or time()
         builder = mixture.graph(lazy=False)
-        limits.apply(builder)
+        limits.limit_agents(builder)
         self._graph = builder.compile(checkpointer=saver, name=mixture.name)
 
-    async def answer(self, record: Record) -> Outcome:
+    async def answer(self, record: BatchRecord) -> RecordOutcome:
         """Answer a record, or go on with what is stored of it; a failure is an outcome, too.
 
-        Whoever calls it holds the batch meanwhile, or the thread (`Store.lock`).
+        Whoever calls it holds the batch meanwhile, or the thread (`RunStore.lock`).
 
         Raises:
             Exception: If the database fails: nothing more is to be paid for that cannot be kept.
         """
-        if record.mistake:
-            return Outcome({"line": record.line, "id": record.id, "error": record.mistake})
-        thread = thread_of(self._batch, record)
+        if record.invalid_reason:
+            return RecordOutcome(
+                {"line": record.line, "id": record.id, "error": record.invalid_reason}
+            )
+        thread = thread_id_for(self._batch, record)
         try:
-            values = await self._run(record, thread)
+            values = await self._run_graph(record, thread)
         except Exception as error:
-            if _is_of_database(error):
+            if _is_database_error(error):
                 raise
-            return self._outcome(record, thread, await self._left(thread), describe(error))
-        return self._outcome(record, thread, values)
+            return self._build_outcome(
+                record, thread, await self._read_partial_values(thread), redacted_message(error)
+            )
+        return self._build_outcome(record, thread, values)
 
-    async def _run(self, record: Record, thread: str) -> Mapping[str, Any]:
-        config = run_config(thread, self._mixture)
-        known = await self._graph.aget_state(config)
-        turn = read_turn(known)
+    async def _run_graph(self, record: BatchRecord, thread: str) -> Mapping[str, Any]:
+        config = build_run_config(thread, self._mixture)
+        snapshot = await self._graph.aget_state(config)
+        turn = read_turn(snapshot)
         if turn.answered:
-            return known.values
+            return snapshot.values
         message = turn.ask(record.messages) if turn.status == "none" else turn.resume_input
         return await self._graph.ainvoke(message, config, durability="sync")
 
-    async def _left(self, thread: str) -> Mapping[str, Any]:
+    async def _read_partial_values(self, thread: str) -> Mapping[str, Any]:
         """Read what is stored of a run that failed."""
-        snapshot = await self._graph.aget_state(run_config(thread, self._mixture))
-        return present_values(self._graph, snapshot)
+        snapshot = await self._graph.aget_state(build_run_config(thread, self._mixture))
+        return current_turn_values(self._graph, snapshot)
 
-    def _outcome(
-        self, record: Record, thread: str, values: Mapping[str, Any], error: str | None = None
-    ) -> Outcome:
-        run = self._read(values)
-        row: Row = {"line": record.line, "id": record.id}
-        row |= {"error": error} if error else _answer(run)
-        row |= {"cost": run.cost if run.complete else None, "thread": thread}
-        now = [call for call in run.calls if (call.started or 0.0) >= self._began]
-        told = [call for call in now if call.error is None or call.usage]
-        return Outcome(
+    def _build_outcome(
+        self, record: BatchRecord, thread: str, values: Mapping[str, Any], error: str | None = None
+    ) -> RecordOutcome:
+        run = self._read_run_record(values)
+        row: OutputRow = {"line": record.line, "id": record.id}
+        row |= {"error": error} if error else _answer_fields(run)
+        row |= {"cost": run.cost if run.cost_is_complete else None, "thread": thread}
+        new_calls = [call for call in run.calls if (call.started or 0.0) >= self._started_at]
+        billable_calls = [call for call in new_calls if call.error is None or call.usage]
+        return RecordOutcome(
             row,
-            calls=len(now),
-            tokens=sum(call.usage["total_tokens"] for call in now if call.usage),
-            spent=sum(call.cost or 0.0 for call in now),
-            unpriced=sum(call.cost is None for call in told),
+            calls=len(new_calls),
+            tokens=sum(call.usage["total_tokens"] for call in new_calls if call.usage),
+            spent=sum(call.cost or 0.0 for call in new_calls),
+            unpriced=sum(call.cost is None for call in billable_calls),
         )
 
-    def _read(self, values: Mapping[str, Any]) -> Run:
+    def _read_run_record(self, values: Mapping[str, Any]) -> RunRecord:
         if not values.get("messages"):  # it failed before its thread began
-            return Run("", None, ())
+            return RunRecord("", None, ())
         return read_run(values, prices=self._mixture.prices)
 
 
-def _answer(run: Run) -> Row:
+def _answer_fields(run: RunRecord) -> OutputRow:
     assert run.answer  # noqa: S101  # a graph that ends has one
-    account = run.answer.response_metadata["moa"]
-    return {"answer": run.answer.text, "usage": account["usage"], "failed": account["causes"]}
+    summary = run.answer.response_metadata["moa"]
+    return {"answer": run.answer.text, "usage": summary["usage"], "failed": summary["causes"]}
 
 
-def _is_of_database(error: Exception) -> bool:
+def _is_database_error(error: Exception) -> bool:
     return isinstance(error, sqlite3.Error) or type(error).__module__.startswith("psycopg")

@@ -4,20 +4,20 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from itertools import count
 
-from moa_graph.batch.budget import Budget
-from moa_graph.batch.input import Record
-from moa_graph.batch.record_runner import Outcome
+from moa_graph.batch.budget import BatchBudget
+from moa_graph.batch.input import BatchRecord
+from moa_graph.batch.record_runner import RecordOutcome
 from moa_graph.runs.jobs import Tally
 
-AHEAD = 8
+READ_AHEAD_FACTOR = 8
 """How many times as many records as run at a time may be ahead of the first unfinished one."""
 
 
 async def run_batch(
-    records: Iterator[Record | None],
-    answer: Callable[[Record], Awaitable[Outcome]],
-    keep: Callable[[Outcome], Awaitable[None]],
-    tally: Tally,
+    records: Iterator[BatchRecord | None],
+    answer: Callable[[BatchRecord], Awaitable[RecordOutcome]],
+    write_outcome: Callable[[RecordOutcome], Awaitable[None]],
+    progress: Tally,
     *,
     concurrency: int = 8,
     max_cost: float | None = None,
@@ -32,43 +32,46 @@ async def run_batch(
         records: The records; each is read when there is room for it. Where there is nothing to
             be done, `None`, so that reading over many of them holds up nobody.
         answer: Answers one. An exception ends the work.
-        keep: Stores what came of one; likewise.
-        tally: Takes in what is done.
+        write_outcome: Stores what came of one; likewise.
+        progress: Takes in what is done.
         concurrency: How many records are under way at a time.
         max_cost: US dollars. No record is begun that would pass it, with those under way, if each
             cost as much as the dearest so far.
         show: Is told of every record.
     """
-    room, budget = asyncio.Semaphore(concurrency * AHEAD), Budget(tally, max_cost)
-    reader, kept = _Reader(records), _InOrder(keep, room)
+    read_ahead, budget = (
+        asyncio.Semaphore(concurrency * READ_AHEAD_FACTOR),
+        BatchBudget(progress, max_cost),
+    )
+    reader, writer = _RecordReader(records), _OrderedWriter(write_outcome, read_ahead)
 
     async def worker() -> None:
-        while await room.acquire() and await budget.begin():
-            if (begun := await reader.read()) is None:
-                return await budget.end(None)
-            number, record = begun
+        while await read_ahead.acquire() and await budget.start_record():
+            if (numbered_record := await reader.read_next()) is None:
+                return await budget.finish_record(None)
+            number, record = numbered_record
             outcome = await answer(record)
-            await budget.end(outcome)
-            show(tally)
-            await kept.put(number, outcome)
+            await budget.finish_record(outcome)
+            show(progress)
+            await writer.put(number, outcome)
         return None
 
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(concurrency, max(1, tally.total))):
+            for _ in range(min(concurrency, max(1, progress.total))):
                 group.create_task(worker())
     except BaseExceptionGroup as several:
         raise several.exceptions[0] from None
 
 
-class _Reader:
+class _RecordReader:
     """Numbers the records, and gives one at a time."""
 
-    def __init__(self, records: Iterator[Record | None]) -> None:
-        self._records, self._numbers, self._turn = records, count(), asyncio.Lock()
+    def __init__(self, records: Iterator[BatchRecord | None]) -> None:
+        self._records, self._numbers, self._lock = records, count(), asyncio.Lock()
 
-    async def read(self) -> tuple[int, Record] | None:
-        async with self._turn:
+    async def read_next(self) -> tuple[int, BatchRecord] | None:
+        async with self._lock:
             for record in self._records:
                 if record:
                     return next(self._numbers), record
@@ -76,17 +79,21 @@ class _Reader:
         return None
 
 
-class _InOrder:
+class _OrderedWriter:
     """Keeps outcomes by their numbers, and makes room for others."""
 
-    def __init__(self, keep: Callable[[Outcome], Awaitable[None]], room: asyncio.Semaphore) -> None:
-        self._keep, self._room = keep, room
-        self._held, self._next, self._turn = dict[int, Outcome](), 0, asyncio.Lock()
+    def __init__(
+        self,
+        write_outcome: Callable[[RecordOutcome], Awaitable[None]],
+        read_ahead: asyncio.Semaphore,
+    ) -> None:
+        self._write_outcome, self._read_ahead = write_outcome, read_ahead
+        self._pending, self._next_number, self._lock = dict[int, RecordOutcome](), 0, asyncio.Lock()
 
-    async def put(self, number: int, outcome: Outcome) -> None:
-        self._held[number] = outcome
-        async with self._turn:
-            while self._next in self._held:
-                await self._keep(self._held.pop(self._next))
-                self._next += 1
-                self._room.release()
+    async def put(self, number: int, outcome: RecordOutcome) -> None:
+        self._pending[number] = outcome
+        async with self._lock:
+            while self._next_number in self._pending:
+                await self._write_outcome(self._pending.pop(self._next_number))
+                self._next_number += 1
+                self._read_ahead.release()

@@ -8,28 +8,28 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel, ModelProfile
 from langchain_core.runnables.base import RunnableBindingBase
 
-from moa_graph.chat_model.profile import profile_of
+from moa_graph.chat_model.profile import build_profile
 from moa_graph.graph.builder import (
-    Compiled,
+    CompiledMoAGraph,
+    GraphSpec,
     MoAGraph,
-    Plan,
     create_moa,
 )
-from moa_graph.graph.spec import Seat
-from moa_graph.models.adapt import bind, takes_response_format
+from moa_graph.graph.spec import AgentNode
+from moa_graph.models.adapt import bind_call_options, supports_response_format
 from moa_graph.models.agent import Agent
-from moa_graph.prompting.tool_text import may_call, told
-from moa_graph.redaction import without_keys
+from moa_graph.prompting.tool_text import describe_tools_in_text, tell_aggregator_about_tools
+from moa_graph.redaction import redact
 
 
-class Mixture:
+class CompiledGraphCache:
     """What is built of the options of `create_moa`."""
 
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
         self._name, self._options = name, options
-        self._plan = create_moa(**options).plan
+        self._spec = create_moa(**options).spec
 
-    def is_of(self, name: str, options: Mapping[str, Any]) -> bool:
+    def was_built_from(self, name: str, options: Mapping[str, Any]) -> bool:
         """Whether it was built of these very values."""
         same = (value is self._options[key] for key, value in options.items())
         return name == self._name and all(same)
@@ -37,36 +37,37 @@ class Mixture:
     def __reduce__(self) -> Any:
         return type(None), ()  # a model that is copied or unpickled builds its own
 
-    def called_with(self, options: Mapping[str, Any]) -> Compiled:
+    def graph_for_call(self, options: Mapping[str, Any]) -> CompiledMoAGraph:
         """Make the graph whose aggregator is called with options.
 
         Raises:
             ValueError: If they are tools for one that selects.
             NotImplementedError: If the aggregator or a fallback takes none.
         """
-        if options.get("tools") and self._plan.final == "select":
+        if options.get("tools") and self._spec.aggregation == "select":
             raise ValueError(
                 "`tools`: with `final`='select' the aggregator picks a proposal, and calls no "
                 "tools; expected a mixture with `final`='write'"
             )
-        return self._compile(options) if options else self._plain
+        return self._compile_graph(options) if options else self._graph_without_options
 
-    def check_method(self, method: str) -> None:
+    def check_structured_output_method(self, method: str) -> None:
         """Check that all who may write the answer can be held to a `response_format`.
 
         Raises:
             ValueError: If one cannot.
         """
-        if self._plan.final == "select":
+        if self._spec.aggregation == "select":
             raise ValueError(
                 f"`method`={method!r}: with `final`='select' the aggregator picks a proposal; "
                 "expected a mixture with `final`='write'"
             )
-        for seat in self._plan.writers:
-            model = seat.agent.model if self._options["lazy"] else seat.model
-            if not takes_response_format(model):
+        for agent_node in self._spec.aggregators:
+            model = agent_node.agent.model if self._options["lazy"] else agent_node.model
+            if not supports_response_format(model):
                 raise ValueError(
-                    f"`method`={method!r}: `{seat.name}` {seat.agent.label!r} is not known to take "
+                    f"`method`={method!r}: `{agent_node.name}` {agent_node.agent.label!r} "
+                    f"is not known to take "
                     "a `response_format`, as models of 'openai:' and 'together:' do; expected "
                     "'function_calling'"
                 )
@@ -74,12 +75,12 @@ class Mixture:
     @property
     def profile(self) -> ModelProfile | None:
         """What is known of it as a model, without building one that is not."""
-        return profile_of(self._plan, lazy=self._options["lazy"])
+        return build_profile(self._spec, defer_model_init=self._options["lazy"])
 
     @property
     def tokenizer(self) -> Callable[[str], list[int]] | None:
         """What the aggregator was given as `custom_get_token_ids`: others may be downloaded."""
-        model = self._plan.writers[0].agent.model
+        model = self._spec.aggregators[0].agent.model
         while isinstance(model, RunnableBindingBase):
             model = model.bound
         return getattr(model, "custom_get_token_ids", None)
@@ -87,62 +88,76 @@ class Mixture:
     @property
     def labels(self) -> dict[str, Any]:
         """What its models are called."""
-        layers = [[seat.agent.label for seat in row.seats] for row in self._plan.rows]
-        return {"layers": layers, "aggregator": self._plan.writers[0].agent.label}
+        layers = [
+            [agent_node.agent.label for agent_node in layer_spec.agent_nodes]
+            for layer_spec in self._spec.layers
+        ]
+        return {"layers": layers, "aggregator": self._spec.aggregators[0].agent.label}
 
     @property
     def identity(self) -> dict[str, Any]:
         """What tells it from others in a trace and in a cache; no keys."""
-        rows, (aggregator, *fallbacks) = self._plan.rows, self._plan.writers
-        plain = {
+        layer_specs, (aggregator, *fallbacks) = self._spec.layers, self._spec.aggregators
+        shared_options = {
             key: value
             for key, value in self._options.items()
             if key not in {"layers", "aggregator", "fallbacks", "lazy"}
         }
         return {
-            "layers": [{seat.name: _identity(seat.agent) for seat in row.seats} for row in rows],
-            "aggregator": _identity(aggregator.agent),
-            "fallbacks": [_identity(seat.agent) for seat in fallbacks],
-            **plain,
+            "layers": [
+                {seat.name: _identify_agent(seat.agent) for seat in layer_spec.agent_nodes}
+                for layer_spec in layer_specs
+            ],
+            "aggregator": _identify_agent(aggregator.agent),
+            "fallbacks": [_identify_agent(agent_node.agent) for agent_node in fallbacks],
+            **shared_options,
         }
 
     @cached_property
-    def _plain(self) -> Compiled:
-        return self._compile({})
+    def _graph_without_options(self) -> CompiledMoAGraph:
+        return self._compile_graph({})
 
-    def _compile(self, options: Mapping[str, Any]) -> Compiled:
-        graph = MoAGraph(_called_with(self._plan, options))
+    def _compile_graph(self, options: Mapping[str, Any]) -> CompiledMoAGraph:
+        graph = MoAGraph(_spec_for_call(self._spec, options))
         return graph.compile(checkpointer=False, name=self._name)
 
 
-def _called_with(plan: Plan, options: Mapping[str, Any]) -> Plan:
+def _spec_for_call(spec: GraphSpec, options: Mapping[str, Any]) -> GraphSpec:
     """Copy a plan so that its writers are called with options, and the others told of tools."""
-    view = partial(told, tools=options.get("tools", ()))
-    rows = [
-        replace(row, seats=[replace(seat, view=view) for seat in row.seats]) for row in plan.rows
+    view = partial(describe_tools_in_text, tools=options.get("tools", ()))
+    layer_specs = [
+        replace(
+            layer_spec,
+            agent_nodes=[replace(seat, transform_messages=view) for seat in layer_spec.agent_nodes],
+        )
+        for layer_spec in spec.layers
     ]
     if not options:
-        return replace(plan, rows=rows)
-    models = {seat.node: _bound(seat, options) for seat in plan.writers}
+        return replace(spec, layers=layer_specs)
+    models = {
+        agent_node.node: _bind_options(agent_node, options) for agent_node in spec.aggregators
+    }
     update: dict[str, Any] = {"models": lambda: models}
     if options.get("tools"):
-        update["view"] = may_call
-    return replace(plan, rows=rows, writers=[replace(seat, **update) for seat in plan.writers])
+        update["view"] = tell_aggregator_about_tools
+    return replace(
+        spec, layers=layer_specs, aggregators=[replace(seat, **update) for seat in spec.aggregators]
+    )
 
 
-def _bound(seat: Seat, options: Mapping[str, Any]) -> Any:
+def _bind_options(agent_node: AgentNode, options: Mapping[str, Any]) -> Any:
     try:
-        return bind(seat.model, options)
+        return bind_call_options(agent_node.model, options)
     except NotImplementedError as error:
         names = ", ".join(f"`{name}`" for name in options)
         raise NotImplementedError(
-            f"`{seat.name}` {seat.agent.label!r} cannot be called with {names}: {error}"
+            f"`{agent_node.name}` {agent_node.agent.label!r} cannot be called with {names}: {error}"
         ) from None
 
 
-def _identity(agent: Agent) -> dict[str, Any]:
+def _identify_agent(agent: Agent) -> dict[str, Any]:
     options = agent.model_dump(exclude={"model"}, exclude_defaults=True)
     if isinstance(agent.model, str):
         return {"model": agent.model, **options}
     text = agent.model.asdict() if isinstance(agent.model, BaseChatModel) else agent.model
-    return {"model": agent.label, "is": without_keys(str(text)), **options}
+    return {"model": agent.label, "is": redact(str(text)), **options}

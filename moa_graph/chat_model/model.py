@@ -26,16 +26,16 @@ from langchain_core.utils.uuid import uuid7
 from pydantic import BaseModel, ConfigDict, PrivateAttr, SkipValidation
 
 from moa_graph.chat_model import streaming, structured_output
-from moa_graph.chat_model.graphs import Mixture
-from moa_graph.graph.aggregator import Final
-from moa_graph.graph.builder import Compiled
+from moa_graph.chat_model.graphs import CompiledGraphCache
+from moa_graph.graph.aggregator import Aggregation
+from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.spec import Layer
 from moa_graph.models.agent import Agent, Model
 from moa_graph.prompting.layout import AGGREGATE_AND_SYNTHESIZE
 from moa_graph.prompting.tokens import count_message_tokens, count_tokens
-from moa_graph.prompting.tool_text import as_openai, told
+from moa_graph.prompting.tool_text import describe_tools_in_text, to_openai_tool
 
-OPTIONS = (
+CREATE_MOA_OPTIONS = (
     "layers",
     "aggregator",
     "fallbacks",
@@ -86,7 +86,7 @@ class ChatMoA(BaseChatModel):
     fallbacks: SkipValidation[Sequence[Model | Agent]] = ()
     """Models that are asked when the aggregator fails. A stream that has begun cannot be taken
     back: when it breaks off, `stream` raises, while `invoke` has a fallback answer."""
-    final: SkipValidation[Final] = "write"
+    final: SkipValidation[Aggregation] = "write"
     """As in `create_moa`. An aggregator that selects calls no tools."""
     quorum: SkipValidation[float | Sequence[float]] = 0.5
     """As in `create_moa`."""
@@ -109,8 +109,8 @@ class ChatMoA(BaseChatModel):
     streaming: bool = False
     """Whether `invoke` has the aggregator stream, as with other chat models."""
 
-    _built: Mixture | None = PrivateAttr(default=None)
-    _callbacks: BaseCallbackManager | None = PrivateAttr(default=None)
+    _built_graphs: CompiledGraphCache | None = PrivateAttr(default=None)
+    _stream_callbacks: BaseCallbackManager | None = PrivateAttr(default=None)
 
     def __init__(self, layers: Any = None, aggregator: Any = None, **options: Any) -> None:
         options |= {"layers": layers, "aggregator": aggregator}
@@ -122,23 +122,26 @@ class ChatMoA(BaseChatModel):
                 )
         if unknown := options.keys() - type(self).model_fields.keys():
             raise ValueError(
-                f"unknown option {min(unknown)!r}; expected some of: {', '.join(OPTIONS)}, or "
+                f"unknown option {min(unknown)!r}; expected some of: "
+                f"{', '.join(CREATE_MOA_OPTIONS)}, or "
                 "those of any chat model. What a model is asked with is an option of its `Agent`"
             )
         super().__init__(**options)
-        _ = self._mixture
+        _ = self._graph_cache
 
     @property
-    def _mixture(self) -> Mixture:
+    def _graph_cache(self) -> CompiledGraphCache:
         """What is built of the options, anew where they have changed."""
-        options = {name: getattr(self, name) for name in OPTIONS}
-        if self._built is None or not self._built.is_of(self.model_name, options):
-            self._built = Mixture(self.model_name, options)
-        return self._built
+        options = {name: getattr(self, name) for name in CREATE_MOA_OPTIONS}
+        if self._built_graphs is None or not self._built_graphs.was_built_from(
+            self.model_name, options
+        ):
+            self._built_graphs = CompiledGraphCache(self.model_name, options)
+        return self._built_graphs
 
     def _resolve_model_profile(self) -> ModelProfile | None:
         """Say what is known of the models; LangChain asks when it is constructed."""
-        return self._mixture.profile
+        return self._graph_cache.profile
 
     @property
     def _llm_type(self) -> str:
@@ -146,11 +149,11 @@ class ChatMoA(BaseChatModel):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        return {"model_name": self.model_name, "stop": self.stop, **self._mixture.identity}
+        return {"model_name": self.model_name, "stop": self.stop, **self._graph_cache.identity}
 
     def __repr_args__(self) -> Any:
         """Name the models; what is in them is theirs to show."""
-        return {"model_name": self.model_name, **self._mixture.labels}.items()
+        return {"model_name": self.model_name, **self._graph_cache.labels}.items()
 
     def bind_tools(
         self,
@@ -174,12 +177,12 @@ class ChatMoA(BaseChatModel):
         """
         options = {
             **kwargs,
-            "tools": [as_openai(tool, strict=kwargs.get("strict")) for tool in tools],
+            "tools": [to_openai_tool(tool, strict=kwargs.get("strict")) for tool in tools],
         }
         if tool_choice is not None:
             options["tool_choice"] = tool_choice
         if not self.lazy or self.final == "select":
-            self._mixture.called_with(options)
+            self._graph_cache.graph_for_call(options)
         return self.bind(**options)
 
     def with_structured_output(
@@ -208,7 +211,7 @@ class ChatMoA(BaseChatModel):
             ValueError: If there is no such method, or the aggregator or a fallback does not know
                 it.
         """
-        structured_output.check_options(method, strict, kwargs)
+        structured_output.check_structured_output_options(method, strict, kwargs)
         trace = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
         if method == "function_calling":
             options = {} if strict is None else {"strict": strict}
@@ -216,10 +219,10 @@ class ChatMoA(BaseChatModel):
                 [schema], tool_choice="any", ls_structured_output_format=trace, **options
             )
         else:
-            self._mixture.check_method(method)
-            form = structured_output.response_format(schema, method, strict=strict)
+            self._graph_cache.check_structured_output_method(method)
+            form = structured_output.build_response_format(schema, method, strict=strict)
             model = self.bind(response_format=form, ls_structured_output_format=trace)
-        return structured_output.parsed(model, schema, method, include_raw=include_raw)
+        return structured_output.with_output_parser(model, schema, method, include_raw=include_raw)
 
     def get_token_ids(self, text: str) -> list[int]:
         """Tokenize as `custom_get_token_ids` of the mixture or of its aggregator does.
@@ -227,7 +230,7 @@ class ChatMoA(BaseChatModel):
         Raises:
             NotImplementedError: If neither has it.
         """
-        if tokenize := self._tokenizer:
+        if tokenize := self._token_id_function:
             return tokenize(text)
         raise NotImplementedError(
             "a mixture has no tokens of its own; expected `custom_get_token_ids`=…, a function "
@@ -240,7 +243,7 @@ class ChatMoA(BaseChatModel):
         They are estimated unless the mixture or its aggregator has a `custom_get_token_ids`:
         providers' own counts fetch a tokenizer, or ask a server.
         """
-        return len(self.get_token_ids(text)) if self._tokenizer else count_tokens(text)
+        return len(self.get_token_ids(text)) if self._token_id_function else count_tokens(text)
 
     def get_num_tokens_from_messages(
         self, messages: Sequence[BaseMessage], tools: Sequence[Any] | None = None
@@ -249,12 +252,12 @@ class ChatMoA(BaseChatModel):
 
         References come on top; they are cut to fit. See `get_num_tokens`.
         """
-        worded = told(cast("list[AnyMessage]", messages), tools or ())
-        return count_message_tokens(worded, self.get_num_tokens)
+        text_messages = describe_tools_in_text(cast("list[AnyMessage]", messages), tools or ())
+        return count_message_tokens(text_messages, self.get_num_tokens)
 
     @property
-    def _tokenizer(self) -> Callable[[str], list[int]] | None:
-        return self.custom_get_token_ids or self._mixture.tokenizer
+    def _token_id_function(self) -> Callable[[str], list[int]] | None:
+        return self.custom_get_token_ids or self._graph_cache.tokenizer
 
     def _generate(
         self,
@@ -264,10 +267,12 @@ class ChatMoA(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         tokens = super()._should_stream(async_api=False, run_manager=run_manager, **kwargs)
-        call = self._call(messages, _children(run_manager, CallbackManager), stop, kwargs)
-        for message in streaming.run(*call, tokens=tokens):
+        call = self._prepare_call(
+            messages, _child_callback_manager(run_manager, CallbackManager), stop, kwargs
+        )
+        for message in streaming.run_graph(*call, tokens=tokens):
             if isinstance(message, AIMessageChunk) and run_manager:
-                run_manager.on_llm_new_token(message.text, chunk=_chunk(message))
+                run_manager.on_llm_new_token(message.text, chunk=_to_generation_chunk(message))
         return ChatResult(generations=[ChatGeneration(message=message)])
 
     async def _agenerate(
@@ -278,11 +283,15 @@ class ChatMoA(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         tokens = super()._should_stream(async_api=True, run_manager=run_manager, **kwargs)
-        call = self._call(messages, _children(run_manager, AsyncCallbackManager), stop, kwargs)
-        async with aclosing(streaming.arun(*call, tokens=tokens)) as running:
+        call = self._prepare_call(
+            messages, _child_callback_manager(run_manager, AsyncCallbackManager), stop, kwargs
+        )
+        async with aclosing(streaming.arun_graph(*call, tokens=tokens)) as running:
             async for message in running:
                 if isinstance(message, AIMessageChunk) and run_manager:
-                    await run_manager.on_llm_new_token(message.text, chunk=_chunk(message))
+                    await run_manager.on_llm_new_token(
+                        message.text, chunk=_to_generation_chunk(message)
+                    )
         return ChatResult(generations=[ChatGeneration(message=message)])
 
     def _stream(
@@ -292,12 +301,12 @@ class ChatMoA(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        callbacks = _children(run_manager, CallbackManager) or self._callbacks
-        call = self._call(messages, callbacks, stop, kwargs)
-        with closing(streaming.run(*call, tokens=True, once=True)) as running:
+        callbacks = _child_callback_manager(run_manager, CallbackManager) or self._stream_callbacks
+        call = self._prepare_call(messages, callbacks, stop, kwargs)
+        with closing(streaming.run_graph(*call, tokens=True, single_writer=True)) as running:
             for message in running:
                 if isinstance(message, AIMessageChunk):
-                    yield _chunk(message)
+                    yield _to_generation_chunk(message)
 
     async def _astream(
         self,
@@ -306,12 +315,16 @@ class ChatMoA(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        callbacks = _children(run_manager, AsyncCallbackManager) or self._callbacks
-        call = self._call(messages, callbacks, stop, kwargs)
-        async with aclosing(streaming.arun(*call, tokens=True, once=True)) as running:
+        callbacks = (
+            _child_callback_manager(run_manager, AsyncCallbackManager) or self._stream_callbacks
+        )
+        call = self._prepare_call(messages, callbacks, stop, kwargs)
+        async with aclosing(
+            streaming.arun_graph(*call, tokens=True, single_writer=True)
+        ) as running:
             async for message in running:
                 if isinstance(message, AIMessageChunk):
-                    yield _chunk(message)
+                    yield _to_generation_chunk(message)
 
     def _should_stream(self, *, run_manager: Any = None, **options: Any) -> bool:
         """Leave it to `_generate` to stream within `invoke`: it can have a fallback answer."""
@@ -324,7 +337,7 @@ class ChatMoA(BaseChatModel):
         **options: Any,
     ) -> Iterator[AIMessageChunk]:
         """Stream as any chat model does."""
-        model, config = self._begun(config, get_callback_manager_for_config)
+        model, config = self._with_run_manager(config, get_callback_manager_for_config)
         return super(ChatMoA, model).stream(input, config, **options)
 
     def astream(
@@ -334,50 +347,50 @@ class ChatMoA(BaseChatModel):
         **options: Any,
     ) -> AsyncIterator[AIMessageChunk]:
         """Stream as any chat model does."""
-        model, config = self._begun(config, get_async_callback_manager_for_config)
+        model, config = self._with_run_manager(config, get_async_callback_manager_for_config)
         return super(ChatMoA, model).astream(input, config, **options)
 
-    def _begun(
+    def _with_run_manager(
         self,
         config: RunnableConfig | None,
-        manager_of: Callable[[RunnableConfig], BaseCallbackManager],
+        get_manager: Callable[[RunnableConfig], BaseCallbackManager],
     ) -> tuple[Self, RunnableConfig]:
         """Copy the model for one stream: LangChain does not tell `_stream` whose child it is."""
-        _ = self._mixture  # is shared with the copy
+        _ = self._graph_cache  # is shared with the copy
         config = ensure_config(config)
-        manager = manager_of(config)
+        manager = get_manager(config)
         config = {**config, "callbacks": manager, "run_id": config.get("run_id") or uuid7()}
         model = self.model_copy()
-        model._callbacks = manager.copy()  # noqa: SLF001  # its own
-        model._callbacks.parent_run_id = config["run_id"]  # noqa: SLF001
+        model._stream_callbacks = manager.copy()  # noqa: SLF001  # its own
+        model._stream_callbacks.parent_run_id = config["run_id"]  # noqa: SLF001
         return model, config
 
-    def _call(
+    def _prepare_call(
         self,
         messages: Sequence[BaseMessage],
         callbacks: BaseCallbackManager | None,
         stop: list[str] | None,
         kwargs: Mapping[str, Any],
-    ) -> tuple[Compiled, Sequence[BaseMessage], BaseCallbackManager | None]:
+    ) -> tuple[CompiledMoAGraph, Sequence[BaseMessage], BaseCallbackManager | None]:
         """Make ready what a call with these options runs."""
         options = {key: value for key, value in kwargs.items() if key != "stream"}
         if stop := stop or self.stop:
             options["stop"] = stop
-        return self._mixture.called_with(options), messages, callbacks
+        return self._graph_cache.graph_for_call(options), messages, callbacks
 
 
-def _children(
-    run: BaseRunManager | None, kind: type[CallbackManager | AsyncCallbackManager]
+def _child_callback_manager(
+    run: BaseRunManager | None, manager_class: type[CallbackManager | AsyncCallbackManager]
 ) -> BaseCallbackManager | None:
     """Make what tells of the runs inside a run; LangChain has it only for chains."""
     if run is None:
         return None
-    manager = kind(handlers=[], parent_run_id=run.run_id)
+    manager = manager_class(handlers=[], parent_run_id=run.run_id)
     manager.set_handlers(run.inheritable_handlers)
     manager.add_tags(run.inheritable_tags)
     manager.add_metadata(run.inheritable_metadata)
     return manager
 
 
-def _chunk(message: AIMessageChunk) -> ChatGenerationChunk:
+def _to_generation_chunk(message: AIMessageChunk) -> ChatGenerationChunk:
     return ChatGenerationChunk(message=message)

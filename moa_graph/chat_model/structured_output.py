@@ -21,14 +21,14 @@ from langchain_core.utils.function_calling import (
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel
 
-METHODS = ("function_calling", "json_schema", "json_mode")
+STRUCTURED_OUTPUT_METHODS = ("function_calling", "json_schema", "json_mode")
 
 Schema = dict[str, Any] | type
 
-_GAP = re.compile(r"[ \t\r\n]{500,}")
+_LONG_GAP = re.compile(r"[ \t\r\n]{500,}")
 
 
-class _JsonParser(JsonOutputParser):
+class _LinearTimeJsonParser(JsonOutputParser):
     """Parses JSON that may be cut off, in linear time.
 
     LangChain's own takes away blank by blank where it is wrong, and parses the rest each time.
@@ -38,7 +38,7 @@ class _JsonParser(JsonOutputParser):
         """Parse the result of a call."""
         first = result[0]
         try:
-            text = _without_gaps(first.text)
+            text = _shorten_gaps(first.text)
             return super().parse_result([first.model_copy(update={"text": text})], partial=partial)
         except OutputParserException:
             raise
@@ -48,18 +48,24 @@ class _JsonParser(JsonOutputParser):
             raise OutputParserException(f"JSON that cannot be read: {error}") from None
 
 
-class _ModelParser(_JsonParser, PydanticOutputParser[BaseModel]):
+class _PydanticJsonParser(_LinearTimeJsonParser, PydanticOutputParser[BaseModel]):
     """Parses JSON into an instance of a class."""
 
 
-def check_options(method: str, strict: bool | None, others: dict[str, Any]) -> None:  # noqa: FBT001
+def check_structured_output_options(
+    method: str,
+    strict: bool | None,  # noqa: FBT001
+    others: dict[str, Any],
+) -> None:
     """Check what a form is asked for with.
 
     Raises:
         ValueError: If there is no such method, or an option would have no effect.
     """
-    if method not in METHODS:
-        raise ValueError(f"`method`={method!r}: expected one of: {', '.join(METHODS)}")
+    if method not in STRUCTURED_OUTPUT_METHODS:
+        raise ValueError(
+            f"`method`={method!r}: expected one of: {', '.join(STRUCTURED_OUTPUT_METHODS)}"
+        )
     if method == "json_mode" and strict is not None:
         raise ValueError(
             f"`strict`={strict}: 'json_mode' keeps to no schema; expected `method`='json_schema'"
@@ -70,18 +76,18 @@ def check_options(method: str, strict: bool | None, others: dict[str, Any]) -> N
         )
 
 
-def response_format(schema: Schema, method: str, *, strict: bool | None) -> dict[str, Any]:
+def build_response_format(schema: Schema, method: str, *, strict: bool | None) -> dict[str, Any]:
     """Say in OpenAI's words that an answer is to be JSON."""
     if method == "json_mode":
         return {"type": "json_object"}
     return {"type": "json_schema", "json_schema": _json_schema(schema, strict=strict)}
 
 
-def parsed(
+def with_output_parser(
     model: Runnable[Any, Any], schema: Schema, method: str, *, include_raw: bool
 ) -> Runnable[Any, Any]:
     """Parse what a model answers, as LangChain's models do: an instance, or a dictionary."""
-    parser = _parser(schema, method)
+    parser = _build_parser(schema, method)
     if not include_raw:
         return model | parser
     good = RunnablePassthrough.assign(
@@ -91,11 +97,11 @@ def parsed(
     return RunnableMap(raw=model) | good.with_fallbacks([bad], exception_key="parsing_error")
 
 
-def _parser(schema: Schema, method: str) -> Runnable[Any, Any]:
+def _build_parser(schema: Schema, method: str) -> Runnable[Any, Any]:
     is_model = isinstance(schema, type) and is_basemodel_subclass(schema)
     model = cast("type[BaseModel]", schema)
     if method != "function_calling":
-        return _ModelParser(pydantic_object=model) if is_model else _JsonParser()
+        return _PydanticJsonParser(pydantic_object=model) if is_model else _LinearTimeJsonParser()
     if is_model:
         return PydanticToolsParser(tools=[model], first_tool_only=True)
     name = convert_to_openai_tool(schema)["function"]["name"]
@@ -114,10 +120,10 @@ def _json_schema(schema: Schema, *, strict: bool | None) -> dict[str, Any]:
     return {**function, "schema": function.pop("parameters")}
 
 
-def _without_gaps(text: str) -> str:
+def _shorten_gaps(text: str) -> str:
     """Shorten long gaps, unless all of a text is JSON: they may be part of its values."""
     try:
         json.loads(text, strict=False)
     except ValueError:
-        return _GAP.sub(" ", text)
+        return _LONG_GAP.sub(" ", text)
     return text

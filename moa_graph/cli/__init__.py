@@ -25,23 +25,23 @@ def main() -> None:
         sys.stderr.write("moa: interrupted\n")
         sys.exit(130)
     except Exception as error:  # noqa: BLE001  # whatever it is, no traceback
-        sys.exit(_report(error))
+        sys.exit(_report_error(error))
 
 
-def _report(error: Exception) -> int:
+def _report_error(error: Exception) -> int:
     """Say what went wrong in one line, and give the exit code."""
-    from moa_graph.cli.errors import FAILED, CommandError
-    from moa_graph.redaction import describe, without_keys
+    from moa_graph.cli.errors import EXIT_FAILED, CommandError
+    from moa_graph.redaction import redact, redacted_message
 
-    exit_code = int(getattr(error, "exit_code", FAILED))
+    exit_code = int(getattr(error, "exit_code", EXIT_FAILED))
     if type(error).__name__ == "NoArgsIsHelpError":
         sys.stderr.write(f"{error}\n")
         return exit_code
     if hasattr(error, "format_message"):  # typer's own, about the words of the command
         message = error.format_message()
     elif isinstance(error, (CommandError, ValueError, ImportError)):
-        message = without_keys(str(error))
+        message = redact(str(error))
     else:
-        message = describe(error)
+        message = redacted_message(error)
     sys.stderr.write(f"moa: {' '.join(message.split())}\n")
     return exit_code

@@ -12,20 +12,20 @@ from moa_graph.cli.commands.batch import batch
 from moa_graph.cli.commands.serve import serve
 from moa_graph.cli.commands.threads import threads
 from moa_graph.cli.options import (
-    AnyThread,
-    Cache,
-    CacheTtl,
-    Config,
-    Database,
-    Json,
-    OneThread,
-    Preset,
-    Progress,
-    Show,
-    examples,
-    unwrapped,
+    CacheOption,
+    CacheTtlOption,
+    ConfigOption,
+    DatabaseOption,
+    JsonOption,
+    PresetOption,
+    ProgressOption,
+    ShowOption,
+    ThreadArgument,
+    ThreadOption,
+    format_examples,
+    unwrap_paragraphs,
 )
-from moa_graph.cli.startup import starting
+from moa_graph.cli.startup import show_startup_notice
 
 app = typer.Typer(
     help="Mixture-of-Agents: several models propose, further layers refine, one writes the answer.",
@@ -34,12 +34,12 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-ASKING, RUNS, MIXTURES = "Ask", "What was asked before", "Mixtures"
-app.add_typer(evals.app, name="eval", rich_help_panel=MIXTURES)
+ASK_PANEL, RUNS_PANEL, MIXTURES_PANEL = "Ask", "What was asked before", "Mixtures"
+app.add_typer(evals.app, name="eval", rich_help_panel=MIXTURES_PANEL)
 
 
-def _tell_version(wanted: bool) -> None:  # noqa: FBT001  # typer calls it so
-    if wanted:
+def _print_version(requested: bool) -> None:  # noqa: FBT001  # typer calls it so
+    if requested:
         typer.echo(f"moa_graph {version('moa_graph')}")
         raise typer.Exit
 
@@ -50,7 +50,7 @@ def moa(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_tell_version, is_eager=True, help="Print the version and exit."
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
         ),
     ] = False,
 ) -> None:
@@ -58,8 +58,8 @@ def moa(
 
 
 @app.command(
-    rich_help_panel=ASKING,
-    epilog=examples(
+    rich_help_panel=ASK_PANEL,
+    epilog=format_examples(
         'moa ask "Why is the sky blue?"',
         'moa ask "What is decided here?" --file minutes.txt --preset openai',
         'git diff | moa ask "Review this change." --file - --show',
@@ -74,87 +74,87 @@ def ask(
         list[str] | None,
         typer.Option("--file", "-f", help="Attach a text file; - is standard input. Repeatable."),
     ] = None,
-    preset: Preset = None,
-    config: Config = None,
-    thread: AnyThread = None,
-    db: Database = None,
-    cache: Cache = False,
-    cache_ttl: CacheTtl = None,
-    show: Show = False,
-    as_json: Json = False,
-    progress: Progress = None,
+    preset: PresetOption = None,
+    config: ConfigOption = None,
+    thread: ThreadOption = None,
+    db: DatabaseOption = None,
+    cache: CacheOption = False,
+    cache_ttl: CacheTtlOption = None,
+    show: ShowOption = False,
+    as_json: JsonOption = False,
+    progress: ProgressOption = None,
 ) -> None:
     """Ask a mixture of models.
 
     Without --preset or --config the mixture follows from the key that is set, TOGETHER_API_KEY
     or OPENAI_API_KEY; without a key it is `offline`, which quotes from the files you attach.
     """
-    from moa_graph.cli.choice import attach, choose
+    from moa_graph.cli.choice import build_question, load_mixture
 
-    content = attach(question, file or [])
-    chosen = choose(preset, config) if preset or config or not thread else None
-    with starting(wanted=progress):
-        from moa_graph.cli.actions.run import Output, ask_mixture
-        from moa_graph.cli.node_cache import NodeCache, open_cache
+    content = build_question(question, file or [])
+    mixture = load_mixture(preset, config) if preset or config or not thread else None
+    with show_startup_notice(show_progress=progress):
+        from moa_graph.cli.actions.run import OutputOptions, ask_mixture
+        from moa_graph.cli.node_cache import NodeCache, open_node_cache
 
-    kept = open_cache(db, cache_ttl) if cache or cache_ttl else NodeCache()
-    ask_mixture(content, chosen, thread, db, Output(show, as_json, progress), kept)
+    node_cache = open_node_cache(db, cache_ttl) if cache or cache_ttl else NodeCache()
+    ask_mixture(content, mixture, thread, db, OutputOptions(show, as_json, progress), node_cache)
 
 
 @app.command(
-    rich_help_panel=ASKING,
-    epilog=examples(
+    rich_help_panel=ASK_PANEL,
+    epilog=format_examples(
         "moa chat --preset ollama",
         "moa chat --thread sky",
         "moa chat < questions.txt > answers.txt",
     ),
 )
 def chat(
-    preset: Preset = None,
-    config: Config = None,
-    thread: AnyThread = None,
-    db: Database = None,
-    progress: Progress = None,
+    preset: PresetOption = None,
+    config: ConfigOption = None,
+    thread: ThreadOption = None,
+    db: DatabaseOption = None,
+    progress: ProgressOption = None,
 ) -> None:
     """Talk with a mixture: every question sees what was said before.
 
     Commands begin with a slash: /help lists them. Where standard input is no terminal, each
     line is a question, and the answers go to standard output.
     """
-    from moa_graph.cli.choice import choose
+    from moa_graph.cli.choice import load_mixture
 
-    chosen = choose(preset, config) if preset or config else None
-    with starting(wanted=progress):
-        from moa_graph.cli.actions.chat import chat as talk
-        from moa_graph.cli.actions.run import Output
+    mixture = load_mixture(preset, config) if preset or config else None
+    with show_startup_notice(show_progress=progress):
+        from moa_graph.cli.actions.chat import run_chat as talk
+        from moa_graph.cli.actions.run import OutputOptions
 
-    talk(chosen, thread, db, Output(progress=progress))
+    talk(mixture, thread, db, OutputOptions(progress=progress))
 
 
-@app.command(rich_help_panel=RUNS, epilog=examples("moa resume", "moa resume sky"))
+@app.command(rich_help_panel=RUNS_PANEL, epilog=format_examples("moa resume", "moa resume sky"))
 def resume(
     thread: Annotated[
         str | None,
         typer.Argument(
             help="Which thread; by default the last unfinished one.",
-            autocompletion=completion.threads,
+            autocompletion=completion.complete_threads,
         ),
     ] = None,
-    db: Database = None,
-    show: Show = False,
-    as_json: Json = False,
-    progress: Progress = None,
+    db: DatabaseOption = None,
+    show: ShowOption = False,
+    as_json: JsonOption = False,
+    progress: ProgressOption = None,
 ) -> None:
     """Continue an interrupted or failed run. No answer that was stored is asked for again."""
-    with starting(wanted=progress):
-        from moa_graph.cli.actions.run import Output, resume_thread
+    with show_startup_notice(show_progress=progress):
+        from moa_graph.cli.actions.run import OutputOptions, resume_thread
 
-    resume_thread(thread, db, Output(show, as_json, progress))
+    resume_thread(thread, db, OutputOptions(show, as_json, progress))
 
 
 @app.command(
-    rich_help_panel=RUNS,
-    epilog=examples(
+    rich_help_panel=RUNS_PANEL,
+    epilog=format_examples(
         "moa fork sky --at aggregator --aggregator openai:gpt-4.1",
         "moa fork sky --at layer_2 --drop llama --model qwen=openai:gpt-4o",
     ),
@@ -162,14 +162,16 @@ def resume(
 def fork(
     thread: Annotated[
         str,
-        typer.Argument(help="Which thread; it stays as it is.", autocompletion=completion.threads),
+        typer.Argument(
+            help="Which thread; it stays as it is.", autocompletion=completion.complete_threads
+        ),
     ],
     at: Annotated[
         str,
         typer.Option(
             "--at",
             help="Where to begin anew: layer_1, layer_2, ... or aggregator.",
-            autocompletion=completion.layers,
+            autocompletion=completion.complete_layers,
         ),
     ],
     aggregator: Annotated[
@@ -184,47 +186,50 @@ def fork(
         typer.Option(
             "--drop",
             help="A proposal to leave out. Repeatable.",
-            autocompletion=completion.proposals,
+            autocompletion=completion.complete_proposals,
         ),
     ] = None,
-    db: Database = None,
-    show: Show = False,
-    as_json: Json = False,
-    progress: Progress = None,
+    db: DatabaseOption = None,
+    show: ShowOption = False,
+    as_json: JsonOption = False,
+    progress: ProgressOption = None,
 ) -> None:
     """Answer the last question anew from some layer on, as a new thread.
 
     The proposals of the layers before are taken over, not asked for again.
     """
-    with starting(wanted=progress):
-        from moa_graph.cli.actions.fork import Changes, fork_thread
-        from moa_graph.cli.actions.run import Output
+    with show_startup_notice(show_progress=progress):
+        from moa_graph.cli.actions.fork import ForkOptions, fork_thread
+        from moa_graph.cli.actions.run import OutputOptions
 
-    changes = Changes(at, aggregator, tuple(model or ()), tuple(drop or ()))
-    fork_thread(thread, changes, db, Output(show, as_json, progress))
+    changes = ForkOptions(at, aggregator, tuple(model or ()), tuple(drop or ()))
+    fork_thread(thread, changes, db, OutputOptions(show, as_json, progress))
 
 
 app.command(
-    rich_help_panel=RUNS,
-    epilog=examples("moa threads", "moa threads --prune --older-than 30d --keep 100"),
+    rich_help_panel=RUNS_PANEL,
+    epilog=format_examples("moa threads", "moa threads --prune --older-than 30d --keep 100"),
 )(threads)
 
 
 @app.command(
-    rich_help_panel=RUNS,
-    epilog=examples("moa show sky", "moa show sky layer_2_qwen", "moa show sky --json | jq .cost"),
+    rich_help_panel=RUNS_PANEL,
+    epilog=format_examples(
+        "moa show sky", "moa show sky layer_2_qwen", "moa show sky --json | jq .cost"
+    ),
 )
 def show(
-    thread: OneThread,
+    thread: ThreadArgument,
     proposal: Annotated[
         str | None,
         typer.Argument(
-            help="A proposal, to be compared with the answer.", autocompletion=completion.proposals
+            help="A proposal, to be compared with the answer.",
+            autocompletion=completion.complete_proposals,
         ),
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Print all proposals.")] = False,
-    db: Database = None,
-    as_json: Json = False,
+    db: DatabaseOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Print a run: who answered or failed, seconds, tokens, cost; and the answer.
 
@@ -237,8 +242,8 @@ def show(
 
 
 @app.command(
-    rich_help_panel=MIXTURES,
-    epilog=examples("moa draw --preset moa --out moa.svg", "moa draw sky --out run.svg"),
+    rich_help_panel=MIXTURES_PANEL,
+    epilog=format_examples("moa draw --preset moa --out moa.svg", "moa draw sky --out run.svg"),
 )
 def draw(
     run: Annotated[
@@ -246,19 +251,21 @@ def draw(
         typer.Argument(
             metavar="thread",
             help="Draw the last run of a thread.",
-            autocompletion=completion.threads,
+            autocompletion=completion.complete_threads,
         ),
     ] = None,
-    preset: Preset = None,
-    config: Config = None,
+    preset: PresetOption = None,
+    config: ConfigOption = None,
     thread: Annotated[
         str | None,
-        typer.Option("--thread", "-t", help="The same.", autocompletion=completion.threads),
+        typer.Option(
+            "--thread", "-t", help="The same.", autocompletion=completion.complete_threads
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write to a file: .svg, .png or .mmd.")
     ] = None,
-    db: Database = None,
+    db: DatabaseOption = None,
 ) -> None:
     """Draw the graph, a box a layer: as mermaid text, SVG or PNG.
 
@@ -266,28 +273,28 @@ def draw(
     thick lines lead along what the run waited for.
     """
     from moa_graph.cli.actions.draw import (
-        check_output,
-        draw_preset,
+        check_draw_options,
+        draw_mixture,
         draw_thread,
-        one_thread,
+        resolve_thread,
     )
 
-    thread = one_thread(run, thread)
-    check_output(preset, config, thread, out)
+    thread = resolve_thread(run, thread)
+    check_draw_options(preset, config, thread, out)
     if thread:
         draw_thread(thread, db, out)
     else:
-        draw_preset(preset, config, out)
+        draw_mixture(preset, config, out)
 
 
-@app.command(rich_help_panel=RUNS, epilog=examples("moa report sky --out run.html"))
+@app.command(rich_help_panel=RUNS_PANEL, epilog=format_examples("moa report sky --out run.html"))
 def report(
-    thread: OneThread,
+    thread: ThreadArgument,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="The file to write; by default standard output."),
     ] = None,
-    db: Database = None,
+    db: DatabaseOption = None,
 ) -> None:
     """Write the last run of a thread as an HTML page: one file, which needs no network.
 
@@ -299,7 +306,7 @@ def report(
     report_thread(thread, db, out)
 
 
-@app.command(rich_help_panel=MIXTURES)
+@app.command(rich_help_panel=MIXTURES_PANEL)
 def presets() -> None:
     """List the presets and what each needs."""
     from moa_graph.cli.choice import list_presets
@@ -308,17 +315,19 @@ def presets() -> None:
 
 
 app.command(
-    rich_help_panel=ASKING,
-    epilog=examples(
+    rich_help_panel=ASK_PANEL,
+    epilog=format_examples(
         "moa batch prompts.jsonl -o answers.jsonl --preset openai",
         "moa batch prompts.jsonl -o answers.jsonl -c mixture.toml --concurrency 64 --max-cost 20",
     ),
 )(batch)
 
 app.command(
-    rich_help_panel=ASKING,
-    epilog=examples("moa serve", "moa serve --preset together --config mine.toml --port 9000"),
+    rich_help_panel=ASK_PANEL,
+    epilog=format_examples(
+        "moa serve", "moa serve --preset together --config mine.toml --port 9000"
+    ),
 )(serve)
 
 for command in app.registered_commands:
-    command.help = unwrapped(command.callback.__doc__ or "")  # else its line ends are kept
+    command.help = unwrap_paragraphs(command.callback.__doc__ or "")  # else its line ends are kept

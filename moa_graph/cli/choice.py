@@ -9,47 +9,49 @@ import typer
 
 from moa_graph.cli.errors import CommandError
 from moa_graph.config.model import MoAConfig, preset_names
-from moa_graph.models.agent import KEYS
+from moa_graph.models.agent import KEY_VARIABLES
 
-OFFLINE = "offline"
+OFFLINE_PRESET = "offline"
 
-MISSING = "moa: Missing argument 'QUESTION'; `moa chat` reads questions from standard input"
-HOW_TO_ASK = """\
+MISSING_QUESTION = (
+    "moa: Missing argument 'QUESTION'; `moa chat` reads questions from standard input"
+)
+ASK_USAGE = """\
 moa: what is the question?
 
   moa ask "Why is the sky blue?"
   moa ask "What is decided here?" --file minutes.txt
   moa chat                                 to talk, one question after another
   moa ask --help                           for all options"""
-NO_KEY = (
+NO_KEY_NOTICE = (
     "moa: neither TOGETHER_API_KEY nor OPENAI_API_KEY is set; using preset 'offline', which "
     "quotes from the text it is given and is no language model"
 )
-NEXT = """
+PRESET_HINTS = """
   real models:   export OPENAI_API_KEY=...      or TOGETHER_API_KEY
   local models:  --preset ollama                with Ollama running; no key
   as it is:      --preset offline --file FILE   without this note"""
 
 
-def attach(question: str | None, paths: Sequence[str]) -> str:
+def build_question(question: str | None, paths: Sequence[str]) -> str:
     """Put the text of files behind a question.
 
     Raises:
         CommandError: If there is no question, or a file cannot be read as text.
     """
     if question is None:
-        typer.echo(HOW_TO_ASK if sys.stdin.isatty() else MISSING, err=True)
+        typer.echo(ASK_USAGE if sys.stdin.isatty() else MISSING_QUESTION, err=True)
         raise typer.Exit(2)
     if [question, *paths].count("-") > 1:
         raise CommandError("standard input can be read once; give - once, and files by their names")
     if question == "-":
-        question = _read("-", "QUESTION -")
+        question = _read_text("-", "QUESTION -")
     if not question.strip():
         raise CommandError("the question is empty")
-    return "\n\n".join([question, *map(_attachment, paths)])
+    return "\n\n".join([question, *map(_format_attachment, paths)])
 
 
-def _read(path: str, option: str) -> str:
+def _read_text(path: str, option: str) -> str:
     try:
         data = sys.stdin.buffer.read() if path == "-" else Path(path).expanduser().read_bytes()
         return data.decode("utf-8-sig").rstrip()
@@ -59,13 +61,13 @@ def _read(path: str, option: str) -> str:
         raise CommandError(f"{option}: not UTF-8 text") from None
 
 
-def _attachment(path: str) -> str:
-    text = _read(path, f"--file {path}").replace("</file>", "<\\/file>")
+def _format_attachment(path: str) -> str:
+    text = _read_text(path, f"--file {path}").replace("</file>", "<\\/file>")
     name = "standard input" if path == "-" else " ".join(Path(path).name.replace('"', "'").split())
     return f'<file name="{name}">\n{text}\n</file>'
 
 
-def choose(preset: str | None = None, config: Path | None = None) -> MoAConfig:
+def load_mixture(preset: str | None = None, config: Path | None = None) -> MoAConfig:
     """Load the mixture that is asked for, or the one whose key is set.
 
     Raises:
@@ -80,10 +82,10 @@ def choose(preset: str | None = None, config: Path | None = None) -> MoAConfig:
         raise CommandError(
             f"--preset: no preset {preset!r}; expected one of: {', '.join(preset_names())}"
         )
-    return MoAConfig.load(preset or _default())
+    return MoAConfig.load(preset or _default_preset())
 
 
-def choose_all(presets: Sequence[str], configs: Sequence[Path]) -> dict[str, MoAConfig]:
+def load_mixtures(presets: Sequence[str], configs: Sequence[Path]) -> dict[str, MoAConfig]:
     """Load the mixtures that are asked for, by name.
 
     Without any: the presets that need keys which are all set, and `offline`.
@@ -92,21 +94,23 @@ def choose_all(presets: Sequence[str], configs: Sequence[Path]) -> dict[str, MoA
         CommandError: If there is no such preset, or two mixtures have the same name.
         ValueError: If a file is not a valid mixture.
     """
-    chosen = [choose(name) for name in dict.fromkeys(presets)]
-    chosen += [choose(config=path) for path in configs]
-    names = [mixture.name for mixture in chosen]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise CommandError(f"two mixtures are named {twice[0]!r}; give one of them another `name`")
-    return {mixture.name: mixture for mixture in chosen or _ready()}
+    mixtures = [load_mixture(name) for name in dict.fromkeys(presets)]
+    mixtures += [load_mixture(config=path) for path in configs]
+    names = [mixture.name for mixture in mixtures]
+    if duplicates := [name for name in names if names.count(name) > 1]:
+        raise CommandError(
+            f"two mixtures are named {duplicates[0]!r}; give one of them another `name`"
+        )
+    return {mixture.name: mixture for mixture in mixtures or _runnable_presets()}
 
 
-def _ready() -> list[MoAConfig]:
+def _runnable_presets() -> list[MoAConfig]:
     presets = [MoAConfig.load(name) for name in preset_names()]
     keys = {mixture.name: mixture.required_keys() for mixture in presets}
     return [
         mixture
         for mixture in presets
-        if mixture.name == OFFLINE
+        if mixture.name == OFFLINE_PRESET
         or (keys[mixture.name] and all(map(os.environ.get, keys[mixture.name])))
     ]
 
@@ -137,9 +141,9 @@ def list_presets() -> None:
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
-def _default() -> str:
+def _default_preset() -> str:
     for provider in ("together", "openai"):
-        if os.environ.get(KEYS[provider]):
+        if os.environ.get(KEY_VARIABLES[provider]):
             return provider
-    typer.echo(NO_KEY + (NEXT if sys.stderr.isatty() else ""), err=True)
-    return OFFLINE
+    typer.echo(NO_KEY_NOTICE + (PRESET_HINTS if sys.stderr.isatty() else ""), err=True)
+    return OFFLINE_PRESET

@@ -10,41 +10,41 @@ from typing import Any
 
 import typer
 
-MOST = 50  # threads that are offered
+MAX_SUGGESTIONS = 50  # threads that are offered
 
-PRESETS = Path(__file__).parent.parent / "config" / "presets"
+PRESETS_FOLDER = Path(__file__).parent.parent / "config" / "presets"
 
 
-def presets(incomplete: str) -> list[str]:
+def complete_presets(incomplete: str) -> list[str]:
     """Complete the name of a preset."""
-    return sorted(path.stem for path in PRESETS.glob(f"{_literal(incomplete)}*.toml"))
+    return sorted(path.stem for path in PRESETS_FOLDER.glob(f"{_escape_glob(incomplete)}*.toml"))
 
 
-def threads(context: typer.Context, incomplete: str) -> list[str]:
+def complete_threads(context: typer.Context, incomplete: str) -> list[str]:
     """Complete a thread of an SQLite database, the newest first."""
     query = (
         "SELECT thread_id FROM checkpoints WHERE checkpoint_ns = '' "
         "GROUP BY thread_id ORDER BY max(checkpoint_id) DESC"
     )
-    names = (row[0] for row in _read(context, query))
-    return [name for name in names if name.startswith(incomplete)][:MOST]
+    names = (row[0] for row in _query_database(context, query))
+    return [name for name in names if name.startswith(incomplete)][:MAX_SUGGESTIONS]
 
 
-def layers(context: typer.Context, incomplete: str) -> list[str]:
+def complete_layers(context: typer.Context, incomplete: str) -> list[str]:
     """Complete where a thread may be begun anew."""
-    count = len(_layers(context))
+    count = len(_read_layers(context))
     names = [*(f"layer_{number + 1}" for number in range(count)), "aggregator"]
     return [name for name in names if name.startswith(incomplete)]
 
 
-def proposals(context: typer.Context, incomplete: str) -> list[str]:
+def complete_proposals(context: typer.Context, incomplete: str) -> list[str]:
     """Complete a proposal of a thread."""
-    rows = enumerate(_layers(context), 1)
+    rows = enumerate(_read_layers(context), 1)
     nodes = [f"layer_{number}_{name}" for number, row in rows for name in row]
     return [node for node in nodes if node.startswith(incomplete)]
 
 
-def _layers(context: typer.Context) -> list[dict[str, Any]]:
+def _read_layers(context: typer.Context) -> list[dict[str, Any]]:
     """Read the layers of the mixture that is kept with a thread's last checkpoint."""
     query = (
         "SELECT metadata FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = '' "
@@ -53,23 +53,25 @@ def _layers(context: typer.Context) -> list[dict[str, Any]]:
     # Behind an option that still lacks its value, click leaves the thread unread.
     thread = context.params.get("thread") or next(iter(context.args), None)
     with suppress(ValueError, KeyError, TypeError):
-        for (metadata,) in _read(context, query, thread):
+        for (metadata,) in _query_database(context, query, thread):
             return list(json.loads(json.loads(metadata)["moa_config"])["layers"])
     return []
 
 
-def _read(context: typer.Context, query: str, *values: Any) -> Iterator[Any]:
+def _query_database(context: typer.Context, query: str, *values: Any) -> Iterator[Any]:
     """Read from the database, if it is one of SQLite and there is one; it is not changed."""
     # As in `store`, which would import LangGraph.
     from platformdirs import user_data_path
 
-    named = context.params.get("db") or os.environ.get("MOA_DB")
-    path = Path(named or user_data_path("moa_graph", appauthor=False) / "runs.sqlite").expanduser()
+    location = context.params.get("db") or os.environ.get("MOA_DB")
+    path = Path(
+        location or user_data_path("moa_graph", appauthor=False) / "runs.sqlite"
+    ).expanduser()
     with suppress(sqlite3.Error, OSError, ValueError):
         uri = f"{path.absolute().as_uri()}?mode=ro"
         with closing(sqlite3.connect(uri, uri=True, timeout=0.2)) as connection:
             yield from connection.execute(query, values)
 
 
-def _literal(text: str) -> str:
+def _escape_glob(text: str) -> str:
     return "".join(f"[{each}]" if each in "*?[" else each for each in text)

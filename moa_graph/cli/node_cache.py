@@ -10,8 +10,8 @@ from langgraph.cache.sqlite import SqliteCache
 from langgraph.types import CachePolicy
 
 from moa_graph.cli.errors import CommandError
-from moa_graph.cli.terminal.tables import money
-from moa_graph.runs.record import Run
+from moa_graph.cli.terminal.tables import format_cost_estimate
+from moa_graph.runs.record import RunRecord
 from moa_graph.runs.store import sqlite_path
 
 
@@ -23,7 +23,7 @@ class NodeCache:
     policy: CachePolicy[Any] | None = None
 
 
-def open_cache(db: str | None, ttl: int | None) -> NodeCache:
+def open_node_cache(db: str | None, ttl: int | None) -> NodeCache:
     """Open the cache that belongs to a database of runs.
 
     Args:
@@ -40,19 +40,20 @@ def open_cache(db: str | None, ttl: int | None) -> NodeCache:
         raise CommandError(f"cannot use the cache {path}: {error}") from None
 
 
-def print_savings(run: Run) -> None:
+def print_savings(run: RunRecord) -> None:
     """Say on standard error what came from the cache, and what it would have taken."""
-    if run.cached:
-        typer.echo(f"moa: {savings(run)}", err=True)
+    if run.cached_calls:
+        typer.echo(f"moa: {describe_savings(run)}", err=True)
 
 
-def savings(run: Run) -> str:
+def describe_savings(run: RunRecord) -> str:
     """Say what came from the cache, and what it would have taken."""
-    known = [call.cached["usage"] for call in run.cached if call.cached]
-    tokens = sum(usage["total_tokens"] for usage in known if usage)
-    costs = [call.saved for call in run.cached]
+    cached_usages = [call.cached["usage"] for call in run.cached_calls if call.cached]
+    tokens = sum(usage["total_tokens"] for usage in cached_usages if usage)
+    costs = [call.saved_cost for call in run.cached_calls]
     cost = sum(each or 0.0 for each in costs)
     unknown = cost == 0 and None in costs
-    least = "at least " if None in known or (None in costs and cost) else ""
-    count = f"{len(run.cached)} of {len(run.calls)} answers came from the cache"
-    return f"{count}: {least}{tokens:,} tokens, {money(None if unknown else cost)} saved"
+    lower_bound = "at least " if None in cached_usages or (None in costs and cost) else ""
+    count = f"{len(run.cached_calls)} of {len(run.calls)} answers came from the cache"
+    saved_cost = format_cost_estimate(None if unknown else cost)
+    return f"{count}: {lower_bound}{tokens:,} tokens, {saved_cost} saved"

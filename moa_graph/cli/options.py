@@ -7,25 +7,25 @@ import typer
 
 from moa_graph.cli import completion
 
-Preset = Annotated[
+PresetOption = Annotated[
     str | None,
     typer.Option(
         "--preset",
         "-p",
         help="A mixture by name; see `moa presets`.",
-        autocompletion=completion.presets,
+        autocompletion=completion.complete_presets,
     ),
 ]
-Config = Annotated[
+ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="A mixture of your own, as a TOML file.")
 ]
-Database = Annotated[
+DatabaseOption = Annotated[
     str | None,
     typer.Option(
         "--db", envvar="MOA_DB", help="Where runs are kept: an SQLite file, or postgresql://..."
     ),
 ]
-Cache = Annotated[
+CacheOption = Annotated[
     bool,
     typer.Option(
         "--cache",
@@ -33,7 +33,7 @@ Cache = Annotated[
         "runs, and keep those of others there.",
     ),
 ]
-CacheTtl = Annotated[
+CacheTtlOption = Annotated[
     int | None,
     typer.Option(
         "--cache-ttl",
@@ -42,9 +42,9 @@ CacheTtl = Annotated[
         help="How long an answer counts that is kept from now on; implies --cache.",
     ),
 ]
-Show = Annotated[bool, typer.Option("--show", help="Print the proposals too.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the whole result as JSON.")]
-Progress = Annotated[
+ShowOption = Annotated[bool, typer.Option("--show", help="Print the proposals too.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the whole result as JSON.")]
+ProgressOption = Annotated[
     bool | None,
     typer.Option(
         "--progress/--no-progress",
@@ -52,23 +52,25 @@ Progress = Annotated[
         "Elsewhere it is a line for each event.",
     ),
 ]
-AnyThread = Annotated[
+ThreadOption = Annotated[
     str | None,
     typer.Option(
         "--thread",
         "-t",
         help="Go on with a thread, or name a new one.",
-        autocompletion=completion.threads,
+        autocompletion=completion.complete_threads,
     ),
 ]
-OneThread = Annotated[str, typer.Argument(help="Which thread.", autocompletion=completion.threads)]
+ThreadArgument = Annotated[
+    str, typer.Argument(help="Which thread.", autocompletion=completion.complete_threads)
+]
 
 
-def examples(*commands: str) -> str:
+def format_examples(*commands: str) -> str:
     """Write examples for the foot of a help text."""
     return "\n".join(["Examples:", *(f"  {command}" for command in commands)])
 
 
-def unwrapped(text: str) -> str:
+def unwrap_paragraphs(text: str) -> str:
     """Join the lines of each paragraph of a docstring."""
     return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))

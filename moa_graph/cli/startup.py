@@ -5,27 +5,27 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-TEXT, ERASE = "starting…", "\r\x1b[K"
+NOTICE, ERASE_LINE = "starting…", "\r\x1b[K"
 
 
 @contextmanager
-def starting(*, wanted: bool | None) -> Iterator[None]:
+def show_startup_notice(*, show_progress: bool | None) -> Iterator[None]:
     """Show a first word while what takes seconds is imported and built; then take it away.
 
     Args:
-        wanted: Whether the run is shown; by default it is on a terminal, and never elsewhere.
+        show_progress: Whether the run is shown; by default it is on a terminal, never elsewhere.
     """
-    able = os.environ.get("TERM", "dumb") not in {"dumb", "unknown", ""}
-    if wanted is False or not able or not sys.stderr.isatty():
+    is_capable_terminal = os.environ.get("TERM", "dumb") not in {"dumb", "unknown", ""}
+    if show_progress is False or not is_capable_terminal or not sys.stderr.isatty():
         yield
         return
-    _write(TEXT)
+    _write_stderr(NOTICE)
     try:
         yield
     finally:
-        _write(ERASE)
+        _write_stderr(ERASE_LINE)
 
 
-def _write(text: str) -> None:
+def _write_stderr(text: str) -> None:
     sys.stderr.write(text)
     sys.stderr.flush()

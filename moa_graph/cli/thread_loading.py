@@ -10,49 +10,49 @@ from langgraph.types import StateSnapshot
 from moa_graph.config.model import MoAConfig
 from moa_graph.runs.store import (
     CompiledMoA,
+    StoredThread,
     StoreError,
-    Thread,
+    build_run_config,
+    current_turn_values,
+    describe_missing_question,
     find_thread,
-    no_question,
-    open_store,
-    present_values,
-    readable,
-    run_config,
+    open_run_store,
+    require_config,
 )
 
 
 @dataclass(frozen=True)
-class Reading:
+class LoadedThread:
     """A thread, the mixture it was last asked with, and its state."""
 
-    thread: Thread
+    thread: StoredThread
     mixture: MoAConfig
     graph: CompiledMoA
     values: dict[str, Any]
     history: list[StateSnapshot]
     """Its checkpoints, newest first, where they were wanted."""
-    waiting: Sequence[str]
+    pending_nodes: Sequence[str]
     """Nodes that have not written what they were begun for."""
 
 
-def look_at(name: str, db: str | None, *, history: bool = False) -> Reading:
+def load_thread(name: str, db: str | None, *, history: bool = False) -> LoadedThread:
     """Read a thread.
 
     Raises:
         StoreError: If there is no such thread, or the database cannot be used.
     """
 
-    async def read() -> Reading:
-        async with open_store(db, make=False) as store:
-            thread = await find_thread(store.saver, name)
-            mixture = readable(thread)
-            graph = mixture.graph().compile(checkpointer=store.saver, name=mixture.name)
-            config = run_config(name, mixture)
+    async def read() -> LoadedThread:
+        async with open_run_store(db, create=False) as store:
+            thread = await find_thread(store.checkpointer, name)
+            mixture = require_config(thread)
+            graph = mixture.graph().compile(checkpointer=store.checkpointer, name=mixture.name)
+            config = build_run_config(name, mixture)
             past = [each async for each in graph.aget_state_history(config)] if history else []
             snapshot = await graph.aget_state(config)
-            values = present_values(graph, snapshot)
+            values = current_turn_values(graph, snapshot)
             if not values.get("messages"):
-                raise StoreError(no_question(thread))
-            return Reading(thread, mixture, graph, values, past, snapshot.next)
+                raise StoreError(describe_missing_question(thread))
+            return LoadedThread(thread, mixture, graph, values, past, snapshot.next)
 
     return asyncio.run(read())

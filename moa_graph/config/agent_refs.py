@@ -3,34 +3,37 @@
 from collections.abc import Mapping
 from typing import Any
 
-from moa_graph.graph.node_names import free_name, slug
+from moa_graph.graph.node_names import make_unique_name, slugify_label
 from moa_graph.models.agent import Agent
 
 
-def resolve_layer(layer: Any, agents: Mapping[str, Any], place: str) -> Any:
+def resolve_layer(layer: Any, agents: Mapping[str, Any], location: str) -> Any:
     """Look up the agents of a layer, and give those of a list a name.
 
     Raises:
         ValueError: If one is no agent; the message begins with its place.
     """
     if isinstance(layer, Mapping):
-        return {name: resolve(agent, agents, f"{place}.{name}") for name, agent in layer.items()}
+        return {
+            name: resolve_agent(agent, agents, f"{location}.{name}")
+            for name, agent in layer.items()
+        }
     if not isinstance(layer, list):
         return layer
     named: dict[str, Any] = {}
     for index, agent in enumerate(layer):
         if not isinstance(agent, (str, Mapping, Agent)):
             raise ValueError(  # noqa: TRY004  # pydantic reports it
-                f"{place}[{index}]: expected 'provider:model', a name in `agents` or a table, "
+                f"{location}[{index}]: expected 'provider:model', a name in `agents` or a table, "
                 f"got {agent!r}"
             )
         named_above = isinstance(agent, str) and agent in agents
-        base = str(agent) if named_above else slug(_label(agent))
-        named[free_name(base, named)] = resolve(agent, agents, f"{place}[{index}]")
+        base = str(agent) if named_above else slugify_label(_model_label(agent))
+        named[make_unique_name(base, named)] = resolve_agent(agent, agents, f"{location}[{index}]")
     return named
 
 
-def resolve(agent: Any, agents: Mapping[str, Any], place: str) -> Any:
+def resolve_agent(agent: Any, agents: Mapping[str, Any], location: str) -> Any:
     """Look up a string that is not `provider:model` among the named agents.
 
     Raises:
@@ -39,12 +42,12 @@ def resolve(agent: Any, agents: Mapping[str, Any], place: str) -> Any:
     if not isinstance(agent, str) or ":" in agent:
         return agent
     if agent not in agents:
-        known = f"one of {', '.join(agents)}" if agents else "a name in `agents`"
-        raise ValueError(f"{place}: expected 'provider:model' or {known}, got {agent!r}")
+        accepted = f"one of {', '.join(agents)}" if agents else "a name in `agents`"
+        raise ValueError(f"{location}: expected 'provider:model' or {accepted}, got {agent!r}")
     return agents[agent]
 
 
-def _label(agent: Any) -> str:
+def _model_label(agent: Any) -> str:
     if isinstance(agent, Agent):
         return agent.label
     model = agent.get("model") if isinstance(agent, Mapping) else agent

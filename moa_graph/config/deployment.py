@@ -17,25 +17,25 @@ from pydantic import (
     field_validator,
 )
 
-from moa_graph.config.model import MoAConfig, explain, preset_names
+from moa_graph.config.model import MoAConfig, format_validation_error, preset_names
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.models.agent import Samples, Temperature
 
 CompiledMoA = CompiledStateGraph[Any, Any, Any, Any]
 
-MODELS = 100  # the most proposers that a layer may be given
+MAX_PROPOSERS = 100  # the most proposers that a layer may be given
 
 # Read at once, for the server calls a factory where reading a file would hold up all runs.
-PRESETS = {name: MoAConfig.load(name) for name in preset_names()}
+PRESET_CONFIGS = {name: MoAConfig.load(name) for name in preset_names()}
 
 
 def _check_preset(name: str) -> str:
-    if name not in PRESETS:
-        raise ValueError(f"no preset {name!r}; expected one of: {', '.join(PRESETS)}")
+    if name not in PRESET_CONFIGS:
+        raise ValueError(f"no preset {name!r}; expected one of: {', '.join(PRESET_CONFIGS)}")
     return name
 
 
-def _show_plainly(schema: dict[str, Any]) -> None:
+def _drop_null_from_schema(schema: dict[str, Any]) -> None:
     """Show a field that may be empty as what it holds otherwise: a form has no null."""
     for field in schema["properties"].values():
         field.update(field.pop("anyOf", [{}])[0])
@@ -44,14 +44,14 @@ def _show_plainly(schema: dict[str, Any]) -> None:
 class Settings(BaseModel):
     """What an assistant may configure; what is left empty is the preset's own."""
 
-    model_config = ConfigDict(frozen=True, json_schema_extra=_show_plainly)
+    model_config = ConfigDict(frozen=True, json_schema_extra=_drop_null_from_schema)
 
     preset: Annotated[str, AfterValidator(_check_preset)] | None = Field(
         default=None,
         description="The mixture to begin with; by default the graph's own.",
-        json_schema_extra={"enum": list(PRESETS)},
+        json_schema_extra={"enum": list(PRESET_CONFIGS)},
     )
-    models: Annotated[list[str], Field(max_length=MODELS)] | None = Field(
+    models: Annotated[list[str], Field(max_length=MAX_PROPOSERS)] | None = Field(
         default=None,
         description="The proposers of every layer: each 'provider:model', such as "
         "'openai:gpt-4o', or the name of a proposer of the preset.",
@@ -92,27 +92,27 @@ def deployable(source: str | Path) -> Callable[..., CompiledMoA]:
         ValueError: If there is no such preset or file, or it is not a valid mixture.
     """
     own = MoAConfig.load(source)
-    schema = _settings(str(source)) if source in PRESETS else Settings
+    schema = _settings_for_preset(str(source)) if source in PRESET_CONFIGS else Settings
 
     def graph(config: RunnableConfig | None = None) -> CompiledMoA:
-        mixture = _configured(own, (config or {}).get("configurable", {}))
+        mixture = _apply_settings(own, (config or {}).get("configurable", {}))
         compiled = mixture.graph().compile(name=mixture.name)
         return compiled.copy(update={"context_schema": schema})
 
     return graph
 
 
-def _settings(preset: str) -> type[Settings]:
+def _settings_for_preset(preset: str) -> type[Settings]:
     """Let the schema say which preset is the default."""
     field = copy(Settings.model_fields["preset"])
     field.default = preset
     return create_model("Settings", __base__=Settings, preset=(str | None, field))
 
 
-def _configured(own: MoAConfig, given: dict[str, Any]) -> MoAConfig:
+def _apply_settings(own: MoAConfig, given: dict[str, Any]) -> MoAConfig:
     try:
         settings = Settings.model_validate(given)
     except ValidationError as error:
-        raise ValueError(explain(error)) from None
-    mixture = PRESETS[settings.preset] if settings.preset else own
+        raise ValueError(format_validation_error(error)) from None
+    mixture = PRESET_CONFIGS[settings.preset] if settings.preset else own
     return mixture.override(**settings.model_dump(exclude={"preset"}))

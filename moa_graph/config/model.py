@@ -20,11 +20,11 @@ from pydantic import (
     model_validator,
 )
 
-from moa_graph.config.agent_refs import resolve, resolve_layer
-from moa_graph.graph.node_names import check_name, free_name, slug
-from moa_graph.graph.policy import rules_of_layers
-from moa_graph.models.agent import Agent, Temperature, key_variable
-from moa_graph.models.pricing import is_free
+from moa_graph.config.agent_refs import resolve_agent, resolve_layer
+from moa_graph.graph.node_names import check_agent_name, make_unique_name, slugify_label
+from moa_graph.graph.policy import policies_for_layers
+from moa_graph.models.agent import Agent, Temperature, find_key_variable
+from moa_graph.models.pricing import is_free_model
 
 if TYPE_CHECKING:
     from moa_graph.chat_model.model import ChatMoA
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 PRESETS = Path(__file__).parent / "presets"
 
-Name = Annotated[str, AfterValidator(check_name)]
+Name = Annotated[str, AfterValidator(check_agent_name)]
 Number = StrictInt | StrictFloat
 Price = Annotated[Number, Field(ge=0)]
 NamedAgent = Annotated[Agent, BeforeValidator(lambda v: {"model": v} if isinstance(v, str) else v)]
@@ -91,20 +91,20 @@ class MoAConfig(BaseModel):
             ]
         if isinstance(fallbacks := data.get("fallbacks"), list):
             resolved["fallbacks"] = [
-                resolve(agent, agents, f"fallbacks[{index}]")
+                resolve_agent(agent, agents, f"fallbacks[{index}]")
                 for index, agent in enumerate(fallbacks)
             ]
         if "aggregator" in data:
-            resolved["aggregator"] = resolve(data["aggregator"], agents, "aggregator")
+            resolved["aggregator"] = resolve_agent(data["aggregator"], agents, "aggregator")
         return resolved
 
     @model_validator(mode="after")
-    def _check_rules(self) -> Self:
+    def _check_policies(self) -> Self:
         for agent in (self.aggregator, *self.fallbacks):
             if agent.samples != 1:
                 raise ValueError(f"samples = {agent.samples}: an aggregator is asked once")
         widths = [sum(agent.samples for agent in layer.values()) for layer in self.layers]
-        rules_of_layers(widths, self.quorum, self.grace, self.deadline)
+        policies_for_layers(widths, self.quorum, self.grace, self.deadline)
         return self
 
     @classmethod
@@ -133,7 +133,7 @@ class MoAConfig(BaseModel):
         except UnicodeDecodeError:
             raise ValueError(f"{path}: not UTF-8 text, as TOML must be") from None
         except ValidationError as error:
-            raise ValueError(f"{path}: {explain(error)}") from None
+            raise ValueError(f"{path}: {format_validation_error(error)}") from None
 
     def override(
         self,
@@ -163,21 +163,28 @@ class MoAConfig(BaseModel):
             raise ValueError(
                 f"models: no proposer {unknown[0]!r}; expected one of: {', '.join(named)}"
             )
-        rows = [_proposers(row, models, named) for row in self.layers]
-        writer = self.aggregator if aggregator is None else _agent(aggregator, named, "aggregator")
-        every: dict[str, Any] = {} if temperature is None else {"temperature": None}
-        asked = every if samples is None else every | {"samples": samples}
-        own = self.temperature if temperature is None else temperature
+        layers = [_replace_proposers(layer, models, named) for layer in self.layers]
+        new_aggregator = (
+            self.aggregator
+            if aggregator is None
+            else _resolve_agent(aggregator, named, "aggregator")
+        )
+        agent_update: dict[str, Any] = {} if temperature is None else {"temperature": None}
+        proposer_update = agent_update if samples is None else agent_update | {"samples": samples}
+        default_temperature = self.temperature if temperature is None else temperature
         try:
             changed = {
-                "layers": [{n: _with(agent, asked) for n, agent in row.items()} for row in rows],
-                "aggregator": _with(writer, every | {"samples": 1}),
-                "fallbacks": [_with(agent, every) for agent in self.fallbacks],
-                "temperature": own,
+                "layers": [
+                    {n: _copy_agent(agent, proposer_update) for n, agent in row.items()}
+                    for row in layers
+                ],
+                "aggregator": _copy_agent(new_aggregator, agent_update | {"samples": 1}),
+                "fallbacks": [_copy_agent(agent, agent_update) for agent in self.fallbacks],
+                "temperature": default_temperature,
             }
             return self.model_validate(dict(self) | changed)
         except ValidationError as error:
-            raise ValueError(explain(error)) from None
+            raise ValueError(format_validation_error(error)) from None
 
     def graph(self, **options: Any) -> MoAGraph:
         """Create the graph.
@@ -191,7 +198,7 @@ class MoAConfig(BaseModel):
         """
         from moa_graph.graph.builder import create_moa  # noqa: PLC0415  # LangGraph takes half a second
 
-        return create_moa(**self._arguments() | options)
+        return create_moa(**self._create_moa_arguments() | options)
 
     def chat_model(self, **options: Any) -> ChatMoA:
         """Create the chat model.
@@ -204,18 +211,18 @@ class MoAConfig(BaseModel):
         """
         from moa_graph.chat_model.model import ChatMoA  # noqa: PLC0415  # likewise
 
-        return ChatMoA(**{"model_name": self.name} | self._arguments() | options)
+        return ChatMoA(**{"model_name": self.name} | self._create_moa_arguments() | options)
 
     def with_defaults(self) -> MoAConfig:
         """Give the same mixture with `temperature` and `max_tokens` in each agent."""
         return self.model_copy(
             update={
                 "layers": [
-                    {name: self._with_defaults(agent) for name, agent in layer.items()}
+                    {name: self._agent_with_defaults(agent) for name, agent in layer.items()}
                     for layer in self.layers
                 ],
-                "aggregator": self._with_defaults(self.aggregator),
-                "fallbacks": [self._with_defaults(agent) for agent in self.fallbacks],
+                "aggregator": self._agent_with_defaults(self.aggregator),
+                "fallbacks": [self._agent_with_defaults(agent) for agent in self.fallbacks],
             }
         )
 
@@ -228,22 +235,22 @@ class MoAConfig(BaseModel):
         """Name the environment variables that hold the keys of the agents."""
         proposers = (agent for layer in self.layers for agent in layer.values())
         agents = [*proposers, self.aggregator, *self.fallbacks]
-        return sorted({key for agent in agents if (key := key_variable(agent))})
+        return sorted({key for agent in agents if (key := find_key_variable(agent))})
 
-    def _arguments(self) -> dict[str, Any]:
+    def _create_moa_arguments(self) -> dict[str, Any]:
         """What `create_moa` is called with."""
         names = ("final", "quorum", "grace", "deadline", "references_in", "max_reference_tokens")
-        whole = self.with_defaults()
+        completed = self.with_defaults()
         return {
-            "layers": whole.layers,
-            "aggregator": whole.aggregator,
-            "fallbacks": whole.fallbacks,
+            "layers": completed.layers,
+            "aggregator": completed.aggregator,
+            "fallbacks": completed.fallbacks,
             "lazy": True,
             **{name: getattr(self, name) for name in names},
         }
 
-    def _with_defaults(self, agent: Agent) -> Agent:
-        if is_free(agent.label):
+    def _agent_with_defaults(self, agent: Agent) -> Agent:
+        if is_free_model(agent.label):
             return agent
         defaults = {"temperature": self.temperature, "max_tokens": self.max_tokens}
         unset = {key: value for key, value in defaults.items() if getattr(agent, key) is None}
@@ -255,21 +262,26 @@ def preset_names() -> list[str]:
     return sorted(path.stem for path in PRESETS.glob("*.toml"))
 
 
-def explain(error: ValidationError, keys_at: Callable[[str], Iterable[str]] | None = None) -> str:
+def format_validation_error(
+    error: ValidationError, accepted_keys: Callable[[str], Iterable[str]] | None = None
+) -> str:
     """Say where the first mistake of a configuration is, and what would be accepted.
 
     Args:
         error: The mistakes.
-        keys_at: Names the keys that are known at a place; by default those of a mixture.
+        accepted_keys: Names the keys that are known at a place; by default those of a mixture.
     """
     first = error.errors()[0]
-    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
+    location = "".join(
+        f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]
+    )
     branch = r"\.(\[key\]|int|float|list\[.*)$"  # of a union
-    place = re.sub(branch, "", place.removeprefix("."), flags=re.DOTALL)
+    location = re.sub(branch, "", location.removeprefix("."), flags=re.DOTALL)
     message = first["msg"].removeprefix("Value error, ")
     match first["type"]:
         case "extra_forbidden":  # the value may be a key: it is not repeated
-            message = f"unknown key; expected one of: {', '.join((keys_at or _keys_at)(place))}"
+            keys = (accepted_keys or _accepted_keys_at)(location)
+            message = f"unknown key; expected one of: {', '.join(keys)}"
         case "missing":
             message = "required, but missing"
         case "value_error":
@@ -279,46 +291,48 @@ def explain(error: ValidationError, keys_at: Callable[[str], Iterable[str]] | No
         case _:
             message = message.replace("dictionary", "table").replace(" or instance of Agent", "")
             message = f"{message[0].lower()}{message[1:]}, got {first['input']!r}"
-    return f"{place}: {message}" if place else message
+    return f"{location}: {message}" if location else message
 
 
-def _keys_at(place: str) -> Iterable[str]:
-    known = Agent if place.startswith(("agents.", "layers[", "aggregator.")) else MoAConfig
-    return known.model_fields
+def _accepted_keys_at(location: str) -> Iterable[str]:
+    model = Agent if location.startswith(("agents.", "layers[", "aggregator.")) else MoAConfig
+    return model.model_fields
 
 
-def _proposers(
-    row: Mapping[str, Agent],
+def _replace_proposers(
+    layer: Mapping[str, Agent],
     models: Sequence[str] | Mapping[str, str] | None,
     named: Mapping[str, Agent],
 ) -> Mapping[str, Agent]:
     """Put other models into a layer, by name or instead of all."""
     if models is None:
-        return row
+        return layer
     if isinstance(models, str) or not models:
         raise ValueError(
             f"models: expected a list of at least one 'provider:model', got {models!r}"
         )
     if isinstance(models, Mapping):
-        return dict(row) | {
-            name: _agent(model, named, f"models.{name}")
+        return dict(layer) | {
+            name: _resolve_agent(model, named, f"models.{name}")
             for name, model in models.items()
-            if name in row
+            if name in layer
         }
     agents = dict[str, Agent]()
     for index, model in enumerate(models):
-        agent = _agent(model, named, f"models[{index}]")
-        agents[free_name(model if model in named else slug(model), agents)] = agent
+        agent = _resolve_agent(model, named, f"models[{index}]")
+        agents[make_unique_name(model if model in named else slugify_label(model), agents)] = agent
     return agents
 
 
-def _agent(model: str, named: Mapping[str, Agent], place: str) -> Agent:
+def _resolve_agent(model: str, named: Mapping[str, Agent], location: str) -> Agent:
     try:
-        found = resolve(model, named, place)
-        return found if isinstance(found, Agent) else Agent(model=found)
+        resolved = resolve_agent(model, named, location)
+        return resolved if isinstance(resolved, Agent) else Agent(model=resolved)
     except ValidationError as error:
-        raise ValueError(f"{place}: {explain(error).removeprefix('model: ')}") from None
+        raise ValueError(
+            f"{location}: {format_validation_error(error).removeprefix('model: ')}"
+        ) from None
 
 
-def _with(agent: Agent, update: dict[str, Any]) -> Agent:
+def _copy_agent(agent: Agent, update: dict[str, Any]) -> Agent:
     return Agent(**dict(agent) | update)

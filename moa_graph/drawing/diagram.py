@@ -10,13 +10,15 @@ from langchain_core.runnables.graph import Graph
 from langgraph.graph import END, START, StateGraph
 
 from moa_graph.graph.node_names import AGGREGATOR
-from moa_graph.runs.record import Call, Run
+from moa_graph.runs.record import AgentCall, RunRecord
 
-_NAME = re.compile(r"(?P<host>.*:)?(?:(?P<layer>layer_\d+)_(?P<agent>[^:]+)|(?P<last>aggregator))")
+_NODE_NAME = re.compile(
+    r"(?P<host>.*:)?(?:(?P<layer>layer_\d+)_(?P<agent>[^:]+)|(?P<last>aggregator))"
+)
 
 
 @dataclass(frozen=True)
-class Node:
+class DiagramNode:
     """A node of the drawing."""
 
     name: str
@@ -28,9 +30,9 @@ class Node:
     if to none."""
     box: str | None = None
     """Title of the box that it stands in."""
-    call: Call | None = None
+    call: AgentCall | None = None
     """What the run made of it."""
-    missing: str | None = None
+    missing_reason: str | None = None
     """Why the run has no call of it."""
     critical: bool = False
     """Whether the run waited for it."""
@@ -52,17 +54,19 @@ class Node:
 class Diagram:
     """A graph as it is drawn."""
 
-    nodes: Mapping[str, Node]
+    nodes: Mapping[str, DiagramNode]
     edges: tuple[tuple[str, str], ...]
-    run: Run | None = None
+    run: RunRecord | None = None
 
-    def waited_for(self, edge: tuple[str, str]) -> bool:
+    def is_critical_edge(self, edge: tuple[str, str]) -> bool:
         """Whether an edge is on the critical path of the run."""
         ends = [self.nodes[name] for name in edge]
         return any(n.critical for n in ends) and all(n.critical or n.kind == "other" for n in ends)
 
 
-def read_diagram(graph: StateGraph[Any] | Runnable[Any, Any], run: Run | None = None) -> Diagram:
+def read_diagram(
+    graph: StateGraph[Any] | Runnable[Any, Any], run: RunRecord | None = None
+) -> Diagram:
     """Read what there is to draw of a graph, and what a run made of it.
 
     Raises:
@@ -74,26 +78,26 @@ def read_diagram(graph: StateGraph[Any] | Runnable[Any, Any], run: Run | None = 
         )
     compiled = graph.compile() if isinstance(graph, StateGraph) else graph
     drawable = compiled.get_graph(xray=True)  # type: ignore[call-arg]
-    nodes = {name: _node(name, node.metadata) for name, node in drawable.nodes.items()}
+    nodes = {name: _parse_node(name, node.metadata) for name, node in drawable.nodes.items()}
     hosts = {node.host for node in nodes.values()}
     for name, node in nodes.items():  # where a mixture inside a host begins and ends
         if node.host is None and (host := name.removesuffix(node.name_in_host)) in hosts:
             nodes[name] = replace(node, host=host, label=f"{host} {node.label}".strip(" :"))
-    diagram = Diagram(nodes, _edges(drawable))
-    return _with_run(diagram, run) if run and run.calls else diagram
+    diagram = Diagram(nodes, _sort_edges(drawable))
+    return _attach_run(diagram, run) if run and run.calls else diagram
 
 
-def diagram_of_run(run: Run) -> Diagram:
+def build_run_diagram(run: RunRecord) -> Diagram:
     """Draw a mixture as its run shows it, where there is no graph at hand."""
     names = [START, *_nodes_of_run(run), END]
-    told = {call.node: {"model": call.model} for call in run.calls}
+    metadata = {call.node: {"model": call.model} for call in run.calls}
     if run.selected:
-        told[AGGREGATOR]["final"] = "select"
-    nodes = {name: _node(name, told.get(name)) for name in names}
-    return _with_run(Diagram(nodes, tuple(_edges_of_run(run))), run)
+        metadata[AGGREGATOR]["final"] = "select"
+    nodes = {name: _parse_node(name, metadata.get(name)) for name in names}
+    return _attach_run(Diagram(nodes, tuple(_edges_of_run(run))), run)
 
 
-def _with_run(diagram: Diagram, run: Run) -> Diagram:
+def _attach_run(diagram: Diagram, run: RunRecord) -> Diagram:
     """Put each call of a run at its node."""
     calls = {call.node: call for call in run.calls}
     matches = {
@@ -104,56 +108,56 @@ def _with_run(diagram: Diagram, run: Run) -> Diagram:
     if not matches.get(host):
         raise ValueError(f"`state`: no node of the graph is called {next(iter(calls))!r}")
 
-    def mark(node: Node) -> Node:
+    def mark(node: DiagramNode) -> DiagramNode:
         call = calls.get(node.name.removeprefix(host)) if node.host == host else None
         if node.host != host:
             return node
-        hub = node.kind == "hub" and _passed(node, run)
+        is_passed_aggregator = node.kind == "hub" and _continued_after(node, run)
         reason = "left out" if run.answer else "not answered"
         return replace(
             node,
             label=f"{node.label} (selected)" if call and call.selected else node.label,
             call=call,
-            missing=reason if node.kind == "agent" and not call else None,
-            critical=hub or bool(call and call.node in run.critical),
+            missing_reason=reason if node.kind == "agent" and not call else None,
+            critical=is_passed_aggregator or bool(call and call.node in run.critical_path),
         )
 
     nodes = {name: mark(node) for name, node in diagram.nodes.items()}
     return replace(diagram, nodes=nodes, run=run)
 
 
-def _passed(hub: Node, run: Run) -> bool:
+def _continued_after(layer_aggregator: DiagramNode, run: RunRecord) -> bool:
     """Whether the run went on behind a hub."""
-    layer = int((re.findall(r"layer_(\d+)_aggregator$", hub.name) or [0])[0])
+    layer = int((re.findall(r"layer_(\d+)_aggregator$", layer_aggregator.name) or [0])[0])
     return any(call.layer > layer for call in run.calls)
 
 
-def _node(name: str, told: Mapping[str, Any] | None) -> Node:
+def _parse_node(name: str, metadata: Mapping[str, Any] | None) -> DiagramNode:
     """Read a node's name, and what its metadata tell of it."""
-    if not (match := _NAME.fullmatch(name)):
-        return Node(name, name.rpartition(":")[2].strip("_"))
+    if not (match := _NODE_NAME.fullmatch(name)):
+        return DiagramNode(name, name.rpartition(":")[2].strip("_"))
     host = match["host"] or ""
     title = f"{host} {match['layer'] or match['last']}".replace("_", " ").strip()
     label = match["agent"] or match["last"]
-    if (told := told or {}).get("final") == "select":
+    if (metadata := metadata or {}).get("final") == "select":
         label = f"{label} (selects)"
-    return Node(name, label, told.get("model"), host, title)
+    return DiagramNode(name, label, metadata.get("model"), host, title)
 
 
-def _edges(graph: Graph) -> tuple[tuple[str, str], ...]:
+def _sort_edges(graph: Graph) -> tuple[tuple[str, str], ...]:
     order = {name: place for place, name in enumerate(graph.nodes)}
     pairs = {(edge.source, edge.target) for edge in graph.edges}
     return tuple(sorted(pairs, key=lambda pair: (order[pair[0]], order[pair[1]])))
 
 
-def _nodes_of_run(run: Run) -> Iterator[str]:
+def _nodes_of_run(run: RunRecord) -> Iterator[str]:
     for layer in run.layers:
         yield from (call.node for call in layer)
         if layer[0].node != AGGREGATOR:
             yield f"layer_{layer[0].layer}_{AGGREGATOR}"
 
 
-def _edges_of_run(run: Run) -> Iterator[tuple[str, str]]:
+def _edges_of_run(run: RunRecord) -> Iterator[tuple[str, str]]:
     source = START
     for layer in run.layers:
         yield from ((source, call.node) for call in layer)

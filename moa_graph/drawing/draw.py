@@ -7,8 +7,8 @@ from langchain_core.runnables import Runnable
 from langgraph.graph import StateGraph
 
 from moa_graph.drawing.diagram import Diagram, read_diagram
-from moa_graph.drawing.mermaid import mermaid
-from moa_graph.drawing.svg import svg
+from moa_graph.drawing.mermaid import render_mermaid
+from moa_graph.drawing.svg import render_svg
 from moa_graph.models.pricing import Prices
 from moa_graph.runs.record import read_run
 
@@ -35,14 +35,14 @@ def draw_mermaid(
     Raises:
         ValueError: If the state is not one of the mixture in the graph.
     """
-    return mermaid(_diagram(graph, state, prices))
+    return render_mermaid(_build_diagram(graph, state, prices))
 
 
 def draw_svg(
     graph: AnyGraph, state: Mapping[str, Any] | None = None, *, prices: Prices | None = None
 ) -> str:
     """Draw a graph as SVG, without a browser or a service. Arguments as in `draw_mermaid`."""
-    return svg(_diagram(graph, state, prices))
+    return render_svg(_build_diagram(graph, state, prices))
 
 
 def draw_png(
@@ -54,11 +54,13 @@ def draw_png(
         ImportError: If the extra `report` is not installed.
         ValueError: If the state is not one of the mixture in the graph.
     """
-    from moa_graph.drawing.png import png  # noqa: PLC0415  # an extra
+    from moa_graph.drawing.png import render_png  # noqa: PLC0415  # an extra
 
-    return png(draw_svg(graph, state, prices=prices))
+    return render_png(draw_svg(graph, state, prices=prices))
 
 
-def _diagram(graph: AnyGraph, state: Mapping[str, Any] | None, prices: Prices | None) -> Diagram:
+def _build_diagram(
+    graph: AnyGraph, state: Mapping[str, Any] | None, prices: Prices | None
+) -> Diagram:
     run = read_run(state, prices=prices) if state else None
     return read_diagram(graph, run)

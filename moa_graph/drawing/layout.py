@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
 
-from moa_graph.drawing.diagram import Diagram, Node
+from moa_graph.drawing.diagram import Diagram, DiagramNode
 
-COLUMNS = 6
-GAP = 18
+MAX_COLUMNS = 6
+NODE_GAP = 18
 RANK_GAP = 40
-PAD = 14
-TITLE = 22
+BOX_PADDING = 14
+TITLE_HEIGHT = 22
 MARGIN = 24
 LANE_GAP = 48
 
@@ -34,7 +34,7 @@ class Rect:
     height: float
 
     @property
-    def middle(self) -> float:
+    def center_x(self) -> float:
         """Where its vertical axis is."""
         return self.x + self.width / 2
 
@@ -50,12 +50,12 @@ class Rect:
 
 
 @dataclass(frozen=True)
-class Block:
+class NodeBlock:
     """Nodes that keep to one lane: a mixture, or a node of its host."""
 
-    rows: Mapping[int, Sequence[Sequence[Node]]]
+    rows: Mapping[int, Sequence[Sequence[DiagramNode]]]
     """The rows of each rank."""
-    last: int
+    last_rank: int
     """The rank above which nothing else may stand in its lane: its edge passes there."""
 
     @property
@@ -63,18 +63,18 @@ class Block:
         """Width of the widest row."""
         return max(_row_width(row) for rows in self.rows.values() for row in rows)
 
-    def meets(self, other: "Block") -> bool:
+    def overlaps(self, other: "NodeBlock") -> bool:
         """Whether the two stand beside each other somewhere."""
-        return min(self.rows) <= other.last and min(other.rows) <= self.last
+        return min(self.rows) <= other.last_rank and min(other.rows) <= self.last_rank
 
 
-class Placing:
+class DiagramLayout:
     """The places of everything in a diagram."""
 
     def __init__(self, diagram: Diagram) -> None:
         self._diagram = diagram
-        self._ranks = _ranks(diagram)
-        self._lanes = _lanes(_blocks(diagram, self._ranks))
+        self._ranks = _assign_ranks(diagram)
+        self._lanes = _assign_lanes(_build_blocks(diagram, self._ranks))
         self._lane_of = {
             node.name: lane
             for lane, blocks in enumerate(self._lanes)
@@ -85,23 +85,23 @@ class Placing:
         }
 
     @cached_property
-    def nodes(self) -> dict[str, Rect]:
+    def node_rects(self) -> dict[str, Rect]:
         """The place of each node."""
-        places: dict[str, Rect] = {}
-        for middle, lane in zip(self._middles, self._lanes, strict=True):
+        rects: dict[str, Rect] = {}
+        for middle, lane in zip(self._lane_centers, self._lanes, strict=True):
             for block in lane:
                 for rank, rows in block.rows.items():
-                    places |= self._place_rows(rows, middle, *self._bands[rank])
-        return places
+                    rects |= self._place_rows(rows, middle, *self._rank_bands[rank])
+        return rects
 
     @cached_property
-    def boxes(self) -> dict[str, Rect]:
+    def box_rects(self) -> dict[str, Rect]:
         """The place of each box, by its title."""
         members: dict[str, list[Rect]] = defaultdict(list)
         for name, node in self._diagram.nodes.items():
             if node.box is not None:
-                members[node.box].append(self.nodes[name])
-        return {title: _around(rects) for title, rects in members.items()}
+                members[node.box].append(self.node_rects[name])
+        return {title: _bounding_box(rects) for title, rects in members.items()}
 
     @cached_property
     def width(self) -> float:
@@ -111,76 +111,80 @@ class Placing:
     @cached_property
     def height(self) -> float:
         """Height of the picture."""
-        return self._bands[max(self._bands)][1] + MARGIN
+        return self._rank_bands[max(self._rank_bands)][1] + MARGIN
 
-    def path(self, edge: Edge) -> str:
+    def edge_path(self, edge: Edge) -> str:
         """Draw an edge as an SVG path that passes behind no node but its own."""
-        source, target = (self.nodes[name] for name in edge)
-        head = [(source.middle, source.bottom), *self._way_out(edge[0])]
-        tail = [*self._way_in(edge[1]), (target.middle, target.y)]
-        if (x := self._detour(edge)) is not None:
+        source, target = (self.node_rects[name] for name in edge)
+        head = [(source.center_x, source.bottom), *self._exit_path(edge[0])]
+        tail = [*self._entry_path(edge[1]), (target.center_x, target.y)]
+        if (x := self._detour_x(edge)) is not None:
             below, above = head[-1][1] + RANK_GAP * 0.8, tail[0][1] - RANK_GAP * 0.8
-            way = f"{_curve(head[-1], (x, below))} L{x:g} {above:g} {_curve((x, above), tail[0])}"
-            return f"{_line(head)} {way} {_line(tail[1:], 'L')}".strip()
-        return f"{_line(head)} {_curve(head[-1], tail[0])} {_line(tail[1:], 'L')}".strip()
+            down, up = _path_curve(head[-1], (x, below)), _path_curve((x, above), tail[0])
+            detour = f"{down} L{x:g} {above:g} {up}"
+            return f"{_path_line(head)} {detour} {_path_line(tail[1:], 'L')}".strip()
+        curve = _path_curve(head[-1], tail[0])
+        return f"{_path_line(head)} {curve} {_path_line(tail[1:], 'L')}".strip()
 
-    def leads_back(self, edge: Edge) -> bool:
+    def is_back_edge(self, edge: Edge) -> bool:
         """Whether an edge leads to a node above or beside its source."""
         return self._ranks[edge[1]] <= self._ranks[edge[0]]
 
-    def _way_out(self, name: str) -> list[Point]:
+    def _exit_path(self, name: str) -> list[Point]:
         """Lead an edge down between the columns where other rows stand below."""
-        place, (_, bottom) = self.nodes[name], self._bands[self._ranks[name]]
-        if all(other.y <= place.bottom for other in self._beside(name)):
+        rect, (_, bottom) = self.node_rects[name], self._rank_bands[self._ranks[name]]
+        if all(other.y <= rect.bottom for other in self._rank_neighbors(name)):
             return []
-        x, y = place.right + GAP / 3, place.bottom + GAP / 2
-        return [(place.middle, y), (x, y), (x, bottom)]
+        x, y = rect.right + NODE_GAP / 3, rect.bottom + NODE_GAP / 2
+        return [(rect.center_x, y), (x, y), (x, bottom)]
 
-    def _way_in(self, name: str) -> list[Point]:
+    def _entry_path(self, name: str) -> list[Point]:
         """Lead an edge down between the columns where other rows stand above."""
-        place, (top, _) = self.nodes[name], self._bands[self._ranks[name]]
-        if all(other.bottom >= place.y for other in self._beside(name)):
+        rect, (top, _) = self.node_rects[name], self._rank_bands[self._ranks[name]]
+        if all(other.bottom >= rect.y for other in self._rank_neighbors(name)):
             return []
-        x, y = place.x - GAP / 3, place.y - GAP / 2
-        return [(x, top), (x, y), (place.middle, y)]
+        x, y = rect.x - NODE_GAP / 3, rect.y - NODE_GAP / 2
+        return [(x, top), (x, y), (rect.center_x, y)]
 
-    def _beside(self, name: str) -> Iterator[Rect]:
+    def _rank_neighbors(self, name: str) -> Iterator[Rect]:
         """Give the places of the nodes of the same rank and lane."""
         for other, rank in self._ranks.items():
             if rank == self._ranks[name] and self._lane_of[other] == self._lane_of[name]:
-                yield self.nodes[other]
+                yield self.node_rects[other]
 
-    def _detour(self, edge: Edge) -> float | None:
+    def _detour_x(self, edge: Edge) -> float | None:
         """Find where an edge passes nodes that stand between its ends."""
         (first, last), lanes = (self._ranks[n] for n in edge), [self._lane_of[n] for n in edge]
         between = {self._lane_of[name] for name, rank in self._ranks.items() if first < rank < last}
-        if self.leads_back(edge):
+        if self.is_back_edge(edge):
             return MARGIN / 2
         if last - first == 1 or lanes[0] == lanes[1] not in between:
             return None
         if lanes[0] == lanes[1]:
             return MARGIN / 2
-        return self.nodes[edge[lanes[1] > lanes[0]]].middle
+        return self.node_rects[edge[lanes[1] > lanes[0]]].center_x
 
     @cached_property
     def _lane_widths(self) -> list[float]:
-        return [max(block.width for block in lane) + 2 * PAD for lane in self._lanes]
+        return [max(block.width for block in lane) + 2 * BOX_PADDING for lane in self._lanes]
 
     @cached_property
-    def _middles(self) -> list[float]:
+    def _lane_centers(self) -> list[float]:
         lefts = [2.0 * MARGIN]
         for width in self._lane_widths:
             lefts.append(lefts[-1] + width + LANE_GAP)
         return [left + w / 2 for left, w in zip(lefts, self._lane_widths, strict=False)]
 
     @cached_property
-    def _bands(self) -> dict[int, tuple[float, float]]:
+    def _rank_bands(self) -> dict[int, tuple[float, float]]:
         """Top and bottom of each rank."""
         bands: dict[int, tuple[float, float]] = {}
         y = float(MARGIN)
         for rank in range(max(self._ranks.values()) + 1):
             nodes = [self._diagram.nodes[n] for n, r in self._ranks.items() if r == rank]
-            y += (PAD + TITLE) * any(node.box and node.kind == "agent" for node in nodes)
+            y += (BOX_PADDING + TITLE_HEIGHT) * any(
+                node.box and node.kind == "agent" for node in nodes
+            )
             rows = [b.rows[rank] for lane in self._lanes for b in lane if rank in b.rows]
             height = max((_rows_height(each) for each in rows), default=0)
             bands[rank] = (y, y + height)
@@ -188,40 +192,42 @@ class Placing:
         return bands
 
     def _place_rows(
-        self, rows: Sequence[Sequence[Node]], middle: float, top: float, bottom: float
+        self, rows: Sequence[Sequence[DiagramNode]], middle: float, top: float, bottom: float
     ) -> dict[str, Rect]:
-        places: dict[str, Rect] = {}
+        rects: dict[str, Rect] = {}
         width = max(map(_row_width, rows))
         y = top + (bottom - top - _rows_height(rows)) / 2
         for row in rows:
             x = middle - width / 2  # all rows keep to the same columns
             for node in row:
-                places[node.name] = Rect(x, y, *size(node))
-                x += size(node)[0] + GAP
-            y += max(size(node)[1] for node in row) + 2 * GAP
-        return places
+                rects[node.name] = Rect(x, y, *node_size(node))
+                x += node_size(node)[0] + NODE_GAP
+            y += max(node_size(node)[1] for node in row) + 2 * NODE_GAP
+        return rects
 
 
-def size(node: Node) -> tuple[float, float]:
+def node_size(node: DiagramNode) -> tuple[float, float]:
     """Give width and height of a node."""
     match node.kind:
         case "agent":
-            return 176, 62 if node.call or node.missing else 46
+            return 176, 62 if node.call or node.missing_reason else 46
         case "hub":
             return 104, 28
         case _:
             return max(64, 9 * len(node.label) + 24), 30
 
 
-def _row_width(row: Sequence[Node]) -> float:
-    return sum(size(node)[0] for node in row) + GAP * (len(row) - 1)
+def _row_width(row: Sequence[DiagramNode]) -> float:
+    return sum(node_size(node)[0] for node in row) + NODE_GAP * (len(row) - 1)
 
 
-def _rows_height(rows: Sequence[Sequence[Node]]) -> float:
-    return sum(max(size(node)[1] for node in row) for row in rows) + 2 * GAP * (len(rows) - 1)
+def _rows_height(rows: Sequence[Sequence[DiagramNode]]) -> float:
+    return sum(max(node_size(node)[1] for node in row) for row in rows) + 2 * NODE_GAP * (
+        len(rows) - 1
+    )
 
 
-def _ranks(diagram: Diagram) -> dict[str, int]:
+def _assign_ranks(diagram: Diagram) -> dict[str, int]:
     """Put each node below all that lead to it; edges that lead back do not count."""
     targets: dict[str, list[str]] = defaultdict(list)
     for source, target in diagram.edges:
@@ -244,14 +250,14 @@ def _ranks(diagram: Diagram) -> dict[str, int]:
         if name not in state:
             visit(name)
     ranks = dict.fromkeys(diagram.nodes, 0)
-    place = {name: number for number, name in enumerate(reversed(order))}
-    for source, target in sorted(forward, key=lambda edge: place[edge[0]]):
+    position = {name: number for number, name in enumerate(reversed(order))}
+    for source, target in sorted(forward, key=lambda edge: position[edge[0]]):
         ranks[target] = max(ranks[target], ranks[source] + 1)
     return ranks
 
 
-def _blocks(diagram: Diagram, ranks: Mapping[str, int]) -> list[Block]:
-    members: dict[str, dict[int, list[Node]]] = defaultdict(lambda: defaultdict(list))
+def _build_blocks(diagram: Diagram, ranks: Mapping[str, int]) -> list[NodeBlock]:
+    members: dict[str, dict[int, list[DiagramNode]]] = defaultdict(lambda: defaultdict(list))
     for name, node in diagram.nodes.items():
         key = f"node {name}" if node.host is None else f"mixture {node.host}"
         members[key][ranks[name]].append(node)
@@ -259,28 +265,32 @@ def _blocks(diagram: Diagram, ranks: Mapping[str, int]) -> list[Block]:
     for source, target in diagram.edges:
         targets[source].append(ranks[target] - 1)
     return [
-        Block({rank: _wrapped(nodes) for rank, nodes in rows.items()}, _last(rows, targets))
+        NodeBlock(
+            {rank: _wrap_row(nodes) for rank, nodes in rows.items()}, _find_last_rank(rows, targets)
+        )
         for rows in members.values()
     ]
 
 
-def _last(rows: Mapping[int, Sequence[Node]], targets: Mapping[str, Sequence[int]]) -> int:
+def _find_last_rank(
+    rows: Mapping[int, Sequence[DiagramNode]], targets: Mapping[str, Sequence[int]]
+) -> int:
     """Find how far down a block needs its lane, which its only edge may pass."""
     ends = (targets[node.name] for nodes in rows.values() for node in nodes)
     return max(*rows, *(end[0] for end in ends if len(end) == 1), -1)
 
 
-def _wrapped(nodes: Sequence[Node]) -> list[Sequence[Node]]:
+def _wrap_row(nodes: Sequence[DiagramNode]) -> list[Sequence[DiagramNode]]:
     """Break a long row into rows of about the same length, the last one the shortest."""
-    width = ceil(len(nodes) / ceil(len(nodes) / COLUMNS))
+    width = ceil(len(nodes) / ceil(len(nodes) / MAX_COLUMNS))
     return [nodes[start : start + width] for start in range(0, len(nodes), width)]
 
 
-def _lanes(blocks: Sequence[Block]) -> list[list[Block]]:
+def _assign_lanes(blocks: Sequence[NodeBlock]) -> list[list[NodeBlock]]:
     """Give each block the first lane in which it has nobody beside it; long ones go first."""
-    lanes: list[list[Block]] = []
+    lanes: list[list[NodeBlock]] = []
     for block in sorted(blocks, key=lambda block: min(block.rows) - max(block.rows)):
-        free = (lane for lane in lanes if not any(block.meets(other) for other in lane))
+        free = (lane for lane in lanes if not any(block.overlaps(other) for other in lane))
         lane = next(free, None)
         if lane is None:
             lanes.append(lane := [])
@@ -288,17 +298,23 @@ def _lanes(blocks: Sequence[Block]) -> list[list[Block]]:
     return lanes
 
 
-def _around(rects: Sequence[Rect]) -> Rect:
-    left, top = min(r.x for r in rects) - PAD, min(r.y for r in rects) - PAD - TITLE
-    right, bottom = max(r.right for r in rects) + PAD, max(r.bottom for r in rects) + PAD
+def _bounding_box(rects: Sequence[Rect]) -> Rect:
+    left, top = (
+        min(r.x for r in rects) - BOX_PADDING,
+        min(r.y for r in rects) - BOX_PADDING - TITLE_HEIGHT,
+    )
+    right, bottom = (
+        max(r.right for r in rects) + BOX_PADDING,
+        max(r.bottom for r in rects) + BOX_PADDING,
+    )
     return Rect(left, top, right - left, bottom - top)
 
 
-def _line(points: Sequence[Point], first: str = "M") -> str:
-    words = (f"{'L' if number else first}{x:g} {y:g}" for number, (x, y) in enumerate(points))
-    return " ".join(words)
+def _path_line(points: Sequence[Point], first: str = "M") -> str:
+    commands = (f"{'L' if number else first}{x:g} {y:g}" for number, (x, y) in enumerate(points))
+    return " ".join(commands)
 
 
-def _curve(start: Point, end: Point) -> str:
+def _path_curve(start: Point, end: Point) -> str:
     half = (start[1] + end[1]) / 2
     return f"C{start[0]:g} {half:g} {end[0]:g} {half:g} {end[0]:g} {end[1]:g}"

@@ -4,27 +4,27 @@ from collections import defaultdict
 from collections.abc import Iterator
 from html import escape
 
-from moa_graph.drawing.diagram import Diagram, Node
-from moa_graph.runs.formatting import say_call
+from moa_graph.drawing.diagram import Diagram, DiagramNode
+from moa_graph.runs.formatting import format_call
 
-_STYLES = {
+_NODE_STYLES = {
     "agent": "fill:#eef2ff,stroke:#6366f1,color:#1e1b4b",
     "hub": "fill:#fef3c7,stroke:#d97706,color:#451a03",
     "other": "fill:#f1f5f9,stroke:#64748b,color:#0f172a",
 }
-_STYLES_OF_RUNS = {
+_RUN_STYLES = {
     "failed": "fill:#fee2e2,stroke:#dc2626,color:#450a0a",
     "cutoff": "fill:#ffedd5,stroke:#ea580c,color:#431407,stroke-dasharray:4 3",
     "missing": "fill:#ffffff,stroke:#94a3b8,color:#64748b,stroke-dasharray:2 3",
 }
 
 
-def mermaid(diagram: Diagram) -> str:
+def render_mermaid(diagram: Diagram) -> str:
     """Write a flowchart with a box for each layer."""
     ids = {name: f"n{number}" for number, name in enumerate(diagram.nodes)}
-    styles = _STYLES | (_STYLES_OF_RUNS if diagram.run else {})
+    styles = _NODE_STYLES | (_RUN_STYLES if diagram.run else {})
     lines = [
-        *_nodes(diagram, ids),
+        *_declare_nodes(diagram, ids),
         *(f"{ids[source]} --> {ids[target]}" for source, target in diagram.edges),
         *(f"classDef {name} {style}" for name, style in styles.items()),
         *_critical_path(diagram, ids),
@@ -32,32 +32,32 @@ def mermaid(diagram: Diagram) -> str:
     return "\n".join(["flowchart TD", *(f"    {line}" for line in lines)]) + "\n"
 
 
-def _nodes(diagram: Diagram, ids: dict[str, str]) -> Iterator[str]:
+def _declare_nodes(diagram: Diagram, ids: dict[str, str]) -> Iterator[str]:
     """Declare the nodes, those of a layer inside its box."""
     boxes: dict[str, list[str]] = defaultdict(list)
     for name, node in diagram.nodes.items():
         if node.box is None:
-            yield _node(node, ids[name])
+            yield _declare_node(node, ids[name])
         else:
-            boxes[node.box].append(_node(node, ids[name]))
+            boxes[node.box].append(_declare_node(node, ids[name]))
     for number, (title, lines) in enumerate(boxes.items(), 1):
-        yield f'subgraph box{number}["{_text(title)}"]'
+        yield f'subgraph box{number}["{_escape_label(title)}"]'
         yield from (f"    {line}" for line in lines)
         yield "end"
 
 
-def _node(node: Node, key: str) -> str:
+def _declare_node(node: DiagramNode, key: str) -> str:
     if node.kind == "hub":
-        return f'{key}("{_text(node.label)}"):::hub'
+        return f'{key}("{_escape_label(node.label)}"):::hub'
     if node.kind == "other":
-        return f'{key}(["{_text(node.label)}"]):::other'
-    lines = filter(None, [node.model, say_call(node.call) if node.call else node.missing])
-    small = "".join(f"<br/><small>{_text(line)}</small>" for line in lines)
-    return f'{key}["{_text(node.label)}{small}"]:::{_style(node)}'
+        return f'{key}(["{_escape_label(node.label)}"]):::other'
+    lines = filter(None, [node.model, format_call(node.call) if node.call else node.missing_reason])
+    small = "".join(f"<br/><small>{_escape_label(line)}</small>" for line in lines)
+    return f'{key}["{_escape_label(node.label)}{small}"]:::{_node_class(node)}'
 
 
-def _style(node: Node) -> str:
-    if node.missing:
+def _node_class(node: DiagramNode) -> str:
+    if node.missing_reason:
         return "missing"
     if node.call and node.call.error:
         return "failed" if node.call.status == "failed" else "cutoff"
@@ -69,11 +69,11 @@ def _critical_path(diagram: Diagram, ids: dict[str, str]) -> Iterator[str]:
     if nodes := [ids[name] for name, node in diagram.nodes.items() if node.critical]:
         yield "classDef critical stroke-width:3px"
         yield f"class {','.join(nodes)} critical"
-    edges = [str(n) for n, edge in enumerate(diagram.edges) if diagram.waited_for(edge)]
+    edges = [str(n) for n, edge in enumerate(diagram.edges) if diagram.is_critical_edge(edge)]
     if edges:
         yield f"linkStyle {','.join(edges)} stroke:#dc2626,stroke-width:3px"
 
 
-def _text(label: str) -> str:
+def _escape_label(label: str) -> str:
     """Escape a label for mermaid, which reads entities but not quotes."""
     return escape(label).replace("&quot;", "#quot;").replace("&#x27;", "#39;")

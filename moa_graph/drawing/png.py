@@ -3,7 +3,7 @@
 SCALE = 2
 
 
-def png(drawing: str) -> bytes:
+def render_png(drawing: str) -> bytes:
     """Render a drawing, with a font of our own: a fresh machine may have none.
 
     Raises:

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from html import escape
 
-from moa_graph.drawing.diagram import Diagram, Node
-from moa_graph.drawing.layout import Placing, Rect
-from moa_graph.runs.formatting import say_call, say_run, visible
+from moa_graph.drawing.diagram import Diagram, DiagramNode
+from moa_graph.drawing.layout import DiagramLayout, Rect
+from moa_graph.runs.formatting import format_call, format_run, strip_hidden_characters
 
-CAPTION = 28
-LETTER = 6.1  # pixels, about, of a small letter
+CAPTION_HEIGHT = 28
+LETTER_WIDTH = 6.1  # pixels, about, of a small letter
 
 _ARROW = (
     '<defs><marker id="moa-arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
@@ -49,91 +49,98 @@ _STYLE = """
 """
 
 
-def svg(diagram: Diagram) -> str:
+def render_svg(diagram: Diagram) -> str:
     """Draw a diagram; it follows the reader's light or dark mode."""
-    placing = Placing(diagram)
-    width, height = placing.width, placing.height + CAPTION * bool(diagram.run)
+    layout = DiagramLayout(diagram)
+    width, height = layout.width, layout.height + CAPTION_HEIGHT * bool(diagram.run)
     start = (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="moa-drawing" role="img" '
-        f'aria-label="{escape(_label(diagram))}" width="{width:g}" height="{height:g}" '
+        f'aria-label="{escape(_accessible_label(diagram))}" width="{width:g}" height="{height:g}" '
         f'viewBox="0 0 {width:g} {height:g}">'
     )
     lines = [
         start,
         _ARROW,
         f"<style>{_STYLE}</style>",
-        *(f'<rect class="box" {_corners(rect)} rx="10"/>' for rect in placing.boxes.values()),
-        *_edges(diagram, placing),
-        *(_title(title, rect) for title, rect in placing.boxes.items()),
-        *(_node(node, placing.nodes[name]) for name, node in diagram.nodes.items()),
-        *_caption(diagram, placing.height),
+        *(
+            f'<rect class="box" {_rect_attributes(rect)} rx="10"/>'
+            for rect in layout.box_rects.values()
+        ),
+        *_draw_edges(diagram, layout),
+        *(_draw_title(title, rect) for title, rect in layout.box_rects.items()),
+        *(_draw_node(node, layout.node_rects[name]) for name, node in diagram.nodes.items()),
+        *_draw_caption(diagram, layout.height),
         "</svg>",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _edges(diagram: Diagram, placing: Placing) -> Iterator[str]:
+def _draw_edges(diagram: Diagram, layout: DiagramLayout) -> Iterator[str]:
     """Draw the edges, those of the critical path above the others."""
-    for edge in sorted(diagram.edges, key=diagram.waited_for):
-        style = "edge critical" if diagram.waited_for(edge) else "edge"
-        arrow = ' marker-end="url(#moa-arrow)"' if placing.leads_back(edge) else ""
-        yield f'<path class="{style}" d="{placing.path(edge)}"{arrow}/>'
+    for edge in sorted(diagram.edges, key=diagram.is_critical_edge):
+        style = "edge critical" if diagram.is_critical_edge(edge) else "edge"
+        arrow = ' marker-end="url(#moa-arrow)"' if layout.is_back_edge(edge) else ""
+        yield f'<path class="{style}" d="{layout.edge_path(edge)}"{arrow}/>'
 
 
-def _title(title: str, rect: Rect) -> str:
-    return f'<text class="title" x="{rect.x + 12:g}" y="{rect.y + 19:g}">{_text(title)}</text>'
+def _draw_title(title: str, rect: Rect) -> str:
+    return (
+        f'<text class="title" x="{rect.x + 12:g}" y="{rect.y + 19:g}">{_escape_text(title)}</text>'
+    )
 
 
-def _node(node: Node, rect: Rect) -> str:
+def _draw_node(node: DiagramNode, rect: Rect) -> str:
     lines = [node.label]
     if node.model:
         lines.append(node.model.rpartition("/")[2])
-    if node.call or node.missing:
-        lines.append(say_call(node.call) if node.call else node.missing or "")
-    style = f"{_style(node)}{' critical' if node.critical else ''}"
+    if node.call or node.missing_reason:
+        lines.append(format_call(node.call) if node.call else node.missing_reason or "")
+    style = f"{_node_class(node)}{' critical' if node.critical else ''}"
     radius = 6 if node.kind == "agent" else rect.height / 2
-    shape = f'<rect class="{style}" {_corners(rect)} rx="{radius:g}"/>'
-    texts = "".join(_lines(lines, rect, bold=node.kind == "agent"))
-    return f"<g><title>{_text(_tooltip(node))}</title>{shape}{texts}</g>"
+    shape = f'<rect class="{style}" {_rect_attributes(rect)} rx="{radius:g}"/>'
+    texts = "".join(_draw_lines(lines, rect, bold=node.kind == "agent"))
+    return f"<g><title>{_escape_text(_tooltip_text(node))}</title>{shape}{texts}</g>"
 
 
-def _lines(lines: list[str], rect: Rect, *, bold: bool) -> Iterator[str]:
+def _draw_lines(lines: list[str], rect: Rect, *, bold: bool) -> Iterator[str]:
     first = rect.y + rect.height / 2 - 8 * (len(lines) - 1) + 4
     for number, line in enumerate(lines):
         style = ' class="name"' if bold and number == 0 else ""
-        most = int(rect.width / LETTER) - 3 * bool(style)
-        short = line if len(line) <= most else f"{line[: most - 1]}…"
-        yield f'<text{style} x="{rect.middle:g}" y="{first + 16 * number:g}">{_text(short)}</text>'
+        max_chars = int(rect.width / LETTER_WIDTH) - 3 * bool(style)
+        short = line if len(line) <= max_chars else f"{line[: max_chars - 1]}…"
+        y, text = first + 16 * number, _escape_text(short)
+        yield f'<text{style} x="{rect.center_x:g}" y="{y:g}">{text}</text>'
 
 
-def _tooltip(node: Node) -> str:
+def _tooltip_text(node: DiagramNode) -> str:
     parts = [node.name, node.model or ""]
     if node.call:
-        parts.append(node.call.error or say_call(node.call))
+        parts.append(node.call.error or format_call(node.call))
     return "\n".join(filter(None, parts))
 
 
-def _style(node: Node) -> str:
-    if node.missing:
+def _node_class(node: DiagramNode) -> str:
+    if node.missing_reason:
         return "missing"
     if node.call and node.call.error:
         return "failed" if node.call.status == "failed" else "cutoff"
     return node.kind
 
 
-def _caption(diagram: Diagram, y: float) -> Iterator[str]:
+def _draw_caption(diagram: Diagram, y: float) -> Iterator[str]:
     if diagram.run:
-        yield f'<text class="caption" x="24" y="{y + 8:g}">{_text(say_run(diagram.run))}</text>'
+        caption = _escape_text(format_run(diagram.run))
+        yield f'<text class="caption" x="24" y="{y + 8:g}">{caption}</text>'
 
 
-def _label(diagram: Diagram) -> str:
+def _accessible_label(diagram: Diagram) -> str:
     agents = sum(node.kind == "agent" for node in diagram.nodes.values())
     return f"Mixture-of-Agents graph with {agents} agents"
 
 
-def _corners(rect: Rect) -> str:
+def _rect_attributes(rect: Rect) -> str:
     return f'x="{rect.x:g}" y="{rect.y:g}" width="{rect.width:g}" height="{rect.height:g}"'
 
 
-def _text(text: str) -> str:
-    return escape(visible(text))
+def _escape_text(text: str) -> str:
+    return escape(strip_hidden_characters(text))

@@ -12,10 +12,10 @@ from itertools import repeat
 from typing import Any
 
 from moa_graph.config.model import MoAConfig
-from moa_graph.graph.node_names import free_name, slug
+from moa_graph.graph.node_names import make_unique_name, slugify_label
 from moa_graph.models.agent import Agent
 
-NUMBERS = (1, 2, 3, 6)
+PROPOSER_COUNTS = (1, 2, 3, 6)
 """How many proposers: the paper's Table 3."""
 DEPTHS = (1, 2, 3, 4)
 """How many layers, in the paper's count: its Figure 4a. With one, the aggregator is alone."""
@@ -56,17 +56,19 @@ class Ablations:
     """
 
     def __init__(self, mixture: MoAConfig) -> None:
-        _check(mixture)
+        _check_mixture(mixture)
         temperature = TEMPERATURE if mixture.temperature is None else mixture.temperature
         self._base = mixture.model_copy(update={"temperature": temperature, "final": "write"})
         self._proposers = dict(mixture.layers[0])
-        named = [name for name, agent in self._proposers.items() if agent == mixture.aggregator]
-        self._single = (named or list(self._proposers))[0]
-        own = free_name(slug(mixture.aggregator.label), self._proposers)
-        self._aggregator = named[0] if named else own
-        self._models = {self._aggregator: mixture.aggregator} | self._proposers
+        aggregator_names = [
+            name for name, agent in self._proposers.items() if agent == mixture.aggregator
+        ]
+        self._sampled_proposer = (aggregator_names or list(self._proposers))[0]
+        own = make_unique_name(slugify_label(mixture.aggregator.label), self._proposers)
+        self._aggregator = aggregator_names[0] if aggregator_names else own
+        self._agents_by_name = {self._aggregator: mixture.aggregator} | self._proposers
 
-    def proposers(self, numbers: Sequence[int] = NUMBERS) -> list[Variant]:
+    def proposers(self, numbers: Sequence[int] = PROPOSER_COUNTS) -> list[Variant]:
         """Vary the number of proposers: several models, or samples of a single one (Table 3).
 
         The single one is the aggregator's if that is a proposer, else the first; it comes before
@@ -75,14 +77,14 @@ class Ablations:
         Raises:
             ValueError: If there are not so many, or samples would be all the same.
         """
-        several = [self._several(number) for number in numbers]
-        samples = [self._samples(self._single, number) for number in numbers]
+        multi_model = [self._build_multiple(number) for number in numbers]
+        samples = [self._build_samples(self._sampled_proposer, number) for number in numbers]
         against = [
             single.name if single != multiple else None
-            for single, multiple in zip(samples, several, strict=True)
+            for single, multiple in zip(samples, multi_model, strict=True)
         ]
         return [
-            *map(Variant, repeat("multiple proposers"), numbers, several, against),
+            *map(Variant, repeat("multiple proposers"), numbers, multi_model, against),
             *map(Variant, repeat("single proposer"), numbers, samples),
         ]
 
@@ -94,9 +96,14 @@ class Ablations:
         """
         width = samples or len(self._proposers)
         return [
-            *self._aggregators(),
+            *self._vary_aggregator(),
             *(
-                Variant("as proposer", name, self._samples(name, width), self._deep(2).name)
+                Variant(
+                    "as proposer",
+                    name,
+                    self._build_samples(name, width),
+                    self._build_layers(2).name,
+                )
                 for name in self._proposers
             ),
         ]
@@ -106,12 +113,12 @@ class Ablations:
 
         As in the paper, whose figure has the values of its Table 4, its own answer is among them.
         """
-        alone = [Variant("alone", name, self._alone(name)) for name in self._proposers]
-        return [*alone, *self._aggregators("with the answers of all")]
+        alone = [Variant("alone", name, self._build_single_model(name)) for name in self._proposers]
+        return [*alone, *self._vary_aggregator("with the answers of all")]
 
     def depth(self, depths: Sequence[int] = DEPTHS) -> list[Variant]:
         """Vary the number of layers, in the paper's count (Figure 4a)."""
-        deep = [self._deep(depth) for depth in depths]
+        deep = [self._build_layers(depth) for depth in depths]
         return list(map(Variant, repeat("layers"), depths, deep, [None, *(s.name for s in deep)]))
 
     def ranker(self, depths: Sequence[int] = DEPTHS[1:]) -> list[Variant]:
@@ -120,42 +127,54 @@ class Ablations:
         Args:
             depths: Layers in the paper's count, from 2: one layer has no proposals.
         """
-        writers = [self._deep(depth, least=2) for depth in depths]
-        pickers = [self._named(f"{each.name}-selects", each, final="select") for each in writers]
+        synthesizing = [self._build_layers(depth, min_depth=2) for depth in depths]
+        selecting = [
+            self._with_name(f"{each.name}-selects", each, final="select") for each in synthesizing
+        ]
         return [
-            *map(Variant, repeat("aggregator"), depths, writers, [each.name for each in pickers]),
-            *map(Variant, repeat("LLM ranker"), depths, pickers),
+            *map(
+                Variant,
+                repeat("aggregator"),
+                depths,
+                synthesizing,
+                [each.name for each in selecting],
+            ),
+            *map(Variant, repeat("LLM ranker"), depths, selecting),
         ]
 
-    def _aggregators(self, curve: str = "as aggregator") -> list[Variant]:
+    def _vary_aggregator(self, curve: str = "as aggregator") -> list[Variant]:
         return [
-            Variant(curve, name, self._deep(2, name), self._alone(name).name)
+            Variant(curve, name, self._build_layers(2, name), self._build_single_model(name).name)
             for name in self._proposers
         ]
 
-    def _deep(self, depth: int, aggregator: str | None = None, *, least: int = 1) -> MoAConfig:
+    def _build_layers(
+        self, depth: int, aggregator: str | None = None, *, min_depth: int = 1
+    ) -> MoAConfig:
         """So many layers of all proposers, the aggregator counted."""
-        if depth < least:
-            raise ValueError(f"`depths`: expected numbers of layers from {least}, got {depth}")
+        if depth < min_depth:
+            raise ValueError(f"`depths`: expected numbers of layers from {min_depth}, got {depth}")
         aggregator = aggregator or self._aggregator
         if depth == 1:
-            return self._alone(aggregator)
+            return self._build_single_model(aggregator)
         layers = [self._proposers] * (depth - 1)
         name = f"{aggregator}-of-{len(self._proposers)}"
-        return self._mixture(f"{name}-layers-{depth}" if layers[1:] else name, layers, aggregator)
+        return self._build_mixture(
+            f"{name}-layers-{depth}" if layers[1:] else name, layers, aggregator
+        )
 
-    def _several(self, number: int) -> MoAConfig:
+    def _build_multiple(self, number: int) -> MoAConfig:
         """So many models."""
         if not 1 <= number <= len(self._proposers):
             raise ValueError(
                 f"`numbers`: expected 1 to {len(self._proposers)} proposers, got {number}"
             )
-        chosen = sorted(self._proposers, key=lambda name: name != self._single)[:number]
+        chosen = sorted(self._proposers, key=lambda name: name != self._sampled_proposer)[:number]
         layer = {name: agent for name, agent in self._proposers.items() if name in chosen}
-        width = str(number) if number > 1 else self._single
-        return self._mixture(f"{self._aggregator}-of-{width}", [layer], self._aggregator)
+        width = str(number) if number > 1 else self._sampled_proposer
+        return self._build_mixture(f"{self._aggregator}-of-{width}", [layer], self._aggregator)
 
-    def _samples(self, name: str, number: int) -> MoAConfig:
+    def _build_samples(self, name: str, number: int) -> MoAConfig:
         """So many samples of one model."""
         agent = self._proposers[name]
         temperature = self._base.temperature if agent.temperature is None else agent.temperature
@@ -166,19 +185,21 @@ class Ablations:
             )
         layer = {name: agent.model_copy(update={"samples": number})}
         width = name if number == 1 else f"{number}x-{name}"
-        return self._mixture(f"{self._aggregator}-of-{width}", [layer], self._aggregator)
+        return self._build_mixture(f"{self._aggregator}-of-{width}", [layer], self._aggregator)
 
-    def _alone(self, name: str) -> MoAConfig:
+    def _build_single_model(self, name: str) -> MoAConfig:
         """One model without others; its call is that of a proposer in the first layer."""
-        return self._named(f"{name}-alone", alone(name, self._models[name], self._base))
+        return self._with_name(
+            f"{name}-alone", single_model_mixture(name, self._agents_by_name[name], self._base)
+        )
 
-    def _mixture(
+    def _build_mixture(
         self, name: str, layers: Sequence[Mapping[str, Agent]], aggregator: str
     ) -> MoAConfig:
-        model = self._models[aggregator]
-        return self._named(name, self._base, layers=list(layers), aggregator=model)
+        model = self._agents_by_name[aggregator]
+        return self._with_name(name, self._base, layers=list(layers), aggregator=model)
 
-    def _named(self, name: str, config: MoAConfig, **changes: Any) -> MoAConfig:
+    def _with_name(self, name: str, config: MoAConfig, **changes: Any) -> MoAConfig:
         """Give a variant a name that can be that of a folder."""
         plain = re.sub(r"[^\w.+-]+", "-", name).lstrip(".+-")
         return config.model_copy(update={"name": plain, **changes})
@@ -194,7 +215,7 @@ ANALYSES: Mapping[str, Callable[[Ablations], list[Variant]]] = {
 """The analyses by name."""
 
 
-def alone(name: str, agent: Agent, base: MoAConfig | None = None) -> MoAConfig:
+def single_model_mixture(name: str, agent: Agent, base: MoAConfig | None = None) -> MoAConfig:
     """Give a mixture of one model: its only proposal is picked, at no cost.
 
     Args:
@@ -202,11 +223,11 @@ def alone(name: str, agent: Agent, base: MoAConfig | None = None) -> MoAConfig:
         agent: The model.
         base: Where temperature, tokens and prices are from, if they are not the provider's own.
     """
-    picks = Agent(model="offline:lead")
+    selector = Agent(model="offline:lead")
     changes: dict[str, Any] = {
         "name": name,
         "layers": [{name: agent}],
-        "aggregator": picks,
+        "aggregator": selector,
         "fallbacks": [],
         "final": "select",
         "references_in": "user",  # between tags, where no answer can pass for several
@@ -215,23 +236,23 @@ def alone(name: str, agent: Agent, base: MoAConfig | None = None) -> MoAConfig:
     return base.model_copy(update=changes) if base else MoAConfig(**changes)
 
 
-def systems(variants: Iterable[Variant]) -> dict[str, MoAConfig]:
+def systems_by_name(variants: Iterable[Variant]) -> dict[str, MoAConfig]:
     """Give each system once, by name.
 
     Raises:
         ValueError: If two systems have the same name.
     """
-    found = dict[str, MoAConfig]()
+    by_name = dict[str, MoAConfig]()
     for variant in variants:
-        if found.setdefault(variant.name, variant.config) != variant.config:
+        if by_name.setdefault(variant.name, variant.config) != variant.config:
             raise ValueError(
                 f"two systems would be called {variant.name!r}: expected proposers whose names "
                 "differ in letters and digits"
             )
-    return found
+    return by_name
 
 
-def _check(mixture: MoAConfig) -> None:
+def _check_mixture(mixture: MoAConfig) -> None:
     for name in ("quorum", "grace", "deadline"):
         if isinstance(value := getattr(mixture, name), list):
             raise ValueError(  # noqa: TRY004  # a configuration is wrong, not an argument's type

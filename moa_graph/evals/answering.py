@@ -9,14 +9,14 @@ from uuid import uuid4
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 
 from moa_graph.config.model import MoAConfig
-from moa_graph.evals.call_store import Ledger, Record, listening
-from moa_graph.evals.datasets import Benchmark, Item
-from moa_graph.evals.results_file import Row
-from moa_graph.evals.systems import metered
+from moa_graph.evals.call_store import CallRecord, CallStore, call_listener
+from moa_graph.evals.datasets import Benchmark, BenchmarkItem
+from moa_graph.evals.results_file import JsonRow
+from moa_graph.evals.systems import with_recorded_calls
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.state import Proposal
 from moa_graph.models.pricing import estimate_cost
-from moa_graph.redaction import describe
+from moa_graph.redaction import redacted_message
 from moa_graph.runs.jobs import PartialError
 
 MT_BENCH_TOKENS = 1024
@@ -28,32 +28,44 @@ MT_BENCH_TEMPERATURES = {
     **dict.fromkeys(("stem", "humanities"), 0.1),
 }
 
-_KEPT = ("layer", "model", "content", "error", "usage", "seconds", "finish_reason", "cut", "unread")
+_PROPOSAL_FIELDS = (
+    "layer",
+    "model",
+    "content",
+    "error",
+    "usage",
+    "seconds",
+    "finish_reason",
+    "cut",
+    "unread",
+)
 
 
-class System:
+class BenchmarkRunner:
     """A mixture that answers the items of a benchmark; its models are built at once.
 
     Raises:
         ValueError: If a key is missing, or a model cannot be built.
     """
 
-    def __init__(self, config: MoAConfig, benchmark: Benchmark, ledger: Ledger) -> None:
+    def __init__(self, config: MoAConfig, benchmark: Benchmark, call_store: CallStore) -> None:
         self._prices = config.prices
-        self._by_category = benchmark.name == "mt_bench"
+        self._temperature_by_category = benchmark.name == "mt_bench"
 
         @cache
         def graph(temperature: float | None) -> Any:
             options: dict[str, Any] = {}
             if temperature is not None:
                 options = {"temperature": temperature, "max_tokens": MT_BENCH_TOKENS}
-            return metered(config, ledger, **options).graph().compile(name=config.name)
+            return (
+                with_recorded_calls(config, call_store, **options).graph().compile(name=config.name)
+            )
 
-        self._graph: Callable[[float | None], Any] = graph
+        self._graph_for_temperature: Callable[[float | None], Any] = graph
         for item in benchmark.items:
-            graph(self._temperature(item))
+            graph(self._temperature_for(item))
 
-    async def answer(self, item: Item) -> Row:
+    async def answer(self, item: BenchmarkItem) -> JsonRow:
         """Run the mixture on each turn of an item.
 
         Returns:
@@ -62,71 +74,73 @@ class System:
         Raises:
             PartialError: If there is no answer to one of the turns.
         """
-        graph, clock = self._graph(self._temperature(item)), perf_counter()
-        messages, turns = list[AnyMessage](), list[Row]()
+        graph, started_at = self._graph_for_temperature(self._temperature_for(item)), perf_counter()
+        messages, turns = list[AnyMessage](), list[JsonRow]()
         for instruction in item.turns:
             messages.append(HumanMessage(instruction))
-            turns.append({"instruction": instruction} | await self._turn(graph, messages))
+            turns.append({"instruction": instruction} | await self._run_turn(graph, messages))
             if turns[-1]["error"]:
                 break
             messages.append(AIMessage(turns[-1]["answer"]))
         row = {
             "turns": turns,
             "answer_id": uuid4().hex,
-            "seconds": round(perf_counter() - clock, 3),
+            "seconds": round(perf_counter() - started_at, 3),
             "ended": round(time(), 3),
         }
         if cause := turns[-1]["error"]:
             raise PartialError(cause, row)
         return row
 
-    def _temperature(self, item: Item) -> float | None:
+    def _temperature_for(self, item: BenchmarkItem) -> float | None:
         """Give the temperature that the benchmark asks for, if it does."""
-        if not self._by_category:
+        if not self._temperature_by_category:
             return None
-        usual = MT_BENCH_TEMPERATURES.get(item.category or "", MT_BENCH_TEMPERATURE)
-        return float(item.row.get("required_temperature", usual))
+        default = MT_BENCH_TEMPERATURES.get(item.category or "", MT_BENCH_TEMPERATURE)
+        return float(item.row.get("required_temperature", default))
 
-    async def _turn(self, graph: Any, messages: Sequence[AnyMessage]) -> Row:
+    async def _run_turn(self, graph: Any, messages: Sequence[AnyMessage]) -> JsonRow:
         state: dict[str, Any] = {}
-        records, error = list[Record](), None
+        records, error = list[CallRecord](), None
         try:
-            with listening(records.append):
+            with call_listener(records.append):
                 async for values in graph.astream({"messages": messages}, stream_mode="values"):
                     state = values
         except Exception as failure:  # noqa: BLE001  # it is this item's
-            error = describe(failure)
-        written = state.get("proposals", {})
+            error = redacted_message(failure)
+        finished = state.get("proposals", {})
         proposals = {
-            node: self._proposal(node, written[node], records)
+            node: self._proposal_row(node, finished[node], records)
             for node in graph.builder.nodes  # in the order of the mixture
-            if node in written
+            if node in finished
         }
         answer = None if error else state["messages"][-1]
         return {
             "answer": answer.text if answer else None,
             "error": error,
             "proposals": proposals,
-            "aggregator": self._aggregator(answer, records) if answer else None,
+            "aggregator": self._aggregator_row(answer, records) if answer else None,
         }
 
-    def _proposal(self, node: str, proposal: Proposal, records: Sequence[Record]) -> Row:
-        kept: Row = {name: proposal[name] for name in _KEPT}  # type: ignore[literal-required]
-        return kept | self._paid(node, proposal["model"], records)
+    def _proposal_row(
+        self, node: str, proposal: Proposal, records: Sequence[CallRecord]
+    ) -> JsonRow:
+        fields: JsonRow = {name: proposal[name] for name in _PROPOSAL_FIELDS}  # type: ignore[literal-required]
+        return fields | self._cost_fields(node, proposal["model"], records)
 
-    def _aggregator(self, answer: AIMessage, records: Sequence[Record]) -> Row:
-        account = answer.response_metadata["moa"]
-        row = {"model": account["aggregator"], "unread": account["unread"]}
-        return row | self._paid(AGGREGATOR, account["aggregator"], records)
+    def _aggregator_row(self, answer: AIMessage, records: Sequence[CallRecord]) -> JsonRow:
+        summary = answer.response_metadata["moa"]
+        row = {"model": summary["aggregator"], "unread": summary["unread"]}
+        return row | self._cost_fields(AGGREGATOR, summary["aggregator"], records)
 
-    def _paid(self, node: str, label: str, records: Sequence[Record]) -> Row:
+    def _cost_fields(self, node: str, label: str, records: Sequence[CallRecord]) -> JsonRow:
         """Tell what a call took when it was made, which may be long ago."""
-        made = [each for each in records if each.node == node and each.label == label]
-        if not made:
+        own_records = [each for each in records if each.node == node and each.label == label]
+        if not own_records:
             return {"cost": None}  # it was cut off
-        usage = made[-1].usage
+        usage = own_records[-1].usage
         return {
             "usage": dict(usage) if usage else None,
-            "seconds": made[-1].seconds,
+            "seconds": own_records[-1].seconds,
             "cost": estimate_cost(label, usage, self._prices),
         }

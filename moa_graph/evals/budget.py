@@ -13,10 +13,10 @@ from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.models.pricing import (
     Prices,
     estimate_cost,
-    is_free,
+    is_free_model,
     price_tokens,
 )
-from moa_graph.runs.record import Call
+from moa_graph.runs.record import AgentCall
 
 Sizes = Mapping[str, float]
 """Billions of parameters that take part in making a token, by `provider:model`."""
@@ -25,7 +25,7 @@ FLOPS_PER_PARAMETER = 2  # a multiplication and an addition for each token
 TERA, BILLION = 1e12, 1e9
 
 
-class Parameters(NamedTuple):
+class ModelSize(NamedTuple):
     """How large a model is."""
 
     total: float
@@ -37,27 +37,27 @@ class Parameters(NamedTuple):
     source: str
 
 
-class Mean(NamedTuple):
+class PartialMean(NamedTuple):
     """A mean over the runs of which a value is known."""
 
     value: float | None
     """`None` if it is known of none."""
-    known: int
+    known_runs: int
     """Of how many it is."""
 
 
 @dataclass(frozen=True)
-class Budget:
+class ResourceUse:
     """What a system takes for an instruction, on average. A turn of a conversation is one."""
 
     instructions: int
-    input_tokens: Mean
+    input_tokens: PartialMean
     """Tokens read, by all agents together."""
-    output_tokens: Mean
+    output_tokens: PartialMean
     """Tokens written, by all agents together."""
-    cost: Mean
+    cost: PartialMean
     """US dollars."""
-    teraflops: Mean
+    teraflops: PartialMean
     """10^12 floating point operations for the tokens written: see `teraflops`."""
     unpriced: Sequence[str]
     """Models without a price, because of which an instruction has no cost."""
@@ -71,7 +71,7 @@ class Budget:
     """Calls that failed and of which no tokens are known: whatever they cost is not in."""
 
 
-def known_prices(overrides: Prices | None = None) -> Prices:
+def default_prices(overrides: Prices | None = None) -> Prices:
     """Give the prices of the package's own table, for any function that takes prices.
 
     They are those of the time of the paper, each with its date and source in `models.toml`, and
@@ -84,7 +84,7 @@ def known_prices(overrides: Prices | None = None) -> Prices:
     return {model: row["price"] for row in rows for model in row["models"]} | dict(overrides or {})
 
 
-def parameters(model: str, sizes: Sizes | None = None) -> Parameters | None:
+def model_size(model: str, sizes: Sizes | None = None) -> ModelSize | None:
     """Tell how large a model is, if that is known.
 
     Args:
@@ -92,15 +92,15 @@ def parameters(model: str, sizes: Sizes | None = None) -> Parameters | None:
         sizes: Sizes of one's own, which come first and count as assumed.
     """
     if size := (sizes or {}).get(model):
-        return Parameters(size, size, assumed=True, source="given")
+        return ModelSize(size, size, assumed=True, source="given")
     name = model.partition(":")[2] or model
-    return _sizes().get(name.rpartition("/")[2].lower())
+    return _size_table().get(name.rpartition("/")[2].lower())
 
 
 @cache
-def _sizes() -> dict[str, Parameters]:
+def _size_table() -> dict[str, ModelSize]:
     return {
-        name: Parameters(row["total"], row["active"], row.get("assumed", False), row["source"])
+        name: ModelSize(row["total"], row["active"], row.get("assumed", False), row["source"])
         for row in read_table("models")["parameters"]
         for name in row["names"]
     }
@@ -117,15 +117,17 @@ def teraflops_per_token(
 
     Args:
         layers: The models of each layer, `provider:model`; the aggregator's is one more.
-        sizes: As in `parameters`.
+        sizes: As in `model_size`.
 
     Returns:
         10^12 floating point operations, or `None` if the size of a model is not known.
     """
-    return _summed([[_flops(model, 1, sizes) for model in layer] for layer in layers])
+    return _sum_layer_maxima(
+        [[_teraflops_of_tokens(model, 1, sizes) for model in layer] for layer in layers]
+    )
 
 
-def teraflops(calls: Iterable[Call], sizes: Sizes | None = None) -> float | None:
+def teraflops(calls: Iterable[AgentCall], sizes: Sizes | None = None) -> float | None:
     """Count the TFLOPs of one instruction.
 
     As `teraflops_per_token`, but each model by the tokens that it wrote: in each layer the call
@@ -134,20 +136,23 @@ def teraflops(calls: Iterable[Call], sizes: Sizes | None = None) -> float | None
 
     Args:
         calls: The calls of a run; those that failed are left out.
-        sizes: As in `parameters`.
+        sizes: As in `model_size`.
 
     Returns:
         10^12 floating point operations, or `None` if a size or a number of tokens is not known.
     """
     answered = sorted((c for c in calls if c.error is None), key=lambda call: call.layer)
     layers = [list(layer) for _, layer in groupby(answered, key=lambda call: call.layer)]
-    return _summed(
-        [[_flops(c.model, _tokens(c, "output_tokens"), sizes) for c in x] for x in layers]
+    return _sum_layer_maxima(
+        [
+            [_teraflops_of_tokens(c.model, _token_count(c, "output_tokens"), sizes) for c in x]
+            for x in layers
+        ]
     )
 
 
-def _flops(model: str, tokens: float | None, sizes: Sizes | None) -> float | None:
-    size = parameters(model, sizes)
+def _teraflops_of_tokens(model: str, tokens: float | None, sizes: Sizes | None) -> float | None:
+    size = model_size(model, sizes)
     if model.startswith("offline:") and size is None:
         return 0.0  # no language model
     if size is None or tokens is None:
@@ -155,19 +160,19 @@ def _flops(model: str, tokens: float | None, sizes: Sizes | None) -> float | Non
     return FLOPS_PER_PARAMETER * size.active * BILLION * tokens / TERA
 
 
-def _summed(layers: Sequence[Sequence[float | None]]) -> float | None:
+def _sum_layer_maxima(layers: Sequence[Sequence[float | None]]) -> float | None:
     """Sum the largest of each layer, if all are known."""
-    known = [[flops for flops in layer if flops is not None] for layer in layers]
-    if not layers or not all(layers) or any(map(_shorter, known, layers)):
+    counted = [[flops for flops in layer if flops is not None] for layer in layers]
+    if not layers or not all(layers) or any(map(_is_shorter, counted, layers)):
         return None
-    return sum(map(max, known))
+    return sum(map(max, counted))
 
 
-def _shorter(part: Sequence[Any], whole: Sequence[Any]) -> bool:
+def _is_shorter(part: Sequence[Any], whole: Sequence[Any]) -> bool:
     return len(part) < len(whole)
 
 
-def read_calls(turn: Mapping[str, Any]) -> list[Call]:
+def read_turn_calls(turn: Mapping[str, Any]) -> list[AgentCall]:
     """Read the calls of a turn from a line of `proposals.jsonl`.
 
     Args:
@@ -178,7 +183,7 @@ def read_calls(turn: Mapping[str, Any]) -> list[Call]:
         layer = 1 + max((row["layer"] for row in rows.values()), default=0)
         rows[AGGREGATOR] = {"layer": layer, "error": None, "content": turn["answer"], **last}
     return [
-        Call(
+        AgentCall(
             node=node,
             layer=row["layer"],
             agent=node.removeprefix(f"layer_{row['layer']}_"),
@@ -187,7 +192,7 @@ def read_calls(turn: Mapping[str, Any]) -> list[Call]:
             error=row["error"],
             started=None,
             seconds=row.get("seconds", 0.0),
-            unread=row.get("unread", 0),
+            dropped_reference_chars=row.get("unread", 0),
             usage=row.get("usage"),
             cost=row.get("cost"),
         )
@@ -195,60 +200,70 @@ def read_calls(turn: Mapping[str, Any]) -> list[Call]:
     ]
 
 
-def read_budget(
-    runs: Sequence[Sequence[Call]], prices: Prices | None = None, sizes: Sizes | None = None
-) -> Budget:
+def measure_resource_use(
+    runs: Sequence[Sequence[AgentCall]], prices: Prices | None = None, sizes: Sizes | None = None
+) -> ResourceUse:
     """Sum up what a system took.
 
     A call whose answer was stored counts as what it cost when it was made. Stored outputs
     (`recorded:`) count as unknown unless they are given a price: somebody paid for them.
 
     Args:
-        runs: The calls of each instruction: `Run.calls` of `read_run`, or `read_calls`.
-        prices: Prices of one's own, before those of `known_prices` and of `genai-prices`; also
+        runs: The calls of each instruction: `Run.calls` of `read_run`, or `read_turn_calls`.
+        prices: Prices of one's own, before those of `default_prices` and of `genai-prices`; also
             for stored outputs and for models that cost nothing, which then count as if they did.
-        sizes: As in `parameters`.
+        sizes: As in `model_size`.
     """
-    known = known_prices(prices)
+    all_prices = default_prices(prices)
     answered = [call for run in runs for call in run if call.error is None]
 
-    def mean(value: Callable[[Sequence[Call]], float | None]) -> Mean:
-        values = [found for run in runs if run and (found := value(run)) is not None]
-        return Mean(fmean(values) if values else None, len(values))
+    def mean(value: Callable[[Sequence[AgentCall]], float | None]) -> PartialMean:
+        values = [amount for run in runs if run and (amount := value(run)) is not None]
+        return PartialMean(fmean(values) if values else None, len(values))
 
-    return Budget(
+    return ResourceUse(
         instructions=len(runs),
-        input_tokens=mean(lambda run: _total(run, lambda c: _tokens(c, "input_tokens"))),
-        output_tokens=mean(lambda run: _total(run, lambda c: _tokens(c, "output_tokens"))),
-        cost=mean(lambda run: _total(run, lambda c: _cost(c, known))),
+        input_tokens=mean(
+            lambda run: _sum_over_calls(run, lambda c: _token_count(c, "input_tokens"))
+        ),
+        output_tokens=mean(
+            lambda run: _sum_over_calls(run, lambda c: _token_count(c, "output_tokens"))
+        ),
+        cost=mean(lambda run: _sum_over_calls(run, lambda c: _call_cost(c, all_prices))),
         teraflops=mean(lambda run: teraflops(run, sizes)),
-        unpriced=_models(answered, lambda c: c.usage is not None and _cost(c, known) is None),
-        uncounted=_models(answered, lambda c: _tokens(c, "output_tokens") is None),
-        unsized=_models(answered, lambda c: _flops(c.model, 1, sizes) is None),
-        assumed=_models(answered, lambda c: bool((s := parameters(c.model, sizes)) and s.assumed)),
+        unpriced=_model_names(
+            answered, lambda c: c.usage is not None and _call_cost(c, all_prices) is None
+        ),
+        uncounted=_model_names(answered, lambda c: _token_count(c, "output_tokens") is None),
+        unsized=_model_names(answered, lambda c: _teraflops_of_tokens(c.model, 1, sizes) is None),
+        assumed=_model_names(
+            answered, lambda c: bool((s := model_size(c.model, sizes)) and s.assumed)
+        ),
         failed=sum(call.error is not None and call.usage is None for run in runs for call in run),
     )
 
 
-def _models(calls: Iterable[Call], chosen: Callable[[Call], bool]) -> list[str]:
-    return sorted({call.model for call in calls if chosen(call)})
+def _model_names(calls: Iterable[AgentCall], predicate: Callable[[AgentCall], bool]) -> list[str]:
+    return sorted({call.model for call in calls if predicate(call)})
 
 
-def _total(calls: Sequence[Call], value: Callable[[Call], float | None]) -> float | None:
+def _sum_over_calls(
+    calls: Sequence[AgentCall], value: Callable[[AgentCall], float | None]
+) -> float | None:
     """Sum what the calls took, if that is known of all that gave an answer."""
     values = [value(call) for call in calls if call.error is None or call.usage]
     known = [each for each in values if each is not None]
-    return None if _shorter(known, values) or not values else sum(known)
+    return None if _is_shorter(known, values) or not values else sum(known)
 
 
-def _tokens(call: Call, kind: str) -> float | None:
+def _token_count(call: AgentCall, kind: str) -> float | None:
     if call.usage is None:
         return 0.0 if call.model.startswith("offline:") else None
     return float(call.usage[kind])
 
 
-def _cost(call: Call, prices: Prices) -> float | None:
-    if is_free(call.model) and (price := prices.get(call.model)) and call.usage:
+def _call_cost(call: AgentCall, prices: Prices) -> float | None:
+    if is_free_model(call.model) and (price := prices.get(call.model)) and call.usage:
         return price_tokens(price, call.usage)  # nobody was paid, but it is to count as if
     if call.model.startswith("recorded:"):
         return None
@@ -265,13 +280,13 @@ def pareto_front(points: Mapping[str, tuple[float | None, float | None]]) -> lis
     Returns:
         Their names, cheapest first.
     """
-    known = {
+    complete = {
         name: (cost, quality)
         for name, (cost, quality) in points.items()
         if cost is not None and quality is not None and isfinite(cost) and isfinite(quality)
     }
     front, last = list[str](), (nan, -inf)
-    for name, point in sorted(known.items(), key=lambda item: (item[1][0], -item[1][1])):
+    for name, point in sorted(complete.items(), key=lambda item: (item[1][0], -item[1][1])):
         if point[1] > last[1] or point == last:
             front.append(name)
             last = point

@@ -1,6 +1,6 @@
 """Every call that is paid for is written down once, and never made again.
 
-What a `Ledger` wraps looks there first: an answer that is there comes back as the very message
+What a `CallStore` wraps looks there first: an answer that is there comes back as the very message
 that the model gave. So a process killed at any moment repeats no call whose answer was stored, and
 systems that ask the same share what they paid for. Failures are written down too, but asked again.
 No key, no header and no option is stored: only their hash.
@@ -26,11 +26,11 @@ from langchain_core.messages.utils import messages_from_dict
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig
 
-from moa_graph.evals.call_table import Book, Outcome
-from moa_graph.models.adapt import keys_of
-from moa_graph.models.pricing import is_free
+from moa_graph.evals.call_table import CallOutcome, CallTable
+from moa_graph.models.adapt import find_api_keys
+from moa_graph.models.pricing import is_free_model
 from moa_graph.prompting import parsing
-from moa_graph.redaction import describe
+from moa_graph.redaction import redacted_message
 
 # References may stand between tags with a random key.
 _RANDOM_TAG = re.compile(r"(</?response-)[0-9a-f]{16}(?= \d+>)")
@@ -41,7 +41,7 @@ class CallError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Record:
+class CallRecord:
     """What came of one call."""
 
     label: str
@@ -59,19 +59,19 @@ class Record:
     """When the call was made, in seconds since 1970."""
     seconds: float
     """Wall time of the call when it was made."""
-    stored: bool
+    from_store: bool
     """Whether it was paid for before, or elsewhere: now it cost nothing."""
 
 
-_listener: ContextVar[Callable[[Record], None] | None] = ContextVar("listener", default=None)
+_listener: ContextVar[Callable[[CallRecord], None] | None] = ContextVar("listener", default=None)
 
 
 @contextmanager
-def listening(listener: Callable[[Record], None]) -> Iterator[None]:
+def call_listener(listener: Callable[[CallRecord], None]) -> Iterator[None]:
     """Hear of each call that is made inside, also in the tasks and threads that begin there."""
     outer = _listener.get()
 
-    def hear(record: Record) -> None:
+    def hear(record: CallRecord) -> None:
         listener(record)
         if outer:
             outer(record)
@@ -83,7 +83,7 @@ def listening(listener: Callable[[Record], None]) -> Iterator[None]:
         _listener.reset(token)
 
 
-class Ledger:
+class CallStore:
     """The calls of a comparison, in a file. Close it, or use it in `with`.
 
     Args:
@@ -97,9 +97,9 @@ class Ledger:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._lock = threading.Lock()
-        self._asking: dict[str, Future[Outcome | None]] = {}
-        self._broken: str | None = None
-        self._book = Book(self.path)
+        self._pending_calls: dict[str, Future[CallOutcome | None]] = {}
+        self._write_error: str | None = None
+        self._table = CallTable(self.path)
 
     def __enter__(self) -> Self:
         return self
@@ -109,7 +109,7 @@ class Ledger:
 
     def close(self) -> None:
         """Close the file."""
-        self._book.close()
+        self._table.close()
 
     def wrap(
         self,
@@ -118,7 +118,7 @@ class Ledger:
         options: Mapping[str, Any] | None = None,
         sample: int = 1,
         check: Callable[[AIMessage], object] | None = None,
-    ) -> "Metered":
+    ) -> "RecordedRunnable":
         """Have a model look into the ledger before it is asked.
 
         A call that another task or thread is just making is waited for, not made twice. Models
@@ -136,9 +136,9 @@ class Ledger:
         Returns:
             A runnable like the given one; what fails raises a `CallError`.
         """
-        return Metered(self, runnable, label, dict(options or {}), sample, check=check)
+        return RecordedRunnable(self, runnable, label, dict(options or {}), sample, check=check)
 
-    def claim(self, key: str) -> tuple[Future[Outcome | None], bool]:
+    def reserve(self, key: str) -> tuple[Future[CallOutcome | None], bool]:
         """Find what came of a call, or is to come of it.
 
         Returns:
@@ -146,34 +146,34 @@ class Ledger:
             for an outcome means that whoever was to gave up.
         """
         with self._lock:
-            if self._broken:
-                raise CallError(self._broken)
-            if outcome := self._book.find(key):
-                future = Future[Outcome | None]()
+            if self._write_error:
+                raise CallError(self._write_error)
+            if outcome := self._table.find_answer(key):
+                future = Future[CallOutcome | None]()
                 future.set_result(outcome)
                 return future, False
-            if key in self._asking:
-                return self._asking[key], False
-            self._asking[key] = Future()
-            return self._asking[key], True
+            if key in self._pending_calls:
+                return self._pending_calls[key], False
+            self._pending_calls[key] = Future()
+            return self._pending_calls[key], True
 
-    def settle(self, key: str, outcome: Outcome | None, label: str, sample: int) -> None:
+    def complete(self, key: str, outcome: CallOutcome | None, label: str, sample: int) -> None:
         """Write down what came of a call, and tell those who wait for it."""
         with self._lock:
             try:
-                if outcome and not is_free(label):
-                    self._book.write(key, outcome, label, sample)
+                if outcome and not is_free_model(label):
+                    self._table.write_outcome(key, outcome, label, sample)
             except sqlite3.Error as error:  # nothing more is paid for that cannot be kept
-                self._broken = f"{self.path}: cannot be written: {error}"
-                outcome = outcome and outcome._replace(error=self._broken)
-            self._asking.pop(key).set_result(outcome)
+                self._write_error = f"{self.path}: cannot be written: {error}"
+                outcome = outcome and outcome._replace(error=self._write_error)
+            self._pending_calls.pop(key).set_result(outcome)
 
 
 @dataclass
-class Attempt:
+class CallAttempt:
     """A call while it is made."""
 
-    keys: list[str]
+    secrets: list[str]
     """What must not be told."""
     check: Callable[[AIMessage], object] | None = None
     started: float = field(default_factory=time)
@@ -181,7 +181,7 @@ class Attempt:
     message: str = ""
     usage: dict[str, Any] | None = None
 
-    def read(self, output: Any) -> None:
+    def read_answer(self, output: Any) -> None:
         """Take in what the model gave.
 
         Raises:
@@ -189,9 +189,9 @@ class Attempt:
             TypeError: If it is no answer at all.
         """
         message = parsing.to_message(output)
-        self.usage = parsing.total_usage(output)
-        said = parsing.without_thoughts(message.text) or message.tool_calls
-        if not said and not message.response_metadata.get("logprobs"):
+        self.usage = parsing.sum_usage(output)
+        content = parsing.strip_reasoning(message.text) or message.tool_calls
+        if not content and not message.response_metadata.get("logprobs"):
             raise parsing.EmptyAnswerError(message)
         if message is not output:
             message = message.model_copy(update={"usage_metadata": self.usage})
@@ -199,19 +199,19 @@ class Attempt:
             self.check(message)
         self.message = json.dumps(message_to_dict(message), default=str)
 
-    def end(self, error: Exception | None = None) -> Outcome:
+    def to_outcome(self, error: Exception | None = None) -> CallOutcome:
         """Give what came of it."""
         seconds = round(perf_counter() - self.clock, 3)
-        cause = describe(error, *self.keys) if error else None
-        return Outcome(self.message, cause, self.usage, round(self.started, 3), seconds)
+        cause = redacted_message(error, *self.secrets) if error else None
+        return CallOutcome(self.message, cause, self.usage, round(self.started, 3), seconds)
 
 
-class Metered(Runnable[Any, AIMessage]):
+class RecordedRunnable(Runnable[Any, AIMessage]):
     """A model whose answers are kept in a ledger."""
 
     def __init__(
         self,
-        ledger: Ledger,
+        call_store: CallStore,
         bound: Runnable[Any, Any],
         label: str,
         options: dict[str, Any],
@@ -219,7 +219,7 @@ class Metered(Runnable[Any, AIMessage]):
         *,
         check: Callable[[AIMessage], object] | None = None,
     ) -> None:
-        self._ledger, self._bound = ledger, bound
+        self._call_store, self._bound = call_store, bound
         self.name = self._label = label
         self._options, self._sample, self._check = options, sample, check
 
@@ -234,14 +234,14 @@ class Metered(Runnable[Any, AIMessage]):
         Raises:
             CallError: If there is none.
         """
-        key = self._key(input, kwargs)
+        key = self._request_key(input, kwargs)
         while True:
-            future, ours = self._ledger.claim(key)
-            if ours:
-                with self._asking(key) as attempt:
-                    attempt.read(self._bound.invoke(input, config, **kwargs))
+            future, is_owner = self._call_store.reserve(key)
+            if is_owner:
+                with self._record_attempt(key) as attempt:
+                    attempt.read_answer(self._bound.invoke(input, config, **kwargs))
             if outcome := future.result():
-                return self._give(outcome, config, stored=not ours)
+                return self._deliver_outcome(outcome, config, from_store=not is_owner)
 
     async def ainvoke(
         self,
@@ -254,35 +254,37 @@ class Metered(Runnable[Any, AIMessage]):
         Raises:
             CallError: If there is none.
         """
-        key = self._key(input, kwargs)
+        key = self._request_key(input, kwargs)
         while True:
-            future, ours = self._ledger.claim(key)
-            if ours:
-                with self._asking(key) as attempt:
-                    attempt.read(await self._bound.ainvoke(input, config, **kwargs))
+            future, is_owner = self._call_store.reserve(key)
+            if is_owner:
+                with self._record_attempt(key) as attempt:
+                    attempt.read_answer(await self._bound.ainvoke(input, config, **kwargs))
             # One who waits may be cut off; the call is another's.
             if outcome := await asyncio.shield(asyncio.wrap_future(future)):
-                return self._give(outcome, config, stored=not ours)
+                return self._deliver_outcome(outcome, config, from_store=not is_owner)
 
-    def _key(self, asked: Any, kwargs: Mapping[str, Any]) -> str:
-        whole = [self._label, self._options, kwargs, _plain(asked), self._sample]
-        text = json.dumps(whole, sort_keys=True, ensure_ascii=True)
+    def _request_key(self, prompt: Any, kwargs: Mapping[str, Any]) -> str:
+        request = [self._label, self._options, kwargs, _message_fields(prompt), self._sample]
+        text = json.dumps(request, sort_keys=True, ensure_ascii=True)
         return hashlib.sha256(_RANDOM_TAG.sub(r"\1", text).encode()).hexdigest()
 
     @contextmanager
-    def _asking(self, key: str) -> Iterator[Attempt]:
-        attempt, outcome = Attempt(keys_of(self._bound), self._check), None
+    def _record_attempt(self, key: str) -> Iterator[CallAttempt]:
+        attempt, outcome = CallAttempt(find_api_keys(self._bound), self._check), None
         try:
             yield attempt
-            outcome = attempt.end()
+            outcome = attempt.to_outcome()
         except Exception as error:  # noqa: BLE001  # it is written down, and raised as a CallError
-            outcome = attempt.end(error)
+            outcome = attempt.to_outcome(error)
         finally:
-            self._ledger.settle(key, outcome, self._label, self._sample)
+            self._call_store.complete(key, outcome, self._label, self._sample)
 
-    def _give(self, outcome: Outcome, config: RunnableConfig | None, *, stored: bool) -> AIMessage:
+    def _deliver_outcome(
+        self, outcome: CallOutcome, config: RunnableConfig | None, *, from_store: bool
+    ) -> AIMessage:
         message = None if outcome.error else messages_from_dict([json.loads(outcome.message)])[0]
-        record = Record(
+        record = CallRecord(
             label=self._label,
             sample=self._sample,
             node=((config or {}).get("metadata") or {}).get("langgraph_node"),
@@ -291,7 +293,7 @@ class Metered(Runnable[Any, AIMessage]):
             usage=getattr(message, "usage_metadata", None) or outcome.usage,
             started=outcome.started,
             seconds=outcome.seconds,
-            stored=stored or self._label.startswith("recorded:"),
+            from_store=from_store or self._label.startswith("recorded:"),
         )
         if listener := _listener.get():
             listener(record)
@@ -300,10 +302,10 @@ class Metered(Runnable[Any, AIMessage]):
         return record.message
 
 
-def _plain(asked: Any) -> list[dict[str, Any]]:
+def _message_fields(prompt: Any) -> list[dict[str, Any]]:
     """Give what a model reads of messages; their ids and where they came from change nothing."""
-    if isinstance(asked, PromptValue):
-        asked = asked.to_messages()
-    messages = [HumanMessage(asked)] if isinstance(asked, str) else convert_to_messages(asked)
+    if isinstance(prompt, PromptValue):
+        prompt = prompt.to_messages()
+    messages = [HumanMessage(prompt)] if isinstance(prompt, str) else convert_to_messages(prompt)
     names = ("type", "content", "name", "tool_calls", "tool_call_id")
     return [{name: getattr(each, name, None) or None for name in names} for each in messages]

@@ -15,7 +15,7 @@ CREATE TABLE IF NOT EXISTS failures (
 """
 
 
-class Outcome(NamedTuple):
+class CallOutcome(NamedTuple):
     """What came of a call, as it is stored."""
 
     message: str
@@ -27,7 +27,7 @@ class Outcome(NamedTuple):
     seconds: float
 
 
-class Book:
+class CallTable:
     """The tables. Whoever uses it from several threads keeps them apart.
 
     Raises:
@@ -37,7 +37,7 @@ class Book:
     def __init__(self, path: Path) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = _open(path)
+            self._db = _open_database(path)
         except (OSError, sqlite3.Error) as error:
             raise ValueError(f"{path}: cannot be used as a ledger: {error}") from None
 
@@ -45,13 +45,13 @@ class Book:
         """Close the file."""
         self._db.close()
 
-    def find(self, key: str) -> Outcome | None:
+    def find_answer(self, key: str) -> CallOutcome | None:
         """Give a stored answer."""
         query = "SELECT message, started, seconds FROM answers WHERE key = ?"
         row = self._db.execute(query, (key,)).fetchone()
-        return Outcome(row[0], None, None, row[1], row[2]) if row else None
+        return CallOutcome(row[0], None, None, row[1], row[2]) if row else None
 
-    def write(self, key: str, outcome: Outcome, label: str, sample: int) -> None:
+    def write_outcome(self, key: str, outcome: CallOutcome, label: str, sample: int) -> None:
         """Store an answer, or note a failure. Of two answers the first stays.
 
         Raises:
@@ -63,7 +63,7 @@ class Book:
         self._db.execute(f"INSERT OR IGNORE INTO {table} VALUES (?, ?, ?, ?, ?, ?)", row)  # noqa: S608
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _open_database(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
     try:
         db.execute("PRAGMA journal_mode = WAL")

@@ -32,18 +32,18 @@ def read_column(name: str, values: Values, *, gaps: bool = False) -> Column:
         raise ValueError(f"`{name}`: expected one number for each row, got shape {column.shape}")
     if not column.size:
         raise ValueError(f"`{name}`: expected at least one row, got none")
-    wrong = np.isinf(column) if gaps else ~np.isfinite(column)
-    if wrong.any():
-        row = int(np.argmax(wrong))
+    invalid = np.isinf(column) if gaps else ~np.isfinite(column)
+    if invalid.any():
+        row = int(np.argmax(invalid))
         raise ValueError(f"`{name}`: expected a finite number, got {column[row]} in row {row}")
     return column
 
 
 def check_range(name: str, column: Column, low: float, high: float) -> None:
     """Raise `ValueError` if a number is outside `low` to `high`; gaps may be."""
-    wrong = (column < low) | (column > high)
-    if wrong.any():
-        row = int(np.argmax(wrong))
+    out_of_range = (column < low) | (column > high)
+    if out_of_range.any():
+        row = int(np.argmax(out_of_range))
         raise ValueError(f"`{name}`: expected {low:g} to {high:g}, got {column[row]} in row {row}")
 
 
@@ -51,5 +51,5 @@ def check_aligned(**columns: Sized) -> None:
     """Raise `ValueError` if the columns do not have the same number of rows."""
     rows = {name: len(column) for name, column in columns.items()}
     if len(set(rows.values())) > 1:
-        told = ", ".join(f"`{name}` has {count}" for name, count in rows.items())
-        raise ValueError(f"expected the same number of rows everywhere: {told}")
+        row_counts = ", ".join(f"`{name}` has {count}" for name, count in rows.items())
+        raise ValueError(f"expected the same number of rows everywhere: {row_counts}")

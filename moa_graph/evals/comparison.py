@@ -6,34 +6,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from moa_graph.evals.call_store import Ledger
+from moa_graph.evals.call_store import CallStore
 from moa_graph.evals.datasets import Benchmark
-from moa_graph.evals.generate import generate
-from moa_graph.evals.judging.run import judge
-from moa_graph.evals.judging.setup import build_method, prepare
-from moa_graph.evals.plan import Measured, Plan
+from moa_graph.evals.generate import answer_benchmark
+from moa_graph.evals.judging.run import judge_system
+from moa_graph.evals.judging.setup import build_method, prepare_judging
+from moa_graph.evals.plan import BenchmarkEntry, EvalPlan
 from moa_graph.evals.proposal_judging import judge_proposals
 from moa_graph.evals.results_file import write_text
 from moa_graph.runs.jobs import Tally
 
-ACCOUNT = "comparison.json"
+COMPARISON_FILE = "comparison.json"
 
 
 @dataclass(frozen=True)
-class Done:
+class StepResult:
     """What came of a step."""
 
-    tally: Tally
+    progress: Tally
     failures: Mapping[Any, str]
     """Why something is missing, by item."""
 
 
 @dataclass(frozen=True)
-class Step:
+class ComparisonStep:
     """A part of a comparison. Done again, it goes on, and pays for nothing twice."""
 
-    plan: Plan
-    measured: Measured
+    plan: EvalPlan
+    entry: BenchmarkEntry
     benchmark: Benchmark
     system: str
     kind: Literal["answers", "judgements", "judgements of proposals"]
@@ -49,17 +49,17 @@ class Step:
         """Where it is written."""
         return self.out / self.benchmark.name / self.system
 
-    async def work(
+    async def run(
         self,
-        ledger: Ledger,
+        call_store: CallStore,
         *,
         max_cost: float | None = None,
         show: Callable[[Tally], None] = lambda _: None,
-    ) -> Done:
+    ) -> StepResult:
         """Do it.
 
         Args:
-            ledger: Where each call is kept: the same for all steps.
+            call_store: Where each call is kept: the same for all steps.
             max_cost: As in `work_through`, for this step.
             show: As in `work_through`.
 
@@ -73,19 +73,19 @@ class Step:
         }
         if self.kind == "answers":
             config = self.plan.configs[self.system]
-            made = await generate(
-                config, self.benchmark, self.out, ledger, name=self.system, **options
+            generation = await answer_benchmark(
+                config, self.benchmark, self.out, call_store, name=self.system, **options
             )
-            return Done(made.tally, made.failures)
-        chosen, files = self.plan.judge_of(self.measured), self.plan.files_of(self.measured)
-        task = prepare(self.folder, chosen, files=files)
+            return StepResult(generation.progress, generation.failures)
+        judge_choice, files = self.plan.judge_for(self.entry), self.plan.judge_files_for(self.entry)
+        task = prepare_judging(self.folder, judge_choice, files=files)
         if self.kind == "judgements":
-            judged = await judge(task, ledger, **options)
-            return Done(judged.tally, judged.failures)
-        return Done(*await judge_proposals(task, ledger, **options))
+            judging = await judge_system(task, call_store, **options)
+            return StepResult(judging.progress, judging.failures)
+        return StepResult(*await judge_proposals(task, call_store, **options))
 
 
-def list_steps(plan: Plan, out: Path) -> list[Step]:
+def list_steps(plan: EvalPlan, out: Path) -> list[ComparisonStep]:
     """Give the steps of a comparison, in order: it is done when all are.
 
     Args:
@@ -95,27 +95,29 @@ def list_steps(plan: Plan, out: Path) -> list[Step]:
     Raises:
         ValueError: If data or prompts cannot be had. Nothing was paid for then.
     """
-    steps = list[Step]()
-    for measured in plan.benchmarks:
-        benchmark = plan.load_benchmark(measured)
-        method, _ = build_method(benchmark, plan.judge_of(measured), plan.files_of(measured))
+    steps = list[ComparisonStep]()
+    for entry in plan.benchmarks:
+        benchmark = plan.load_benchmark(entry)
+        method, _ = build_method(benchmark, plan.judge_for(entry), plan.judge_files_for(entry))
         for item in benchmark.items:
-            method.cases(item, item.turns)  # whether all is there that the judge needs
-        steps += _steps(plan, measured, benchmark, out)
+            method.list_cases(item, item.turns)  # whether all is there that the judge needs
+        steps += _benchmark_steps(plan, entry, benchmark, out)
     return steps
 
 
-def _steps(plan: Plan, measured: Measured, benchmark: Benchmark, out: Path) -> Iterator[Step]:
-    for name in plan.systems_on(measured):
-        yield Step(plan, measured, benchmark, name, "answers", out)
-        yield Step(plan, measured, benchmark, name, "judgements", out)
+def _benchmark_steps(
+    plan: EvalPlan, entry: BenchmarkEntry, benchmark: Benchmark, out: Path
+) -> Iterator[ComparisonStep]:
+    for name in plan.systems_for(entry):
+        yield ComparisonStep(plan, entry, benchmark, name, "answers", out)
+        yield ComparisonStep(plan, entry, benchmark, name, "judgements", out)
         if name in plan.correlation:
-            yield Step(plan, measured, benchmark, name, "judgements of proposals", out)
+            yield ComparisonStep(plan, entry, benchmark, name, "judgements of proposals", out)
 
 
-def write_account(plan: Plan, out: Path) -> None:
+def write_comparison_file(plan: EvalPlan, out: Path) -> None:
     """Write down what the folders in `out` are, for the report."""
-    account = {
+    content = {
         "systems": list(plan.configs),
         "named": list(plan.mixtures),
         "points": [
@@ -133,7 +135,7 @@ def write_account(plan: Plan, out: Path) -> None:
         "published": plan.published,
         "prices": plan.prices,
         "sizes": plan.sizes,
-        "gamed_baselines": plan.gamed_baselines and str(plan.place(plan.gamed_baselines)),
+        "gamed_baselines": plan.gamed_baselines and str(plan.resolve_path(plan.gamed_baselines)),
     }
     out.mkdir(parents=True, exist_ok=True)
-    write_text(out / ACCOUNT, json.dumps(account, indent=2, ensure_ascii=False))
+    write_text(out / COMPARISON_FILE, json.dumps(content, indent=2, ensure_ascii=False))

@@ -12,13 +12,15 @@ from sacrebleu.metrics.bleu import BLEU
 from scipy.stats import bootstrap, spearmanr
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-_WORD = r"\w+|[^\w\s]"  # single characters, too: the answer may be one
-LONGEST = 50_000  # characters of a text whose edits are counted: that takes time by its square
-FEWEST = 2  # proposals, or instructions, below which there is nothing to compare
+_WORD_PATTERN = r"\w+|[^\w\s]"  # single characters, too: the answer may be one
+MAX_EDIT_CHARS = (
+    50_000  # characters of a text whose edits are counted: that takes time by its square
+)
+MIN_VALUES = 2  # proposals, or instructions, below which there is nothing to compare
 
 
 @dataclass(frozen=True)
-class Sample:
+class PreferenceSample:
     """An instruction: the final answer, the proposals, and how a judge likes these."""
 
     answer: str
@@ -63,11 +65,11 @@ def similarity_by_bleu(answer: str, proposals: Sequence[str], longest: int = 4) 
         proposals: The proposals.
         longest: Words in the longest n-gram; the paper shows 3, 4 and 5.
     """
-    return [_bleu(longest).sentence_score(answer, [each]).score for each in proposals]
+    return [_bleu_scorer(longest).sentence_score(answer, [each]).score for each in proposals]
 
 
 @cache
-def _bleu(longest: int) -> BLEU:
+def _bleu_scorer(longest: int) -> BLEU:
     return BLEU(max_ngram_order=longest, effective_order=True)
 
 
@@ -78,7 +80,7 @@ def similarity_by_tf_idf(answer: str, proposals: Sequence[str]) -> list[float]:
     """
     if not any(text.strip() for text in (answer, *proposals)):
         return [0.0] * len(proposals)
-    words = TfidfVectorizer(token_pattern=_WORD)
+    words = TfidfVectorizer(token_pattern=_WORD_PATTERN)
     vectors = words.fit_transform([answer, *proposals])
     return [float(each) for each in (vectors[1:] @ vectors[0].T).toarray().ravel()]
 
@@ -88,8 +90,8 @@ def similarity_by_levenshtein(answer: str, proposals: Sequence[str]) -> list[flo
 
     Of each text the first 50,000 characters count.
     """
-    begin = answer[:LONGEST]
-    return [Levenshtein.normalized_similarity(begin, each[:LONGEST]) for each in proposals]
+    begin = answer[:MAX_EDIT_CHARS]
+    return [Levenshtein.normalized_similarity(begin, each[:MAX_EDIT_CHARS]) for each in proposals]
 
 
 MEASURES: Mapping[str, Callable[[str, Sequence[str]], list[float]]] = {
@@ -102,7 +104,7 @@ MEASURES: Mapping[str, Callable[[str, Sequence[str]], list[float]]] = {
 """The paper's measures of likeness: Figure 4b, and Figure 6 in its appendix."""
 
 
-def rank_correlation(sample: Sample, measure: str) -> float | None:
+def rank_correlation(sample: PreferenceSample, measure: str) -> float | None:
     """Give Spearman's rank correlation, over the proposals of one instruction.
 
     Args:
@@ -113,19 +115,23 @@ def rank_correlation(sample: Sample, measure: str) -> float | None:
         From -1 to 1, ties at the mean of their ranks; `None` where it is not defined.
     """
     pairs = zip(sample.proposals, sample.preferences, strict=True)
-    judged = [(text, liked) for text, liked in pairs if liked is not None and not isnan(liked)]
-    likes = [liked for _, liked in judged]
-    if len(set(likes)) < FEWEST:
+    judged = [
+        (text, preference)
+        for text, preference in pairs
+        if preference is not None and not isnan(preference)
+    ]
+    preferences = [liked for _, liked in judged]
+    if len(set(preferences)) < MIN_VALUES:
         return None
     # What a measure makes of equal texts may differ in the last bit: that is no ranking.
-    likeness = np.round(MEASURES[measure](sample.answer, [text for text, _ in judged]), 9)
-    if len(set(likeness.tolist())) < FEWEST:
+    similarities = np.round(MEASURES[measure](sample.answer, [text for text, _ in judged]), 9)
+    if len(set(similarities.tolist())) < MIN_VALUES:
         return None
-    return float(spearmanr(likeness, likes).statistic)
+    return float(spearmanr(similarities, preferences).statistic)
 
 
 def correlate(
-    samples: Sequence[Sample],
+    samples: Sequence[PreferenceSample],
     measures: Sequence[str] = tuple(MEASURES),
     *,
     confidence: float = 0.95,
@@ -153,27 +159,27 @@ def correlate(
         raise ValueError(f"`confidence`={confidence!r}: expected a number between 0 and 1")
 
     def mean(measure: str) -> Correlation:
-        found = [rank_correlation(sample, measure) for sample in samples]
-        values = [value for value in found if value is not None]
-        low, high = _interval(values, confidence, resamples, seed)
+        coefficients = [rank_correlation(sample, measure) for sample in samples]
+        values = [value for value in coefficients if value is not None]
+        low, high = _bootstrap_interval(values, confidence, resamples, seed)
         return Correlation(
             mean=float(np.mean(values)) if values else None,
             low=low,
             high=high,
             confidence=confidence,
             instructions=len(values),
-            undefined=len(found) - len(values),
+            undefined=len(coefficients) - len(values),
         )
 
     return {measure: mean(measure) for measure in measures}
 
 
-def _interval(
+def _bootstrap_interval(
     values: Sequence[float], confidence: float, resamples: int, seed: int
 ) -> tuple[float | None, float | None]:
-    if len(values) < FEWEST:
+    if len(values) < MIN_VALUES:
         return None, None
     options: dict[str, Any] = {"confidence_level": confidence, "n_resamples": resamples}
     rng = np.random.default_rng(seed)
-    drawn = bootstrap((values,), np.mean, method="percentile", rng=rng, batch=500, **options)
-    return float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)
+    result = bootstrap((values,), np.mean, method="percentile", rng=rng, batch=500, **options)
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)

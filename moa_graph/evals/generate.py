@@ -7,11 +7,11 @@ from pathlib import Path
 from time import time
 
 from moa_graph.config.model import MoAConfig
-from moa_graph.evals.answering import System
-from moa_graph.evals.call_store import Ledger
-from moa_graph.evals.datasets import Benchmark, Item
-from moa_graph.evals.manifest import check_same, write_manifest
-from moa_graph.evals.results_file import Journal, Row, write_outputs
+from moa_graph.evals.answering import BenchmarkRunner
+from moa_graph.evals.call_store import CallStore
+from moa_graph.evals.datasets import Benchmark, BenchmarkItem
+from moa_graph.evals.manifest import check_folder_matches, write_manifest
+from moa_graph.evals.results_file import JsonRow, ResultsFile, write_outputs
 from moa_graph.runs.jobs import (
     Outcome,
     Tally,
@@ -21,13 +21,13 @@ from moa_graph.runs.jobs import (
 
 
 @dataclass(frozen=True)
-class Generation:
+class GenerationResult:
     """Where a system's answers are, and how many."""
 
     folder: Path
     outputs: Path
     """The file in the benchmark's own format."""
-    tally: Tally
+    progress: Tally
     """What was done now."""
     answered: int
     """Items that have an answer, from now or before."""
@@ -35,17 +35,17 @@ class Generation:
     """Why the others that were tried have none, by item."""
 
 
-async def generate(
+async def answer_benchmark(
     config: MoAConfig,
     benchmark: Benchmark,
     out: str | Path,
-    ledger: Ledger,
+    call_store: CallStore,
     *,
     name: str | None = None,
     concurrency: int = 8,
     max_cost: float | None = None,
     show: Callable[[Tally], None] = lambda _: None,
-) -> Generation:
+) -> GenerationResult:
     """Have a mixture answer each item of a benchmark.
 
     Called again, it goes on: what has an answer is not asked again, what failed is. MT-Bench sets
@@ -56,7 +56,7 @@ async def generate(
         config: The mixture.
         benchmark: What it is asked.
         out: The folder of the comparison; the answers are in `out/<benchmark>/<name>`.
-        ledger: Where each call is kept.
+        call_store: Where each call is kept.
         name: What the system is called; by default as the mixture is.
         concurrency: How many items are under way at a time.
         max_cost: As in `work_through`.
@@ -66,26 +66,26 @@ async def generate(
         ValueError: If the folder holds the answers of another mixture, a key is missing, or an
             option makes no sense.
     """
-    name = check_system(name or config.name)
+    name = check_system_name(name or config.name)
     folder = Path(out) / benchmark.name / name
-    check_same(folder, config, benchmark)
-    system = System(config, benchmark, ledger)
-    journal = Journal(folder)
-    done = {row["id"] for row in journal.answered(benchmark.items)}
+    check_folder_matches(folder, config, benchmark)
+    runner = BenchmarkRunner(config, benchmark, call_store)
+    results = ResultsFile(folder)
+    answered_ids = {row["id"] for row in results.answered_rows(benchmark.items)}
 
-    def keep(item: Item, outcome: Outcome[Row]) -> None:
-        row: Row = {"id": item.id, "category": item.category, "turns": [], "ended": time()}
-        journal.write(row | (outcome.result or {}) | {"error": outcome.error})
+    def keep(item: BenchmarkItem, outcome: Outcome[JsonRow]) -> None:
+        row: JsonRow = {"id": item.id, "category": item.category, "turns": [], "ended": time()}
+        results.write(row | (outcome.result or {}) | {"error": outcome.error})
 
     def finish() -> Path:
-        write_manifest(folder, name, config, benchmark, journal)
-        return write_outputs(folder, name, benchmark.name, journal.answered(benchmark.items))
+        write_manifest(folder, name, config, benchmark, results)
+        return write_outputs(folder, name, benchmark.name, results.answered_rows(benchmark.items))
 
     finish()
     try:
-        tally = await work_through(
-            [item for item in benchmark.items if item.id not in done],
-            system.answer,
+        progress = await work_through(
+            [item for item in benchmark.items if item.id not in answered_ids],
+            runner.answer,
             keep,
             concurrency=concurrency,
             max_cost=limit(max_cost, config.labels()),
@@ -94,13 +94,13 @@ async def generate(
         )
     finally:
         outputs = finish()
-    rows = (journal.rows.get(item.id) for item in benchmark.items)
+    rows = (results.rows.get(item.id) for item in benchmark.items)
     failures = {row["id"]: row["error"] for row in rows if row and row["error"]}
-    answered = len(journal.answered(benchmark.items))
-    return Generation(folder, outputs, tally, answered, failures)
+    answered = len(results.answered_rows(benchmark.items))
+    return GenerationResult(folder, outputs, progress, answered, failures)
 
 
-def check_system(name: str) -> str:
+def check_system_name(name: str) -> str:
     """Refuse a name that makes no folder.
 
     Raises:

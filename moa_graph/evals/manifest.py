@@ -10,12 +10,12 @@ from typing import Any
 
 from moa_graph.config.model import MoAConfig
 from moa_graph.evals.datasets import Benchmark
-from moa_graph.evals.results_file import Journal, Row, write_text
+from moa_graph.evals.results_file import JsonRow, ResultsFile, write_text
 
 _PACKAGES = ("moa_graph", "langgraph", "langchain-core", "langchain-openai", "langchain-together")
 
 
-def check_same(folder: Path, config: MoAConfig, benchmark: Benchmark) -> None:
+def check_folder_matches(folder: Path, config: MoAConfig, benchmark: Benchmark) -> None:
     """See that a folder holds the answers of this mixture to these data, or nothing.
 
     Raises:
@@ -26,12 +26,16 @@ def check_same(folder: Path, config: MoAConfig, benchmark: Benchmark) -> None:
         return
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
-        known = {**before["configuration"], "data": before["data"]["sha256"]}
-        known["recorded"] = before["recorded"]
+        stored = {**before["configuration"], "data": before["data"]["sha256"]}
+        stored["recorded"] = before["recorded"]
     except (OSError, ValueError, KeyError, TypeError):
         raise ValueError(f"{path}: not a manifest of moa eval generate") from None
-    now = {**_plain(config), "data": benchmark.sha256, "recorded": _recorded(config)}
-    if differing := [key for key in now if key != "prices" and now[key] != known.get(key)]:
+    now = {
+        **_dump_config(config),
+        "data": benchmark.sha256,
+        "recorded": _hash_recorded_files(config),
+    }
+    if differing := [key for key in now if key != "prices" and now[key] != stored.get(key)]:
         raise ValueError(
             f"{folder} holds answers of another mixture or to other data (it differs in: "
             f"{', '.join(differing)}); choose another --name or --out"
@@ -39,25 +43,25 @@ def check_same(folder: Path, config: MoAConfig, benchmark: Benchmark) -> None:
 
 
 def write_manifest(
-    folder: Path, name: str, config: MoAConfig, benchmark: Benchmark, journal: Journal
+    folder: Path, name: str, config: MoAConfig, benchmark: Benchmark, results: ResultsFile
 ) -> None:
     """Write `manifest.json`."""
-    tried = [row for item in benchmark.items if (row := journal.rows.get(item.id))]
-    answered = len(journal.answered(benchmark.items))
+    rows = [row for item in benchmark.items if (row := results.rows.get(item.id))]
+    answered = len(results.answered_rows(benchmark.items))
     costs, tokens = (
-        list(_each(tried, "cost")),
-        [u["total_tokens"] for u in _each(tried, "usage") if u],
+        list(_call_values(rows, "cost")),
+        [u["total_tokens"] for u in _call_values(rows, "usage") if u],
     )
     at_least, unknown = sum(cost for cost in costs if cost is not None), costs.count(None)
     manifest = {
         "system": name,
         "benchmark": benchmark.name,
-        "whole": answered == benchmark.whole,
+        "whole": answered == benchmark.full_size,
         "items": {
-            "in_the_benchmark": benchmark.whole,
+            "in_the_benchmark": benchmark.full_size,
             "asked_for": len(benchmark.items),
             "answered": answered,
-            "failed": len(tried) - answered,
+            "failed": len(rows) - answered,
         },
         "tokens": sum(tokens),
         "cost": None if unknown else at_least,
@@ -68,24 +72,24 @@ def write_manifest(
             "sha256": benchmark.sha256,
             "revision": benchmark.revision,
         },
-        "configuration": _plain(config),
-        "recorded": _recorded(config),
-        "versions": versions(),
+        "configuration": _dump_config(config),
+        "recorded": _hash_recorded_files(config),
+        "versions": package_versions(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_text(folder / "manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False))
 
 
-def versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
     """Give the versions of what can change an answer."""
     return {package: version(package) for package in _PACKAGES}
 
 
-def _plain(config: MoAConfig) -> dict[str, Any]:
+def _dump_config(config: MoAConfig) -> dict[str, Any]:
     return config.model_dump(mode="json")
 
 
-def _recorded(config: MoAConfig) -> dict[str, str]:
+def _hash_recorded_files(config: MoAConfig) -> dict[str, str]:
     """Give the hash of each file that is replayed: its content is part of the mixture."""
     agents = [*(a for layer in config.layers for a in layer.values()), config.aggregator]
     labels = [agent.label for agent in (*agents, *config.fallbacks)]
@@ -94,7 +98,7 @@ def _recorded(config: MoAConfig) -> dict[str, str]:
     return {name: sha256(p.read_bytes()).hexdigest() for name, p in paths.items() if p.is_file()}
 
 
-def _each(rows: Iterable[Row], key: str) -> Iterator[Any]:
+def _call_values(rows: Iterable[JsonRow], key: str) -> Iterator[Any]:
     """Give a value of each call that was answered."""
     for row in rows:
         for turn in row["turns"]:

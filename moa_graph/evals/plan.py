@@ -21,40 +21,40 @@ from pydantic import (
 from moa_graph.config.model import (
     MoAConfig,
     Price,
-    explain,
+    format_validation_error,
     preset_names,
 )
 from moa_graph.evals.ablations import (
     ANALYSES,
     Ablations,
     Variant,
-    alone,
+    single_model_mixture,
 )
-from moa_graph.evals.budget import known_prices
+from moa_graph.evals.budget import default_prices
 from moa_graph.evals.data import read_table
-from moa_graph.evals.datasets import PINS, Benchmark, load_benchmark
-from moa_graph.evals.generate import check_system
+from moa_graph.evals.datasets import PINNED_DATASETS, Benchmark, load_benchmark
+from moa_graph.evals.generate import check_system_name
 from moa_graph.evals.judging.judge import Judge, read_judge
-from moa_graph.evals.judging.setup import Files, official_judge_of
+from moa_graph.evals.judging.setup import JudgeFilePaths, official_judge_for_benchmark
 from moa_graph.models.agent import Agent, build_model
 
-Analysis = Literal["proposers", "roles", "collaborativeness", "depth", "ranker"]
-System = Annotated[str, AfterValidator(check_system)]
-Positive = Annotated[int, Field(ge=1, strict=True)]
+AnalysisName = Literal["proposers", "roles", "collaborativeness", "depth", "ranker"]
+SystemName = Annotated[str, AfterValidator(check_system_name)]
+StrictPositiveInt = Annotated[int, Field(ge=1, strict=True)]
 
 
-class _Table(BaseModel):
+class _PlanTable(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-class Measured(_Table):
+class BenchmarkEntry(_PlanTable):
     """A benchmark of a plan."""
 
     name: str
     """`alpaca_eval`, `mt_bench`, `flask`, or a file of prompts."""
     data: Path | None = None
     """Where the data of the named benchmark stand; by default they are downloaded once."""
-    limit: Positive | None = None
+    limit: StrictPositiveInt | None = None
     """How many items are asked, spread evenly; by default all."""
     judge: str | None = None
     """`provider:model`, `offline:overlap` or a TOML file; by default the plan's."""
@@ -70,21 +70,21 @@ class Measured(_Table):
     """Whether the variants take part; the paper's analyses are all on AlpacaEval."""
 
     @property
-    def files(self) -> Files:
+    def files(self) -> JudgeFilePaths:
         """What the judge reads instead of the published files."""
-        return Files(self.prompt, self.reference_answers, self.skills, self.own_prompt)
+        return JudgeFilePaths(self.prompt, self.reference_answers, self.skills, self.own_prompt)
 
 
-class Variants(_Table):
+class VariantsEntry(_PlanTable):
     """Analyses of a mixture."""
 
     of: str
     """The name of a system of the plan, or a preset, or a TOML file."""
-    analyses: list[Analysis] = Field(min_length=1)
+    analyses: list[AnalysisName] = Field(min_length=1)
 
 
 @dataclass(frozen=True)
-class Point:
+class AnalysisPoint:
     """A point of an analysis."""
 
     of: str
@@ -93,21 +93,21 @@ class Point:
     variant: Variant
 
 
-class Plan(_Table):
+class EvalPlan(_PlanTable):
     """A comparison. Paths are relative to the file that it is read from."""
 
-    systems: dict[System, Any] = {}
+    systems: dict[SystemName, Any] = {}
     """By name: a preset, a TOML file, `provider:model` (that model alone), or a table: `model`
     and other options of an `Agent`, or a mixture."""
-    benchmarks: list[Measured] = Field(min_length=1)
-    variants: list[Variants] = []
+    benchmarks: list[BenchmarkEntry] = Field(min_length=1)
+    variants: list[VariantsEntry] = []
     judge: str | None = None
-    """As in `Measured`; by default each benchmark's own."""
+    """As in `BenchmarkEntry`; by default each benchmark's own."""
     correlation: list[str] = []
     """Systems of which is measured what the aggregator takes: each proposal of their last layer
     is judged, too."""
     out: Path = Path("out")
-    concurrency: Positive = 8
+    concurrency: StrictPositiveInt = 8
     max_cost: float | None = Field(default=None, ge=0)
     """US dollars after which nothing more is begun."""
     gamed_baselines: Path | None = None
@@ -117,7 +117,7 @@ class Plan(_Table):
     sizes: dict[str, Price] = {}
     """Billions of parameters that take part in making a token, by `provider:model`, where they
     are not known or are to be assumed."""
-    published: dict[System, str] = {}
+    published: dict[SystemName, str] = {}
     """What the paper calls a system, so that its figures stand beside ours."""
 
     _folder: Path = PrivateAttr(default=Path())
@@ -134,7 +134,7 @@ class Plan(_Table):
         try:
             data = tomllib.loads(path.read_text(encoding="utf-8"))
             plan = cls.model_validate(data, context={"folder": folder})
-            plan.check(folder)
+            plan.check_references(folder)
         except OSError as error:
             raise ValueError(f"{path}: {error.strerror}") from None
         except UnicodeDecodeError:
@@ -142,7 +142,7 @@ class Plan(_Table):
         except tomllib.TOMLDecodeError as error:
             raise ValueError(f"{path}: not valid TOML: {error}") from None
         except ValidationError as error:
-            raise ValueError(f"{path}: {explain(error, _keys_at)}") from None
+            raise ValueError(f"{path}: {format_validation_error(error, _expected_keys)}") from None
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
         return plan
@@ -154,16 +154,16 @@ class Plan(_Table):
         Raises:
             ValueError: If one is none.
         """
-        return {name: self._mixture(name, given) for name, given in self.systems.items()}
+        return {name: self._load_system(name, given) for name, given in self.systems.items()}
 
     @cached_property
-    def points(self) -> list[Point]:
+    def points(self) -> list[AnalysisPoint]:
         """The points of all analyses.
 
         Raises:
             ValueError: If a mixture cannot be varied so.
         """
-        return list(self._points())
+        return list(self._list_points())
 
     @cached_property
     def configs(self) -> dict[str, MoAConfig]:
@@ -172,55 +172,57 @@ class Plan(_Table):
         Raises:
             ValueError: If two have the same name.
         """
-        found = dict(self.mixtures)
+        by_name = dict(self.mixtures)
         for point in self.points:
             name, config = point.variant.name, point.variant.config
-            if found.setdefault(name, config) != config:
+            if by_name.setdefault(name, config) != config:
                 raise ValueError(f"variants: two systems would be called {name!r}")
-        return found
+        return by_name
 
-    def systems_on(self, measured: Measured) -> dict[str, MoAConfig]:
+    def systems_for(self, entry: BenchmarkEntry) -> dict[str, MoAConfig]:
         """Give the systems that take part in a benchmark."""
-        return self.configs if measured.variants else self.mixtures
+        return self.configs if entry.variants else self.mixtures
 
-    def place(self, path: str | Path) -> Path:
+    def resolve_path(self, path: str | Path) -> Path:
         """Say where a path of the plan leads."""
         return self._folder / Path(path).expanduser()
 
-    def load_benchmark(self, measured: Measured) -> Benchmark:
+    def load_benchmark(self, entry: BenchmarkEntry) -> Benchmark:
         """Load what is asked.
 
         Raises:
             ValueError: As `moa_graph.evals.datasets.load_benchmark`.
         """
-        name = measured.name if measured.name in PINS else self.place(measured.name)
-        data = measured.data and self.place(measured.data)
-        return load_benchmark(name, data, measured.limit)
+        name = entry.name if entry.name in PINNED_DATASETS else self.resolve_path(entry.name)
+        data = entry.data and self.resolve_path(entry.data)
+        return load_benchmark(name, data, entry.limit)
 
-    def judge_of(self, measured: Measured) -> Judge:
+    def judge_for(self, entry: BenchmarkEntry) -> Judge:
         """Give the judge of a benchmark, with the plan's prices.
 
         Raises:
             ValueError: If it is none.
         """
-        named = measured.judge or self.judge
-        if named is None:
-            chosen = official_judge_of(measured.name)
+        source = entry.judge or self.judge
+        if source is None:
+            judge = official_judge_for_benchmark(entry.name)
         else:
-            chosen = read_judge(str(self.place(named)) if named.endswith(".toml") else named)
-        known = known_prices({**chosen.prices, **self.prices})
-        return Judge(chosen.agent, {label: (each[0], each[1]) for label, each in known.items()})
+            judge = read_judge(
+                str(self.resolve_path(source)) if source.endswith(".toml") else source
+            )
+        prices = default_prices({**judge.prices, **self.prices})
+        return Judge(judge.agent, {label: (each[0], each[1]) for label, each in prices.items()})
 
-    def files_of(self, measured: Measured) -> Files:
+    def judge_files_for(self, entry: BenchmarkEntry) -> JudgeFilePaths:
         """Give what the judge reads instead of the published files."""
-        given = measured.files
+        paths = entry.files
         prompt, answers, skills = (
-            path and self.place(path)
-            for path in (given.prompt, given.reference_answers, given.skills)
+            path and self.resolve_path(path)
+            for path in (paths.prompt, paths.reference_answers, paths.skills)
         )
-        return Files(prompt, answers, skills, given.own_prompt)
+        return JudgeFilePaths(prompt, answers, skills, paths.own_prompt)
 
-    def check(self, folder: Path) -> None:
+    def check_references(self, folder: Path) -> None:
         """Read all that the plan names, so that mistakes show before the first call.
 
         Args:
@@ -236,29 +238,29 @@ class Plan(_Table):
             if unknown := [name for name in getattr(self, key) if name not in self.configs]:
                 known = ", ".join(self.configs)
                 raise ValueError(f"{key}: no system {unknown[0]!r}; expected one of: {known}")
-        for measured in self.benchmarks:
-            self.judge_of(measured)
+        for entry in self.benchmarks:
+            self.judge_for(entry)
         self._check_names()
         self._check_files()
 
     def _check_names(self) -> None:
         """Refuse what would be found out only when others were paid for, or never."""
-        names = [measured.name for measured in self.benchmarks]
+        names = [entry.name for entry in self.benchmarks]
         if twice := [name for name in names if names.count(name) > 1]:
             raise ValueError(f"benchmarks: {twice[0]!r} stands there twice; expected it once")
         tables = [each for each in read_table("published").values() if isinstance(each, dict)]
         rows = (row for table in tables for row in table.get("rows", ()))
-        known = sorted({row["system"] for row in rows if "system" in row})
-        for ours, name in self.published.items():
-            if name not in known:
+        paper_systems = sorted({row["system"] for row in rows if "system" in row})
+        for system, name in self.published.items():
+            if name not in paper_systems:
                 raise ValueError(
-                    f"published.{ours}: the paper has no {name!r}; "
-                    f"expected one of: {', '.join(known)}"
+                    f"published.{system}: the paper has no {name!r}; "
+                    f"expected one of: {', '.join(paper_systems)}"
                 )
 
     def _check_files(self) -> None:
-        if self.gamed_baselines and not self.place(self.gamed_baselines).is_file():
-            raise ValueError(f"gamed_baselines: no file {self.place(self.gamed_baselines)}")
+        if self.gamed_baselines and not self.resolve_path(self.gamed_baselines).is_file():
+            raise ValueError(f"gamed_baselines: no file {self.resolve_path(self.gamed_baselines)}")
         for system, config in self.configs.items():
             for label in config.labels():
                 if not label.startswith("recorded:"):
@@ -268,64 +270,66 @@ class Plan(_Table):
                 except ValueError as error:
                     raise ValueError(f"systems.{system}: {error}") from None
 
-    def _points(self) -> Iterator[Point]:
-        for number, wanted in enumerate(self.variants):
-            place = f"variants[{number}]"
-            base = self.mixtures.get(wanted.of) or self._load(wanted.of, f"{place}.of")
+    def _list_points(self) -> Iterator[AnalysisPoint]:
+        for number, entry in enumerate(self.variants):
+            location = f"variants[{number}]"
+            base = self.mixtures.get(entry.of) or self._load_mixture(entry.of, f"{location}.of")
             try:
-                varied = Ablations(base)
-                for analysis in wanted.analyses:
-                    for variant in ANALYSES[analysis](varied):
-                        yield Point(wanted.of, analysis, variant)
+                ablations = Ablations(base)
+                for analysis in entry.analyses:
+                    for variant in ANALYSES[analysis](ablations):
+                        yield AnalysisPoint(entry.of, analysis, variant)
             except ValueError as error:
-                raise ValueError(f"{place}, of {wanted.of!r}: {error}") from None
+                raise ValueError(f"{location}, of {entry.of!r}: {error}") from None
 
-    def _mixture(self, name: str, given: Any) -> MoAConfig:
-        place = f"systems.{name}"
-        match given:
-            case str() if given in preset_names() or given.endswith(".toml"):
-                return self._load(given, place)
-            case str() if ":" in given:
-                return self._alone(name, {"model": given}, place)
-            case dict() if "layers" in given:
-                mixture = {"name": name, **given}
-                return self._priced(self._validate(MoAConfig, mixture, place))
-            case dict() if "model" in given:
-                return self._alone(name, given, place)
+    def _load_system(self, name: str, source: Any) -> MoAConfig:
+        location = f"systems.{name}"
+        match source:
+            case str() if source in preset_names() or source.endswith(".toml"):
+                return self._load_mixture(source, location)
+            case str() if ":" in source:
+                return self._load_single_model(name, {"model": source}, location)
+            case dict() if "layers" in source:
+                mixture = {"name": name, **source}
+                return self._with_prices(self._validate_table(MoAConfig, mixture, location))
+            case dict() if "model" in source:
+                return self._load_single_model(name, source, location)
             case _:
                 raise ValueError(
-                    f"{place}: expected a preset ({', '.join(preset_names())}), a TOML file, "
-                    f"'provider:model', or a table with `model` or `layers`, got {given!r}"
+                    f"{location}: expected a preset ({', '.join(preset_names())}), a TOML file, "
+                    f"'provider:model', or a table with `model` or `layers`, got {source!r}"
                 )
 
-    def _load(self, source: str, place: str) -> MoAConfig:
+    def _load_mixture(self, source: str, location: str) -> MoAConfig:
         try:
-            return self._priced(
-                MoAConfig.load(source if source in preset_names() else self.place(source))
+            return self._with_prices(
+                MoAConfig.load(source if source in preset_names() else self.resolve_path(source))
             )
         except ValueError as error:
-            raise ValueError(f"{place}: {error}") from None
+            raise ValueError(f"{location}: {error}") from None
 
-    def _alone(self, name: str, given: Mapping[str, Any], place: str) -> MoAConfig:
-        agent = self._validate(Agent, given, place)
-        return self._priced(alone(name, agent))
+    def _load_single_model(self, name: str, options: Mapping[str, Any], location: str) -> MoAConfig:
+        agent = self._validate_table(Agent, options, location)
+        return self._with_prices(single_model_mixture(name, agent))
 
-    def _validate(self, kind: Any, given: Mapping[str, Any], place: str) -> Any:
+    def _validate_table(self, kind: Any, data: Mapping[str, Any], location: str) -> Any:
         try:
-            return kind.model_validate(given, context={"folder": self._folder})
+            return kind.model_validate(data, context={"folder": self._folder})
         except ValidationError as error:
             known = list(kind.model_fields)
-            raise ValueError(f"{place}: {explain(error, lambda _: known)}") from None
+            raise ValueError(
+                f"{location}: {format_validation_error(error, lambda _: known)}"
+            ) from None
 
-    def _priced(self, config: MoAConfig) -> MoAConfig:
+    def _with_prices(self, config: MoAConfig) -> MoAConfig:
         """Give a mixture the prices of its models, as far as they are known here."""
-        known = known_prices({**config.prices, **self.prices})
+        known = default_prices({**config.prices, **self.prices})
         own = {label: known[label] for label in config.labels() if label in known}
         return config.model_copy(update={"prices": own})
 
 
-def _keys_at(place: str) -> list[str]:
+def _expected_keys(location: str) -> list[str]:
     """Name the keys that are known at a place of a plan."""
-    kinds: dict[str, type[BaseModel]] = {"benchmarks[": Measured, "variants[": Variants}
-    found = (kind for beginning, kind in kinds.items() if place.startswith(beginning))
-    return list(next(found, Plan).model_fields)
+    kinds: dict[str, type[BaseModel]] = {"benchmarks[": BenchmarkEntry, "variants[": VariantsEntry}
+    found = (kind for beginning, kind in kinds.items() if location.startswith(beginning))
+    return list(next(found, EvalPlan).model_fields)

@@ -10,28 +10,28 @@ from typing import Any, NamedTuple
 
 from moa_graph.config.model import MoAConfig
 from moa_graph.evals.answering import MT_BENCH_TOKENS
-from moa_graph.evals.datasets import PINS, Benchmark
-from moa_graph.evals.judging.account import JUDGEMENTS
-from moa_graph.evals.judging.setup import ANSWERS, METHODS
-from moa_graph.evals.plan import Measured, Plan
-from moa_graph.evals.systems import numbered
+from moa_graph.evals.datasets import PINNED_DATASETS, Benchmark
+from moa_graph.evals.judging.account import JUDGEMENTS_FILE
+from moa_graph.evals.judging.setup import ANSWERS_FILE, JUDGING_METHODS
+from moa_graph.evals.plan import BenchmarkEntry, EvalPlan
+from moa_graph.evals.systems import number_samples
 from moa_graph.models.agent import Agent
 from moa_graph.models.pricing import (
     MILLION,
     Prices,
     estimate_cost,
-    is_free,
+    is_free_model,
 )
-from moa_graph.models.recorded import read_rows
-from moa_graph.prompting.layout import AGGREGATE_AND_SYNTHESIZE, TOGETHER
+from moa_graph.models.recorded import read_json_rows
+from moa_graph.prompting.layout import AGGREGATE_AND_SYNTHESIZE, TOTAL_REFERENCE_FACTOR
 from moa_graph.prompting.tokens import BYTES_PER_TOKEN, count_tokens
 
 ANSWER_TOKENS = 500
 """Tokens of a usual answer: in AlpacaEval they are between 350 and 500."""
 REVIEW_TOKENS = 300
 """Tokens of a judge's words, where it does not answer with one."""
-PICK_TOKENS = 5
-TOKENS_PER_SECOND, SECONDS_OF_A_CALL = 50, 1
+SELECTION_TOKENS = 5
+TOKENS_PER_SECOND, CALL_LATENCY_S = 50, 1
 """How fast models write, and how long they wait before: for the time only."""
 JUDGE_PROMPT_TOKENS = {"alpaca_eval": 450, "mt_bench": 350, "flask": 900}
 """About what the judge reads beside question and answers."""
@@ -40,38 +40,38 @@ TYPICAL_BYTES = {"alpaca_eval": 175, "mt_bench": 202, "flask": 450}
 guess (the 89 hard ones have 684)."""
 
 
-class Tokens(NamedTuple):
+class TokenEstimate(NamedTuple):
     """A number of tokens that is not known yet."""
 
-    likely: float
-    most: float
+    expected: float
+    upper_bound: float
     """Infinite if there is no bound."""
 
-    def __add__(self, other: Any) -> "Tokens":  # of numbers, not of a tuple's ends
-        return Tokens(self.likely + other.likely, self.most + other.most)
+    def __add__(self, other: Any) -> "TokenEstimate":  # of numbers, not of a tuple's ends
+        return TokenEstimate(self.expected + other.likely, self.upper_bound + other.most)
 
-    def times(self, number: float) -> "Tokens":
+    def times(self, number: float) -> "TokenEstimate":
         """Give so many times the tokens."""
-        return Tokens(self.likely * number, self.most * number if number else 0.0)
+        return TokenEstimate(self.expected * number, self.upper_bound * number if number else 0.0)
 
 
-NONE = Tokens(0, 0)
+NO_TOKENS = TokenEstimate(0, 0)
 
 
 @dataclass(frozen=True)
-class Asked:
+class PlannedCall:
     """A call of a mixture for an item."""
 
     key: Any
     """Calls with the same key are the same call, whatever system makes them."""
     label: str
     depth: int
-    reads: Tokens
-    writes: Tokens
+    input_tokens: TokenEstimate
+    output_tokens: TokenEstimate
 
 
 @dataclass
-class Estimate:
+class PartEstimate:
     """What a part of a comparison takes."""
 
     benchmark: str
@@ -80,65 +80,71 @@ class Estimate:
     items: int
     """That are still to be done."""
     calls: int = 0
-    free: int = 0
+    free_calls: int = 0
     """Calls of agents that cost nothing; not among the others, and made by each system anew."""
-    tokens: Tokens = NONE
+    tokens: TokenEstimate = NO_TOKENS
     cost: float | None = 0.0
     """US dollars, likely; `None` if a price is not known."""
-    most_cost: float | None = 0.0
+    max_cost: float | None = 0.0
     """`None` if a price is not known; infinite if there is no bound."""
     seconds: float = 0.0
     unpriced: set[str] = field(default_factory=set)
     unbounded: set[str] = field(default_factory=set)
 
-    def count(self, asked: Asked, times: int, prices: Prices) -> None:
+    def add_call(self, call: PlannedCall, times: int, prices: Prices) -> None:
         """Take in a call that is made so many times."""
-        if is_free(asked.label):
-            self.free += times
+        if is_free_model(call.label):
+            self.free_calls += times
             return
         self.calls += times
-        self.tokens += (asked.reads + asked.writes).times(times)
-        if isinf(asked.writes.most):
-            self.unbounded.add(asked.label)
-        likely = _cost(asked.label, asked.reads.likely, asked.writes.likely, prices)
+        self.tokens += (call.input_tokens + call.output_tokens).times(times)
+        if isinf(call.output_tokens.upper_bound):
+            self.unbounded.add(call.label)
+        likely = _cost_of_tokens(
+            call.label, call.input_tokens.expected, call.output_tokens.expected, prices
+        )
         if likely is None:
-            self.unpriced.add(asked.label)
-        most = _cost(asked.label, asked.reads.most, asked.writes.most, prices)
-        self.cost = _plus(self.cost, likely, times)
-        self.most_cost = _plus(self.most_cost, most, times)
+            self.unpriced.add(call.label)
+        most = _cost_of_tokens(
+            call.label, call.input_tokens.upper_bound, call.output_tokens.upper_bound, prices
+        )
+        self.cost = _add_cost(self.cost, likely, times)
+        self.max_cost = _add_cost(self.max_cost, most, times)
 
-    def add(self, other: "Estimate") -> None:
+    def add_part(self, other: "PartEstimate") -> None:
         """Take in another part."""
         self.items += other.items
         self.calls += other.calls
-        self.free += other.free
+        self.free_calls += other.free_calls
         self.tokens += other.tokens
-        self.cost = _plus(self.cost, other.cost)
-        self.most_cost = _plus(self.most_cost, other.most_cost)
+        self.cost = _add_cost(self.cost, other.cost)
+        self.max_cost = _add_cost(self.max_cost, other.max_cost)
         self.seconds += other.seconds
         self.unpriced |= other.unpriced
         self.unbounded |= other.unbounded
 
 
 @dataclass(frozen=True)
-class Preflight:
+class ComparisonEstimate:
     """What a comparison takes."""
 
-    estimates: Sequence[Estimate]
+    estimates: Sequence[PartEstimate]
     prices: Mapping[str, tuple[float, float]]
     """US dollars for a million tokens read and written, of each model that is paid for."""
     notes: Sequence[str]
 
     @property
-    def total(self) -> Estimate:
+    def total(self) -> PartEstimate:
         """All of it."""
-        total = Estimate("", "in all", 0)
+        total = PartEstimate("", "in all", 0)
         for each in self.estimates:
-            total.add(each)
+            total.add_part(each)
         return total
 
 
-def preflight(plan: Plan, out: Path, *, answer_tokens: int = ANSWER_TOKENS) -> Preflight:
+def estimate_comparison(
+    plan: EvalPlan, out: Path, *, answer_tokens: int = ANSWER_TOKENS
+) -> ComparisonEstimate:
     """Estimate what a comparison takes; nobody is asked, and no key is needed.
 
     Paid calls that systems share count once, and what is in the folder already not at all.
@@ -149,195 +155,229 @@ def preflight(plan: Plan, out: Path, *, answer_tokens: int = ANSWER_TOKENS) -> P
         out: The folder of the comparison.
         answer_tokens: Tokens of a usual answer.
     """
-    estimates, notes = list[Estimate](), list[str]()
-    for measured in plan.benchmarks:
-        data = _read(plan, measured, notes)
-        estimates += _estimate(plan, measured, data, out, answer_tokens)
-    return Preflight(estimates, dict(sorted(_prices(plan))), notes)
+    estimates, notes = list[PartEstimate](), list[str]()
+    for entry in plan.benchmarks:
+        data = _read_shape(plan, entry, notes)
+        estimates += _estimate_benchmark(plan, entry, data, out, answer_tokens)
+    return ComparisonEstimate(estimates, dict(sorted(_price_models(plan))), notes)
 
 
-class Data(NamedTuple):
+class BenchmarkShape(NamedTuple):
     """What is asked, as far as it is known."""
 
     name: str
     ids: Sequence[Any]
-    turns: Sequence[Tokens]
+    turns: Sequence[TokenEstimate]
     """The mean item: each of its turns."""
 
 
-def _read(plan: Plan, measured: Measured, notes: list[str]) -> Data:
+def _read_shape(plan: EvalPlan, entry: BenchmarkEntry, notes: list[str]) -> BenchmarkShape:
     try:
-        benchmark = plan.load_benchmark(measured)
+        benchmark = plan.load_benchmark(entry)
     except ValueError:
-        if measured.name not in PINS or measured.data:
+        if entry.name not in PINNED_DATASETS or entry.data:
             raise
-        size = TYPICAL_BYTES[measured.name]
-        items = min(measured.limit or PINS[measured.name].rows, PINS[measured.name].rows)
+        size = TYPICAL_BYTES[entry.name]
+        items = min(
+            entry.limit or PINNED_DATASETS[entry.name].row_count,
+            PINNED_DATASETS[entry.name].row_count,
+        )
         notes.append(
-            f"{measured.name}: the data are not here and cannot be downloaded; {items:,} items "
+            f"{entry.name}: the data are not here and cannot be downloaded; {items:,} items "
             f"with {size} characters a turn are assumed."
         )
-        turn = Tokens(size / BYTES_PER_TOKEN, size)
-        return Data(measured.name, range(items), [turn] * (1 + (measured.name == "mt_bench")))
-    return Data(benchmark.name, [item.id for item in benchmark.items], _mean_turns(benchmark))
+        turn = TokenEstimate(size / BYTES_PER_TOKEN, size)
+        return BenchmarkShape(entry.name, range(items), [turn] * (1 + (entry.name == "mt_bench")))
+    return BenchmarkShape(
+        benchmark.name, [item.id for item in benchmark.items], _mean_turns(benchmark)
+    )
 
 
-def _mean_turns(benchmark: Benchmark) -> list[Tokens]:
+def _mean_turns(benchmark: Benchmark) -> list[TokenEstimate]:
     longest = max(len(item.turns) for item in benchmark.items)
     sizes = [
         [len(turn.encode()) for turn in item.turns] + [0] * (longest - len(item.turns))
         for item in benchmark.items
     ]
-    return [Tokens(fmean(turn) / BYTES_PER_TOKEN, fmean(turn)) for turn in zip(*sizes, strict=True)]
+    return [
+        TokenEstimate(fmean(turn) / BYTES_PER_TOKEN, fmean(turn))
+        for turn in zip(*sizes, strict=True)
+    ]
 
 
-def _estimate(
-    plan: Plan, measured: Measured, data: Data, out: Path, answer_tokens: int
-) -> Iterator[Estimate]:
-    systems = plan.systems_on(measured)
-    calls = {name: list(_calls(config, data, answer_tokens)) for name, config in systems.items()}
+def _estimate_benchmark(
+    plan: EvalPlan, entry: BenchmarkEntry, shape: BenchmarkShape, out: Path, answer_tokens: int
+) -> Iterator[PartEstimate]:
+    systems = plan.systems_for(entry)
+    calls = {
+        name: list(_plan_calls(config, shape, answer_tokens)) for name, config in systems.items()
+    }
     paid = defaultdict[Any, set[Any]](set)
-    answered = {name: _answered(out / data.name / name) & set(data.ids) for name in calls}
-    for name, asked in calls.items():
-        for each in asked:
+    answered = {name: _answered_ids(out / shape.name / name) & set(shape.ids) for name in calls}
+    for name, planned in calls.items():
+        for each in planned:
             paid[each.key] |= answered[name]
-    for name, asked in calls.items():
-        prices, open_ones = systems[name].prices, set(data.ids) - answered[name]
-        estimate = Estimate(data.name, name, len(open_ones))
+    for name, planned in calls.items():
+        prices, unanswered = systems[name].prices, set(shape.ids) - answered[name]
+        estimate = PartEstimate(shape.name, name, len(unanswered))
         waits = dict[int, float]()
-        for each in asked:
+        for each in planned:
             # The ledger keeps no call that costs nothing: each system makes its own.
-            new = open_ones if is_free(each.label) else open_ones - paid[each.key]
+            new = unanswered if is_free_model(each.label) else unanswered - paid[each.key]
             paid[each.key] |= new
-            estimate.count(each, len(new), prices)
-            if new and not is_free(each.label):
-                wait = len(new) * _seconds(each)
+            estimate.add_call(each, len(new), prices)
+            if new and not is_free_model(each.label):
+                wait = len(new) * _call_seconds(each)
                 waits[each.depth] = max(waits.get(each.depth, 0), wait)
-        estimate.seconds = sum(waits.values()) / min(plan.concurrency, len(data.ids))
+        estimate.seconds = sum(waits.values()) / min(plan.concurrency, len(shape.ids))
         yield estimate
-    yield _judging(plan, measured, data, out, answer_tokens)
+    yield _estimate_judging(plan, entry, shape, out, answer_tokens)
 
 
-def _calls(config: MoAConfig, data: Data, answer_tokens: int) -> Iterator[Asked]:
+def _plan_calls(
+    config: MoAConfig, shape: BenchmarkShape, answer_tokens: int
+) -> Iterator[PlannedCall]:
     """List the calls of a mixture for an item, and what makes them the same as others."""
     config = config.with_defaults()
     history: Any = None
-    said, depth = NONE, 0
-    for turn in data.turns:
+    conversation, depth = NO_TOKENS, 0
+    for turn in shape.turns:
         before: Any = (history, "turn")
-        references: list[Tokens] | None = None
-        said += turn
+        references: list[TokenEstimate] | None = None
+        conversation += turn
         for layer in (*config.layers, {"": config.aggregator}):
             last, depth = layer is not config.layers[-1] and "" in layer, depth + 1
-            made, final = list[Asked](), config.final if last else "write"
-            for _, agent, sample in numbered(layer):
-                asked = _agent(agent, data.name)
-                writes = _writes(asked, answer_tokens, selects=final == "select")
-                reads = said + _read_by(config, asked, references)
+            planned, final = list[PlannedCall](), config.final if last else "write"
+            for _, agent, sample in number_samples(layer):
+                request_agent = _agent_for_benchmark(agent, shape.name)
+                writes = _agent_output_tokens(
+                    request_agent, answer_tokens, selects=final == "select"
+                )
+                reads = conversation + _prompt_tokens(config, request_agent, references)
                 key = (
-                    asked.model_copy(update={"samples": 1}).model_dump_json(),
+                    request_agent.model_copy(update={"samples": 1}).model_dump_json(),
                     sample,
                     final,
                     before,
                 )
-                made.append(Asked(hash(key), asked.label, depth, reads, writes))
-            yield from made
+                planned.append(PlannedCall(hash(key), request_agent.label, depth, reads, writes))
+            yield from planned
             layout = (config.references_in, config.max_reference_tokens)
-            before = (tuple(each.key for each in made), layout)
-            references = [each.writes for each in made]
-        said += _answer(config, data.name, answer_tokens)
+            before = (tuple(each.key for each in planned), layout)
+            references = [each.output_tokens for each in planned]
+        conversation += _final_answer_tokens(config, shape.name, answer_tokens)
         history = before
 
 
-def _agent(agent: Agent, benchmark: str) -> Agent:
+def _agent_for_benchmark(agent: Agent, benchmark: str) -> Agent:
     """Give an agent as the benchmark has it asked; its temperatures are the same for all."""
-    if benchmark != "mt_bench" or is_free(agent.label):
+    if benchmark != "mt_bench" or is_free_model(agent.label):
         return agent
     return agent.model_copy(update={"temperature": 0.0, "max_tokens": MT_BENCH_TOKENS})
 
 
-def _writes(agent: Agent, answer_tokens: int, *, selects: bool = False) -> Tokens:
-    most = agent.max_tokens or inf
-    return Tokens(min(PICK_TOKENS if selects else answer_tokens, most), most)
+def _agent_output_tokens(
+    agent: Agent, answer_tokens: int, *, selects: bool = False
+) -> TokenEstimate:
+    limit = agent.max_tokens or inf
+    return TokenEstimate(min(SELECTION_TOKENS if selects else answer_tokens, limit), limit)
 
 
-def _read_by(config: MoAConfig, agent: Agent, references: Sequence[Tokens] | None) -> Tokens:
+def _prompt_tokens(
+    config: MoAConfig, agent: Agent, references: Sequence[TokenEstimate] | None
+) -> TokenEstimate:
     """Count what is read beside the conversation: prompts, and the references as they are cut."""
-    own = Tokens(count_tokens(agent.system or ""), len((agent.system or "").encode()))
+    own = TokenEstimate(count_tokens(agent.system or ""), len((agent.system or "").encode()))
     if references is None:
         return own
     prompt = AGGREGATE_AND_SYNTHESIZE
-    most = config.max_reference_tokens or inf
-    together = [
-        min(sum(min(size, most) for size in sizes), TOGETHER * most)
+    limit = config.max_reference_tokens or inf
+    reference_tokens = [
+        min(sum(min(size, limit) for size in sizes), TOTAL_REFERENCE_FACTOR * limit)
         for sizes in zip(*references, strict=True)
     ]
-    return own + Tokens(count_tokens(prompt), len(prompt)) + Tokens(*together)
+    return own + TokenEstimate(count_tokens(prompt), len(prompt)) + TokenEstimate(*reference_tokens)
 
 
-def _judging(plan: Plan, measured: Measured, data: Data, out: Path, answer_tokens: int) -> Estimate:
-    judge = plan.judge_of(measured)
-    method = METHODS.get(data.name, METHODS["alpaca_eval"])
-    most = (judge.agent and judge.agent.max_tokens) or method.max_tokens
-    estimate = Estimate(data.name, f"judge {judge.label}", 0)
-    prompt = JUDGE_PROMPT_TOKENS.get(data.name, JUDGE_PROMPT_TOKENS["alpaca_eval"])
-    writes = Tokens(min(REVIEW_TOKENS, most or inf), most or inf)
-    for name, config in plan.systems_on(measured).items():
-        todo = len(set(data.ids) - _answered(out / data.name / name, JUDGEMENTS))
-        answer = _answer(config, data.name, answer_tokens)
-        reads, times = Tokens(prompt, prompt * BYTES_PER_TOKEN), 1
+def _estimate_judging(
+    plan: EvalPlan, entry: BenchmarkEntry, shape: BenchmarkShape, out: Path, answer_tokens: int
+) -> PartEstimate:
+    judge = plan.judge_for(entry)
+    method = JUDGING_METHODS.get(shape.name, JUDGING_METHODS["alpaca_eval"])
+    limit = (judge.agent and judge.agent.max_tokens) or method.max_tokens
+    estimate = PartEstimate(shape.name, f"judge {judge.label}", 0)
+    prompt = JUDGE_PROMPT_TOKENS.get(shape.name, JUDGE_PROMPT_TOKENS["alpaca_eval"])
+    writes = TokenEstimate(min(REVIEW_TOKENS, limit or inf), limit or inf)
+    for name, config in plan.systems_for(entry).items():
+        todo = len(set(shape.ids) - _answered_ids(out / shape.name / name, JUDGEMENTS_FILE))
+        answer = _final_answer_tokens(config, shape.name, answer_tokens)
+        reads, times = TokenEstimate(prompt, prompt * BYTES_PER_TOKEN), 1
         if name in plan.correlation:
             times += sum(agent.samples for agent in config.layers[-1].values())
-        for number, turn in enumerate(data.turns, 1):
+        for number, turn in enumerate(shape.turns, 1):
             reads += turn + answer
-            against = answer if data.name != "mt_bench" else NONE  # the reference's is as long
-            asked = Asked(None, judge.label, 1, reads + against, writes)
-            if judge.agent and (number == 1 or data.name == "mt_bench"):
-                estimate.count(asked, todo * (times if number == 1 else 1), judge.prices)
+            against = (
+                answer if shape.name != "mt_bench" else NO_TOKENS
+            )  # the reference's is as long
+            call = PlannedCall(None, judge.label, 1, reads + against, writes)
+            if judge.agent and (number == 1 or shape.name == "mt_bench"):
+                estimate.add_call(call, todo * (times if number == 1 else 1), judge.prices)
         estimate.items += todo
     if judge.agent:
-        waiting = estimate.calls * (SECONDS_OF_A_CALL + writes.likely / TOKENS_PER_SECOND)
-        estimate.seconds = waiting / min(plan.concurrency, len(data.ids))
+        waiting = estimate.calls * (CALL_LATENCY_S + writes.expected / TOKENS_PER_SECOND)
+        estimate.seconds = waiting / min(plan.concurrency, len(shape.ids))
     return estimate
 
 
-def _answer(config: MoAConfig, benchmark: str, answer_tokens: int) -> Tokens:
+def _final_answer_tokens(config: MoAConfig, benchmark: str, answer_tokens: int) -> TokenEstimate:
     """Give the length of a system's final answer."""
-    whole = config.with_defaults()
-    writers = [whole.aggregator] if config.final == "write" else list(whole.layers[-1].values())
-    written = [_writes(_agent(each, benchmark), answer_tokens) for each in writers]
-    return Tokens(max(each.likely for each in written), max(each.most for each in written))
+    complete = config.with_defaults()
+    agents = (
+        [complete.aggregator] if config.final == "write" else list(complete.layers[-1].values())
+    )
+    lengths = [
+        _agent_output_tokens(_agent_for_benchmark(each, benchmark), answer_tokens)
+        for each in agents
+    ]
+    return TokenEstimate(
+        max(each.expected for each in lengths), max(each.upper_bound for each in lengths)
+    )
 
 
-def _answered(folder: Path, file: str = ANSWERS) -> set[Any]:
+def _answered_ids(folder: Path, file: str = ANSWERS_FILE) -> set[Any]:
     path = folder / file
-    rows = read_rows(path) if path.is_file() else []
+    rows = read_json_rows(path) if path.is_file() else []
     return {row["id"] for row in {row["id"]: row for row in rows}.values() if row["error"] is None}
 
 
-def _seconds(asked: Asked) -> float:
-    return SECONDS_OF_A_CALL + asked.writes.likely / TOKENS_PER_SECOND
+def _call_seconds(call: PlannedCall) -> float:
+    return CALL_LATENCY_S + call.output_tokens.expected / TOKENS_PER_SECOND
 
 
-def _prices(plan: Plan) -> Iterator[tuple[str, tuple[float, float]]]:
+def _price_models(plan: EvalPlan) -> Iterator[tuple[str, tuple[float, float]]]:
     """Give the price of each model that is paid for, as far as it is known."""
-    judges = map(plan.judge_of, plan.benchmarks)
-    known = [(label, c.prices) for c in plan.configs.values() for label in c.labels()]
-    for label, prices in (*known, *((judge.label, judge.prices) for judge in judges)):
-        read, written = _cost(label, MILLION, 0, prices), _cost(label, 0, MILLION, prices)
-        if not is_free(label) and read is not None and written is not None:
+    judges = map(plan.judge_for, plan.benchmarks)
+    agent_prices = [(label, c.prices) for c in plan.configs.values() for label in c.labels()]
+    for label, prices in (*agent_prices, *((judge.label, judge.prices) for judge in judges)):
+        read, written = (
+            _cost_of_tokens(label, MILLION, 0, prices),
+            _cost_of_tokens(label, 0, MILLION, prices),
+        )
+        if not is_free_model(label) and read is not None and written is not None:
             yield label, (read, written)
 
 
-def _cost(label: str, reads: float, writes: float, prices: Prices) -> float | None:
+def _cost_of_tokens(
+    label: str, input_tokens: float, output_tokens: float, prices: Prices
+) -> float | None:
     """Estimate what a call costs; infinite tokens cost as much, if there is a price at all."""
-    if isinf(reads + writes):
-        return None if _cost(label, 1, 1, prices) is None else inf
-    tokens = {"input_tokens": round(reads), "output_tokens": round(writes)}
+    if isinf(input_tokens + output_tokens):
+        return None if _cost_of_tokens(label, 1, 1, prices) is None else inf
+    tokens = {"input_tokens": round(input_tokens), "output_tokens": round(output_tokens)}
     return estimate_cost(label, tokens | {"total_tokens": sum(tokens.values())}, prices)
 
 
-def _plus(so_far: float | None, more: float | None, times: int = 1) -> float | None:
+def _add_cost(so_far: float | None, more: float | None, times: int = 1) -> float | None:
     if not times:
         return so_far
     return None if so_far is None or more is None else so_far + times * more

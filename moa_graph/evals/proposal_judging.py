@@ -7,14 +7,14 @@ from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
-from moa_graph.evals.call_store import Ledger
-from moa_graph.evals.correlation import Sample
-from moa_graph.evals.datasets import Item
-from moa_graph.evals.judging.cases import Case
-from moa_graph.evals.judging.judge import Bench
-from moa_graph.evals.judging.setup import ANSWERS, Task
-from moa_graph.evals.results_file import Row, write_text
-from moa_graph.models.recorded import read_rows
+from moa_graph.evals.call_store import CallStore
+from moa_graph.evals.correlation import PreferenceSample
+from moa_graph.evals.datasets import BenchmarkItem
+from moa_graph.evals.judging.cases import JudgementCase
+from moa_graph.evals.judging.judge import BenchmarkJudge
+from moa_graph.evals.judging.setup import ANSWERS_FILE, JudgingTask
+from moa_graph.evals.results_file import JsonRow, write_text
+from moa_graph.models.recorded import read_json_rows
 from moa_graph.runs.jobs import (
     Outcome,
     Tally,
@@ -22,20 +22,20 @@ from moa_graph.runs.jobs import (
     work_through,
 )
 
-JUDGED = "proposal_judgements.jsonl"
+PROPOSAL_JUDGEMENTS_FILE = "proposal_judgements.jsonl"
 
 
-class Proposal(NamedTuple):
+class ProposalCase(NamedTuple):
     """A proposal of the last layer, in the first turn of an item."""
 
-    item: Item
+    item: BenchmarkItem
     node: str
-    case: Case
+    case: JudgementCase
 
 
 async def judge_proposals(
-    task: Task,
-    ledger: Ledger,
+    task: JudgingTask,
+    call_store: CallStore,
     *,
     concurrency: int = 8,
     max_cost: float | None = None,
@@ -46,7 +46,8 @@ async def judge_proposals(
     Args:
         task: The system's answers, and how they are judged. Of a conversation the first turn
             counts.
-        ledger: Where each call is kept: a proposal that is a system's answer, too, is judged once.
+        call_store: Where each call is kept: a proposal that is a system's answer, too, is judged
+            once.
         concurrency: How many judgements are under way at a time.
         max_cost: As in `work_through`.
         show: As in `work_through`.
@@ -57,17 +58,22 @@ async def judge_proposals(
     Raises:
         ValueError: If a key is missing, or the judge is of no use.
     """
-    bench, folder = Bench(task.judge, task.method, ledger), task.answers.folder
-    rows = list[Row]()
+    benchmark_judge, folder = (
+        BenchmarkJudge(task.judge, task.method, call_store),
+        task.answers.folder,
+    )
+    rows = list[JsonRow]()
 
-    def keep(proposal: Proposal, outcome: Outcome[Row]) -> None:
+    def keep(proposal: ProposalCase, outcome: Outcome[JsonRow]) -> None:
         result = {"id": proposal.item.id, "node": proposal.node, **(outcome.result or {})}
-        rows.append({**result, "text": _hash(proposal.case.answers[0]), "error": outcome.error})
+        rows.append(
+            {**result, "text": _text_hash(proposal.case.answers[0]), "error": outcome.error}
+        )
 
     try:
-        tally = await work_through(
-            list(_proposals(task)),
-            lambda proposal: bench.judge(proposal.case),
+        progress = await work_through(
+            list(_proposal_cases(task)),
+            lambda proposal: benchmark_judge.judge_case(proposal.case),
             keep,
             concurrency=concurrency,
             max_cost=limit(max_cost, [task.judge.label]),
@@ -76,11 +82,11 @@ async def judge_proposals(
         )
     finally:
         lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        write_text(folder / JUDGED, "".join(lines))
-    return tally, {f"{r['id']}, {r['node']}": r["error"] for r in rows if r["error"]}
+        write_text(folder / PROPOSAL_JUDGEMENTS_FILE, "".join(lines))
+    return progress, {f"{r['id']}, {r['node']}": r["error"] for r in rows if r["error"]}
 
 
-def read_samples(folder: Path) -> list[Sample]:
+def read_samples(folder: Path) -> list[PreferenceSample]:
     """Read what the aggregator of a system was given, what it made of it, and the judgements.
 
     Args:
@@ -90,35 +96,41 @@ def read_samples(folder: Path) -> list[Sample]:
         ValueError: If the proposals were not judged.
     """
     try:
-        judged = {(row["id"], row["node"]): row for row in read_rows(folder / JUDGED)}
-        rows = {row["id"]: row for row in read_rows(folder / ANSWERS)}
+        judgements = {
+            (row["id"], row["node"]): row
+            for row in read_json_rows(folder / PROPOSAL_JUDGEMENTS_FILE)
+        }
+        rows = {row["id"]: row for row in read_json_rows(folder / ANSWERS_FILE)}
     except (OSError, ValueError, LookupError) as error:
         raise ValueError(f"{folder}: the proposals were not judged: {error}") from None
     return [
-        Sample(
+        PreferenceSample(
             row["turns"][0]["answer"],
             list(proposals.values()),
-            [_liking(judged.get((row["id"], node)), text) for node, text in proposals.items()],
+            [
+                _preference_of(judgements.get((row["id"], node)), text)
+                for node, text in proposals.items()
+            ],
         )
         for row in rows.values()
-        if row["error"] is None and (proposals := _last_layer(row))
+        if row["error"] is None and (proposals := _last_layer_proposals(row))
     ]
 
 
-def _proposals(task: Task) -> Iterator[Proposal]:
+def _proposal_cases(task: JudgingTask) -> Iterator[ProposalCase]:
     items = {item.id: item for item in task.benchmark.items}
-    rows = {row["id"]: row for row in read_rows(task.answers.folder / ANSWERS)}
+    rows = {row["id"]: row for row in read_json_rows(task.answers.folder / ANSWERS_FILE)}
     for row in rows.values():
         if row["error"] is not None or (item := items.get(row["id"])) is None:
             continue
-        for node, text in _last_layer(row).items():
-            for case in task.method.cases(item, [text])[:1]:
-                yield Proposal(item, node, case)
+        for node, text in _last_layer_proposals(row).items():
+            for case in task.method.list_cases(item, [text])[:1]:
+                yield ProposalCase(item, node, case)
 
 
-def _last_layer(row: Row) -> dict[str, str]:
+def _last_layer_proposals(row: JsonRow) -> dict[str, str]:
     """Give the proposals that the aggregator read, by node."""
-    proposals: Mapping[str, Row] = row["turns"][0]["proposals"]
+    proposals: Mapping[str, JsonRow] = row["turns"][0]["proposals"]
     last = max((each["layer"] for each in proposals.values()), default=0)
     return {
         node: each["content"]
@@ -127,18 +139,18 @@ def _last_layer(row: Row) -> dict[str, str]:
     }
 
 
-def _liking(row: Row | None, text: str) -> float | None:
+def _preference_of(row: JsonRow | None, text: str) -> float | None:
     """Give how a judge likes a proposal, unless it has not judged this very text."""
-    if row is None or row["error"] or row["text"] != _hash(text):
+    if row is None or row["error"] or row["text"] != _text_hash(text):
         return None
     if "scores" in row:
-        return _mean([value for value in row["scores"].values() if value is not None])
+        return _mean_if_any([value for value in row["scores"].values() if value is not None])
     return float(row["preference"] if "preference" in row else row["score"])
 
 
-def _mean(values: Sequence[float]) -> float | None:
+def _mean_if_any(values: Sequence[float]) -> float | None:
     return fmean(values) if values else None
 
 
-def _hash(text: str) -> str:
+def _text_hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()

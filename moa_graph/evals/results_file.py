@@ -7,13 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from moa_graph.evals.datasets import Item
-from moa_graph.models.recorded import read_rows
+from moa_graph.evals.datasets import BenchmarkItem
+from moa_graph.models.recorded import read_json_rows
 
-Row = dict[str, Any]
+JsonRow = dict[str, Any]
 
 
-class Journal:
+class ResultsFile:
     """What came of each item, a line each, in `proposals.jsonl`; a later line counts.
 
     A line is written whole before the next item counts as done, so that a process may be killed
@@ -23,23 +23,23 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "proposals.jsonl"
-        rows = read_rows(self.path) if self.path.exists() else []
-        self.rows: dict[str | int, Row] = {row["id"]: row for row in rows}
-        write_text(self.path, "".join(map(_line, self.rows.values())))
+        rows = read_json_rows(self.path) if self.path.exists() else []
+        self.rows: dict[str | int, JsonRow] = {row["id"]: row for row in rows}
+        write_text(self.path, "".join(map(_json_line, self.rows.values())))
 
-    def write(self, row: Row) -> None:
+    def write(self, row: JsonRow) -> None:
         """Add a line."""
         self.rows[row["id"]] = row
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(_line(row))
+            file.write(_json_line(row))
 
-    def answered(self, items: Sequence[Item]) -> list[Row]:
+    def answered_rows(self, items: Sequence[BenchmarkItem]) -> list[JsonRow]:
         """Give the rows of items that have an answer, in the order of the items."""
         rows = (self.rows.get(item.id) for item in items)
         return [row for row in rows if row and row["error"] is None]
 
 
-def write_outputs(folder: Path, name: str, benchmark: str, rows: Sequence[Row]) -> Path:
+def write_outputs(folder: Path, name: str, benchmark: str, rows: Sequence[JsonRow]) -> Path:
     """Write answers in the format that a benchmark's own tools read.
 
     Args:
@@ -53,13 +53,16 @@ def write_outputs(folder: Path, name: str, benchmark: str, rows: Sequence[Row]) 
     """
     if benchmark == "alpaca_eval":
         path = folder / "model_outputs.json"
-        outputs = [_alpaca_eval(row, name) for row in rows]
+        outputs = [_alpaca_eval_row(row, name) for row in rows]
         write_text(path, json.dumps(outputs, indent=2, ensure_ascii=False))
         return path
-    makers: dict[str, Callable[[Row, str], Row]] = {"mt_bench": _mt_bench, "flask": _flask}
-    make = makers.get(benchmark, _own)
+    makers: dict[str, Callable[[JsonRow, str], JsonRow]] = {
+        "mt_bench": _mt_bench_row,
+        "flask": _flask_row,
+    }
+    make = makers.get(benchmark, _own_row)
     path = folder / (f"{name}.jsonl" if benchmark in makers else "answers.jsonl")
-    write_text(path, "".join(_line(make(row, name)) for row in rows))
+    write_text(path, "".join(_json_line(make(row, name)) for row in rows))
     return path
 
 
@@ -74,37 +77,37 @@ def write_text(path: Path, text: str) -> None:
             part.unlink()
 
 
-def _line(row: Mapping[str, Any]) -> str:
+def _json_line(row: Mapping[str, Any]) -> str:
     return json.dumps(row, ensure_ascii=False) + "\n"
 
 
-def _answers(row: Row) -> list[str]:
+def _turn_answers(row: JsonRow) -> list[str]:
     return [turn["answer"] for turn in row["turns"]]
 
 
-def _alpaca_eval(row: Row, name: str) -> Row:
+def _alpaca_eval_row(row: JsonRow, name: str) -> JsonRow:
     return {
         "dataset": row["category"],
         "instruction": row["turns"][0]["instruction"],
-        "output": _answers(row)[0],
+        "output": _turn_answers(row)[0],
         "generator": name,
     }
 
 
-def _mt_bench(row: Row, name: str) -> Row:
+def _mt_bench_row(row: JsonRow, name: str) -> JsonRow:
     return {
         "question_id": row["id"],
         "answer_id": row["answer_id"],
         "model_id": name,
-        "choices": [{"index": 0, "turns": _answers(row)}],
+        "choices": [{"index": 0, "turns": _turn_answers(row)}],
         "tstamp": row["ended"],
     }
 
 
-def _flask(row: Row, _: str) -> Row:
-    return {"question_id": row["id"], "text": _answers(row)[0]}
+def _flask_row(row: JsonRow, _: str) -> JsonRow:
+    return {"question_id": row["id"], "text": _turn_answers(row)[0]}
 
 
-def _own(row: Row, name: str) -> Row:
+def _own_row(row: JsonRow, name: str) -> JsonRow:
     turns = [turn["instruction"] for turn in row["turns"]]
-    return {"id": row["id"], "turns": turns, "answers": _answers(row), "generator": name}
+    return {"id": row["id"], "turns": turns, "answers": _turn_answers(row), "generator": name}

@@ -87,7 +87,7 @@ def compare(
     Raises:
         ValueError: If fewer than 2 instructions have both scores, or an option is impossible.
     """
-    scores = [_known("first", first), _known("second", second)]
+    scores = [_scored_instructions("first", first), _scored_instructions("second", second)]
     ids = [instruction for instruction in scores[0] if instruction in scores[1]]
     if len(ids) < 2:  # noqa: PLR2004  # one has no spread
         raise ValueError(f"expected at least 2 instructions with both scores, got {len(ids)}")
@@ -134,11 +134,11 @@ def paired_bootstrap(
     from scipy.stats import bootstrap
 
     interval = bootstrap(
-        (_differences(first, second),),
+        (_paired_differences(first, second),),
         np.mean,
         confidence_level=confidence,
         method="percentile",
-        **_options(resamples, seed),
+        **_resampling_options(resamples, seed),
     ).confidence_interval
     return float(interval.low), float(interval.high)
 
@@ -167,17 +167,17 @@ def paired_test(
     """
     from scipy.stats import permutation_test
 
-    tested = permutation_test(
-        (_differences(first, second),),
+    result = permutation_test(
+        (_paired_differences(first, second),),
         lambda differences, axis: abs(differences.mean(axis)),
         permutation_type="samples",
         alternative="greater",  # scipy's own two sides double the smaller tail, wrong with ties
-        **_options(resamples, seed),
+        **_resampling_options(resamples, seed),
     )
-    return float(tested.pvalue)
+    return float(result.pvalue)
 
 
-def _options(resamples: int, seed: int) -> dict[str, Any]:
+def _resampling_options(resamples: int, seed: int) -> dict[str, Any]:
     if resamples < 1:
         raise ValueError(f"`resamples`: expected at least 1, got {resamples}")
     return {
@@ -188,7 +188,7 @@ def _options(resamples: int, seed: int) -> dict[str, Any]:
     }
 
 
-def _differences(first: npt.ArrayLike, second: npt.ArrayLike) -> Column:
+def _paired_differences(first: npt.ArrayLike, second: npt.ArrayLike) -> Column:
     columns = read_column("first", first), read_column("second", second)
     check_aligned(first=columns[0], second=columns[1])
     if columns[0].size < 2:  # noqa: PLR2004  # one has no spread
@@ -196,7 +196,7 @@ def _differences(first: npt.ArrayLike, second: npt.ArrayLike) -> Column:
     return np.asarray(columns[0] - columns[1])
 
 
-def _known(name: str, scores: Mapping[Any, float | None]) -> dict[Hashable, float]:
+def _scored_instructions(name: str, scores: Mapping[Any, float | None]) -> dict[Hashable, float]:
     """Leave out the instructions that have no score."""
     column = read_column(name, list(scores.values()), gaps=True)
     pairs = zip(scores, column.tolist(), strict=True)

@@ -5,17 +5,20 @@ from itertools import count
 from typing import Any
 
 from moa_graph.config.model import MoAConfig
-from moa_graph.evals.call_store import Ledger
-from moa_graph.graph.node_names import free_name
-from moa_graph.models.adapt import adapt
+from moa_graph.evals.call_store import CallStore
+from moa_graph.graph.node_names import make_unique_name
+from moa_graph.models.adapt import adapt_model
 from moa_graph.models.agent import Agent, build_model
-from moa_graph.models.pricing import is_free
+from moa_graph.models.pricing import is_free_model
 
-_OPTIONS = ("temperature", "top_p", "stop", "max_tokens", "base_url")
-_BASE_URLS = ("together_api_base", "openai_api_base")  # of a chat model; from the environment too
+_OPTION_NAMES = ("temperature", "top_p", "stop", "max_tokens", "base_url")
+_BASE_URL_ATTRIBUTES = (
+    "together_api_base",
+    "openai_api_base",
+)  # of a chat model; from the environment too
 
 
-def metered(config: MoAConfig, ledger: Ledger, **options: Any) -> MoAConfig:
+def with_recorded_calls(config: MoAConfig, call_store: CallStore, **options: Any) -> MoAConfig:
     """Have every call of a mixture look into a ledger first.
 
     Names, system prompts, timeouts and labels stay as they are; of an agent that is asked several
@@ -23,7 +26,7 @@ def metered(config: MoAConfig, ledger: Ledger, **options: Any) -> MoAConfig:
 
     Args:
         config: The mixture.
-        ledger: The ledger.
+        call_store: The ledger.
         **options: `temperature` and `max_tokens` of all language models, where a benchmark sets
             them.
 
@@ -36,44 +39,44 @@ def metered(config: MoAConfig, ledger: Ledger, **options: Any) -> MoAConfig:
     """
 
     def wrap(agent: Agent, sample: int = 1) -> Agent:
-        if not is_free(agent.label):
+        if not is_free_model(agent.label):
             agent = agent.model_copy(update=options)
         model = build_model(agent)
-        wrapped = ledger.wrap(
-            adapt(model, hidden=True), agent.label, options_of(agent, model), sample
+        wrapped = call_store.wrap(
+            adapt_model(model, hidden=True), agent.label, answer_options(agent, model), sample
         )
         return agent.model_copy(update={"model": wrapped, "samples": 1})
 
-    whole = config.with_defaults()
-    return whole.model_copy(
+    complete = config.with_defaults()
+    return complete.model_copy(
         update={
             "layers": [
-                {name: wrap(agent, sample) for name, agent, sample in numbered(layer)}
-                for layer in whole.layers
+                {name: wrap(agent, sample) for name, agent, sample in number_samples(layer)}
+                for layer in complete.layers
             ],
-            "aggregator": wrap(whole.aggregator),
-            "fallbacks": [wrap(agent) for agent in whole.fallbacks],
+            "aggregator": wrap(complete.aggregator),
+            "fallbacks": [wrap(agent) for agent in complete.fallbacks],
         }
     )
 
 
-def options_of(agent: Agent, model: Any) -> dict[str, Any]:
+def answer_options(agent: Agent, model: Any) -> dict[str, Any]:
     """Give what changes the answers of an agent, beside what it is asked."""
-    given = {name: value for name in _OPTIONS if (value := getattr(agent, name)) is not None}
-    urls = [url for name in _BASE_URLS if (url := getattr(model, name, None))]
+    given = {name: value for name in _OPTION_NAMES if (value := getattr(agent, name)) is not None}
+    urls = [url for name in _BASE_URL_ATTRIBUTES if (url := getattr(model, name, None))]
     return given | ({"base_url": urls[0]} if urls else {})
 
 
-def numbered(layer: Mapping[str, Agent]) -> Iterator[tuple[str, Agent, int]]:
+def number_samples(layer: Mapping[str, Agent]) -> Iterator[tuple[str, Agent, int]]:
     """Give each sample of each agent of a layer its name, as the graph does, and its number.
 
     An agent that stands there twice under two names is asked twice, too.
     """
-    taken, numbers = set(layer), dict[tuple[Any, ...], Iterator[int]]()
+    used_names, numbers = set(layer), dict[tuple[Any, ...], Iterator[int]]()
     for name, agent in layer.items():
-        asked = (agent.label, agent.system, *(getattr(agent, each) for each in _OPTIONS))
-        number = numbers.setdefault(asked, count(1))
+        request = (agent.label, agent.system, *(getattr(agent, each) for each in _OPTION_NAMES))
+        number = numbers.setdefault(request, count(1))
         for sample in range(agent.samples):
-            unique = name if sample == 0 else free_name(name, taken)
-            taken.add(unique)
+            unique = name if sample == 0 else make_unique_name(name, used_names)
+            used_names.add(unique)
             yield unique, agent, next(number)

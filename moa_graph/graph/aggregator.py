@@ -11,30 +11,30 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import CachePolicy
 
 from moa_graph.graph import quorum
-from moa_graph.graph.answer_cache import Cache, Kept, Memory
-from moa_graph.graph.deadlines import Race
+from moa_graph.graph.answer_cache import AnswerCache, CacheBackend, CachedAnswer
+from moa_graph.graph.deadlines import LayerDeadline
 from moa_graph.graph.node_names import AGGREGATOR
-from moa_graph.graph.policy import Rules
+from moa_graph.graph.policy import LayerPolicy
 from moa_graph.graph.proposer import (
-    Node,
-    catching,
-    messages_for,
-    references_of,
-    tagged,
+    NodeRunnable,
+    build_prompt,
+    capture_errors,
+    collect_references,
+    with_agent_metadata,
 )
-from moa_graph.graph.spec import Row, Seat
+from moa_graph.graph.spec import AgentNode, LayerSpec
 from moa_graph.graph.state import (
-    NOTHING_USED,
-    Cached,
+    ZERO_USAGE,
     LayerState,
     MoAState,
-    marked_for_retry,
+    OriginalCallStats,
+    retry_mark_update,
 )
 from moa_graph.prompting import parsing
-from moa_graph.prompting.layout import Layout
-from moa_graph.redaction import describe
+from moa_graph.prompting.layout import PromptLayout
+from moa_graph.redaction import redacted_message
 
-Final = Literal["write", "select"]
+Aggregation = Literal["write", "select"]
 """What the aggregator does."""
 
 
@@ -56,133 +56,155 @@ class AggregatorError(RuntimeError):
         return type(self), (self.failures,)
 
 
-def hub_node(row: Row, layout: Layout) -> Node:
+def layer_aggregator_node(layer_spec: LayerSpec, layout: PromptLayout) -> NodeRunnable:
     """Make the node that templates the proposals of a layer for those who read them next.
 
     Where the layer lacks its quorum, the node marks the proposals to be asked for again.
     """
 
     def gather(state: MoAState, *_: Any) -> dict[str, Any]:
-        proposals = row.proposals_in(state)
-        if again := quorum.nodes_to_ask_again(row.number, proposals, row.rules):
-            marks = {node: marked_for_retry(proposals[node]) for node in again}
+        proposals = layer_spec.proposals_in(state)
+        if retry_nodes := quorum.nodes_to_retry(layer_spec.number, proposals, layer_spec.policy):
+            marks = {node: retry_mark_update(proposals[node]) for node in retry_nodes}
             return {"proposals": marks, "is_retry": True}
-        return {"references": [layout.template(*references_of(list(proposals), state))]}
+        return {
+            "references": [
+                layout.template_references_text(*collect_references(list(proposals), state))
+            ]
+        }
 
     async def agather(state: MoAState, *_: Any) -> dict[str, Any]:
         return gather(state)
 
-    return Node(gather, agather)
+    return NodeRunnable(gather, agather)
 
 
-def layer_router(hub: str, row: Row, readers: Sequence[Seat]) -> Node:
+def layer_router(
+    layer_aggregator: str, layer_spec: LayerSpec, readers: Sequence[AgentNode]
+) -> NodeRunnable:
     """Make the conditional edges behind a layer aggregator.
 
     They read the marks that the layer aggregator, or a human through `update_state`, left in the
     state. After an update as the layer aggregator that leaves the layer without its quorum, the
     node itself decides.
     """
-    onward = [seat.node for seat in readers]
+    next_nodes = [agent_node.node for agent_node in readers]
 
     def route(state: MoAState, *_: Any) -> Sequence[str]:
-        proposals = row.proposals_in(state)
-        if marked := quorum.marked_nodes(proposals):
+        proposals = layer_spec.proposals_in(state)
+        if marked := quorum.nodes_marked_for_retry(proposals):
             return marked
-        return onward if quorum.has_quorum(proposals, row.rules) else [hub]
+        return next_nodes if quorum.has_quorum(proposals, layer_spec.policy) else [layer_aggregator]
 
     async def aroute(state: MoAState, *_: Any) -> Sequence[str]:
         return route(state)
 
-    return Node(route, aroute)
+    return NodeRunnable(route, aroute)
 
 
 def aggregator_node(
-    writers: Sequence[Seat],
-    rows: Sequence[Row],
-    layout: Layout,
-    final: Final = "write",
-    policy: CachePolicy[Any] | None = None,
-) -> Node:
+    aggregators: Sequence[AgentNode],
+    layer_specs: Sequence[LayerSpec],
+    layout: PromptLayout,
+    aggregation: Aggregation = "write",
+    cache_policy: CachePolicy[Any] | None = None,
+) -> NodeRunnable:
     """Make the node that gives the final answer: the first of the writers that can does.
 
     Args:
-        writers: The aggregator, and its fallbacks.
-        rows: The layers of proposers.
+        aggregators: The aggregator, and its fallbacks.
+        layer_specs: The layers of proposers.
         layout: What a writer of an answer reads, and where.
-        final: Whether they write the answer, or pick it among the last layer's proposals.
-        policy: Whether what they wrote before is taken from the cache.
+        aggregation: Whether they write the answer, or pick it among the last layer's proposals.
+        cache_policy: Whether what they wrote before is taken from the cache.
     """
-    alone = Race(Rules(quorum=1), runners=1, needed=1)
-    account_of = Choice if final == "select" else Account
-    layout = layout.to_select() if final == "select" else layout
-    memories = [Memory(seat, (), layout, policy) for seat in writers]
+    call_deadline = LayerDeadline(LayerPolicy(quorum=1), unfinished=1, required_answers=1)
+    summary_builder_class = (
+        SelectionSummaryBuilder if aggregation == "select" else RunSummaryBuilder
+    )
+    layout = layout.for_selection() if aggregation == "select" else layout
+    answer_caches = [AnswerCache(seat, (), layout, cache_policy) for seat in aggregators]
 
-    def aggregate(state: LayerState, config: RunnableConfig, cache: Cache | None) -> dict[str, Any]:
-        account = account_of(rows, state)
-        for seat, memory in zip(writers, memories, strict=True):
-            messages = account.begin(seat, state, layout)
-            with catching(partial(account.fail, seat)):
-                place = memory.place(messages, cache)
-                if kept := place.get():
-                    return {"messages": [account.recall(seat, kept)]}
-                call = (seat.model.invoke, messages, tagged(seat, config))
-                output = alone.call(seat.agent.timeout, *call)
-                answer = account.sign(seat, output)
-                place.keep(output, account.seconds)
+    def aggregate(
+        state: LayerState, config: RunnableConfig, cache: CacheBackend | None
+    ) -> dict[str, Any]:
+        summary = summary_builder_class(layer_specs, state)
+        for agent_node, answer_cache in zip(aggregators, answer_caches, strict=True):
+            messages = summary.start_call(agent_node, state, layout)
+            with capture_errors(partial(summary.record_failure, agent_node)):
+                entry = answer_cache.find_entry(messages, cache)
+                if cached_answer := entry.get():
+                    return {
+                        "messages": [summary.to_final_message_from_cache(agent_node, cached_answer)]
+                    }
+                call = (agent_node.model.invoke, messages, with_agent_metadata(agent_node, config))
+                output = call_deadline.call_with_deadline(agent_node.agent.timeout, *call)
+                answer = summary.to_final_message(agent_node, output)
+                entry.store(output, summary.seconds)
                 return {"messages": [answer]}
-        raise AggregatorError(account.failures)
+        raise AggregatorError(summary.failures)
 
     async def aaggregate(
-        state: LayerState, config: RunnableConfig, cache: Cache | None
+        state: LayerState, config: RunnableConfig, cache: CacheBackend | None
     ) -> dict[str, Any]:
-        account = account_of(rows, state)
-        for seat, memory in zip(writers, memories, strict=True):
-            messages = account.begin(seat, state, layout)
-            with catching(partial(account.fail, seat)):
-                place = memory.place(messages, cache)
-                if kept := await place.aget():
-                    return {"messages": [account.recall(seat, kept)]}
-                async with alone.cutting_off(seat.agent.timeout):
-                    output = await seat.model.ainvoke(messages, tagged(seat, config))
-                answer = account.sign(seat, output)
-                await place.akeep(output, account.seconds)
+        summary = summary_builder_class(layer_specs, state)
+        for agent_node, answer_cache in zip(aggregators, answer_caches, strict=True):
+            messages = summary.start_call(agent_node, state, layout)
+            with capture_errors(partial(summary.record_failure, agent_node)):
+                entry = answer_cache.find_entry(messages, cache)
+                if cached_answer := await entry.aget():
+                    return {
+                        "messages": [summary.to_final_message_from_cache(agent_node, cached_answer)]
+                    }
+                async with call_deadline.cancel_after(agent_node.agent.timeout):
+                    output = await agent_node.model.ainvoke(
+                        messages, with_agent_metadata(agent_node, config)
+                    )
+                answer = summary.to_final_message(agent_node, output)
+                await entry.astore(output, summary.seconds)
                 return {"messages": [answer]}
-        raise AggregatorError(account.failures)
+        raise AggregatorError(summary.failures)
 
-    return Node(aggregate, aaggregate, writers[0])
+    return NodeRunnable(aggregate, aaggregate, aggregators[0])
 
 
-class Account:
+class RunSummaryBuilder:
     """How an answer came about."""
 
-    def __init__(self, rows: Sequence[Row], state: LayerState) -> None:
-        nodes = [seat.node for row in rows for seat in row.seats]
-        self.layers, self.proposers, self.unread = len(rows), nodes, 0
+    def __init__(self, layer_specs: Sequence[LayerSpec], state: LayerState) -> None:
+        nodes = [
+            agent_node.node for layer_spec in layer_specs for agent_node in layer_spec.agent_nodes
+        ]
+        self.layers, self.proposers, self.dropped_reference_chars = len(layer_specs), nodes, 0
         self.proposals = {node: p for node in nodes if (p := state["proposals"].get(node))}
         self.failures: dict[str, str] = {}
-        self._cached: Cached | None = None
+        self._cached: OriginalCallStats | None = None
 
     @property
     def seconds(self) -> float:
         """Seconds since a writer was asked."""
-        return round(perf_counter() - self._clock, 3)
+        return round(perf_counter() - self._call_started, 3)
 
-    def begin(self, seat: Seat, state: LayerState, layout: Layout) -> Sequence[AnyMessage]:
+    def start_call(
+        self, agent_node: AgentNode, state: LayerState, layout: PromptLayout
+    ) -> Sequence[AnyMessage]:
         """Assemble what a writer reads, and note when it is asked."""
-        messages, self.unread = messages_for(seat, state, layout)
-        self._started, self._clock = round(time(), 3), perf_counter()
+        messages, self.dropped_reference_chars = build_prompt(agent_node, state, layout)
+        self._started, self._call_started = round(time(), 3), perf_counter()
         return messages
 
-    def fail(self, seat: Seat, error: Exception) -> None:
+    def record_failure(self, agent_node: AgentNode, error: Exception) -> None:
         """Take in why a writer gave no answer."""
-        self.failures[seat.node] = describe(error, *seat.keys)
+        self.failures[agent_node.node] = redacted_message(error, *agent_node.api_keys)
 
-    def recall(self, seat: Seat, kept: Kept) -> AIMessage:
+    def to_final_message_from_cache(
+        self, agent_node: AgentNode, cached_answer: CachedAnswer
+    ) -> AIMessage:
         """Turn what an aggregator gave before into the message that joins the conversation."""
-        self._cached = kept["took"]
-        return self.sign(seat, kept["answer"])
+        self._cached = cached_answer["took"]
+        return self.to_final_message(agent_node, cached_answer["answer"])
 
-    def sign(self, seat: Seat, output: Any) -> AIMessage:
+    def to_final_message(self, agent_node: AgentNode, output: Any) -> AIMessage:
         """Turn an aggregator's output into the message that joins the conversation.
 
         Raises:
@@ -190,25 +212,25 @@ class Account:
             TypeError: If it is no answer at all.
         """
         message = parsing.to_message(output)
-        answer = message.model_copy(update={"content": parsing.said(message)})
+        answer = message.model_copy(update={"content": parsing.content_without_reasoning(message)})
         if not answer.text.strip() and not answer.tool_calls:
             raise parsing.EmptyAnswerError(message)
-        account = self._tell(seat, parsing.total_usage(output))
-        answer.response_metadata = {**message.response_metadata, "moa": account}
+        summary = self._build_summary(agent_node, parsing.sum_usage(output))
+        answer.response_metadata = {**message.response_metadata, "moa": summary}
         return answer
 
-    def _tell(self, seat: Seat, usage: dict[str, Any] | None) -> dict[str, Any]:
+    def _build_summary(self, agent_node: AgentNode, usage: dict[str, Any] | None) -> dict[str, Any]:
         failed = {node: p["error"] for node, p in self.proposals.items() if p["error"]}
         calls = {node: p["usage"] for node, p in self.proposals.items() if node not in failed}
-        taken = {node: c for node, p in self.proposals.items() if (c := p.get("cached"))}
+        cached_stats = {node: c for node, p in self.proposals.items() if (c := p.get("cached"))}
         if self._cached:
-            usage, taken[AGGREGATOR] = {**NOTHING_USED}, self._cached
+            usage, cached_stats[AGGREGATOR] = {**ZERO_USAGE}, self._cached
         billed = [each for each in (p["usage"] for p in self.proposals.values()) if each]
-        known = [*billed, usage] if usage else billed
-        saved = [each for each in (cached["usage"] for cached in taken.values()) if each]
-        told = {
-            "cached": list(taken),
-            "saved": _total(saved),
+        known_usages = [*billed, usage] if usage else billed
+        saved = [each for each in (cached["usage"] for cached in cached_stats.values()) if each]
+        cache_fields = {
+            "cached": list(cached_stats),
+            "saved": _sum_usages(saved),
             "aggregator_cached": self._cached,
         }
         return {
@@ -218,54 +240,58 @@ class Account:
             "received": len(calls),
             "failed": list(failed),
             "causes": failed | self.failures,
-            "aggregator": seat.agent.label,
+            "aggregator": agent_node.agent.label,
             "aggregator_usage": usage,
             "started": self._started,
             "seconds": self.seconds,
-            "unread": self.unread,
-            "usage": _total(known),
+            "unread": self.dropped_reference_chars,
+            "usage": _sum_usages(known_usages),
             "usage_unknown": [n for n, u in {**calls, AGGREGATOR: usage}.items() if not u],
-            **(told if taken else {}),
+            **(cache_fields if cached_stats else {}),
         }
 
 
-def _total(usages: Sequence[Any]) -> dict[str, Any] | None:
+def _sum_usages(usages: Sequence[Any]) -> dict[str, Any] | None:
     return dict(reduce(add_usage, usages)) if usages else None  # type: ignore[arg-type]
 
 
-class Choice(Account):
+class SelectionSummaryBuilder(RunSummaryBuilder):
     """How an answer came about that is one of the proposals.
 
     The references are templated here once more, not by the hub alone: a thread can go on with a
     mixture that writes where it began with one that selects, and the other way round.
     """
 
-    def __init__(self, rows: Sequence[Row], state: LayerState) -> None:
-        super().__init__(rows, state)
-        last = {seat.node for seat in rows[-1].seats}
+    def __init__(self, layer_specs: Sequence[LayerSpec], state: LayerState) -> None:
+        super().__init__(layer_specs, state)
+        last = {agent_node.node for agent_node in layer_specs[-1].agent_nodes}
         self._candidates = [
             (node, p) for node, p in self.proposals.items() if node in last and not p["error"]
         ]
 
-    def begin(self, seat: Seat, state: LayerState, layout: Layout) -> Sequence[AnyMessage]:
+    def start_call(
+        self, agent_node: AgentNode, state: LayerState, layout: PromptLayout
+    ) -> Sequence[AnyMessage]:
         """Assemble what a judge reads, and note when it is asked."""
-        return super().begin(seat, {**state, "references": []}, layout)  # a prompt of its own
+        return super().start_call(
+            agent_node, {**state, "references": []}, layout
+        )  # a prompt of its own
 
-    def sign(self, seat: Seat, output: Any) -> AIMessage:
+    def to_final_message(self, agent_node: AgentNode, output: Any) -> AIMessage:
         """Make the proposal that a judge picked the message that joins the conversation.
 
         Raises:
             NoPickError: If it picked none.
             TypeError: If it gave no answer at all.
         """
-        pick = parsing.to_message(output)
-        number = parsing.picked_number(pick, len(self._candidates))
+        selection = parsing.to_message(output)
+        number = parsing.parse_selected_number(selection, len(self._candidates))
         node, proposal = self._candidates[number - 1]
         reason = {"finish_reason": r} if (r := proposal["finish_reason"]) else {}
-        account = {**self._tell(seat, parsing.total_usage(output)), "selected": node}
+        summary = {**self._build_summary(agent_node, parsing.sum_usage(output)), "selected": node}
         return AIMessage(
             proposal["content"],
-            id=pick.id,
-            usage_metadata=pick.usage_metadata,
-            response_metadata={**reason, "moa": account},
+            id=selection.id,
+            usage_metadata=selection.usage_metadata,
+            response_metadata={**reason, "moa": summary},
         )

@@ -24,133 +24,144 @@ from langgraph.cache.base import BaseCache
 from langgraph.types import CachePolicy
 from typing_extensions import TypedDict
 
-from moa_graph.graph.deadlines import in_thread
-from moa_graph.graph.spec import Seat
-from moa_graph.graph.state import NOTHING_USED, Cached
+from moa_graph.graph.deadlines import run_in_thread
+from moa_graph.graph.spec import AgentNode
+from moa_graph.graph.state import ZERO_USAGE, OriginalCallStats
 from moa_graph.prompting import parsing
-from moa_graph.prompting.layout import Layout
+from moa_graph.prompting.layout import PromptLayout
 
 NAMESPACE = ("moa_graph", "answers")
-VERSION = 1  # of the keys
-LONGEST = 2.0  # seconds that a run waits for the cache, each time; a deadline goes on
+KEY_VERSION = 1  # of the keys
+CACHE_TIMEOUT_S = 2.0  # seconds that a run waits for the cache, each time; a deadline goes on
 
-_SHAPING = {"model", "temperature", "top_p", "max_tokens", "stop", "base_url"}
-_NOT_SHAPING = re.compile(
+_SHAPING_OPTIONS = {"model", "temperature", "top_p", "max_tokens", "stop", "base_url"}
+_NON_SHAPING_FIELDS = re.compile(
     r"(api_?key|access_key|(api|ad|auth|access|session)_token|secret|password|timeout|max_retries"
     r"|streaming|stream_usage|callbacks|tags|metadata|verbose|^cache)$"
 )
-_CREDENTIAL = re.compile(
+_CREDENTIAL_HEADERS = re.compile(
     r"(auth|authorization|(api|access|subscription)-?key|token|secret|cookie)$", re.IGNORECASE
 )
-_KNOWN = ("langchain", "moa_graph")
-_ENDPOINTS = re.compile(r"(BASE_URL|API_BASE|API_URL|ENDPOINT|OLLAMA_HOST)$")
-_USER = re.compile(r"(?<=://)[^/@\s\"]*@")
+_DESCRIBABLE_PACKAGES = ("langchain", "moa_graph")
+_ENDPOINT_VARIABLES = re.compile(r"(BASE_URL|API_BASE|API_URL|ENDPOINT|OLLAMA_HOST)$")
+_URL_CREDENTIALS = re.compile(r"(?<=://)[^/@\s\"]*@")
 
 _log = logging.getLogger(__name__)
 
 
-Cache = BaseCache[Any]
+CacheBackend = BaseCache[Any]
 
 
-class Kept(TypedDict):
+class CachedAnswer(TypedDict):
     """What the cache holds."""
 
     answer: AIMessage
-    took: Cached
+    took: OriginalCallStats
 
 
 @dataclass(frozen=True)
-class Memory:
+class AnswerCache:
     """What an agent has answered."""
 
-    seat: Seat
-    peers: Sequence[Seat]
+    agent_node: AgentNode
+    peers: Sequence[AgentNode]
     """Those of its layer that stand before it: each sample is kept under a number of its own."""
-    layout: Layout
-    policy: CachePolicy[Any] | None
+    layout: PromptLayout
+    cache_policy: CachePolicy[Any] | None
 
-    def place(
-        self, messages: Sequence[AnyMessage], cache: Cache | None, *, anew: bool = False
-    ) -> "Place":
+    def find_entry(
+        self,
+        messages: Sequence[AnyMessage],
+        cache: CacheBackend | None,
+        *,
+        bypass_cache: bool = False,
+    ) -> "CacheEntry":
         """Find where the answer to these messages is kept.
 
         Args:
             messages: What the agent is to read.
             cache: The cache that the graph was compiled with.
-            anew: Whether it is to be asked in any case.
+            bypass_cache: Whether it is to be asked in any case.
         """
-        if not self.policy or not cache or not (key := self._key(messages)):
-            return Place(None, "", None)
-        return Place(cache, key, self.policy.ttl, anew=anew)
+        if not self.cache_policy or not cache or not (key := self._build_key(messages)):
+            return CacheEntry(None, "", None)
+        return CacheEntry(cache, key, self.cache_policy.ttl, bypass_cache=bypass_cache)
 
     @cached_property
-    def _asked(self) -> Any:
-        return _asked(self.seat)
+    def _request_identity(self) -> Any:
+        return _identify_request(self.agent_node)
 
     @cached_property
-    def _number(self) -> int:
-        same = (self._asked, self.seat.agent.system)
-        return sum((_asked(peer), peer.agent.system) == same for peer in self.peers)
+    def _sample_number(self) -> int:
+        same = (self._request_identity, self.agent_node.agent.system)
+        return sum((_identify_request(peer), peer.agent.system) == same for peer in self.peers)
 
-    def _key(self, messages: Sequence[AnyMessage]) -> str | None:
+    def _build_key(self, messages: Sequence[AnyMessage]) -> str | None:
         """Make a key of all that shapes the answer; `None` where that is not known."""
-        if self._asked is None:
+        if self._request_identity is None:
             return None
         try:
-            asked = _USER.sub("", json.dumps(self._asked, sort_keys=True))
-            whole = [VERSION, asked, self._number, [_said(message) for message in messages]]
-            text = json.dumps(whole, sort_keys=True)
+            identity = _URL_CREDENTIALS.sub("", json.dumps(self._request_identity, sort_keys=True))
+            key_parts = [
+                KEY_VERSION,
+                identity,
+                self._sample_number,
+                [_describe_message(message) for message in messages],
+            ]
+            text = json.dumps(key_parts, sort_keys=True)
         except (TypeError, RecursionError):  # such content may not read the same tomorrow
             return None
-        return sha256(self.layout.without_key(text).encode()).hexdigest()
+        return sha256(self.layout.mask_reference_key(text).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
-class Place:
+class CacheEntry:
     """Where one answer is kept. A cache that fails costs nothing but what it would have saved.
 
-    One that does not answer costs `LONGEST` seconds: it is gone on without.
+    One that does not answer costs `CACHE_TIMEOUT_S` seconds: it is gone on without.
     """
 
-    cache: Cache | None
+    cache: CacheBackend | None
     key: str
     ttl: int | None
-    anew: bool = False
+    bypass_cache: bool = False
 
-    def get(self) -> Kept | None:
+    def get(self) -> CachedAnswer | None:
         """Read the answer, if it is there."""
-        if self.cache is None or self.anew:
+        if self.cache is None or self.bypass_cache:
             return None
-        found: Mapping[Any, Any] = {}
-        with _tolerating():
-            found = in_thread(self.cache.get, [(NAMESPACE, self.key)]).result(LONGEST)
-        return _checked(found)
+        hits: Mapping[Any, Any] = {}
+        with _log_cache_errors():
+            hits = run_in_thread(self.cache.get, [(NAMESPACE, self.key)]).result(CACHE_TIMEOUT_S)
+        return _valid_cached_answer(hits)
 
-    async def aget(self) -> Kept | None:
+    async def aget(self) -> CachedAnswer | None:
         """Read the answer, if it is there."""
-        if self.cache is None or self.anew:
+        if self.cache is None or self.bypass_cache:
             return None
-        found: Mapping[Any, Any] = {}
-        with _tolerating():
-            async with asyncio.timeout(LONGEST):
-                found = await self.cache.aget([(NAMESPACE, self.key)])
-        return _checked(found)
+        hits: Mapping[Any, Any] = {}
+        with _log_cache_errors():
+            async with asyncio.timeout(CACHE_TIMEOUT_S):
+                hits = await self.cache.aget([(NAMESPACE, self.key)])
+        return _valid_cached_answer(hits)
 
-    def keep(self, output: Any, seconds: float) -> None:
+    def store(self, output: Any, seconds: float) -> None:
         """Keep an answer."""
         if self.cache is not None:
-            with _tolerating():
-                in_thread(self.cache.set, self._pair(output, seconds)).result(LONGEST)
+            with _log_cache_errors():
+                run_in_thread(self.cache.set, self._to_cache_item(output, seconds)).result(
+                    CACHE_TIMEOUT_S
+                )
 
-    async def akeep(self, output: Any, seconds: float) -> None:
+    async def astore(self, output: Any, seconds: float) -> None:
         """Keep an answer."""
         if self.cache is not None:
-            with _tolerating():
-                async with asyncio.timeout(LONGEST):
-                    await self.cache.aset(self._pair(output, seconds))
+            with _log_cache_errors():
+                async with asyncio.timeout(CACHE_TIMEOUT_S):
+                    await self.cache.aset(self._to_cache_item(output, seconds))
 
-    def _pair(self, output: Any, seconds: float) -> dict[Any, Any]:
-        return {(NAMESPACE, self.key): (_kept(output, seconds), self.ttl)}
+    def _to_cache_item(self, output: Any, seconds: float) -> dict[Any, Any]:
+        return {(NAMESPACE, self.key): (_to_cached_answer(output, seconds), self.ttl)}
 
 
 def check_policy(policy: CachePolicy[Any] | None) -> None:
@@ -167,74 +178,76 @@ def check_policy(policy: CachePolicy[Any] | None) -> None:
 
 
 @contextmanager
-def _tolerating() -> Iterator[None]:
+def _log_cache_errors() -> Iterator[None]:
     try:
         yield
     except Exception:  # noqa: BLE001  # whatever it is: an answer that was paid for is not lost
         _log.warning("the node cache failed; the model is asked, or not kept", exc_info=True)
 
 
-def _kept(output: Any, seconds: float) -> Kept:
+def _to_cached_answer(output: Any, seconds: float) -> CachedAnswer:
     answer = parsing.to_message(output)
-    took = Cached(usage=parsing.total_usage(output), seconds=seconds)
+    original_stats = OriginalCallStats(usage=parsing.sum_usage(output), seconds=seconds)
     # A message id is a thread's own, and tokens that nobody used are not counted again.
-    update = {"id": None, "usage_metadata": NOTHING_USED}
-    return Kept(answer=answer.model_copy(update=update), took=took)
+    update = {"id": None, "usage_metadata": ZERO_USAGE}
+    return CachedAnswer(answer=answer.model_copy(update=update), took=original_stats)
 
 
-def _checked(found: Mapping[Any, Any]) -> Kept | None:
-    kept = next(iter(found.values()), None)
-    known = isinstance(kept, dict) and isinstance(kept.get("answer"), AIMessage)
-    return cast("Kept", kept) if known else None
+def _valid_cached_answer(hits: Mapping[Any, Any]) -> CachedAnswer | None:
+    value = next(iter(hits.values()), None)
+    is_valid = isinstance(value, dict) and isinstance(value.get("answer"), AIMessage)
+    return cast("CachedAnswer", value) if is_valid else None
 
 
-def _asked(seat: Seat) -> Any:
+def _identify_request(agent_node: AgentNode) -> Any:
     """Describe what is asked: model, parameters, endpoint; `None` where that is not known."""
-    agent = seat.agent
+    agent = agent_node.agent
     if isinstance(agent.model, str):
         if agent.model.startswith("recorded:"):  # its file may change, and it costs nothing
             return None
-        return [agent.model_dump(include=_SHAPING), _endpoint(seat.model)]
-    if not _is_known(agent.model):
+        return [agent.model_dump(include=_SHAPING_OPTIONS), _identify_endpoint(agent_node.model)]
+    if not _can_be_described(agent.model):
         return None
     try:
-        return [_described(agent.model), _endpoint(agent.model)]
+        return [_describe_model(agent.model), _identify_endpoint(agent.model)]
     except LookupError:
         return None
 
 
-def _is_known(model: Any) -> bool:
+def _can_be_described(model: Any) -> bool:
     """Tell whether a description says all of a model: what a user's subclass adds is not in it."""
-    known = type(model).__module__.startswith(_KNOWN)
+    is_own_class = type(model).__module__.startswith(_DESCRIBABLE_PACKAGES)
     if isinstance(model, RunnableBindingBase):
-        return known and _is_known(model.bound)
-    return known and isinstance(model, BaseChatModel)
+        return is_own_class and _can_be_described(model.bound)
+    return is_own_class and isinstance(model, BaseChatModel)
 
 
-def _described(model: Any) -> Any:
+def _describe_model(model: Any) -> Any:
     """Describe a chat model, and what is bound to it.
 
     Raises:
         LookupError: If there is something that LangChain cannot describe.
     """
     if isinstance(model, RunnableBindingBase):
-        return [_described(model.bound), _shaping(dumpd(model.kwargs))]
+        return [_describe_model(model.bound), _select_shaping_fields(dumpd(model.kwargs))]
     described = dumpd(model)
     if described["type"] != "constructor":
         raise LookupError
-    return [described["id"], _shaping(described["kwargs"])]
+    return [described["id"], _select_shaping_fields(described["kwargs"])]
 
 
-def _shaping(fields: Mapping[str, Any]) -> dict[str, Any]:
+def _select_shaping_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out of a model's own fields what does not shape an answer, and credentials."""
-    shaping = {name: each for name, each in fields.items() if not _NOT_SHAPING.search(name)}
-    for name, headers in shaping.items():
+    selected = {name: each for name, each in fields.items() if not _NON_SHAPING_FIELDS.search(name)}
+    for name, headers in selected.items():
         if name.endswith("headers") and isinstance(headers, dict):
-            shaping[name] = {k: v for k, v in headers.items() if not _CREDENTIAL.search(str(k))}
-    return cast("dict[str, Any]", _plain(shaping))
+            selected[name] = {
+                k: v for k, v in headers.items() if not _CREDENTIAL_HEADERS.search(str(k))
+            }
+    return cast("dict[str, Any]", _to_plain_value(selected))
 
 
-def _plain(described: Any) -> Any:
+def _to_plain_value(described: Any) -> Any:
     """Make all names in a description text, as they are in a request; LangChain took secrets out.
 
     Raises:
@@ -243,27 +256,33 @@ def _plain(described: Any) -> Any:
     if isinstance(described, dict):
         if "lc" in described and described.get("type") == "not_implemented":
             raise LookupError
-        return {str(name): _plain(value) for name, value in described.items()}
-    return [_plain(each) for each in described] if isinstance(described, list) else described
+        return {str(name): _to_plain_value(value) for name, value in described.items()}
+    return (
+        [_to_plain_value(each) for each in described] if isinstance(described, list) else described
+    )
 
 
-def _endpoint(model: Any) -> Any:
+def _identify_endpoint(model: Any) -> Any:
     """Say where the requests of a model go."""
-    inner = _innermost(model)
+    inner = _unwrap_model(model)
     if client := getattr(inner, "root_client", None) or getattr(inner, "root_async_client", None):
         return str(client.base_url)
-    return sorted(each for each in os.environ.items() if _ENDPOINTS.search(each[0]))
+    return sorted(each for each in os.environ.items() if _ENDPOINT_VARIABLES.search(each[0]))
 
 
-def _innermost(model: Any) -> Any:
+def _unwrap_model(model: Any) -> Any:
     while isinstance(model, RunnableBindingBase):
         model = model.bound
     return model
 
 
-def _said(message: AnyMessage) -> Any:
+def _describe_message(message: AnyMessage) -> Any:
     """Give what a model reads of a message."""
-    told: dict[str, Any] = {"type": message.type, "content": message.content, "name": message.name}
-    told |= {name: getattr(message, name, None) for name in ("tool_calls", "tool_call_id")}
-    told["more"] = {k: v for k, v in message.additional_kwargs.items() if v is not None}
-    return {name: value for name, value in told.items() if value}
+    fields: dict[str, Any] = {
+        "type": message.type,
+        "content": message.content,
+        "name": message.name,
+    }
+    fields |= {name: getattr(message, name, None) for name in ("tool_calls", "tool_call_id")}
+    fields["more"] = {k: v for k, v in message.additional_kwargs.items() if v is not None}
+    return {name: value for name, value in fields.items() if value}

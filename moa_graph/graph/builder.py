@@ -10,75 +10,81 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import CachePolicy
 
 from moa_graph.graph.aggregator import (
-    Final,
+    Aggregation,
     aggregator_node,
-    hub_node,
+    layer_aggregator_node,
     layer_router,
 )
 from moa_graph.graph.answer_cache import check_policy
 from moa_graph.graph.node_names import AGGREGATOR
-from moa_graph.graph.policy import rules_of_layers
-from moa_graph.graph.proposer import Node, proposer_node
+from moa_graph.graph.policy import policies_for_layers
+from moa_graph.graph.proposer import NodeRunnable, proposer_node
 from moa_graph.graph.spec import (
+    AgentNode,
     Layer,
-    Row,
-    Seat,
-    assign_seats,
+    LayerSpec,
+    resolve_agents,
 )
 from moa_graph.graph.state import LayerState, MoAState
 from moa_graph.models.agent import Agent, Model
-from moa_graph.prompting.layout import AGGREGATE_AND_SYNTHESIZE, Layout
+from moa_graph.prompting.layout import AGGREGATE_AND_SYNTHESIZE, PromptLayout
 
-Builder = StateGraph[MoAState, None, Any, MoAState]
-Compiled = CompiledStateGraph[MoAState, None, Any, MoAState]
+MoAStateGraph = StateGraph[MoAState, None, Any, MoAState]
+CompiledMoAGraph = CompiledStateGraph[MoAState, None, Any, MoAState]
 
-THREADS = 128
+MIN_CONCURRENCY = 128
 """Threads that wait in a sync call; LangGraph starts each when it is needed."""
 
 
 @dataclass(frozen=True)
-class Plan:
+class GraphSpec:
     """Who is asked, by which rules, and what readers of references find where."""
 
-    rows: Sequence[Row]
-    writers: Sequence[Seat]
+    layers: Sequence[LayerSpec]
+    aggregators: Sequence[AgentNode]
     """The aggregator, and its fallbacks."""
-    layout: Layout
-    final: Final = "write"
+    layout: PromptLayout
+    aggregation: Aggregation = "write"
     cache_policy: CachePolicy[Any] | None = None
 
-    def seat(self, node: str) -> Seat | None:
+    def find_agent_node(self, node: str) -> AgentNode | None:
         """Find who sits at a node."""
-        seats = chain(*(row.seats for row in self.rows), self.writers)
-        return next((seat for seat in seats if seat.node == node), None)
+        agent_nodes = chain(
+            *(layer_spec.agent_nodes for layer_spec in self.layers), self.aggregators
+        )
+        return next((agent_node for agent_node in agent_nodes if agent_node.node == node), None)
 
 
-class MoAGraph(Builder):
+class MoAGraph(MoAStateGraph):
     """A `StateGraph` that, once compiled, runs as many nodes at a time as a layer has."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, spec: GraphSpec) -> None:
         super().__init__(MoAState, input_schema=MessagesState)
-        self.plan = plan
-        rows, writers = plan.rows, plan.writers
-        for row, readers in zip(rows, [*(r.seats for r in rows[1:]), writers[:1]], strict=True):
-            _add_layer(self, row, readers, plan)
-        for seat in rows[0].seats:
-            self.add_edge(START, seat.node)
-        last = aggregator_node(writers, rows, plan.layout, plan.final, plan.cache_policy)
-        _add_agent(self, writers[0], last, final=plan.final)
+        self.spec = spec
+        layer_specs, aggregators = spec.layers, spec.aggregators
+        for layer_spec, readers in zip(
+            layer_specs, [*(r.agent_nodes for r in layer_specs[1:]), aggregators[:1]], strict=True
+        ):
+            _add_layer(self, layer_spec, readers, spec)
+        for agent_node in layer_specs[0].agent_nodes:
+            self.add_edge(START, agent_node.node)
+        aggregator = aggregator_node(
+            aggregators, layer_specs, spec.layout, spec.aggregation, spec.cache_policy
+        )
+        _add_agent(self, aggregators[0], aggregator, final=spec.aggregation)
         self.add_edge(AGGREGATOR, END)
 
-    def compile(self, *args: Any, **kwargs: Any) -> Compiled:
+    def compile(self, *args: Any, **kwargs: Any) -> CompiledMoAGraph:
         """Compile as `StateGraph.compile` does, with threads enough for a layer.
 
         LangGraph's own default is four more than the machine has processors. A
         `max_concurrency` in the config of a call takes precedence.
         """
-        workers = max(THREADS, len(self.nodes))
+        workers = max(MIN_CONCURRENCY, len(self.nodes))
         compiled = super().compile(*args, **kwargs)
         if compiled.cache:
             for node in compiled.nodes.values():
-                if isinstance(node.bound, Node):
+                if isinstance(node.bound, NodeRunnable):
                     node.bound = node.bound.with_cache(compiled.cache)
         return compiled.with_config(max_concurrency=workers)
 
@@ -88,7 +94,7 @@ def create_moa(
     aggregator: Model | Agent,
     *,
     fallbacks: Sequence[Model | Agent] = (),
-    final: Final = "write",
+    final: Aggregation = "write",
     quorum: float | Sequence[float] = 0.5,
     grace: float | Sequence[float | None] | None = None,
     deadline: float | Sequence[float | None] | None = None,
@@ -161,38 +167,51 @@ def create_moa(
         moa.invoke({"messages": "Where is it? It is under the tree."})["messages"][-1].text
         ```
     """
-    if final not in get_args(Final):
-        raise ValueError(f"`final`={final!r}: expected 'write' or 'select'")
+    if final not in get_args(Aggregation):
+        raise ValueError(f"`aggregation`={final!r}: expected 'write' or 'select'")
     check_policy(cache_policy)
-    layout = Layout(prompt, references_in, max_reference_tokens)
-    seats, writers = assign_seats(
+    layout = PromptLayout(prompt, references_in, max_reference_tokens)
+    agent_nodes, aggregators = resolve_agents(
         layers,
         [aggregator, *fallbacks],
-        hidden=not stream_proposals,
-        hidden_writers=final == "select",
+        hide_proposer_tokens=not stream_proposals,
+        hide_aggregator_tokens=final == "select",
     )
-    rules = rules_of_layers([len(row) for row in seats], quorum, grace, deadline)
-    rows = [Row(number, *row) for number, row in enumerate(zip(seats, rules, strict=True), 1)]
+    policies = policies_for_layers([len(row) for row in agent_nodes], quorum, grace, deadline)
+    layer_specs = [
+        LayerSpec(number, *row)
+        for number, row in enumerate(zip(agent_nodes, policies, strict=True), 1)
+    ]
     if not lazy:
-        writers[0].models()
-    return MoAGraph(Plan(rows, writers, layout, final, cache_policy))
+        aggregators[0].build_models()
+    return MoAGraph(GraphSpec(layer_specs, aggregators, layout, final, cache_policy))
 
 
-def _add_layer(builder: Builder, row: Row, readers: Sequence[Seat], plan: Plan) -> None:
-    hub = f"layer_{row.number}_{AGGREGATOR}"
-    for seat in row.seats:
-        _add_agent(builder, seat, proposer_node(seat, row, plan.layout, plan.cache_policy))
-        builder.add_edge(seat.node, hub)
+def _add_layer(
+    builder: MoAStateGraph, layer_spec: LayerSpec, readers: Sequence[AgentNode], spec: GraphSpec
+) -> None:
+    layer_aggregator = f"layer_{layer_spec.number}_{AGGREGATOR}"
+    for agent_node in layer_spec.agent_nodes:
+        _add_agent(
+            builder,
+            agent_node,
+            proposer_node(agent_node, layer_spec, spec.layout, spec.cache_policy),
+        )
+        builder.add_edge(agent_node.node, layer_aggregator)
     # `destinations` are what is drawn; without a `path_map`, edges of a retry stay undrawn.
     destinations = tuple(seat.node for seat in readers)
-    builder.add_node(hub, hub_node(row, plan.layout), destinations=destinations)
-    builder.add_conditional_edges(hub, layer_router(hub, row, readers))
-
-
-def _add_agent(builder: Builder, seat: Seat, node: Any, **told: str) -> None:
     builder.add_node(
-        seat.node,
+        layer_aggregator, layer_aggregator_node(layer_spec, spec.layout), destinations=destinations
+    )
+    builder.add_conditional_edges(
+        layer_aggregator, layer_router(layer_aggregator, layer_spec, readers)
+    )
+
+
+def _add_agent(builder: MoAStateGraph, agent_node: AgentNode, node: Any, **metadata: str) -> None:
+    builder.add_node(
+        agent_node.node,
         node,
         input_schema=LayerState,
-        metadata={"model": seat.agent.label, **told},
+        metadata={"model": agent_node.agent.label, **metadata},
     )

@@ -18,171 +18,183 @@ from uuid import uuid4
 
 from langgraph.runtime import get_runtime
 
-from moa_graph.graph.policy import Rules
+from moa_graph.graph.policy import LayerPolicy
 
-_MOST_RACES = 4096  # those of killed and partly resumed layers stay until newer ones push them out
-_races: "OrderedDict[tuple[Any, ...], Race]" = OrderedDict()
+_MAX_LAYER_DEADLINES = (
+    4096  # those of killed and partly resumed layers stay until newer ones push them out
+)
+_layer_deadlines: "OrderedDict[tuple[Any, ...], LayerDeadline]" = OrderedDict()
 
 
-class CutOffError(TimeoutError):
+class DeadlineExceededError(TimeoutError):
     """A call took longer than it may."""
 
 
-class Limit(NamedTuple):
+class CallDeadline(NamedTuple):
     """When a call is cut off, and why."""
 
-    when: float
+    expires_at: float
     reason: str
 
 
-class Race:
+class LayerDeadline:
     """The proposers of one layer that run at the same time."""
 
-    def __init__(self, rules: Rules, *, runners: int, needed: int) -> None:
-        self._rules, self._started = rules, monotonic()
-        self._runners, self._needed = runners, needed
+    def __init__(self, policy: LayerPolicy, *, unfinished: int, required_answers: int) -> None:
+        self._policy, self._started = policy, monotonic()
+        self._unfinished, self._required_answers = unfinished, required_answers
         self._running, self._stopped = 0, False
-        self._quorum_at: float | None = None if needed > 0 else monotonic()
+        self._quorum_at: float | None = None if required_answers > 0 else monotonic()
         self._changed = threading.Condition()
-        self._waiting: dict[asyncio.Timeout, Callable[[], float | None]] = {}
+        self._timeout_scopes: dict[asyncio.Timeout, Callable[[], float | None]] = {}
 
-    def answer(self) -> None:
+    def count_answer(self) -> None:
         """Count an answer. With the last that the quorum needs, the grace of the others begins."""
-        if self._rules.grace is None:
+        if self._policy.grace is None:
             return  # nobody waits for the quorum
         with self._changed:
-            self._needed -= 1
-            if self._needed == 0:
+            self._required_answers -= 1
+            if self._required_answers == 0:
                 self._quorum_at = monotonic()
                 self._changed.notify_all()
-        for scope, when in self._waiting.items():
+        for scope, when in self._timeout_scopes.items():
             if not scope.expired():
                 scope.reschedule(when())
 
-    def enter(self) -> None:
+    def proposer_started(self) -> None:
         """Count a runner that begins."""
         with self._changed:
             self._running += 1
 
-    def leave(self, *, stopped: bool) -> bool:
+    def proposer_finished(self, *, stopped: bool) -> bool:
         """Count a runner that is through, and tell whether it was the last."""
         with self._changed:
             self._running -= 1
-            self._runners -= not stopped
+            self._unfinished -= not stopped
             self._stopped |= stopped
-            return self._runners <= 0
+            return self._unfinished <= 0
 
-    def again(self) -> "Race":
+    def restarted(self) -> "LayerDeadline":
         """Begin anew, for those who are left when a stopped run is resumed."""
-        return Race(self._rules, runners=self._runners, needed=self._needed)
+        return LayerDeadline(
+            self._policy, unfinished=self._unfinished, required_answers=self._required_answers
+        )
 
     @property
-    def over(self) -> bool:
+    def is_abandoned(self) -> bool:
         """Whether the run was stopped, by a cancellation or for a human."""
         return self._stopped and self._running == 0
 
-    def limit(self, started: float, timeout: float | None) -> Limit | None:
+    def call_deadline(self, started: float, timeout: float | None) -> CallDeadline | None:
         """Find the first moment at which a call that started then is cut off."""
-        rules, limits = self._rules, list[Limit]()
+        policy, deadlines = self._policy, list[CallDeadline]()
         if timeout is not None:
-            limits.append(
-                Limit(started + timeout, f"no answer within its timeout of {timeout:g} s")
+            deadlines.append(
+                CallDeadline(started + timeout, f"no answer within its timeout of {timeout:g} s")
             )
-        if rules.deadline is not None:
-            reason = f"cut off by the layer's deadline of {rules.deadline:g} s"
-            limits.append(Limit(self._started + rules.deadline, reason))
-        if rules.grace is not None and self._quorum_at is not None:
-            reason = f"cut off: the quorum was in, and the grace of {rules.grace:g} s over"
-            limits.append(Limit(max(self._quorum_at, started) + rules.grace, reason))
-        return min(limits, default=None)
+        if policy.deadline is not None:
+            reason = f"cut off by the layer's deadline of {policy.deadline:g} s"
+            deadlines.append(CallDeadline(self._started + policy.deadline, reason))
+        if policy.grace is not None and self._quorum_at is not None:
+            reason = f"cut off: the quorum was in, and the grace of {policy.grace:g} s over"
+            deadlines.append(CallDeadline(max(self._quorum_at, started) + policy.grace, reason))
+        return min(deadlines, default=None)
 
     @asynccontextmanager
-    async def cutting_off(self, timeout: float | None) -> AsyncIterator[None]:
+    async def cancel_after(self, timeout: float | None) -> AsyncIterator[None]:
         """Cancel what runs inside when its time is over.
 
         Raises:
             CutOffError: If it was.
         """
-        if timeout is None and self._rules.wait_for_all:
+        if timeout is None and self._policy.has_no_cutoff:
             yield
             return
         started, loop = monotonic(), asyncio.get_running_loop()
 
-        def when() -> float | None:
-            limit = self.limit(started, timeout)
-            return loop.time() + limit.when - monotonic() if limit else None
+        def loop_deadline() -> float | None:
+            deadline = self.call_deadline(started, timeout)
+            return loop.time() + deadline.expires_at - monotonic() if deadline else None
 
-        self._check(started, timeout)
-        scope = asyncio.timeout_at(when())
+        self._raise_if_expired(started, timeout)
+        scope = asyncio.timeout_at(loop_deadline())
         try:
             async with scope:
-                self._waiting[scope] = when
+                self._timeout_scopes[scope] = loop_deadline
                 try:
                     yield
                 finally:
-                    del self._waiting[scope]
+                    del self._timeout_scopes[scope]
         except TimeoutError:
-            if scope.expired() and (limit := self.limit(started, timeout)):
-                raise CutOffError(limit.reason) from None
+            if scope.expired() and (limit := self.call_deadline(started, timeout)):
+                raise DeadlineExceededError(limit.reason) from None
             raise
 
-    def call(self, timeout: float | None, function: Callable[..., Any], *args: Any) -> Any:
+    def call_with_deadline(
+        self, timeout: float | None, function: Callable[..., Any], *args: Any
+    ) -> Any:
         """Call in a thread, and go on without it when its time is over: it cannot be cancelled.
 
         Raises:
             CutOffError: If its time was over.
         """
-        if timeout is None and self._rules.wait_for_all:
+        if timeout is None and self._policy.has_no_cutoff:
             return function(*args)
         started = monotonic()
-        self._check(started, timeout)
-        future = in_thread(function, *args)
-        future.add_done_callback(self._notify)
+        self._raise_if_expired(started, timeout)
+        future = run_in_thread(function, *args)
+        future.add_done_callback(self._notify_waiters)
         with self._changed:
             while not future.done():
-                limit = self._check(started, timeout)
-                self._changed.wait(limit and limit.when - monotonic())
+                deadline = self._raise_if_expired(started, timeout)
+                self._changed.wait(deadline and deadline.expires_at - monotonic())
         return future.result()
 
-    def _check(self, started: float, timeout: float | None) -> Limit | None:
-        limit = self.limit(started, timeout)
-        if limit and limit.when <= monotonic():
-            raise CutOffError(limit.reason)
-        return limit
+    def _raise_if_expired(self, started: float, timeout: float | None) -> CallDeadline | None:
+        deadline = self.call_deadline(started, timeout)
+        if deadline and deadline.expires_at <= monotonic():
+            raise DeadlineExceededError(deadline.reason)
+        return deadline
 
-    def _notify(self, _: Future[Any]) -> None:
+    def _notify_waiters(self, _: Future[Any]) -> None:
         with self._changed:
             self._changed.notify_all()
 
 
 @contextmanager
-def join(layer: int, rules: Rules, *, asked: int, answered: int) -> Iterator[Race]:
+def enter_layer(
+    layer: int, policy: LayerPolicy, *, proposer_count: int, answered: int
+) -> Iterator[LayerDeadline]:
     """Take part in the race of the layer that is running; the first proposer begins it.
 
     Args:
         layer: Number of the layer.
-        rules: How long it waits.
-        asked: How many proposers it has.
+        policy: How long it waits.
+        proposer_count: How many proposers it has.
         answered: How many of them answered before, and do not run now.
     """
-    race = Race(rules, runners=asked - answered, needed=max(1, rules.needed(asked) - answered))
-    name = (layer, *_place())
-    if (begun := _races.get(name)) and begun.over:
-        _races[name] = begun.again()
-    race = _races.setdefault(name, race)
-    race.enter()
-    while len(_races) > _MOST_RACES:
-        _races.popitem(last=False)
+    layer_deadline = LayerDeadline(
+        policy,
+        unfinished=proposer_count - answered,
+        required_answers=max(1, policy.required_answers(proposer_count) - answered),
+    )
+    key = (layer, *_superstep_key())
+    if (existing := _layer_deadlines.get(key)) and existing.is_abandoned:
+        _layer_deadlines[key] = existing.restarted()
+    layer_deadline = _layer_deadlines.setdefault(key, layer_deadline)
+    layer_deadline.proposer_started()
+    while len(_layer_deadlines) > _MAX_LAYER_DEADLINES:
+        _layer_deadlines.popitem(last=False)
     stopped = True
     try:
-        yield race
+        yield layer_deadline
         stopped = False
     finally:
-        if race.leave(stopped=stopped):
-            _races.pop(name, None)
+        if layer_deadline.proposer_finished(stopped=stopped):
+            _layer_deadlines.pop(key, None)
 
 
-def _place() -> tuple[str | None, ...]:
+def _superstep_key() -> tuple[str | None, ...]:
     """Name what proposers of one superstep have in common, and others have not."""
     try:
         info = get_runtime().execution_info
@@ -195,7 +207,7 @@ def _place() -> tuple[str | None, ...]:
     return (info.thread_id, info.checkpoint_id, loop) if info else (loop,)
 
 
-def in_thread(function: Callable[..., Any], *args: Any) -> Future[Any]:
+def run_in_thread(function: Callable[..., Any], *args: Any) -> Future[Any]:
     """Call in a thread of its own, which the end of the process does not wait for."""
     future: Future[Any] = Future()
     context = copy_context()

@@ -8,7 +8,7 @@ from typing import Any
 AGGREGATOR = "aggregator"
 
 
-def check_name(name: Any) -> str:
+def check_agent_name(name: Any) -> str:
     """Refuse a name that LangGraph, or the graph itself, could not keep apart from others.
 
     Raises:
@@ -21,14 +21,14 @@ def check_name(name: Any) -> str:
     return str(name)
 
 
-def slug(label: str) -> str:
+def slugify_label(label: str) -> str:
     """Shorten `together:Qwen/Qwen2.5-72B` to `qwen2.5-72b`."""
     name = label.partition(":")[2] or label
     short = re.sub(r"[^\w.-]+", "-", name.rpartition("/")[2]).strip("-").lower()
     return "model" if short in {"", AGGREGATOR} else short
 
 
-def free_name(base: str, taken: Collection[Any]) -> str:
+def make_unique_name(base: str, taken: Collection[Any]) -> str:
     """Number a name from `_2` on where it is taken."""
     candidates = chain([base], (f"{base}_{number}" for number in count(2)))
     return next(name for name in candidates if name not in taken)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Rules:
+class LayerPolicy:
     """What a layer needs in order to go on, and how long it waits."""
 
     quorum: float
@@ -17,22 +17,24 @@ class Rules:
     """Seconds that a layer may take; `None` for any time."""
 
     @property
-    def wait_for_all(self) -> bool:
+    def has_no_cutoff(self) -> bool:
         """Whether the layer cuts nobody off."""
         return self.grace is None and self.deadline is None
 
-    def needed(self, asked: int) -> int:
+    def required_answers(self, proposer_count: int) -> int:
         """How many of those that were asked must answer: at least one."""
-        count = self.quorum if isinstance(self.quorum, int) else math.ceil(self.quorum * asked)
-        return max(1, min(int(count), asked))
+        count = (
+            self.quorum if isinstance(self.quorum, int) else math.ceil(self.quorum * proposer_count)
+        )
+        return max(1, min(int(count), proposer_count))
 
 
-def rules_of_layers(
+def policies_for_layers(
     widths: Sequence[int],
     quorum: float | Sequence[float],
     grace: float | Sequence[float | None] | None,
     deadline: float | Sequence[float | None] | None,
-) -> list[Rules]:
+) -> list[LayerPolicy]:
     """Give each layer its rules.
 
     Args:
@@ -45,17 +47,17 @@ def rules_of_layers(
         ValueError: If there are not as many values as layers, or a value makes no sense.
     """
     columns = [
-        _for_each("quorum", quorum, len(widths)),
-        _for_each("grace", grace, len(widths)),
-        _for_each("deadline", deadline, len(widths)),
+        _expand_to_layers("quorum", quorum, len(widths)),
+        _expand_to_layers("grace", grace, len(widths)),
+        _expand_to_layers("deadline", deadline, len(widths)),
     ]
-    rules = [Rules(*row) for row in zip(*columns, strict=True)]
-    for width, rule in zip(widths, rules, strict=True):
-        _check(rule, width)
-    return rules
+    policies = [LayerPolicy(*row) for row in zip(*columns, strict=True)]
+    for width, policy in zip(widths, policies, strict=True):
+        _check_policy(policy, width)
+    return policies
 
 
-def _for_each(name: str, value: object, layers: int) -> Sequence[object]:
+def _expand_to_layers(name: str, value: object, layers: int) -> Sequence[object]:
     if not isinstance(value, (list, tuple)):
         return [value] * layers
     if len(value) != layers:
@@ -65,8 +67,8 @@ def _for_each(name: str, value: object, layers: int) -> Sequence[object]:
     return value
 
 
-def _check(rules: Rules, width: int) -> None:
-    quorum = rules.quorum
+def _check_policy(policy: LayerPolicy, width: int) -> None:
+    quorum = policy.quorum
     share = isinstance(quorum, float) and 0 < quorum <= 1
     number = isinstance(quorum, int) and not isinstance(quorum, bool) and 1 <= quorum <= width
     if not (share or number):
@@ -75,6 +77,6 @@ def _check(rules: Rules, width: int) -> None:
             "layer, or a share of them above 0.0 and up to 1.0"
         )
     for name in ("grace", "deadline"):
-        value = getattr(rules, name)
+        value = getattr(policy, name)
         if value is not None and (not isinstance(value, (int, float)) or not 0 <= value < math.inf):
             raise ValueError(f"`{name}`={value!r}: expected seconds, 0 or more, or None")

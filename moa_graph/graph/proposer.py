@@ -15,29 +15,29 @@ from langgraph.pregel.protocol import PregelProtocol
 from langgraph.types import CachePolicy
 
 from moa_graph.graph import deadlines, quorum
-from moa_graph.graph.answer_cache import Cache, Kept, Memory
-from moa_graph.graph.spec import Row, Seat
+from moa_graph.graph.answer_cache import AnswerCache, CacheBackend, CachedAnswer
+from moa_graph.graph.spec import AgentNode, LayerSpec
 from moa_graph.graph.state import (
     ASK_AGAIN,
-    NOTHING_USED,
+    ZERO_USAGE,
     LayerState,
     MoAState,
     Proposal,
     awaits_retry,
 )
-from moa_graph.graph.turns import open_messages
+from moa_graph.graph.turns import unanswered_messages
 from moa_graph.prompting import parsing
-from moa_graph.prompting.layout import Layout, add_system
-from moa_graph.prompting.tokens import count_message_tokens, cut, fits
-from moa_graph.redaction import describe
+from moa_graph.prompting.layout import PromptLayout, add_system_text
+from moa_graph.prompting.tokens import count_message_tokens, fits_token_limit, truncate_text
+from moa_graph.redaction import redacted_message
 
-WRITTEN_BY = "moa_agent"
+AGENT_METADATA_KEY = "moa_agent"
 """In the metadata of a call: whose it is."""
 
-DEFAULT_ANSWER = 4096  # tokens that are kept free for an answer where no bound is set
+DEFAULT_ANSWER_TOKENS = 4096  # tokens that are kept free for an answer where no bound is set
 
 
-class Node(RunnableLambda[Any, Any]):
+class NodeRunnable(RunnableLambda[Any, Any]):
     """A node with a sync and an async side, called without a trace run beside LangGraph's own.
 
     LangGraph finds the graph inside a node by its `deps`, which only a `RunnableLambda` has.
@@ -47,20 +47,20 @@ class Node(RunnableLambda[Any, Any]):
         self,
         func: Callable[..., Any],
         afunc: Callable[..., Any],
-        seat: Seat | None = None,
-        cache: Cache | None = None,
+        agent_node: AgentNode | None = None,
+        cache: CacheBackend | None = None,
     ) -> None:
         super().__init__(func, afunc)
-        self._call, self._acall, self._seat, self._cache = func, afunc, seat, cache
+        self._call, self._acall, self._agent_node, self._cache = func, afunc, agent_node, cache
 
-    def with_cache(self, cache: Cache) -> "Node":
+    def with_cache(self, cache: CacheBackend) -> "NodeRunnable":
         """Copy it for a graph that is compiled with a cache."""
-        return Node(self._call, self._acall, self._seat, cache)
+        return NodeRunnable(self._call, self._acall, self._agent_node, cache)
 
     @property
     def deps(self) -> list[Runnable[Any, Any]]:
         """The graph that the agent of this node is, if it is one, so that LangGraph draws it."""
-        graph = self._seat and self._seat.agent.model
+        graph = self._agent_node and self._agent_node.agent.model
         return [graph] if isinstance(graph, PregelProtocol) else []
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002
@@ -78,52 +78,74 @@ class Node(RunnableLambda[Any, Any]):
 
 
 def proposer_node(
-    seat: Seat, row: Row, layout: Layout, policy: CachePolicy[Any] | None = None
-) -> Node:
+    agent_node: AgentNode,
+    layer_spec: LayerSpec,
+    layout: PromptLayout,
+    cache_policy: CachePolicy[Any] | None = None,
+) -> NodeRunnable:
     """Make the node that asks one proposer. It writes a proposal, whatever happens."""
-    memory = Memory(seat, row.seats[: row.seats.index(seat)], layout, policy)
-    alone = nullcontext(deadlines.Race(row.rules, runners=1, needed=1))
+    answer_cache = AnswerCache(
+        agent_node,
+        layer_spec.agent_nodes[: layer_spec.agent_nodes.index(agent_node)],
+        layout,
+        cache_policy,
+    )
+    own_deadline = nullcontext(
+        deadlines.LayerDeadline(layer_spec.policy, unfinished=1, required_answers=1)
+    )
 
-    def racing(state: LayerState) -> AbstractContextManager[deadlines.Race]:
-        return alone if row.rules.wait_for_all else _race(row, state)
+    def layer_deadline(state: LayerState) -> AbstractContextManager[deadlines.LayerDeadline]:
+        return (
+            own_deadline
+            if layer_spec.policy.has_no_cutoff
+            else _enter_layer_deadline(layer_spec, state)
+        )
 
-    def propose(state: LayerState, config: RunnableConfig, cache: Cache | None) -> dict[str, Any]:
-        model, attempt = seat.model, Attempt(seat, row, state, layout)
-        with racing(state) as running, catching(attempt.fail):
-            place = memory.place(attempt.messages, cache, anew=attempt.anew)
-            if kept := place.get():
-                attempt.recall(kept)
-                running.answer()
+    def propose(
+        state: LayerState, config: RunnableConfig, cache: CacheBackend | None
+    ) -> dict[str, Any]:
+        model, attempt = agent_node.model, ProposerAttempt(agent_node, layer_spec, state, layout)
+        with layer_deadline(state) as deadline, capture_errors(attempt.record_failure):
+            entry = answer_cache.find_entry(
+                attempt.messages, cache, bypass_cache=attempt.bypass_cache
+            )
+            if cached_answer := entry.get():
+                attempt.record_cached_answer(cached_answer)
+                deadline.count_answer()
             else:
-                call = (model.invoke, attempt.messages, tagged(seat, config))
-                answer = running.call(seat.agent.timeout, *call)
-                attempt.read(answer)
-                running.answer()
-                place.keep(answer, attempt.proposal["seconds"])
-        return {"proposals": {seat.node: attempt.proposal}}
+                call = (model.invoke, attempt.messages, with_agent_metadata(agent_node, config))
+                answer = deadline.call_with_deadline(agent_node.agent.timeout, *call)
+                attempt.record_output(answer)
+                deadline.count_answer()
+                entry.store(answer, attempt.proposal["seconds"])
+        return {"proposals": {agent_node.node: attempt.proposal}}
 
     async def apropose(
-        state: LayerState, config: RunnableConfig, cache: Cache | None
+        state: LayerState, config: RunnableConfig, cache: CacheBackend | None
     ) -> dict[str, Any]:
-        model, attempt = seat.model, Attempt(seat, row, state, layout)
-        with racing(state) as running, catching(attempt.fail):
-            place = memory.place(attempt.messages, cache, anew=attempt.anew)
-            if kept := await place.aget():
-                attempt.recall(kept)
-                running.answer()
+        model, attempt = agent_node.model, ProposerAttempt(agent_node, layer_spec, state, layout)
+        with layer_deadline(state) as deadline, capture_errors(attempt.record_failure):
+            entry = answer_cache.find_entry(
+                attempt.messages, cache, bypass_cache=attempt.bypass_cache
+            )
+            if cached_answer := await entry.aget():
+                attempt.record_cached_answer(cached_answer)
+                deadline.count_answer()
             else:
-                async with running.cutting_off(seat.agent.timeout):
-                    answer = await model.ainvoke(attempt.messages, tagged(seat, config))
-                attempt.read(answer)
-                running.answer()
-                await place.akeep(answer, attempt.proposal["seconds"])
-        return {"proposals": {seat.node: attempt.proposal}}
+                async with deadline.cancel_after(agent_node.agent.timeout):
+                    answer = await model.ainvoke(
+                        attempt.messages, with_agent_metadata(agent_node, config)
+                    )
+                attempt.record_output(answer)
+                deadline.count_answer()
+                await entry.astore(answer, attempt.proposal["seconds"])
+        return {"proposals": {agent_node.node: attempt.proposal}}
 
-    return Node(propose, apropose, seat)
+    return NodeRunnable(propose, apropose, agent_node)
 
 
 @contextmanager
-def catching(fail: Callable[[Exception], None]) -> Iterator[None]:
+def capture_errors(fail: Callable[[Exception], None]) -> Iterator[None]:
     """Hand over whatever goes wrong inside; raised, it would cancel the siblings' calls."""
     try:
         yield
@@ -137,33 +159,35 @@ def catching(fail: Callable[[Exception], None]) -> Iterator[None]:
         fail(error)
 
 
-class Attempt:
+class ProposerAttempt:
     """One attempt of an agent: what it reads, and the proposal that comes of it."""
 
-    def __init__(self, seat: Seat, row: Row, state: LayerState, layout: Layout) -> None:
-        self.messages, unread = messages_for(seat, state, layout)
-        self._seat, self._most = seat, layout.max_reference_tokens
-        before = state.get("proposals", {}).get(seat.node)
-        self.anew = bool(before and before.get("error") == ASK_AGAIN)
+    def __init__(
+        self, agent_node: AgentNode, layer_spec: LayerSpec, state: LayerState, layout: PromptLayout
+    ) -> None:
+        self.messages, dropped_chars = build_prompt(agent_node, state, layout)
+        self._agent_node, self._max_tokens = agent_node, layout.max_reference_tokens
+        previous = state.get("proposals", {}).get(agent_node.node)
+        self.bypass_cache = bool(previous and previous.get("error") == ASK_AGAIN)
         self._started, started = perf_counter(), time()
         self.proposal = Proposal(
-            layer=seat.layer,
-            agent=seat.name,
-            model=seat.agent.label,
+            layer=agent_node.layer,
+            agent=agent_node.name,
+            model=agent_node.agent.label,
             content="",
             error=None,
             cut=0,
-            unread=unread,
+            unread=dropped_chars,
             usage=None,
             cached=None,
             started=round(started, 3),
             seconds=0.0,
             finish_reason=None,
-            turn=turn_of(row, state),
+            turn=find_turn_id(layer_spec, state),
             id=uuid4().hex,
         )
 
-    def read(self, output: Any) -> None:
+    def record_output(self, output: Any) -> None:
         """Take in what the model gave.
 
         Raises:
@@ -172,32 +196,32 @@ class Attempt:
         """
         message = parsing.to_message(output)
         self.proposal["seconds"] = round(perf_counter() - self._started, 3)
-        self.proposal["usage"] = parsing.total_usage(output)
-        self.proposal["finish_reason"] = parsing.finish_reason(message)
-        content = parsing.without_thoughts(parsing.storable(message.text))
+        self.proposal["usage"] = parsing.sum_usage(output)
+        self.proposal["finish_reason"] = parsing.read_finish_reason(message)
+        content = parsing.strip_reasoning(parsing.replace_surrogates(message.text))
         if not content:
             raise parsing.EmptyAnswerError(message)
-        self.proposal["content"], self.proposal["cut"] = cut(content, self._most)
+        self.proposal["content"], self.proposal["cut"] = truncate_text(content, self._max_tokens)
 
-    def recall(self, kept: Kept) -> None:
+    def record_cached_answer(self, cached_answer: CachedAnswer) -> None:
         """Take in what the model gave before."""
-        self.read(kept["answer"])
-        self.proposal["usage"], self.proposal["cached"] = {**NOTHING_USED}, kept["took"]
+        self.record_output(cached_answer["answer"])
+        self.proposal["usage"], self.proposal["cached"] = {**ZERO_USAGE}, cached_answer["took"]
 
-    def fail(self, error: Exception) -> None:
+    def record_failure(self, error: Exception) -> None:
         """Take in why there is no answer."""
         self.proposal["seconds"] = round(perf_counter() - self._started, 3)
-        self.proposal["error"] = describe(error, *self._seat.keys)
-        quorum.remember(self.proposal["id"])
+        self.proposal["error"] = redacted_message(error, *self._agent_node.api_keys)
+        quorum.record_unreported_failure(self.proposal["id"])
 
 
-def messages_for(
-    seat: Seat, state: LayerState, layout: Layout, *, whole: bool = False
+def build_prompt(
+    agent_node: AgentNode, state: LayerState, layout: PromptLayout, *, whole: bool = False
 ) -> tuple[Sequence[AnyMessage], int]:
     """Assemble what an agent reads: the conversation, its own system prompt, the references.
 
     Args:
-        seat: The agent.
+        agent_node: The agent.
         state: What it reads.
         layout: Where the references go.
         whole: Whether it is known that they need not be cut.
@@ -211,74 +235,88 @@ def messages_for(
     """
     if not state["messages"]:
         raise ValueError("`messages` is empty; expected at least one message to answer")
-    messages = seat.view(state["messages"])
-    if seat.agent.system:
-        messages = add_system(messages, seat.agent.system, in_front=True)
-    if seat.layer == 1:
+    messages = agent_node.transform_messages(state["messages"])
+    if agent_node.agent.system:
+        messages = add_system_text(messages, agent_node.agent.system, in_front=True)
+    if agent_node.layer == 1:
         return messages, 0
-    references, seed = references_of(seat.reads, state)
+    references, seed = collect_references(agent_node.reference_nodes, state)
     if not references and not whole:  # a hub lets nobody go on without one
         raise LookupError(
-            f"{seat.node}: the proposals that it reads are gone; a checkpointer must keep all "
+            f"{agent_node.node}: the proposals that it reads are gone; a checkpointer must "
+            f"keep all "
             "checkpoints of a run, not only the last"
         )
-    [text], unread = state.get("references") or [layout.template(references, seed)], 0
+    [text], dropped_chars = (
+        state.get("references") or [layout.template_references_text(references, seed)],
+        0,
+    )
     if whole:
-        return layout.place(messages, text), unread
-    rooms = [room for room in (_free_context(seat, messages), layout.room) if room is not None]
-    if (room := min(rooms, default=None)) is not None and not fits(text, room):
-        text, unread = layout.template_within(references, room, seed)
-    return layout.place(messages, text), unread
+        return layout.insert_references(messages, text), dropped_chars
+    token_limits = [
+        max_total_tokens
+        for max_total_tokens in (_free_context(agent_node, messages), layout.max_total_tokens)
+        if max_total_tokens is not None
+    ]
+    if (room := min(token_limits, default=None)) is not None and not fits_token_limit(text, room):
+        text, dropped_chars = layout.template_within_limit(references, room, seed)
+    return layout.insert_references(messages, text), dropped_chars
 
 
-def references_of(nodes: Sequence[str], state: MoAState) -> tuple[list[str], str]:
+def collect_references(nodes: Sequence[str], state: MoAState) -> tuple[list[str], str]:
     """Give what these nodes proposed, and a seed that none of them knows."""
-    found = [p for node in nodes if (p := state["proposals"].get(node)) and not p["error"]]
-    return [p["content"] for p in found], "".join(p.get("id", "") for p in found)
+    answered = [p for node in nodes if (p := state["proposals"].get(node)) and not p["error"]]
+    return [p["content"] for p in answered], "".join(p.get("id", "") for p in answered)
 
 
-def _free_context(seat: Seat, messages: Sequence[AnyMessage]) -> int | None:
+def _free_context(agent_node: AgentNode, messages: Sequence[AnyMessage]) -> int | None:
     """How many tokens of a model's context are free for references, if its size is known."""
-    profile = getattr(seat.model, "profile", None) or {}
-    context = seat.agent.max_input_tokens or profile.get("max_input_tokens")
+    profile = getattr(agent_node.model, "profile", None) or {}
+    context = agent_node.agent.max_input_tokens or profile.get("max_input_tokens")
     if not context:
         return None
-    answer = seat.agent.max_tokens or min(DEFAULT_ANSWER, context // 4)
+    answer = agent_node.agent.max_tokens or min(DEFAULT_ANSWER_TOKENS, context // 4)
     return max(0, context - answer - count_message_tokens(messages))
 
 
-def turn_of(row: Row, state: LayerState) -> str:
+def find_turn_id(layer_spec: LayerSpec, state: LayerState) -> str:
     """Give the id of the message that a layer answers.
 
     A message that joins the conversation between two layers does not begin a turn: a layer
     belongs to the turn of the proposals that it reads, a retry to that of its first attempt.
     """
     proposals = state.get("proposals", {})
-    read = [p for node in row.seats[0].reads if (p := proposals.get(node))]
-    known = read or _proposals_before_retry(row, state)
-    return known[0]["turn"] if known else state["messages"][-1].id or ""
+    read_proposals = [
+        p for node in layer_spec.agent_nodes[0].reference_nodes if (p := proposals.get(node))
+    ]
+    turn_proposals = read_proposals or _proposals_before_retry(layer_spec, state)
+    return turn_proposals[0]["turn"] if turn_proposals else state["messages"][-1].id or ""
 
 
-def _proposals_before_retry(row: Row, state: LayerState) -> Sequence[Proposal]:
+def _proposals_before_retry(layer_spec: LayerSpec, state: LayerState) -> Sequence[Proposal]:
     """Give a layer's proposals where some of its proposers are asked again; else nothing.
 
     Marks alone do not tell: a turn that was killed leaves them behind.
     """
-    known = list(row.proposals_in(state).values())
-    asked = {message.id for message in open_messages(state["messages"])}
-    marked = any(awaits_retry(p) and p["turn"] in asked for p in known)
-    return known if state.get("is_retry") or marked else []
+    layer_proposals = list(layer_spec.proposals_in(state).values())
+    open_ids = {message.id for message in unanswered_messages(state["messages"])}
+    marked = any(awaits_retry(p) and p["turn"] in open_ids for p in layer_proposals)
+    return layer_proposals if state.get("is_retry") or marked else []
 
 
-def _race(row: Row, state: LayerState) -> AbstractContextManager[deadlines.Race]:
-    before = _proposals_before_retry(row, state)
-    answered = sum(not p["error"] for p in before)
-    asked = len(before) or len(row.seats)  # what a human dropped is not asked again
-    return deadlines.join(row.number, row.rules, asked=asked, answered=answered)
+def _enter_layer_deadline(
+    layer_spec: LayerSpec, state: LayerState
+) -> AbstractContextManager[deadlines.LayerDeadline]:
+    previous = _proposals_before_retry(layer_spec, state)
+    answered = sum(not p["error"] for p in previous)
+    asked = len(previous) or len(layer_spec.agent_nodes)  # what a human dropped is not asked again
+    return deadlines.enter_layer(
+        layer_spec.number, layer_spec.policy, proposer_count=asked, answered=answered
+    )
 
 
-def tagged(seat: Seat, config: RunnableConfig) -> RunnableConfig:
+def with_agent_metadata(agent_node: AgentNode, config: RunnableConfig) -> RunnableConfig:
     """Say whose call it is, and have `stream_mode="messages"` leave its tokens out if hidden."""
-    metadata = {**(config.get("metadata") or {}), WRITTEN_BY: seat.node}
-    tags = [*(config.get("tags") or ()), *([TAG_NOSTREAM] if seat.hidden else [])]
+    metadata = {**(config.get("metadata") or {}), AGENT_METADATA_KEY: agent_node.node}
+    tags = [*(config.get("tags") or ()), *([TAG_NOSTREAM] if agent_node.hide_tokens else [])]
     return {**config, "metadata": metadata, "tags": tags}

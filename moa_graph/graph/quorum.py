@@ -8,11 +8,11 @@ or elsewhere, it has asked again.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from moa_graph.graph.policy import Rules
+from moa_graph.graph.policy import LayerPolicy
 from moa_graph.graph.state import Proposal, awaits_retry
 
 _unreported: dict[str, None] = {}
-_MOST_UNREPORTED = 10_000  # runs that never reach their hub leave theirs behind
+_MAX_UNREPORTED = 10_000  # runs that never reach their hub leave theirs behind
 
 
 class QuorumError(RuntimeError):
@@ -27,7 +27,7 @@ class QuorumError(RuntimeError):
     """Cause of each failure, keyed by node."""
 
     def __init__(self, layer: int, failures: Mapping[str, str], asked: int, needed: int) -> None:
-        self.layer, self._asked, self._needed = layer, asked, needed
+        self.layer, self._proposer_count, self._required_answers = layer, asked, needed
         self.failures = dict(failures)
         causes = "; ".join(f"{node}: {cause}" for node, cause in self.failures.items())
         super().__init__(
@@ -36,29 +36,29 @@ class QuorumError(RuntimeError):
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.layer, self.failures, self._asked, self._needed)
+        return type(self), (self.layer, self.failures, self._proposer_count, self._required_answers)
 
 
-def remember(attempt: str) -> None:
+def record_unreported_failure(attempt_id: str) -> None:
     """Note the id of a failure that nobody has been told of."""
-    _unreported[attempt] = None
-    while len(_unreported) > _MOST_UNREPORTED:
+    _unreported[attempt_id] = None
+    while len(_unreported) > _MAX_UNREPORTED:
         _unreported.pop(next(iter(_unreported)), None)
 
 
-def marked_nodes(proposals: Mapping[str, Proposal]) -> Sequence[str]:
+def nodes_marked_for_retry(proposals: Mapping[str, Proposal]) -> Sequence[str]:
     """Give the nodes whose proposals are marked to be asked for again."""
     return [node for node, proposal in proposals.items() if awaits_retry(proposal)]
 
 
-def has_quorum(proposals: Mapping[str, Proposal], rules: Rules) -> bool:
+def has_quorum(proposals: Mapping[str, Proposal], policy: LayerPolicy) -> bool:
     """Tell whether enough of a layer's proposers have answered."""
     answered = sum(not proposal["error"] for proposal in proposals.values())
-    return answered >= rules.needed(len(proposals))
+    return answered >= policy.required_answers(len(proposals))
 
 
-def nodes_to_ask_again(
-    layer: int, proposals: Mapping[str, Proposal], rules: Rules
+def nodes_to_retry(
+    layer: int, proposals: Mapping[str, Proposal], policy: LayerPolicy
 ) -> Sequence[str]:
     """Decide whether a layer goes on.
 
@@ -66,7 +66,7 @@ def nodes_to_ask_again(
         layer: Number of the layer.
         proposals: What its proposers wrote, keyed by node; those that a human dropped are not
             among them.
-        rules: What the layer needs.
+        policy: What the layer needs.
 
     Returns:
         The nodes to ask again; none where the layer goes on.
@@ -74,13 +74,13 @@ def nodes_to_ask_again(
     Raises:
         QuorumError: If the layer lacks its quorum and nobody has been told so far.
     """
-    if marked := marked_nodes(proposals):
+    if marked := nodes_marked_for_retry(proposals):
         return marked
     failed = {node: p["error"] for node, p in proposals.items() if p["error"]}
     attempts = [proposals[node].get("id", "") for node in failed]
     unreported = [attempt for attempt in attempts if _unreported.pop(attempt, 0) is None]
-    if has_quorum(proposals, rules):
+    if has_quorum(proposals, policy):
         return ()
     if unreported or not failed:
-        raise QuorumError(layer, failed, len(proposals), rules.needed(len(proposals)))
+        raise QuorumError(layer, failed, len(proposals), policy.required_answers(len(proposals)))
     return tuple(failed)

@@ -14,25 +14,25 @@ from pydantic import ValidationError
 
 from moa_graph.graph.node_names import (
     AGGREGATOR,
-    check_name,
-    free_name,
-    slug,
+    check_agent_name,
+    make_unique_name,
+    slugify_label,
 )
-from moa_graph.graph.policy import Rules
+from moa_graph.graph.policy import LayerPolicy
 from moa_graph.graph.state import MoAState, Proposal
-from moa_graph.models.adapt import adapt, ends_in_a_message, keys_of
+from moa_graph.models.adapt import adapt_model, find_api_keys, returns_streamed_message
 from moa_graph.models.agent import (
     Agent,
     Model,
     build_model,
-    key_variable,
+    find_key_variable,
 )
 
 Layer = Mapping[str, Model | Agent] | Sequence[Model | Agent]
 
 
 @dataclass(frozen=True)
-class Seat:
+class AgentNode:
     """An agent's place in the graph."""
 
     node: str
@@ -42,57 +42,61 @@ class Seat:
     name: str
     """Name of the agent in its layer."""
     agent: Agent
-    reads: Sequence[str]
+    reference_nodes: Sequence[str]
     """Nodes whose proposals it reads."""
-    hidden: bool
+    hide_tokens: bool
     """Whether `stream_mode="messages"` leaves the agent's tokens out."""
-    models: Callable[[], Mapping[str, Runnable[Any, Any]]]
+    build_models: Callable[[], Mapping[str, Runnable[Any, Any]]]
     """Builds the models of all seats, once."""
-    view: Callable[[Sequence[AnyMessage]], Sequence[AnyMessage]] = list
+    transform_messages: Callable[[Sequence[AnyMessage]], Sequence[AnyMessage]] = list
     """How it sees the conversation."""
 
     @property
-    def keys(self) -> list[str]:
+    def api_keys(self) -> list[str]:
         """The keys that the agent's model was given, to be kept out of what is stored."""
-        variable = key_variable(self.agent)
+        variable = find_key_variable(self.agent)
         values = [os.environ.get(variable, "")] if variable else []
-        return [*values, *keys_of(self.model)]
+        return [*values, *find_api_keys(self.model)]
 
     @property
     def model(self) -> Runnable[Any, Any]:
         """What the agent asks."""
-        return self.models()[self.node]
+        return self.build_models()[self.node]
 
 
 @dataclass(frozen=True)
-class Row:
+class LayerSpec:
     """A layer of proposers."""
 
     number: int
     """From 1."""
-    seats: Sequence[Seat]
-    rules: Rules
+    agent_nodes: Sequence[AgentNode]
+    policy: LayerPolicy
 
     def proposals_in(self, state: MoAState) -> dict[str, Proposal]:
         """Give the layer's proposals of a state, keyed by node."""
-        known = state.get("proposals", {})
-        return {seat.node: known[seat.node] for seat in self.seats if seat.node in known}
+        proposals = state.get("proposals", {})
+        return {
+            agent_node.node: proposals[agent_node.node]
+            for agent_node in self.agent_nodes
+            if agent_node.node in proposals
+        }
 
 
-def assign_seats(
+def resolve_agents(
     layers: Sequence[Layer],
     aggregators: Sequence[Model | Agent],
     *,
-    hidden: bool,
-    hidden_writers: bool = False,
-) -> tuple[list[list[Seat]], list[Seat]]:
+    hide_proposer_tokens: bool,
+    hide_aggregator_tokens: bool = False,
+) -> tuple[list[list[AgentNode]], list[AgentNode]]:
     """Name and check all agents of a graph.
 
     Args:
         layers: The layers of proposers.
         aggregators: The aggregator, and its fallbacks.
-        hidden: Whether nobody sees the tokens of the proposers.
-        hidden_writers: Whether nobody sees those of the aggregators either.
+        hide_proposer_tokens: Whether nobody sees the tokens of the proposers.
+        hide_aggregator_tokens: Whether nobody sees those of the aggregators either.
 
     Returns:
         The seats of each layer, and those of the aggregator and its fallbacks. Their models are
@@ -106,64 +110,84 @@ def assign_seats(
         raise ValueError(
             f"`layers`: expected a list of layers, such as [{{'name': model}}], got {layers!r}"
         )
-    rows, writers, reads = list[list[Seat]](), list[Seat](), list[str]()
+    layer_nodes, aggregator_nodes, reference_nodes = (
+        list[list[AgentNode]](),
+        list[AgentNode](),
+        list[str](),
+    )
 
     @cache
-    def models() -> dict[str, Runnable[Any, Any]]:
-        seats = [*chain.from_iterable(rows), *writers]
-        return {s.node: adapt(build_model(s.agent), hidden=s.hidden) for s in seats}
+    def build_models() -> dict[str, Runnable[Any, Any]]:
+        agent_nodes = [*chain.from_iterable(layer_nodes), *aggregator_nodes]
+        return {
+            s.node: adapt_model(build_model(s.agent), hidden=s.hide_tokens) for s in agent_nodes
+        }
 
     for number, layer in enumerate(layers, 1):
-        named = _named(layer, f"`layers[{number - 1}]`")
-        rows.append(
+        named = _name_agents(layer, f"`layers[{number - 1}]`")
+        layer_nodes.append(
             [
-                Seat(f"layer_{number}_{name}", number, name, agent, reads, hidden, models)
+                AgentNode(
+                    f"layer_{number}_{name}",
+                    number,
+                    name,
+                    agent,
+                    reference_nodes,
+                    hide_proposer_tokens,
+                    build_models,
+                )
                 for name, agent in named
             ]
         )
-        reads = [seat.node for seat in rows[-1]]
-    for place, value in enumerate(aggregators):
-        name = f"fallback_{place}" if place else AGGREGATOR
-        agent = _writer(value, f"`fallbacks[{place - 1}]`" if place else "`aggregator`")
+        reference_nodes = [agent_node.node for agent_node in layer_nodes[-1]]
+    for index, value in enumerate(aggregators):
+        name = f"fallback_{index}" if index else AGGREGATOR
+        agent = _to_aggregator_agent(
+            value, f"`fallbacks[{index - 1}]`" if index else "`aggregator`"
+        )
         # What is not the streamed message itself would be seen twice: it comes whole instead.
-        streams = isinstance(agent.model, str) or ends_in_a_message(agent.model)
-        unseen = hidden_writers or not streams
-        writers.append(Seat(name, len(layers) + 1, name, agent, reads, unseen, models))
-    return rows, writers
+        streams = isinstance(agent.model, str) or returns_streamed_message(agent.model)
+        hide_tokens = hide_aggregator_tokens or not streams
+        aggregator_nodes.append(
+            AgentNode(
+                name, len(layers) + 1, name, agent, reference_nodes, hide_tokens, build_models
+            )
+        )
+    return layer_nodes, aggregator_nodes
 
 
-def _writer(value: Any, place: str) -> Agent:
-    agent = _agent(value, place)
+def _to_aggregator_agent(value: Any, location: str) -> Agent:
+    agent = _to_agent(value, location)
     if agent.samples != 1:
-        raise ValueError(f"{place}: `samples`={agent.samples}: an aggregator is asked once")
+        raise ValueError(f"{location}: `samples`={agent.samples}: an aggregator is asked once")
     return agent
 
 
-def _named(layer: Layer, place: str) -> Iterator[tuple[str, Agent]]:
+def _name_agents(layer: Layer, location: str) -> Iterator[tuple[str, Agent]]:
     """Give each sample of each agent of a layer its name."""
     if isinstance(layer, str) or not isinstance(layer, (Mapping, Sequence)) or not layer:
         raise ValueError(
-            f"{place}: expected names mapped to models, or a list of models, got {layer!r}"
+            f"{location}: expected names mapped to models, or a list of models, got {layer!r}"
         )
     given = dict(layer) if isinstance(layer, Mapping) else {}
     taken: set[Any] = set(given)
     for key, value in given.items() or enumerate(layer):
-        agent = _agent(value, f"{place}[{key!r}]")
-        name = _name(key, place) if given else slug(agent.label)
+        agent = _to_agent(value, f"{location}[{key!r}]")
+        name = _checked_name(key, location) if given else slugify_label(agent.label)
         for sample in range(agent.samples):
-            unique = name if given and sample == 0 else free_name(name, taken)
+            unique = name if given and sample == 0 else make_unique_name(name, taken)
             taken.add(unique)
             yield unique, agent
 
 
-def _name(key: Any, place: str) -> str:
+def _checked_name(key: Any, location: str) -> str:
     try:
-        return check_name(key)
+        return check_agent_name(key)
     except ValueError as error:
-        raise ValueError(f"{place}: {error}") from None
+        raise ValueError(f"{location}: {error}") from None
 
 
-def _agent(value: Any, place: str) -> Agent:
+def _to_agent(value: Any, location: str) -> Agent:
     if isinstance(value, StateGraph):
         value = value.compile()
     if isinstance(value, Agent):
@@ -172,4 +196,4 @@ def _agent(value: Any, place: str) -> Agent:
         return Agent(model=value)
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise ValueError(f"{place}: {reason}") from None
+        raise ValueError(f"{location}: {reason}") from None

@@ -19,7 +19,7 @@ SNAPSHOT_FREQUENCY = 20
 was written since, or each would repeat what stands in all before it."""
 
 
-class Cached(TypedDict):
+class OriginalCallStats(TypedDict):
     """What an answer from the cache took when the model was asked for it."""
 
     usage: dict[str, Any] | None
@@ -27,7 +27,7 @@ class Cached(TypedDict):
     seconds: float
 
 
-NOTHING_USED = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
+ZERO_USAGE = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
 """The tokens of a call that was not made."""
 
 
@@ -56,7 +56,7 @@ class Proposal(TypedDict):
     or for its context."""
     usage: dict[str, Any] | None
     """Tokens, as LangChain's `UsageMetadata`; `None` if the model did not say."""
-    cached: Cached | None
+    cached: OriginalCallStats | None
     """What the answer took before, if it is from the cache; `usage` then is nothing."""
     started: float
     """When the call began, in seconds since 1970."""
@@ -76,7 +76,7 @@ def awaits_retry(proposal: Proposal) -> bool:
     return error == ASK_AGAIN or error.startswith(_RETRY_AFTER)
 
 
-def marked_for_retry(proposal: Proposal) -> dict[str, Any]:
+def retry_mark_update(proposal: Proposal) -> dict[str, Any]:
     """Give the update that marks a failed proposal; its cause stays readable."""
     error = proposal["error"]
     return {"error": error if awaits_retry(proposal) else f"{_RETRY_AFTER}{error}"}

@@ -62,13 +62,13 @@ class Turn:
             ValueError: If there is no message, or the messages of the thread have no ids.
         """
         new = [question] if isinstance(question, (str, BaseMessage)) else question
-        if not (asked := convert_to_messages(new)):
+        if not (new_messages := convert_to_messages(new)):
             raise ValueError(f"`question`={question!r}: expected at least one message")
         if self.status != "unanswered":
-            return {"messages": asked}
+            return {"messages": new_messages}
         # A kill can leave messages that `get_state` shows and no checkpoint holds: one of them
         # cannot be removed by its id, and a stored answer would be lost.
-        return {"messages": [*self.replaced_by(self.history), *asked]}
+        return {"messages": [*self.replaced_by(self.history), *new_messages]}
 
     def replaced_by(self, messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
         """Give the update of `messages` that puts others in the place of the conversation.
@@ -108,17 +108,17 @@ def read_turn(snapshot: StateSnapshot, history: Iterable[StateSnapshot] = ()) ->
     """
     messages = convert_to_messages(snapshot.values.get("messages", ()))
     is_runnable = bool(snapshot.next or snapshot.tasks)
-    came_to_its_end = (snapshot.metadata or {}).get("source") == "loop"
-    if is_runnable or (open_messages(messages) and not came_to_its_end):
+    ended_normally = (snapshot.metadata or {}).get("source") == "loop"
+    if is_runnable or (unanswered_messages(messages) and not ended_normally):
         turn = _messages_of_turn(messages, snapshot, history)
         ids = {message.id for message in turn}
-        kept = [message for message in messages if message.id not in ids]
-        return Turn("unanswered", turn, kept, is_runnable)
-    status: Literal["none", "answered"] = "answered" if messages or came_to_its_end else "none"
+        earlier = [message for message in messages if message.id not in ids]
+        return Turn("unanswered", turn, earlier, is_runnable)
+    status: Literal["none", "answered"] = "answered" if messages or ended_normally else "none"
     return Turn(status, (), messages, is_runnable)
 
 
-def open_messages(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
+def unanswered_messages(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
     """Give the messages after the last one that a model wrote."""
     return _after_last(messages, lambda each: isinstance(each, AIMessage))
 
@@ -126,8 +126,8 @@ def open_messages(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
 def _after_last(
     messages: Sequence[BaseMessage], matches: Callable[[BaseMessage], bool]
 ) -> Sequence[BaseMessage]:
-    behind = takewhile(lambda each: not matches(each), reversed(messages))
-    return messages[len(messages) - sum(1 for _ in behind) :]
+    following = takewhile(lambda each: not matches(each), reversed(messages))
+    return messages[len(messages) - sum(1 for _ in following) :]
 
 
 def _messages_of_turn(
@@ -143,8 +143,8 @@ def _messages_of_turn(
     first = next((i for i, each in enumerate(unanswered) if each.id in started), len(unanswered))
     human = [i for i, m in enumerate(unanswered[: first + 1]) if isinstance(m, HumanMessage)]
     begin = human[-1] if human else first
-    asked = {each[-1].id for s in history if (each := s.values.get("messages"))}
-    return [m for i, m in enumerate(unanswered) if i >= begin or m.id in asked]
+    question_ids = {each[-1].id for s in history if (each := s.values.get("messages"))}
+    return [m for i, m in enumerate(unanswered) if i >= begin or m.id in question_ids]
 
 
 def _is_final_answer(message: BaseMessage) -> bool:

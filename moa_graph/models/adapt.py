@@ -24,10 +24,10 @@ from langchain_core.runnables.configurable import (
 from langgraph.pregel.protocol import PregelProtocol
 from pydantic import SecretStr
 
-from moa_graph.graph.deadlines import in_thread
+from moa_graph.graph.deadlines import run_in_thread
 
 
-class InThread(RunnableBinding[Any, Any]):
+class ThreadedRunnable(RunnableBinding[Any, Any]):
     """A runnable that knows no async, which waits in a thread of its own.
 
     The event loop's own threads are few, and everybody's.
@@ -40,14 +40,16 @@ class InThread(RunnableBinding[Any, Any]):
         **kwargs: Any,
     ) -> Any:
         """Call `invoke` in a thread."""
-        return await asyncio.wrap_future(in_thread(partial(self.invoke, input, config, **kwargs)))
+        return await asyncio.wrap_future(
+            run_in_thread(partial(self.invoke, input, config, **kwargs))
+        )
 
     # A binding hands these to what is bound, which would run them in the event loop's threads.
     astream, atransform = Runnable.astream, Runnable.atransform
     abatch, abatch_as_completed = Runnable.abatch, Runnable.abatch_as_completed
 
 
-def adapt(model: Any, *, hidden: bool) -> Runnable[Any, Any]:
+def adapt_model(model: Any, *, hidden: bool) -> Runnable[Any, Any]:
     """Copy a model so that it takes messages, runs beside others, and streams only when it may.
 
     Args:
@@ -58,23 +60,25 @@ def adapt(model: Any, *, hidden: bool) -> Runnable[Any, Any]:
     """
 
     def inner(part: Any) -> Any:
-        return adapt(part, hidden=hidden)
+        return adapt_model(part, hidden=hidden)
 
     if isinstance(model, PregelProtocol):
-        return RunnableLambda(_as_state) | model
+        return RunnableLambda(_to_state) | model
     if isinstance(model, BaseChatModel):
-        model = _fit(model, hidden=hidden)
+        model = _with_shared_clients(model, hidden=hidden)
     elif isinstance(model, RunnableConfigurableFields):
         # It is made anew from its fields where a call configures it, so it cannot be wrapped.
-        return model.model_copy(update={"default": _fit(model.default, hidden=hidden)})
-    elif parts := _parts(model, inner):
+        return model.model_copy(
+            update={"default": _with_shared_clients(model.default, hidden=hidden)}
+        )
+    elif parts := _adapt_parts(model, inner):
         return model.model_copy(update=parts)  # type: ignore[no-any-return]
     elif isinstance(model, RunnableSequence):
         return RunnableSequence(*map(inner, model.steps), name=model.name)
-    return InThread(bound=model) if _knows_no_async(model) else model
+    return ThreadedRunnable(bound=model) if _lacks_async(model) else model
 
 
-def bind(model: Any, options: Mapping[str, Any]) -> Any:
+def bind_call_options(model: Any, options: Mapping[str, Any]) -> Any:
     """Copy an adapted model so that its chat models are called with options.
 
     Args:
@@ -85,12 +89,16 @@ def bind(model: Any, options: Mapping[str, Any]) -> Any:
     Raises:
         NotImplementedError: If it is no chat model, or one without `bind_tools`.
     """
-    if isinstance(model, RunnableSequence) and ends_in_a_message(model.last):
-        return RunnableSequence(*model.steps[:-1], bind(model.last, options), name=model.name)
+    if isinstance(model, RunnableSequence) and returns_streamed_message(model.last):
+        return RunnableSequence(
+            *model.steps[:-1], bind_call_options(model.last, options), name=model.name
+        )
     if isinstance(model, (RunnableBindingBase, RunnableWithFallbacks)):
-        update = _parts(model, partial(bind, options=options))
-        if own := getattr(model, "kwargs", None):  # the call's own take precedence
-            update["kwargs"] = {key: own[key] for key in own.keys() - options.keys()}
+        update = _adapt_parts(model, partial(bind_call_options, options=options))
+        if bound_options := getattr(model, "kwargs", None):  # the call's own take precedence
+            update["kwargs"] = {
+                key: bound_options[key] for key in bound_options.keys() - options.keys()
+            }
         return model.model_copy(update=update)
     if not isinstance(model, BaseChatModel):
         raise NotImplementedError(f"{type(model).__name__} is no chat model")
@@ -101,8 +109,8 @@ def bind(model: Any, options: Mapping[str, Any]) -> Any:
     return model.bind_tools(**options)
 
 
-def takes_response_format(model: Any) -> bool:
-    """Whether `bind` can have an answer written to a `response_format` as OpenAI's.
+def supports_response_format(model: Any) -> bool:
+    """Whether `bind_call_options` can have an answer written to a `response_format` as OpenAI's.
 
     Args:
         model: A chat model, adapted or not, or the `"provider:model"` of one that is not built.
@@ -110,15 +118,15 @@ def takes_response_format(model: Any) -> bool:
     if isinstance(model, str):
         return model.partition(":")[0] in {"openai", "azure_openai", "together"}
     if isinstance(model, RunnableSequence):
-        return takes_response_format(model.last)
+        return supports_response_format(model.last)
     if isinstance(model, RunnableBindingBase):
-        return takes_response_format(model.bound)
+        return supports_response_format(model.bound)
     if isinstance(model, RunnableWithFallbacks):
-        return all(map(takes_response_format, model.runnables))
+        return all(map(supports_response_format, model.runnables))
     return hasattr(model, "root_async_client")  # what is built upon LangChain's ChatOpenAI
 
 
-def keys_of(model: Any) -> list[str]:
+def find_api_keys(model: Any) -> list[str]:
     """Give the keys that a model was given, also one that something was bound to."""
     while isinstance(model, RunnableBindingBase):
         model = model.bound
@@ -126,18 +134,18 @@ def keys_of(model: Any) -> list[str]:
     return [each.get_secret_value() for each in fields if isinstance(each, SecretStr)]
 
 
-def ends_in_a_message(model: Any) -> bool:
+def returns_streamed_message(model: Any) -> bool:
     """Whether a runnable gives the very message that its model streams, under the same id."""
     if isinstance(model, RunnableBindingBase):
-        return ends_in_a_message(model.bound)
+        return returns_streamed_message(model.bound)
     if isinstance(model, RunnableWithFallbacks):
-        return all(map(ends_in_a_message, model.runnables))
+        return all(map(returns_streamed_message, model.runnables))
     if isinstance(model, RunnableSequence):
-        return ends_in_a_message(model.last)
+        return returns_streamed_message(model.last)
     return isinstance(model, (BaseChatModel, PregelProtocol))
 
 
-def _parts(model: Any, inner: Callable[[Any], Any]) -> dict[str, Any]:
+def _adapt_parts(model: Any, inner: Callable[[Any], Any]) -> dict[str, Any]:
     """Adapt what a compound runnable is made of."""
     if isinstance(model, RunnableBindingBase):
         return {"bound": inner(model.bound)}
@@ -158,7 +166,7 @@ def _parts(model: Any, inner: Callable[[Any], Any]) -> dict[str, Any]:
     return {}
 
 
-def _fit(model: Any, *, hidden: bool) -> Any:
+def _with_shared_clients(model: Any, *, hidden: bool) -> Any:
     """Copy a chat model with HTTP clients that work on any event loop, and silent if hidden."""
     if hasattr(model, "root_async_client"):
         from moa_graph.models.openai.clients import share_clients  # noqa: PLC0415  # costs the import of openai
@@ -169,11 +177,11 @@ def _fit(model: Any, *, hidden: bool) -> Any:
     return model
 
 
-def _as_state(messages: Any) -> dict[str, Any]:
+def _to_state(messages: Any) -> dict[str, Any]:
     return {"messages": messages}
 
 
-def _knows_no_async(model: Runnable[Any, Any]) -> bool:
+def _lacks_async(model: Runnable[Any, Any]) -> bool:
     if isinstance(model, BaseChatModel):
         return type(model)._agenerate is BaseChatModel._agenerate  # noqa: SLF001
     if isinstance(model, RunnableLambda):

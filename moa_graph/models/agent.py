@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from moa_graph.redaction import describe
+from moa_graph.redaction import redacted_message
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -35,10 +35,10 @@ OFFLINE_STYLES = ("lead", "bm25", "centroid", "textrank", "mmr", "ngram", "conse
 Samples = Annotated[int, Field(ge=1, le=100, strict=True)]
 Temperature = Annotated[float, Field(ge=0, le=2, strict=True)]
 
-KEYS = {"openai": "OPENAI_API_KEY", "together": "TOGETHER_API_KEY"}
+KEY_VARIABLES = {"openai": "OPENAI_API_KEY", "together": "TOGETHER_API_KEY"}
 """The environment variable that holds the key of each built-in provider."""
 
-_OF_PROVIDERS = ("temperature", "top_p", "stop", "max_retries", "base_url", "api_key_env")
+_PROVIDER_OPTIONS = ("temperature", "top_p", "stop", "max_retries", "base_url", "api_key_env")
 
 
 class Agent(BaseModel):
@@ -105,9 +105,9 @@ class Agent(BaseModel):
         """Refuse options that would silently have no effect."""
         names = list[str]()
         if not isinstance(self.model, str) or self.model.startswith("recorded:"):
-            names = [*_OF_PROVIDERS, "max_tokens"]
+            names = [*_PROVIDER_OPTIONS, "max_tokens"]
         elif self.model.startswith("offline:"):
-            names = [*_OF_PROVIDERS]
+            names = [*_PROVIDER_OPTIONS]
         for name in names:
             if getattr(self, name) is not None:
                 raise ValueError(
@@ -167,55 +167,57 @@ def build_model(agent: Agent) -> Runnable[Any, Any]:
 
             return OfflineModel(style=name, max_tokens=agent.max_tokens)
         case "recorded":
-            return _recorded(name)
+            return _build_recorded_model(name)
         case "openai":
-            return _openai(agent, name)
+            return _build_openai_model(agent, name)
         case "together":
-            return _together(agent, name)
+            return _build_together_model(agent, name)
         case _:
-            return _other(agent, provider, name)
+            return _build_langchain_model(agent, provider, name)
 
 
-def key_variable(agent: Agent) -> str | None:
+def find_key_variable(agent: Agent) -> str | None:
     """Name the environment variable that holds the key of an agent, if it needs one."""
     if not isinstance(agent.model, str):
         return None
     provider = agent.model.partition(":")[0]
-    return agent.api_key_env or (None if agent.base_url else KEYS.get(provider))
+    return agent.api_key_env or (None if agent.base_url else KEY_VARIABLES.get(provider))
 
 
-def _recorded(name: str) -> BaseChatModel:
+def _build_recorded_model(name: str) -> BaseChatModel:
     from moa_graph.models.recorded import RecordedModel  # noqa: PLC0415
 
     path, _, node = name.partition("#")
     model = RecordedModel(path=path, node=node or None)
-    model.read()  # a mistake shows before the first call
+    model.read_outputs()  # a mistake shows before the first call
     return model
 
 
-def _openai(agent: Agent, name: str) -> BaseChatModel:
+def _build_openai_model(agent: Agent, name: str) -> BaseChatModel:
     from langchain_openai import ChatOpenAI  # noqa: PLC0415
 
     from moa_graph.models.openai.clients import shared_clients  # noqa: PLC0415
-    from moa_graph.models.openai.fast_completions import lean  # noqa: PLC0415
+    from moa_graph.models.openai.fast_completions import use_fast_completions  # noqa: PLC0415
 
-    options = _options(agent)
+    options = _constructor_options(agent)
     if agent.base_url and agent.max_tokens:
         # OpenAI itself wants `max_completion_tokens`, which Ollama and others do not know.
         options["extra_body"] = {"max_tokens": options.pop("max_tokens")}
-    return lean(ChatOpenAI(model=name, **options, **shared_clients()))
+    return use_fast_completions(ChatOpenAI(model=name, **options, **shared_clients()))
 
 
-def _together(agent: Agent, name: str) -> BaseChatModel:
+def _build_together_model(agent: Agent, name: str) -> BaseChatModel:
     from langchain_together import ChatTogether  # noqa: PLC0415
 
     from moa_graph.models.openai.clients import shared_clients  # noqa: PLC0415
-    from moa_graph.models.openai.fast_completions import lean  # noqa: PLC0415
+    from moa_graph.models.openai.fast_completions import use_fast_completions  # noqa: PLC0415
 
-    return lean(ChatTogether(model=name, **_options(agent), **shared_clients()))
+    return use_fast_completions(
+        ChatTogether(model=name, **_constructor_options(agent), **shared_clients())
+    )
 
 
-def _other(agent: Agent, provider: str, name: str) -> BaseChatModel:
+def _build_langchain_model(agent: Agent, provider: str, name: str) -> BaseChatModel:
     if importlib.util.find_spec("langchain") is None:
         raise ImportError(
             f"model {agent.model!r}: 'openai', 'together', 'offline' and 'recorded' are built in; "
@@ -225,7 +227,7 @@ def _other(agent: Agent, provider: str, name: str) -> BaseChatModel:
         )
     from langchain.chat_models import init_chat_model  # noqa: PLC0415
 
-    options = _options(agent)
+    options = _constructor_options(agent)
     options.pop("stream_usage")
     if provider == "ollama" and "max_tokens" in options:
         options["num_predict"] = options.pop("max_tokens")
@@ -234,12 +236,12 @@ def _other(agent: Agent, provider: str, name: str) -> BaseChatModel:
     except ImportError as error:
         raise ImportError(f"model {agent.model!r}: {error}") from None
     except Exception as error:  # noqa: BLE001  # each package has its own
-        raise ValueError(f"model {agent.model!r}: {describe(error)}") from None
+        raise ValueError(f"model {agent.model!r}: {redacted_message(error)}") from None
 
 
-def _options(agent: Agent) -> dict[str, Any]:
+def _constructor_options(agent: Agent) -> dict[str, Any]:
     """Constructor arguments that the chat models of all providers share."""
-    variable = key_variable(agent)
+    variable = find_key_variable(agent)
     if variable and not os.environ.get(variable):
         raise ValueError(
             f"model {agent.model!r} needs a key: set the environment variable {variable}"

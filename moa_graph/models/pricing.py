@@ -39,7 +39,7 @@ def price_tokens(price: Sequence[float], usage: Mapping[str, Any]) -> float:
     return float(price[0] * usage["input_tokens"] + price[1] * usage["output_tokens"]) / MILLION
 
 
-def is_free(model: str) -> bool:
+def is_free_model(model: str) -> bool:
     """Whether nobody is asked, and nobody paid: built-in agents, and stored outputs."""
     return model.startswith(("offline:", "recorded:"))
 

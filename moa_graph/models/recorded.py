@@ -19,21 +19,23 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 
 from moa_graph.prompting.layout import REFERENCES_HEADING
 
-SHOWN = 60  # characters of an instruction that is not there
+MAX_INSTRUCTION_CHARS = 60  # characters of an instruction that is not there
 
 Turns = tuple[str, ...]
-_QUESTIONS = (
+_QUESTION_FILES = (
     *("proposals.jsonl", "question.jsonl", "../question.jsonl", "flask_evaluation.jsonl"),
     "../../evaluation_set/flask_evaluation.jsonl",
 )
-_APPENDED = f"\n\n{REFERENCES_HEADING}\n<response-"  # where references stand in the user's message
+_REFERENCES_START = (
+    f"\n\n{REFERENCES_HEADING}\n<response-"  # where references stand in the user's message
+)
 
 
 class NotRecordedError(LookupError):
     """What is asked is not among the stored outputs, or was a failure."""
 
 
-class Output(NamedTuple):
+class RecordedOutput(NamedTuple):
     """A stored output."""
 
     text: str
@@ -53,7 +55,7 @@ class RecordedModel(BaseChatModel):
     def _llm_type(self) -> str:
         return "recorded"
 
-    def read(self) -> Mapping[Turns, Output]:
+    def read_outputs(self) -> Mapping[Turns, RecordedOutput]:
         """Read the file.
 
         Raises:
@@ -64,7 +66,7 @@ class RecordedModel(BaseChatModel):
             changed = path.stat().st_mtime_ns
         except OSError as error:
             raise ValueError(f"recorded outputs: {path}: {error.strerror}") from None
-        return _outputs(path, self.node, changed)
+        return _load_outputs(path, self.node, changed)
 
     def _generate(
         self,
@@ -73,40 +75,46 @@ class RecordedModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002
         **_: Any,
     ) -> ChatResult:
-        said = tuple(each.text for each in messages if isinstance(each, HumanMessage))
-        asked = (*said[:-1], said[-1].partition(_APPENDED)[0]) if said else ()
-        outputs = self.read()
-        found = outputs.get(said) or outputs.get(asked) or outputs.get(asked[-1:])
-        if found is None:
-            beginning = " ".join((asked or ("",))[-1].split())[:SHOWN]
+        user_turns = tuple(each.text for each in messages if isinstance(each, HumanMessage))
+        questions = (
+            (*user_turns[:-1], user_turns[-1].partition(_REFERENCES_START)[0]) if user_turns else ()
+        )
+        outputs = self.read_outputs()
+        output = outputs.get(user_turns) or outputs.get(questions) or outputs.get(questions[-1:])
+        if output is None:
+            beginning = " ".join((questions or ("",))[-1].split())[:MAX_INSTRUCTION_CHARS]
             raise NotRecordedError(f"{self.path}: no recorded answer to {beginning!r}")
-        if found.error:
-            raise NotRecordedError(f"{self.path}: recorded as a failure: {found.error}")
-        usage: Any = dict(found.usage) if found.usage else None
-        return ChatResult(generations=[ChatGeneration(message=_message(found.text, usage))])
+        if output.error:
+            raise NotRecordedError(f"{self.path}: recorded as a failure: {output.error}")
+        usage: Any = dict(output.usage) if output.usage else None
+        return ChatResult(generations=[ChatGeneration(message=_to_ai_message(output.text, usage))])
 
     async def _agenerate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
         return self._generate(messages)
 
 
-def _message(text: str, usage: UsageMetadata | None) -> AIMessage:
+def _to_ai_message(text: str, usage: UsageMetadata | None) -> AIMessage:
     return AIMessage(text, usage_metadata=usage, response_metadata={"finish_reason": "stop"})
 
 
 @lru_cache(maxsize=64)
-def _outputs(path: Path, node: str | None, _changed: int) -> Mapping[Turns, Output]:
-    found: dict[Turns, Output] = {}
+def _load_outputs(path: Path, node: str | None, _changed: int) -> Mapping[Turns, RecordedOutput]:
+    outputs: dict[Turns, RecordedOutput] = {}
     try:
-        rows = read_rows(path)
-        journal = bool(rows and _is_journal(rows[0]))
-        for turns, output in _journal(rows, node) if journal else _of_benchmark(rows, path, node):
-            found.setdefault(turns, output)
+        rows = read_json_rows(path)
+        is_results_file = bool(rows and _is_results_row(rows[0]))
+        for turns, output in (
+            _iter_results_outputs(rows, node)
+            if is_results_file
+            else _iter_benchmark_outputs(rows, path, node)
+        ):
+            outputs.setdefault(turns, output)
     except (OSError, ValueError) as error:
         raise ValueError(f"recorded outputs: {path}: {error}") from None
-    return found
+    return outputs
 
 
-def read_rows(path: Path) -> list[Any]:
+def read_json_rows(path: Path) -> list[Any]:
     """Read a list in JSON, or a row a line; a last line that was never finished is left out.
 
     Raises:
@@ -114,12 +122,12 @@ def read_rows(path: Path) -> list[Any]:
         ValueError: If it is neither.
     """
     try:
-        return _rows(path.read_text(encoding="utf-8"))
+        return _parse_json_rows(path.read_text(encoding="utf-8"))
     except RecursionError:
         raise ValueError("not JSON that can be read: too deep") from None
 
 
-def _rows(text: str) -> list[Any]:
+def _parse_json_rows(text: str) -> list[Any]:
     if text.lstrip().startswith("["):
         return list(json.loads(text))
     *lines, last = text.split("\n")
@@ -129,32 +137,34 @@ def _rows(text: str) -> list[Any]:
     return rows
 
 
-def _is_journal(row: Any) -> bool:
+def _is_results_row(row: Any) -> bool:
     turns = row.get("turns") if isinstance(row, dict) else None
     return bool(turns and isinstance(turns[0], dict))
 
 
-def _journal(rows: Sequence[Any], node: str | None) -> Iterator[tuple[Turns, Output]]:
+def _iter_results_outputs(
+    rows: Sequence[Any], node: str | None
+) -> Iterator[tuple[Turns, RecordedOutput]]:
     """Read what `moa eval generate` keeps."""
-    known = sorted({name for row in rows for turn in row["turns"] for name in turn["proposals"]})
-    if node and node not in known:
-        raise ValueError(f"no proposal {node!r}; expected one of: {', '.join(known)}")
+    nodes = sorted({name for row in rows for turn in row["turns"] for name in turn["proposals"]})
+    if node and node not in nodes:
+        raise ValueError(f"no proposal {node!r}; expected one of: {', '.join(nodes)}")
     for row in reversed(rows):  # the last word on an item counts
-        asked = tuple(turn["instruction"] for turn in row["turns"])
+        instructions = tuple(turn["instruction"] for turn in row["turns"])
         for number, turn in enumerate(row["turns"], 1):
             if node is None:
-                own = turn.get("aggregator") or {}
-                text, error, usage = turn["answer"], turn["error"], own.get("usage")
-            elif (own := turn["proposals"].get(node)) is not None:
-                text, error, usage = own["content"], own["error"], own["usage"]
+                call = turn.get("aggregator") or {}
+                text, error, usage = turn["answer"], turn["error"], call.get("usage")
+            elif (call := turn["proposals"].get(node)) is not None:
+                text, error, usage = call["content"], call["error"], call["usage"]
             else:
                 continue
-            yield asked[:number], Output(text or "", error, usage)
+            yield instructions[:number], RecordedOutput(text or "", error, usage)
 
 
-def _of_benchmark(
+def _iter_benchmark_outputs(
     rows: Sequence[Any], path: Path, node: str | None
-) -> Iterator[tuple[Turns, Output]]:
+) -> Iterator[tuple[Turns, RecordedOutput]]:
     """Read the format of a benchmark."""
     if node:
         raise ValueError(f"'#{node}' names a proposal in a proposals.jsonl, which this is not")
@@ -162,17 +172,17 @@ def _of_benchmark(
     for row in rows:
         match row:
             case {"instruction": str(instruction), "output": str(output)}:
-                yield (instruction,), Output(output)
+                yield (instruction,), RecordedOutput(output)
             case {"turns": [*turns], "answers": [*answers]}:
                 for number, answer in enumerate(answers, 1):
-                    yield tuple(turns[:number]), Output(answer)
+                    yield tuple(turns[:number]), RecordedOutput(answer)
             case {"question_id": asked, "choices": [{"turns": [*answers]}, *_]}:
-                questions = questions or _questions(path)
+                questions = questions or _load_questions(path)
                 for number, answer in enumerate(answers, 1):
-                    yield questions.get(asked, ())[:number], Output(answer)
+                    yield questions.get(asked, ())[:number], RecordedOutput(answer)
             case {"question_id": asked, "text": str(output)}:
-                questions = questions or _questions(path)
-                yield questions.get(asked, ())[:1], Output(output)
+                questions = questions or _load_questions(path)
+                yield questions.get(asked, ())[:1], RecordedOutput(output)
             case _:
                 raise ValueError(
                     "expected outputs of AlpacaEval (instruction, output), MT-Bench (question_id, "
@@ -181,16 +191,19 @@ def _of_benchmark(
                 )
 
 
-def _questions(path: Path) -> Mapping[Any, Turns]:
+def _load_questions(path: Path) -> Mapping[Any, Turns]:
     """Find what was asked: MT-Bench and FLASK store the number alone."""
-    found = next((place for name in _QUESTIONS if (place := path.parent / name).is_file()), None)
-    if found is None:
+    question_file = next(
+        (path_beside for name in _QUESTION_FILES if (path_beside := path.parent / name).is_file()),
+        None,
+    )
+    if question_file is None:
         raise ValueError(
             "the questions are not in it; put the benchmark's question.jsonl or "
             "flask_evaluation.jsonl beside it"
         )
     questions: dict[Any, Turns] = {}
-    for row in read_rows(found):
+    for row in read_json_rows(question_file):
         number = next(row[key] for key in ("question_id", "idx", "id") if key in row)
         turns = row.get("turns") or [row["instruction"]]
         questions[number] = tuple(

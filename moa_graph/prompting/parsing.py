@@ -7,29 +7,33 @@ from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, mes
 from langchain_core.messages.ai import UsageMetadata, add_usage
 from langchain_core.messages.utils import message_chunk_to_message
 
-SHOWN = 60  # characters of a reply that an error repeats
+MAX_QUOTED_REPLY_CHARS = 60  # characters of a reply that an error repeats
 
-_TAGS = re.compile("(?<!`)(</?think>)(?!`)")
-_PICK = re.compile(
+_REASONING_TAGS = re.compile("(?<!`)(</?think>)(?!`)")
+_SELECTION = re.compile(
     r"[\s*_`\"'#(\[]*(?:(?:response|answer|number)[\s*_`\"':#(\[]+)?([0-9]{1,4})[\s*_`\"'.)\]]*",
     re.IGNORECASE,
 )
-_THOUGHTS = {"reasoning", "reasoning_content", "thinking", "redacted_thinking"}
+_REASONING_BLOCK_TYPES = {"reasoning", "reasoning_content", "thinking", "redacted_thinking"}
 
 
 class EmptyAnswerError(ValueError):
     """A model gave no text."""
 
     def __init__(self, answer: AIMessage) -> None:
-        super().__init__(f"empty answer (finish reason: {finish_reason(answer)})")
+        super().__init__(f"empty answer (finish reason: {read_finish_reason(answer)})")
 
 
-class NoPickError(ValueError):
+class InvalidSelectionError(ValueError):
     """A model named none of the responses that it was to pick one of."""
 
-    def __init__(self, text: str, most: int) -> None:
-        said = text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
-        super().__init__(f"expected the number of one of {most} responses alone, got {said!r}")
+    def __init__(self, text: str, count: int) -> None:
+        shown_text = (
+            text if len(text) <= MAX_QUOTED_REPLY_CHARS else f"{text[:MAX_QUOTED_REPLY_CHARS]}…"
+        )
+        super().__init__(
+            f"expected the number of one of {count} responses alone, got {shown_text!r}"
+        )
 
 
 def to_message(output: Any) -> AIMessage:
@@ -39,7 +43,7 @@ def to_message(output: Any) -> AIMessage:
         TypeError: If there is no answer in it.
     """
     if isinstance(output, dict) and output.get("messages"):
-        output = _message(output["messages"][-1])
+        output = _load_message(output["messages"][-1])
     if isinstance(output, str):
         return AIMessage(output)
     if isinstance(output, AIMessageChunk):
@@ -49,51 +53,51 @@ def to_message(output: Any) -> AIMessage:
     return output
 
 
-def total_usage(output: Any) -> dict[str, Any] | None:
+def sum_usage(output: Any) -> dict[str, Any] | None:
     """Sum the tokens behind an output: those of one call, or of all calls of a graph's turn."""
     messages = output.get("messages", ()) if isinstance(output, dict) else (output,)
     total: UsageMetadata | None = None
-    for message in map(_message, reversed(messages)):
+    for message in map(_load_message, reversed(messages)):
         if isinstance(message, HumanMessage):
             break
         if isinstance(message, AIMessage):
-            mixture = message.response_metadata.get("moa") or {}
-            total = add_usage(total, mixture.get("usage") or message.usage_metadata)
+            summary = message.response_metadata.get("moa") or {}
+            total = add_usage(total, summary.get("usage") or message.usage_metadata)
     return dict(total) if total and total["total_tokens"] else None
 
 
-def _message(found: Any) -> Any:
+def _load_message(value: Any) -> Any:
     """Give a message of a graph's state, which a graph on a server gives as a mapping."""
-    if isinstance(found, dict) and "type" in found:
-        return messages_from_dict([{"type": found["type"], "data": found}])[0]
-    return found
+    if isinstance(value, dict) and "type" in value:
+        return messages_from_dict([{"type": value["type"], "data": value}])[0]
+    return value
 
 
-def picked_number(answer: AIMessage, most: int) -> int:
+def parse_selected_number(answer: AIMessage, count: int) -> int:
     """Read the number of a response that a model picked: 2, 2., **2**, "Response 2".
 
     Args:
         answer: Its whole reply, thoughts aside.
-        most: How many responses there are.
+        count: How many responses there are.
 
     Raises:
         NoPickError: If the reply says anything more or less, or there is no such response.
     """
-    text = without_thoughts(answer.text)
-    match = _PICK.fullmatch(text)
-    if not match or not 1 <= int(match[1]) <= most:
-        raise NoPickError(storable(text), most)
+    text = strip_reasoning(answer.text)
+    match = _SELECTION.fullmatch(text)
+    if not match or not 1 <= int(match[1]) <= count:
+        raise InvalidSelectionError(replace_surrogates(text), count)
     return int(match[1])
 
 
-def finish_reason(answer: AIMessage) -> str | None:
+def read_finish_reason(answer: AIMessage) -> str | None:
     """Read why the model stopped, under whichever key its provider puts it."""
     metadata = answer.response_metadata
     keys = ("finish_reason", "stop_reason", "done_reason")
     return next((str(metadata[key]) for key in keys if metadata.get(key)), None)
 
 
-def without_thoughts(text: str) -> str:
+def strip_reasoning(text: str) -> str:
     """Strip what a reasoning model thinks in its text, and surrounding white space.
 
     A missing `<think>` was put into the prompt by the model's chat template; a missing
@@ -102,50 +106,52 @@ def without_thoughts(text: str) -> str:
     """
     if "think>" not in text:
         return text.strip()
-    kept: list[str] = []
-    thought: list[str] | None = None
-    for part in _TAGS.split(text):
+    answer_parts: list[str] = []
+    reasoning_parts: list[str] | None = None
+    for part in _REASONING_TAGS.split(text):
         if part == "</think>":
-            if thought is None:
-                kept.clear()
-            thought = None
-        elif thought is not None:
-            thought.append(part)
+            if reasoning_parts is None:
+                answer_parts.clear()
+            reasoning_parts = None
+        elif reasoning_parts is not None:
+            reasoning_parts.append(part)
         elif part == "<think>":
-            thought = [part]
+            reasoning_parts = [part]
         else:
-            kept.append(part)
-    answer = "".join(kept).strip()
+            answer_parts.append(part)
+    answer = "".join(answer_parts).strip()
     # Behind the beginning of an answer, a lone `<think>` is a mention of the word.
-    return "".join([*kept, *thought]).strip() if answer and thought else answer
+    return (
+        "".join([*answer_parts, *reasoning_parts]).strip() if answer and reasoning_parts else answer
+    )
 
 
-def said(answer: AIMessage) -> str | list[str | dict[str, Any]]:
+def content_without_reasoning(answer: AIMessage) -> str | list[str | dict[str, Any]]:
     """Give the content of a final answer without thoughts: the next turn shows it to others.
 
     A call of a tool keeps them, for its provider wants them back with the tool's result.
     """
     if isinstance(answer.content, str):
-        return _without_tags(answer.content)
+        return _strip_tagged_reasoning(answer.content)
     if answer.tool_calls:
         return answer.content
     blocks = [
         block
         for block in answer.content
-        if not (isinstance(block, dict) and block.get("type") in _THOUGHTS)
+        if not (isinstance(block, dict) and block.get("type") in _REASONING_BLOCK_TYPES)
     ]
-    if (text := _without_tags(answer.text)) == answer.text:
+    if (text := _strip_tagged_reasoning(answer.text)) == answer.text:
         return blocks
     # A thought may extend over several blocks: one block takes the place of them all.
     others = [b for b in blocks if isinstance(b, dict) and b.get("type") != "text"]
     return [{"type": "text", "text": text}, *others]
 
 
-def _without_tags(text: str) -> str:
-    text = storable(text)
-    return without_thoughts(text) if _TAGS.search(text) else text
+def _strip_tagged_reasoning(text: str) -> str:
+    text = replace_surrogates(text)
+    return strip_reasoning(text) if _REASONING_TAGS.search(text) else text
 
 
-def storable(text: str) -> str:
+def replace_surrogates(text: str) -> str:
     """Replace halves of characters, which no database or file takes."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

@@ -6,7 +6,7 @@ from langchain_core.messages import AnyMessage
 
 BYTES_PER_TOKEN = 4  # of UTF-8: about right for English, on the safe side for most other scripts
 
-_SLICE = 4096  # characters that are encoded at a time, to be counted
+_SLICE_CHARS = 4096  # characters that are encoded at a time, to be counted
 
 
 def count_tokens(text: str) -> int:
@@ -19,33 +19,35 @@ def count_tokens_of_bytes(count: int) -> int:
     return -(-count // BYTES_PER_TOKEN)
 
 
-def fits(text: str, most: int) -> bool:
+def fits_token_limit(text: str, max_tokens: int) -> bool:
     """Tell whether a text has no more than so many tokens, of which a character is one at most."""
-    return len(text) <= most or count_tokens(text) <= most
+    return len(text) <= max_tokens or count_tokens(text) <= max_tokens
 
 
 def count_message_tokens(
     messages: Sequence[AnyMessage], count: Callable[[str], int] = count_tokens
 ) -> int:
     """Estimate the tokens of a conversation, with a few for each message's frame."""
-    return sum(count(_text_of(message)) + 4 for message in messages)
+    return sum(count(_message_text(message)) + 4 for message in messages)
 
 
-def cut(text: str, most: int | None) -> tuple[str, int]:
+def truncate_text(text: str, max_tokens: int | None) -> tuple[str, int]:
     """Cut a text that is longer than so many tokens, and say so where it ends.
 
     Args:
         text: The text.
-        most: The most tokens that stay; `None` for all.
+        max_tokens: The most tokens that stay; `None` for all.
 
     Returns:
         The text, and how many characters were cut off.
     """
-    if most is None or fits(text, most):
+    if max_tokens is None or fits_token_limit(text, max_tokens):
         return text, 0
-    kept = text.encode("utf-8", "replace")[: most * BYTES_PER_TOKEN].decode("utf-8", "ignore")
-    lost = len(text) - len(kept)
-    return f"{kept}\n[cut here: {lost:,} more characters]", lost
+    beginning = text.encode("utf-8", "replace")[: max_tokens * BYTES_PER_TOKEN].decode(
+        "utf-8", "ignore"
+    )
+    dropped_chars = len(text) - len(beginning)
+    return f"{beginning}\n[cut here: {dropped_chars:,} more characters]", dropped_chars
 
 
 def fair_shares(sizes: Sequence[int], total: int) -> list[int]:
@@ -66,7 +68,7 @@ def fair_shares(sizes: Sequence[int], total: int) -> list[int]:
     return shares
 
 
-def _text_of(message: AnyMessage) -> str:
+def _message_text(message: AnyMessage) -> str:
     """Give the text of a message; its own `text` is a copy."""
     return message.content if isinstance(message.content, str) else message.text
 
@@ -75,5 +77,5 @@ def count_bytes(text: str) -> int:
     """Count the bytes of a text in UTF-8 without a copy of it."""
     if text.isascii():
         return len(text)
-    slices = (text[start : start + _SLICE] for start in range(0, len(text), _SLICE))
+    slices = (text[start : start + _SLICE_CHARS] for start in range(0, len(text), _SLICE_CHARS))
     return sum(len(each.encode("utf-8", "replace")) for each in slices)

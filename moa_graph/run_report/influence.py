@@ -6,14 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-SHORTEST = 3  # words of a run that counts: two in a row are said by anybody
+MIN_SHARED_WORDS = 3  # words of a run that counts: two in a row are said by anybody
 
 # A word, or a character of a script that puts no spaces between words.
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff]+")
+_WORD_PATTERN = re.compile(
+    r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff]+"
+)
 
 
 @dataclass(frozen=True)
-class Span:
+class AnswerSpan:
     """A part of the answer."""
 
     text: str
@@ -40,7 +42,7 @@ class Influence:
     divided among them, so that all shares and `new` make 1."""
     new: float
     """Part of the answer's words that no proposal has in such a run."""
-    spans: Sequence[Span]
+    spans: Sequence[AnswerSpan]
     """The answer, in parts."""
 
 
@@ -56,52 +58,61 @@ def measure_influence(answer: str, proposals: Mapping[str, str]) -> Influence:
         answer: The text whose parts are looked for.
         proposals: The texts that they may come from, by name.
     """
-    words = list(_WORD.finditer(answer))
-    read = [word[0].casefold() for word in words]
-    cover = {name: _cover(read, text) for name, text in proposals.items()}
-    sources = [_longest({name: runs[i] for name, runs in cover.items()}) for i in range(len(read))]
+    words = list(_WORD_PATTERN.finditer(answer))
+    answer_words = [word[0].casefold() for word in words]
+    run_lengths = {name: _run_lengths(answer_words, text) for name, text in proposals.items()}
+    sources = [
+        _longest_sources({name: runs[i] for name, runs in run_lengths.items()})
+        for i in range(len(answer_words))
+    ]
     shares = dict.fromkeys(proposals, 0.0)
     for names in sources:
         for name in names:
-            shares[name] += 1 / len(names) / len(read)
-    new = sum(not names for names in sources) / max(1, len(read))
-    return Influence(shares, new, list(_spans(answer, words, sources)))
+            shares[name] += 1 / len(names) / len(answer_words)
+    new = sum(not names for names in sources) / max(1, len(answer_words))
+    return Influence(shares, new, list(_split_spans(answer, words, sources)))
 
 
-def percentages(shares: Sequence[float]) -> list[int]:
+def round_percentages(shares: Sequence[float]) -> list[int]:
     """Round shares that make 1 to percentages that make 100, by the largest remainders."""
     exact = [100 * share for share in shares]
-    whole = [int(each) for each in exact]
-    missing = round(sum(exact)) - sum(whole)
-    for place in sorted(range(len(exact)), key=lambda i: whole[i] - exact[i])[:missing]:
-        whole[place] += 1
-    return whole
+    rounded = [int(each) for each in exact]
+    missing = round(sum(exact)) - sum(rounded)
+    for index in sorted(range(len(exact)), key=lambda i: rounded[i] - exact[i])[:missing]:
+        rounded[index] += 1
+    return rounded
 
 
-def _longest(runs: Mapping[str, int]) -> tuple[str, ...]:
-    most = max(runs.values(), default=0)
-    return tuple(n for n, length in runs.items() if length == most) if most >= SHORTEST else ()
+def _longest_sources(runs: Mapping[str, int]) -> tuple[str, ...]:
+    longest = max(runs.values(), default=0)
+    return (
+        tuple(n for n, length in runs.items() if length == longest)
+        if longest >= MIN_SHARED_WORDS
+        else ()
+    )
 
 
-def _spans(
+def _split_spans(
     answer: str, words: Sequence[re.Match[str]], sources: Sequence[tuple[str, ...]]
-) -> Iterator[Span]:
+) -> Iterator[AnswerSpan]:
     """Cut the answer where the sources change; what is between words goes with the word before."""
     parts = [list(group) for _, group in groupby(range(len(words)), key=sources.__getitem__)]
     starts = [0, *(words[part[0]].start() for part in parts[1:]), len(answer)]
     for part, start, end in zip(parts, starts, starts[1:], strict=False):
-        yield Span(answer[start:end], sources[part[0]])
+        yield AnswerSpan(answer[start:end], sources[part[0]])
     if not parts and answer:
-        yield Span(answer, ())
+        yield AnswerSpan(answer, ())
 
 
-def _cover(words: Sequence[str], text: str) -> list[int]:
+def _run_lengths(words: Sequence[str], text: str) -> list[int]:
     """Give, for each word, the length of the longest run around it that a text has too."""
-    lengths = _Runs([word[0].casefold() for word in _WORD.finditer(text)]).ending_at(words)
-    return _widened(lengths)
+    lengths = _SuffixAutomaton(
+        [word[0].casefold() for word in _WORD_PATTERN.finditer(text)]
+    ).longest_runs_at(words)
+    return _widen_runs(lengths)
 
 
-def _widened(lengths: Sequence[int]) -> list[int]:
+def _widen_runs(lengths: Sequence[int]) -> list[int]:
     """Give each word the length of the longest run that it is part of.
 
     Runs that end later begin later, so that those around a word are neighbours.
@@ -109,20 +120,20 @@ def _widened(lengths: Sequence[int]) -> list[int]:
     Args:
         lengths: Of the longest run that ends at each word.
     """
-    cover, around, end = list[int](), deque[int](), 0  # ends of runs, the longest one first
-    for place in range(len(lengths)):
-        while end < len(lengths) and end - lengths[end] < place:
-            while around and lengths[around[-1]] <= lengths[end]:
-                around.pop()
-            around.append(end)
+    cover, run_ends, end = list[int](), deque[int](), 0  # ends of runs, the longest one first
+    for index in range(len(lengths)):
+        while end < len(lengths) and end - lengths[end] < index:
+            while run_ends and lengths[run_ends[-1]] <= lengths[end]:
+                run_ends.pop()
+            run_ends.append(end)
             end += 1
-        while around and around[0] < place:
-            around.popleft()
-        cover.append(lengths[around[0]] if around else 0)
+        while run_ends and run_ends[0] < index:
+            run_ends.popleft()
+        cover.append(lengths[run_ends[0]] if run_ends else 0)
     return cover
 
 
-class _Runs:
+class _SuffixAutomaton:
     """All runs of words of a text: a suffix automaton, which finds each in linear time."""
 
     def __init__(self, words: Sequence[str]) -> None:
@@ -130,42 +141,44 @@ class _Runs:
         self._link, self._length = [-1], [0]
         last = 0
         for word in words:
-            last = self._extend(last, word)
+            last = self._append_word(last, word)
 
-    def ending_at(self, words: Sequence[str]) -> list[int]:
+    def longest_runs_at(self, words: Sequence[str]) -> list[int]:
         """Give the length of the longest run of the text that ends at each of these words."""
-        state, length, found = 0, 0, list[int]()
+        state, length, lengths = 0, 0, list[int]()
         for word in words:
             while state and word not in self._next[state]:
                 state = self._link[state]
                 length = self._length[state]
             if word in self._next[state]:
                 state, length = self._next[state][word], length + 1
-            found.append(length)
-        return found
+            lengths.append(length)
+        return lengths
 
-    def _extend(self, last: int, word: str) -> int:
-        new = self._add({}, -1, self._length[last] + 1)
+    def _append_word(self, last: int, word: str) -> int:
+        new = self._add_state({}, -1, self._length[last] + 1)
         state = last
         while state != -1 and word not in self._next[state]:
             self._next[state][word] = new
             state = self._link[state]
-        self._link[new] = 0 if state == -1 else self._split(state, word)
+        self._link[new] = 0 if state == -1 else self._split_state(state, word)
         return new
 
-    def _split(self, state: int, word: str) -> int:
+    def _split_state(self, state: int, word: str) -> int:
         """Find the state of a run that occurs elsewhere, and part it from longer ones."""
         target = self._next[state][word]
         if self._length[target] == self._length[state] + 1:
             return target
-        clone = self._add(dict(self._next[target]), self._link[target], self._length[state] + 1)
+        clone = self._add_state(
+            dict(self._next[target]), self._link[target], self._length[state] + 1
+        )
         self._link[target] = clone
         while state != -1 and self._next[state].get(word) == target:
             self._next[state][word] = clone
             state = self._link[state]
         return clone
 
-    def _add(self, following: dict[str, int], link: int, length: int) -> int:
+    def _add_state(self, following: dict[str, int], link: int, length: int) -> int:
         self._next.append(following)
         self._link.append(link)
         self._length.append(length)

@@ -9,28 +9,31 @@ from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import StateSnapshot
 
-from moa_graph.graph.builder import MoAGraph, Plan
+from moa_graph.graph.builder import GraphSpec, MoAGraph
 from moa_graph.graph.node_names import AGGREGATOR
-from moa_graph.graph.proposer import messages_for
-from moa_graph.prompting.layout import Layout
-from moa_graph.runs.record import Call, Run
+from moa_graph.graph.proposer import build_prompt
+from moa_graph.prompting.layout import PromptLayout
+from moa_graph.runs.record import AgentCall, RunRecord
 
-Mixture = StateGraph[Any, Any, Any, Any] | CompiledStateGraph[Any, Any, Any, Any]
+MixtureGraph = StateGraph[Any, Any, Any, Any] | CompiledStateGraph[Any, Any, Any, Any]
 
 
 @dataclass(frozen=True)
-class Reading:
+class AgentPrompt:
     """What some agents of a layer were asked."""
 
-    calls: Sequence[Call]
+    calls: Sequence[AgentCall]
     messages: Sequence[AnyMessage]
     rebuilt: bool
     """Whether it is put together from the end of the run, not from what the agents started from."""
 
 
 def read_prompts(
-    run: Run, state: Mapping[str, Any], graph: Mixture | None, history: Iterable[StateSnapshot]
-) -> list[list[Reading]]:
+    run: RunRecord,
+    state: Mapping[str, Any],
+    graph: MixtureGraph | None,
+    history: Iterable[StateSnapshot],
+) -> list[list[AgentPrompt]]:
     """Find what the agents of each layer read.
 
     Args:
@@ -41,73 +44,95 @@ def read_prompts(
         history: The thread's checkpoints, newest first, which have the state that each agent
             read. Without, it is taken to be the one at the end.
     """
-    plan = find_plan(graph, run)
-    past = _ancestors(history)
-    layers = [[_reading(call, run, state, plan, past) for call in layer] for layer in run.layers]
-    return [_merged(layer) for layer in layers]
+    graph_spec = find_graph_spec(graph, run)
+    snapshots = _drop_abandoned_branches(history)
+    layers = [
+        [_read_prompt(call, run, state, graph_spec, snapshots) for call in layer]
+        for layer in run.layers
+    ]
+    return [_merge_equal_prompts(layer) for layer in layers]
 
 
-def find_plan(graph: Mixture | None, run: Run) -> Plan | None:
+def find_graph_spec(graph: MixtureGraph | None, run: RunRecord) -> GraphSpec | None:
     """Find the mixture that a run is of: the graph, or the one that it embeds."""
     builder = graph.builder if isinstance(graph, CompiledStateGraph) else graph
     if isinstance(builder, MoAGraph):
-        return builder.plan
+        return builder.spec
     inner = [s.runnable for s in builder.nodes.values()] if builder else []
-    plans = (find_plan(g, run) for g in inner if isinstance(g, CompiledStateGraph))
-    found = (plan for plan in plans if plan and all(plan.seat(c.node) for c in run.calls))
-    return next(found, None)
+    specs = (find_graph_spec(g, run) for g in inner if isinstance(g, CompiledStateGraph))
+    matches = (
+        plan for plan in specs if plan and all(plan.find_agent_node(c.node) for c in run.calls)
+    )
+    return next(matches, None)
 
 
-def _ancestors(history: Iterable[StateSnapshot]) -> list[StateSnapshot]:
+def _drop_abandoned_branches(history: Iterable[StateSnapshot]) -> list[StateSnapshot]:
     """Leave out the checkpoints of branches that were abandoned."""
-    kept: list[StateSnapshot] = []
+    ancestors: list[StateSnapshot] = []
     for snapshot in history:
-        parent = (kept[-1].parent_config or {}) if kept else snapshot.config
-        wanted = parent.get("configurable", {}).get("checkpoint_id")
-        if snapshot.config["configurable"]["checkpoint_id"] == wanted:
-            kept.append(snapshot)
-    return kept
+        parent = (ancestors[-1].parent_config or {}) if ancestors else snapshot.config
+        parent_id = parent.get("configurable", {}).get("checkpoint_id")
+        if snapshot.config["configurable"]["checkpoint_id"] == parent_id:
+            ancestors.append(snapshot)
+    return ancestors
 
 
-def _reading(
-    call: Call,
-    run: Run,
+def _read_prompt(
+    call: AgentCall,
+    run: RunRecord,
     state: Mapping[str, Any],
-    plan: Plan | None,
-    past: Sequence[StateSnapshot],
-) -> Reading:
+    graph_spec: GraphSpec | None,
+    snapshots: Sequence[StateSnapshot],
+) -> AgentPrompt:
     # A host whose schema is not `MoAState` has the answer, but not the proposals.
-    seat = plan.seat(call.node) if plan and "proposals" in state else None
-    layout = plan.layout if plan else Layout()
+    agent_node = (
+        graph_spec.find_agent_node(call.node) if graph_spec and "proposals" in state else None
+    )
+    layout = graph_spec.layout if graph_spec else PromptLayout()
     if call.node == AGGREGATOR and run.selected:
-        layout = layout.to_select()
-    asked = _asked(state)
-    before = next((s.values for s in past if call.node in s.next and _asked(s.values) == asked), {})
-    if seat:
-        values: Any = {**state, **before, "messages": asked}
-        messages, _ = messages_for(seat, values, layout, whole=not call.unread)
+        layout = layout.for_selection()
+    conversation = _conversation_without_answer(state)
+    checkpoint_values = next(
+        (
+            s.values
+            for s in snapshots
+            if call.node in s.next and _conversation_without_answer(s.values) == conversation
+        ),
+        {},
+    )
+    if agent_node:
+        values: Any = {**state, **checkpoint_values, "messages": conversation}
+        messages, _ = build_prompt(
+            agent_node, values, layout, whole=not call.dropped_reference_chars
+        )
     elif call.layer == 1:
-        messages = asked
+        messages = conversation
     else:
-        read = [c for c in run.calls if c.layer == call.layer - 1 and not c.error]
-        messages = layout.place(asked, layout.template(c.text for c in read))
-    kept = bool(before) or call.layer == 1
-    return Reading([call], messages, rebuilt=not (kept and seat))
+        reference_calls = [c for c in run.calls if c.layer == call.layer - 1 and not c.error]
+        messages = layout.insert_references(
+            conversation, layout.template_references_text(c.text for c in reference_calls)
+        )
+    has_exact_state = bool(checkpoint_values) or call.layer == 1
+    return AgentPrompt([call], messages, rebuilt=not (has_exact_state and agent_node))
 
 
-def _asked(state: Mapping[str, Any]) -> list[AnyMessage]:
+def _conversation_without_answer(state: Mapping[str, Any]) -> list[AnyMessage]:
     """Give the conversation without the answer."""
     messages = list(state["messages"])
     return messages[:-1] if messages and isinstance(messages[-1], AIMessage) else messages
 
 
-def _merged(readings: Sequence[Reading]) -> list[Reading]:
+def _merge_equal_prompts(prompts: Sequence[AgentPrompt]) -> list[AgentPrompt]:
     """Put together the agents that read the same."""
-    merged: list[Reading] = []
-    for reading in readings:
-        alike = next((n for n, r in enumerate(merged) if r.messages == reading.messages), None)
-        if alike is None:
+    merged: list[AgentPrompt] = []
+    for reading in prompts:
+        match_index = next(
+            (n for n, r in enumerate(merged) if r.messages == reading.messages), None
+        )
+        if match_index is None:
             merged.append(reading)
         else:
-            merged[alike] = replace(merged[alike], calls=[*merged[alike].calls, *reading.calls])
+            merged[match_index] = replace(
+                merged[match_index], calls=[*merged[match_index].calls, *reading.calls]
+            )
     return merged

@@ -10,27 +10,27 @@ from typing import Any
 
 from langgraph.types import StateSnapshot
 
-from moa_graph.drawing.diagram import diagram_of_run, read_diagram
-from moa_graph.drawing.svg import svg
+from moa_graph.drawing.diagram import build_run_diagram, read_diagram
+from moa_graph.drawing.svg import render_svg
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.models.pricing import Prices
 from moa_graph.run_report.influence import (
-    SHORTEST,
+    MIN_SHARED_WORDS,
     Influence,
     measure_influence,
-    percentages,
+    round_percentages,
 )
-from moa_graph.run_report.prompts import Mixture, find_plan, read_prompts
-from moa_graph.run_report.timeline import lay_out
+from moa_graph.run_report.prompts import MixtureGraph, find_graph_spec, read_prompts
+from moa_graph.run_report.timeline import build_timeline
 from moa_graph.runs import formatting
-from moa_graph.runs.record import Call, Run, read_run
+from moa_graph.runs.record import AgentCall, RunRecord, read_run
 
-GOLDEN = 137.5  # degrees: neighbours in a list get hues that are far apart
+GOLDEN_ANGLE = 137.5  # degrees: neighbours in a list get hues that are far apart
 
 
 def report(
     state: Mapping[str, Any],
-    graph: Mixture | None = None,
+    graph: MixtureGraph | None = None,
     *,
     history: Iterable[StateSnapshot] = (),
     prices: Prices | None = None,
@@ -63,51 +63,65 @@ def report(
         raise ImportError(
             f"a report needs the package {error.name}: pip install 'moa_graph[report]'"
         ) from None
-    past = list(history)
+    snapshots = list(history)
     run = read_run(state, prices=prices)
-    if plan := find_plan(graph, run):
-        nodes = [seat.node for row in plan.rows for seat in row.seats]
+    if graph_spec := find_graph_spec(graph, run):
+        nodes = [
+            agent_node.node
+            for layer_spec in graph_spec.layers
+            for agent_node in layer_spec.agent_nodes
+        ]
         run = read_run(state, prices=prices, order=nodes)
     page = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         trim_blocks=True,
-        finalize=_visible,
+        finalize=_strip_hidden,
     )
-    page.globals |= {"words": formatting, "shortest": SHORTEST, "percentages": percentages}
+    page.globals |= {
+        "formatting": formatting,
+        "shortest": MIN_SHARED_WORDS,
+        "percentages": round_percentages,
+    }
     return page.get_template("page.html").render(
         run=run,
-        origin=_origin(run, graph, past),
-        drawing=svg(read_diagram(graph, run) if graph else diagram_of_run(run)),
-        timeline=lay_out(run),
-        prompts=read_prompts(run, state, graph, past),
-        agents=_agents(run),
-        sources=_sources(run),
-        influence=_influences(run),
+        origin=_describe_origin(run, graph, snapshots),
+        drawing=render_svg(read_diagram(graph, run) if graph else build_run_diagram(run)),
+        timeline=build_timeline(run),
+        prompts=read_prompts(run, state, graph, snapshots),
+        agents=_total_by_agent(run),
+        sources=_number_proposals(run),
+        influence=_measure_influences(run),
     )
 
 
-def _visible(value: Any) -> Any:
+def _strip_hidden(value: Any) -> Any:
     """Drop from every text of the page what it could hide behind."""
     markup = hasattr(value, "__html__")
-    return formatting.visible(value) if isinstance(value, str) and not markup else value
+    return (
+        formatting.strip_hidden_characters(value)
+        if isinstance(value, str) and not markup
+        else value
+    )
 
 
-def _origin(run: Run, graph: Mixture | None, past: Sequence[StateSnapshot]) -> list[str]:
+def _describe_origin(
+    run: RunRecord, graph: MixtureGraph | None, snapshots: Sequence[StateSnapshot]
+) -> list[str]:
     """Say what the report is of, as far as that is known."""
-    begun = min((call.started for call in run.calls if call.started), default=None)
+    started = min((call.started for call in run.calls if call.started), default=None)
     name = getattr(graph, "name", None)
-    place = past[0].config["configurable"] if past else {}
+    thread_config = snapshots[0].config["configurable"] if snapshots else {}
     return [
-        *([f"{datetime.fromtimestamp(begun, UTC):%Y-%m-%d %H:%M} UTC"] if begun else []),
+        *([f"{datetime.fromtimestamp(started, UTC):%Y-%m-%d %H:%M} UTC"] if started else []),
         *([f"mixture {name}"] if name else []),
-        *([f"thread {place['thread_id']}"] if "thread_id" in place else []),
+        *([f"thread {thread_config['thread_id']}"] if "thread_id" in thread_config else []),
         f"moa_graph {version('moa_graph')}",
     ]
 
 
 @dataclass(frozen=True)
-class Account:
+class AgentTotals:
     """What an agent came to, over all layers."""
 
     agent: str
@@ -119,23 +133,23 @@ class Account:
     tokens_written: int | None
     seconds: float
     cost: float | None
-    counted: bool
+    usage_is_complete: bool
     """Whether all that answered told their tokens."""
-    complete: bool
+    cost_is_complete: bool
     """Whether the cost of all that answered is known."""
 
 
-def _agents(run: Run) -> list[Account]:
-    calls: dict[tuple[str, str], list[Call]] = defaultdict(list)
+def _total_by_agent(run: RunRecord) -> list[AgentTotals]:
+    calls: dict[tuple[str, str], list[AgentCall]] = defaultdict(list)
     for call in run.calls:
         calls[call.agent, call.model].append(call)
-    return [_account(each) for each in calls.values()]
+    return [_agent_totals(each) for each in calls.values()]
 
 
-def _account(calls: Sequence[Call]) -> Account:
+def _agent_totals(calls: Sequence[AgentCall]) -> AgentTotals:
     usages = [call.usage for call in calls if call.usage]
     costs = [call.cost for call in calls if call.cost is not None]
-    return Account(
+    return AgentTotals(
         agent=calls[0].agent,
         model=calls[0].model,
         calls=len(calls),
@@ -144,32 +158,32 @@ def _account(calls: Sequence[Call]) -> Account:
         tokens_written=sum(usage["output_tokens"] for usage in usages) if usages else None,
         seconds=sum(call.seconds for call in calls),
         cost=sum(costs) if costs else None,
-        counted=all(call.usage for call in calls if not call.error),
-        complete=all(call.cost is not None for call in calls if not call.error),
+        usage_is_complete=all(call.usage for call in calls if not call.error),
+        cost_is_complete=all(call.cost is not None for call in calls if not call.error),
     )
 
 
 @dataclass(frozen=True)
-class Source:
+class NumberedProposal:
     """A proposal as it is marked in the page."""
 
-    call: Call
+    call: AgentCall
     number: int
     """Its number in what the next layer reads."""
     hue: float
 
 
-def _sources(run: Run) -> dict[str, Source]:
+def _number_proposals(run: RunRecord) -> dict[str, NumberedProposal]:
     """Number the proposals of each layer as their readers saw them."""
-    sources: dict[str, Source] = {}
+    sources: dict[str, NumberedProposal] = {}
     for layer in run.layers:
         answered = [call for call in layer if not call.error and call.node != AGGREGATOR]
         for number, call in enumerate(answered, 1):
-            sources[call.node] = Source(call, number, round(number * GOLDEN % 360))
+            sources[call.node] = NumberedProposal(call, number, round(number * GOLDEN_ANGLE % 360))
     return sources
 
 
-def _influences(run: Run) -> list[tuple[int, Influence]]:
+def _measure_influences(run: RunRecord) -> list[tuple[int, Influence]]:
     """Measure, for each layer, the last one first, which of its proposals the answer is like."""
     if not run.answer:
         return []

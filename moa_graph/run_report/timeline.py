@@ -5,33 +5,33 @@ from dataclasses import dataclass
 from math import floor, log10
 from typing import Literal
 
-from moa_graph.runs.formatting import say_seconds
-from moa_graph.runs.record import Call, Run
+from moa_graph.runs.formatting import format_seconds
+from moa_graph.runs.record import AgentCall, RunRecord
 
-LONG = 0.25  # of the time that is worked: a pause that is longer is cut short
-CUT = 0.05
-TICKS = 6
-FULL = 75  # percent of the axis, behind which there is no room for a text
+LONG_PAUSE_SHARE = 0.25  # of the time that is worked: a pause that is longer is cut short
+PAUSE_WIDTH_SHARE = 0.05
+TICK_COUNT = 6
+LABEL_LIMIT_PERCENT = 75  # percent of the axis, behind which there is no room for a text
 
 
 @dataclass(frozen=True)
-class Bar:
+class CallBar:
     """A call; places in percent of the axis."""
 
-    call: Call
+    call: AgentCall
     left: float
     width: float
 
     @property
-    def label(self) -> Literal["right", "left", "inside"]:
+    def label_side(self) -> Literal["right", "left", "inside"]:
         """Where there is room to write beside it."""
-        if self.left + self.width <= FULL:
+        if self.left + self.width <= LABEL_LIMIT_PERCENT:
             return "right"
-        return "left" if self.left > 100 - FULL else "inside"
+        return "left" if self.left > 100 - LABEL_LIMIT_PERCENT else "inside"
 
 
 @dataclass(frozen=True)
-class Mark:
+class AxisMark:
     """A place on the axis, in percent."""
 
     left: float
@@ -39,64 +39,64 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Timeline:
+class CallTimeline:
     """A bar for each call."""
 
-    bars: Sequence[Bar]
-    ticks: Sequence[Mark]
-    pauses: Sequence[Mark]
+    bars: Sequence[CallBar]
+    ticks: Sequence[AxisMark]
+    pauses: Sequence[AxisMark]
 
 
-def lay_out(run: Run) -> Timeline | None:
+def build_timeline(run: RunRecord) -> CallTimeline | None:
     """Put the calls of a run on one axis; `None` if it is not known when they began."""
     if not run.calls or any(call.started is None for call in run.calls):
         return None
-    spells = _spells(run.calls)
-    worked = sum(end - start for start, end in spells) or 0.001
-    axis = _Axis(spells, worked)
+    intervals = _busy_intervals(run.calls)
+    busy_seconds = sum(end - start for start, end in intervals) or 0.001
+    axis = _TimeAxis(intervals, busy_seconds)
     bars = [
-        Bar(call, axis.percent(call.started or 0), 100 * call.seconds / axis.length)
+        CallBar(call, axis.percent(call.started or 0), 100 * call.seconds / axis.length)
         for call in run.calls
     ]
-    return Timeline(bars, list(axis.ticks()), axis.pauses)
+    return CallTimeline(bars, list(axis.ticks()), axis.pauses)
 
 
-def _spells(calls: Sequence[Call]) -> list[tuple[float, float]]:
+def _busy_intervals(calls: Sequence[AgentCall]) -> list[tuple[float, float]]:
     """Find the times at which a call was running."""
-    spells: list[tuple[float, float]] = []
+    intervals: list[tuple[float, float]] = []
     for start, end in sorted((call.started or 0.0, call.ended) for call in calls):
-        if spells and start <= spells[-1][1]:
-            spells[-1] = (spells[-1][0], max(spells[-1][1], end))
+        if intervals and start <= intervals[-1][1]:
+            intervals[-1] = (intervals[-1][0], max(intervals[-1][1], end))
         else:
-            spells.append((start, end))
-    return spells
+            intervals.append((start, end))
+    return intervals
 
 
-class _Axis:
+class _TimeAxis:
     """From the time of day to a place."""
 
-    def __init__(self, spells: Sequence[tuple[float, float]], worked: float) -> None:
-        self._spells: list[tuple[float, float]] = []  # when one begins, and where
+    def __init__(self, intervals: Sequence[tuple[float, float]], busy_seconds: float) -> None:
+        self._intervals: list[tuple[float, float]] = []  # when one begins, and where
         pauses: list[tuple[float, float]] = []
-        place, before = 0.0, spells[0][0]
-        for start, end in spells:
+        position, before = 0.0, intervals[0][0]
+        for start, end in intervals:
             pause = start - before
-            if pause > LONG * worked:
-                pauses.append((place + CUT * worked / 2, pause))
-                pause = CUT * worked
-            self._spells.append((start, place + pause))
-            place, before = place + pause + end - start, end
-        self.length = place or worked
-        self.pauses = [Mark(100 * at / self.length, say_seconds(s)) for at, s in pauses]
+            if pause > LONG_PAUSE_SHARE * busy_seconds:
+                pauses.append((position + PAUSE_WIDTH_SHARE * busy_seconds / 2, pause))
+                pause = PAUSE_WIDTH_SHARE * busy_seconds
+            self._intervals.append((start, position + pause))
+            position, before = position + pause + end - start, end
+        self.length = position or busy_seconds
+        self.pauses = [AxisMark(100 * at / self.length, format_seconds(s)) for at, s in pauses]
 
     def percent(self, time: float) -> float:
-        start, place = max(s for s in self._spells if s[0] <= time)
-        return 100 * (place + time - start) / self.length
+        start, position = max(s for s in self._intervals if s[0] <= time)
+        return 100 * (position + time - start) / self.length
 
-    def ticks(self) -> Sequence[Mark]:
-        step = _round_step(self.length / TICKS)
+    def ticks(self) -> Sequence[AxisMark]:
+        step = _round_step(self.length / TICK_COUNT)
         count = floor(self.length / step)
-        return [Mark(100 * n * step / self.length, f"{n * step:g} s") for n in range(count + 1)]
+        return [AxisMark(100 * n * step / self.length, f"{n * step:g} s") for n in range(count + 1)]
 
 
 def _round_step(step: float) -> float:

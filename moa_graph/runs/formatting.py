@@ -2,65 +2,66 @@
 
 import re
 
-from moa_graph.runs.record import Call, Run
+from moa_graph.runs.record import AgentCall, RunRecord
 
-SMALL = 0.0001
+MIN_SHOWN_COST = 0.0001
 
-_HIDDEN = re.compile(
+_HIDDEN_CHARACTERS = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]"
 )
 
 
-def say_call(call: Call) -> str:
+def format_call(call: AgentCall) -> str:
     """Write what a call came to, such as `1.2 s · 340 tok · ~$0.0021`."""
     parts: list[str] = [call.status] if call.error else []
-    parts.append(say_seconds(call.seconds))
+    parts.append(format_seconds(call.seconds))
     if call.cached:
         parts.append("from the cache")
     elif call.usage:
         parts.append(f"{call.usage['total_tokens']:,} tok")
     if call.cost:
-        parts.append(say_cost(call.cost))
+        parts.append(format_cost(call.cost))
     return " · ".join(parts)
 
 
-def say_run(run: Run) -> str:
+def format_run(run: RunRecord) -> str:
     """Write what a run came to in one line."""
     answered = sum(call.error is None for call in run.proposals)
     return " · ".join(
         [
-            f"{answered} of {run.asked} proposals",
-            f"{say_seconds(run.seconds)} on the critical path",
-            say_tokens(run.tokens, complete=run.counted) + _say_prompt_cached(run),
-            say_sum(run.cost, complete=run.complete),
+            f"{answered} of {run.planned_proposals} proposals",
+            f"{format_seconds(run.seconds)} on the critical path",
+            format_total_tokens(run.tokens, complete=run.usage_is_complete)
+            + _format_prompt_cached(run),
+            format_total_cost(run.cost, complete=run.cost_is_complete),
         ]
     )
 
 
-def _say_prompt_cached(run: Run) -> str:
-    return f" ({run.prompt_cached:,} from prompt caches)" if run.prompt_cached else ""
+def _format_prompt_cached(run: RunRecord) -> str:
+    return f" ({run.cached_prompt_tokens:,} from prompt caches)" if run.cached_prompt_tokens else ""
 
 
-def say_tokens(tokens: int, *, complete: bool) -> str:
+def format_total_tokens(tokens: int, *, complete: bool) -> str:
     """Write a sum of tokens, which may leave out some that are not known."""
     if not tokens and not complete:
         return "tokens unknown"
     return f"{tokens:,} tokens{'' if complete else ' at least'}"
 
 
-def say_sum(dollars: float | None, *, complete: bool) -> str:
+def format_total_cost(dollars: float | None, *, complete: bool) -> str:
     """Write a sum of money, which may leave out some that is not known."""
     if dollars is None or not (dollars or complete):
         return "cost unknown"
-    return f"{say_cost(dollars)}{'' if complete else ' at least'}"
+    return f"{format_cost(dollars)}{'' if complete else ' at least'}"
 
 
-def visible(text: str) -> str:
+def strip_hidden_characters(text: str) -> str:
     """Drop what a text could hide behind: control characters, and those that turn its direction."""
-    return _HIDDEN.sub("", text)
+    return _HIDDEN_CHARACTERS.sub("", text)
 
 
-def say_seconds(seconds: float) -> str:
+def format_seconds(seconds: float) -> str:
     """Write seconds, such as `0.3 s` or `2 min 05 s`."""
     if seconds < 1:
         return f"{seconds:.2f} s"
@@ -70,10 +71,10 @@ def say_seconds(seconds: float) -> str:
     return f"{minutes} min {rest:02} s"
 
 
-def say_cost(dollars: float) -> str:
+def format_cost(dollars: float) -> str:
     """Write an estimate of money, such as `~$0.0021`."""
     if not dollars:
         return "$0"
     if dollars >= 1:
         return f"~${dollars:,.2f}"
-    return f"~${dollars:.2g}" if dollars >= SMALL else f"<${SMALL}"
+    return f"~${dollars:.2g}" if dollars >= MIN_SHOWN_COST else f"<${MIN_SHOWN_COST}"

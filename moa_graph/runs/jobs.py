@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from moa_graph.evals.call_store import Record, listening
-from moa_graph.models.pricing import Prices, estimate_cost, is_free
-from moa_graph.redaction import describe
+from moa_graph.evals.call_store import CallRecord, call_listener
+from moa_graph.models.pricing import Prices, estimate_cost, is_free_model
+from moa_graph.redaction import redacted_message
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -29,7 +29,7 @@ class Outcome(Generic[Result]):
     """On failure, what there is of it (see `PartialError`)."""
     error: str | None = None
     """Why it failed; `None` on success."""
-    calls: list[Record] = field(default_factory=list)
+    calls: list[CallRecord] = field(default_factory=list)
     """The calls that it took, in the order in which they ended."""
 
 
@@ -57,9 +57,9 @@ class Tally:
         """Items that were neither done nor tried."""
         return self.total - self.done - self.failed
 
-    def count(self, record: Record, prices: Prices | None) -> None:
+    def count(self, record: CallRecord, prices: Prices | None) -> None:
         """Take in a call."""
-        if record.stored:
+        if record.from_store:
             return
         self.calls += 1
         self.tokens += record.usage["total_tokens"] if record.usage else 0
@@ -140,16 +140,16 @@ async def work_through(
     async def _attempt(item: Item) -> Outcome[Result]:
         outcome = Outcome[Result]()
 
-        def hear(record: Record) -> None:
+        def hear(record: CallRecord) -> None:
             outcome.calls.append(record)
             tally.count(record, prices)
             show(tally)
 
         try:
-            with listening(hear):
+            with call_listener(hear):
                 outcome.result = await work(item)
         except Exception as error:  # noqa: BLE001  # whatever it is, it is this item's
-            outcome.error, outcome.result = describe(error), getattr(error, "result", None)
+            outcome.error, outcome.result = redacted_message(error), getattr(error, "result", None)
         return outcome
 
     try:
@@ -163,7 +163,7 @@ async def work_through(
 
 def limit(max_cost: float | None, labels: Iterable[str]) -> float | None:
     """Give the limit of what is spent on models: none where all cost nothing, so that 0 will do."""
-    return None if all(map(is_free, labels)) else max_cost
+    return None if all(map(is_free_model, labels)) else max_cost
 
 
 def _within(waiting: Iterable[Item], tally: Tally, max_cost: float | None) -> Iterable[Item]:

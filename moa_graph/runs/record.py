@@ -10,28 +10,28 @@ from typing import Any, Literal
 from langchain_core.messages import AIMessage, AnyMessage
 
 from moa_graph.graph.node_names import AGGREGATOR
-from moa_graph.graph.state import Cached, Proposal
-from moa_graph.graph.turns import open_messages
+from moa_graph.graph.state import OriginalCallStats, Proposal
+from moa_graph.graph.turns import unanswered_messages
 from moa_graph.models.pricing import Prices, estimate_cost
 
-CUT_OFF = ("cut off", "no answer within its timeout")
+CUT_OFF_PREFIXES = ("cut off", "no answer within its timeout")
 """How the errors of `race` begin; those of others begin with the name of their class."""
 
-FILE = "\n\n<file "
+ATTACHMENT_START = "\n\n<file "
 """What stands before a file that is attached to a question."""
 
 Status = Literal["answered", "failed", "cut off"]
 
 
-def status_of(error: str | None) -> Status:
+def call_status(error: str | None) -> Status:
     """Tell how a call ended."""
     if error is None:
         return "answered"
-    return "cut off" if error.startswith(CUT_OFF) else "failed"
+    return "cut off" if error.startswith(CUT_OFF_PREFIXES) else "failed"
 
 
 @dataclass(frozen=True)
-class Call:
+class AgentCall:
     """What one agent was asked for."""
 
     node: str
@@ -44,14 +44,14 @@ class Call:
     started: float | None
     """Seconds since 1970; `None` if the run was stored by a version that did not note it."""
     seconds: float
-    unread: int
+    dropped_reference_chars: int
     """Characters of the references that it was not shown."""
     usage: Mapping[str, Any] | None
     cost: float | None
     """US dollars, estimated; `None` if not known."""
-    cached: Cached | None = None
+    cached: OriginalCallStats | None = None
     """What it took before, if the answer is from the cache; now it took and cost nothing."""
-    saved: float | None = None
+    saved_cost: float | None = None
     """US dollars that it cost then, estimated; `None` if not known."""
     selected: bool = False
     """Whether the aggregator picked it to be the answer."""
@@ -59,10 +59,10 @@ class Call:
     @property
     def status(self) -> Status:
         """How it ended."""
-        return status_of(self.error)
+        return call_status(self.error)
 
     @property
-    def prompt_cached(self) -> int:
+    def cached_prompt_tokens(self) -> int:
         """Tokens that it read from its provider's cache, as far as that said."""
         return ((self.usage or {}).get("input_token_details") or {}).get("cache_read") or 0
 
@@ -73,52 +73,52 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Run:
+class RunRecord:
     """One turn of a mixture: a question, the calls it led to, and the answer."""
 
     question: str
     answer: AIMessage | None
     """`None` where the run has not come to its end."""
-    calls: Sequence[Call]
+    calls: Sequence[AgentCall]
     """In order: layer by layer, the aggregator's last."""
-    planned: Mapping[int, int] = field(default_factory=dict)
+    layer_sizes: Mapping[int, int] = field(default_factory=dict)
     """How many proposers each layer has, as far as it is known; some may not have been asked."""
 
     @property
-    def proposals(self) -> Sequence[Call]:
+    def proposals(self) -> Sequence[AgentCall]:
         """The calls of proposers."""
         return [call for call in self.calls if call.node != AGGREGATOR]
 
     @property
-    def selected(self) -> Call | None:
+    def selected(self) -> AgentCall | None:
         """The proposal that the aggregator picked, if it wrote nothing itself."""
         return next((call for call in self.calls if call.selected), None)
 
     @cached_property
-    def layers(self) -> Sequence[Sequence[Call]]:
+    def layers(self) -> Sequence[Sequence[AgentCall]]:
         """The calls of each layer, and last the aggregator's alone."""
         numbers = sorted({call.layer for call in self.calls})
         return [[call for call in self.calls if call.layer == number] for number in numbers]
 
     @cached_property
-    def critical(self) -> frozenset[str]:
+    def critical_path(self) -> frozenset[str]:
         """The nodes that the run waited for: the last one to end of each layer that is over."""
-        layers = [layer for layer in self.layers if self._is_over(layer)]
+        layers = [layer for layer in self.layers if self._is_layer_finished(layer)]
         return frozenset(max(layer, key=lambda call: call.ended).node for layer in layers)
 
-    def _is_over(self, layer: Sequence[Call]) -> bool:
+    def _is_layer_finished(self, layer: Sequence[AgentCall]) -> bool:
         number = layer[0].layer
-        return number < self.layers[-1][0].layer or len(layer) >= self.planned.get(number, 0)
+        return number < self.layers[-1][0].layer or len(layer) >= self.layer_sizes.get(number, 0)
 
     @property
-    def asked(self) -> int:
+    def planned_proposals(self) -> int:
         """How many proposals there would be, had all been asked and none dropped."""
-        return max(sum(self.planned.values()), len(self.proposals))
+        return max(sum(self.layer_sizes.values()), len(self.proposals))
 
     @property
     def seconds(self) -> float:
         """Seconds that the calls on the critical path took."""
-        return sum(call.seconds for call in self.calls if call.node in self.critical)
+        return sum(call.seconds for call in self.calls if call.node in self.critical_path)
 
     @property
     def tokens(self) -> int:
@@ -126,35 +126,35 @@ class Run:
         return sum(call.usage["total_tokens"] for call in self.calls if call.usage)
 
     @property
-    def prompt_cached(self) -> int:
+    def cached_prompt_tokens(self) -> int:
         """Tokens that were read from providers' caches, as far as they said."""
-        return sum(call.prompt_cached for call in self.calls)
+        return sum(call.cached_prompt_tokens for call in self.calls)
 
     @property
-    def cached(self) -> Sequence[Call]:
+    def cached_calls(self) -> Sequence[AgentCall]:
         """The calls whose answers are from the cache."""
         return [call for call in self.calls if call.cached]
 
     @property
     def cost(self) -> float | None:
         """US dollars as far as they are known; `None` if nothing is."""
-        known = [call.cost for call in self.calls if call.cost is not None]
-        return sum(known) if known else None
+        costs = [call.cost for call in self.calls if call.cost is not None]
+        return sum(costs) if costs else None
 
     @property
-    def complete(self) -> bool:
+    def cost_is_complete(self) -> bool:
         """Whether the cost of every call that gave an answer is in the sum."""
         return all(call.cost is not None for call in self.calls if call.error is None)
 
     @property
-    def counted(self) -> bool:
+    def usage_is_complete(self) -> bool:
         """Whether the tokens of every call that gave an answer are in the sum."""
         return all(call.usage is not None for call in self.calls if call.error is None)
 
 
 def read_run(
     state: Mapping[str, Any], *, prices: Prices | None = None, order: Iterable[str] = ()
-) -> Run:
+) -> RunRecord:
     """Read what happened in the present turn of a state.
 
     Args:
@@ -170,38 +170,41 @@ def read_run(
         raise ValueError(f"`state`: expected the state of a mixture, with messages, got {state!r}")
     last = state["messages"][-1]
     answer = last if isinstance(last, AIMessage) else None
-    account = (answer.response_metadata.get("moa") if answer else None) or {}
-    proposals = present_proposals(state)
-    nodes = list(order or account.get("proposers", ()))
-    places = {node: place for place, node in enumerate(nodes)}
+    summary = (answer.response_metadata.get("moa") if answer else None) or {}
+    proposals = current_turn_proposals(state)
+    nodes = list(order or summary.get("proposers", ()))
+    positions = {node: position for position, node in enumerate(nodes)}
     ordered = sorted(
-        proposals.items(), key=lambda item: (item[1]["layer"], places.get(item[0], len(places)))
+        proposals.items(),
+        key=lambda item: (item[1]["layer"], positions.get(item[0], len(positions))),
     )
     calls = [
-        replace(_call(node, proposal, prices), selected=node == account.get("selected"))
+        replace(_proposer_call(node, proposal, prices), selected=node == summary.get("selected"))
         for node, proposal in ordered
     ]
-    if answer and account:
-        calls.append(_last_call(answer, account, prices))
-    return Run(question_of(state["messages"]), answer, calls, _planned(nodes))
+    if answer and summary:
+        calls.append(_aggregator_call(answer, summary, prices))
+    return RunRecord(last_question(state["messages"]), answer, calls, _count_layer_sizes(nodes))
 
 
-def question_of(messages: Sequence[AnyMessage]) -> str:
+def last_question(messages: Sequence[AnyMessage]) -> str:
     """Give the last question of a conversation, without the files that are attached to it."""
-    asked = [message.text for message in messages if message.type == "human"]
-    return asked[-1].partition(FILE)[0] if asked else ""
+    questions = [message.text for message in messages if message.type == "human"]
+    return questions[-1].partition(ATTACHMENT_START)[0] if questions else ""
 
 
-def present_proposals(state: Mapping[str, Any]) -> dict[str, Proposal]:
+def current_turn_proposals(state: Mapping[str, Any]) -> dict[str, Proposal]:
     """Give the proposals of the present turn: a question not yet begun has none."""
     proposals = dict(state.get("proposals") or {})
-    if not (asked := {message.id for message in open_messages(state.get("messages") or ())}):
+    if not (
+        open_ids := {message.id for message in unanswered_messages(state.get("messages") or ())}
+    ):
         return proposals if state.get("messages") else {}
-    return {node: p for node, p in proposals.items() if p["turn"] in asked}
+    return {node: p for node, p in proposals.items() if p["turn"] in open_ids}
 
 
-def _call(node: str, proposal: Proposal, prices: Prices | None) -> Call:
-    return Call(
+def _proposer_call(node: str, proposal: Proposal, prices: Prices | None) -> AgentCall:
+    return AgentCall(
         node=node,
         layer=proposal["layer"],
         agent=proposal["agent"],
@@ -210,29 +213,34 @@ def _call(node: str, proposal: Proposal, prices: Prices | None) -> Call:
         error=proposal["error"],
         started=proposal.get("started"),
         seconds=proposal["seconds"],
-        unread=proposal.get("unread", 0),
-        **_paid(proposal["model"], proposal["usage"], proposal.get("cached"), prices),
+        dropped_reference_chars=proposal.get("unread", 0),
+        **_cost_fields(proposal["model"], proposal["usage"], proposal.get("cached"), prices),
     )
 
 
-def _last_call(answer: AIMessage, account: Mapping[str, Any], prices: Prices | None) -> Call:
-    usage = account.get("aggregator_usage") or answer.usage_metadata
-    return Call(
+def _aggregator_call(
+    answer: AIMessage, summary: Mapping[str, Any], prices: Prices | None
+) -> AgentCall:
+    usage = summary.get("aggregator_usage") or answer.usage_metadata
+    return AgentCall(
         node=AGGREGATOR,
-        layer=account["layers"] + 1,
+        layer=summary["layers"] + 1,
         agent=AGGREGATOR,
-        model=account["aggregator"],
+        model=summary["aggregator"],
         text=answer.text,
         error=None,
-        started=account.get("started"),
-        seconds=account.get("seconds", 0.0),
-        unread=account["unread"],
-        **_paid(account["aggregator"], usage, account.get("aggregator_cached"), prices),
+        started=summary.get("started"),
+        seconds=summary.get("seconds", 0.0),
+        dropped_reference_chars=summary["unread"],
+        **_cost_fields(summary["aggregator"], usage, summary.get("aggregator_cached"), prices),
     )
 
 
-def _paid(
-    model: str, usage: Mapping[str, Any] | None, cached: Cached | None, prices: Prices | None
+def _cost_fields(
+    model: str,
+    usage: Mapping[str, Any] | None,
+    cached: OriginalCallStats | None,
+    prices: Prices | None,
 ) -> dict[str, Any]:
     """Tell what a call used and cost, or what it saved."""
     if not cached:
@@ -241,6 +249,6 @@ def _paid(
     return {"usage": usage, "cost": 0.0, "cached": cached, "saved": saved}
 
 
-def _planned(nodes: Iterable[str]) -> Counter[int]:
+def _count_layer_sizes(nodes: Iterable[str]) -> Counter[int]:
     layers = (re.fullmatch(rf"layer_(\d+)_(?!{AGGREGATOR}$).+", node) for node in nodes)
     return Counter(int(match[1]) for match in layers if match)

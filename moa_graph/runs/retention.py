@@ -8,55 +8,56 @@ from typing import Any
 
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-from moa_graph.runs.store import Saver, Store, StoreError
+from moa_graph.runs.store import Checkpointer, RunStore, StoreError
 
-EPOCH = datetime(1582, 10, 15, tzinfo=UTC)  # from where a UUID counts
+UUID_EPOCH = datetime(1582, 10, 15, tzinfo=UTC)  # from where a UUID counts
 
 
 @dataclass(frozen=True)
-class Dialect:
+class DatabaseQueries:
     """What is asked of a database."""
 
-    threads: str
+    list_threads: str
     """Threads that the command line wrote, by the `CONFIG_KEY` of `store`, newest first, each with
     its last checkpoint."""
-    size: str
+    database_size: str
     vacuum: Sequence[str]
 
 
-SQLITE = Dialect(
-    threads="SELECT thread_id, max(checkpoint_id) FROM checkpoints WHERE checkpoint_ns = '' "
+SQLITE_QUERIES = DatabaseQueries(
+    list_threads="SELECT thread_id, max(checkpoint_id) FROM checkpoints WHERE checkpoint_ns = '' "
     "GROUP BY thread_id "
     "HAVING max(json_extract(CAST(metadata AS TEXT), '$.moa_config') IS NOT NULL) ORDER BY 2 DESC",
-    size="SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
+    database_size="SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
     vacuum=("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"),
 )
-POSTGRES = Dialect(
-    threads="SELECT thread_id, max(checkpoint_id) FROM checkpoints WHERE checkpoint_ns = '' "
+POSTGRES_QUERIES = DatabaseQueries(
+    list_threads="SELECT thread_id, max(checkpoint_id) FROM checkpoints WHERE checkpoint_ns = '' "
     "GROUP BY thread_id HAVING bool_or(jsonb_exists(metadata, 'moa_config')) ORDER BY 2 DESC",
-    size="SELECT pg_total_relation_size('checkpoints') + pg_total_relation_size('checkpoint_blobs')"
+    database_size="SELECT pg_total_relation_size('checkpoints') "
+    "+ pg_total_relation_size('checkpoint_blobs')"
     " + pg_total_relation_size('checkpoint_writes')",
     vacuum=("VACUUM checkpoints, checkpoint_blobs, checkpoint_writes",),
 )
 
 
 @dataclass(frozen=True)
-class Old:
+class ExpiredThread:
     """A thread that is to be deleted."""
 
     id: str
-    checkpoint: str
+    last_checkpoint_id: str
     """The last that was seen."""
 
     @property
-    def when(self) -> datetime:
+    def last_written_at(self) -> datetime:
         """When that was written: its name is a UUID that begins with the time."""
-        digits = self.checkpoint.replace("-", "")
-        return EPOCH + timedelta(microseconds=int(digits[:12] + digits[13:16], 16) // 10)
+        digits = self.last_checkpoint_id.replace("-", "")
+        return UUID_EPOCH + timedelta(microseconds=int(digits[:12] + digits[13:16], 16) // 10)
 
 
 @dataclass
-class Pruned:
+class PruneResult:
     """What became of the threads that were to be deleted."""
 
     deleted: list[str] = field(default_factory=list)
@@ -66,9 +67,9 @@ class Pruned:
     """Bytes by which the database became smaller."""
 
 
-async def find_old(
-    saver: Saver, *, before: datetime | None = None, keep: int | None = None
-) -> list[Old]:
+async def find_expired_threads(
+    saver: Checkpointer, *, before: datetime | None = None, keep: int | None = None
+) -> list[ExpiredThread]:
     """Find the threads that may go, newest first. Those that other programs wrote never may.
 
     Args:
@@ -76,54 +77,57 @@ async def find_old(
         before: Only threads that were last written before that may go.
         keep: So many of the newest may not.
     """
-    rows = await _fetch(saver, _dialect(saver).threads)
-    found = [Old(*row) for row in rows[keep or 0 :]]
-    return [old for old in found if before is None or old.when < before]
+    rows = await _fetch_rows(saver, _queries_for(saver).list_threads)
+    candidates = [ExpiredThread(*row) for row in rows[keep or 0 :]]
+    return [old for old in candidates if before is None or old.last_written_at < before]
 
 
-async def delete(store: Store, threads: Iterable[Old]) -> Pruned:
+async def delete_threads(store: RunStore, threads: Iterable[ExpiredThread]) -> PruneResult:
     """Delete threads, except for those that are in use, and give back the room that they took."""
-    done, dialect = Pruned(), _dialect(store.saver)
-    before = await _size(store.saver)
+    result, queries = PruneResult(), _queries_for(store.checkpointer)
+    before = await _measure_database(store.checkpointer)
     for thread in threads:
-        gone = await _delete(store, thread)
-        (done.deleted if gone else done.in_use).append(thread.id)
-    if done.deleted:
-        await _give_back(store.saver, dialect)
-        done.freed = max(0, before - await _size(store.saver))
-    return done
+        deleted = await _delete_thread(store, thread)
+        (result.deleted if deleted else result.in_use).append(thread.id)
+    if result.deleted:
+        await _shrink_database(store.checkpointer, queries)
+        result.freed = max(0, before - await _measure_database(store.checkpointer))
+    return result
 
 
-async def _delete(store: Store, thread: Old) -> bool:
+async def _delete_thread(store: RunStore, thread: ExpiredThread) -> bool:
     try:
-        async with store.lock(thread.id):
-            last = await store.saver.aget_tuple({"configurable": {"thread_id": thread.id}})
-            if not last or last.config["configurable"]["checkpoint_id"] != thread.checkpoint:
+        async with store.lock_thread(thread.id):
+            last = await store.checkpointer.aget_tuple({"configurable": {"thread_id": thread.id}})
+            if (
+                not last
+                or last.config["configurable"]["checkpoint_id"] != thread.last_checkpoint_id
+            ):
                 return False
-            await store.saver.adelete_thread(thread.id)
+            await store.checkpointer.adelete_thread(thread.id)
     except StoreError:  # another process holds it
         return False
     return True
 
 
-async def _give_back(saver: Saver, dialect: Dialect) -> None:
+async def _shrink_database(saver: Checkpointer, queries: DatabaseQueries) -> None:
     """Have the database shrink, unless others are reading it: then the room is used again."""
-    for statement in dialect.vacuum:
+    for statement in queries.vacuum:
         try:
-            await _fetch(saver, statement)
+            await _fetch_rows(saver, statement)
         except sqlite3.OperationalError:
             return
 
 
-async def _size(saver: Saver) -> int:
-    return int((await _fetch(saver, _dialect(saver).size))[0][0])
+async def _measure_database(saver: Checkpointer) -> int:
+    return int((await _fetch_rows(saver, _queries_for(saver).database_size))[0][0])
 
 
-async def _fetch(saver: Any, query: str) -> list[Sequence[Any]]:
+async def _fetch_rows(saver: Any, query: str) -> list[Sequence[Any]]:
     cursor = await saver.conn.execute(query)
     rows = await cursor.fetchall() if cursor.description else []
     return [list(row.values()) if isinstance(row, dict) else row for row in rows]
 
 
-def _dialect(saver: Saver) -> Dialect:
-    return SQLITE if isinstance(saver, AsyncSqliteSaver) else POSTGRES
+def _queries_for(saver: Checkpointer) -> DatabaseQueries:
+    return SQLITE_QUERIES if isinstance(saver, AsyncSqliteSaver) else POSTGRES_QUERIES

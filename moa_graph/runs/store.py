@@ -27,18 +27,20 @@ from pydantic import ValidationError
 
 from moa_graph.config.model import MoAConfig
 from moa_graph.graph.state import Proposal, merge_writes
-from moa_graph.graph.turns import Turn, open_messages, read_turn
-from moa_graph.redaction import describe
-from moa_graph.runs.record import present_proposals, question_of
+from moa_graph.graph.turns import Turn, read_turn, unanswered_messages
+from moa_graph.redaction import redacted_message
+from moa_graph.runs.record import current_turn_proposals, last_question
 
-Saver = BaseCheckpointSaver[Any]
+Checkpointer = BaseCheckpointSaver[Any]
 CompiledMoA = CompiledStateGraph[Any, Any, Any, Any]
 
 CONFIG_KEY = "moa_config"  # in the metadata of each checkpoint
-ERROR = "__error__"  # LangGraph's channel for what a node raised
-CANCELLED = "CancelledError("  # how it stores what Ctrl-C raises in a node
+ERROR_CHANNEL = "__error__"  # LangGraph's channel for what a node raised
+CANCELLED_PREFIX = "CancelledError("  # how it stores what Ctrl-C raises in a node
 
-_OF_BATCH = re.compile(r"(.+-[0-9a-f]{8})-\d+-[0-9a-f]{8}")  # as `batch.records.thread_of` names it
+_BATCH_THREAD_ID = re.compile(
+    r"(.+-[0-9a-f]{8})-\d+-[0-9a-f]{8}"
+)  # as `batch.records.thread_of` names it
 
 
 class StoreError(Exception):
@@ -46,87 +48,91 @@ class StoreError(Exception):
 
 
 @dataclass(frozen=True)
-class Thread:
+class StoredThread:
     """A thread as its last checkpoint shows it."""
 
     id: str
-    when: datetime
+    updated_at: datetime
     messages: list[AnyMessage]
     config: MoAConfig | None
     """The mixture that was asked; `None` if another program wrote the thread, or a version of
     this one whose configuration cannot be read."""
-    failed: Sequence[str]
+    failed_nodes: Sequence[str]
     """Nodes whose last question has no answer from them."""
-    stopped: Literal["failed", "interrupted"] | None
+    stop_cause: Literal["failed", "interrupted"] | None
     """What ended its last run, an error or somebody; `None` if it came to its end, goes on, or
     was killed."""
 
     @property
-    def state(self) -> str:
+    def status_text(self) -> str:
         """How its last question fared, in words."""
-        if self.finished and not self.messages:
+        if self.is_finished and not self.messages:
             return "empty"
-        ended = "answered" if self.finished else self.stopped or "unfinished"
-        return f"{ended}, {len(self.failed)} failed" if self.failed and ended != "failed" else ended
+        ended = "answered" if self.is_finished else self.stop_cause or "unfinished"
+        return (
+            f"{ended}, {len(self.failed_nodes)} failed"
+            if self.failed_nodes and ended != "failed"
+            else ended
+        )
 
     @property
-    def finished(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether its last question is answered, or there is none."""
-        return not open_messages(self.messages)
+        return not unanswered_messages(self.messages)
 
     @property
     def question(self) -> str:
         """The last question, without attachments."""
-        return question_of(self.messages)
+        return last_question(self.messages)
 
 
 @dataclass(frozen=True)
-class Store:
+class RunStore:
     """An open checkpoint database."""
 
-    saver: Saver
-    hold: Callable[[str], AbstractAsyncContextManager[bool]]
+    checkpointer: Checkpointer
+    try_lock: Callable[[str], AbstractAsyncContextManager[bool]]
     """Takes a name for this process alone; gives whether no other had it."""
 
     @asynccontextmanager
-    async def lock(self, thread: str) -> AsyncIterator[None]:
+    async def lock_thread(self, thread: str) -> AsyncIterator[None]:
         """Hold a thread for this process alone; one of `moa batch` together with its batch.
 
         Raises:
             StoreError: If another process holds it.
         """
-        batch = _OF_BATCH.fullmatch(thread)
-        async with AsyncExitStack() as held:
+        batch = _BATCH_THREAD_ID.fullmatch(thread)
+        async with AsyncExitStack() as locks:
             for name in (batch[1], thread) if batch else (thread,):
-                if not await held.enter_async_context(self.hold(name)):
+                if not await locks.enter_async_context(self.try_lock(name)):
                     raise StoreError(f"thread {thread} is being run by another process")
             yield
 
 
 @asynccontextmanager
-async def open_store(db: str | None, *, make: bool = True) -> AsyncIterator[Store]:
+async def open_run_store(db: str | None, *, create: bool = True) -> AsyncIterator[RunStore]:
     """Open the checkpoint database.
 
     Args:
         db: Path of an SQLite file, or address of a PostgreSQL database.
-        make: Whether a file that was named and is missing is made; who only reads may have
+        create: Whether a file that was named and is missing is made; who only reads may have
             misspelt it.
 
     Raises:
         StoreError: If it cannot be used.
     """
-    opened = _open_postgres(str(db)) if is_postgres(db) else _open_sqlite(db, make=make)
+    opened = _open_postgres(str(db)) if is_postgres(db) else _open_sqlite(db, create=create)
     try:
         async with opened as store:
             yield store
     except (sqlite3.Error, OSError) as error:
-        where = without_password(db) if db else "runs.sqlite"
+        where = redact_password(db) if db else "runs.sqlite"
         raise StoreError(f"cannot use the database {where}: {error}") from error
 
 
 def sqlite_path(db: str | None) -> Path:
     """Give the path of a database, or of the default one; its folder is there."""
-    return _with_folder(_place(db))
+    return _create_parent_folder(_sqlite_file(db))
 
 
 def is_postgres(db: str | None) -> bool:
@@ -135,34 +141,34 @@ def is_postgres(db: str | None) -> bool:
 
 
 @asynccontextmanager
-async def _open_sqlite(db: str | None, *, make: bool) -> AsyncIterator[Store]:
-    if db and not make and not _place(db).exists():
-        raise StoreError(f"there is no database {_place(db)}; `moa ask` makes one")
+async def _open_sqlite(db: str | None, *, create: bool) -> AsyncIterator[RunStore]:
+    if db and not create and not _sqlite_file(db).exists():
+        raise StoreError(f"there is no database {_sqlite_file(db)}; `moa ask` makes one")
     path = sqlite_path(db)
 
     @asynccontextmanager
-    async def hold(name: str) -> AsyncIterator[bool]:
+    async def try_lock(name: str) -> AsyncIterator[bool]:
         file = sha256(name.encode("utf-8", "replace")).hexdigest()[:16]
-        holder = FileLock(_with_folder(path.with_name(f"{path.name}.locks") / file))
+        file_lock = FileLock(_create_parent_folder(path.with_name(f"{path.name}.locks") / file))
         try:
-            holder.acquire(blocking=False)
+            file_lock.acquire(blocking=False)
         except Timeout:
             yield False
             return
         try:
             yield True
         finally:
-            holder.release()
+            file_lock.release()
 
     async with AsyncSqliteSaver.from_conn_string(str(path)) as saver:
         await saver.setup()  # which turns on write-ahead logging
         # A killed process loses nothing; a power cut may lose the last moments, and breaks nothing.
         await saver.conn.execute("PRAGMA synchronous=NORMAL")
-        yield Store(saver, hold)
+        yield RunStore(saver, try_lock)
 
 
 @asynccontextmanager
-async def _open_postgres(db: str) -> AsyncIterator[Store]:
+async def _open_postgres(db: str) -> AsyncIterator[RunStore]:
     try:
         from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
         from psycopg import AsyncConnection, Error
@@ -170,7 +176,7 @@ async def _open_postgres(db: str) -> AsyncIterator[Store]:
         raise StoreError("PostgreSQL needs a package: pip install 'moa_graph[postgres]'") from None
 
     @asynccontextmanager
-    async def hold(name: str) -> AsyncIterator[bool]:
+    async def try_lock(name: str) -> AsyncIterator[bool]:
         # A connection of its own: the lock goes with it, however this process ends.
         async with await AsyncConnection.connect(db, autocommit=True) as connection:
             query = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
@@ -180,66 +186,69 @@ async def _open_postgres(db: str) -> AsyncIterator[Store]:
     try:
         async with AsyncPostgresSaver.from_conn_string(db) as saver:
             await saver.setup()
-            yield Store(saver, hold)
+            yield RunStore(saver, try_lock)
     except Error as error:
-        raise StoreError(f"cannot use the database: {describe(error)}") from None
+        raise StoreError(f"cannot use the database: {redacted_message(error)}") from None
 
 
-def _place(db: str | None) -> Path:
+def _sqlite_file(db: str | None) -> Path:
     own = Path(db) if db and not is_postgres(db) else None
     return (own or user_data_path("moa_graph", appauthor=False) / "runs.sqlite").expanduser()
 
 
-def _with_folder(path: Path) -> Path:
+def _create_parent_folder(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     return path
 
 
-def resume_command(thread: str, db: str | None) -> str:
+def format_resume_command(thread: str, db: str | None) -> str:
     """Give the command that goes on with a thread, fit to be pasted."""
-    where = ["--db", without_password(db)] if db and db != os.environ.get("MOA_DB") else []
+    where = ["--db", redact_password(db)] if db and db != os.environ.get("MOA_DB") else []
     return shlex.join(["moa", "resume", thread, *where])
 
 
-def without_password(db: str) -> str:
+def redact_password(db: str) -> str:
     """Leave the password out of a database's address."""
     db = re.sub(r"^([^:]*+://[^/@:]*):.*(?=@)", r"\1", db)
     return re.sub(r"([?&]\w*password=)[^&]*", r"\1***", db)
 
 
-def run_config(thread: str, mixture: MoAConfig) -> RunnableConfig:
+def build_run_config(thread: str, mixture: MoAConfig) -> RunnableConfig:
     """Address a thread, and keep the mixture with its checkpoints so that it can be resumed."""
-    kept = mixture.model_dump_json(exclude_defaults=True)
-    return {"configurable": {"thread_id": thread}, "metadata": {CONFIG_KEY: kept}}
+    stored_config = mixture.model_dump_json(exclude_defaults=True)
+    return {"configurable": {"thread_id": thread}, "metadata": {CONFIG_KEY: stored_config}}
 
 
 async def read_threads(
-    saver: Saver, limit: int | None = None, *, only: Callable[[Thread], bool] = lambda _: True
-) -> list[Thread]:
+    saver: Checkpointer,
+    limit: int | None = None,
+    *,
+    only: Callable[[StoredThread], bool] = lambda _: True,
+) -> list[StoredThread]:
     """Read the threads, newest first, until there are as many as asked for."""
     seen: set[str] = set()
-    found: list[CheckpointTuple] = []
+    checkpoints_found: list[CheckpointTuple] = []
     # What is not read to its end is closed before the database is.
     async with aclosing(cast("AsyncGenerator[CheckpointTuple]", saver.alist(None))) as checkpoints:
         async for checkpoint in checkpoints:
-            place = checkpoint.config["configurable"]
-            if place.get("checkpoint_ns") or place["thread_id"] in seen:
+            configurable = checkpoint.config["configurable"]
+            if configurable.get("checkpoint_ns") or configurable["thread_id"] in seen:
                 continue
-            seen.add(place["thread_id"])
-            if only(_thread(checkpoint)):
-                found.append(checkpoint)
-            if len(found) == limit:
+            seen.add(configurable["thread_id"])
+            if only(_thread_from_checkpoint(checkpoint)):
+                checkpoints_found.append(checkpoint)
+            if len(checkpoints_found) == limit:
                 break
-    return [await _read(saver, checkpoint) for checkpoint in found]
+    return [await _load_thread(saver, checkpoint) for checkpoint in checkpoints_found]
 
 
-async def read_thread(saver: Saver, name: str) -> Thread | None:
+async def read_thread(saver: Checkpointer, name: str) -> StoredThread | None:
     """Read one thread, if there is such a thread."""
     checkpoint = await saver.aget_tuple({"configurable": {"thread_id": name}})
-    return await _read(saver, checkpoint) if checkpoint else None
+    return await _load_thread(saver, checkpoint) if checkpoint else None
 
 
-async def find_thread(saver: Saver, name: str) -> Thread:
+async def find_thread(saver: Checkpointer, name: str) -> StoredThread:
     """Read one thread.
 
     Raises:
@@ -250,14 +259,14 @@ async def find_thread(saver: Saver, name: str) -> Thread:
     raise StoreError(f"no thread {name!r}; `moa threads` lists them")
 
 
-def no_question(thread: Thread) -> str:
+def describe_missing_question(thread: StoredThread) -> str:
     """Say that there is nothing to show of a thread."""
     if thread.messages:
         return f"thread {thread.id!r} was stopped before its question was taken in"
     return f"thread {thread.id!r} has no question"
 
 
-def readable(thread: Thread) -> MoAConfig:
+def require_config(thread: StoredThread) -> MoAConfig:
     """Give the mixture of a thread.
 
     Raises:
@@ -274,17 +283,17 @@ async def read_newest_turn(graph: CompiledMoA, config: RunnableConfig) -> Turn:
     """Read the newest turn of a thread, with questions before it that were never answered."""
     snapshot = await graph.aget_state(config)
     turn = read_turn(snapshot)
-    if turn.status != "unanswered" or not open_messages(turn.history):
+    if turn.status != "unanswered" or not unanswered_messages(turn.history):
         return turn
     return read_turn(snapshot, [each async for each in graph.aget_state_history(config)])
 
 
-async def read_values(graph: CompiledMoA, config: RunnableConfig) -> dict[str, Any]:
-    """Read the state of a thread, as `present_values` gives it."""
-    return present_values(graph, await graph.aget_state(config))
+async def read_current_values(graph: CompiledMoA, config: RunnableConfig) -> dict[str, Any]:
+    """Read the state of a thread, as `current_turn_values` gives it."""
+    return current_turn_values(graph, await graph.aget_state(config))
 
 
-def present_values(graph: CompiledMoA, snapshot: StateSnapshot) -> dict[str, Any]:
+def current_turn_values(graph: CompiledMoA, snapshot: StateSnapshot) -> dict[str, Any]:
     """Give a state with the proposals of its present turn, in configured order.
 
     Those count too that were stored in the middle of a layer, and that the state will only take
@@ -294,65 +303,69 @@ def present_values(graph: CompiledMoA, snapshot: StateSnapshot) -> dict[str, Any
     if START in snapshot.next:  # the question of these proposals is not the last one
         values["proposals"] = {}
     results = [(task.result or {}).get("proposals", {}) for task in snapshot.tasks]
-    proposals = merge_writes(present_proposals(values), results)
+    proposals = merge_writes(current_turn_proposals(values), results)
     values["proposals"] = {node: proposals[node] for node in graph.nodes if node in proposals}
     return values
 
 
-async def _read(saver: Saver, checkpoint: CheckpointTuple) -> Thread:
+async def _load_thread(saver: Checkpointer, checkpoint: CheckpointTuple) -> StoredThread:
     """Read a thread whole; the account of an answer says who failed, without the proposals."""
-    thread = _thread(checkpoint)
+    thread = _thread_from_checkpoint(checkpoint)
     if not thread.messages:
         return thread
-    account = thread.messages[-1].response_metadata.get("moa") if thread.finished else None
-    if account:
-        return replace(thread, failed=account.get("failed", ()))
-    values = {"messages": thread.messages, "proposals": await _proposals(saver, checkpoint)}
-    failed = [node for node, p in present_proposals(values).items() if p["error"]]
-    return replace(thread, failed=failed)
+    summary = thread.messages[-1].response_metadata.get("moa") if thread.is_finished else None
+    if summary:
+        return replace(thread, failed_nodes=summary.get("failed", ()))
+    values = {"messages": thread.messages, "proposals": await _replay_proposals(saver, checkpoint)}
+    failed = [node for node, p in current_turn_proposals(values).items() if p["error"]]
+    return replace(thread, failed_nodes=failed)
 
 
-async def _proposals(saver: Saver, checkpoint: CheckpointTuple) -> dict[str, Proposal]:
+async def _replay_proposals(
+    saver: Checkpointer, checkpoint: CheckpointTuple
+) -> dict[str, Proposal]:
     """Put together what a checkpoint has and what was written since the last that has them all."""
     values, name = checkpoint.checkpoint["channel_values"], "proposals"
     stored, writes = values.get(name), list(checkpoint.pending_writes or ())
     if stored is None:
-        read = await saver.aget_delta_channel_history(config=checkpoint.config, channels=[name])
-        stored, writes = read[name].get("seed", {}), [*read[name]["writes"], *writes]
+        deltas = await saver.aget_delta_channel_history(config=checkpoint.config, channels=[name])
+        stored, writes = deltas[name].get("seed", {}), [*deltas[name]["writes"], *writes]
     channel = DeltaChannel(merge_writes, dict).from_checkpoint(stored)
     channel.replay_writes([write for write in writes if write[1] == name])
     return cast("dict[str, Proposal]", channel.get())
 
 
-def _thread(checkpoint: CheckpointTuple) -> Thread:
+def _thread_from_checkpoint(checkpoint: CheckpointTuple) -> StoredThread:
     """Read what stands in the checkpoint itself."""
     writes = checkpoint.pending_writes or ()
-    return Thread(
+    return StoredThread(
         id=checkpoint.config["configurable"]["thread_id"],
-        when=datetime.fromisoformat(checkpoint.checkpoint["ts"]),
+        updated_at=datetime.fromisoformat(checkpoint.checkpoint["ts"]),
         messages=_messages_with_input(checkpoint.checkpoint["channel_values"]),
-        config=_kept_config(dict(checkpoint.metadata).get(CONFIG_KEY)),
-        failed=(),
-        stopped=_what_stopped([str(value) for _, channel, value in writes if channel == ERROR]),
+        config=_load_stored_config(dict(checkpoint.metadata).get(CONFIG_KEY)),
+        failed_nodes=(),
+        stop_cause=_find_stop_cause(
+            [str(value) for _, channel, value in writes if channel == ERROR_CHANNEL]
+        ),
     )
 
 
 def _messages_with_input(values: Mapping[str, Any]) -> list[AnyMessage]:
     """Give the messages of a checkpoint, with an input that has not yet joined them."""
     messages: list[AnyMessage] = values.get("messages", [])
-    given = values.get(START)  # another program's may be of any kind
-    unread = given.get("messages") if isinstance(given, Mapping) else None
-    return add_messages(messages, unread) if unread else messages  # type: ignore[arg-type, return-value]
+    pending_input = values.get(START)  # another program's may be of any kind
+    pending_messages = pending_input.get("messages") if isinstance(pending_input, Mapping) else None
+    return add_messages(messages, pending_messages) if pending_messages else messages  # type: ignore[arg-type, return-value]
 
 
-def _what_stopped(errors: Sequence[str]) -> Literal["failed", "interrupted"] | None:
+def _find_stop_cause(errors: Sequence[str]) -> Literal["failed", "interrupted"] | None:
     if not errors:
         return None
-    return "interrupted" if all(each.startswith(CANCELLED) for each in errors) else "failed"
+    return "interrupted" if all(each.startswith(CANCELLED_PREFIX) for each in errors) else "failed"
 
 
-def _kept_config(kept: Any) -> MoAConfig | None:
+def _load_stored_config(stored: Any) -> MoAConfig | None:
     try:
-        return MoAConfig.model_validate_json(kept) if kept else None
+        return MoAConfig.model_validate_json(stored) if stored else None
     except ValidationError:
         return None

@@ -6,16 +6,16 @@ from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from moa_graph.redaction import describe
+from moa_graph.redaction import redacted_message
 
 logger = logging.getLogger("moa_graph.server")
 
-_QUIET = {"/health"}  # asked for every few seconds by whoever watches the server
+_UNLOGGED_PATHS = {"/health"}  # asked for every few seconds by whoever watches the server
 _UNPRINTABLE = re.compile(r"[^ -~]")
-_MOST = 100  # characters of a path
+_MAX_PATH_CHARS = 100  # characters of a path
 
 
-class AccessLog:
+class AccessLogMiddleware:
     """Logs each request when it is over."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -23,7 +23,7 @@ class AccessLog:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on."""
-        if scope["type"] != "http" or scope["path"] in _QUIET:
+        if scope["type"] != "http" or scope["path"] in _UNLOGGED_PATHS:
             await self._app(scope, receive, send)
             return
         started, status = perf_counter(), 500
@@ -37,14 +37,14 @@ class AccessLog:
         try:
             await self._app(scope, receive, observe)
         except Exception as error:
-            logger.error("%s", describe(error))  # noqa: TRY400  # what is raised on is logged there
+            logger.error("%s", redacted_message(error))  # noqa: TRY400  # what is raised on is logged there
             raise
         finally:
             seconds = perf_counter() - started
-            logger.info("%s %s %.2f s", _what(scope), status, seconds)
+            logger.info("%s %s %.2f s", _describe_request(scope), status, seconds)
 
 
-def _what(scope: Scope) -> str:
+def _describe_request(scope: Scope) -> str:
     client = (scope.get("client") or ["-"])[0]
-    path = _UNPRINTABLE.sub("?", scope["path"])[:_MOST]
+    path = _UNPRINTABLE.sub("?", scope["path"])[:_MAX_PATH_CHARS]
     return f"{client} {scope['method']} {path}"

@@ -10,50 +10,50 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from moa_graph.server import assets, openai_chat, openai_models, page_api
-from moa_graph.server.access_log import AccessLog
-from moa_graph.server.auth import Guard
+from moa_graph.server.access_log import AccessLogMiddleware
+from moa_graph.server.auth import AuthMiddleware
 from moa_graph.server.errors import (
     ApiError,
-    on_client_gone,
+    on_client_disconnect,
     on_error,
     on_http_error,
 )
-from moa_graph.server.service import Service
+from moa_graph.server.service import MixtureService
 
-OPEN = frozenset({"/health", *assets.paths()})
+OPEN_PATHS = frozenset({"/health", *assets.page_paths()})
 """Paths that need no key."""
 
 
 def create_app(
-    service: Service, *, api_key: str | None = None, hosts: Iterable[str] = ()
+    service: MixtureService, *, api_key: str | None = None, hosts: Iterable[str] = ()
 ) -> Starlette:
     """Create the server's application (ASGI).
 
     Args:
         service: What it serves.
-        api_key: The key that every request but those to `OPEN` paths must show. Without one,
+        api_key: The key that every request but those to `OPEN_PATHS` paths must show. Without one,
             everybody who reaches the server may use it.
         hosts: Names under which the server is reached, beside `localhost`; addresses always are.
             With a key, any.
     """
     routes = [
-        Route("/health", health),
+        Route("/health", get_health),
         Route("/v1/chat/completions", openai_chat.create_completion, methods=["POST"]),
         Route("/v1/models", openai_models.list_models),
         Route("/v1/models/{model:path}", openai_models.get_model),
-        *assets.routes(),
-        *page_api.routes(service),
+        *assets.page_routes(),
+        *page_api.api_routes(service),
     ]
     app = Starlette(
         routes=routes,
         middleware=[
-            Middleware(AccessLog),
-            Middleware(Guard, api_key=api_key, hosts=hosts, open_paths=OPEN),
+            Middleware(AccessLogMiddleware),
+            Middleware(AuthMiddleware, api_key=api_key, hosts=hosts, open_paths=OPEN_PATHS),
         ],
         exception_handlers={
             ApiError: on_error,
             HTTPException: on_http_error,
-            ClientDisconnect: on_client_gone,
+            ClientDisconnect: on_client_disconnect,
             Exception: on_error,
         },
     )
@@ -62,6 +62,6 @@ def create_app(
     return app
 
 
-async def health(_: Request) -> Response:
+async def get_health(_: Request) -> Response:
     """Say that the server runs."""
     return JSONResponse({"status": "ok"})

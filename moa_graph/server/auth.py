@@ -1,7 +1,7 @@
 """Who may use the server.
 
 A server on this machine is reached by every page in this machine's browsers, too. Such a page
-sends its own `Origin`; or it has its own name lead here, which then stands in `Host`.
+sends its own `FileOrigin`; or it has its own name lead here, which then stands in `Host`.
 """
 
 import hmac
@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from moa_graph.server.errors import ApiError
 
 
-class Guard:
+class AuthMiddleware:
     """Lets in who has the key, and nobody by way of another site's page."""
 
     def __init__(
@@ -26,20 +26,20 @@ class Guard:
         hosts: Iterable[str],
         open_paths: Collection[str],
     ) -> None:
-        self._app, self._key, self._open = app, api_key, open_paths
-        self._hosts = {"localhost", *(host.lower() for host in hosts)}
+        self._app, self._api_key, self._open_paths = app, api_key, open_paths
+        self._allowed_hosts = {"localhost", *(host.lower() for host in hosts)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
-        if scope["type"] == "http" and (refusal := self._refuse(scope)):
-            await refusal.response()(scope, receive, send)
+        if scope["type"] == "http" and (refusal := self._find_refusal(scope)):
+            await refusal.to_response()(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
-    def _refuse(self, scope: Scope) -> ApiError | None:
+    def _find_refusal(self, scope: Scope) -> ApiError | None:
         headers = Headers(scope=scope)
         host, origin = headers.get("host", "").lower(), headers.get("origin")
-        if not self._key and not self._known(host):
+        if not self._api_key and not self._is_known_host(host):
             message = (
                 f"the host {host!r} is not known; ask for 'localhost' or an address, "
                 "or have the server ask for a key"
@@ -48,7 +48,11 @@ class Guard:
         if origin is not None and origin.lower().partition("://")[2] != host:
             message = f"a page of {origin!r} may not use this server"
             return ApiError(403, message, code="foreign_origin")
-        if self._key and scope["path"] not in self._open and not self._shown(headers):
+        if (
+            self._api_key
+            and scope["path"] not in self._open_paths
+            and not self._has_valid_key(headers)
+        ):
             return ApiError(
                 401,
                 "wrong or missing API key; expected 'Authorization: Bearer KEY'",
@@ -57,16 +61,16 @@ class Guard:
             )
         return None
 
-    def _known(self, host: str) -> bool:
+    def _is_known_host(self, host: str) -> bool:
         try:
             name = urlsplit(f"//{host}").hostname or ""
-            return name in self._hosts or bool(ip_address(name))
+            return name in self._allowed_hosts or bool(ip_address(name))
         except ValueError:
             return False
 
-    def _shown(self, headers: Headers) -> bool:
+    def _has_valid_key(self, headers: Headers) -> bool:
         scheme, _, key = headers.get("authorization", "").partition(" ")
-        expected = (self._key or "").encode()
+        expected = (self._api_key or "").encode()
         return hmac.compare_digest(key.strip().encode("latin-1"), expected) and (
             scheme.lower() == "bearer"
         )

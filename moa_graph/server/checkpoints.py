@@ -13,23 +13,23 @@ from pydantic import BaseModel, ConfigDict
 from moa_graph.config.model import MoAConfig
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.state import ASK_AGAIN
-from moa_graph.runs.record import present_proposals
+from moa_graph.runs.record import current_turn_proposals
 from moa_graph.runs.store import (
-    CANCELLED,
+    CANCELLED_PREFIX,
     CONFIG_KEY,
+    Checkpointer,
     CompiledMoA,
-    Saver,
-    present_values,
+    current_turn_values,
 )
 from moa_graph.server.errors import ApiError
 
-Json = dict[str, Any]
+JsonObject = dict[str, Any]
 
-MOST = 1000  # checkpoints that are read of one thread
-CONFLICT = 409
+MAX_CHECKPOINTS = 1000  # checkpoints that are read of one thread
+HTTP_CONFLICT = 409
 
 
-class Edit(BaseModel):
+class ProposalEdit(BaseModel):
     """What becomes of a proposal."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -40,13 +40,13 @@ class Edit(BaseModel):
 
 
 @dataclass(frozen=True)
-class Step:
+class CheckpointView:
     """A checkpoint, and the graph that wrote it."""
 
     snapshot: StateSnapshot
     mixture: MoAConfig
     graph: CompiledMoA
-    last: bool
+    is_branch_end: bool
     """Whether no other follows it."""
 
     @property
@@ -55,18 +55,18 @@ class Step:
         return checkpoint_id(self.snapshot.config)
 
     @property
-    def gathering(self) -> int | None:
+    def pending_layer(self) -> int | None:
         """The layer whose proposals are gathered next, and can be changed before."""
-        hub = re.fullmatch(rf"layer_(\d+)_{AGGREGATOR}", (self.snapshot.next or ("",))[0])
-        return int(hub[1]) if hub else None
+        match = re.fullmatch(rf"layer_(\d+)_{AGGREGATOR}", (self.snapshot.next or ("",))[0])
+        return int(match[1]) if match else None
 
     @property
     def values(self) -> Mapping[str, Any]:
         """The state. At the end of a branch, what the layer that was stopped had stored counts."""
-        if self.last:
-            return present_values(self.graph, self.snapshot)
+        if self.is_branch_end:
+            return current_turn_values(self.graph, self.snapshot)
         values = self.snapshot.values
-        return {**values, "proposals": present_proposals(values)}
+        return {**values, "proposals": current_turn_proposals(values)}
 
     @property
     def source(self) -> str:
@@ -76,15 +76,17 @@ class Step:
     @property
     def label(self) -> str:
         """What has just happened, in a few words."""
-        following = self.snapshot.next
-        if not following:
+        next_nodes = self.snapshot.next
+        if not next_nodes:
             return "Answer"
-        if self.gathering:
-            return f"Layer {self.gathering} {'edited' if self.source == 'update' else 'answered'}"
-        if following[0] == AGGREGATOR:
+        if self.pending_layer:
+            return (
+                f"Layer {self.pending_layer} {'edited' if self.source == 'update' else 'answered'}"
+            )
+        if next_nodes[0] == AGGREGATOR:
             return f"Layer {len(self.mixture.layers)} gathered"
-        layer = int(following[0].split("_")[1])
-        proposals = present_proposals(self.snapshot.values).values()
+        layer = int(next_nodes[0].split("_")[1])
+        proposals = current_turn_proposals(self.snapshot.values).values()
         if any(proposal["layer"] == layer for proposal in proposals):
             return f"Layer {layer} asks again"
         return f"Layer {layer - 1} gathered" if layer > 1 else "Question"
@@ -93,61 +95,61 @@ class Step:
     def error(self) -> str | None:
         """Why the run ended here without an answer; `None` if somebody stopped it."""
         errors = [str(task.error) for task in self.snapshot.tasks if task.error]
-        failures = [each for each in errors if not each.startswith(CANCELLED)]
-        return _message(failures[0]) if failures and self.last else None
+        failures = [each for each in errors if not each.startswith(CANCELLED_PREFIX)]
+        return _parse_stored_error(failures[0]) if failures and self.is_branch_end else None
 
-    def json(self) -> Json:
+    def as_json(self) -> JsonObject:
         """Give what a timeline shows of it."""
-        asked = [m for m in self.snapshot.values["messages"] if m.type == "human"]
+        questions = [m for m in self.snapshot.values["messages"] if m.type == "human"]
         return {
             "id": self.id,
             "label": self.label,
             "when": self.snapshot.created_at,
-            "turn": len(asked),
-            "layer": self.gathering,
+            "turn": len(questions),
+            "layer": self.pending_layer,
         }
 
 
 @dataclass(frozen=True)
-class Timeline:
+class CheckpointHistory:
     """The steps of a thread, newest first. A thread that was forked has several branches."""
 
-    steps: Mapping[str, Step]
+    checkpoints: Mapping[str, CheckpointView]
     parents: Mapping[str, str]
 
-    def find(self, checkpoint: str | None) -> Step:
+    def find_checkpoint(self, checkpoint: str | None) -> CheckpointView:
         """Give a step; by default the newest.
 
         Raises:
             ApiError: If there is no such step.
         """
-        found = self.steps.get(checkpoint or next(iter(self.steps), ""))
-        if not found:
+        checkpoint_view = self.checkpoints.get(checkpoint or next(iter(self.checkpoints), ""))
+        if not checkpoint_view:
             raise ApiError(404, f"checkpoint: no step {checkpoint!r}", code="not_found")
-        return found
+        return checkpoint_view
 
-    def branch(self, step: Step) -> list[Step]:
+    def branch_of(self, step: CheckpointView) -> list[CheckpointView]:
         """Give the steps from the first to the end of the newest branch that has this step."""
-        lines = (self._line(end) for end in self.ends)
-        return next((line for line in lines if step in line), self._line(step))
+        lines = (self._path_to(end) for end in self.branch_ends)
+        return next((line for line in lines if step in line), self._path_to(step))
 
     @property
-    def ends(self) -> list[Step]:
+    def branch_ends(self) -> list[CheckpointView]:
         """The last step of each branch, newest first."""
-        return [step for step in self.steps.values() if step.last]
+        return [step for step in self.checkpoints.values() if step.is_branch_end]
 
-    def _line(self, end: Step) -> list[Step]:
+    def _path_to(self, end: CheckpointView) -> list[CheckpointView]:
         """Give the steps that led to one, first to last."""
         line = [end]
-        while before := self._before(line[-1]):
+        while before := self._previous_checkpoint(line[-1]):
             line.append(before)
         return line[::-1]
 
-    def _before(self, step: Step) -> Step | None:
-        parent = self.steps.get(self.parents[step.id])
-        copied = parent and step.source == "fork" and parent.snapshot.next == step.snapshot.next
-        if parent and copied:  # LangGraph's copy stands for the step from which it goes on
-            return self._before(parent)
+    def _previous_checkpoint(self, step: CheckpointView) -> CheckpointView | None:
+        parent = self.checkpoints.get(self.parents[step.id])
+        is_copy = parent and step.source == "fork" and parent.snapshot.next == step.snapshot.next
+        if parent and is_copy:  # LangGraph's copy stands for the step from which it goes on
+            return self._previous_checkpoint(parent)
         return parent
 
 
@@ -156,28 +158,37 @@ def checkpoint_id(config: RunnableConfig | None) -> str:
     return str(config["configurable"]["checkpoint_id"]) if config else ""
 
 
-async def read_timeline(saver: Saver, thread: str, mixture: MoAConfig) -> Timeline:
+async def read_checkpoint_history(
+    saver: Checkpointer, thread: str, mixture: MoAConfig
+) -> CheckpointHistory:
     """Read the steps of a thread, each with the mixture that was asked then."""
-    kept = mixture.model_dump_json(exclude_defaults=True)
-    graphs = {kept: (mixture, mixture.graph().compile(checkpointer=saver))}
-    snapshots = await _history(graphs[kept][1], thread)
-    for other in {_kept(s) for s in snapshots} - {kept, None}:
+    config_json = mixture.model_dump_json(exclude_defaults=True)
+    graphs = {config_json: (mixture, mixture.graph().compile(checkpointer=saver))}
+    snapshots = await _read_snapshots(graphs[config_json][1], thread)
+    for other in {_stored_config(s) for s in snapshots} - {config_json, None}:
         config = MoAConfig.model_validate_json(other or "")
         graphs[str(other)] = (config, config.graph().compile(checkpointer=saver))
-    for other in graphs.keys() - {kept}:
-        own = {checkpoint_id(s.config): s for s in await _history(graphs[other][1], thread)}
-        snapshots = [own[checkpoint_id(s.config)] if _kept(s) == other else s for s in snapshots]
-    parents = _parents(snapshots)
+    for other in graphs.keys() - {config_json}:
+        own = {checkpoint_id(s.config): s for s in await _read_snapshots(graphs[other][1], thread)}
+        snapshots = [
+            own[checkpoint_id(s.config)] if _stored_config(s) == other else s for s in snapshots
+        ]
+    parents = _find_parents(snapshots)
     steps = {
-        name: Step(snapshot, *graphs[_kept(snapshot) or kept], name not in parents.values())
+        name: CheckpointView(
+            snapshot, *graphs[_stored_config(snapshot) or config_json], name not in parents.values()
+        )
         for snapshot in snapshots
         if (name := checkpoint_id(snapshot.config)) in parents
     }
-    return Timeline(steps, parents)
+    return CheckpointHistory(steps, parents)
 
 
-async def prepare(
-    graph: CompiledMoA, step: Step, edits: Mapping[str, Edit], config: RunnableConfig
+async def prepare_fork(
+    graph: CompiledMoA,
+    step: CheckpointView,
+    edits: Mapping[str, ProposalEdit],
+    config: RunnableConfig,
 ) -> RunnableConfig:
     """Make ready to go on from a step: LangGraph's own fork, on the same thread.
 
@@ -194,20 +205,24 @@ async def prepare(
         ApiError: If that makes no sense.
     """
     if not step.snapshot.next:
-        raise ApiError(CONFLICT, "checkpoint: the answer; expected an earlier step to go on from")
+        raise ApiError(
+            HTTP_CONFLICT, "checkpoint: the answer; expected an earlier step to go on from"
+        )
     checkpoint = {"checkpoint_id": step.id, "checkpoint_ns": ""}
-    place: RunnableConfig = {**config, "configurable": config["configurable"] | checkpoint}
+    target: RunnableConfig = {**config, "configurable": config["configurable"] | checkpoint}
     if not edits:
-        return place
-    changes = {node: _change(step, node, edit) for node, edit in edits.items()}
-    await graph.aupdate_state(place, {"proposals": changes}, as_node=next(iter(edits)))
+        return target
+    changes = {node: _edit_proposal(step, node, edit) for node, edit in edits.items()}
+    await graph.aupdate_state(target, {"proposals": changes}, as_node=next(iter(edits)))
     return config
 
 
-def _change(step: Step, node: str, edit: Edit) -> Json | None:
+def _edit_proposal(step: CheckpointView, node: str, edit: ProposalEdit) -> JsonObject | None:
     proposal = step.snapshot.values.get("proposals", {}).get(node)
-    if proposal is None or proposal["layer"] != step.gathering:
-        raise ApiError(CONFLICT, f"edits: {node!r} cannot be changed at this step ({step.label!r})")
+    if proposal is None or proposal["layer"] != step.pending_layer:
+        raise ApiError(
+            HTTP_CONFLICT, f"edits: {node!r} cannot be changed at this step ({step.label!r})"
+        )
     if edit.action == "drop":
         return None
     if edit.action == "again":
@@ -217,12 +232,12 @@ def _change(step: Step, node: str, edit: Edit) -> Json | None:
     return {"content": edit.text.strip(), "error": None, "cut": 0}
 
 
-async def _history(graph: CompiledMoA, thread: str) -> Sequence[StateSnapshot]:
+async def _read_snapshots(graph: CompiledMoA, thread: str) -> Sequence[StateSnapshot]:
     config: RunnableConfig = {"configurable": {"thread_id": thread}}
-    return [each async for each in graph.aget_state_history(config, limit=MOST)]
+    return [each async for each in graph.aget_state_history(config, limit=MAX_CHECKPOINTS)]
 
 
-def _parents(snapshots: Sequence[StateSnapshot]) -> dict[str, str]:
+def _find_parents(snapshots: Sequence[StateSnapshot]) -> dict[str, str]:
     """Give the step before each step.
 
     Left out are questions that the graph has not yet taken in.
@@ -238,12 +253,12 @@ def _parents(snapshots: Sequence[StateSnapshot]) -> dict[str, str]:
     return parents
 
 
-def _kept(snapshot: StateSnapshot) -> str | None:
+def _stored_config(snapshot: StateSnapshot) -> str | None:
     metadata: dict[str, Any] = {**(snapshot.metadata or {})}
     return metadata.get(CONFIG_KEY)
 
 
-def _message(error: str) -> str:
+def _parse_stored_error(error: str) -> str:
     """Read the text of an error back from the form in which LangGraph stores it."""
     match = re.fullmatch(r"\w+\((.*)\)", error, re.DOTALL)
     try:

@@ -9,11 +9,11 @@ from starlette.responses import JSONResponse, Response
 
 from moa_graph.graph.aggregator import AggregatorError
 from moa_graph.graph.quorum import QuorumError
-from moa_graph.redaction import describe
+from moa_graph.redaction import redacted_message
 
-CLIENT_GONE = 499  # nobody reads it; it stands in the log
-MOST_SHOWN = 100  # characters of a path
-DO_NOT_RETRY = {"x-should-retry": "false"}  # OpenAI's clients heed it: a run is not paid thrice
+CLIENT_CLOSED_REQUEST = 499  # nobody reads it; it stands in the log
+MAX_PATH_CHARS = 100  # characters of a path
+NO_RETRY_HEADERS = {"x-should-retry": "false"}  # OpenAI's clients heed it: a run is not paid thrice
 
 
 class ApiError(Exception):
@@ -35,44 +35,44 @@ class ApiError(Exception):
             "error": {"message": message, "type": kind, "param": param, "code": code}
         }
 
-    def response(self) -> Response:
+    def to_response(self) -> Response:
         """Give it as a response."""
         return JSONResponse(self.body, self.status, self.headers)
 
 
-def stopping() -> ApiError:
+def server_stopping_error() -> ApiError:
     """Tell that the server goes, and its runs with it."""
     return ApiError(503, "the server is stopping", code="stopping")
 
 
-def translate(error: Exception) -> ApiError:
+def to_api_error(error: Exception) -> ApiError:
     """Tell what a run threw, without keys."""
     if isinstance(error, ApiError):
         return error
     if isinstance(error, (QuorumError, AggregatorError)):
         code = "quorum_lost" if isinstance(error, QuorumError) else "no_final_answer"
-        return ApiError(502, describe(error), code=code, headers=DO_NOT_RETRY)
-    return ApiError(500, describe(error), code="internal_error", headers=DO_NOT_RETRY)
+        return ApiError(502, redacted_message(error), code=code, headers=NO_RETRY_HEADERS)
+    return ApiError(500, redacted_message(error), code="internal_error", headers=NO_RETRY_HEADERS)
 
 
 async def on_error(_: Request, error: Exception) -> Response:
     """Answer a request that failed."""
-    return translate(error).response()
+    return to_api_error(error).to_response()
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:
     """Answer a request that no route takes."""
     if not isinstance(error, HTTPException):
         raise error
-    where, status = f"{request.method} {request.url.path[:MOST_SHOWN]}", error.status_code
+    where, status = f"{request.method} {request.url.path[:MAX_PATH_CHARS]}", error.status_code
     if status == 404:  # noqa: PLR2004
         message = f"{where}: not found; expected /v1/chat/completions, /v1/models, or / for a page"
-        return ApiError(status, message, code="unknown_url").response()
+        return ApiError(status, message, code="unknown_url").to_response()
     code = "method_not_allowed" if status == 405 else None  # noqa: PLR2004
     message = f"{where}: {error.detail}"
-    return ApiError(status, message, code=code, headers=error.headers).response()
+    return ApiError(status, message, code=code, headers=error.headers).to_response()
 
 
-async def on_client_gone(_: Request, __: Exception) -> Response:
+async def on_client_disconnect(_: Request, __: Exception) -> Response:
     """Close a request whose client hung up."""
-    return Response(status_code=CLIENT_GONE)
+    return Response(status_code=CLIENT_CLOSED_REQUEST)

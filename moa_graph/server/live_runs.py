@@ -11,90 +11,92 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import StreamMode
 
 from moa_graph.config.model import MoAConfig
-from moa_graph.redaction import describe
+from moa_graph.redaction import redacted_message
 from moa_graph.runs.store import (
     CompiledMoA,
-    Store,
+    RunStore,
     StoreError,
-    present_values,
+    build_run_config,
+    current_turn_values,
     read_newest_turn,
-    run_config,
 )
 from moa_graph.server.errors import ApiError
-from moa_graph.server.run_view import Board, Json
-from moa_graph.server.service import Service
+from moa_graph.server.run_view import JsonObject, RunView
+from moa_graph.server.service import MixtureService
 
-CONFLICT = 409
-GRAPHS = 16  # that are kept with their models
-PACE = 0.04  # seconds between two messages to a page: tokens come faster than eyes read
-MODES: list[StreamMode] = ["tasks", "messages"]
+HTTP_CONFLICT = 409
+MAX_CACHED_GRAPHS = 16  # that are kept with their models
+UPDATE_INTERVAL_S = (
+    0.04  # seconds between two messages to a page: tokens come faster than eyes read
+)
+STREAM_MODES: list[StreamMode] = ["tasks", "messages"]
 
-Begin = Callable[[CompiledMoA, RunnableConfig], Awaitable[RunnableConfig]]
+PrepareThread = Callable[[CompiledMoA, RunnableConfig], Awaitable[RunnableConfig]]
 
 
 class LiveRun:
     """A run that goes on, and those who watch it."""
 
-    def __init__(self, mixture: MoAConfig, board: Board, question: str | None) -> None:
-        self.mixture, self.board, self.question = mixture, board, question
+    def __init__(self, mixture: MoAConfig, board: RunView, question: str | None) -> None:
+        self.mixture, self.run_view, self.question = mixture, board, question
         self.status = "running"
         """`running`, then `answered`, `failed` or `stopped`."""
         self.error: str | None = None
         self.task: asyncio.Task[None] | None = None
-        self._began = monotonic()
-        self._changed = asyncio.Event()
+        self._started_at = monotonic()
+        self._change_event = asyncio.Event()
 
-    def tell(self) -> None:
+    def notify_watchers(self) -> None:
         """Wake those who watch."""
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self._change_event.set()
+        self._change_event = asyncio.Event()
 
-    def end(self, status: str, error: str | None = None) -> None:
+    def mark_ended(self, status: str, error: str | None = None) -> None:
         """Note how it ended."""
         self.status, self.error = status, error
-        self.board.stop()
-        self.tell()
+        self.run_view.mark_stopped()
+        self.notify_watchers()
 
-    async def watch(self) -> AsyncIterator[Json]:
+    async def stream_updates(self) -> AsyncIterator[JsonObject]:
         """Give what there is, and then what changes, until the run is over."""
-        sent: dict[str, Json] = {}
+        sent: dict[str, JsonObject] = {}
         while True:
-            changed, over = self._changed, self.status != "running"
-            cells = self.board.changes(sent)
-            if cells or over:
-                seconds = round(monotonic() - self._began, 3)
+            change_event, is_over = self._change_event, self.status != "running"
+            cells = self.run_view.collect_changes(sent)
+            if cells or is_over:
+                seconds = round(monotonic() - self._started_at, 3)
                 yield {
                     "status": self.status,
                     "error": self.error,
                     "seconds": seconds,
                     "cells": cells,
                 }
-            if over:
+            if is_over:
                 return
-            await changed.wait()
-            await asyncio.sleep(PACE)
+            await change_event.wait()
+            await asyncio.sleep(UPDATE_INTERVAL_S)
 
 
-class Runs:
+class LiveRuns:
     """The runs of threads that go on in this process."""
 
-    def __init__(self, service: Service, store: Store) -> None:
+    def __init__(self, service: MixtureService, store: RunStore) -> None:
         self._service, self._store = service, store
-        self._live: dict[str, LiveRun] = {}
+        self._runs_by_thread: dict[str, LiveRun] = {}
         self._starting: set[str] = set()
-        self._graph = lru_cache(GRAPHS)(self._build)
+        self._cached_graph = lru_cache(MAX_CACHED_GRAPHS)(self._build_graph)
 
-    def get(self, thread: str) -> LiveRun | None:
+    def get_run(self, thread: str) -> LiveRun | None:
         """Give the run of a thread, if one goes on."""
-        return self._live.get(thread)
+        return self._runs_by_thread.get(thread)
 
-    async def start(
+    async def start_run(
         self,
         thread: str,
         mixture: MoAConfig,
         *,
         question: str | None = None,
-        begin: Begin | None = None,
+        prepare: PrepareThread | None = None,
     ) -> None:
         """Begin a run of a thread; it goes on when this returns.
 
@@ -103,94 +105,96 @@ class Runs:
             mixture: The mixture.
             question: What is asked; without it, the run goes on with what was begun. It replaces
                 an earlier question of the thread that was not answered.
-            begin: Makes the thread ready once it is held, and says where to go on; by default
+            prepare: Makes the thread ready once it is held, and says where to go on; by default
                 at its newest checkpoint.
 
         Raises:
             ApiError: If the thread runs already, or a run cannot begin.
         """
-        if thread in self._live or thread in self._starting:
-            raise ApiError(CONFLICT, f"thread {thread!r} is already running", code="running")
+        if thread in self._runs_by_thread or thread in self._starting:
+            raise ApiError(HTTP_CONFLICT, f"thread {thread!r} is already running", code="running")
         self._starting.add(thread)
         try:
-            async with AsyncExitStack() as held:
-                graph = self._graph(mixture.model_dump_json(exclude_defaults=True))
-                await _hold(held, self._store, thread)
-                config = run_config(thread, mixture)
-                if begin:
-                    config = await begin(graph, config)
+            async with AsyncExitStack() as lock_stack:
+                graph = self._cached_graph(mixture.model_dump_json(exclude_defaults=True))
+                await _lock_thread(lock_stack, self._store, thread)
+                config = build_run_config(thread, mixture)
+                if prepare:
+                    config = await prepare(graph, config)
                 turn = await read_newest_turn(graph, config)
                 message = turn.ask(question) if question else turn.resume_input
-                live = await _live(graph, config, mixture, question)
-                stream = graph.astream(message, config, stream_mode=MODES, durability="sync")
-                task = self._service.start(self._run(thread, live, stream, held))
+                live = await _make_live_run(graph, config, mixture, question)
+                stream = graph.astream(message, config, stream_mode=STREAM_MODES, durability="sync")
+                task = self._service.start_run(self._run_stream(thread, live, stream, lock_stack))
                 await asyncio.sleep(0)  # a task that is cancelled before it began cleans nothing up
                 live.task = task
         finally:
             self._starting.discard(thread)
 
-    async def stop(self, thread: str) -> None:
+    async def stop_run(self, thread: str) -> None:
         """Stop the run of a thread; what was answered is kept.
 
         Raises:
             ApiError: If there is none.
         """
-        live = self.get(thread)
+        live = self.get_run(thread)
         if not live or not live.task:
-            raise ApiError(CONFLICT, f"thread {thread!r} is not running")
+            raise ApiError(HTTP_CONFLICT, f"thread {thread!r} is not running")
         live.task.cancel()
         await asyncio.wait([live.task])
 
-    async def _run(self, thread: str, live: LiveRun, stream: Any, held: AsyncExitStack) -> None:
+    async def _run_stream(
+        self, thread: str, live: LiveRun, stream: Any, lock_stack: AsyncExitStack
+    ) -> None:
         status, error = "stopped", None
-        self._live[thread] = live
+        self._runs_by_thread[thread] = live
         try:
-            async with held.pop_all(), aclosing(stream) as events:
+            async with lock_stack.pop_all(), aclosing(stream) as events:
                 async for mode, event in events:
                     if mode == "tasks":
-                        live.board.update(event)
+                        live.run_view.update(event)
                     else:
-                        live.board.hear(*event)
-                    live.tell()
+                        live.run_view.add_chunk(*event)
+                    live.notify_watchers()
             status = "answered"
         except Exception as failure:  # noqa: BLE001  # whatever it is, the page is told
-            status, error = "failed", describe(failure)
+            status, error = "failed", redacted_message(failure)
         finally:
-            del self._live[thread]
-            live.end(status, error)
+            del self._runs_by_thread[thread]
+            live.mark_ended(status, error)
 
-    def _build(self, kept: str) -> CompiledMoA:
+    def _build_graph(self, mixture_json: str) -> CompiledMoA:
         """Build the graph of a mixture, its models too.
 
         Raises:
             ApiError: If a key or a package is missing.
         """
-        mixture = MoAConfig.model_validate_json(kept)
+        mixture = MoAConfig.model_validate_json(mixture_json)
         try:
             builder = mixture.graph(lazy=False, stream_proposals=True)
         except (ValueError, ImportError) as error:
-            raise ApiError(CONFLICT, describe(error), code="not_ready") from None
-        return builder.compile(checkpointer=self._store.saver, name=mixture.name)
+            raise ApiError(HTTP_CONFLICT, redacted_message(error), code="not_ready") from None
+        return builder.compile(checkpointer=self._store.checkpointer, name=mixture.name)
 
 
-async def _hold(held: AsyncExitStack, store: Store, thread: str) -> None:
+async def _lock_thread(lock_stack: AsyncExitStack, store: RunStore, thread: str) -> None:
     try:
-        await held.enter_async_context(store.lock(thread))
+        await lock_stack.enter_async_context(store.lock_thread(thread))
     except StoreError as error:
-        raise ApiError(CONFLICT, str(error), code="locked") from None
+        raise ApiError(HTTP_CONFLICT, str(error), code="locked") from None
 
 
-async def _live(
+async def _make_live_run(
     graph: CompiledMoA, config: RunnableConfig, mixture: MoAConfig, question: str | None
 ) -> LiveRun:
     """Make the picture of a run that is about to go on, with what is there already."""
-    board = Board(graph, mixture)
+    run_view = RunView(graph, mixture)
     if question:
-        return LiveRun(mixture, board, question)
+        return LiveRun(mixture, run_view, question)
     snapshot = await graph.aget_state(config)
     if "checkpoint_id" in config["configurable"]:  # a fork, which takes no half layers over
-        board.show(snapshot.values, snapshot.next)
+        run_view.show_state(snapshot.values, snapshot.next)
     elif snapshot.values.get("messages"):  # else it was stopped before anything was taken in
-        board.show(present_values(graph, snapshot), snapshot.next)
-        board.keep([task.name for task in snapshot.tasks if task.result])
-    return LiveRun(mixture, board, None)
+        run_view.show_state(current_turn_values(graph, snapshot), snapshot.next)
+        run_view.set_stored_nodes([task.name for task in snapshot.tasks if task.result])
+    return LiveRun(mixture, run_view, None)

@@ -9,68 +9,68 @@ from uuid import uuid4
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
 
-from moa_graph.prompting.parsing import finish_reason
-from moa_graph.server.openai_requests import Message
+from moa_graph.prompting.parsing import read_finish_reason
+from moa_graph.server.openai_requests import RequestMessage
 
-Json = dict[str, Any]
+JsonObject = dict[str, Any]
 
-_CLASSES: dict[str, type[SystemMessage | HumanMessage | AIMessage]] = {
+_MESSAGE_CLASSES: dict[str, type[SystemMessage | HumanMessage | AIMessage]] = {
     "system": SystemMessage,
     "developer": SystemMessage,  # a word of OpenAI's, which other providers refuse
     "user": HumanMessage,
     "assistant": AIMessage,
 }
-_REASONS = {
+_FINISH_REASONS = {
     "length": "length",
     "max_tokens": "length",
     "content_filter": "content_filter",
 }
 """OpenAI's word for why an answer ended, by its provider's; all others are `stop`."""
-_BEGIN, _END = re.compile(r"\s*+<think>"), "</think>"
-_ACCOUNT = ("layers", "asked", "received", "failed", "causes", "aggregator", "usage_unknown")
+_THOUGHT_START, _THOUGHT_END = re.compile(r"\s*+<think>"), "</think>"
+_SUMMARY_KEYS = ("layers", "asked", "received", "failed", "causes", "aggregator", "usage_unknown")
 
 
-def to_langchain(messages: Sequence[Message]) -> list[AnyMessage]:
+def to_langchain_messages(messages: Sequence[RequestMessage]) -> list[AnyMessage]:
     """Turn a conversation into LangChain's messages; images stay as they are."""
-    return [_to_langchain(message) for message in messages]
+    return [_to_langchain_message(message) for message in messages]
 
 
-def _to_langchain(message: Message) -> AnyMessage:
+def _to_langchain_message(message: RequestMessage) -> AnyMessage:
     content: Any = message.content
     if not isinstance(content, str):
         content = [part.model_dump(exclude_none=True) for part in content]
-    return _CLASSES[message.role](content=content, name=message.name)
+    return _MESSAGE_CLASSES[message.role](content=content, name=message.name)
 
 
 @dataclass(frozen=True)
-class Envelope:
+class CompletionEnvelope:
     """What all parts of one answer say of themselves."""
 
     model: str
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid4().hex}")
     created: int = field(default_factory=lambda: int(time.time()))
 
-    def completion(self, answer: AIMessage) -> Json:
+    def wrap_completion(self, answer: AIMessage) -> JsonObject:
         """Wrap a whole answer."""
         message = {"role": "assistant", "content": answer.text, "refusal": None}
-        choice = {"index": 0, "message": message, "finish_reason": why_ended(answer)}
-        return self._wrap("chat.completion", [choice | {"logprobs": None}]) | {
-            "usage": usage(answer),
-            "moa": account(answer),
+        choice = {"index": 0, "message": message, "finish_reason": openai_finish_reason(answer)}
+        return self._wrap_choices("chat.completion", [choice | {"logprobs": None}]) | {
+            "usage": openai_usage(answer),
+            "moa": moa_extension(answer),
         }
 
-    def chunk(self, delta: Json, answer: AIMessage | None = None) -> Json:
+    def wrap_chunk(self, delta: JsonObject, answer: AIMessage | None = None) -> JsonObject:
         """Wrap a piece of an answer; the last one knows the whole."""
-        reason = why_ended(answer) if answer else None
+        reason = openai_finish_reason(answer) if answer else None
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
-        more = {"moa": account(answer)} if answer else {}
-        return self._wrap("chat.completion.chunk", [choice]) | more
+        more = {"moa": moa_extension(answer)} if answer else {}
+        return self._wrap_choices("chat.completion.chunk", [choice]) | more
 
-    def usage_chunk(self, answer: AIMessage) -> Json:
+    def wrap_usage(self, answer: AIMessage) -> JsonObject:
         """Tell the tokens of a run whose answer was streamed."""
-        return self._wrap("chat.completion.chunk", []) | {"usage": usage(answer)}
+        return self._wrap_choices("chat.completion.chunk", []) | {"usage": openai_usage(answer)}
 
-    def _wrap(self, kind: str, choices: list[Json]) -> Json:
+    def _wrap_choices(self, kind: str, choices: list[JsonObject]) -> JsonObject:
         return {
             "id": self.id,
             "object": kind,
@@ -80,12 +80,12 @@ class Envelope:
         }
 
 
-def why_ended(answer: AIMessage) -> str:
+def openai_finish_reason(answer: AIMessage) -> str:
     """Say in OpenAI's words why an answer ended."""
-    return _REASONS.get((finish_reason(answer) or "").lower(), "stop")
+    return _FINISH_REASONS.get((read_finish_reason(answer) or "").lower(), "stop")
 
 
-def usage(answer: AIMessage) -> Json | None:
+def openai_usage(answer: AIMessage) -> JsonObject | None:
     """Sum the tokens of all calls of a run, or `None` if nobody said."""
     total = (answer.response_metadata.get("moa") or {}).get("usage")
     if not total:
@@ -100,47 +100,47 @@ def usage(answer: AIMessage) -> Json | None:
     }
 
 
-def account(answer: AIMessage) -> Json:
+def moa_extension(answer: AIMessage) -> JsonObject:
     """Tell how an answer came about: the extension `moa`."""
-    told = answer.response_metadata.get("moa") or {}
-    return {key: told[key] for key in _ACCOUNT if key in told}
+    summary = answer.response_metadata.get("moa") or {}
+    return {key: summary[key] for key in _SUMMARY_KEYS if key in summary}
 
 
-class Spoken:
+class ThoughtFilter:
     """Leaves out of a stream what a model thinks, between tags, before it answers.
 
     A whole answer is rid of it elsewhere; see `answers.without_thoughts`.
     """
 
     def __init__(self) -> None:
-        self._held = ""  # what may become a tag
-        self._blanks = list[str]()  # in front of the answer
-        self._thinks = self._thought = self._speaks = False
+        self._pending_text = ""  # what may become a tag
+        self._leading_blanks = list[str]()  # in front of the answer
+        self._in_thought = self._had_thought = self._answer_started = False
 
-    def hear(self, text: str) -> str:
+    def feed(self, text: str) -> str:
         """Take in a piece of what the model wrote, and give what of it may be shown now."""
-        if self._speaks:
+        if self._answer_started:
             return text
-        text = self._held + text
-        place = self._skip_thoughts(text)
-        if self._thinks:
-            self._held = text[max(place, len(text) - len(_END) + 1) :]
+        text = self._pending_text + text
+        position = self._skip_thoughts(text)
+        if self._in_thought:
+            self._pending_text = text[max(position, len(text) - len(_THOUGHT_END) + 1) :]
             return ""
-        head = text[place:].lstrip()
+        head = text[position:].lstrip()
         if "<think>".startswith(head):
-            self._blanks.append(text[place : len(text) - len(head)])
-            self._held = head
+            self._leading_blanks.append(text[position : len(text) - len(head)])
+            self._pending_text = head
             return ""
-        self._speaks = True
-        return head if self._thought else "".join([*self._blanks, text])
+        self._answer_started = True
+        return head if self._had_thought else "".join([*self._leading_blanks, text])
 
     def _skip_thoughts(self, text: str) -> int:
         """Find where the thoughts of a piece end; the last may go on in the next one."""
-        place = 0
+        position = 0
         while True:
-            if begin := None if self._thinks else _BEGIN.match(text, place):
-                self._thinks = self._thought = True
-                place = begin.end()
-            if not self._thinks or (end := text.find(_END, place)) < 0:
-                return place
-            self._thinks, place = False, end + len(_END)
+            if begin := None if self._in_thought else _THOUGHT_START.match(text, position):
+                self._in_thought = self._had_thought = True
+                position = begin.end()
+            if not self._in_thought or (end := text.find(_THOUGHT_END, position)) < 0:
+                return position
+            self._in_thought, position = False, end + len(_THOUGHT_END)

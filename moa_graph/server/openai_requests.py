@@ -18,9 +18,9 @@ from pydantic_core import from_json, to_json
 from starlette.requests import Request
 
 from moa_graph.server.errors import ApiError
-from moa_graph.server.service import Limits, Sampling
+from moa_graph.server.service import SamplingOptions, ServerLimits
 
-UNSUPPORTED: dict[str, Sequence[Any]] = {
+UNSUPPORTED_FIELDS: dict[str, Sequence[Any]] = {
     "audio": (),
     "frequency_penalty": (0,),
     "function_call": ("none",),
@@ -41,7 +41,7 @@ UNSUPPORTED: dict[str, Sequence[Any]] = {
 }
 """Fields that would change the answer, and the values with which they do not."""
 
-IGNORED = frozenset(
+IGNORED_FIELDS = frozenset(
     (
         "metadata",
         "parallel_tool_calls",
@@ -58,47 +58,49 @@ IGNORED = frozenset(
 )
 """Fields that have no effect here, and need none: the answer means the same."""
 
-_MOST = 100  # characters of a value that are repeated
-_LISTS = {"messages": "a list of messages", "stop": "a string or a list of strings"}
+_MAX_VALUE_CHARS = 100  # characters of a value that are repeated
+_LIST_DESCRIPTIONS = {"messages": "a list of messages", "stop": "a string or a list of strings"}
 
 
-class _Part(BaseModel):
+class _RequestModel(BaseModel):
     model_config = ConfigDict(strict=True, hide_input_in_errors=True)
 
 
-class TextPart(_Part):
+class TextPart(_RequestModel):
     """A part of a message that is text."""
 
     type: Literal["text"]
     text: str
 
 
-class ImageUrl(_Part):
+class ImageUrl(_RequestModel):
     """Where an image is, or the image itself as a `data:` URL."""
 
     url: str
     detail: str | None = None
 
 
-class ImagePart(_Part):
+class ImagePart(_RequestModel):
     """A part of a message that is an image."""
 
     type: Literal["image_url"]
     image_url: ImageUrl
 
 
-Parts = Annotated[list[Annotated[TextPart | ImagePart, Discriminator("type")]], Field(min_length=1)]
-Content = Annotated[
-    Annotated[str, Tag("text")] | Annotated[Parts, Tag("parts")],
+ContentParts = Annotated[
+    list[Annotated[TextPart | ImagePart, Discriminator("type")]], Field(min_length=1)
+]
+MessageContent = Annotated[
+    Annotated[str, Tag("text")] | Annotated[ContentParts, Tag("parts")],
     Discriminator(lambda value: "parts" if isinstance(value, list) else "text"),
 ]
 
 
-class Message(_Part):
+class RequestMessage(_RequestModel):
     """A message of the conversation. What answers of this server say beside it is ignored."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: Content
+    content: MessageContent
     name: str | None = None
     tool_calls: Any = None
     function_call: Any = None
@@ -110,7 +112,7 @@ class Message(_Part):
             raise ValueError("calls of tools are not supported")
 
 
-class StreamOptions(_Part):
+class StreamOptions(_RequestModel):
     """What a stream says beside the answer."""
 
     include_usage: bool | None = None
@@ -126,7 +128,7 @@ class ChatRequest(BaseModel):
     model_config = ConfigDict(strict=True, allow_inf_nan=False, hide_input_in_errors=True)
 
     model: str = Field(min_length=1, max_length=200)
-    messages: list[Message] = Field(min_length=1)
+    messages: list[RequestMessage] = Field(min_length=1)
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     temperature: float | None = Field(default=None, ge=0, le=2)
@@ -140,9 +142,9 @@ class ChatRequest(BaseModel):
     ] = None
 
     @property
-    def sampling(self) -> Sampling:
+    def sampling(self) -> SamplingOptions:
         """How the final answer is to be written."""
-        return Sampling(
+        return SamplingOptions(
             temperature=self.temperature,
             top_p=self.top_p,
             max_tokens=self.max_completion_tokens or self.max_tokens,
@@ -155,7 +157,7 @@ class ChatRequest(BaseModel):
         return bool(self.stream_options and self.stream_options.include_usage)
 
 
-async def read_json(request: Request, limits: Limits) -> Any:
+async def read_json_body(request: Request, limits: ServerLimits) -> Any:
     """Read the body of a request.
 
     Args:
@@ -182,22 +184,24 @@ async def read_json(request: Request, limits: Limits) -> Any:
         raise ApiError(400, f"the body is not valid JSON: {error}", code="invalid_json") from None
 
 
-async def _read_body(request: Request, most: int) -> bytes:
+async def _read_body(request: Request, max_bytes: int) -> bytes:
     body = bytearray()
     declared = request.headers.get("content-length", "0")
     async for part in request.stream():
         body += part
-        if max(len(body), int(declared)) > most:
-            raise ApiError(413, f"the body has more than {most:,} bytes", code="body_too_large")
+        if max(len(body), int(declared)) > max_bytes:
+            raise ApiError(
+                413, f"the body has more than {max_bytes:,} bytes", code="body_too_large"
+            )
     return bytes(body)
 
 
-def parse(data: Any, most_messages: int) -> ChatRequest:
+def parse_chat_request(data: Any, max_messages: int) -> ChatRequest:
     """Check a request.
 
     Args:
         data: Its body.
-        most_messages: The most messages that it may have.
+        max_messages: The most messages that it may have.
 
     Raises:
         ApiError: If a field is missing, of another type, or not supported; `param` names it.
@@ -206,37 +210,39 @@ def parse(data: Any, most_messages: int) -> ChatRequest:
         raise ApiError(400, f"the body: expected an object, got {type(data).__name__}")
     _refuse_unsupported(data)
     messages = data.get("messages")
-    if isinstance(messages, list) and len(messages) > most_messages:
-        message = f"messages: {len(messages):,} are more than the {most_messages:,} that are taken"
+    if isinstance(messages, list) and len(messages) > max_messages:
+        message = f"messages: {len(messages):,} are more than the {max_messages:,} that are taken"
         raise ApiError(400, message, param="messages", code="too_many_messages")
     try:
-        asked = ChatRequest.model_validate(data)
+        chat_request = ChatRequest.model_validate(data)
     except ValidationError as error:
-        raise _explain(error, data) from None
-    if asked.messages[-1].role == "assistant":
+        raise _explain_error(error, data) from None
+    if chat_request.messages[-1].role == "assistant":
         message = "messages: the last is the assistant's; expected one to answer"
         raise ApiError(400, message, param="messages", code="nothing_to_answer")
-    return asked
+    return chat_request
 
 
 def _refuse_unsupported(data: dict[str, Any]) -> None:
     for name, value in data.items():
-        if name in UNSUPPORTED:
-            harmless = UNSUPPORTED[name]
+        if name in UNSUPPORTED_FIELDS:
+            harmless = UNSUPPORTED_FIELDS[name]
             if value is not None and value not in harmless:
-                only = f"; it may be {' or '.join(map(_shown, harmless))}" if harmless else ""
-                message = f"{name}: not supported by this server{only}; got {_shown(value)}"
+                only = (
+                    f"; it may be {' or '.join(map(_format_value, harmless))}" if harmless else ""
+                )
+                message = f"{name}: not supported by this server{only}; got {_format_value(value)}"
                 raise ApiError(400, message, param=name, code="unsupported_parameter")
-        elif name not in ChatRequest.model_fields and name not in IGNORED:
-            message = f"{name[:_MOST]!r} is no parameter that this server knows"
-            raise ApiError(400, message, param=name[:_MOST], code="unknown_parameter")
+        elif name not in ChatRequest.model_fields and name not in IGNORED_FIELDS:
+            message = f"{name[:_MAX_VALUE_CHARS]!r} is no parameter that this server knows"
+            raise ApiError(400, message, param=name[:_MAX_VALUE_CHARS], code="unknown_parameter")
 
 
-def _explain(error: ValidationError, data: Any) -> ApiError:
+def _explain_error(error: ValidationError, data: Any) -> ApiError:
     """Say where the first mistake is, what it is, and what would be accepted."""
     first = error.errors(include_url=False)[0]
-    place = _place(first["loc"], data)
-    got = f", got {_shown(first['input'])}"
+    location = _format_location(first["loc"], data)
+    got = f", got {_format_value(first['input'])}"
     match first["type"]:
         case "missing" | "union_tag_not_found":
             message = "required, but missing"
@@ -245,31 +251,33 @@ def _explain(error: ValidationError, data: Any) -> ApiError:
         case "model_type" | "model_attributes_type":
             message = f"expected an object{got}"
         case "list_type":
-            message = f"expected {_LISTS.get(place, 'a list')}{got}"
+            message = f"expected {_LIST_DESCRIPTIONS.get(location, 'a list')}{got}"
         case "union_tag_invalid":
             context = first["ctx"]
-            message = f"expected {context['expected_tags']}, got {context['tag'][:_MOST]!r}"
+            message = (
+                f"expected {context['expected_tags']}, got {context['tag'][:_MAX_VALUE_CHARS]!r}"
+            )
         case "value_error":
             message = first["msg"].removeprefix("Value error, ")
         case _:
             message = first["msg"].replace("Input should be", "expected") + got
-    if place.endswith(".content") and first["type"] == "string_type":
+    if location.endswith(".content") and first["type"] == "string_type":
         message = f"expected a string or a list of parts{got}"
-    return ApiError(400, f"{place}: {message}", param=place)
+    return ApiError(400, f"{location}: {message}", param=location)
 
 
-def _place(loc: Sequence[int | str], data: Any) -> str:
+def _format_location(loc: Sequence[int | str], data: Any) -> str:
     """Write where in the body a mistake is; pydantic names branches of unions besides."""
-    place = ""
+    location = ""
     for index, part in enumerate(loc):
         if isinstance(part, int):
-            place, data = f"{place}[{part}]", data[part]
+            location, data = f"{location}[{part}]", data[part]
         elif isinstance(data, dict) and (part in data or index == len(loc) - 1):
-            place, data = f"{place}.{part}", data.get(part)
-    return place.removeprefix(".")
+            location, data = f"{location}.{part}", data.get(part)
+    return location.removeprefix(".")
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     """Write what was received, unless it is long."""
     text = to_json(value).decode()
-    return text if len(text) <= _MOST else f"{text[:_MOST]}…"
+    return text if len(text) <= _MAX_VALUE_CHARS else f"{text[:_MAX_VALUE_CHARS]}…"

@@ -8,33 +8,33 @@ from sse_starlette import EventSourceResponse
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
-from moa_graph.server.errors import stopping
+from moa_graph.server.errors import server_stopping_error
 
 T = TypeVar("T")
-Events = asyncio.Queue[str | None]
+EventQueue = asyncio.Queue[str | None]
 
 
-async def unless_hung_up(request: Request, run: asyncio.Task[T]) -> T:
+async def wait_for_run(request: Request, run: asyncio.Task[T]) -> T:
     """Wait for a run, and cancel it when nobody waits for its answer any more.
 
     Raises:
         ClientDisconnect: If the client hung up.
         ApiError: If the server stops.
     """
-    hung_up = asyncio.create_task(_hung_up(request))
+    disconnect = asyncio.create_task(_wait_for_disconnect(request))
     try:
-        await asyncio.wait({run, hung_up}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({run, disconnect}, return_when=asyncio.FIRST_COMPLETED)
         if run.cancelled():
-            raise stopping()
+            raise server_stopping_error()
         if not run.done():
             raise ClientDisconnect
         return run.result()
     finally:
         run.cancel()
-        hung_up.cancel()
+        disconnect.cancel()
 
 
-async def _hung_up(request: Request) -> None:
+async def _wait_for_disconnect(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
@@ -42,8 +42,8 @@ async def _hung_up(request: Request) -> None:
 class RunResponse(EventSourceResponse):
     """A stream of the server-sent events that a run puts into a queue. They end together."""
 
-    def __init__(self, events: Events, run: asyncio.Task[None], *, keep_alive: float) -> None:
-        super().__init__(_read(events), ping=keep_alive, sep="\n")
+    def __init__(self, events: EventQueue, run: asyncio.Task[None], *, keep_alive: float) -> None:
+        super().__init__(_read_events(events), ping=keep_alive, sep="\n")
         run.add_done_callback(lambda _: events.put_nowait(None))
         self._run = run
 
@@ -55,6 +55,6 @@ class RunResponse(EventSourceResponse):
             self._run.cancel()
 
 
-async def _read(events: Events) -> AsyncIterator[dict[str, str]]:
+async def _read_events(events: EventQueue) -> AsyncIterator[dict[str, str]]:
     while (event := await events.get()) is not None:
         yield {"data": event}

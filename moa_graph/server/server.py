@@ -8,15 +8,15 @@ import uvicorn
 from sse_starlette.sse import AppStatus
 from starlette.applications import Starlette
 
-from moa_graph.server.service import Service
+from moa_graph.server.service import MixtureService
 
-PATIENCE = 3  # seconds for runs to clean up, and again for connections to end
+SHUTDOWN_TIMEOUT_S = 3  # seconds for runs to clean up, and again for connections to end
 
 
-class Server(uvicorn.Server):
+class GracefulServer(uvicorn.Server):
     """A server that ends the runs when it stops, and returns as if nothing had happened."""
 
-    def __init__(self, app: Starlette, service: Service) -> None:
+    def __init__(self, app: Starlette, service: MixtureService) -> None:
         AppStatus.enable_automatic_graceful_drain = (
             False  # a stream ends with its run, and says why
         )
@@ -27,7 +27,7 @@ class Server(uvicorn.Server):
             lifespan="off",
             ws="none",
             server_header=False,
-            timeout_graceful_shutdown=PATIENCE,
+            timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
         )
         super().__init__(config)
         self._service = service
@@ -39,11 +39,11 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End the runs, then the connections."""
-        await self._service.stop(PATIENCE)
+        await self._service.stop_runs(SHUTDOWN_TIMEOUT_S)
         await super().shutdown(sockets)
 
 
-def listen(host: str, port: int) -> socket.socket:
+def open_socket(host: str, port: int) -> socket.socket:
     """Open the socket, so that a taken port shows before anything else.
 
     Raises:

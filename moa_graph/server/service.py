@@ -11,17 +11,17 @@ from starlette.requests import Request
 
 from moa_graph.config.model import MoAConfig
 from moa_graph.models.agent import Agent
-from moa_graph.runs.store import CompiledMoA, Store
-from moa_graph.server.errors import ApiError, stopping
+from moa_graph.runs.store import CompiledMoA, RunStore
+from moa_graph.server.errors import ApiError, server_stopping_error
 
 T = TypeVar("T")
 
-VARIANTS = 64  # graphs with sampling options of a request that are kept
+MAX_CACHED_VARIANTS = 64  # graphs with sampling options of a request that are kept
 RETRY_AFTER = "2"
 
 
 @dataclass(frozen=True)
-class Limits:
+class ServerLimits:
     """What one server takes on."""
 
     body: int = 10_000_000
@@ -36,7 +36,7 @@ class Limits:
     """Seconds after which a silent stream gets a comment."""
 
 
-class Sampling(NamedTuple):
+class SamplingOptions(NamedTuple):
     """What a request says about how the final answer is written; `None` is the mixture's own."""
 
     temperature: float | None = None
@@ -45,7 +45,7 @@ class Sampling(NamedTuple):
     stop: tuple[str, ...] | None = None
 
 
-class Service:
+class MixtureService:
     """The mixtures by name, their graphs, the store of threads, and the runs that go on.
 
     Everything in it belongs to one event loop.
@@ -55,8 +55,8 @@ class Service:
         self,
         mixtures: Mapping[str, MoAConfig],
         *,
-        store: Store | None = None,
-        limits: Limits | None = None,
+        store: RunStore | None = None,
+        limits: ServerLimits | None = None,
     ) -> None:
         """Build the models of all mixtures, once.
 
@@ -64,38 +64,38 @@ class Service:
             ValueError: If a key is missing.
             ImportError: If a provider's package is not installed.
         """
-        self.mixtures, self.store, self.limits = dict(mixtures), store, limits or Limits()
+        self.mixtures, self.store, self.limits = dict(mixtures), store, limits or ServerLimits()
         self.started = int(time.time())
         self.builders = {name: mixture.graph(lazy=False) for name, mixture in mixtures.items()}
         self._graphs = {name: each.compile(name=name) for name, each in self.builders.items()}
-        self._variant = lru_cache(VARIANTS)(self._build_variant)
+        self._cached_variant = lru_cache(MAX_CACHED_VARIANTS)(self._build_variant)
         self._runs: set[asyncio.Task[Any]] = set()
         self._stopping = False
 
-    def graph(self, model: str, sampling: Sampling | None = None) -> CompiledMoA:
+    def get_graph(self, model: str, sampling: SamplingOptions | None = None) -> CompiledMoA:
         """Give the graph of a mixture, which keeps no threads.
 
         Raises:
             ApiError: If there is no such mixture.
         """
-        self.mixture(model)
-        if sampling is None or sampling == Sampling():
+        self.get_mixture(model)
+        if sampling is None or sampling == SamplingOptions():
             return self._graphs[model]
-        return self._variant(model, sampling)
+        return self._cached_variant(model, sampling)
 
-    def mixture(self, model: str) -> MoAConfig:
+    def get_mixture(self, model: str) -> MoAConfig:
         """Give a mixture.
 
         Raises:
             ApiError: If there is none of that name.
         """
         if model not in self.mixtures:
-            known = ", ".join(self.mixtures)
-            message = f"no model {model!r}; expected one of: {known}"
+            names = ", ".join(self.mixtures)
+            message = f"no model {model!r}; expected one of: {names}"
             raise ApiError(404, message, code="model_not_found", param="model")
         return self.mixtures[model]
 
-    def start(self, run: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    def start_run(self, run: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Start a run beside the others; whoever waits for it cancels it when he goes.
 
         Raises:
@@ -103,45 +103,45 @@ class Service:
         """
         if self._stopping or len(self._runs) >= self.limits.runs:
             run.close()
-            raise stopping() if self._stopping else self._busy()
+            raise server_stopping_error() if self._stopping else self._busy_error()
         task = asyncio.create_task(run)
         self._runs.add(task)
-        task.add_done_callback(self._done)
+        task.add_done_callback(self._on_run_done)
         return task
 
-    async def stop(self, patience: float) -> None:
+    async def stop_runs(self, timeout: float) -> None:
         """Cancel all runs, start no more, and wait so many seconds until they have cleaned up."""
         self._stopping = True
         for task in self._runs:
             task.cancel()
         if self._runs:
-            await asyncio.wait(set(self._runs), timeout=patience)
+            await asyncio.wait(set(self._runs), timeout=timeout)
 
-    def _busy(self) -> ApiError:
+    def _busy_error(self) -> ApiError:
         message = f"{self.limits.runs} runs are going on, which is the most; try again later"
         headers = {"retry-after": RETRY_AFTER}
         return ApiError(429, message, code="too_many_runs", headers=headers)
 
-    def _done(self, task: asyncio.Task[Any]) -> None:
+    def _on_run_done(self, task: asyncio.Task[Any]) -> None:
         self._runs.discard(task)
         if not task.cancelled():
             task.exception()  # where nobody waits any more, nobody needs to be told
 
-    def _build_variant(self, model: str, sampling: Sampling) -> CompiledMoA:
+    def _build_variant(self, model: str, sampling: SamplingOptions) -> CompiledMoA:
         """Have the final answer written as a request says; the proposers stay as they are."""
         mixture = self.mixtures[model]
         update = {
-            "aggregator": _resample(mixture.aggregator, sampling),
-            "fallbacks": [_resample(agent, sampling) for agent in mixture.fallbacks],
+            "aggregator": _with_sampling(mixture.aggregator, sampling),
+            "fallbacks": [_with_sampling(agent, sampling) for agent in mixture.fallbacks],
         }
         return mixture.model_copy(update=update).graph().compile(name=model)
 
 
-def _resample(agent: Agent, sampling: Sampling) -> Agent:
+def _with_sampling(agent: Agent, sampling: SamplingOptions) -> Agent:
     update = {key: value for key, value in sampling._asdict().items() if value is not None}
     return agent.model_copy(update=update)
 
 
-def service_of(request: Request) -> Service:
+def get_service(request: Request) -> MixtureService:
     """Give the service of the application that a request came to."""
-    return cast("Service", request.app.state.service)
+    return cast("MixtureService", request.app.state.service)

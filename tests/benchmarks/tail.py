@@ -11,7 +11,7 @@ import measuring
 from server import draw_latency, serving
 
 from moa_graph import Agent, create_moa
-from moa_graph.runs.record import status_of
+from moa_graph.runs.record import call_status
 
 RUNS, PACE = 500, 0.6  # runs of each variant, and how many of them begin in a second
 QUICK_RUNS, QUICK = 2, 0.1  # and how long a second of a quick run is
@@ -46,7 +46,7 @@ class Tally:
         read = len(result["messages"][0].text.split())
         for number in range(1, LAYERS + 1):
             layer = [p for p in result["proposals"].values() if p["layer"] == number]
-            lost = sum(status_of(p["error"]) == "cut off" for p in layer)
+            lost = sum(call_status(p["error"]) == "cut off" for p in layer)
             self.asked += len(layer)
             self.cut_off += lost
             self.paid += len(layer) * (read + WORDS)

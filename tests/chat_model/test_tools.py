@@ -23,10 +23,10 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 
 from moa_graph import Agent, ChatMoA, create_moa
 from moa_graph.prompting.tool_text import (
+    AGGREGATOR_TOOL_PROMPT,
+    PROPOSER_TOOL_PROMPT,
     RESULTS_ARE_DATA,
-    SAY_WHAT_TO_CALL,
-    YOU_CALL,
-    told,
+    describe_tools_in_text,
 )
 
 CITIES = ["Oslo", "Rome"]
@@ -88,11 +88,11 @@ def test_writer_alone_has_the_tools_and_calls_them(moa, server, invoke):
 def test_proposers_are_told_which_tools_there_are(moa, server, invoke):
     invoke(moa().bind_tools([weather]), [SystemMessage("Be brief."), HumanMessage("q")])
     system, user = server.calls_of("a")[0].messages
-    assert system["content"].startswith(f"Be brief.\n\n{SAY_WHAT_TO_CALL}")
+    assert system["content"].startswith(f"Be brief.\n\n{PROPOSER_TOOL_PROMPT}")
     for part in ("weather", "Tell the weather in a city.", '"city": {"type": "string"}'):
         assert part in system["content"]
     assert user["content"] == "q"
-    assert YOU_CALL in server.calls_of("writer")[0].messages[0]["content"]
+    assert AGGREGATOR_TOOL_PROMPT in server.calls_of("writer")[0].messages[0]["content"]
 
 
 def test_calls_stream_piece_by_piece(moa, invoke):
@@ -169,16 +169,16 @@ def test_calls_and_results_reach_proposers_in_words(moa, server, invoke):
     ],
 )
 def test_result_cannot_leave_its_tags(attack):
-    first = told(conversation("harmless"))[-1].text
+    first = describe_tools_in_text(conversation("harmless"))[-1].text
     key = re.search("<result-(\\w+)>", first)[1]
-    text = told(conversation(attack.replace("{key}", key)))[-1].text
+    text = describe_tools_in_text(conversation(attack.replace("{key}", key)))[-1].text
     opening, closing = re.findall(r"<\S*result-\w+>", text)
     assert closing == opening.replace("<", "</")
     inside = text.partition(f"{opening}\n")[2].partition(f"\n{closing}")[0]
     assert key not in opening
     for mark in ("<|", "<system", "</system", "[/INST", "</result-"):
         assert mark not in inside
-    assert RESULTS_ARE_DATA in told(conversation(attack))[0].text
+    assert RESULTS_ARE_DATA in describe_tools_in_text(conversation(attack))[0].text
 
 
 def test_failed_picture_and_bad_calls_are_told_of():
@@ -189,7 +189,7 @@ def test_failed_picture_and_bad_calls_are_told_of():
         ToolMessage([{"type": "text", "text": "seen"}, picture], tool_call_id="2", status="error"),
         ToolMessage("second", tool_call_id="3"),
     ]
-    _, call, results = told(messages)
+    _, call, results = describe_tools_in_text(messages)
     assert call.text == "I call weather with {not json."
     assert "the tool failed and gave back:" in results.text
     assert "seen\n[image]" in results.text
@@ -200,12 +200,14 @@ def test_what_is_told_stays_the_same_while_a_conversation_grows():
     """Providers then read its beginning from their caches."""
     messages = conversation("It rains.")
     longer = [*messages, AIMessage("Yes."), HumanMessage("And tomorrow?")]
-    assert told(longer)[: len(told(messages))] == told(messages)
+    assert describe_tools_in_text(longer)[
+        : len(describe_tools_in_text(messages))
+    ] == describe_tools_in_text(messages)
 
 
 def test_ordinary_conversation_is_told_as_it_is():
     messages = [SystemMessage("s"), HumanMessage("h"), AIMessage("a"), HumanMessage("h")]
-    assert told(messages) == messages
+    assert describe_tools_in_text(messages) == messages
 
 
 def test_what_a_tool_has_for_one_provider_reaches_the_writer(moa):
@@ -219,14 +221,19 @@ def test_what_a_tool_has_for_one_provider_reaches_the_writer(moa):
     tool = StructuredTool.from_function(weather, extras={"cache_control": {"type": "ephemeral"}})
     moa(aggregator=Writer()).bind_tools([tool]).invoke("q")
     assert tool in given
-    assert "- weather: Tell the weather" in told([HumanMessage("q")], [tool])[0].text
+    assert (
+        "- weather: Tell the weather" in describe_tools_in_text([HumanMessage("q")], [tool])[0].text
+    )
 
 
 def test_tools_of_a_provider_pass_as_they_are(moa, server):
     search = {"type": "web_search", "user_location": {"type": "approximate"}}
     moa().bind_tools([{"type": "function", "function": {"name": "weather"}}]).invoke("q")
     assert server.calls_of("writer")[0].body["tools"][0]["function"] == {"name": "weather"}
-    assert "- web_search: no description" in told([HumanMessage("q")], [search])[0].text
+    assert (
+        "- web_search: no description"
+        in describe_tools_in_text([HumanMessage("q")], [search])[0].text
+    )
 
 
 @pytest.mark.parametrize("subgraphs", [False, True])

@@ -19,9 +19,9 @@ from terminal import MOA, Terminal, write_mixture
 from waiting import PATIENCE, wait_for
 
 from moa_graph import MoAConfig
-from moa_graph.cli.actions.chat import chat
-from moa_graph.cli.actions.run import Output, Run
-from moa_graph.cli.terminal.input import history_file
+from moa_graph.cli.actions.chat import run_chat
+from moa_graph.cli.actions.run import CliRun, OutputOptions
+from moa_graph.cli.terminal.input import create_history_file
 from moa_graph.graph.turns import Turn
 
 
@@ -52,7 +52,7 @@ def typed(monkeypatch, capsys):
             create_app_session(input=pipe, output=DummyOutput()),
         ):
             pipe.send_text(f"{keys}/quit\r")
-            chat(chosen, thread, os.environ["MOA_DB"], Output())
+            run_chat(chosen, thread, os.environ["MOA_DB"], OutputOptions())
         return capsys.readouterr()
 
     return run
@@ -111,7 +111,7 @@ def test_control_d_ends_the_chat(typed, mixture):
 
 def test_history_is_kept_for_nobody_else(typed, mixture):
     typed("a secret question\r", mixture())
-    path = history_file()
+    path = create_history_file()
     assert "a secret question" in path.read_text()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
@@ -368,7 +368,7 @@ def test_control_c_stops_an_answer_and_redo_pays_for_nothing_twice(typed, mixtur
 
 def test_question_stopped_before_it_was_stored_is_asked_by_redo(typed, mixture, monkeypatch):
     """A second question, too, whose thread has another one to be answered anew."""
-    config, whole = mixture(), Run.to_its_end
+    config, whole = mixture(), CliRun.run_to_end
     stopped = []
 
     async def stop(run, choose, **options):
@@ -379,7 +379,7 @@ def test_question_stopped_before_it_was_stored_is_asked_by_redo(typed, mixture, 
             await asyncio.sleep(PATIENCE)
         return await whole(run, choose, **options)
 
-    monkeypatch.setattr(Run, "to_its_end", stop)
+    monkeypatch.setattr(CliRun, "to_its_end", stop)
     seen = typed("first\r/redo\rsecond\r/fork\r/redo\r/save talk.json\r", config)
     assert seen.err.count("stopped; /redo goes on with it") == 2
     assert "nothing was asked" not in seen.err

@@ -13,13 +13,13 @@ from rich.text import Text
 from terminal import MOA, Terminal, write_mixture
 
 from moa_graph import MoAConfig
-from moa_graph.cli.terminal.live import Lines, View, kind_of_view
+from moa_graph.cli.terminal.live import LineView, ProgressView, choose_view
 from moa_graph.cli.terminal.live_view import LiveView
-from moa_graph.cli.terminal.picture import end_of, picture, summary
-from moa_graph.cli.terminal.progress import Progress
-from moa_graph.cli.terminal.region import Area
-from moa_graph.cli.terminal.text import line_of
-from moa_graph.graph.policy import rules_of_layers
+from moa_graph.cli.terminal.picture import draw_run, draw_summary, truncate_start
+from moa_graph.cli.terminal.progress import RunProgress
+from moa_graph.cli.terminal.region import TerminalRegion
+from moa_graph.cli.terminal.text import to_single_line
+from moa_graph.graph.policy import policies_for_layers
 
 NASTY = "end \x1b[2J\x1b[31m \u202e gnol \r\n 天空是蓝色的 👩‍👩‍👧‍👦 ❤️ "
 
@@ -27,8 +27,8 @@ NASTY = "end \x1b[2J\x1b[31m \u202e gnol \r\n 天空是蓝色的 👩‍👩‍�
 def progress_of(layers=2, names=("qwen", "llama", "gpt"), quorum=2):
     agents = dict.fromkeys(names, "offline:lead")
     mixture = MoAConfig(layers=[agents] * layers, aggregator="offline:consensus", quorum=quorum)
-    rules = rules_of_layers([len(names)] * layers, quorum, None, None)
-    return Progress.of(mixture.graph().compile(), rules)
+    rules = policies_for_layers([len(names)] * layers, quorum, None, None)
+    return RunProgress.from_graph(mixture.graph().compile(), rules)
 
 
 def begin(progress, *nodes):
@@ -47,7 +47,7 @@ def say(progress, node, text, message="1"):
 
 
 def drawn(progress, width=80, height=24, now=2.0):
-    return [line.plain for line in picture(progress, width, height, now)]
+    return [line.plain for line in draw_run(progress, width, height, now)]
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_what_was_cut_off_is_told_once_and_is_no_failure(half_way, capsys):
     error = "cut off: the quorum was in"
     end(half_way, "layer_1_llama", error=error)
     assert re.search(rf"^✂ llama .* {error}$", drawn(half_way)[2])
-    lines = Lines(half_way)
+    lines = LineView(half_way)
     end(lines, "layer_1_gpt", error="cut off by the layer's deadline of 1 s")
     told = capsys.readouterr().err.splitlines()[-1]
     assert told == "layer 1: gpt cut off after 1.0 s: by the layer's deadline of 1 s"
@@ -117,7 +117,7 @@ def test_what_comes_whole_is_not_counted(half_way):
 def test_stored_answers_are_shown_and_not_taken_for_running():
     progress = progress_of()
     proposal = {"error": None, "seconds": 3.0, "usage": None}
-    progress.keep({"layer_1_qwen": proposal}, ["layer_1_qwen"])
+    progress.load_stored({"layer_1_qwen": proposal}, ["layer_1_qwen"])
     progress.update({"name": "layer_1_qwen", "input": {}})
     assert progress.nodes["layer_1_qwen"].state == "answered"
 
@@ -130,10 +130,10 @@ def test_picture_fits_any_terminal(width, height, layers):
     begin(progress, *(node for node in progress.nodes if node.startswith("layer_1")))
     say(progress, "layer_1_a", NASTY * 40)
     end(progress, "layer_1_c", error=NASTY)
-    for lines in (picture(progress, width, height, 2.0), summary(progress, width, 2.0)):
+    for lines in (draw_run(progress, width, height, 2.0), draw_summary(progress, width, 2.0)):
         assert all(cell_len(line.plain) <= width for line in lines)
         assert not any(re.search(r"[\x00-\x1f\x7f-\x9f\u202e\u200d]", line.plain) for line in lines)
-    assert 1 <= len(picture(progress, width, height, 2.0)) <= height
+    assert 1 <= len(draw_run(progress, width, height, 2.0)) <= height
 
 
 def test_layers_that_are_over_shrink_first_in_a_low_terminal(half_way):
@@ -156,16 +156,16 @@ def test_layers_that_are_over_shrink_first_in_a_low_terminal(half_way):
     ],
 )
 def test_the_end_of_a_text_fits(text, width, shown):
-    assert end_of(text, width) == shown
+    assert truncate_start(text, width) == shown
 
 
 def test_nothing_in_a_text_steers_the_terminal():
-    assert line_of("a\x1b[31mb\u202ec\nd\x9be\t❤️") == "a[31mbc de ❤"
+    assert to_single_line("a\x1b[31mb\u202ec\nd\x9be\t❤️") == "a[31mbc de ❤"
 
 
 def test_smaller_drawing_leaves_nothing_of_the_larger_one():
     file = io.StringIO()
-    area = Area(Console(file=file, width=10, force_terminal=True))
+    area = TerminalRegion(Console(file=file, width=10, force_terminal=True))
     area.draw([Text("one"), Text("two")])
     area.draw([Text("three")])
     assert file.getvalue().count("\x1b[2A") == 1
@@ -175,7 +175,7 @@ def test_smaller_drawing_leaves_nothing_of_the_larger_one():
 def test_lines_folded_by_a_narrower_window_are_drawn_over():
     file = io.StringIO()
     console = Console(file=file, width=20, force_terminal=True)
-    area = Area(console)
+    area = TerminalRegion(console)
     area.draw([Text("x" * 15), Text("y")])
     console.width = 10
     area.draw([Text("z")])
@@ -193,16 +193,16 @@ class FakeTerminal(io.StringIO):
     ("terminal", "term", "wanted", "kind"),
     [
         (True, "xterm", None, LiveView),
-        (True, "xterm", False, View),
-        (True, "dumb", None, Lines),
-        (False, "xterm", None, View),
-        (False, "xterm", True, Lines),
+        (True, "xterm", False, ProgressView),
+        (True, "dumb", None, LineView),
+        (False, "xterm", None, ProgressView),
+        (False, "xterm", True, LineView),
     ],
 )
 def test_view_is_chosen_by_the_terminal_and_the_wish(terminal, term, wanted, kind, monkeypatch):
     monkeypatch.setattr("sys.stderr", FakeTerminal() if terminal else io.StringIO())
     monkeypatch.setenv("TERM", term)
-    assert kind_of_view(wanted=wanted) is kind
+    assert choose_view(show_progress=wanted) is kind
 
 
 @pytest.mark.process
@@ -210,7 +210,7 @@ def test_lines_tell_each_event_without_control_codes(capsys):
     progress = progress_of()
 
     async def watch():
-        async with Lines(progress) as view:
+        async with LineView(progress) as view:
             for node in ("layer_1_qwen", "layer_1_aggregator"):
                 view.update({"name": node, "input": {}})
             end(view, "layer_1_qwen")
@@ -280,6 +280,6 @@ def test_window_that_becomes_narrower_keeps_no_remains(ask, seen):
 def test_terminal_without_colour_gets_none(monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     file = io.StringIO()
-    area = Area(Console(file=file, width=80, force_terminal=True))
-    area.draw(picture(progress_of(), 80, 24, 2.0))
+    area = TerminalRegion(Console(file=file, width=80, force_terminal=True))
+    area.draw(draw_run(progress_of(), 80, 24, 2.0))
     assert not re.search(r"\x1b\[[\d;]*3\dm", file.getvalue())

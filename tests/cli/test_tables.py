@@ -16,15 +16,15 @@ from terminal import MOA, write_mixture
 from waiting import PATIENCE, after, wait_until
 
 from moa_graph import MoAConfig
-from moa_graph.cli.terminal.diff import Diff
+from moa_graph.cli.terminal.diff import WordDiff
 from moa_graph.cli.terminal.tables import (
-    ago,
-    calls_table,
-    money,
+    build_calls_table,
+    format_age,
+    format_cost_estimate,
     print_calls,
 )
-from moa_graph.runs.record import Call, Run
-from moa_graph.runs.store import open_store, read_thread, run_config
+from moa_graph.runs.record import AgentCall, RunRecord
+from moa_graph.runs.store import build_run_config, open_run_store, read_thread
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -52,11 +52,11 @@ def mixture(tmp_path, server):
     ],
 )
 def test_times_are_told_as_a_person_would(seconds, text):
-    assert ago(NOW - timedelta(seconds=seconds), NOW) == text
+    assert format_age(NOW - timedelta(seconds=seconds), NOW) == text
 
 
 def test_beyond_a_month_the_day_is_told():
-    assert ago(NOW - timedelta(days=40), NOW) == "2026-01-20"
+    assert format_age(NOW - timedelta(days=40), NOW) == "2026-01-20"
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_beyond_a_month_the_day_is_told():
     [(None, "?"), (0.0, "$0"), (0.000123, "~$0.00012"), (0.25, "~$0.25"), (1234.5, "~$1,234.50")],
 )
 def test_unknown_cost_is_never_nothing(dollars, text):
-    assert money(dollars) == text
+    assert format_cost_estimate(dollars) == text
 
 
 @pytest.mark.parametrize(
@@ -78,25 +78,25 @@ def test_unknown_cost_is_never_nothing(dollars, text):
     ],
 )
 def test_diff_marks_words(old, new, shown):
-    assert re.sub(r"\s+", " ", Diff(old, new).text.plain) == shown
+    assert re.sub(r"\s+", " ", WordDiff(old, new).text.plain) == shown
 
 
 def test_single_words_in_common_do_not_tear_a_diff_apart():
     old, new = "red the green the blue", "one the two the three"
-    assert [kind for kind, _ in Diff(old, new).changes] == ["left out", "added"]
+    assert [kind for kind, _ in WordDiff(old, new).changes] == ["left out", "added"]
 
 
 @pytest.mark.parametrize(
     ("old", "new", "share"), [("a b c d", "a b c d", 1), ("", "a", 0), ("a b c x", "a b c y", 0.75)]
 )
 def test_share_of_the_answer_that_was_kept(old, new, share):
-    assert Diff(old, new).kept_share == share
+    assert WordDiff(old, new).kept_share == share
 
 
 def test_diff_gives_both_texts_back():
     old = "The sky is blue, for short waves are scattered more than long ones."
     new = "The sky is blue because short waves are scattered far more than long ones."
-    parts = Diff(old, new).changes
+    parts = WordDiff(old, new).changes
     assert "".join(t for kind, t in parts if kind != "added").split() == old.split()
     assert "".join(t for kind, t in parts if kind != "left out").split() == new.split()
 
@@ -123,13 +123,13 @@ def call(node, model, seconds=1.0, error=None):
     layer = 2 if node == "aggregator" else 1
     started = 1.0 * layer
     text = "" if error else "text"
-    return Call(node, layer, node, model, text, error, started, seconds, 0, usage, 0.0012)
+    return AgentCall(node, layer, node, model, text, error, started, seconds, 0, usage, 0.0012)
 
 
 def table(width, *calls):
     file = io.StringIO()
     console = Console(file=file, width=width)
-    console.print(calls_table(Run("q", None, calls), width))
+    console.print(build_calls_table(RunRecord("q", None, calls), width))
     return file.getvalue()
 
 
@@ -171,7 +171,7 @@ def test_columns_are_given_up_where_there_is_no_room():
     ],
 )
 def test_how_a_call_ended_is_told_once(error, told, capsys):
-    print_calls(Run("q", None, [call("n", "m", error=error)]))
+    print_calls(RunRecord("q", None, [call("n", "m", error=error)]))
     _, row, line, *_ = capsys.readouterr().out.splitlines()
     assert f"{row[0]} {line}" == told
 
@@ -238,19 +238,19 @@ def test_tables_fit_the_width_and_cut_no_name(columns, moa, mixture, monkeypatch
 
 async def test_run_that_somebody_stopped_did_not_fail(mixture, server, tmp_path):
     chosen = MoAConfig.load(mixture(b={"always": "hang"}))
-    async with open_store(str(tmp_path / "runs.sqlite")) as store:
-        graph = chosen.graph().compile(checkpointer=store.saver)
-        config = run_config("t", chosen)
+    async with open_run_store(str(tmp_path / "runs.sqlite")) as store:
+        graph = chosen.graph().compile(checkpointer=store.checkpointer)
+        config = build_run_config("t", chosen)
         running = asyncio.create_task(graph.ainvoke({"messages": "q"}, config, durability="sync"))
         await wait_until(lambda: server.calls_of("b"))
         async with asyncio.timeout(PATIENCE):
-            while not (await read_thread(store.saver, "t")).messages:
+            while not (await read_thread(store.checkpointer, "t")).messages:
                 await asyncio.sleep(0.05)
-        assert (await read_thread(store.saver, "t")).state == "unfinished"
+        assert (await read_thread(store.checkpointer, "t")).status_text == "unfinished"
         running.cancel()
         await asyncio.wait([running])
-        thread = await read_thread(store.saver, "t")
-    assert (thread.state, thread.stopped) == ("interrupted", "interrupted")
+        thread = await read_thread(store.checkpointer, "t")
+    assert (thread.status_text, thread.stop_cause) == ("interrupted", "interrupted")
 
 
 def test_fork_says_what_it_takes_over_and_what_it_asks(moa, mixture):

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessageChunk
 from rich.cells import cell_len
 
-from moa_graph.cli.startup import starting
-from moa_graph.cli.terminal.answer import Answer
-from moa_graph.cli.terminal.text import fitted, plain, print_failures
-from moa_graph.cli.terminal.wrapping import Wrapper, columns, wrapped
+from moa_graph.cli.startup import show_startup_notice
+from moa_graph.cli.terminal.answer import StreamedAnswer
+from moa_graph.cli.terminal.text import fit_to_stream, print_failures, strip_control_characters
+from moa_graph.cli.terminal.wrapping import LineWrapper, terminal_width, wrap_text
 
 
 class FakeTerminal(io.StringIO):
@@ -54,7 +54,7 @@ def terminal(monkeypatch):
 )
 def test_lines_are_broken_between_words(text, lines):
     lines = lines or ["```", "a long line of code", "```", "a long", "line"]
-    assert wrapped(text, 10).split("\n") == lines
+    assert wrap_text(text, 10).split("\n") == lines
 
 
 words = st.text(alphabet="ab 天。\n\t`é", max_size=200)
@@ -63,12 +63,12 @@ words = st.text(alphabet="ab 天。\n\t`é", max_size=200)
 @given(words, st.integers(8, 60), st.lists(st.integers(0, 200)))
 def test_only_breaks_are_added_however_the_pieces_fall(text, width, cuts):
     parts = []
-    wrapper = Wrapper(parts.append, lambda: width)
+    wrapper = LineWrapper(parts.append, lambda: width)
     places = sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})
     for start, end in pairwise(places):
         wrapper.write(text[start:end])
-    wrapper.end()
-    assert "".join(parts) == wrapped(text, width)
+    wrapper.flush()
+    assert "".join(parts) == wrap_text(text, width)
     assert re.sub(r"\s", "", "".join(parts)) == re.sub(r"\s", "", text)
     if "```" not in text and "\t" not in text:
         tokens = re.split(r"[ \n]", text)
@@ -79,7 +79,7 @@ def test_only_breaks_are_added_however_the_pieces_fall(text, width, cuts):
 
 def test_code_is_written_at_once_and_a_word_when_it_has_ended():
     parts = []
-    wrapper = Wrapper(parts.append, lambda: 80)
+    wrapper = LineWrapper(parts.append, lambda: 80)
     wrapper.write("so blu")
     assert "".join(parts) == "so"
     wrapper.write("e\n```\nprint")
@@ -88,7 +88,7 @@ def test_code_is_written_at_once_and_a_word_when_it_has_ended():
 
 def test_streamed_answer_is_broken_between_words_and_wholly_written(terminal):
     out, _ = terminal()
-    answer = Answer()
+    answer = StreamedAnswer()
     for piece in ("The blue light of the sun is scat", "tered about by the a", "ir."):
         answer.write(AIMessageChunk(piece, id="1"))
     answer.close()
@@ -100,7 +100,7 @@ def test_streamed_answer_is_broken_between_words_and_wholly_written(terminal):
 
 def test_broken_answer_is_written_to_its_last_word(terminal):
     out, _ = terminal()
-    answer = Answer()
+    answer = StreamedAnswer()
     answer.write(AIMessageChunk("```\nhalf of", id="1"))
     answer.write(AIMessageChunk("whole answer", id="2"))
     answer.close()
@@ -130,22 +130,22 @@ def test_failures_are_one_line_in_a_pipe_and_whole_words_on_a_terminal(terminal,
 
 
 def test_text_for_a_pipe_stays_as_it_is():
-    assert fitted("\x1b[31m " + "long " * 40, io.StringIO()) == "\x1b[31m " + "long " * 40
+    assert fit_to_stream("\x1b[31m " + "long " * 40, io.StringIO()) == "\x1b[31m " + "long " * 40
 
 
 def test_what_reverses_a_line_is_dropped_and_what_scripts_need_stays():
-    assert plain("a\u202eb\u2066c\u200ed\u061ce\u2069") == "abcde"
-    assert plain("👩‍👩‍👧 می‌خواهم שלום") == "👩‍👩‍👧 می‌خواهم שלום"
+    assert strip_control_characters("a\u202eb\u2066c\u200ed\u061ce\u2069") == "abcde"
+    assert strip_control_characters("👩‍👩‍👧 می‌خواهم שלום") == "👩‍👩‍👧 می‌خواهم שלום"
 
 
 def test_width_is_known_without_a_terminal(monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
-    assert columns(io.StringIO()) == 80
+    assert terminal_width(io.StringIO()) == 80
 
 
 def test_first_word_comes_at_once_and_is_taken_away(terminal):
     _, err = terminal()
-    with starting(wanted=None):
+    with show_startup_notice(wanted=None):
         assert err.getvalue() == "starting…"
     assert err.getvalue() == "starting…\r\x1b[K"
 
@@ -154,14 +154,14 @@ def test_first_word_comes_at_once_and_is_taken_away(terminal):
 def test_pipe_and_dumb_terminal_are_not_told_of_the_start(wanted, terminal, monkeypatch):
     _, err = terminal()
     monkeypatch.setenv("TERM", "dumb")
-    with starting(wanted=wanted):
+    with show_startup_notice(wanted=wanted):
         pass
-    with starting(wanted=False):
+    with show_startup_notice(wanted=False):
         pass
     assert err.getvalue() == ""
     pipe = io.StringIO()
     monkeypatch.setattr("sys.stderr", pipe)
     monkeypatch.setenv("TERM", "xterm")
-    with starting(wanted=wanted):
+    with show_startup_notice(wanted=wanted):
         pass
     assert pipe.getvalue() == ""

@@ -16,7 +16,7 @@ from moa_graph import (
     draw_png,
     draw_svg,
 )
-from moa_graph.drawing.png import png
+from moa_graph.drawing.png import render_png
 
 DRAWN = """flowchart TD
     n0(["start"]):::other
@@ -261,7 +261,7 @@ def test_png_is_a_picture_of_that_size_and_shows_text(tmp_path):
     picture = draw_png(graph)
     assert picture[:8] == b"\x89PNG\r\n\x1a\n"
     assert struct.unpack(">II", picture[16:24]) == tuple(2 * int(n) for n in size)
-    hidden = png(re.sub(r"<text.*?</text>", "", draw_svg(graph)))
+    hidden = render_png(re.sub(r"<text.*?</text>", "", draw_svg(graph)))
     assert len(picture) > 1.2 * len(hidden)
 
 

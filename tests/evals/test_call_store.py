@@ -10,13 +10,13 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from waiting import after, take_turns, wait_until
 
 from moa_graph import Agent
-from moa_graph.evals.call_store import CallError, Ledger, listening
+from moa_graph.evals.call_store import CallError, CallStore, call_listener
 from moa_graph.models.agent import build_model
 
 
 @pytest.fixture
 def ledger(tmp_path):
-    with Ledger(tmp_path / "out" / "ledger.sqlite") as opened:
+    with CallStore(tmp_path / "out" / "ledger.sqlite") as opened:
         yield opened
 
 
@@ -24,9 +24,9 @@ def test_stored_answer_is_the_very_message_with_its_original_seconds(
     ledger, server, invoke, tmp_path
 ):
     agent, paid, heard = Agent(model="openai:m", base_url=server.url), [], []
-    with listening(paid.append):
+    with call_listener(paid.append):
         first = invoke(ledger.wrap(build_model(agent), "openai:m"), "q")
-    with Ledger(ledger.path) as again, listening(heard.append):
+    with CallStore(ledger.path) as again, call_listener(heard.append):
         second = invoke(again.wrap(build_model(agent), "openai:m"), "q")
     assert second == first
     assert second.usage_metadata["total_tokens"] > 0
@@ -98,7 +98,7 @@ def test_empty_answer_is_a_failure(ledger, model, text):
     heard = []
     usage = {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}
     wrapped = ledger.wrap(model(answers=[AIMessage(text, usage_metadata=usage), "now"]), "p:m")
-    with listening(heard.append), pytest.raises(CallError, match="empty answer"):
+    with call_listener(heard.append), pytest.raises(CallError, match="empty answer"):
         wrapped.invoke("q")
     assert heard[0].usage["total_tokens"] == 3
     assert wrapped.invoke("q").text == "now"
@@ -195,7 +195,7 @@ def test_file_that_is_no_ledger_is_refused(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("these are my notes, and there is nothing else in here" * 100)
     with pytest.raises(ValueError, match=r"notes\.txt: cannot be used as a ledger"):
-        Ledger(path)
+        CallStore(path)
 
 
 def test_nothing_more_is_asked_when_the_file_cannot_be_written(ledger, model):

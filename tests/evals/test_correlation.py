@@ -6,7 +6,7 @@ from scipy.stats import spearmanr
 from moa_graph.evals.correlation import (
     MEASURES,
     Correlation,
-    Sample,
+    PreferenceSample,
     correlate,
     rank_correlation,
     similarity_by_bleu,
@@ -22,7 +22,7 @@ PROPOSALS = (NEAR, FAR, FOREIGN)
 
 
 def sample(*preferences, answer=ANSWER, proposals=PROPOSALS):
-    return Sample(answer, proposals, preferences)
+    return PreferenceSample(answer, proposals, preferences)
 
 
 @pytest.mark.parametrize("measure", MEASURES)

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from moa_graph import MoAConfig
-from moa_graph.evals.call_store import Ledger
+from moa_graph.evals.call_store import CallStore
 from moa_graph.evals.datasets import load_benchmark
-from moa_graph.evals.generate import generate
+from moa_graph.evals.generate import answer_benchmark
 
 PRICE = (1_000_000.0, 1_000_000.0)  # a dollar a token
 
@@ -58,8 +58,8 @@ def run(tmp_path):
 
     def generate_now(config, benchmark, **options):
         out = tmp_path / "out"
-        with Ledger(out / "ledger.sqlite") as ledger:
-            return asyncio.run(generate(config, benchmark, out, ledger, **options))
+        with CallStore(out / "ledger.sqlite") as ledger:
+            return asyncio.run(answer_benchmark(config, benchmark, out, ledger, **options))
 
     return generate_now
 

@@ -19,7 +19,7 @@ import pytest
 from langchain_core.messages import convert_to_messages
 from waiting import PATIENCE, wait_for
 
-from moa_graph.evals.call_store import Ledger
+from moa_graph.evals.call_store import CallStore
 
 MOA = Path(sys.executable).parent / "moa"
 PROMPTS = [f"question {n}" for n in range(12)]
@@ -86,7 +86,7 @@ def test_killed_generation_repeats_no_stored_call(moa, words, server, tmp_path):
     server.model(
         "w", latency=0.05, reply=reply, until=lambda: killed.is_set() or len(server.calls) < 50
     )
-    with Ledger(tmp_path / "keys.sqlite") as keys:
+    with CallStore(tmp_path / "keys.sqlite") as keys:
         for spread in (0.2, 0.5, 0.8):
             before = len(server.calls)
             process = start(words, stderr=subprocess.PIPE)

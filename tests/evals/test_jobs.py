@@ -6,7 +6,7 @@ import pytest
 from langchain_core.messages import AIMessage
 from waiting import PATIENCE, take_turns, wait_until
 
-from moa_graph.evals.call_store import Ledger
+from moa_graph.evals.call_store import CallStore
 from moa_graph.runs.jobs import Tally, work_through
 
 PRICES = {"p:m": (0.0, 1_000_000.0)}  # a dollar a token written
@@ -15,7 +15,7 @@ PRICES = {"p:m": (0.0, 1_000_000.0)}  # a dollar a token written
 @pytest.fixture
 def asking(tmp_path, model):
     """Make work that asks a model once for each item; each answer has so many tokens."""
-    ledger = Ledger(tmp_path / "ledger.sqlite")
+    ledger = CallStore(tmp_path / "ledger.sqlite")
 
     def make(*, answers=None, usage=True, until=None):
         tokens = {"input_tokens": 3, "output_tokens": 1, "total_tokens": 4} if usage else None

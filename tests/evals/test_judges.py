@@ -17,10 +17,10 @@ from judged import (
 
 from moa_graph import Agent
 from moa_graph.evals.benchmarks.alpaca_eval.score import is_switched
-from moa_graph.evals.call_store import Ledger
+from moa_graph.evals.call_store import CallStore
 from moa_graph.evals.judging.judge import Judge
-from moa_graph.evals.judging.run import judge
-from moa_graph.evals.judging.setup import Files, prepare
+from moa_graph.evals.judging.run import judge_system
+from moa_graph.evals.judging.setup import JudgeFilePaths, prepare_judging
 
 
 @pytest.fixture
@@ -30,9 +30,11 @@ def run(server):
     def run(folder, *, against=None, agent=None, by="judge", **options):
         named = agent or {"model": f"openai:{by}", "base_url": server.url, "max_retries": 0}
         chosen = Judge(Agent(**named), {"openai:judge": (1, 1)})
-        task = prepare(folder, chosen, files=Files(own_prompt=True), against=against)
-        with Ledger(folder.parent.parent / "ledger.sqlite") as ledger:
-            return asyncio.run(judge(task, ledger, **options))
+        task = prepare_judging(
+            folder, chosen, files=JudgeFilePaths(own_prompt=True), against=against
+        )
+        with CallStore(folder.parent.parent / "ledger.sqlite") as ledger:
+            return asyncio.run(judge_system(task, ledger, **options))
 
     return run
 

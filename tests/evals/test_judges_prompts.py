@@ -8,13 +8,13 @@ import pytest
 from judged import ALPACA_EVAL, MT_BENCH, ROWS, answered
 
 from moa_graph import Agent
-from moa_graph.evals.benchmarks.alpaca_eval.judge import AlpacaEval
-from moa_graph.evals.benchmarks.flask.judge import Flask
-from moa_graph.evals.benchmarks.mt_bench.judge import MTBench
-from moa_graph.evals.datasets import Item
+from moa_graph.evals.benchmarks.alpaca_eval.judge import AlpacaEvalMethod
+from moa_graph.evals.benchmarks.flask.judge import FlaskMethod
+from moa_graph.evals.benchmarks.mt_bench.judge import MTBenchMethod
+from moa_graph.evals.datasets import BenchmarkItem
 from moa_graph.evals.judging import prompts
 from moa_graph.evals.judging.judge import Judge, read_judge
-from moa_graph.evals.judging.setup import Files, prepare
+from moa_graph.evals.judging.setup import JudgeFilePaths, prepare_judging
 
 OPENAI = Judge(Agent(model="openai:gpt-4-1106-preview"))
 TEMPLATE = "<|im_start|>user\n{instruction} {output_1} {output_2}\n<|im_end|>"
@@ -24,9 +24,9 @@ TEMPLATE = "<|im_start|>user\n{instruction} {output_1} {output_2}\n<|im_end|>"
 def _nowhere(monkeypatch, tmp_path):
     """Let no prompt be found or downloaded, unless a test brings it."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for key, origin in prompts.ORIGINS.items():
-        pin = replace(origin.pin, url=f"http://127.0.0.1:1/{origin.pin.file}")
-        monkeypatch.setitem(prompts.ORIGINS, key, replace(origin, pin=pin, package=None))
+    for key, origin in prompts.FILE_ORIGINS.items():
+        pin = replace(origin.pinned_file, url=f"http://127.0.0.1:1/{origin.pinned_file.file_name}")
+        monkeypatch.setitem(prompts.FILE_ORIGINS, key, replace(origin, pin=pin, package=None))
 
 
 @pytest.fixture
@@ -41,15 +41,16 @@ def package(monkeypatch, tmp_path):
         monkeypatch.syspath_prepend(tmp_path / "site")
         key = ("alpaca_eval", "prompt")
         pin = replace(
-            prompts.ORIGINS[key].pin, sha256=hashlib.sha256(TEMPLATE.encode()).hexdigest()
+            prompts.FILE_ORIGINS[key].pinned_file,
+            sha256=hashlib.sha256(TEMPLATE.encode()).hexdigest(),
         )
         origin = replace(
-            prompts.ORIGINS[key],
+            prompts.FILE_ORIGINS[key],
             pin=pin,
             package="prompts_of_a_test",
             inside="inside/prompt.txt",
         )
-        monkeypatch.setitem(prompts.ORIGINS, key, origin)
+        monkeypatch.setitem(prompts.FILE_ORIGINS, key, origin)
         return folder / "prompt.txt"
 
     return install
@@ -57,15 +58,15 @@ def package(monkeypatch, tmp_path):
 
 def test_installed_package_has_the_published_prompt_and_is_not_imported(package):
     path = package(TEMPLATE)
-    source = prompts.load("alpaca_eval", "prompt")
-    assert (source.kind, source.text, source.place) == ("published", TEMPLATE, str(path))
+    source = prompts.load_judge_file("alpaca_eval", "prompt")
+    assert (source.kind, source.text, source.location) == ("published", TEMPLATE, str(path))
 
 
 def test_installed_prompt_that_was_changed_is_refused(package):
     path = package(f"{TEMPLATE} ")
     with pytest.raises(ValueError, match=r"not the published file.*--prompt"):
-        prompts.load("alpaca_eval", "prompt")
-    assert prompts.load("alpaca_eval", "prompt", path).kind == "given"
+        prompts.load_judge_file("alpaca_eval", "prompt")
+    assert prompts.load_judge_file("alpaca_eval", "prompt", path).kind == "given"
 
 
 @pytest.mark.parametrize(
@@ -80,33 +81,37 @@ def test_installed_prompt_that_was_changed_is_refused(package):
 def test_without_a_network_the_error_says_what_to_fetch_and_where_to_put_it(
     measured, part, option, tmp_path
 ):
-    pin = prompts.ORIGINS[measured, part].pin
+    pin = prompts.FILE_ORIGINS[measured, part].pinned_file
     with pytest.raises(ValueError, match="cannot be downloaded") as failed:
-        prompts.load(measured, part)
-    for told in (pin.url, option, str(tmp_path / "cache"), pin.file):
+        prompts.load_judge_file(measured, part)
+    for told in (pin.url, option, str(tmp_path / "cache"), pin.file_name):
         assert told in str(failed.value)
 
 
 def test_what_was_put_into_the_cache_is_found(monkeypatch):
     key = ("alpaca_eval", "prompt")
-    pin = replace(prompts.ORIGINS[key].pin, sha256=hashlib.sha256(TEMPLATE.encode()).hexdigest())
-    monkeypatch.setitem(prompts.ORIGINS, key, replace(prompts.ORIGINS[key], pin=pin))
+    pin = replace(
+        prompts.FILE_ORIGINS[key].pinned_file, sha256=hashlib.sha256(TEMPLATE.encode()).hexdigest()
+    )
+    monkeypatch.setitem(prompts.FILE_ORIGINS, key, replace(prompts.FILE_ORIGINS[key], pin=pin))
     with pytest.raises(ValueError, match="put it at") as failed:
-        prompts.load(*key)
+        prompts.load_judge_file(*key)
     place = prompts.Path(str(failed.value).rpartition("put it at ")[2])
     place.parent.mkdir(parents=True)
     place.write_text(TEMPLATE)
-    source = prompts.load(*key)
-    assert (source.kind, source.place) == ("published", pin.url)
+    source = prompts.load_judge_file(*key)
+    assert (source.kind, source.location) == ("published", pin.url)
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("alpaca_eval"), reason="no alpaca_eval package")
 def test_prompt_of_the_real_package_is_the_published_one(monkeypatch):
     monkeypatch.undo()
-    source = prompts.load("alpaca_eval", "prompt")
+    source = prompts.load_judge_file("alpaca_eval", "prompt")
     assert source.kind == "published"
-    (case,) = AlpacaEval(source.text).cases(Item(0, ("q?",), row={"output": "one"}), ["two"])
-    system, user = AlpacaEval(source.text).messages(case)
+    (case,) = AlpacaEvalMethod(source.text).list_cases(
+        BenchmarkItem(0, ("q?",), row={"output": "one"}), ["two"]
+    )
+    system, user = AlpacaEvalMethod(source.text).build_messages(case)
     assert (system.type, user.type) == ("system", "human")
     assert all(part in user.content for part in ('"""q?"""', '"""one"""', '"""two"""'))
     assert not user.content.endswith("\n")
@@ -115,11 +120,11 @@ def test_prompt_of_the_real_package_is_the_published_one(monkeypatch):
 @pytest.mark.parametrize("measured", ROWS)
 def test_own_prompts_need_no_file_and_have_all_parts(measured, tmp_path):
     folder = answered(tmp_path, measured, lambda asked: f"answer to {asked}")
-    task = prepare(folder, OPENAI, files=Files(own_prompt=True))
+    task = prepare_judging(folder, OPENAI, files=JudgeFilePaths(own_prompt=True))
     assert {source.kind for source in task.sources.values()} == {"own"}
     for item in task.benchmark.items:
-        for case in task.method.cases(item, task.answers.by_item[item.id]):
-            text = "".join(message.text for message in task.method.messages(case))
+        for case in task.method.list_cases(item, task.answers.by_item[item.id]):
+            text = "".join(message.text for message in task.method.build_messages(case))
             assert "answer to" in text
             assert "{" not in text, "every name in braces is filled"
 
@@ -127,7 +132,7 @@ def test_own_prompts_need_no_file_and_have_all_parts(measured, tmp_path):
 def test_a_given_prompt_is_taken_as_it_is(tmp_path):
     folder = answered(tmp_path, "alpaca_eval", lambda _: "a", rows=ALPACA_EVAL[:1])
     (tmp_path / "mine.txt").write_text(TEMPLATE)
-    task = prepare(folder, OPENAI, files=Files(prompt=tmp_path / "mine.txt"))
+    task = prepare_judging(folder, OPENAI, files=JudgeFilePaths(prompt=tmp_path / "mine.txt"))
     assert task.sources["prompt"].kind == "given"
 
 
@@ -135,14 +140,17 @@ def test_a_given_prompt_is_taken_as_it_is(tmp_path):
     ("make", "told"),
     [
         (
-            lambda: AlpacaEval("no ChatML {instruction}"),
+            lambda: AlpacaEvalMethod("no ChatML {instruction}"),
             "instruction, output_1, output_2 not found",
         ),
-        (lambda: AlpacaEval("<|im_start|>user\n{output_1}<|im_end|>"), "instruction, output_2"),
-        (lambda: MTBench('{"name": "single-v1"}', None), "single-v1-multi-turn"),
-        (lambda: MTBench("not JSON", None), "not JSON lines"),
-        (lambda: Flask('{"prompt_id": 1}', "[]"), "prompt 2"),
-        (lambda: Flask("[]", "not JSON"), "expected JSON lines"),
+        (
+            lambda: AlpacaEvalMethod("<|im_start|>user\n{output_1}<|im_end|>"),
+            "instruction, output_2",
+        ),
+        (lambda: MTBenchMethod('{"name": "single-v1"}', None), "single-v1-multi-turn"),
+        (lambda: MTBenchMethod("not JSON", None), "not JSON lines"),
+        (lambda: FlaskMethod('{"prompt_id": 1}', "[]"), "prompt 2"),
+        (lambda: FlaskMethod("[]", "not JSON"), "expected JSON lines"),
     ],
 )
 def test_other_files_are_refused_as_prompts(make, told):
@@ -154,9 +162,11 @@ def test_published_references_must_have_the_question(tmp_path):
     folder = answered(tmp_path, "mt_bench", lambda _: "a", rows=MT_BENCH)
     references = tmp_path / "gpt-4.jsonl"
     references.write_text('{"question_id": 7, "choices": [{"turns": ["x", "y"]}]}\n')
-    task = prepare(folder, OPENAI, files=Files(own_prompt=True, reference_answers=references))
+    task = prepare_judging(
+        folder, OPENAI, files=JudgeFilePaths(own_prompt=True, reference_answers=references)
+    )
     with pytest.raises(ValueError, match="question 101: its reference answer is not among"):
-        task.method.cases(task.benchmark.items[1], ["a", "b"])
+        task.method.list_cases(task.benchmark.items[1], ["a", "b"])
 
 
 @pytest.mark.parametrize(
@@ -170,7 +180,7 @@ def test_published_references_must_have_the_question(tmp_path):
     ],
 )
 def test_only_the_benchmarks_own_judge_is_official(options, official):
-    assert Judge(Agent(**options)).is_official(AlpacaEval(TEMPLATE)) is official
+    assert Judge(Agent(**options)).is_official(AlpacaEvalMethod(TEMPLATE)) is official
 
 
 @pytest.mark.parametrize(

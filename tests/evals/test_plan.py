@@ -7,8 +7,8 @@ import pytest
 from compared import ROWS, write_plan
 
 from moa_graph import MoAConfig
-from moa_graph.evals.plan import Plan
-from moa_graph.evals.preflight import preflight
+from moa_graph.evals.plan import EvalPlan
+from moa_graph.evals.preflight import estimate_comparison
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def load(tmp_path):
 
     def load(text, benchmark='[[benchmarks]]\nname = "alpaca_eval"\n'):
         (tmp_path / "plan.toml").write_text(f"{text}\n{benchmark}")
-        return Plan.load(tmp_path / "plan.toml")
+        return EvalPlan.load(tmp_path / "plan.toml")
 
     return load
 
@@ -106,7 +106,9 @@ def estimate(tmp_path):
             f'judge = "offline:overlap"\n[[benchmarks]]\nname = "questions.jsonl"\n'
             f"[systems]\n{systems}"
         )
-        return preflight(Plan.load(tmp_path / "plan.toml"), tmp_path / "out", **options)
+        return estimate_comparison(
+            EvalPlan.load(tmp_path / "plan.toml"), tmp_path / "out", **options
+        )
 
     return estimate
 
@@ -152,7 +154,7 @@ def test_data_that_cannot_be_had_are_assumed_and_that_is_said(load, monkeypatch,
         raise ValueError("no network")
 
     monkeypatch.setattr("moa_graph.evals.datasets.fetch", fetch)
-    found = preflight(load('[systems]\na = "openai:gpt-4o-2024-05-13"'), tmp_path / "out")
+    found = estimate_comparison(load('[systems]\na = "openai:gpt-4o-2024-05-13"'), tmp_path / "out")
     assert [each.calls for each in found.estimates] == [805, 805]
     assert found.notes[0].startswith("alpaca_eval: the data are not here")
 
@@ -193,7 +195,7 @@ def test_mistake_that_would_show_late_is_told_at_once(tmp_path, more, message):
     head = '[systems]\na = "offline:lead"\n[[benchmarks]]\nname = "alpaca_eval"\n'
     path.write_text(f"{head}{more}", encoding="utf-8")
     with pytest.raises(ValueError, match=re.escape(message)):
-        Plan.load(path)
+        EvalPlan.load(path)
 
 
 def test_gamed_table_that_is_not_there_is_told_at_once(tmp_path):
@@ -204,4 +206,4 @@ def test_gamed_table_that_is_not_there_is_told_at_once(tmp_path):
         encoding="utf-8",
     )
     with pytest.raises(ValueError, match=r"gamed_baselines: no file .*no\.csv"):
-        Plan.load(path)
+        EvalPlan.load(path)

@@ -10,9 +10,9 @@ import pytest
 from browser import chromium
 from compared import ROWS
 
-from moa_graph.evals.call_store import Ledger
-from moa_graph.evals.comparison import list_steps, write_account
-from moa_graph.evals.plan import Plan
+from moa_graph.evals.call_store import CallStore
+from moa_graph.evals.comparison import list_steps, write_comparison_file
+from moa_graph.evals.plan import EvalPlan
 from moa_graph.evals.report.page import write_report
 
 PLAN = """
@@ -49,18 +49,18 @@ def out(tmp_path_factory):
     lines = "".join(json.dumps(row) + "\n" for row in ROWS)
     (folder / "questions.jsonl").write_text(lines)
     (folder / "plan.toml").write_text(PLAN)
-    plan = Plan.load(folder / "plan.toml")
-    write_account(plan, folder / "out")
-    with Ledger(folder / "out" / "ledger.sqlite") as ledger:
+    plan = EvalPlan.load(folder / "plan.toml")
+    write_comparison_file(plan, folder / "out")
+    with CallStore(folder / "out" / "ledger.sqlite") as ledger:
         for step in list_steps(plan, folder / "out"):
-            done = asyncio.run(step.work(ledger))
+            done = asyncio.run(step.run(ledger))
             assert not done.failures
     return folder / "out"
 
 
 @pytest.fixture(scope="module")
 def page(out):
-    return write_report(out, gamed="no table")
+    return write_report(out, baselines="no table")
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_figures_are_files_too(page):
 
 
 def test_same_comparison_draws_the_same_figures(page, out, tmp_path):
-    again = write_report(out, tmp_path, gamed="no table")
+    again = write_report(out, tmp_path, baselines="no table")
     for path in page.parent.glob("*.svg"):
         assert (again.parent / path.name).read_text() == path.read_text()
 
@@ -214,7 +214,7 @@ def fail(folder):
 
 def test_system_without_a_score_is_told_and_the_others_are_reported(copy, evaluate):
     fail(copy / "alpaca_eval" / "second")
-    text = text_of(write_report(copy, gamed="no table"))
+    text = text_of(write_report(copy, baselines="no table"))
     (row,) = re.findall(r"<tr><td>second</td>(?:(?!</tr>).)*</tr>", text, re.DOTALL)
     cells = re.findall(r"<td[^>]*>(.*?)</td>", row)
     assert (cells[1], cells[-3:]) == ("no score", ["8 of 805", "0", "0 of 8"])
@@ -236,7 +236,7 @@ def test_benchmark_without_a_score_stops_no_other(copy):
     shutil.copytree(copy / "alpaca_eval", copy / "mt_bench")
     for folder in (copy / "mt_bench").iterdir():
         fail(folder)
-    text = text_of(write_report(copy, gamed="no table"))
+    text = text_of(write_report(copy, baselines="no table"))
     assert text.count('<td class="n">no score</td>') == len(list((copy / "mt_bench").iterdir()))
     assert re.search(r"<tr><td>first</td><td[^>]*>\d[^<]*\[", text)
 
@@ -253,6 +253,6 @@ def test_comparison_without_any_score_is_told(copy, evaluate):
 def test_systems_of_an_earlier_plan_are_left_out_and_named(copy):
     old = shutil.copytree(copy / "alpaca_eval" / "first", copy / "alpaca_eval" / "old")
     (old / "proposals.jsonl").write_text("")  # its answers changed: it could not be reported
-    text = text_of(write_report(copy, gamed="no table"))
+    text = text_of(write_report(copy, baselines="no table"))
     assert "Left out, for the plan no longer names them: alpaca_eval/old." in text
     assert "<td>old</td>" not in text

@@ -391,8 +391,8 @@ def test_what_came_from_the_cache_costs_nothing_and_says_what_it_saved(server, a
     paid = read_run(graph.invoke(QUESTION), prices=prices)
     run = read_run(graph.invoke(QUESTION), prices=prices)
     assert run.cost == 0
-    assert run.complete
-    assert sum(call.saved for call in run.cached) == pytest.approx(paid.cost)
+    assert run.cost_is_complete
+    assert sum(call.saved_cost for call in run.cached_calls) == pytest.approx(paid.cost)
     assert paid.cost > 0
 
 
@@ -404,7 +404,7 @@ def test_tokens_of_prompt_caches_are_told(server, agent, invoke):
     assert [each["cache_read"] for each in details] == [3, 3]
     usage = result["messages"][-1].response_metadata["moa"]["usage"]
     assert usage["input_token_details"]["cache_read"] == 9
-    assert read_run(result).prompt_cached == 9
+    assert read_run(result).cached_prompt_tokens == 9
 
 
 def test_runs_at_once_share_a_file(server, agent, tmp_path):

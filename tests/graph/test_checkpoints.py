@@ -203,9 +203,9 @@ async def test_threads_tell_who_failed_in_a_layer_that_is_over(open_saver, model
         await graph.ainvoke({"messages": "q"}, CONFIG)
     async with open_saver() as saver:
         (thread,) = await read_threads(saver)
-        assert thread.failed == ["layer_1_b"]
+        assert thread.failed_nodes == ["layer_1_b"]
         await build(models, b1=down).compile(saver).ainvoke(None, CONFIG)
-        assert (await read_thread(saver, "1")).failed == ["layer_1_b"]
+        assert (await read_thread(saver, "1")).failed_nodes == ["layer_1_b"]
 
 
 @pytest.mark.parametrize("stop", ["layer_1_aggregator", "layer_2_a", "aggregator"])
@@ -244,7 +244,7 @@ async def old_saver(tmp_path):
 
 
 async def test_old_threads_are_listed_as_they_were(old_saver):
-    assert {thread.id: thread.state for thread in await read_threads(old_saver)} == {
+    assert {thread.id: thread.status_text for thread in await read_threads(old_saver)} == {
         "answered": "answered",
         "two turns": "answered",
         "before layer_2_aggregator": "unfinished",

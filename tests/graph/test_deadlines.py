@@ -22,7 +22,7 @@ from moa_graph import (
     create_moa,
 )
 from moa_graph.graph import deadlines
-from moa_graph.graph.policy import Rules
+from moa_graph.graph.policy import LayerPolicy
 
 
 @pytest.fixture
@@ -88,14 +88,16 @@ def test_deadline_of_a_layer_ends_its_calls(fault, server, agent, follow, clock)
 
 def test_call_is_cut_off_by_the_first_of_its_bounds(clock):
     begun = clock()
-    layer = deadlines.Race(Rules(quorum=1, grace=2.0, deadline=10.0), runners=3, needed=1)
-    assert layer.limit(begun + 1, None).when == begun + 10
-    assert layer.limit(begun + 1, 3.0).when == begun + 4
+    layer = deadlines.LayerDeadline(
+        LayerPolicy(quorum=1, grace=2.0, deadline=10.0), unfinished=3, required_answers=1
+    )
+    assert layer.call_deadline(begun + 1, None).expires_at == begun + 10
+    assert layer.call_deadline(begun + 1, 3.0).expires_at == begun + 4
     clock.advance(5)
-    layer.answer()
-    assert layer.limit(begun + 1, None).when == begun + 7
-    assert layer.limit(begun + 6, None).when == begun + 8
-    assert layer.limit(begun + 6, 1.0).when == begun + 7
+    layer.count_answer()
+    assert layer.call_deadline(begun + 1, None).expires_at == begun + 7
+    assert layer.call_deadline(begun + 6, None).expires_at == begun + 8
+    assert layer.call_deadline(begun + 6, 1.0).expires_at == begun + 7
 
 
 @pytest.mark.parametrize("fault", BROKEN)
@@ -262,7 +264,7 @@ def test_grace_holds_after_a_cancelled_run_is_resumed(server, agent, clock):
     result = asyncio.run(run())
     assert result["messages"][-1].response_metadata["moa"]["received"] == 2
     assert len(server.calls_of("a")) == 1
-    assert not deadlines._races
+    assert not deadlines._layer_deadlines
 
 
 # LangGraph 1.2.22 leaves behind the coroutines that were still waiting for `max_concurrency`.
@@ -349,11 +351,11 @@ async def test_deadline_begins_anew_when_a_stopped_run_is_resumed(clock):
 
 def test_races_leave_nothing_behind(invoke):
     layers = [[FakeModel(), FakeModel(answers=[OSError()])]] * 2
-    before = set(deadlines._races)
+    before = set(deadlines._layer_deadlines)
     for _ in range(3):
         graph = create_moa(layers, FakeModel(), grace=PATIENCE, deadline=PATIENCE).compile()
         invoke(graph, {"messages": "q"})
-    assert set(deadlines._races) == before
+    assert set(deadlines._layer_deadlines) == before
 
 
 @pytest.mark.parametrize("retries", [0, 2])

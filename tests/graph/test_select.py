@@ -17,9 +17,9 @@ from moa_graph import (
     create_moa,
     draw_mermaid,
 )
-from moa_graph.drawing.diagram import diagram_of_run
+from moa_graph.drawing.diagram import build_run_diagram
 from moa_graph.prompting.layout import AGGREGATE_AND_SYNTHESIZE, NAME_THE_BEST, SELECT_THE_BEST
-from moa_graph.prompting.parsing import NoPickError, picked_number
+from moa_graph.prompting.parsing import InvalidSelectionError, parse_selected_number
 from moa_graph.run_report.prompts import read_prompts
 from moa_graph.runs.record import read_run
 
@@ -94,7 +94,7 @@ def test_proposers_of_further_layers_still_write(invoke):
     ],
 )
 def test_decoration_around_the_number_is_read_over(reply):
-    assert picked_number(AIMessage(reply), 3) == 2
+    assert parse_selected_number(AIMessage(reply), 3) == 2
 
 
 @pytest.mark.parametrize(
@@ -105,13 +105,15 @@ def test_decoration_around_the_number_is_read_over(reply):
     ],
 )
 def test_any_other_reply_is_no_pick(reply):
-    with pytest.raises(NoPickError, match="expected the number of one of 3 responses alone, got"):
-        picked_number(AIMessage(reply), 3)
+    with pytest.raises(
+        InvalidSelectionError, match="expected the number of one of 3 responses alone, got"
+    ):
+        parse_selected_number(AIMessage(reply), 3)
 
 
 def test_a_long_reply_is_not_repeated_whole():
-    with pytest.raises(NoPickError) as caught:
-        picked_number(AIMessage("\x1b[2J" + "long " * 1000), 3)
+    with pytest.raises(InvalidSelectionError) as caught:
+        parse_selected_number(AIMessage("\x1b[2J" + "long " * 1000), 3)
     assert len(str(caught.value)) < 150
     assert "\x1b" not in str(caught.value)
 
@@ -297,7 +299,7 @@ def test_drawings_say_that_the_aggregator_selects(invoke):
     assert "(selects)" not in draw_mermaid(create_moa([proposers("one")], judge("2")))
     run = read_run(invoke(moa.compile(), {"messages": "q"}))
     assert [call.node for call in run.calls if call.selected] == ["layer_1_b"]
-    nodes = diagram_of_run(run).nodes
+    nodes = build_run_diagram(run).nodes
     assert nodes["aggregator"].label == "aggregator (selects)"
     assert nodes["layer_1_b"].label == "b (selected)"
     assert nodes["layer_1_a"].label == "a"

@@ -29,7 +29,7 @@ from moa_graph import (
     QuorumError,
     create_moa,
 )
-from moa_graph.models.adapt import adapt
+from moa_graph.models.adapt import adapt_model
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:astream_events version='v1':DeprecationWarning"),
@@ -535,5 +535,5 @@ def test_a_model_that_knows_no_async_waits_in_a_thread_of_its_own(way):
     def answer(_):
         return AIMessage(threading.current_thread().name)
 
-    outputs = way(adapt(RunnableLambda(answer), hidden=True), QUESTION, dict)
+    outputs = way(adapt_model(RunnableLambda(answer), hidden=True), QUESTION, dict)
     assert {output.text for output in outputs} == {"moa"}

@@ -7,7 +7,7 @@ from clock import Clock
 from langchain_openai import ChatOpenAI, StreamChunkTimeoutError
 
 from moa_graph.models.agent import Agent, build_model
-from moa_graph.models.openai.fast_streams import whole
+from moa_graph.models.openai.fast_streams import fill_missing_fields
 
 TOOLS = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]
 
@@ -91,10 +91,10 @@ async def test_others_run_between_chunks_that_come_at_once(server):
 def test_what_some_servers_leave_out_is_filled_in():
     call = {"function": {"name": "look"}}
     chunk = {"choices": [{"delta": {"tool_calls": [call]}}, {"index": 1}]}
-    assert whole(chunk)["choices"] == [
+    assert fill_missing_fields(chunk)["choices"] == [
         {"delta": {"tool_calls": [{"function": {"name": "look"}, "index": None}]}},
         {"index": 1, "delta": None},
     ]
     calls = {"choices": [{"delta": {"tool_calls": [None]}}, {"delta": "text"}]}
     for other in ({"choices": None}, {"choices": [None]}, {}, [], "text", calls):
-        assert whole(other) == other
+        assert fill_missing_fields(other) == other

@@ -5,12 +5,12 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from moa_graph.models.agent import OFFLINE_STYLES
 from moa_graph.models.offline import (
+    MAX_QUOTED_SENTENCES,
     NOTICE,
-    QUOTED,
     STYLES,
     OfflineModel,
-    read,
-    sentences,
+    parse_conversation,
+    split_sentences,
 )
 from moa_graph.prompting.layout import template_references
 
@@ -35,8 +35,8 @@ def answer(style, *messages):
 @pytest.mark.parametrize("style", STYLES)
 def test_answers_are_quotes(style):
     text = answer(style, HumanMessage(f"Who built the lighthouse?\n\n{MATERIAL}"))
-    quotes = sentences(text)
-    assert 1 <= len(quotes) <= QUOTED
+    quotes = split_sentences(text)
+    assert 1 <= len(quotes) <= MAX_QUOTED_SENTENCES
     assert set(quotes) <= set(FACTS)
 
 
@@ -101,7 +101,7 @@ def test_references_are_the_material_where_there_is_no_other():
 
 
 def test_attached_files_are_told_from_the_question():
-    reading = read(
+    reading = parse_conversation(
         [HumanMessage('Summarise.\n\n<file name="a.md">\nOne is here. Two is there.\n</file>')]
     )
     assert reading.question == "Summarise."
@@ -119,8 +119,8 @@ def test_material_of_earlier_turns_counts():
 
 def test_numbered_list_inside_a_reference_is_read_to_its_end():
     references = ["Steps:\n1. open\n2. close", "Second"]
-    reading = read([SystemMessage(f"Be brief.\n\n{template_references(references)}")])
-    said = " ".join(sentence for text in reading.references for sentence in sentences(text))
+    reading = parse_conversation([SystemMessage(f"Be brief.\n\n{template_references(references)}")])
+    said = " ".join(sentence for text in reading.references for sentence in split_sentences(text))
     for part in ("Steps:", "open", "close", "Second"):
         assert part in said
 
@@ -140,7 +140,7 @@ def test_numbered_list_inside_a_reference_is_read_to_its_end():
     ],
 )
 def test_sentences_of_markdown_and_other_scripts(text, found):
-    assert sentences(text) == found
+    assert split_sentences(text) == found
 
 
 def test_other_scripts_are_answered():

@@ -12,7 +12,7 @@ from serving import Serving, memory_store
 from waiting import PATIENCE
 
 from moa_graph import MoAConfig
-from moa_graph.runs.store import open_store
+from moa_graph.runs.store import open_run_store
 
 
 def test_tokens_of_two_branches_arrive_side_by_side(page, models, half, seen):
@@ -159,7 +159,7 @@ def test_thread_that_another_process_runs_is_told(page, models, site, seen):
     thread = thread_of(page)
 
     async def hold():
-        async with open_store(str(site[1])) as store, store.lock(thread):
+        async with open_run_store(str(site[1])) as store, store.lock_thread(thread):
             held.set()
             await asyncio.to_thread(seen.wait)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moa_graph.run_report.influence import SHORTEST, measure_influence, percentages
+from moa_graph.run_report.influence import MIN_SHARED_WORDS, measure_influence, round_percentages
 
 WORDS = st.lists(st.sampled_from("abcd"), max_size=12).map(" ".join)
 
@@ -65,7 +65,7 @@ def test_every_word_is_counted_once_for_the_longest_run_around_it(answer, texts)
         longest = {name: around(words, place, text) for name, text in proposals.items()}
         most = max(longest.values(), default=0)
         assert set(sources) == {
-            name for name, length in longest.items() if length == most >= SHORTEST
+            name for name, length in longest.items() if length == most >= MIN_SHARED_WORDS
         }
 
 
@@ -76,8 +76,8 @@ def around(words, place, text):
 
 
 def test_percentages_make_a_hundred():
-    assert percentages([1 / 3, 1 / 3, 1 / 3]) == [34, 33, 33]
-    assert percentages([0.505, 0.21, 0.215, 0.07]) == [51, 21, 21, 7]
+    assert round_percentages([1 / 3, 1 / 3, 1 / 3]) == [34, 33, 33]
+    assert round_percentages([0.505, 0.21, 0.215, 0.07]) == [51, 21, 21, 7]
 
 
 def test_long_repetitive_texts_take_no_time():

@@ -18,8 +18,8 @@ from moa_graph import (
 )
 from moa_graph.cli.app import app
 from moa_graph.run_report.prompts import read_prompts
-from moa_graph.run_report.timeline import lay_out
-from moa_graph.runs.record import Call, Run, read_run
+from moa_graph.run_report.timeline import build_timeline
+from moa_graph.runs.record import AgentCall, RunRecord, read_run
 
 CONFIG = {"configurable": {"thread_id": "1"}}
 EVIL = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'> {{ 7 * 7 }}"
@@ -242,30 +242,30 @@ def test_other_states_are_refused():
 
 def call(node, started, seconds):
     empty = {"layer": 1, "agent": node, "model": "m", "text": "x", "error": None, "unread": 0}
-    return Call(node=node, started=started, seconds=seconds, usage=None, cost=None, **empty)
+    return AgentCall(node=node, started=started, seconds=seconds, usage=None, cost=None, **empty)
 
 
 def test_calls_are_bars_on_one_axis():
-    timeline = lay_out(Run("q", None, [call("a", 100.0, 4.0), call("b", 102.0, 8.0)]))
+    timeline = build_timeline(RunRecord("q", None, [call("a", 100.0, 4.0), call("b", 102.0, 8.0)]))
     assert [(bar.left, bar.width) for bar in timeline.bars] == [(0, 40), (20, 80)]
-    assert [bar.label for bar in timeline.bars] == ["right", "inside"]
+    assert [bar.label_side for bar in timeline.bars] == ["right", "inside"]
     assert [tick.text for tick in timeline.ticks] == ["0 s", "2 s", "4 s", "6 s", "8 s", "10 s"]
     assert timeline.pauses == []
 
 
 def test_long_pause_is_taken_out():
-    timeline = lay_out(Run("q", None, [call("a", 100.0, 5.0), call("b", 7300.0, 5.0)]))
+    timeline = build_timeline(RunRecord("q", None, [call("a", 100.0, 5.0), call("b", 7300.0, 5.0)]))
     assert timeline.bars[1].left == pytest.approx(100 * 5.5 / 10.5)
     assert [pause.text for pause in timeline.pauses] == ["119 min 55 s"]
 
 
 def test_times_that_nobody_noted_make_no_timeline():
     old = replace(call("a", 1.0, 1.0), started=None)
-    assert lay_out(Run("q", None, [old])) is None
+    assert build_timeline(RunRecord("q", None, [old])) is None
 
 
 def test_calls_that_take_no_time_make_a_timeline():
-    assert len(lay_out(Run("q", None, [call("a", 1.0, 0.0)])).bars) == 1
+    assert len(build_timeline(RunRecord("q", None, [call("a", 1.0, 0.0)])).bars) == 1
 
 
 def test_command_writes_the_page(tmp_path):

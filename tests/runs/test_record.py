@@ -10,7 +10,7 @@ from waiting import after
 
 from moa_graph import QuorumError, create_moa
 from moa_graph.models.pricing import estimate_cost
-from moa_graph.runs.formatting import say_run
+from moa_graph.runs.formatting import format_run
 from moa_graph.runs.record import read_run
 
 USAGE = {"input_tokens": 1_000_000, "output_tokens": 500_000, "total_tokens": 1_500_000}
@@ -34,7 +34,7 @@ def test_run_is_read_layer_by_layer(invoke):
     ]
     assert run.tokens == 7 * 1_500_000
     assert run.cost == 2 * (1 + 1) + 3 + 2
-    assert not run.complete  # z and y have no known price
+    assert not run.cost_is_complete  # z and y have no known price
     assert run.calls[-1].text == "final"
 
 
@@ -50,7 +50,7 @@ def test_run_waits_for_the_slowest_of_each_layer(follow):
         }
 
     run = read_run(follow(create_moa([layer(1), layer(2)], FakeModel()).compile(), ended.append))
-    assert run.critical == {"layer_1_slow", "layer_2_slow", "aggregator"}
+    assert run.critical_path == {"layer_1_slow", "layer_2_slow", "aggregator"}
     assert run.seconds == sum(call.seconds for call in run.calls[::3])
     assert run.calls[3].started >= run.calls[0].ended - 0.01
     assert run.calls[2].status == "failed"
@@ -73,7 +73,7 @@ def test_run_without_an_answer_has_its_proposals():
     run = read_run(graph.get_state(config).values)
     assert run.answer is None
     assert [call.error for call in run.calls] == ["OSError: down"]
-    assert run.critical == {"layer_1_fake"}
+    assert run.critical_path == {"layer_1_fake"}
 
 
 def test_question_not_yet_begun_has_no_old_proposals(invoke):
@@ -114,19 +114,19 @@ def test_layer_that_is_not_over_has_no_slowest(invoke):
     del state["proposals"]["layer_2_b"]
     state["messages"].pop()
     run = read_run(state, order=graph.nodes)
-    assert run.asked == 4
-    assert {node.partition("_a")[0].partition("_b")[0] for node in run.critical} == {"layer_1"}
-    assert say_run(run).startswith("3 of 4 proposals · ")
+    assert run.planned_proposals == 4
+    assert {node.partition("_a")[0].partition("_b")[0] for node in run.critical_path} == {"layer_1"}
+    assert format_run(run).startswith("3 of 4 proposals · ")
 
 
 def test_sums_say_what_they_leave_out():
     layer = {"a": FakeModel(answers=[answer("x")], name="x:a"), "b": FakeModel()}
     state = create_moa([layer], FakeModel()).compile().invoke({"messages": "q"})
-    said = say_run(read_run(state, prices={"x:a": (1, 0)}))
+    said = format_run(read_run(state, prices={"x:a": (1, 0)}))
     assert said.endswith("1,500,000 tokens at least · ~$1.00 at least")
-    assert say_run(read_run(state)).endswith("1,500,000 tokens at least · cost unknown")
+    assert format_run(read_run(state)).endswith("1,500,000 tokens at least · cost unknown")
     free = create_moa([["offline:lead"]], "offline:consensus").compile().invoke({"messages": "q"})
-    assert say_run(read_run(free)).endswith(" · $0")
+    assert format_run(read_run(free)).endswith(" · $0")
 
 
 def test_question_is_without_its_attachments():

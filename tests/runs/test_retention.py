@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from moa_graph import MoAConfig, create_moa
 from moa_graph.cli.app import app
-from moa_graph.runs.retention import delete, find_old
-from moa_graph.runs.store import open_store, read_threads, run_config
+from moa_graph.runs.retention import delete_threads, find_expired_threads
+from moa_graph.runs.store import build_run_config, open_run_store, read_threads
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -35,8 +35,8 @@ def moa(*words):
 
 def names(db):
     async def read():
-        async with open_store(db) as store:
-            return [thread.id for thread in await read_threads(store.saver)]
+        async with open_run_store(db) as store:
+            return [thread.id for thread in await read_threads(store.checkpointer)]
 
     return asyncio.run(read())
 
@@ -85,14 +85,14 @@ def test_nothing_is_deleted_unless_somebody_says_so(db):
 
 def test_what_is_in_use_or_went_on_or_is_another_programs_stays(db, model):
     async def run():
-        async with open_store(db) as store:
-            foreign = create_moa([[model()]], model()).compile(checkpointer=store.saver)
+        async with open_run_store(db) as store:
+            foreign = create_moa([[model()]], model()).compile(checkpointer=store.checkpointer)
             await foreign.ainvoke({"messages": "q"}, {"configurable": {"thread_id": "foreign"}})
-            old = await find_old(store.saver)
+            old = await find_expired_threads(store.checkpointer)
             config = {"configurable": {"thread_id": "two"}}
             await foreign.aupdate_state(config, {"messages": "more"}, as_node="aggregator")
-            async with open_store(db) as other, other.lock("one"):
-                return [each.id for each in old], await delete(store, old)
+            async with open_run_store(db) as other, other.lock_thread("one"):
+                return [each.id for each in old], await delete_threads(store, old)
 
     found, done = asyncio.run(run())
     assert found == ["three", "two", "one"]
@@ -103,11 +103,11 @@ def test_what_is_in_use_or_went_on_or_is_another_programs_stays(db, model):
 @pytest.mark.parametrize("db", ["sqlite"], indirect=True)
 def test_the_file_becomes_smaller(db, model):
     async def fill():
-        async with open_store(db) as store:
+        async with open_run_store(db) as store:
             graph = create_moa([[model(answers=["x" * 60_000] * 9)]] * 2, model())
             for thread in "abcd":
-                config = run_config(thread, MoAConfig.load("offline"))
-                await graph.compile(store.saver).ainvoke({"messages": "y" * 50_000}, config)
+                config = build_run_config(thread, MoAConfig.load("offline"))
+                await graph.compile(store.checkpointer).ainvoke({"messages": "y" * 50_000}, config)
 
     asyncio.run(fill())
     before = Path(db).stat().st_size
@@ -132,8 +132,8 @@ def test_mistakes_are_one_line(words, told):
 @pytest.mark.parametrize("db", ["sqlite"], indirect=True)
 def test_the_command_lines_database_writes_ahead_and_does_not_wait_for_the_disk(db):
     async def read(pragma):
-        async with open_store(db) as store:
-            return (await (await store.saver.conn.execute(f"PRAGMA {pragma}")).fetchone())[0]
+        async with open_run_store(db) as store:
+            return (await (await store.checkpointer.conn.execute(f"PRAGMA {pragma}")).fetchone())[0]
 
     assert asyncio.run(read("journal_mode")) == "wal"
     assert asyncio.run(read("synchronous")) == 1  # NORMAL

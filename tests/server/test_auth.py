@@ -12,8 +12,8 @@ from serving import Serving
 from waiting import PATIENCE, wait_for
 
 from moa_graph import MoAConfig
-from moa_graph.server.server import listen
-from moa_graph.server.service import Limits
+from moa_graph.server.server import open_socket
+from moa_graph.server.service import ServerLimits
 
 KEY = "MARKED-9f3b77c1d2-KEY"
 BODY = {"model": "mine", "messages": [{"role": "user", "content": "q"}]}
@@ -47,7 +47,7 @@ def serving(mixture):
 @pytest.fixture(scope="module")
 def offline():
     """A server without a key, that asks nobody."""
-    with Serving(MoAConfig.load("offline"), limits=Limits(body=1000)) as running:
+    with Serving(MoAConfig.load("offline"), limits=ServerLimits(body=1000)) as running:
         yield running
 
 
@@ -184,7 +184,7 @@ def test_endless_body_is_not_waited_for(offline):
     "sent", ["Content-Length: 9\r\n\r\n{", "Transfer-Encoding: chunked\r\n\r\n"]
 )
 def test_body_that_does_not_come_is_not_waited_for(sent):
-    with Serving(MoAConfig.load("offline"), limits=Limits(body_seconds=0.2)) as serving:
+    with Serving(MoAConfig.load("offline"), limits=ServerLimits(body_seconds=0.2)) as serving:
         address = urlsplit(serving.url)
         with socket.create_connection(
             (address.hostname, address.port), timeout=PATIENCE
@@ -223,7 +223,7 @@ def test_other_methods_and_paths_are_told_in_openais_shape(method, path, status,
 @pytest.mark.parametrize("stream", [True, False])
 def test_run_beyond_the_limit_is_told_to_come_again(stream, mixture, server):
     server.model("a", always="hang")
-    with Serving(mixture, limits=Limits(runs=1)) as serving, ThreadPoolExecutor() as pool:
+    with Serving(mixture, limits=ServerLimits(runs=1)) as serving, ThreadPoolExecutor() as pool:
         first = pool.submit(http.post, serving.url + CHAT, json=BODY)
         wait_for(lambda: server.calls_of("a"))
         response = http.post(serving.url + CHAT, json=BODY | {"stream": stream})
@@ -237,7 +237,7 @@ def test_run_beyond_the_limit_is_told_to_come_again(stream, mixture, server):
 
 
 def test_place_of_a_run_is_free_when_it_is_over(mixture, server):
-    with Serving(mixture, limits=Limits(runs=1)) as serving:
+    with Serving(mixture, limits=ServerLimits(runs=1)) as serving:
         for stream in (True, False, True):
             response = http.post(serving.url + CHAT, json=BODY | {"stream": stream})
             assert "w on q" in response.text.replace('"}', "") or stream
@@ -279,7 +279,7 @@ def test_silent_stream_is_kept_alive_by_comments(mixture, server):
     server.model("a", until=heard.is_set)
     body, text = BODY | {"stream": True}, ""
     with (
-        Serving(mixture, limits=Limits(keep_alive=0.1)) as serving,
+        Serving(mixture, limits=ServerLimits(keep_alive=0.1)) as serving,
         http.stream("POST", serving.url + CHAT, json=body) as response,
     ):
         for part in response.iter_text():
@@ -319,7 +319,7 @@ def test_slow_reader_does_not_hold_up_the_others(serving, server):
 
 def test_small_answers_are_sent_at_once():
     with (
-        listen("127.0.0.1", 0) as listening,
+        open_socket("127.0.0.1", 0) as listening,
         socket.create_connection(listening.getsockname()),
         listening.accept()[0] as accepted,
     ):

@@ -15,7 +15,7 @@ from serving import Serving
 from moa_graph import MoAConfig
 from moa_graph.graph import spec
 from moa_graph.models.agent import build_model
-from moa_graph.server.service import Limits
+from moa_graph.server.service import ServerLimits
 
 ASKED = [{"role": "user", "content": "q"}]
 KEY = "MARKED-9f3b77c1d2-KEY"
@@ -57,7 +57,7 @@ def refused():
     """A client of a server that asks nobody."""
     agent = "offline:lead"
     mixture = MoAConfig(name="mine", layers=[{"a": agent}], aggregator=agent)
-    with Serving(mixture, limits=Limits(messages=5)) as serving, client_of(serving) as client:
+    with Serving(mixture, limits=ServerLimits(messages=5)) as serving, client_of(serving) as client:
         yield client
 
 

@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage
 
-from moa_graph.prompting.parsing import without_thoughts
+from moa_graph.prompting.parsing import strip_reasoning
 from moa_graph.server.openai_messages import (
-    Envelope,
-    Spoken,
-    usage,
-    why_ended,
+    CompletionEnvelope,
+    ThoughtFilter,
+    openai_finish_reason,
+    openai_usage,
 )
 
 
@@ -25,15 +25,15 @@ def pieces_of(text, cuts):
     cuts=st.lists(st.integers(0, 60)),
 )
 def test_streamed_answer_is_the_whole_one_however_it_is_cut(thought, answer, cuts):
-    spoken = Spoken()
-    shown = "".join(map(spoken.hear, pieces_of(f"{thought}{answer}", cuts)))
-    assert shown in {without_thoughts(f"{thought}{answer}"), ""}
+    spoken = ThoughtFilter()
+    shown = "".join(map(spoken.feed, pieces_of(f"{thought}{answer}", cuts)))
+    assert shown in {strip_reasoning(f"{thought}{answer}"), ""}
     assert shown or "<think>".startswith(answer)  # the whole answer is sent in the end
 
 
 def test_white_space_in_front_of_an_answer_stays():
-    spoken = Spoken()
-    assert [spoken.hear(piece) for piece in ("\n", "    def", " f():")] == [
+    spoken = ThoughtFilter()
+    assert [spoken.feed(piece) for piece in ("\n", "    def", " f():")] == [
         "",
         "\n    def",
         " f():",
@@ -53,16 +53,16 @@ def test_white_space_in_front_of_an_answer_stays():
     ],
 )
 def test_reason_is_in_openais_words(metadata, reason):
-    assert why_ended(AIMessage("x", response_metadata=metadata)) == reason
+    assert openai_finish_reason(AIMessage("x", response_metadata=metadata)) == reason
 
 
 def test_details_of_usage_are_told():
     total = {"input_tokens": 7, "output_tokens": 5, "total_tokens": 12}
     total |= {"input_token_details": {"cache_read": 3}, "output_token_details": {"reasoning": 2}}
-    told = usage(AIMessage("x", response_metadata={"moa": {"usage": total}}))
+    told = openai_usage(AIMessage("x", response_metadata={"moa": {"usage": total}}))
     assert told["prompt_tokens_details"] == {"cached_tokens": 3}
     assert told["completion_tokens_details"] == {"reasoning_tokens": 2}
 
 
 def test_each_answer_has_an_id_of_its_own():
-    assert Envelope("m").id != Envelope("m").id
+    assert CompletionEnvelope("m").id != CompletionEnvelope("m").id

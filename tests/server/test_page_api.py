@@ -10,8 +10,8 @@ from serving import Serving, memory_store
 from waiting import PATIENCE, wait_for
 
 from moa_graph import MoAConfig
-from moa_graph.runs.store import run_config
-from moa_graph.server.service import Limits
+from moa_graph.runs.store import build_run_config
+from moa_graph.server.service import ServerLimits
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def held():
 
 @pytest.fixture
 def client(mixture, held):
-    limits = Limits(body=10_000, runs=1)
+    limits = ServerLimits(body=10_000, runs=1)
     with (
         Serving(mixture, store=memory_store(held), limits=limits) as serving,
         httpx.Client(base_url=serving.url, timeout=PATIENCE) as client,
@@ -75,8 +75,8 @@ def test_thread_without_a_question_is_shown_empty(unread, mixture):
         await graph.aupdate_state(config, {"messages": gone}, as_node="aggregator")
 
     store = memory_store(set())
-    config = run_config("empty", mixture)
-    asyncio.run(empty(mixture.graph().compile(checkpointer=store.saver), config))
+    config = build_run_config("empty", mixture)
+    asyncio.run(empty(mixture.graph().compile(checkpointer=store.checkpointer), config))
     with (
         Serving(mixture, store=store) as serving,
         httpx.Client(base_url=serving.url, timeout=PATIENCE) as client,

@@ -16,7 +16,7 @@ for _name, _value in {  # Ray reads them when it is imported
 import ray  # noqa: E402
 from ray.exceptions import RayError  # noqa: E402
 
-from moa_graph.redaction import describe  # noqa: E402
+from moa_graph.redaction import redacted_message  # noqa: E402
 
 
 class ClusterError(RuntimeError):
@@ -24,7 +24,7 @@ class ClusterError(RuntimeError):
 
 
 @contextmanager
-def connected() -> Iterator[None]:
+def cluster_connection() -> Iterator[None]:
     """Connect to the cluster, or begin one.
 
     Raises:
@@ -39,17 +39,17 @@ def connected() -> Iterator[None]:
             logging_level=logging.CRITICAL,
         )
     except Exception as error:  # noqa: BLE001  # it raises whatever comes its way
-        raise ClusterError(f"there is no cluster to use: {describe(error)}") from None
+        raise ClusterError(f"there is no cluster to use: {redacted_message(error)}") from None
     with redirect_stdout(sys.stderr):  # Ray prints to it what it does about lost workers
         try:
             yield
         except RayError as error:
-            raise ClusterError(describe(getattr(error, "cause", None) or error)) from None
+            raise ClusterError(redacted_message(getattr(error, "cause", None) or error)) from None
         finally:
             ray.shutdown()
 
 
-def count_processors() -> int:
+def count_cpus() -> int:
     """Count the processors of the cluster."""
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     return max(1, int(resources.get("CPU", 1)))

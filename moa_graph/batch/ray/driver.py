@@ -15,24 +15,24 @@ from ray.data import ActorPoolStrategy, DataContext, Dataset, Datasource
 from ray.data.block import BlockMetadata
 from ray.data.datasource import ReadTask
 
-from moa_graph.batch.input import Record
-from moa_graph.batch.rate_limits import Limits
-from moa_graph.batch.ray.cluster import count_processors
-from moa_graph.batch.ray.coordinator import Desk, environment
-from moa_graph.batch.ray.worker import DATABASE, Worker
-from moa_graph.batch.record_runner import Outcome
-from moa_graph.batch.runner import AHEAD
+from moa_graph.batch.input import BatchRecord
+from moa_graph.batch.rate_limits import RateLimits
+from moa_graph.batch.ray.cluster import count_cpus
+from moa_graph.batch.ray.coordinator import Coordinator, environment_for
+from moa_graph.batch.ray.worker import DATABASE_VARIABLE, RecordWorker
+from moa_graph.batch.record_runner import RecordOutcome
+from moa_graph.batch.runner import READ_AHEAD_FACTOR
 from moa_graph.config.model import MoAConfig
-from moa_graph.graph.deadlines import in_thread
+from moa_graph.graph.deadlines import run_in_thread
 from moa_graph.runs.jobs import Tally
 
-LOOK = 1.0  # seconds between two looks at what is done
-SPARE = 1000
-"""How many calls the desk takes at a time beside those of records that wait to begin, or end."""
+PROGRESS_INTERVAL_S = 1.0  # seconds between two looks at what is done
+SPARE_ACTOR_CALLS = 1000
+"""How many calls the coordinator takes at a time beside those of records that wait to begin, or end."""
 
 
 @dataclass(frozen=True)
-class Work:
+class WorkerSpec:
     """What every worker needs to know."""
 
     mixture: MoAConfig
@@ -41,15 +41,15 @@ class Work:
     """As `batch_name` gives it."""
     db: str
     """Address of the PostgreSQL database with the threads; every worker must reach it."""
-    limits: Limits
+    limits: RateLimits
     """How fast endpoints are asked, by all workers together; each gets an equal share."""
 
 
-async def spread_batch(
-    records: Callable[[], Iterable[Record | None]],
-    work: Work,
-    keep: Callable[[Outcome], Awaitable[None]],
-    tally: Tally,
+async def run_batch_on_ray(
+    records: Callable[[], Iterable[BatchRecord | None]],
+    spec: WorkerSpec,
+    write_outcome: Callable[[RecordOutcome], Awaitable[None]],
+    progress: Tally,
     *,
     workers: int | None = None,
     concurrency: int = 8,
@@ -62,38 +62,42 @@ async def spread_batch(
 
     Args:
         records: Reads the records, in another process of this machine; `None` is passed over.
-        work: What is done with each.
-        keep: As in `run_batch`.
-        tally: Likewise.
+        spec: What is done with each.
+        write_outcome: As in `run_batch`.
+        progress: Likewise.
         workers: How many actors; by default as many as the cluster has processors.
         concurrency: How many records each of them has under way at a time.
         max_cost: As in `run_batch`, of all together.
         show: Is told of progress, now and then.
     """
-    workers = workers or count_processors()
-    under_way = workers * concurrency
-    make_desk: Any = ray.remote(num_cpus=0)(Desk)
-    desk = make_desk.options(max_concurrency=SPARE + 2 * under_way).remote(
-        tally.total, max_cost, AHEAD * under_way
+    workers = workers or count_cpus()
+    max_running = workers * concurrency
+    coordinator_class: Any = ray.remote(num_cpus=0)(Coordinator)
+    coordinator = coordinator_class.options(
+        max_concurrency=SPARE_ACTOR_CALLS + 2 * max_running
+    ).remote(progress.total, max_cost, READ_AHEAD_FACTOR * max_running)
+    await coordinator.equip.remote(environment_for(spec.mixture) | {DATABASE_VARIABLE: spec.db})
+    data = _build_dataset(
+        _RecordSource(records, coordinator), spec, coordinator, workers, concurrency
     )
-    await desk.equip.remote(environment(work.mixture) | {DATABASE: work.db})
-    data = _answered(_Records(records, desk), work, desk, workers, concurrency)
-    place = _Place()
-    following = asyncio.create_task(_follow(desk, place, tally, show))
+    position = _WritePosition()
+    polling = asyncio.create_task(_poll_progress(coordinator, position, progress, show))
     try:
-        async for row in _rows(data):
+        async for row in _iterate_rows(data):
             if row["outcome"]:
-                await keep(outcome := Outcome(**json.loads(row["outcome"])))
-                place.answered += not outcome.failed
-            place.kept, place.line = place.kept + 1, row["line"]
+                await write_outcome(outcome := RecordOutcome(**json.loads(row["outcome"])))
+                position.answered += not outcome.failed
+            position.written, position.last_line = position.written + 1, row["line"]
     finally:
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
-        tally.done = max(tally.done, place.answered)
-    await _look(desk, place, tally, show)
+        polling.cancel()
+        await asyncio.gather(polling, return_exceptions=True)
+        progress.done = max(progress.done, position.answered)
+    await _update_progress(coordinator, position, progress, show)
 
 
-def _answered(source: Datasource, work: Work, desk: Any, workers: int, concurrency: int) -> Dataset:
+def _build_dataset(
+    source: Datasource, spec: WorkerSpec, coordinator: Any, workers: int, concurrency: int
+) -> Dataset:
     context = DataContext.get_current().copy()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
@@ -102,12 +106,12 @@ def _answered(source: Datasource, work: Work, desk: Any, workers: int, concurren
     with DataContext.current(context):
         rows = ray.data.read_datasource(source, override_num_blocks=1, num_cpus=0)
         answered: Dataset = rows.map(
-            Worker,
+            RecordWorker,
             fn_constructor_kwargs={
-                "mixture": work.mixture.model_dump_json(),
-                "batch": work.batch,
-                "limits": work.limits.share(workers),
-                "desk": desk,
+                "mixture": spec.mixture.model_dump_json(),
+                "batch": spec.batch,
+                "limits": spec.limits.share_per_process(workers),
+                "coordinator": coordinator,
             },
             compute=ActorPoolStrategy(  # Ray Data restarts workers, and asks again, without end
                 size=workers,
@@ -118,12 +122,14 @@ def _answered(source: Datasource, work: Work, desk: Any, workers: int, concurren
         return answered
 
 
-class _Records(Datasource):
+class _RecordSource(Datasource):
     """The records, read in one go on this machine."""
 
-    def __init__(self, records: Callable[[], Iterable[Record | None]], desk: Any) -> None:
+    def __init__(
+        self, records: Callable[[], Iterable[BatchRecord | None]], coordinator: Any
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._records, self._desk = records, desk
+        self._records, self._coordinator = records, coordinator
 
     @property
     def supports_distributed_reads(self) -> bool:
@@ -137,38 +143,42 @@ class _Records(Datasource):
     def get_read_tasks(self, *_: Any, **__: Any) -> list[ReadTask]:
         """Give the one task that reads."""
         unknown = BlockMetadata(num_rows=None, size_bytes=None, input_files=None, exec_stats=None)
-        return [ReadTask(self._read, unknown)]
+        return [ReadTask(self._read_records, unknown)]
 
-    def _read(self) -> Iterator[pa.Table]:
-        for place, record in enumerate(filter(None, self._records())):
-            if not ray.get(self._desk.admit.remote(place)):
+    def _read_records(self) -> Iterator[pa.Table]:
+        for index, record in enumerate(filter(None, self._records())):
+            if not ray.get(self._coordinator.admit.remote(index)):
                 return
             yield pa.table({"record": [json.dumps(asdict(record))]})
 
 
-async def _rows(data: Dataset) -> AsyncIterator[dict[str, Any]]:
+async def _iterate_rows(data: Dataset) -> AsyncIterator[dict[str, Any]]:
     """Give the rows in order, without holding up the event loop."""
     blocks = iter(data.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0))
-    while (block := await asyncio.wrap_future(in_thread(next, blocks, None))) is not None:
+    while (block := await asyncio.wrap_future(run_in_thread(next, blocks, None))) is not None:
         for row in block.to_pylist():
             yield row
 
 
 @dataclass
-class _Place:
+class _WritePosition:
     """How far the rows are kept."""
 
-    kept: int = 0
+    written: int = 0
     answered: int = 0
-    line: int = 0
+    last_line: int = 0
 
 
-async def _follow(desk: Any, place: _Place, tally: Tally, show: Callable[[Tally], None]) -> None:
+async def _poll_progress(
+    coordinator: Any, position: _WritePosition, progress: Tally, show: Callable[[Tally], None]
+) -> None:
     while True:
-        await _look(desk, place, tally, show)
-        await asyncio.sleep(LOOK)
+        await _update_progress(coordinator, position, progress, show)
+        await asyncio.sleep(PROGRESS_INTERVAL_S)
 
 
-async def _look(desk: Any, place: _Place, tally: Tally, show: Callable[[Tally], None]) -> None:
-    vars(tally).update(vars(await desk.look.remote(place.kept, place.line)))
-    show(tally)
+async def _update_progress(
+    coordinator: Any, position: _WritePosition, progress: Tally, show: Callable[[Tally], None]
+) -> None:
+    vars(progress).update(vars(await coordinator.look.remote(position.written, position.last_line)))
+    show(progress)

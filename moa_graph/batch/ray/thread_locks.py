@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
-WAIT = 0.5  # seconds until a lock that another holds is tried again
+RETRY_INTERVAL_S = 0.5  # seconds until a lock that another holds is tried again
 
 # The server notices within a minute that the machine of a client is gone, not in two hours.
 _KEEPALIVES = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
@@ -18,32 +18,32 @@ class ThreadLocks:
 
     def __init__(self, connection: AsyncConnection[Any]) -> None:
         self._connection = connection
-        self._held = set[str]()  # one connection may take its own lock twice
+        self._held_threads = set[str]()  # one connection may take its own lock twice
 
     @asynccontextmanager
     async def hold(self, thread: str) -> AsyncIterator[None]:
         """Hold a thread; wait while another does."""
-        while not await self._take(thread):  # noqa: ASYNC110  # others are in other processes
-            await asyncio.sleep(WAIT)
+        while not await self._try_lock(thread):  # noqa: ASYNC110  # others are in other processes
+            await asyncio.sleep(RETRY_INTERVAL_S)
         try:
             yield
         finally:
-            await self._ask("pg_advisory_unlock", thread)
-            self._held.discard(thread)
+            await self._call_lock_function("pg_advisory_unlock", thread)
+            self._held_threads.discard(thread)
 
-    async def _take(self, thread: str) -> bool:
-        if thread in self._held:
+    async def _try_lock(self, thread: str) -> bool:
+        if thread in self._held_threads:
             return False
-        self._held.add(thread)
-        taken = False
+        self._held_threads.add(thread)
+        is_locked = False
         try:
-            taken = await self._ask("pg_try_advisory_lock", thread)
+            is_locked = await self._call_lock_function("pg_try_advisory_lock", thread)
         finally:
-            if not taken:
-                self._held.discard(thread)
-        return taken
+            if not is_locked:
+                self._held_threads.discard(thread)
+        return is_locked
 
-    async def _ask(self, function: str, thread: str) -> bool:
+    async def _call_lock_function(self, function: str, thread: str) -> bool:
         query = f"SELECT {function}(hashtextextended(%s, 0))"
         row = await (await self._connection.execute(query, (thread,))).fetchone()
         return bool(row and row[0])

@@ -10,36 +10,38 @@ from typing import Any
 
 import ray
 
-from moa_graph.batch.input import Record, thread_of
-from moa_graph.batch.rate_limits import Limits
+from moa_graph.batch.input import BatchRecord, thread_id_for
+from moa_graph.batch.rate_limits import RateLimits
 from moa_graph.batch.ray.cluster import ClusterError
 from moa_graph.batch.ray.thread_locks import ThreadLocks, open_locks
-from moa_graph.batch.record_runner import Answerer, Outcome
+from moa_graph.batch.record_runner import RecordOutcome, RecordRunner
 from moa_graph.config.model import MoAConfig
-from moa_graph.redaction import describe
-from moa_graph.runs.store import open_store
+from moa_graph.redaction import redacted_message
+from moa_graph.runs.store import open_run_store
 
-DATABASE = "MOA_DB"
+DATABASE_VARIABLE = "MOA_DB"
 """The variable that names the database; its address may hold a password."""
 
 
-class Worker:
+class RecordWorker:
     """Answers a row of Ray Data at a time; Ray calls it for many at once.
 
     Args:
         mixture: A `MoAConfig`, as JSON.
         batch: As `batch_name` gives it.
         limits: This worker's share.
-        desk: The actor `Desk`.
+        coordinator: The actor `Coordinator`.
     """
 
-    def __init__(self, mixture: str, batch: str, limits: Limits, desk: Any) -> None:
-        os.environ.update(ray.get(desk.environment.remote()))
-        self._began = time() - ray.get(desk.age.remote())  # by the clock of this machine
+    def __init__(self, mixture: str, batch: str, limits: RateLimits, coordinator: Any) -> None:
+        os.environ.update(ray.get(coordinator.environment.remote()))
+        self._started_at = time() - ray.get(
+            coordinator.age.remote()
+        )  # by the clock of this machine
         self._mixture = MoAConfig.model_validate_json(mixture)
-        self._batch, self._limits, self._desk = batch, limits, desk
-        self._opened = AsyncExitStack()  # closed by the end of the process
-        self._opening: asyncio.Task[tuple[Answerer, ThreadLocks]] | None = None
+        self._batch, self._limits, self._coordinator = batch, limits, coordinator
+        self._resources = AsyncExitStack()  # closed by the end of the process
+        self._setup_task: asyncio.Task[tuple[RecordRunner, ThreadLocks]] | None = None
 
     async def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Answer a record; the outcome is empty if it was not to begin.
@@ -47,29 +49,33 @@ class Worker:
         Raises:
             ClusterError: If it cannot work; others may hold what cannot be sent, or keys.
         """
-        record = Record(**json.loads(row["record"]))
+        record = BatchRecord(**json.loads(row["record"]))
         try:
-            outcome = await self._answer(record)
+            outcome = await self._answer_record(record)
         except Exception as error:  # noqa: BLE001  # whatever it is, it ends the work
-            raise ClusterError(f"a worker failed: {describe(error)}") from None
-        told = json.dumps(asdict(outcome)) if outcome else ""
-        return {"line": record.line, "outcome": told}
+            raise ClusterError(f"a worker failed: {redacted_message(error)}") from None
+        serialized = json.dumps(asdict(outcome)) if outcome else ""
+        return {"line": record.line, "outcome": serialized}
 
-    async def _answer(self, record: Record) -> Outcome | None:
-        self._opening = self._opening or asyncio.create_task(self._open())
-        answerer, locks = await self._opening
-        async with locks.hold(thread_of(self._batch, record)):
-            if not await self._desk.begin.remote(record.line):
+    async def _answer_record(self, record: BatchRecord) -> RecordOutcome | None:
+        self._setup_task = self._setup_task or asyncio.create_task(self._open_resources())
+        runner, locks = await self._setup_task
+        async with locks.hold(thread_id_for(self._batch, record)):
+            if not await self._coordinator.begin.remote(record.line):
                 return None
-            outcome = await answerer.answer(record)
-            await self._desk.end.remote(record.line, outcome)
+            outcome = await runner.answer(record)
+            await self._coordinator.end.remote(record.line, outcome)
             return outcome
 
-    async def _open(self) -> tuple[Answerer, ThreadLocks]:
-        db = os.environ[DATABASE]
-        store = await self._opened.enter_async_context(open_store(db))
-        locks = await self._opened.enter_async_context(open_locks(db))
-        answerer = Answerer(
-            self._mixture, store.saver, self._batch, self._limits, began=self._began
+    async def _open_resources(self) -> tuple[RecordRunner, ThreadLocks]:
+        db = os.environ[DATABASE_VARIABLE]
+        store = await self._resources.enter_async_context(open_run_store(db))
+        locks = await self._resources.enter_async_context(open_locks(db))
+        runner = RecordRunner(
+            self._mixture,
+            store.checkpointer,
+            self._batch,
+            self._limits,
+            started_at=self._started_at,
         )
-        return answerer, locks
+        return runner, locks

@@ -17,33 +17,33 @@ import typer
 from filelock import FileLock, Timeout
 
 from moa_graph.batch.input import (
-    Record,
+    BatchRecord,
     batch_name,
     count_records,
     read_records,
 )
-from moa_graph.batch.output import Files
-from moa_graph.batch.rate_limits import Limits, parse_rates
-from moa_graph.batch.record_runner import Answerer, Outcome
+from moa_graph.batch.output import BatchFiles
+from moa_graph.batch.rate_limits import RateLimits, parse_rates
+from moa_graph.batch.record_runner import RecordOutcome, RecordRunner
 from moa_graph.batch.runner import run_batch
-from moa_graph.cli.actions.eval_generate import SPENT, check_prices
-from moa_graph.cli.actions.run import check_keys
-from moa_graph.cli.errors import FAILED, INTERRUPTED, CommandError
+from moa_graph.cli.actions.eval_generate import EXIT_BUDGET_EXHAUSTED, check_prices
+from moa_graph.cli.actions.run import require_api_keys
+from moa_graph.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, CommandError
 from moa_graph.config.model import MoAConfig
 from moa_graph.runs.job_progress import progress
 from moa_graph.runs.jobs import Tally
 from moa_graph.runs.store import (
-    Store,
+    RunStore,
     StoreError,
     is_postgres,
-    open_store,
+    open_run_store,
 )
 
 Engine = Literal["local", "ray"]
 
 
 @dataclass(frozen=True)
-class Pace:
+class ThrottleOptions:
     """How fast, and how far."""
 
     concurrency: int
@@ -53,104 +53,112 @@ class Pace:
 
 
 @dataclass(frozen=True)
-class Task:
+class BatchOptions:
     """What is to be done, as the options say it."""
 
     prompts: Path
     out: Path
     mixture: MoAConfig
     limit: int | None
-    pace: Pace
-    strict: bool
+    throttle: ThrottleOptions
+    validate_first: bool
     db: str | None
     keep_threads: bool
     engine: Engine = "local"
     workers: int | None = None
 
     @property
-    def limits(self) -> Limits:
+    def rate_limits(self) -> RateLimits:
         """How fast endpoints are asked."""
-        return Limits(
-            parse_rates("--rpm", self.pace.rpm, self.mixture),
-            parse_rates("--tpm", self.pace.tpm, self.mixture),
+        return RateLimits(
+            parse_rates("--rpm", self.throttle.rpm, self.mixture),
+            parse_rates("--tpm", self.throttle.tpm, self.mixture),
         )
 
     @property
-    def where(self) -> str:
+    def database(self) -> str:
         """The database."""
         return self.db or str(self.out.with_suffix(".sqlite"))
 
 
-def answer_batch(task: Task) -> None:
+def answer_batch(options: BatchOptions) -> None:
     """Answer the records of a file, and say what came of it.
 
     Raises:
         CommandError: If not every record has an answer; the exit code tells why.
         ValueError: If the files or the mixture make no sense.
     """
-    check_engine(task)
-    check_out(task.out)
-    check_keys(task.mixture)
-    limits = task.limits
-    if task.pace.max_cost is not None:
-        check_prices(task.mixture.labels(), task.mixture.prices, "the mixture's [prices]")
-    with _input(task.prompts) as prompts, _locked(task.out):
-        task = replace(task, prompts=prompts)
-        files = Files(task.out)
-        check_input(task, files)
-        asked, last = count_records(prompts, task.limit)
-        with files, progress(task.out.name) as show:
-            if task.limit is None:
-                files.check_end(last)
-            tally = Tally(asked - files.count(last))
+    check_engine(options)
+    check_output_path(options.out)
+    require_api_keys(options.mixture)
+    rate_limits = options.rate_limits
+    if options.throttle.max_cost is not None:
+        check_prices(options.mixture.labels(), options.mixture.prices, "the mixture's [prices]")
+    with _open_prompts(options.prompts) as prompts, _lock_output(options.out):
+        options = replace(options, prompts=prompts)
+        files = BatchFiles(options.out)
+        check_input(options, files)
+        record_count, last_line = count_records(prompts, options.limit)
+        with files, progress(options.out.name) as show:
+            if options.limit is None:
+                files.check_input_end(last_line)
+            job_progress = Tally(record_count - files.count_answers(last_line))
             try:
-                asyncio.run(_work(task, limits, files, tally, show))
+                asyncio.run(_answer_records(options, rate_limits, files, job_progress, show))
             except KeyboardInterrupt:
                 raise CommandError(
-                    f"interrupted; {asked - tally.total + tally.done:,} of {asked:,} are answered: "
+                    f"interrupted; {record_count - job_progress.total + job_progress.done:,} "
+                    f"of {record_count:,} are answered: "
                     "run the command again to go on",
-                    INTERRUPTED,
+                    EXIT_INTERRUPTED,
                 ) from None
-            if not tally.stopped:
-                files.settle(last if task.limit else inf)
-    _tell(files, tally, asked)
+            if not job_progress.stopped:
+                files.supersede_failures(last_line if options.limit else inf)
+    _print_summary(files, job_progress, record_count)
 
 
-async def _work(
-    task: Task, limits: Limits, files: Files, tally: Tally, show: Callable[[Tally], None]
+async def _answer_records(
+    options: BatchOptions,
+    rate_limits: RateLimits,
+    files: BatchFiles,
+    job_progress: Tally,
+    show: Callable[[Tally], None],
 ) -> None:
-    batch = batch_name(task.out, task.mixture)
-    prompts, limit = task.prompts.absolute(), task.limit  # a cluster reads from another folder
-    async with open_store(task.where) as store, _alone(store, batch):
+    batch = batch_name(options.out, options.mixture)
+    prompts, limit = (
+        options.prompts.absolute(),
+        options.limit,
+    )  # a cluster reads from another folder
+    async with open_run_store(options.database) as store, _lock_batch(store, batch):
 
-        async def keep(outcome: Outcome) -> None:
+        async def keep(outcome: RecordOutcome) -> None:
             files.write(outcome.row)
-            if not outcome.failed and not task.keep_threads:
-                await store.saver.adelete_thread(outcome.row["thread"])
+            if not outcome.failed and not options.keep_threads:
+                await store.checkpointer.adelete_thread(outcome.row["thread"])
 
-        def records() -> Iterator[Record | None]:
-            return files.unanswered(read_records(prompts, limit), batch)
+        def records() -> Iterator[BatchRecord | None]:
+            return files.skip_answered(read_records(prompts, limit), batch)
 
-        answerer = Answerer(task.mixture, store.saver, batch, limits)
-        if task.engine == "ray":  # what cannot be built here is not sent to a cluster
-            return await _spread(task, limits, records, keep, tally, show)
+        answerer = RecordRunner(options.mixture, store.checkpointer, batch, rate_limits)
+        if options.engine == "ray":  # what cannot be built here is not sent to a cluster
+            return await _answer_on_cluster(options, rate_limits, records, keep, job_progress, show)
         return await run_batch(
             records(),
             answerer.answer,
             keep,
-            tally,
-            concurrency=task.pace.concurrency,
-            max_cost=task.pace.max_cost,
+            job_progress,
+            concurrency=options.throttle.concurrency,
+            max_cost=options.throttle.max_cost,
             show=show,
         )
 
 
 @asynccontextmanager
-async def _alone(store: Store, batch: str) -> AsyncIterator[None]:
+async def _lock_batch(store: RunStore, batch: str) -> AsyncIterator[None]:
     """Keep other processes away from a batch's threads: those of another --out may be the same."""
     async with AsyncExitStack() as opened:
         try:
-            await opened.enter_async_context(store.lock(batch))
+            await opened.enter_async_context(store.lock_thread(batch))
         except StoreError:
             raise CommandError(
                 f"batch {batch} is being run by another process on this database; "
@@ -159,48 +167,48 @@ async def _alone(store: Store, batch: str) -> AsyncIterator[None]:
         yield
 
 
-async def _spread(
-    task: Task,
-    limits: Limits,
-    records: Callable[[], Iterator[Record | None]],
-    keep: Callable[[Outcome], Awaitable[None]],
-    tally: Tally,
+async def _answer_on_cluster(
+    options: BatchOptions,
+    rate_limits: RateLimits,
+    records: Callable[[], Iterator[BatchRecord | None]],
+    write_outcome: Callable[[RecordOutcome], Awaitable[None]],
+    job_progress: Tally,
     show: Callable[[Tally], None],
 ) -> None:
     """Answer the records on a cluster."""
-    from moa_graph.batch.ray.cluster import connected
-    from moa_graph.batch.ray.driver import Work, spread_batch
+    from moa_graph.batch.ray.cluster import cluster_connection
+    from moa_graph.batch.ray.driver import WorkerSpec, run_batch_on_ray
 
-    batch = batch_name(task.out, task.mixture)
-    with connected():
-        await spread_batch(
+    batch = batch_name(options.out, options.mixture)
+    with cluster_connection():
+        await run_batch_on_ray(
             records,
-            Work(task.mixture, batch, task.where, limits),
-            keep,
-            tally,
-            workers=task.workers,
-            concurrency=task.pace.concurrency,
-            max_cost=task.pace.max_cost,
+            WorkerSpec(options.mixture, batch, options.database, rate_limits),
+            write_outcome,
+            job_progress,
+            workers=options.workers,
+            concurrency=options.throttle.concurrency,
+            max_cost=options.throttle.max_cost,
             show=show,
         )
 
 
-def check_engine(task: Task) -> None:
+def check_engine(options: BatchOptions) -> None:
     """Refuse an engine that is not installed, or lacks what it needs.
 
     Raises:
         CommandError: If it is refused.
     """
-    if task.engine == "local":
-        if task.workers is not None:
-            raise CommandError(f"--workers {task.workers}: only --engine ray has workers")
+    if options.engine == "local":
+        if options.workers is not None:
+            raise CommandError(f"--workers {options.workers}: only --engine ray has workers")
         return
     if not find_spec("ray"):
         raise CommandError("--engine ray needs a package: pip install 'moa_graph[ray]'")
-    if not is_postgres(task.db):
+    if not is_postgres(options.db):
         raise CommandError(
             "--engine ray needs a database that all workers reach: --db postgresql://..., got "
-            f"{task.db or 'none'}"
+            f"{options.db or 'none'}"
         )
     if "://" in (address := os.environ.get("RAY_ADDRESS", "")):
         raise CommandError(
@@ -209,7 +217,7 @@ def check_engine(task: Task) -> None:
         )
 
 
-def check_out(out: Path) -> None:
+def check_output_path(out: Path) -> None:
     """Refuse a place where no file of answers can stand.
 
     Raises:
@@ -223,43 +231,48 @@ def check_out(out: Path) -> None:
         raise CommandError(f"--out {out}: there is no folder {out.parent}")
 
 
-def check_input(task: Task, files: Files) -> None:
+def check_input(options: BatchOptions, files: BatchFiles) -> None:
     """Refuse an input that is also an output, and mistakes in it where that is wished.
 
     Raises:
         CommandError: If it is refused.
     """
     for path in (files.answers, files.failures):
-        if path.exists() and path.samefile(task.prompts):
+        if path.exists() and path.samefile(options.prompts):
             raise CommandError(f"{path} would be overwritten; choose another --out")
-    if files.answers == Path(task.where):
+    if files.answers == Path(options.database):
         raise CommandError(f"--out {files.answers} is the database; choose another --out or --db")
-    if not task.strict:
+    if not options.validate_first:
         return
-    for record in read_records(task.prompts, task.limit):
-        if record.mistake:
-            raise CommandError(f"{task.prompts}, line {record.line}: {record.mistake}")
+    for record in read_records(options.prompts, options.limit):
+        if record.invalid_reason:
+            raise CommandError(f"{options.prompts}, line {record.line}: {record.invalid_reason}")
 
 
-def _tell(files: Files, tally: Tally, asked: int) -> None:
-    answered = asked - tally.total + tally.done
+def _print_summary(files: BatchFiles, job_progress: Tally, record_count: int) -> None:
+    answered = record_count - job_progress.total + job_progress.done
     typer.echo(
-        f"{answered:,} of {asked:,} answered; now {tally.calls:,} calls, "
-        f"{tally.tokens:,} tokens, {tally.money()}"
+        f"{answered:,} of {record_count:,} answered; now {job_progress.calls:,} calls, "
+        f"{job_progress.tokens:,} tokens, {job_progress.money()}"
     )
     typer.echo(files.answers)
-    if tally.stopped:
-        raise CommandError(f"{tally.left:,} records were not asked: {tally.stopped}", SPENT)
-    if tally.failed:
-        records = "1 record has" if tally.failed == 1 else f"{tally.failed:,} records have"
+    if job_progress.stopped:
+        raise CommandError(
+            f"{job_progress.left:,} records were not asked: {job_progress.stopped}",
+            EXIT_BUDGET_EXHAUSTED,
+        )
+    if job_progress.failed:
+        records = (
+            "1 record has" if job_progress.failed == 1 else f"{job_progress.failed:,} records have"
+        )
         raise CommandError(
             f"{records} no answer, see {files.failures}; run the command again to ask them again",
-            FAILED,
+            EXIT_FAILED,
         )
 
 
 @contextmanager
-def _input(path: Path) -> Iterator[Path]:
+def _open_prompts(path: Path) -> Iterator[Path]:
     """Give the file of prompts; a pipe, such as standard input, is read to its end first."""
     if path.is_file():
         yield path
@@ -272,7 +285,7 @@ def _input(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _locked(out: Path) -> Iterator[None]:
+def _lock_output(out: Path) -> Iterator[None]:
     """Keep a second process away from the output."""
     try:
         with FileLock(out.with_name(f".{out.name}.lock"), timeout=0):

@@ -16,43 +16,45 @@ import typer
 from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage, RemoveMessage
 from langchain_core.runnables import RunnableConfig
 
-from moa_graph.cli.actions.chat_commands import Commands
-from moa_graph.cli.actions.fork import last_node, layer_number
+from moa_graph.cli.actions.chat_commands import ChatCommands
+from moa_graph.cli.actions.fork import find_layer_proposer, parse_layer
 from moa_graph.cli.actions.run import (
-    ChooseInput,
-    Edit,
-    Output,
-    Result,
-    Run,
-    ask,
-    resume,
+    CliRun,
+    CliRunResult,
+    InputForTurn,
+    OutputOptions,
+    ThreadEditor,
+    input_to_ask,
+    input_to_resume,
 )
-from moa_graph.cli.choice import choose, describe_mixture
-from moa_graph.cli.errors import FAILED, CommandError
-from moa_graph.cli.terminal.input import Input, Keyboard, Pipe
-from moa_graph.cli.terminal.text import line_of, warn
+from moa_graph.cli.choice import describe_mixture, load_mixture
+from moa_graph.cli.errors import EXIT_FAILED, CommandError
+from moa_graph.cli.terminal.input import ChatInput, InteractiveInput, StdinInput
+from moa_graph.cli.terminal.text import print_warning, to_single_line
 from moa_graph.config.model import MoAConfig
-from moa_graph.graph.deadlines import in_thread
+from moa_graph.graph.deadlines import run_in_thread
 from moa_graph.graph.node_names import AGGREGATOR
-from moa_graph.redaction import describe
+from moa_graph.redaction import redacted_message
 from moa_graph.runs.store import (
     CompiledMoA,
-    Store,
-    Thread,
-    open_store,
+    RunStore,
+    StoredThread,
+    build_run_config,
+    open_run_store,
+    read_current_values,
     read_newest_turn,
     read_thread,
-    read_values,
-    readable,
-    run_config,
+    require_config,
 )
 
 
-def chat(chosen: MoAConfig | None, thread: str | None, db: str | None, output: Output) -> None:
+def run_chat(
+    requested_mixture: MoAConfig | None, thread: str | None, db: str | None, output: OutputOptions
+) -> None:
     """Talk until there is nothing more to read.
 
     Args:
-        chosen: The mixture; by default the one that the thread was last asked with.
+        requested_mixture: The mixture; by default the one that the thread was last asked with.
         thread: The thread to go on with; by default a new one.
         db: The database.
         output: What is printed.
@@ -63,17 +65,21 @@ def chat(chosen: MoAConfig | None, thread: str | None, db: str | None, output: O
 
     async def run() -> bool:
         # One event loop for all turns: clients keep their connections on it.
-        async with open_store(db) as store:
-            known = await read_thread(store.saver, thread) if thread else None
-            mixture = chosen or (known and readable(known)) or choose()
+        async with open_run_store(db) as store:
+            stored_thread = await read_thread(store.checkpointer, thread) if thread else None
+            mixture = (
+                requested_mixture
+                or (stored_thread and require_config(stored_thread))
+                or load_mixture()
+            )
             name = thread or secrets.token_hex(4)
-            return await Chat(store, name, mixture, db, output).talk(known)
+            return await ChatSession(store, name, mixture, db, output).run_loop(stored_thread)
 
     if not asyncio.run(run()):
-        raise CommandError("not every line was answered", FAILED)
+        raise CommandError("not every line was answered", EXIT_FAILED)
 
 
-class Chat:
+class ChatSession:
     """A conversation.
 
     A thread is held while a question is being answered, not while the prompt waits: a chat that
@@ -81,50 +87,57 @@ class Chat:
     """
 
     def __init__(
-        self, store: Store, thread: str, mixture: MoAConfig, db: str | None, output: Output
+        self,
+        store: RunStore,
+        thread: str,
+        mixture: MoAConfig,
+        db: str | None,
+        output: OutputOptions,
     ) -> None:
         self.store, self.thread, self.mixture, self.db = store, thread, mixture, db
-        self._output, self._person = output, sys.stdin.isatty()
-        self._commands = Commands(self)
-        self._asked: HumanMessage | None = None
-        self._answers = 0
-        self._warm: Future[Any] | None = None
+        self._output, self._is_interactive = output, sys.stdin.isatty()
+        self._commands = ChatCommands(self)
+        self._question: HumanMessage | None = None
+        self._answer_count = 0
+        self._warm_up: Future[Any] | None = None
 
-    async def talk(self, known: Thread | None = None) -> bool:
+    async def run_loop(self, thread: StoredThread | None = None) -> bool:
         """Read and answer, until there is nothing more to read or someone quits.
 
         Returns:
             Whether all went well; it always did for a person, who saw what did not.
         """
-        lines: Input = Keyboard(self._commands.words) if self._person else Pipe()
-        if self._person:  # meanwhile one types; an event loop that imports hears no Ctrl-C
-            self._warm = in_thread(_build, self.mixture)
-        well = True
-        self.say(f"{self._greeting(known)}\n/help lists the commands")
+        lines: ChatInput = (
+            InteractiveInput(self._commands.complete_line) if self._is_interactive else StdinInput()
+        )
+        if self._is_interactive:  # meanwhile one types; an event loop that imports hears no Ctrl-C
+            self._warm_up = run_in_thread(_build_graph, self.mixture)
+        succeeded = True
+        self.print_notice(f"{self._build_greeting(thread)}\n/help lists the commands")
         while True:
             try:
-                line = (await lines.read()).strip()
+                line = (await lines.read_line()).strip()
             except EOFError:
                 break
             except KeyboardInterrupt:
-                if not self._person:
+                if not self._is_interactive:
                     raise
                 continue
             try:
-                if line and not await self._obey(line):
+                if line and not await self._run_line(line):
                     break
             except BrokenPipeError:  # nobody reads the answers
                 raise
             except Exception as error:  # noqa: BLE001  # whatever it is, the prompt comes back
-                well = False
-                warn(f"moa: {_told(error)}")
-        self.say(f"thread {self.thread}; go on with: moa chat --thread {self.thread}")
-        return well or self._person
+                succeeded = False
+                print_warning(f"moa: {_describe_error(error)}")
+        self.print_notice(f"thread {self.thread}; go on with: moa chat --thread {self.thread}")
+        return succeeded or self._is_interactive
 
-    async def ask(self, question: str) -> None:
+    async def ask_question(self, question: str) -> None:
         """Ask, and print the answer."""
-        self._asked = HumanMessage(question, id=str(uuid4()))
-        await self._run(partial(ask, question=self._asked))
+        self._question = HumanMessage(question, id=str(uuid4()))
+        await self._run_turn(partial(input_to_ask, question=self._question))
 
     async def redo(self, at: str = "") -> None:
         """Answer the last question anew, from a layer on, or go on where a run stopped.
@@ -132,21 +145,25 @@ class Chat:
         Raises:
             CommandError: If there is nothing to answer.
         """
-        thread = await read_thread(self.store.saver, self.thread)
-        if self._asked and self._lost(thread):
-            await self._run(partial(ask, question=self._asked))
+        thread = await read_thread(self.store.checkpointer, self.thread)
+        if self._question and self._question_is_unstored(thread):
+            await self._run_turn(partial(input_to_ask, question=self._question))
             return
-        thread = await self.read()
-        begun = thread.config and _seats(thread.config) == _seats(self.mixture)
-        if not thread.finished and not at and begun:
-            await self._run(resume)
+        thread = await self.read_current_thread()
+        has_same_agents = thread.config and _agent_samples(thread.config) == _agent_samples(
+            self.mixture
+        )
+        if not thread.is_finished and not at and has_same_agents:
+            await self._run_turn(input_to_resume)
             return
-        layer = layer_number(at, self.mixture, "/redo") if at else 1
+        layer = parse_layer(at, self.mixture, "/redo") if at else 1
         if layer == 1:
-            anew = {"messages": _asked_anew(thread.messages)}
-            await self._run(lambda _: anew)
+            update = {"messages": _repeat_question(thread.messages)}
+            await self._run_turn(lambda _: update)
         else:
-            await self._run(resume, edit=_back_to(layer, await self.values(thread)))
+            await self._run_turn(
+                input_to_resume, edit=_rewind_to_layer(layer, await self.read_state_values(thread))
+            )
 
     async def undo(self) -> None:
         """Take back the last question, with its answer if it has one.
@@ -154,13 +171,13 @@ class Chat:
         Raises:
             CommandError: If there is no question.
         """
-        thread = await read_thread(self.store.saver, self.thread)
-        if self._asked and self._lost(thread):
-            question = str(self._asked.text)
+        thread = await read_thread(self.store.checkpointer, self.thread)
+        if self._question and self._question_is_unstored(thread):
+            question = str(self._question.text)
         else:
-            question = await self._remove_last_turn(await self.read())
-        self._asked = None
-        self.say(f"taken back: {line_of(question)}", always=True)
+            question = await self._remove_last_turn(await self.read_current_thread())
+        self._question = None
+        self.print_notice(f"taken back: {to_single_line(question)}", always=True)
 
     async def fork(self) -> None:
         """Go on in a new thread with the conversation so far, without an unanswered question.
@@ -168,102 +185,117 @@ class Chat:
         Raises:
             CommandError: If nothing was asked yet.
         """
-        thread, name = await self.read(), secrets.token_hex(4)
-        graph = readable(thread).graph().compile(checkpointer=self.store.saver)
-        kept = await _answered_part(graph, run_config(thread.id, readable(thread)))
-        if kept["messages"]:
-            await graph.aupdate_state(run_config(name, readable(thread)), kept, as_node=AGGREGATOR)
-        is_open = not thread.finished or self._lost(thread)
-        left = "; the last question has no answer yet and is not taken along" if is_open else ""
-        self.say(f"thread {self.thread} stays as it is{left}; this is thread {name}", always=True)
+        thread, name = await self.read_current_thread(), secrets.token_hex(4)
+        graph = require_config(thread).graph().compile(checkpointer=self.store.checkpointer)
+        answered_state = await _answered_state(
+            graph, build_run_config(thread.id, require_config(thread))
+        )
+        if answered_state["messages"]:
+            await graph.aupdate_state(
+                build_run_config(name, require_config(thread)), answered_state, as_node=AGGREGATOR
+            )
+        is_open = not thread.is_finished or self._question_is_unstored(thread)
+        omission_note = (
+            "; the last question has no answer yet and is not taken along" if is_open else ""
+        )
+        self.print_notice(
+            f"thread {self.thread} stays as it is{omission_note}; this is thread {name}",
+            always=True,
+        )
         self.thread = name
 
-    async def read(self) -> Thread:
+    async def read_current_thread(self) -> StoredThread:
         """Read the thread.
 
         Raises:
             CommandError: If nothing was asked yet.
         """
-        thread = await read_thread(self.store.saver, self.thread)
+        thread = await read_thread(self.store.checkpointer, self.thread)
         if thread and thread.messages:
             return thread
         raise CommandError("nothing was asked yet")
 
-    async def values(self, thread: Thread) -> dict[str, Any]:
+    async def read_state_values(self, thread: StoredThread) -> dict[str, Any]:
         """Read the state of the thread."""
-        mixture = readable(thread)
-        graph = mixture.graph().compile(checkpointer=self.store.saver)
-        return await read_values(graph, run_config(thread.id, mixture))
+        mixture = require_config(thread)
+        graph = mixture.graph().compile(checkpointer=self.store.checkpointer)
+        return await read_current_values(graph, build_run_config(thread.id, mixture))
 
-    def say(self, text: str, *, always: bool = False) -> None:
+    def print_notice(self, text: str, *, always: bool = False) -> None:
         """Tell a person something; a pipe does not want to know."""
-        if always or self._person:
+        if always or self._is_interactive:
             typer.echo(text, err=True)
 
-    async def _obey(self, line: str) -> bool:
+    async def _run_line(self, line: str) -> bool:
         """Do what a line says, and tell whether to go on."""
         if line.startswith("//"):
             line = line[1:]
         elif line.startswith("/"):
-            return await self._commands.obey(line)
-        await self.ask(line)
+            return await self._commands.run(line)
+        await self.ask_question(line)
         return True
 
-    async def _remove_last_turn(self, thread: Thread) -> str:
+    async def _remove_last_turn(self, thread: StoredThread) -> str:
         """Remove the last question and what follows it, and give its text."""
-        mixture, question = readable(thread), _last_turn(thread.messages)[0]
-        graph = mixture.graph().compile(checkpointer=self.store.saver)
-        config = run_config(thread.id, mixture)
-        async with self.store.lock(thread.id):
+        mixture, question = require_config(thread), _last_turn(thread.messages)[0]
+        graph = mixture.graph().compile(checkpointer=self.store.checkpointer)
+        config = build_run_config(thread.id, mixture)
+        async with self.store.lock_thread(thread.id):
             turn = await read_newest_turn(graph, config)
-            kept = list(takewhile(lambda each: each.id != question.id, turn.history))
+            earlier_messages = list(takewhile(lambda each: each.id != question.id, turn.history))
             values = (await graph.aget_state(config)).values
             update = {
-                "messages": turn.replaced_by(kept),
+                "messages": turn.replaced_by(earlier_messages),
                 "proposals": dict.fromkeys(values.get("proposals", ())),
             }
             await graph.aupdate_state(config, update, as_node=AGGREGATOR)
         return str(question.text)
 
-    async def _run(self, choose: ChooseInput, edit: Edit | None = None) -> None:
-        run = Run(self.store, self.thread, self.mixture, self._output, self.db)
-        answering = self._when_warm(run.to_its_end(choose, edit=edit))
-        result = await (_stoppable(answering) if self._person else answering)
+    async def _run_turn(
+        self, input_for_turn: InputForTurn, edit: ThreadEditor | None = None
+    ) -> None:
+        run = CliRun(self.store, self.thread, self.mixture, self._output, self.db)
+        answering = self._await_warm_up(run.run_to_end(input_for_turn, edit=edit))
+        result = await (_run_until_interrupted(answering) if self._is_interactive else answering)
         if result is None:
-            self.say("\nstopped; /redo goes on with it: no answer that was stored is paid twice")
+            self.print_notice(
+                "\nstopped; /redo goes on with it: no answer that was stored is paid twice"
+            )
         else:
-            if self._answers and not sys.stdout.isatty():
+            if self._answer_count and not sys.stdout.isatty():
                 typer.echo()
-            self._answers += 1
-            self._output.print(result)
+            self._answer_count += 1
+            self._output.print_result(result)
 
-    async def _when_warm(self, answering: Coroutine[Any, Any, Result]) -> Result:
+    async def _await_warm_up(self, answering: Coroutine[Any, Any, CliRunResult]) -> CliRunResult:
         with closing(answering):
-            if self._warm:
-                await asyncio.wait([asyncio.wrap_future(self._warm)])
+            if self._warm_up:
+                await asyncio.wait([asyncio.wrap_future(self._warm_up)])
             return await answering
 
-    def _lost(self, thread: Thread | None) -> bool:
+    def _question_is_unstored(self, thread: StoredThread | None) -> bool:
         """Whether the last question was stopped before it was stored."""
-        known = {message.id for message in thread.messages} if thread else set()
-        return self._asked is not None and self._asked.id not in known
+        stored_ids = {message.id for message in thread.messages} if thread else set()
+        return self._question is not None and self._question.id not in stored_ids
 
-    def _greeting(self, known: Thread | None) -> str:
+    def _build_greeting(self, thread: StoredThread | None) -> str:
         text = f"{describe_mixture(self.mixture)}; thread {self.thread}"
-        if not known:
+        if not thread:
             return text
-        asked = sum(message.type == "human" for message in known.messages)
-        text += f", {asked} question{'' if asked == 1 else 's'} so far"
-        return text if known.finished else f"{text}; the last has no answer: /redo"
+        question_count = sum(message.type == "human" for message in thread.messages)
+        text += f", {question_count} question{'' if question_count == 1 else 's'} so far"
+        return text if thread.is_finished else f"{text}; the last has no answer: /redo"
 
 
-def _build(mixture: MoAConfig) -> None:
+def _build_graph(mixture: MoAConfig) -> None:
     """Import what a mixture needs; a mistake in it is told when it is asked."""
     with suppress(Exception):
         mixture.graph(lazy=False).compile()
 
 
-async def _stoppable(answering: Coroutine[Any, Any, Result]) -> Result | None:
+async def _run_until_interrupted(
+    answering: Coroutine[Any, Any, CliRunResult],
+) -> CliRunResult | None:
     """Run until it ends or Ctrl-C stops it; then there is no result."""
     task, loop = asyncio.ensure_future(answering), asyncio.get_running_loop()
 
@@ -279,7 +311,7 @@ async def _stoppable(answering: Coroutine[Any, Any, Result]) -> Result | None:
     return None
 
 
-def _seats(mixture: MoAConfig) -> list[dict[str, int]]:
+def _agent_samples(mixture: MoAConfig) -> list[dict[str, int]]:
     """Who sits where, whatever the models."""
     return [{name: agent.samples for name, agent in row.items()} for row in mixture.layers]
 
@@ -290,26 +322,26 @@ def _last_turn(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
     Raises:
         CommandError: If there is no question.
     """
-    asked = [index for index, each in enumerate(messages) if each.type == "human"]
-    if not asked:
+    question_indices = [index for index, each in enumerate(messages) if each.type == "human"]
+    if not question_indices:
         raise CommandError("there is no question")
-    return messages[asked[-1] :]
+    return messages[question_indices[-1] :]
 
 
-async def _answered_part(graph: CompiledMoA, config: RunnableConfig) -> dict[str, Any]:
+async def _answered_state(graph: CompiledMoA, config: RunnableConfig) -> dict[str, Any]:
     """Give the state of a thread without a question that has no answer."""
     turn = await read_newest_turn(graph, config)
-    values = await read_values(graph, config)
+    values = await read_current_values(graph, config)
     return {"messages": turn.history, "proposals": {} if turn.messages else values["proposals"]}
 
 
-def _asked_anew(messages: list[AnyMessage]) -> list[BaseMessage]:
+def _repeat_question(messages: list[AnyMessage]) -> list[BaseMessage]:
     """Put the last question again, as a turn of its own: no proposal of the old one counts."""
     turn = _last_turn(messages)
     return [*(RemoveMessage(id=str(each.id)) for each in turn), HumanMessage(turn[0].content)]
 
 
-def _back_to(layer: int, values: dict[str, Any]) -> Edit:
+def _rewind_to_layer(layer: int, values: dict[str, Any]) -> ThreadEditor:
     """Make the edit that takes an answer and the proposals from a layer on away."""
     earlier = [p["layer"] for p in values["proposals"].values()]
     if layer - 1 not in earlier:
@@ -320,19 +352,19 @@ def _back_to(layer: int, values: dict[str, Any]) -> Edit:
     answer = [RemoveMessage(id=last.id)] if last.type == "ai" else []
 
     async def edit(graph: CompiledMoA, config: RunnableConfig) -> None:
-        before = last_node(graph, layer - 1)
+        before = find_layer_proposer(graph, layer - 1)
         update = {"messages": answer, "proposals": proposals}
         await graph.aupdate_state(config, update, as_node=before)
 
     return edit
 
 
-def _told(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     """Say what went wrong; in a chat one goes on with `/redo`."""
     if not isinstance(error, (CommandError, ValueError, ImportError)):
-        return describe(error)
+        return redacted_message(error)
     text = " ".join(str(error).split())
-    before, found, _ = text.rpartition("; continue with: ")
-    if not found:
+    before, separator, _ = text.rpartition("; continue with: ")
+    if not separator:
         return text
     return f"{before}; /redo asks only what failed, another question replaces this one"

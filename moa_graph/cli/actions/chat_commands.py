@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from moa_graph.cli.actions.fork import Changes, changed_mixture
-from moa_graph.cli.actions.run import check_keys
+from moa_graph.cli.actions.fork import ForkOptions, apply_fork_options
+from moa_graph.cli.actions.run import require_api_keys
 from moa_graph.cli.actions.show import print_proposal
-from moa_graph.cli.actions.transcript import save
+from moa_graph.cli.actions.transcript import save_transcript
 from moa_graph.cli.errors import CommandError
-from moa_graph.cli.terminal.tables import console, models_table, print_calls
+from moa_graph.cli.terminal.tables import build_models_table, make_console, print_calls
 from moa_graph.cli.terminal.text import print_run
 from moa_graph.config.model import MoAConfig, preset_names
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.runs.record import read_run
-from moa_graph.runs.store import readable
+from moa_graph.runs.store import require_config
 
 if TYPE_CHECKING:
-    from moa_graph.cli.actions.chat import Chat
+    from moa_graph.cli.actions.chat import ChatSession
 
-HELP = """\
+HELP_TEXT = """\
   /model                 show the mixture
   /model PRESET          go on with another mixture: a name of `moa presets`
   /model NAME=p:model    go on with another model for a proposer, or for the aggregator
@@ -42,22 +42,22 @@ HELP = """\
   Ctrl-C stops an answer; at the prompt it clears the line. Tab completes commands."""
 
 
-class Commands:
+class ChatCommands:
     """The commands of a chat; each method that is named after one takes its words."""
 
-    def __init__(self, chat: "Chat") -> None:
+    def __init__(self, chat: "ChatSession") -> None:
         self._chat = chat
-        self._known: dict[str, Callable[..., Awaitable[None]]] = {
-            "help": self._help,
-            "model": self._model,
-            "show": self._show,
+        self._handlers: dict[str, Callable[..., Awaitable[None]]] = {
+            "help": self._print_help,
+            "model": self._show_or_set_model,
+            "show": self._show_run,
             "redo": chat.redo,
             "undo": chat.undo,
             "fork": chat.fork,
-            "save": self._save,
+            "save": self._save_transcript,
         }
 
-    async def obey(self, line: str) -> bool:
+    async def run(self, line: str) -> bool:
         """Do what a line says, and tell whether the chat goes on.
 
         Raises:
@@ -69,8 +69,8 @@ class Commands:
             raise CommandError(f"{line}: {error}") from None
         if name in {"quit", "exit"}:
             return False
-        if not (command := self._known.get(name)):
-            names = ", ".join(f"/{each}" for each in [*self._known, "quit"])
+        if not (command := self._handlers.get(name)):
+            names = ", ".join(f"/{each}" for each in [*self._handlers, "quit"])
             raise CommandError(
                 f"no command /{name}; expected one of: {names}; a question that begins with a "
                 "slash has two"
@@ -82,19 +82,19 @@ class Commands:
         await command(*words)
         return True
 
-    def words(self, line: str) -> Iterable[str]:
+    def complete_line(self, line: str) -> Iterable[str]:
         """Give the words that may stand where a line, so far, ends."""
         name, *rest = line[1:].split(" ")
         mixture = self._chat.mixture
         if not rest:
-            return [f"/{each}" for each in [*self._known, "quit"]]
-        proposers = [seat for row in mixture.layers for seat in row]
+            return [f"/{each}" for each in [*self._handlers, "quit"]]
+        proposers = [agent for row in mixture.layers for agent in row]
         match name:
             case "model":
                 agents = [f"{each}=" for each in dict.fromkeys([AGGREGATOR, *proposers])]
                 return [*preset_names(), *agents]
             case "show":
-                return [*_nodes(mixture), "all"]
+                return [*_proposer_nodes(mixture), "all"]
             case "redo":
                 return [
                     *(f"layer_{number + 1}" for number in range(len(mixture.layers))),
@@ -103,55 +103,55 @@ class Commands:
             case _:
                 return []
 
-    async def _help(self) -> None:
-        typer.echo(HELP)
+    async def _print_help(self) -> None:
+        typer.echo(HELP_TEXT)
 
-    async def _model(self, *words: str) -> None:
+    async def _show_or_set_model(self, *words: str) -> None:
         """Show the mixture, or go on with another."""
         mixture = self._chat.mixture
         for word in words:
-            name, found, model = word.partition("=")
-            if not found:
-                mixture = _preset(name)
+            name, separator, model = word.partition("=")
+            if not separator:
+                mixture = _load_preset(name)
             elif name == AGGREGATOR:
-                mixture = _changed(mixture, Changes("layer_1", model, (), ()))
+                mixture = _apply_chat_options(mixture, ForkOptions("layer_1", model, (), ()))
             else:
-                mixture = _changed(mixture, Changes("layer_1", None, (word,), ()))
-        check_keys(mixture)
+                mixture = _apply_chat_options(mixture, ForkOptions("layer_1", None, (word,), ()))
+        require_api_keys(mixture)
         mixture.graph(lazy=False)  # a mistake shows now, not at the next question
         self._chat.mixture = mixture
         rows = [
-            (f"layer {number}", name, _model_of(agent.label, agent.samples))
+            (f"layer {number}", name, _format_model(agent.label, agent.samples))
             for number, row in enumerate(mixture.layers, 1)
             for name, agent in row.items()
         ]
         rows.append((AGGREGATOR, "", mixture.aggregator.label))
-        console().print(models_table(rows))
+        make_console().print(build_models_table(rows))
 
-    async def _show(self, name: str = "") -> None:
+    async def _show_run(self, name: str = "") -> None:
         """Print the calls behind the last answer, or a proposal."""
         chat = self._chat
-        thread = await chat.read()
-        values = await chat.values(thread)
+        thread = await chat.read_current_thread()
+        values = await chat.read_state_values(thread)
         if name == "all":
             print_run(values)
         elif name:
             print_proposal(values, name)
         else:
-            prices = readable(thread).prices
+            prices = require_config(thread).prices
             print_calls(read_run(values, prices=prices, order=values["proposals"]))
 
-    async def _save(self, *words: str) -> None:
+    async def _save_transcript(self, *words: str) -> None:
         """Keep the conversation in a file."""
         files = [word for word in words if word != "--force"]
         if len(files) != 1:
             raise CommandError("/save: expected the name of one file")
-        thread = await self._chat.read()
-        path = save(files[0], thread, force="--force" in words)
-        self._chat.say(f"saved in {path}", always=True)
+        thread = await self._chat.read_current_thread()
+        path = save_transcript(files[0], thread, force="--force" in words)
+        self._chat.print_notice(f"saved in {path}", always=True)
 
 
-def _preset(name: str) -> MoAConfig:
+def _load_preset(name: str) -> MoAConfig:
     if name not in preset_names():
         names = ", ".join(preset_names())
         raise CommandError(
@@ -160,20 +160,20 @@ def _preset(name: str) -> MoAConfig:
     return MoAConfig.load(name)
 
 
-def _changed(mixture: MoAConfig, changes: Changes) -> MoAConfig:
+def _apply_chat_options(mixture: MoAConfig, options: ForkOptions) -> MoAConfig:
     """Change a mixture; what is wrong is told in the words of a chat."""
     try:
-        return changed_mixture(mixture, changes, 1)
+        return apply_fork_options(mixture, options, 1)
     except CommandError as error:
         raise CommandError(
             str(error).replace("--", "/", 1).replace(" from layer_1 on", "")
         ) from None
 
 
-def _model_of(label: str, samples: int) -> str:
+def _format_model(label: str, samples: int) -> str:
     return label if samples == 1 else f"{label} ({samples} samples)"
 
 
-def _nodes(mixture: MoAConfig) -> list[str]:
+def _proposer_nodes(mixture: MoAConfig) -> list[str]:
     rows = enumerate(mixture.layers, 1)
     return [f"layer_{number}_{name}" for number, row in rows for name in row]

@@ -5,14 +5,14 @@ from typing import Any
 
 import typer
 
-from moa_graph.cli.choice import choose
+from moa_graph.cli.choice import load_mixture
 from moa_graph.cli.errors import CommandError
 from moa_graph.config.model import MoAConfig
 
-SUFFIXES = (".svg", ".png", ".mmd")
+DRAWING_SUFFIXES = (".svg", ".png", ".mmd")
 
 
-def one_thread(argument: str | None, option: str | None) -> str | None:
+def resolve_thread(argument: str | None, option: str | None) -> str | None:
     """Give the thread that is meant: it may be named in two ways.
 
     Raises:
@@ -25,7 +25,7 @@ def one_thread(argument: str | None, option: str | None) -> str | None:
     return argument or option
 
 
-def check_output(
+def check_draw_options(
     preset: str | None, config: Path | None, thread: str | None, out: Path | None
 ) -> None:
     """See that the options go together, before anything is read.
@@ -35,17 +35,19 @@ def check_output(
     """
     if thread and (preset or config):
         raise CommandError("give a thread, or --preset or --config, not both")
-    if out and out.suffix.lower() not in SUFFIXES:
-        raise CommandError(f"--out {out}: expected a name that ends in {', '.join(SUFFIXES)}")
+    if out and out.suffix.lower() not in DRAWING_SUFFIXES:
+        raise CommandError(
+            f"--out {out}: expected a name that ends in {', '.join(DRAWING_SUFFIXES)}"
+        )
 
 
-def draw_preset(preset: str | None, config: Path | None, out: Path | None) -> None:
+def draw_mixture(preset: str | None, config: Path | None, out: Path | None) -> None:
     """Draw a mixture.
 
     Raises:
         CommandError: If there is no such preset, or the file cannot be written.
     """
-    _draw(choose(preset, config), None, out)
+    _write_drawing(load_mixture(preset, config), None, out)
 
 
 def draw_thread(name: str, db: str | None, out: Path | None) -> None:
@@ -55,13 +57,13 @@ def draw_thread(name: str, db: str | None, out: Path | None) -> None:
         CommandError: If the file cannot be written.
         StoreError: If there is no such thread.
     """
-    from moa_graph.cli.thread_loading import look_at
+    from moa_graph.cli.thread_loading import load_thread
 
-    read = look_at(name, db)
-    _draw(read.mixture, read.values, out)
+    loaded_thread = load_thread(name, db)
+    _write_drawing(loaded_thread.mixture, loaded_thread.values, out)
 
 
-def _draw(mixture: MoAConfig, state: dict[str, Any] | None, out: Path | None) -> None:
+def _write_drawing(mixture: MoAConfig, state: dict[str, Any] | None, out: Path | None) -> None:
     from moa_graph.drawing.draw import draw_mermaid, draw_png, draw_svg
 
     graph, prices = mixture.graph(), mixture.prices
@@ -70,13 +72,13 @@ def _draw(mixture: MoAConfig, state: dict[str, Any] | None, out: Path | None) ->
         typer.echo(draw_mermaid(graph, state, prices=prices), nl=False)
         return
     if suffix == ".png":
-        write_file(out, draw_png(graph, state, prices=prices))
+        write_output_file(out, draw_png(graph, state, prices=prices))
         return
     draw = draw_svg if suffix == ".svg" else draw_mermaid
-    write_file(out, draw(graph, state, prices=prices))
+    write_output_file(out, draw(graph, state, prices=prices))
 
 
-def write_file(path: Path, content: str | bytes) -> None:
+def write_output_file(path: Path, content: str | bytes) -> None:
     """Write a file that the user named.
 
     Raises:

@@ -9,22 +9,22 @@ from pathlib import Path
 import typer
 from filelock import FileLock, Timeout
 
-from moa_graph.cli.actions.run import check_keys
-from moa_graph.cli.errors import FAILED, INTERRUPTED, CommandError
-from moa_graph.cli.terminal.text import plain
+from moa_graph.cli.actions.run import require_api_keys
+from moa_graph.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, CommandError
+from moa_graph.cli.terminal.text import strip_control_characters
 from moa_graph.config.model import MoAConfig
-from moa_graph.evals.call_store import Ledger
-from moa_graph.evals.datasets import PINS, Benchmark, load_benchmark
-from moa_graph.evals.generate import Generation, check_system, generate
+from moa_graph.evals.call_store import CallStore
+from moa_graph.evals.datasets import PINNED_DATASETS, Benchmark, load_benchmark
+from moa_graph.evals.generate import GenerationResult, answer_benchmark, check_system_name
 from moa_graph.models.pricing import Prices, estimate_cost
 from moa_graph.runs.job_progress import progress
 
-SPENT = 3  # the exit code when `--max-cost` left items alone
-TOLD = 3  # failures that are told in full
+EXIT_BUDGET_EXHAUSTED = 3  # the exit code when `--max-cost` left items alone
+MAX_SHOWN_FAILURES = 3  # failures that are told in full
 
 
 @dataclass(frozen=True)
-class Task:
+class GenerateOptions:
     """What is to be done, as the options say it."""
 
     benchmark: str
@@ -37,87 +37,107 @@ class Task:
     max_cost: float | None
 
 
-def generate_answers(task: Task) -> None:
+def generate_answers(options: GenerateOptions) -> None:
     """Generate answers, and say what came of it.
 
     Raises:
         CommandError: If not every item has an answer; the exit code tells why.
         ValueError: If an option makes no sense.
     """
-    check_keys(task.config)
-    name = check_system(task.name or task.config.name)
-    benchmark = load_benchmark(task.benchmark, task.data, task.limit)
-    if benchmark.name in PINS and benchmark.revision is None:
+    require_api_keys(options.config)
+    name = check_system_name(options.name or options.config.name)
+    benchmark = load_benchmark(options.benchmark, options.data, options.limit)
+    if benchmark.name in PINNED_DATASETS and benchmark.revision is None:
         typer.echo(
             f"moa: {benchmark.source} is not the published file at the pinned revision, "
             "and the manifest says so",
             err=True,
         )
-    if task.max_cost is not None:
-        check_prices(task.config.labels(), task.config.prices, "the mixture's [prices]")
-    with locked(task.out / benchmark.name / name), Ledger(task.out / "ledger.sqlite") as ledger:
-        generation = _run(task, name, benchmark, ledger)
-    _tell(generation, benchmark)
+    if options.max_cost is not None:
+        check_prices(options.config.labels(), options.config.prices, "the mixture's [prices]")
+    with (
+        lock_folder(options.out / benchmark.name / name),
+        CallStore(options.out / "ledger.sqlite") as call_store,
+    ):
+        generation = _run_generation(options, name, benchmark, call_store)
+    _print_summary(generation, benchmark)
 
 
-def _run(task: Task, name: str, benchmark: Benchmark, ledger: Ledger) -> Generation:
+def _run_generation(
+    options: GenerateOptions, name: str, benchmark: Benchmark, call_store: CallStore
+) -> GenerationResult:
     with progress(f"{benchmark.name}, {name}") as show:
-        work = generate(
-            task.config,
+        work = answer_benchmark(
+            options.config,
             benchmark,
-            task.out,
-            ledger,
+            options.out,
+            call_store,
             name=name,
-            concurrency=task.concurrency,
-            max_cost=task.max_cost,
+            concurrency=options.concurrency,
+            max_cost=options.max_cost,
             show=show,
         )
         try:
             return asyncio.run(work)
         except KeyboardInterrupt:
             raise CommandError(
-                f"interrupted; what is answered is kept in {task.out}: run the command again to "
+                f"interrupted; what is answered is kept in {options.out}: run the command again to "
                 "go on",
-                INTERRUPTED,
+                EXIT_INTERRUPTED,
             ) from None
 
 
-def _tell(generation: Generation, benchmark: Benchmark) -> None:
-    tally, asked = generation.tally, len(benchmark.items)
-    part = "" if asked == benchmark.whole else f" (of the benchmark's {benchmark.whole:,}: partial)"
+def _print_summary(generation: GenerationResult, benchmark: Benchmark) -> None:
+    job_progress, item_count = generation.progress, len(benchmark.items)
+    part = (
+        ""
+        if item_count == benchmark.full_size
+        else f" (of the benchmark's {benchmark.full_size:,}: partial)"
+    )
     typer.echo(
-        f"{generation.answered:,} of {asked:,} answered{part}; now {tally.calls:,} calls, "
-        f"{tally.tokens:,} tokens, {tally.money()}"
+        f"{generation.answered:,} of {item_count:,} answered{part}; now "
+        f"{job_progress.calls:,} calls, "
+        f"{job_progress.tokens:,} tokens, {job_progress.money()}"
     )
     typer.echo(generation.outputs)
-    again = "run the command again to ask them again"
-    if tally.stopped:
-        raise CommandError(f"{tally.left:,} items were not asked: {tally.stopped}", SPENT)
+    retry_hint = "run the command again to ask them again"
+    if job_progress.stopped:
+        raise CommandError(
+            f"{job_progress.left:,} items were not asked: {job_progress.stopped}",
+            EXIT_BUDGET_EXHAUSTED,
+        )
     if failures := generation.failures:
-        causes = [f"{item}: {plain(cause)}" for item, cause in list(failures.items())[:TOLD]]
-        more = f"; and {len(failures) - TOLD:,} more" if len(failures) > TOLD else ""
+        causes = [
+            f"{item}: {strip_control_characters(cause)}"
+            for item, cause in list(failures.items())[:MAX_SHOWN_FAILURES]
+        ]
+        more = (
+            f"; and {len(failures) - MAX_SHOWN_FAILURES:,} more"
+            if len(failures) > MAX_SHOWN_FAILURES
+            else ""
+        )
         have = "item has" if len(failures) == 1 else "items have"
-        text = f"{len(failures):,} {have} no answer ({'; '.join(causes)}{more}); {again}"
-        raise CommandError(text, FAILED)
+        text = f"{len(failures):,} {have} no answer ({'; '.join(causes)}{more}); {retry_hint}"
+        raise CommandError(text, EXIT_FAILED)
 
 
-def check_prices(labels: Iterable[str], prices: Prices, place: str) -> None:
+def check_prices(labels: Iterable[str], prices: Prices, price_source: str) -> None:
     """Refuse a limit that cannot be kept.
 
     Raises:
         CommandError: If the price of a model is not known.
     """
     usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
-    paid = [label for label in labels if not label.startswith("recorded:")]
-    if unknown := [label for label in paid if estimate_cost(label, usage, prices) is None]:
+    paid_labels = [label for label in labels if not label.startswith("recorded:")]
+    if unknown := [label for label in paid_labels if estimate_cost(label, usage, prices) is None]:
         raise CommandError(
             f"--max-cost cannot be kept: no price is known for {', '.join(unknown)}; give it in "
-            f"{place}, in dollars for a million tokens read and written"
+            f"{price_source}, in dollars for a million tokens read and written"
         )
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Keep a second process away from the folder."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -9,122 +9,128 @@ from pathlib import Path
 import typer
 
 from moa_graph.cli.actions.eval_generate import (
-    SPENT,
-    TOLD,
+    EXIT_BUDGET_EXHAUSTED,
+    MAX_SHOWN_FAILURES,
     check_prices,
-    locked,
+    lock_folder,
 )
-from moa_graph.cli.errors import FAILED, INTERRUPTED, CommandError
-from moa_graph.cli.terminal.text import plain
-from moa_graph.evals.call_store import Ledger
+from moa_graph.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, CommandError
+from moa_graph.cli.terminal.text import strip_control_characters
+from moa_graph.evals.call_store import CallStore
 from moa_graph.evals.judging.judge import Judge, read_judge
-from moa_graph.evals.judging.run import Judging, judge
+from moa_graph.evals.judging.run import JudgingResult, judge_system
 from moa_graph.evals.judging.setup import (
-    MANIFEST,
-    Files,
-    Task,
-    official_judge,
-    prepare,
+    GENERATION_MANIFEST,
+    JudgeFilePaths,
+    JudgingTask,
+    official_judge_for_folder,
+    prepare_judging,
 )
-from moa_graph.models.agent import build_model, key_variable
+from moa_graph.models.agent import build_model, find_key_variable
 from moa_graph.runs.job_progress import progress
 
-LEDGER = "ledger.sqlite"
+CALL_STORE_FILE = "ledger.sqlite"
 
 
 @dataclass(frozen=True)
-class Options:
+class JudgeOptions:
     """How it is judged, as the options of the command say it."""
 
     judge: str | None
     data: Path | None
-    files: Files
+    files: JudgeFilePaths
     against: Path | None
     concurrency: int
     max_cost: float | None
 
 
-def judge_answers(places: Sequence[Path], options: Options) -> None:
+def judge_answers(paths: Sequence[Path], options: JudgeOptions) -> None:
     """Have the answers in folders judged, one system after the other.
 
     Raises:
         CommandError: If a judgement is missing; the exit code tells why.
     """
-    tasks, causes = list[Task](), list[CommandError]()
-    for folder in find_folders(places, MANIFEST):
+    tasks, causes = list[JudgingTask](), list[CommandError]()
+    for folder in find_system_folders(paths, GENERATION_MANIFEST):
         try:
-            tasks.append(_prepare(folder, options))
+            tasks.append(_prepare_judging(folder, options))
         except (CommandError, ValueError) as error:  # it is this folder's; the others are judged
             causes.append(CommandError(str(error)))
-    causes += [cause for task in tasks if (cause := _judge(task, options))]
+    causes += [cause for task in tasks if (cause := _judge_system(task, options))]
     if causes:
-        told = "; ".join(dict.fromkeys(map(str, causes)))
-        raise CommandError(told, max(cause.exit_code for cause in causes))
+        message = "; ".join(dict.fromkeys(map(str, causes)))
+        raise CommandError(message, max(cause.exit_code for cause in causes))
 
 
-def find_folders(places: Sequence[Path], file: str) -> list[Path]:
+def find_system_folders(paths: Sequence[Path], manifest_name: str) -> list[Path]:
     """Find the folders of systems: those that are named, or that stand in what is named.
 
     Raises:
         CommandError: If there is none.
     """
-    found = dict[Path, None]()
-    for place in places:
-        inside = (path.parent for depth in ("", "*/", "*/*/") for path in place.glob(depth + file))
+    system_folders = dict[Path, None]()
+    for root in paths:
+        inside = (
+            path.parent for depth in ("", "*/", "*/*/") for path in root.glob(depth + manifest_name)
+        )
         folders = sorted(inside)
         if not folders:
             raise CommandError(
-                f"{place}: no system in it; expected OUT, OUT/BENCHMARK or OUT/BENCHMARK/NAME with "
-                f"a {file}"
+                f"{root}: no system in it; expected OUT, OUT/BENCHMARK or OUT/BENCHMARK/NAME with "
+                f"a {manifest_name}"
             )
-        found |= dict.fromkeys(folders)
-    return list(found)
+        system_folders |= dict.fromkeys(folders)
+    return list(system_folders)
 
 
-def _prepare(folder: Path, options: Options) -> Task:
-    chosen = read_judge(options.judge) if options.judge else official_judge(folder)
-    _check(chosen, options)
-    return prepare(folder, chosen, data=options.data, files=options.files, against=options.against)
+def _prepare_judging(folder: Path, options: JudgeOptions) -> JudgingTask:
+    judge_spec = read_judge(options.judge) if options.judge else official_judge_for_folder(folder)
+    _check_judge(judge_spec, options)
+    return prepare_judging(
+        folder, judge_spec, data=options.data, files=options.files, against=options.against
+    )
 
 
-def _check(chosen: Judge, options: Options) -> None:
-    key = chosen.agent and key_variable(chosen.agent)
+def _check_judge(judge_spec: Judge, options: JudgeOptions) -> None:
+    key = judge_spec.agent and find_key_variable(judge_spec.agent)
     if key and not os.environ.get(key):
         raise CommandError(
-            f"judge {chosen.label} needs a key: set {key}; or name another with --judge, such as "
+            f"judge {judge_spec.label} needs a key: set {key}; or name another with "
+            f"--judge, such as "
             "offline:overlap, which is no language model and only shows how it goes"
         )
-    if chosen.agent:
-        build_model(chosen.agent)  # a provider that nobody knows is told before a download
+    if judge_spec.agent:
+        build_model(judge_spec.agent)  # a provider that nobody knows is told before a download
     if options.max_cost is not None:
-        check_prices([chosen.label], chosen.prices, "the [prices] of the judge's TOML file")
+        check_prices([judge_spec.label], judge_spec.prices, "the [prices] of the judge's TOML file")
 
 
-def _judge(task: Task, options: Options) -> CommandError | None:
+def _judge_system(task: JudgingTask, options: JudgeOptions) -> CommandError | None:
     """Judge a system; give what is to be complained of at the end."""
     folder = task.answers.folder
     out = folder.parent.parent
     try:
-        with locked(folder), Ledger(out / LEDGER) as ledger:
-            judging = _run(task, ledger, options)
+        with lock_folder(folder), CallStore(out / CALL_STORE_FILE) as call_store:
+            judging = _run_judging(task, call_store, options)
     except ValueError as error:  # such as no logprobs, which another benchmark does not need
         return CommandError(f"{folder}: {error}")
     typer.echo(
         f"{folder}: {judging.judged:,} judgements by {task.judge.label}; now "
-        f"{judging.tally.calls:,} calls, {judging.tally.tokens:,} tokens, {judging.tally.money()}"
+        f"{judging.progress.calls:,} calls, {judging.progress.tokens:,} tokens, "
+        f"{judging.progress.money()}"
     )
     for label in judging.labels:
-        typer.echo(f"  note: {plain(label)}")
+        typer.echo(f"  note: {strip_control_characters(label)}")
     typer.echo(judging.path)
-    return _complain(judging, folder)
+    return _failure_summary(judging, folder)
 
 
-def _run(task: Task, ledger: Ledger, options: Options) -> Judging:
+def _run_judging(task: JudgingTask, call_store: CallStore, options: JudgeOptions) -> JudgingResult:
     title = f"judging {task.answers.system} on {task.benchmark.name}"
     with progress(title) as show:
-        work = judge(
+        work = judge_system(
             task,
-            ledger,
+            call_store,
             concurrency=options.concurrency,
             max_cost=options.max_cost,
             show=show,
@@ -135,19 +141,26 @@ def _run(task: Task, ledger: Ledger, options: Options) -> Judging:
             raise CommandError(
                 "interrupted; the judgements that were made are kept: run the command again to "
                 "go on",
-                INTERRUPTED,
+                EXIT_INTERRUPTED,
             ) from None
 
 
-def _complain(judging: Judging, folder: Path) -> CommandError | None:
-    if judging.tally.stopped:
-        left = judging.tally.left
-        text = f"{folder}: {left:,} judgements were not made: {judging.tally.stopped}"
-        return CommandError(text, SPENT)
+def _failure_summary(judging: JudgingResult, folder: Path) -> CommandError | None:
+    if judging.progress.stopped:
+        remaining = judging.progress.left
+        text = f"{folder}: {remaining:,} judgements were not made: {judging.progress.stopped}"
+        return CommandError(text, EXIT_BUDGET_EXHAUSTED)
     if failures := judging.failures:
-        told = [f"{item}: {plain(cause)}" for item, cause in list(failures.items())[:TOLD]]
-        more = f"; and {len(failures) - TOLD:,} more" if len(failures) > TOLD else ""
+        reasons = [
+            f"{item}: {strip_control_characters(cause)}"
+            for item, cause in list(failures.items())[:MAX_SHOWN_FAILURES]
+        ]
+        more = (
+            f"; and {len(failures) - MAX_SHOWN_FAILURES:,} more"
+            if len(failures) > MAX_SHOWN_FAILURES
+            else ""
+        )
         what = "judgement" if len(failures) == 1 else "judgements"
-        text = f"{folder}: {len(failures):,} {what} failed ({'; '.join(told)}{more})"
-        return CommandError(f"{text}; run the command again to ask for them again", FAILED)
+        text = f"{folder}: {len(failures):,} {what} failed ({'; '.join(reasons)}{more})"
+        return CommandError(f"{text}; run the command again to ask for them again", EXIT_FAILED)
     return None

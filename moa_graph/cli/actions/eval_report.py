@@ -6,18 +6,18 @@ import typer
 
 from moa_graph.cli.errors import CommandError
 from moa_graph.evals.report.page import write_report
-from moa_graph.evals.scoring import read_gamed
+from moa_graph.evals.scoring import read_baselines
 
 
-def write(out: Path, to: Path | None, gamed_baselines: Path | None) -> None:
+def write_eval_report(out: Path, to: Path | None, gamed_baselines: Path | None) -> None:
     """Write the report, and say where it is.
 
     Raises:
         CommandError: If it cannot be written.
         ValueError: If there is nothing to write up.
     """
-    gamed = read_gamed(gamed_baselines) if gamed_baselines else None
+    baselines = read_baselines(gamed_baselines) if gamed_baselines else None
     try:
-        typer.echo(write_report(out, to, gamed=gamed))
+        typer.echo(write_report(out, to, baselines=baselines))
     except OSError as error:
         raise CommandError(f"{error.filename or out}: {error.strerror or error}") from None

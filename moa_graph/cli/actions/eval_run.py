@@ -16,41 +16,41 @@ from rich.console import Console
 from rich.table import Table
 
 from moa_graph.cli.actions.eval_generate import (
-    SPENT,
-    TOLD,
+    EXIT_BUDGET_EXHAUSTED,
+    MAX_SHOWN_FAILURES,
     check_prices,
-    locked,
+    lock_folder,
 )
-from moa_graph.cli.actions.eval_judge import LEDGER
-from moa_graph.cli.actions.run import check_keys
-from moa_graph.cli.errors import FAILED, INTERRUPTED, CommandError
-from moa_graph.cli.terminal.text import plain
-from moa_graph.evals.call_store import Ledger
+from moa_graph.cli.actions.eval_judge import CALL_STORE_FILE
+from moa_graph.cli.actions.run import require_api_keys
+from moa_graph.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, CommandError
+from moa_graph.cli.terminal.text import strip_control_characters
+from moa_graph.evals.call_store import CallStore
 from moa_graph.evals.comparison import (
-    Done,
-    Step,
+    ComparisonStep,
+    StepResult,
     list_steps,
-    write_account,
+    write_comparison_file,
 )
-from moa_graph.evals.plan import Plan
+from moa_graph.evals.plan import EvalPlan
 from moa_graph.evals.preflight import (
-    SECONDS_OF_A_CALL,
+    CALL_LATENCY_S,
     TOKENS_PER_SECOND,
-    Estimate,
-    Preflight,
-    preflight,
+    ComparisonEstimate,
+    PartEstimate,
+    estimate_comparison,
 )
-from moa_graph.models.agent import key_variable
+from moa_graph.models.agent import find_key_variable
 from moa_graph.runs.job_progress import progress
 from moa_graph.runs.jobs import Tally
 
-WIDTH = 120  # where there is no terminal
+NON_TERMINAL_WIDTH = 120  # where there is no terminal
 
 
-def read_plan(path: Path, out: Path | None) -> tuple[Plan, Path]:
+def load_plan(path: Path, out: Path | None) -> tuple[EvalPlan, Path]:
     """Read a plan, and where its comparison is to stand."""
-    plan = Plan.load(path)
-    return plan, out or plan.place(plan.out)
+    plan = EvalPlan.load(path)
+    return plan, out or plan.resolve_path(plan.out)
 
 
 def print_preflight(path: Path, out: Path | None, answer_tokens: int, *, as_json: bool) -> None:
@@ -59,63 +59,63 @@ def print_preflight(path: Path, out: Path | None, answer_tokens: int, *, as_json
     Raises:
         ValueError: If the plan is wrong.
     """
-    plan, place = read_plan(path, out)
-    found = preflight(plan, place, answer_tokens=answer_tokens)
+    plan, folder = load_plan(path, out)
+    forecast = estimate_comparison(plan, folder, answer_tokens=answer_tokens)
     if as_json:
-        whole = {"parts": found.estimates, "total": found.total, "prices": found.prices}
-        typer.echo(json.dumps(_plain(whole | {"notes": found.notes}), indent=2))
+        document = {"parts": forecast.estimates, "total": forecast.total, "prices": forecast.prices}
+        typer.echo(json.dumps(_to_json_value(document | {"notes": forecast.notes}), indent=2))
         return
-    console = Console(width=None if os.isatty(1) else WIDTH, highlight=False)
-    console.print(_table(plan, found))
-    for note in _notes(plan, found, answer_tokens):
-        typer.echo(plain(note))
+    console = Console(width=None if os.isatty(1) else NON_TERMINAL_WIDTH, highlight=False)
+    console.print(_build_table(plan, forecast))
+    for note in _list_notes(plan, forecast, answer_tokens):
+        typer.echo(strip_control_characters(note))
 
 
-def _plain(value: Any) -> Any:
+def _to_json_value(value: Any) -> Any:
     """Give plain data; what has no bound is `null`, as JSON has no infinity."""
     match value:
-        case Estimate():
-            return _plain(asdict(value))
+        case PartEstimate():
+            return _to_json_value(asdict(value))
         case dict():
-            return {key: _plain(each) for key, each in value.items()}
+            return {key: _to_json_value(each) for key, each in value.items()}
         case list() | tuple() | set():
-            return [_plain(each) for each in value]
+            return [_to_json_value(each) for each in value]
         case float() if isinf(value):
             return None
         case _:
             return value
 
 
-def _table(plan: Plan, found: Preflight) -> Table:
+def _build_table(plan: EvalPlan, forecast: ComparisonEstimate) -> Table:
     table = Table(box=None, pad_edge=False)
     for column in ("benchmark", "system or judge"):
         table.add_column(column, overflow="fold")
     for column in ("items", "calls", "free", "tokens", "at most", "cost", "at most", "time"):
         table.add_column(column, justify="right", no_wrap=True)
-    for each in (*_rows(plan, found), found.total):
+    for each in (*_merge_variants(plan, forecast), forecast.total):
         table.add_row(
-            plain(each.benchmark),
-            plain(each.part),
+            strip_control_characters(each.benchmark),
+            strip_control_characters(each.part),
             f"{each.items:,}" if each.benchmark else "",
             f"{each.calls:,}",
-            f"{each.free:,}",
-            _tokens(each.tokens.likely),
-            _tokens(each.tokens.most),
-            _money(each.cost),
-            _money(each.most_cost),
-            _time(each.seconds),
+            f"{each.free_calls:,}",
+            _format_tokens(each.tokens.expected),
+            _format_tokens(each.tokens.upper_bound),
+            _format_dollars(each.cost),
+            _format_dollars(each.max_cost),
+            _format_duration(each.seconds),
         )
     return table
 
 
-def _rows(plan: Plan, found: Preflight) -> Iterator[Estimate]:
+def _merge_variants(plan: EvalPlan, forecast: ComparisonEstimate) -> Iterator[PartEstimate]:
     """Give the variants of a benchmark in one row."""
-    for benchmark, parts in groupby(found.estimates, lambda each: each.benchmark):
-        variants = Estimate(benchmark, "variants", 0)
+    for benchmark, parts in groupby(forecast.estimates, lambda each: each.benchmark):
+        variants = PartEstimate(benchmark, "variants", 0)
         number = 0
         for each in parts:
             if each.part in plan.configs and each.part not in plan.mixtures:
-                variants.add(each)
+                variants.add_part(each)
                 number += 1
                 continue
             if number:  # the judge comes last
@@ -124,30 +124,33 @@ def _rows(plan: Plan, found: Preflight) -> Iterator[Estimate]:
             yield each
 
 
-def _notes(plan: Plan, found: Preflight, answer_tokens: int) -> Iterator[str]:
-    total = found.total
+def _list_notes(plan: EvalPlan, forecast: ComparisonEstimate, answer_tokens: int) -> Iterator[str]:
+    total = forecast.total
     yield (
         f"Assumed: answers of {answer_tokens:,} tokens (--answer-tokens), "
-        f"{TOKENS_PER_SECOND} tokens a second after {SECONDS_OF_A_CALL} s, "
+        f"{TOKENS_PER_SECOND} tokens a second after {CALL_LATENCY_S} s, "
         f"{plan.concurrency} items at a time. At most: answers as long as `max_tokens` permits."
     )
     if total.unbounded:
         yield f"No bound, for want of `max_tokens`: {', '.join(sorted(total.unbounded))}."
     if total.unpriced:
         yield f"The cost is unknown for want of a price: {', '.join(sorted(total.unpriced))}."
-    if found.prices:
-        each = (f"{name} {read:g}/{written:g}" for name, (read, written) in found.prices.items())
+    if forecast.prices:
+        each = (
+            f"{name} {input_price:g}/{output_price:g}"
+            for name, (input_price, output_price) in forecast.prices.items()
+        )
         yield f"Prices, $ for a million tokens read/written: {'; '.join(each)}."
         yield (
             "They are the plan's, or those of May 2024 in the package's own table, or today's of "
             "genai-prices."
         )
-    yield from found.notes
+    yield from forecast.notes
     if plan.max_cost is not None:
         yield f"max_cost: nothing more is begun when ${plan.max_cost:g} are spent."
 
 
-def _tokens(number: float) -> str:
+def _format_tokens(number: float) -> str:
     if isinf(number):
         return "no bound"
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -156,13 +159,13 @@ def _tokens(number: float) -> str:
     return f"{number:.0f}"
 
 
-def _money(dollars: float | None) -> str:
+def _format_dollars(dollars: float | None) -> str:
     if dollars is None:
         return "unknown"
     return "no bound" if isinf(dollars) else f"${dollars:,.2f}"
 
 
-def _time(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     minutes = round(seconds / 60)
     if not minutes:
         return f"{seconds:.0f} s"
@@ -176,69 +179,78 @@ def run_plan(path: Path, out: Path | None, max_cost: float | None) -> None:
         CommandError: If something is missing; the exit code tells why.
         ValueError: If the plan is wrong.
     """
-    plan, place = read_plan(path, out)
-    most = plan.max_cost if max_cost is None else max_cost
-    _check(plan, limited=most is not None)
-    steps = list_steps(plan, place)
-    with locked(place):
-        write_account(plan, place)
-        with Ledger(place / LEDGER) as ledger:
-            _work(steps, ledger, most)
-    typer.echo(f"{place}: done; write it up with: moa eval report {place}")
+    plan, folder = load_plan(path, out)
+    cost_limit = plan.max_cost if max_cost is None else max_cost
+    _check_plan(plan, needs_prices=cost_limit is not None)
+    steps = list_steps(plan, folder)
+    with lock_folder(folder):
+        write_comparison_file(plan, folder)
+        with CallStore(folder / CALL_STORE_FILE) as call_store:
+            _run_steps(steps, call_store, cost_limit)
+    typer.echo(f"{folder}: done; write it up with: moa eval report {folder}")
 
 
-def _check(plan: Plan, *, limited: bool) -> None:
+def _check_plan(plan: EvalPlan, *, needs_prices: bool) -> None:
     """See that nothing is missing before anything is paid for."""
     for config in plan.configs.values():
-        check_keys(config)
-        if limited:
+        require_api_keys(config)
+        if needs_prices:
             check_prices(config.labels(), config.prices, "the plan's [prices]")
     for measured in plan.benchmarks:
-        judge = plan.judge_of(measured)
-        key = judge.agent and key_variable(judge.agent)
+        judge = plan.judge_for(measured)
+        key = judge.agent and find_key_variable(judge.agent)
         if key and not os.environ.get(key):
             raise CommandError(f"judge {judge.label} needs a key: set {key}")
-        if limited:
+        if needs_prices:
             check_prices([judge.label], judge.prices, "the plan's [prices]")
 
 
-def _work(steps: list[Step], ledger: Ledger, max_cost: float | None) -> None:
-    whole, begun, complaints = Tally(len(steps)), time.monotonic(), list[str]()
+def _run_steps(steps: list[ComparisonStep], call_store: CallStore, max_cost: float | None) -> None:
+    totals, started, failures = Tally(len(steps)), time.monotonic(), list[str]()
     for step in steps:
-        left = None if max_cost is None else max(0.0, max_cost - whole.spent)
-        done = _do(step, ledger, left)
-        whole.add(done.tally)
-        if done.tally.stopped:
+        remaining = None if max_cost is None else max(0.0, max_cost - totals.spent)
+        step_result = _run_step(step, call_store, remaining)
+        totals.add(step_result.progress)
+        if step_result.progress.stopped:
             raise CommandError(
-                f"{step.title}: {done.tally.left:,} items were left: {done.tally.stopped}; run "
+                f"{step.title}: {step_result.progress.left:,} items were left: "
+                f"{step_result.progress.stopped}; run "
                 "the command again with more to go on",
-                SPENT,
+                EXIT_BUDGET_EXHAUSTED,
             )
-        complaints += _complaints(step, done)
-    took = _time(time.monotonic() - begun)
-    typer.echo(f"now {whole.calls:,} calls, {whole.tokens:,} tokens, {whole.money()}, {took}")
-    if complaints:
-        more = f"; and {len(complaints) - TOLD:,} more" if len(complaints) > TOLD else ""
-        have = "step has" if len(complaints) == 1 else "steps have"
+        failures += _list_failures(step, step_result)
+    duration = _format_duration(time.monotonic() - started)
+    typer.echo(
+        f"now {totals.calls:,} calls, {totals.tokens:,} tokens, {totals.money()}, {duration}"
+    )
+    if failures:
+        more = (
+            f"; and {len(failures) - MAX_SHOWN_FAILURES:,} more"
+            if len(failures) > MAX_SHOWN_FAILURES
+            else ""
+        )
+        have = "step has" if len(failures) == 1 else "steps have"
         raise CommandError(
-            f"{len(complaints):,} {have} failures: {'; '.join(complaints[:TOLD])}{more}; run "
+            f"{len(failures):,} {have} failures: "
+            f"{'; '.join(failures[:MAX_SHOWN_FAILURES])}{more}; run "
             "the command again to ask again",
-            FAILED,
+            EXIT_FAILED,
         )
 
 
-def _do(step: Step, ledger: Ledger, left: float | None) -> Done:
-    with locked(step.folder), progress(step.title, lines=1) as show:
+def _run_step(step: ComparisonStep, call_store: CallStore, max_cost: float | None) -> StepResult:
+    with lock_folder(step.folder), progress(step.title, lines=1) as show:
         try:
-            return asyncio.run(step.work(ledger, max_cost=left, show=show))
+            return asyncio.run(step.run(call_store, max_cost=max_cost, show=show))
         except KeyboardInterrupt:
             raise CommandError(
                 "interrupted; what was answered is kept: run the command again to go on",
-                INTERRUPTED,
+                EXIT_INTERRUPTED,
             ) from None
 
 
-def _complaints(step: Step, done: Done) -> Iterator[str]:
-    if done.failures:
-        item, cause = next(iter(done.failures.items()))
-        yield f"{step.title}: {len(done.failures):,} failed ({item}: {plain(cause)})"
+def _list_failures(step: ComparisonStep, step_result: StepResult) -> Iterator[str]:
+    if step_result.failures:
+        item, cause = next(iter(step_result.failures.items()))
+        failed = f"{step.title}: {len(step_result.failures):,} failed"
+        yield f"{failed} ({item}: {strip_control_characters(cause)})"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import typer
 
-from moa_graph.cli.actions.draw import write_file
-from moa_graph.cli.thread_loading import look_at
+from moa_graph.cli.actions.draw import write_output_file
+from moa_graph.cli.thread_loading import load_thread
 from moa_graph.run_report.report import report
 
 
@@ -16,9 +16,14 @@ def report_thread(name: str, db: str | None, out: Path | None) -> None:
         CommandError: If the file cannot be written.
         StoreError: If there is no such thread.
     """
-    read = look_at(name, db, history=True)
-    page = report(read.values, read.graph, history=read.history, prices=read.mixture.prices)
+    loaded_thread = load_thread(name, db, history=True)
+    page = report(
+        loaded_thread.values,
+        loaded_thread.graph,
+        history=loaded_thread.history,
+        prices=loaded_thread.mixture.prices,
+    )
     if out:
-        write_file(out, page)
+        write_output_file(out, page)
     else:
         typer.echo(page, nl=False)

@@ -12,15 +12,15 @@ from ipaddress import ip_address
 
 import typer
 
-from moa_graph.cli.actions.run import check_keys
+from moa_graph.cli.actions.run import require_api_keys
 from moa_graph.cli.errors import CommandError
 from moa_graph.config.model import MoAConfig
-from moa_graph.runs.store import open_store
+from moa_graph.runs.store import open_run_store
 
 try:
     from moa_graph.server.app import create_app
-    from moa_graph.server.server import Server, listen
-    from moa_graph.server.service import Limits, Service
+    from moa_graph.server.server import GracefulServer, open_socket
+    from moa_graph.server.service import MixtureService, ServerLimits
 except ModuleNotFoundError as missing:
     package = (missing.name or "").partition(".")[0]
     if package == "moa_graph":
@@ -29,7 +29,7 @@ except ModuleNotFoundError as missing:
 
 
 @dataclass(frozen=True)
-class Options:
+class ServeOptions:
     """How it serves."""
 
     host: str
@@ -39,7 +39,7 @@ class Options:
     limits: Mapping[str, int]
 
 
-def serve_mixtures(mixtures: Mapping[str, MoAConfig], options: Options) -> None:
+def serve_mixtures(mixtures: Mapping[str, MoAConfig], options: ServeOptions) -> None:
     """Serve until somebody stops it.
 
     Raises:
@@ -47,10 +47,10 @@ def serve_mixtures(mixtures: Mapping[str, MoAConfig], options: Options) -> None:
         ImportError: If a provider's package is not installed.
     """
     for mixture in mixtures.values():
-        check_keys(mixture)
+        require_api_keys(mixture)
     _check_api_key(options.api_key)
     _log_to_stderr()
-    asyncio.run(_serve(mixtures, options))
+    asyncio.run(_run_server(mixtures, options))
     typer.echo("moa: stopped", err=True)
 
 
@@ -68,28 +68,30 @@ def _check_api_key(key: str | None) -> None:
         raise CommandError(f"{name}: empty; expected a key, or leave it out")
 
 
-async def _serve(mixtures: Mapping[str, MoAConfig], options: Options) -> None:
-    async with open_store(options.db) as store:
-        service = Service(mixtures, store=store, limits=Limits(**options.limits))
-        with _listen(options) as sock:
+async def _run_server(mixtures: Mapping[str, MoAConfig], options: ServeOptions) -> None:
+    async with open_run_store(options.db) as store:
+        service = MixtureService(mixtures, store=store, limits=ServerLimits(**options.limits))
+        with _open_server_socket(options) as sock:
             hosts = (options.host, socket.gethostname())
             app = create_app(service, api_key=options.api_key, hosts=hosts)
-            _announce(mixtures, options, sock)
-            await Server(app, service).serve(sockets=[sock])
+            _print_addresses(mixtures, options, sock)
+            await GracefulServer(app, service).serve(sockets=[sock])
 
 
-def _listen(options: Options) -> socket.socket:
+def _open_server_socket(options: ServeOptions) -> socket.socket:
     try:
-        return listen(options.host, options.port)
+        return open_socket(options.host, options.port)
     except OSError as error:
-        where = f"{_shown(options.host)}:{options.port}"
+        where = f"{_bracket_ipv6(options.host)}:{options.port}"
         message = f"cannot listen on {where}: {error.strerror or error}"
         if error.errno == errno.EADDRINUSE:
             message = f"{where} is taken by another program; choose another --port"
         raise CommandError(message) from None
 
 
-def _announce(mixtures: Mapping[str, MoAConfig], options: Options, sock: socket.socket) -> None:
+def _print_addresses(
+    mixtures: Mapping[str, MoAConfig], options: ServeOptions, sock: socket.socket
+) -> None:
     host, port = sock.getsockname()[:2]
     if not ip_address(host).is_loopback and not options.api_key:
         typer.echo(
@@ -97,12 +99,12 @@ def _announce(mixtures: Mapping[str, MoAConfig], options: Options, sock: socket.
             "set MOA_API_KEY",
             err=True,
         )
-    address = f"http://{_shown(host)}:{port}"
+    address = f"http://{_bracket_ipv6(host)}:{port}"
     typer.echo(f"moa: {address}/v1 serves {', '.join(mixtures)}", err=True)
     typer.echo(f"moa: {address} is a page to ask and to watch", err=True)
 
 
-def _shown(host: str) -> str:
+def _bracket_ipv6(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 

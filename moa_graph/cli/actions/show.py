@@ -8,20 +8,20 @@ import typer
 from rich.text import Text
 
 from moa_graph.cli.errors import CommandError
-from moa_graph.cli.terminal.diff import Diff
-from moa_graph.cli.terminal.tables import console, print_calls
+from moa_graph.cli.terminal.diff import WordDiff
+from moa_graph.cli.terminal.tables import make_console, print_calls
 from moa_graph.cli.terminal.text import (
-    outcome,
-    plain,
+    describe_failure,
     print_answer,
     print_json,
     print_run,
+    strip_control_characters,
 )
-from moa_graph.cli.thread_loading import look_at
-from moa_graph.runs.record import Run, read_run
-from moa_graph.runs.store import Thread, readable, resume_command
+from moa_graph.cli.thread_loading import load_thread
+from moa_graph.runs.record import RunRecord, read_run
+from moa_graph.runs.store import StoredThread, format_resume_command, require_config
 
-TOO_LONG = (
+INCOMPLETE_DIFF_NOTICE = (
     "They are too long, or say the same words too often, to be compared to their ends: more may "
     "be kept than is shown."
 )
@@ -36,17 +36,21 @@ def show_thread(
         CommandError: If there is no such proposal.
         StoreError: If there is no such thread.
     """
-    read = look_at(name, db)
-    thread, values = read.thread, read.values
+    loaded_thread = load_thread(name, db)
+    thread, values = loaded_thread.thread, loaded_thread.values
     if as_json:
         _print_json(thread, values, proposal)
     elif proposal:
         print_proposal(values, proposal)
     else:
         _print_thread(thread, values, full=full)
-        if not thread.finished:
-            waiting = f", waiting for {', '.join(read.waiting)}" if read.waiting else ""
-            command = resume_command(name, db)
+        if not thread.is_finished:
+            waiting = (
+                f", waiting for {', '.join(loaded_thread.pending_nodes)}"
+                if loaded_thread.pending_nodes
+                else ""
+            )
+            command = format_resume_command(name, db)
             typer.echo(f"unfinished{waiting}; if no process is at it, continue with: {command}")
 
 
@@ -57,20 +61,22 @@ def print_proposal(values: Mapping[str, Any], name: str) -> None:
         CommandError: If there is no such proposal.
     """
     node, proposal = find_proposal(values, name)
-    out = console()
+    out = make_console()
     out.soft_wrap = True
-    out.print(Text(f"── {node}  {plain(proposal['model'])}", "dim"))
+    out.print(Text(f"── {node}  {strip_control_characters(proposal['model'])}", "dim"))
     if proposal["error"]:
-        out.print(Text(outcome(plain(proposal["error"])), "red"))
+        out.print(Text(describe_failure(strip_control_characters(proposal["error"])), "red"))
         return
-    out.print(Text(plain(proposal["content"])), end="\n\n")
+    out.print(Text(strip_control_characters(proposal["content"])), end="\n\n")
     last = values["messages"][-1]
     if last.type == "ai":
-        diff = Diff(plain(proposal["content"]), plain(last.text))
+        diff = WordDiff(
+            strip_control_characters(proposal["content"]), strip_control_characters(last.text)
+        )
         share = f"{diff.kept_share:.0%} of the answer's words stand in it, in this order"
         out.print(Text(f"── from it to the answer: {share}", "dim"))
-        if not diff.complete:
-            out.print(Text(f"   {TOO_LONG}", "yellow"))
+        if not diff.is_complete:
+            out.print(Text(f"   {INCOMPLETE_DIFF_NOTICE}", "yellow"))
         out.print(Text("   [-left out-] {+added+}", "dim"))
         out.print(diff.text)
 
@@ -84,16 +90,16 @@ def find_proposal(values: Mapping[str, Any], name: str) -> tuple[str, Mapping[st
     proposals = values["proposals"]
     if name in proposals:
         return name, proposals[name]
-    found = [(node, p) for node, p in proposals.items() if p["agent"] == name]
-    if not found:
-        known = ", ".join(proposals) or "none"
-        raise CommandError(f"no proposal {name!r}; expected one of: {known}")
-    return found[-1]
+    matches = [(node, p) for node, p in proposals.items() if p["agent"] == name]
+    if not matches:
+        names = ", ".join(proposals) or "none"
+        raise CommandError(f"no proposal {name!r}; expected one of: {names}")
+    return matches[-1]
 
 
-def _print_thread(thread: Thread, values: Mapping[str, Any], *, full: bool) -> None:
-    typer.echo(f"{plain(thread.question)}\n")
-    run = _run(thread, values)
+def _print_thread(thread: StoredThread, values: Mapping[str, Any], *, full: bool) -> None:
+    typer.echo(f"{strip_control_characters(thread.question)}\n")
+    run = _read_run_record(thread, values)
     print_calls(run)
     typer.echo()
     if full:
@@ -102,19 +108,21 @@ def _print_thread(thread: Thread, values: Mapping[str, Any], *, full: bool) -> N
         print_answer(run.answer.text)
 
 
-def _print_json(thread: Thread, values: Mapping[str, Any], name: str | None) -> None:
-    run = _run(thread, values)
+def _print_json(thread: StoredThread, values: Mapping[str, Any], name: str | None) -> None:
+    run = _read_run_record(thread, values)
     if not name:
-        cost = {"cost": run.cost, "cost_complete": run.complete}
-        print_json(thread.id, values, {"state": thread.state, "seconds": run.seconds, **cost})
+        cost = {"cost": run.cost, "cost_complete": run.cost_is_complete}
+        print_json(thread.id, values, {"state": thread.status_text, "seconds": run.seconds, **cost})
         return
     node, proposal = find_proposal(values, name)
     answer = str(run.answer.text) if run.answer else None
-    diff = Diff(proposal["content"], answer) if answer and proposal["content"] else None
-    kept = {"kept": diff.kept_share, "kept_complete": diff.complete} if diff else {"kept": None}
-    whole = {"node": node, **proposal, "answer": answer, **kept}
-    typer.echo(json.dumps(whole, ensure_ascii=False, indent=2))
+    diff = WordDiff(proposal["content"], answer) if answer and proposal["content"] else None
+    diff_fields = (
+        {"kept": diff.kept_share, "kept_complete": diff.is_complete} if diff else {"kept": None}
+    )
+    document = {"node": node, **proposal, "answer": answer, **diff_fields}
+    typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
 
 
-def _run(thread: Thread, values: Mapping[str, Any]) -> Run:
-    return read_run(values, prices=readable(thread).prices, order=values["proposals"])
+def _read_run_record(thread: StoredThread, values: Mapping[str, Any]) -> RunRecord:
+    return read_run(values, prices=require_config(thread).prices, order=values["proposals"])

@@ -9,37 +9,47 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from moa_graph.cli.terminal.tables import ago, console
-from moa_graph.cli.terminal.text import line_of
-from moa_graph.runs.store import Thread, open_store, read_threads
+from moa_graph.cli.terminal.tables import format_age, make_console
+from moa_graph.cli.terminal.text import to_single_line
+from moa_graph.runs.store import StoredThread, open_run_store, read_threads
 
-GAP = 2  # columns between two columns of a table
-NARROW = 60  # columns below which there is no room for words about the run
+COLUMN_GAP = 2  # columns between two columns of a table
+MIN_WIDE_WIDTH = 60  # columns below which there is no room for words about the run
 
 
-def list_threads(limit: int, db: str | None, *, as_json: bool) -> None:
+def print_threads(limit: int, db: str | None, *, as_json: bool) -> None:
     """Print the threads, newest first."""
 
-    async def read() -> list[Thread]:
-        async with open_store(db, make=False) as store:
-            return await read_threads(store.saver, limit)
+    async def read() -> list[StoredThread]:
+        async with open_run_store(db, create=False) as store:
+            return await read_threads(store.checkpointer, limit)
 
-    found = asyncio.run(read())
+    threads = asyncio.run(read())
     if as_json:
-        typer.echo(json.dumps([_summary(thread) for thread in found], ensure_ascii=False, indent=2))
+        typer.echo(
+            json.dumps([_thread_fields(thread) for thread in threads], ensure_ascii=False, indent=2)
+        )
         return
-    out = console()
-    out.print(threads_table(found, out.width) if found else "no threads yet; `moa ask` makes one")
+    out = make_console()
+    out.print(
+        build_threads_table(threads, out.width)
+        if threads
+        else "no threads yet; `moa ask` makes one"
+    )
 
 
-def threads_table(threads: list[Thread], width: int) -> Table:
+def build_threads_table(threads: list[StoredThread], width: int) -> Table:
     """Make a table; names are folded, never cut: they are what one types."""
-    wide = width >= NARROW
+    wide = width >= MIN_WIDE_WIDTH
     rows = [
         [
-            Text(line_of(thread.id)),
-            Text(ago(thread.when), "dim"),
-            *([Text(line_of(_mixture(thread))), _state(thread)] if wide else [_mark(thread)]),
+            Text(to_single_line(thread.id)),
+            Text(format_age(thread.updated_at), "dim"),
+            *(
+                [Text(to_single_line(_mixture_name(thread))), _format_state(thread)]
+                if wide
+                else [_state_mark(thread)]
+            ),
         ]
         for thread in threads
     ]
@@ -50,37 +60,37 @@ def threads_table(threads: list[Thread], width: int) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading, each in zip(headings, widths, strict=True):
         table.add_column(heading, width=each, overflow="fold")
-    room = width - sum(widths) - GAP * len(widths)
-    table.add_column("question", width=max(1, room), no_wrap=True, overflow="ellipsis")
+    question_width = width - sum(widths) - COLUMN_GAP * len(widths)
+    table.add_column("question", width=max(1, question_width), no_wrap=True, overflow="ellipsis")
     for row, thread in zip(rows, threads, strict=True):
-        table.add_row(*row, Text(line_of(thread.question)))
+        table.add_row(*row, Text(to_single_line(thread.question)))
     return table
 
 
-def _state(thread: Thread) -> Text:
-    if not thread.finished:
-        return Text(thread.state, "red" if thread.stopped == "failed" else "yellow")
-    return Text(thread.state, "yellow" if thread.failed else "green")
+def _format_state(thread: StoredThread) -> Text:
+    if not thread.is_finished:
+        return Text(thread.status_text, "red" if thread.stop_cause == "failed" else "yellow")
+    return Text(thread.status_text, "yellow" if thread.failed_nodes else "green")
 
 
-def _mark(thread: Thread) -> Text:
+def _state_mark(thread: StoredThread) -> Text:
     """Say in one character how a thread fared."""
-    if not thread.finished:
-        return Text("✗", "red") if thread.stopped == "failed" else Text("…", "yellow")
-    return Text("!", "yellow") if thread.failed else Text("✓", "green")
+    if not thread.is_finished:
+        return Text("✗", "red") if thread.stop_cause == "failed" else Text("…", "yellow")
+    return Text("!", "yellow") if thread.failed_nodes else Text("✓", "green")
 
 
-def _mixture(thread: Thread) -> str:
+def _mixture_name(thread: StoredThread) -> str:
     return thread.config.name if thread.config else "?"
 
 
-def _summary(thread: Thread) -> dict[str, Any]:
+def _thread_fields(thread: StoredThread) -> dict[str, Any]:
     return {
         "thread": thread.id,
-        "asked": thread.when.isoformat(),
+        "asked": thread.updated_at.isoformat(),
         "mixture": thread.config.name if thread.config else None,
-        "finished": thread.finished,
-        "state": thread.state,
-        "failed": list(thread.failed),
+        "finished": thread.is_finished,
+        "state": thread.status_text,
+        "failed": list(thread.failed_nodes),
         "question": thread.question,
     }

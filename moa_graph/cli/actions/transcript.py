@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 from moa_graph.cli.errors import CommandError
-from moa_graph.runs.store import Thread
+from moa_graph.runs.store import StoredThread
 
-HEADINGS = {"human": "Question", "ai": "Answer"}
+ROLE_HEADINGS = {"human": "Question", "ai": "Answer"}
 
 
-def save(name: str, thread: Thread, *, force: bool = False) -> Path:
+def save_transcript(name: str, thread: StoredThread, *, force: bool = False) -> Path:
     """Write a conversation: JSON where the name ends in `.json`, else Markdown.
 
     Raises:
@@ -29,17 +29,17 @@ def save(name: str, thread: Thread, *, force: bool = False) -> Path:
     return path
 
 
-def _as_markdown(thread: Thread) -> str:
+def _as_markdown(thread: StoredThread) -> str:
     parts = [f"# Thread {thread.id}"]
     for message in thread.messages:
-        parts += [f"## {HEADINGS.get(message.type, message.type)}", message.text.strip()]
+        parts += [f"## {ROLE_HEADINGS.get(message.type, message.type)}", message.text.strip()]
     return "\n\n".join(parts) + "\n"
 
 
-def _as_json(thread: Thread) -> str:
-    whole = {
+def _as_json(thread: StoredThread) -> str:
+    document = {
         "thread": thread.id,
         "mixture": thread.config.name if thread.config else None,
         "messages": [{"role": each.type, "content": each.content} for each in thread.messages],
     }
-    return json.dumps(whole, ensure_ascii=False, indent=2) + "\n"
+    return json.dumps(document, ensure_ascii=False, indent=2) + "\n"

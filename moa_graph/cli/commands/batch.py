@@ -5,11 +5,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from moa_graph.cli.options import Config, Preset
-from moa_graph.cli.startup import starting
+from moa_graph.cli.options import ConfigOption, PresetOption
+from moa_graph.cli.startup import show_startup_notice
 
 
-def check_there(path: Path) -> Path:
+def require_input_file(path: Path) -> Path:
     """Refuse what is no file, before anything slow is imported; typer would refuse `-`, too."""
     if str(path) != "-" and (not path.exists() or path.is_dir()):
         raise typer.BadParameter(f"{path}: no such file")
@@ -20,7 +20,7 @@ def batch(
     prompts: Annotated[
         Path,
         typer.Argument(
-            callback=check_there,
+            callback=require_input_file,
             help='JSON Lines: {"prompt": ...} or {"messages": [...]}, perhaps with "id"; '
             "- is standard input.",
         ),
@@ -29,8 +29,8 @@ def batch(
         Path,
         typer.Option("--out", "-o", help="Where the answers go; failures go to OUT.failed.jsonl."),
     ],
-    preset: Preset = None,
-    config: Config = None,
+    preset: PresetOption = None,
+    config: ConfigOption = None,
     limit: Annotated[
         int | None, typer.Option("--limit", "-n", min=1, help="Take so many of the first records.")
     ] = None,
@@ -108,12 +108,12 @@ def batch(
     Exit code: 0 if every record has an answer, 1 if some failed, 3 if --max-cost was
     reached before all were asked.
     """
-    from moa_graph.cli.choice import choose
+    from moa_graph.cli.choice import load_mixture
 
-    mixture = choose(preset, config)
-    with starting(wanted=None):
-        from moa_graph.cli.actions.batch import Pace, Task, answer_batch
+    mixture = load_mixture(preset, config)
+    with show_startup_notice(show_progress=None):
+        from moa_graph.cli.actions.batch import BatchOptions, ThrottleOptions, answer_batch
 
-    pace = Pace(concurrency, tuple(rpm or ()), tuple(tpm or ()), max_cost)
-    task = Task(prompts, out, mixture, limit, pace, strict, db, keep, engine, workers)
+    pace = ThrottleOptions(concurrency, tuple(rpm or ()), tuple(tpm or ()), max_cost)
+    task = BatchOptions(prompts, out, mixture, limit, pace, strict, db, keep, engine, workers)
     answer_batch(task)

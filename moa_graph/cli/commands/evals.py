@@ -8,14 +8,14 @@ from typer.core import TyperGroup
 
 from moa_graph.cli.errors import CommandError
 from moa_graph.cli.options import (
-    Config,
-    Json,
-    Preset,
-    examples,
+    ConfigOption,
+    JsonOption,
+    PresetOption,
+    format_examples,
 )
 
 
-class _NeedingExtra(TyperGroup):
+class _EvalCommandGroup(TyperGroup):
     """The commands, each of which may lack a package of the extra."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -26,19 +26,19 @@ class _NeedingExtra(TyperGroup):
             package = (missing.name or "").partition(".")[0]
             if package == "moa_graph":
                 raise
-            told = f"{package} is not installed; pip install 'moa_graph[eval]'"
-            raise CommandError(told) from None
+            message = f"{package} is not installed; pip install 'moa_graph[eval]'"
+            raise CommandError(message) from None
 
 
 app = typer.Typer(
-    cls=_NeedingExtra,
+    cls=_EvalCommandGroup,
     help="Measure a mixture: AlpacaEval, MT-Bench, FLASK, or prompts of your own.",
     no_args_is_help=True,
 )
 
 
 @app.command(
-    epilog=examples(
+    epilog=format_examples(
         "moa eval generate -b alpaca_eval -p together --limit 40 --max-cost 5",
         "moa eval generate -b mt_bench -c mixture.toml --name mine",
         "moa eval generate -b prompts.txt -p offline --out try",
@@ -54,8 +54,8 @@ def generate(
             "instruction, prompt, question, or turns), or .txt (a prompt a line).",
         ),
     ],
-    preset: Preset = None,
-    config: Config = None,
+    preset: PresetOption = None,
+    config: ConfigOption = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder of the comparison.")] = Path(
         "out"
     ),
@@ -96,17 +96,19 @@ def generate(
     Exit code: 0 if every item has an answer, 1 if some failed, 3 if --max-cost
     was reached before all were asked.
     """
-    from moa_graph.cli.actions.eval_generate import Task, generate_answers
-    from moa_graph.cli.choice import choose
+    from moa_graph.cli.actions.eval_generate import GenerateOptions, generate_answers
+    from moa_graph.cli.choice import load_mixture
 
     if not preset and not config:
         raise typer.BadParameter("give a mixture: --preset or --config")
-    task = Task(benchmark, choose(preset, config), out, name, data, limit, concurrency, max_cost)
+    task = GenerateOptions(
+        benchmark, load_mixture(preset, config), out, name, data, limit, concurrency, max_cost
+    )
     generate_answers(task)
 
 
 @app.command(
-    epilog=examples(
+    epilog=format_examples(
         "moa eval judge out/alpaca_eval/moa-lite",
         "moa eval judge out/mt_bench --judge together:Qwen/Qwen2.5-72B-Instruct-Turbo",
         "moa eval judge out/questions/moa --against out/questions/gpt-4o",
@@ -178,15 +180,15 @@ def judge(
     Exit code: 0 if all is judged, 1 if judgements failed (run it again to ask for them again), 3
     if the money was spent before.
     """
-    from moa_graph.cli.actions.eval_judge import Options, judge_answers
-    from moa_graph.evals.judging.setup import Files
+    from moa_graph.cli.actions.eval_judge import JudgeOptions, judge_answers
+    from moa_graph.evals.judging.setup import JudgeFilePaths
 
-    files = Files(prompt, reference_answers, skills, own_prompt)
-    judge_answers(folders, Options(judge, data, files, against, concurrency, max_cost))
+    files = JudgeFilePaths(prompt, reference_answers, skills, own_prompt)
+    judge_answers(folders, JudgeOptions(judge, data, files, against, concurrency, max_cost))
 
 
 @app.command(
-    epilog=examples(
+    epilog=format_examples(
         "moa eval score out/alpaca_eval/moa-lite",
         "moa eval score out/mt_bench/moa out/mt_bench/gpt-4o",
         "moa eval score out --json",
@@ -205,7 +207,7 @@ def score(
             "is downloaded once.",
         ),
     ] = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Print what the judgements come to.
 
@@ -219,23 +221,23 @@ def score(
     print_scores(folders, gamed_baselines, as_json=as_json)
 
 
-PlanFile = Annotated[Path, typer.Argument(help="The plan, as a TOML file.", show_default=False)]
-Out = Annotated[
+PlanArgument = Annotated[Path, typer.Argument(help="The plan, as a TOML file.", show_default=False)]
+OutOption = Annotated[
     Path | None,
     typer.Option("--out", "-o", help="The folder of the comparison; by default the plan's `out`."),
 ]
 
 
 @app.command(
-    epilog=examples("moa eval plan examples/plan.toml", "moa eval plan table2.toml --json")
+    epilog=format_examples("moa eval plan examples/plan.toml", "moa eval plan table2.toml --json")
 )
 def plan(
-    plan: PlanFile,
-    out: Out = None,
+    plan: PlanArgument,
+    out: OutOption = None,
     answer_tokens: Annotated[
         int, typer.Option("--answer-tokens", min=1, help="Tokens of a usual answer.")
     ] = 500,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Print what a comparison will take: calls, tokens, money, time. Nobody is asked.
 
@@ -248,11 +250,13 @@ def plan(
 
 
 @app.command(
-    epilog=examples("moa eval run examples/plan.toml", "moa eval run table2.toml --max-cost 50")
+    epilog=format_examples(
+        "moa eval run examples/plan.toml", "moa eval run table2.toml --max-cost 50"
+    )
 )
 def run(
-    plan: PlanFile,
-    out: Out = None,
+    plan: PlanArgument,
+    out: OutOption = None,
     max_cost: Annotated[
         float | None,
         typer.Option("--max-cost", min=0, help="US dollars after which nothing more is begun."),
@@ -271,7 +275,7 @@ def run(
     run_plan(plan, out, max_cost)
 
 
-@app.command(epilog=examples("moa eval report out", "moa eval report out --to figures"))
+@app.command(epilog=format_examples("moa eval report out", "moa eval report out --to figures"))
 def report(
     out: Annotated[Path, typer.Argument(help="The folder of the comparison.")] = Path("out"),
     to: Annotated[
@@ -289,6 +293,6 @@ def report(
     analyses, quality against cost and TFLOPs, what the aggregator takes, and where every figure
     is from.
     """
-    from moa_graph.cli.actions.eval_report import write
+    from moa_graph.cli.actions.eval_report import write_eval_report
 
-    write(out, to, gamed_baselines)
+    write_eval_report(out, to, gamed_baselines)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from moa_graph.cli import completion
-from moa_graph.cli.options import Database
+from moa_graph.cli.options import DatabaseOption
 
 
 def serve(
@@ -16,7 +16,7 @@ def serve(
             "--preset",
             "-p",
             help="A mixture to serve, by name. Repeatable.",
-            autocompletion=completion.presets,
+            autocompletion=completion.complete_presets,
         ),
     ] = None,
     config: Annotated[
@@ -37,7 +37,7 @@ def serve(
             help="Let in only who shows this key. Prefer the variable: options are seen in `ps`.",
         ),
     ] = None,
-    db: Database = None,
+    db: DatabaseOption = None,
     max_body: Annotated[
         int, typer.Option("--max-body", min=1, help="Megabytes that a request may have.")
     ] = 10,
@@ -55,10 +55,10 @@ def serve(
     A client takes http://127.0.0.1:8000/v1 as its base URL, and any key unless
     one is set here. Ctrl-C stops the server, and the runs with it.
     """
-    from moa_graph.cli.choice import choose_all
+    from moa_graph.cli.choice import load_mixtures
 
-    mixtures = choose_all(preset or [], config or [])
-    from moa_graph.cli.actions.serve import Options, serve_mixtures
+    mixtures = load_mixtures(preset or [], config or [])
+    from moa_graph.cli.actions.serve import ServeOptions, serve_mixtures
 
     limits = {"body": max_body * 1_000_000, "messages": max_messages, "runs": max_runs}
-    serve_mixtures(mixtures, Options(host, port, api_key, db, limits))
+    serve_mixtures(mixtures, ServeOptions(host, port, api_key, db, limits))

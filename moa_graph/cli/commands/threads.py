@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from moa_graph.cli.errors import CommandError
-from moa_graph.cli.options import Database, Json
+from moa_graph.cli.options import DatabaseOption, JsonOption
 
 
 def threads(
@@ -24,8 +24,8 @@ def threads(
         bool, typer.Option("--dry-run", help="Only show what would be deleted.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without being asked.")] = False,
-    db: Database = None,
-    as_json: Json = False,
+    db: DatabaseOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """List the threads, newest first, and how they fared.
 
@@ -35,10 +35,10 @@ def threads(
     if prune:
         from moa_graph.cli.actions.prune import prune_threads
 
-        prune_threads(older_than, keep, db, dry=dry_run, yes=yes, as_json=as_json)
+        prune_threads(older_than, keep, db, dry_run=dry_run, yes=yes, as_json=as_json)
         return
     if older_than is not None or keep is not None or dry_run or yes:
         raise CommandError("--older-than, --keep, --dry-run and --yes go with --prune")
-    from moa_graph.cli.actions.threads import list_threads
+    from moa_graph.cli.actions.threads import print_threads
 
-    list_threads(limit, db, as_json=as_json)
+    print_threads(limit, db, as_json=as_json)

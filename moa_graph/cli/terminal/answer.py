@@ -4,36 +4,36 @@ import sys
 
 from langchain_core.messages import BaseMessage
 
-from moa_graph.cli.terminal.text import plain
-from moa_graph.cli.terminal.wrapping import Wrapper, columns
+from moa_graph.cli.terminal.text import strip_control_characters
+from moa_graph.cli.terminal.wrapping import LineWrapper, terminal_width
 
 
-class Answer:
+class StreamedAnswer:
     """Takes the pieces of an answer, or of several: a fallback's follows a broken one."""
 
     def __init__(self) -> None:
-        self._message: str | None = None
-        self._begin()
+        self._message_id: str | None = None
+        self._start_wrapper()
 
     @property
-    def begun(self) -> bool:
+    def is_started(self) -> bool:
         """Whether any of it was written."""
-        return self._message is not None
+        return self._message_id is not None
 
-    def write(self, piece: BaseMessage) -> None:
+    def write(self, chunk: BaseMessage) -> None:
         """Write a piece."""
-        if self.begun and piece.id != self._message:
+        if self.is_started and chunk.id != self._message_id:
             self.close()
             sys.stdout.write("\n(broken off; a fallback answers)\n")
-            self._begin()
-        self._message = piece.id or ""
-        self._wrapper.write(plain(piece.text))
+            self._start_wrapper()
+        self._message_id = chunk.id or ""
+        self._wrapper.write(strip_control_characters(chunk.text))
         sys.stdout.flush()
 
     def close(self) -> None:
         """Write what was held back."""
-        self._wrapper.end()
+        self._wrapper.flush()
         sys.stdout.flush()
 
-    def _begin(self) -> None:
-        self._wrapper = Wrapper(sys.stdout.write, lambda: columns(sys.stdout))
+    def _start_wrapper(self) -> None:
+        self._wrapper = LineWrapper(sys.stdout.write, lambda: terminal_width(sys.stdout))

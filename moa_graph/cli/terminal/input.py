@@ -16,14 +16,14 @@ from prompt_toolkit.history import FileHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.output import DummyOutput, Output, create_output
 
-Words = Callable[[str], Iterable[str]]
+LineCompleter = Callable[[str], Iterable[str]]
 """Gives the words that may stand where a line, so far, ends."""
 
 
-class Input(Protocol):
+class ChatInput(Protocol):
     """Gives one question or command at a time."""
 
-    async def read(self) -> str:
+    async def read_line(self) -> str:
         """Read the next.
 
         Raises:
@@ -32,41 +32,41 @@ class Input(Protocol):
         """
 
 
-class Keyboard:
+class InteractiveInput:
     """A person: editing, history, completion."""
 
-    def __init__(self, words: Words) -> None:
+    def __init__(self, words: LineCompleter) -> None:
         self._session: PromptSession[str] = PromptSession(
             "> ",
-            history=FileHistory(str(history_file())),
-            completer=_Completer(words),
+            history=FileHistory(str(create_history_file())),
+            completer=_CommandCompleter(words),
             complete_while_typing=False,
-            key_bindings=_bindings(),
+            key_bindings=_make_key_bindings(),
             multiline=True,
             prompt_continuation=". ",
-            output=_output(),
+            output=_make_output(),
         )
 
-    async def read(self) -> str:
+    async def read_line(self) -> str:
         """Read what is typed."""
         return await self._session.prompt_async()
 
 
-class Pipe:
+class StdinInput:
     """A pipe or a file: lines."""
 
     def __init__(self) -> None:
         if isinstance(sys.stdin, TextIOWrapper):
             sys.stdin.reconfigure(errors="replace")
 
-    async def read(self) -> str:
+    async def read_line(self) -> str:
         """Read a line, and those that a backslash at its end joins to it."""
-        line = self._line()
+        line = self._read_raw_line()
         while line.endswith("\\"):
-            line = f"{line[:-1]}\n{self._line()}"
+            line = f"{line[:-1]}\n{self._read_raw_line()}"
         return line
 
-    def _line(self) -> str:
+    def _read_raw_line(self) -> str:
         # Nothing else runs meanwhile; Ctrl-C is to end the wait.
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
@@ -78,14 +78,14 @@ class Pipe:
         return line.removesuffix("\n")
 
 
-def _output() -> Output | None:
+def _make_output() -> Output | None:
     """Where answers go into a file, the prompt stays on the terminal."""
     if sys.stdout.isatty():
         return None
     return create_output(stdout=sys.stderr) if sys.stderr.isatty() else DummyOutput()
 
 
-def history_file() -> Path:
+def create_history_file() -> Path:
     """Make the file that keeps what was asked, for nobody else to read."""
     path = user_data_path("moa_graph", appauthor=False) / "chat_history"
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -94,7 +94,7 @@ def history_file() -> Path:
     return path
 
 
-def _bindings() -> KeyBindings:
+def _make_key_bindings() -> KeyBindings:
     """Let Enter send, and Alt+Enter or a backslash at the end begin a new line."""
     bindings = KeyBindings()
 
@@ -114,17 +114,17 @@ def _bindings() -> KeyBindings:
     return bindings
 
 
-class _Completer(Completer):
+class _CommandCompleter(Completer):
     """Completes commands, not questions."""
 
-    def __init__(self, words: Words) -> None:
-        self._words = words
+    def __init__(self, words: LineCompleter) -> None:
+        self._complete_line = words
 
     def get_completions(self, document: Document, _: CompleteEvent) -> Iterator[Completion]:
         line = document.text_before_cursor
         if not line.startswith("/") or "\n" in line:
             return
-        begun = line.rpartition(" ")[2]
-        for word in self._words(line):
-            if word.startswith(begun):
-                yield Completion(word, start_position=-len(begun))
+        prefix = line.rpartition(" ")[2]
+        for word in self._complete_line(line):
+            if word.startswith(prefix):
+                yield Completion(word, start_position=-len(prefix))

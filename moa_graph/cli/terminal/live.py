@@ -6,17 +6,17 @@ from typing import Any, ClassVar, Self
 
 from langchain_core.messages import BaseMessage
 
-from moa_graph.cli.terminal.progress import Progress, Row
-from moa_graph.cli.terminal.text import line_of, reason
+from moa_graph.cli.terminal.progress import AgentProgress, RunProgress
+from moa_graph.cli.terminal.text import failure_reason, to_single_line
 
 
-class View:
+class ProgressView:
     """Shows nothing."""
 
-    streams: ClassVar[bool] = False
+    streams_proposals: ClassVar[bool] = False
     """Whether it shows what proposers write while they write it."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: RunProgress) -> None:
         self.progress = progress
 
     async def __aenter__(self) -> Self:
@@ -29,55 +29,55 @@ class View:
         """Take in an event of `stream_mode="tasks"`."""
         self.progress.update(event)
 
-    def hear(self, node: str, message: BaseMessage) -> None:
+    def add_chunk(self, node: str, message: BaseMessage) -> None:
         """Take in a piece of an answer."""
-        self.progress.hear(node, message)
+        self.progress.add_chunk(node, message)
 
-    async def hand_over(self) -> None:
+    async def make_room_for_answer(self) -> None:
         """Make room: the final answer appears below."""
 
 
-class Lines(View):
+class LineView(ProgressView):
     """A line for each event, on standard error."""
 
     async def __aenter__(self) -> Self:
-        kept = [row for row in self.progress.nodes.values() if row.done]
-        if kept:
-            _say(f"{len(kept)} proposals were stored")
+        stored = [row for row in self.progress.nodes.values() if row.done]
+        if stored:
+            _print_line(f"{len(stored)} proposals were stored")
         return self
 
     def update(self, event: Mapping[str, Any]) -> None:
         """Say who is asked, and what came of it."""
         if row := self.progress.update(event):
-            _say(_told(row, len(self.progress.layers)))
+            _print_line(_describe_agent(row, len(self.progress.layers)))
 
 
-def kind_of_view(*, wanted: bool | None) -> type[View]:
+def choose_view(*, show_progress: bool | None) -> type[ProgressView]:
     """Choose how a run is shown.
 
     Args:
-        wanted: Whether someone asked for it; by default it is shown on a terminal.
+        show_progress: Whether someone asked for it; by default it is shown on a terminal.
     """
-    if wanted is False or (wanted is None and not sys.stderr.isatty()):
-        return View
+    if show_progress is False or (show_progress is None and not sys.stderr.isatty()):
+        return ProgressView
     if not sys.stderr.isatty():
-        return Lines
-    from moa_graph.cli.terminal.live_view import LiveView, able
+        return LineView
+    from moa_graph.cli.terminal.live_view import LiveView, supports_live_view
 
-    return LiveView if able() else Lines
+    return LiveView if supports_live_view() else LineView
 
 
-def _told(row: Row, layers: int) -> str:
-    where = f"layer {row.layer}: {row.name}" if row.layer < layers else row.name
+def _describe_agent(row: AgentProgress, layers: int) -> str:
+    agent_name = f"layer {row.layer}: {row.name}" if row.layer < layers else row.name
     if not row.done:
-        return f"{where} is asked ({row.model})"
-    took = f"{row.seconds or 0:.1f} s"
+        return f"{agent_name} is asked ({row.model})"
+    duration = f"{row.seconds or 0:.1f} s"
     if row.error:
-        return f"{where} {row.state} after {took}: {reason(row.error)}"
+        return f"{agent_name} {row.state} after {duration}: {failure_reason(row.error)}"
     tokens = "" if row.tokens is None else f", {row.tokens:,} tokens"
-    return f"{where} answered in {took}{tokens}"
+    return f"{agent_name} answered in {duration}{tokens}"
 
 
-def _say(text: str) -> None:
-    sys.stderr.write(f"{line_of(text)}\n")
+def _print_line(text: str) -> None:
+    sys.stderr.write(f"{to_single_line(text)}\n")
     sys.stderr.flush()

@@ -6,54 +6,56 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 from rich.text import Text
 
-from moa_graph.cli.terminal.progress import Progress, Row
-from moa_graph.cli.terminal.text import line_of
+from moa_graph.cli.terminal.progress import AgentProgress, RunProgress
+from moa_graph.cli.terminal.text import to_single_line
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
-NARROWEST = 46  # columns of a layer beside others
-GAP = 3  # columns between two layers
-BAR, SECONDS, TOKENS = 10, 9, 12  # columns
-STYLES = {"answered": "green", "failed": "red", "cut off": "yellow"}
-ONE_LINE = 26  # columns of text that are worth being on the line of an agent
+MIN_COLUMN_WIDTH = 46  # columns of a layer beside others
+LAYER_GAP = 3  # columns between two layers
+BAR_WIDTH, SECONDS_WIDTH, TOKENS_WIDTH = 10, 9, 12  # columns
+STATE_STYLES = {"answered": "green", "failed": "red", "cut off": "yellow"}
+MIN_INLINE_TEXT_WIDTH = 26  # columns of text that are worth being on the line of an agent
 
 
 @dataclass(frozen=True)
-class Frame:
+class FrameLayout:
     """How much room there is, and for what."""
 
     width: int
-    name: int
+    name_width: int
     """Columns for names."""
     now: float
     """On the clock of `perf_counter`."""
-    tall: bool
+    allows_two_lines: bool
     """Whether an agent may take a second line, for its text."""
 
     @property
-    def bar(self) -> int:
+    def bar_width(self) -> int:
         """Columns for bars."""
-        if self.width < NARROWEST:
+        if self.width < MIN_COLUMN_WIDTH:
             return 0
-        return BAR + self.rest if self.two_lines else BAR
+        return BAR_WIDTH + self.remaining_width if self.two_lines else BAR_WIDTH
 
     @property
-    def tokens(self) -> int:
+    def tokens_width(self) -> int:
         """Columns for tokens."""
-        return TOKENS if self.width >= NARROWEST - 8 else 0
+        return TOKENS_WIDTH if self.width >= MIN_COLUMN_WIDTH - 8 else 0
 
     @property
-    def rest(self) -> int:
+    def remaining_width(self) -> int:
         """Columns that are left on the line of an agent."""
-        bar = BAR + 1 if self.width >= NARROWEST else 0
-        return max(0, self.width - 2 - self.name - bar - SECONDS - self.tokens - 2)
+        bar = BAR_WIDTH + 1 if self.width >= MIN_COLUMN_WIDTH else 0
+        return max(
+            0, self.width - 2 - self.name_width - bar - SECONDS_WIDTH - self.tokens_width - 2
+        )
 
     @property
     def two_lines(self) -> bool:
         """Whether the text of an agent stands below it."""
-        return self.tall and self.rest < ONE_LINE
+        return self.allows_two_lines and self.remaining_width < MIN_INLINE_TEXT_WIDTH
 
 
-def picture(progress: Progress, width: int, height: int, now: float) -> list[Text]:
+def draw_run(progress: RunProgress, width: int, height: int, now: float) -> list[Text]:
     """Draw a run.
 
     Args:
@@ -68,136 +70,155 @@ def picture(progress: Progress, width: int, height: int, now: float) -> list[Tex
         little.
     """
     lines = list[Text]()
-    for lines in _attempts(progress, width, now):  # the last one is cut below
+    for lines in _draw_alternatives(progress, width, now):  # the last one is cut below
         if len(lines) <= height:
             return lines
     hidden = len(lines) - height + 1
     more = Text(f"  … {hidden} more lines", "dim")
-    return [*lines[: height - 1], _cut(more, width)][: max(height, 0)]
+    return [*lines[: height - 1], _truncate_text(more, width)][: max(height, 0)]
 
 
-def summary(progress: Progress, width: int, now: float) -> list[Text]:
+def draw_summary(progress: RunProgress, width: int, now: float) -> list[Text]:
     """Draw a run that is over, or that an answer follows: a line for each layer that began."""
-    frame = _frame(progress, width, now, tall=False)
-    begun = [rows for rows in progress.layers if any(row.state != "waiting" for row in rows)]
-    return [_folded(progress, rows, frame) for rows in begun]
+    frame = _make_layout(progress, width, now, tall=False)
+    started_layers = [
+        rows for rows in progress.layers if any(row.state != "waiting" for row in rows)
+    ]
+    return [_layer_summary(progress, rows, frame) for rows in started_layers]
 
 
-def _attempts(progress: Progress, width: int, now: float) -> Iterator[list[Text]]:
+def _draw_alternatives(progress: RunProgress, width: int, now: float) -> Iterator[list[Text]]:
     """Draw with ever less."""
     count = len(progress.layers)
-    column = (width - GAP * (count - 1)) // count
+    column = (width - LAYER_GAP * (count - 1)) // count
     for tall in (True, False):
-        if column >= NARROWEST:
-            frame = _frame(progress, column, now, tall=tall)
-            yield _beside([_block(progress, rows, frame) for rows in progress.layers], column)
-        frame = _frame(progress, width, now, tall=tall)
-        yield [line for rows in progress.layers for line in _block(progress, rows, frame)]
-    for folded in ({"done"}, {"done", "waiting"}):
+        if column >= MIN_COLUMN_WIDTH:
+            frame = _make_layout(progress, column, now, tall=tall)
+            yield _join_columns(
+                [_draw_layer(progress, rows, frame) for rows in progress.layers], column
+            )
+        frame = _make_layout(progress, width, now, tall=tall)
+        yield [line for rows in progress.layers for line in _draw_layer(progress, rows, frame)]
+    for summarized_phases in ({"done"}, {"done", "waiting"}):
         lines = list[Text]()
         for rows in progress.layers:
-            one = _phase(rows) in folded
-            lines += [_folded(progress, rows, frame)] if one else _block(progress, rows, frame)
+            is_summarized = _layer_phase(rows) in summarized_phases
+            lines += (
+                [_layer_summary(progress, rows, frame)]
+                if is_summarized
+                else _draw_layer(progress, rows, frame)
+            )
         yield lines
 
 
-def _frame(progress: Progress, width: int, now: float, *, tall: bool) -> Frame:
-    longest = max(cell_len(line_of(row.name)) for row in progress.nodes.values())
+def _make_layout(progress: RunProgress, width: int, now: float, *, tall: bool) -> FrameLayout:
+    longest = max(cell_len(to_single_line(row.name)) for row in progress.nodes.values())
     name = max(9, min(longest, width // 4, 24))
-    return Frame(width, name, now, tall=tall)
+    return FrameLayout(width, name, now, allows_two_lines=tall)
 
 
-def _phase(rows: Sequence[Row]) -> str:
+def _layer_phase(rows: Sequence[AgentProgress]) -> str:
     if all(row.state == "waiting" for row in rows):
         return "waiting"
     return "done" if all(row.done for row in rows) else "running"
 
 
-def _beside(blocks: Sequence[Sequence[Text]], column: int) -> list[Text]:
+def _join_columns(blocks: Sequence[Sequence[Text]], column: int) -> list[Text]:
     """Put layers side by side."""
     lines = list[Text]()
     for index in range(max(map(len, blocks))):
         cells = [block[index] if index < len(block) else Text() for block in blocks]
-        padded = [_cut(cell, column, pad=cell is not cells[-1]) for cell in cells]
-        lines.append(Text(" " * GAP).join(padded))
+        padded = [_truncate_text(cell, column, pad=cell is not cells[-1]) for cell in cells]
+        lines.append(Text(" " * LAYER_GAP).join(padded))
     return lines
 
 
-def _block(progress: Progress, rows: Sequence[Row], frame: Frame) -> list[Text]:
+def _draw_layer(
+    progress: RunProgress, rows: Sequence[AgentProgress], frame: FrameLayout
+) -> list[Text]:
     """Draw a layer: a heading, and its agents."""
     slowest = max(row.elapsed(frame.now) for row in rows)
-    lines = [_heading(progress, rows, frame)]
+    lines = [_draw_heading(progress, rows, frame)]
     for row in rows:
-        lines += _agent(row, slowest, frame)
+        lines += _draw_agent(row, slowest, frame)
     return lines
 
 
-def _heading(progress: Progress, rows: Sequence[Row], frame: Frame) -> Text:
+def _draw_heading(progress: RunProgress, rows: Sequence[AgentProgress], frame: FrameLayout) -> Text:
     """Say what a layer is waiting for."""
     layer = rows[0].layer
     if layer == len(progress.layers):
-        return _cut(Text("aggregator", "bold"), frame.width)
+        return _truncate_text(Text("aggregator", "bold"), frame.width)
     title = Text.assemble((f"layer {layer}", "bold"))
-    if (phase := _phase(rows)) == "waiting":
-        return _cut(title, frame.width)
-    answered, out = sum(row.state == "answered" for row in rows), [r for r in rows if not r.done]
+    if (phase := _layer_phase(rows)) == "waiting":
+        return _truncate_text(title, frame.width)
+    answered, unfinished = (
+        sum(row.state == "answered" for row in rows),
+        [r for r in rows if not r.done],
+    )
     title.append(f"  {answered} of {len(rows)} answered", "dim")
-    if phase == "running" and answered < (needed := progress.needed(layer)):
-        title.append(f", {needed} needed", "dim")
-    if phase == "running" and len(out) < len(rows):
-        title.append(f"; waiting for {', '.join(line_of(row.name) for row in out)}", "dim")
-    return _cut(title, frame.width)
+    if phase == "running" and answered < (required := progress.required_answers(layer)):
+        title.append(f", {required} needed", "dim")
+    if phase == "running" and len(unfinished) < len(rows):
+        title.append(
+            f"; waiting for {', '.join(to_single_line(row.name) for row in unfinished)}", "dim"
+        )
+    return _truncate_text(title, frame.width)
 
 
-def _agent(row: Row, slowest: float, frame: Frame) -> list[Text]:
+def _draw_agent(row: AgentProgress, slowest: float, frame: FrameLayout) -> list[Text]:
     """Draw an agent: its mark, name, time and tokens, and what it says or why it does not."""
-    text, style = _says(row)
-    head = _mark(row, frame.now)
+    text, style = _agent_text(row)
+    head = _agent_mark(row, frame.now)
     dim = "dim" if row.state == "waiting" else ""
-    head.append_text(_cut(Text(line_of(row.name), dim), frame.name, pad=True))
-    if frame.bar:
-        head.append(" ").append_text(_bar(row, slowest, frame))
-    head.append(_seconds(row, frame.now).rjust(SECONDS), "" if row.done else "cyan")
-    if frame.tokens:
-        head.append(_tokens(row).rjust(frame.tokens), "dim")
+    head.append_text(
+        _truncate_text(Text(to_single_line(row.name), dim), frame.name_width, pad=True)
+    )
+    if frame.bar_width:
+        head.append(" ").append_text(_draw_bar(row, slowest, frame))
+    head.append(_format_seconds(row, frame.now).rjust(SECONDS_WIDTH), "" if row.done else "cyan")
+    if frame.tokens_width:
+        head.append(_format_tokens(row).rjust(frame.tokens_width), "dim")
     if not frame.two_lines:
-        head.append("  ").append_text(_fit(text, style, row, frame.rest))
-        return [_cut(head, frame.width)]
-    below = Text("  ").append_text(_fit(text, style, row, frame.width - 2))
-    return [_cut(head, frame.width), _cut(below, frame.width)]
+        head.append("  ").append_text(_fit_text(text, style, row, frame.remaining_width))
+        return [_truncate_text(head, frame.width)]
+    below = Text("  ").append_text(_fit_text(text, style, row, frame.width - 2))
+    return [_truncate_text(head, frame.width), _truncate_text(below, frame.width)]
 
 
-def _folded(progress: Progress, rows: Sequence[Row], frame: Frame) -> Text:
+def _layer_summary(
+    progress: RunProgress, rows: Sequence[AgentProgress], frame: FrameLayout
+) -> Text:
     """Draw a layer in one line."""
     if len(rows) == 1 and rows[0].layer == len(progress.layers):
         row, title = rows[0], "aggregator"
-        said = row.error or row.model
-        mark, style = _mark(row, frame.now), "red" if row.error else "dim"
+        detail = row.error or row.model
+        mark, style = _agent_mark(row, frame.now), "red" if row.error else "dim"
     else:
         answered = sum(row.state == "answered" for row in rows)
         title, style = f"layer {rows[0].layer}", "dim"
-        phase = _phase(rows)
-        said = f"{answered} of {len(rows)} answered" if phase != "waiting" else "not begun"
-        fared = _fared(progress, rows, answered)
-        mark = {"done": fared, "waiting": Text("  ")}.get(phase, Text("· ", "dim"))
-    line = mark.append_text(_cut(Text(title, "bold"), 11, pad=True))
-    facts = [line_of(said)]
+        phase = _layer_phase(rows)
+        detail = f"{answered} of {len(rows)} answered" if phase != "waiting" else "not begun"
+        layer_mark = _layer_mark(progress, rows, answered)
+        mark = {"done": layer_mark, "waiting": Text("  ")}.get(phase, Text("· ", "dim"))
+    line = mark.append_text(_truncate_text(Text(title, "bold"), 11, pad=True))
+    facts = [to_single_line(detail)]
     if seconds := max(row.elapsed(frame.now) for row in rows):
         facts.append(f"{seconds:.1f} s")
     if tokens := sum(row.tokens or 0 for row in rows):
         facts.append(f"{tokens:,} tok")
-    return _cut(line.append("  ".join(facts), style), frame.width)
+    return _truncate_text(line.append("  ".join(facts), style), frame.width)
 
 
-def _fared(progress: Progress, rows: Sequence[Row], answered: int) -> Text:
+def _layer_mark(progress: RunProgress, rows: Sequence[AgentProgress], answered: int) -> Text:
     """Mark a layer that is over: complete, degraded or failed."""
     if answered == len(rows):
         return Text("✓ ", "green")
-    kept = answered >= progress.needed(rows[0].layer)
-    return Text("! ", "yellow") if kept else Text("✗ ", "red")
+    has_quorum = answered >= progress.required_answers(rows[0].layer)
+    return Text("! ", "yellow") if has_quorum else Text("✗ ", "red")
 
 
-def _mark(row: Row, now: float) -> Text:
+def _agent_mark(row: AgentProgress, now: float) -> Text:
     match row.state:
         case "waiting":
             return Text("  ")
@@ -207,50 +228,50 @@ def _mark(row: Row, now: float) -> Text:
             return Text("✗ ", "red")
         case "cut off":
             return Text("✂ ", "yellow")
-    if row.handed_over:
+    if row.is_shown_elsewhere:
         return Text("→ ", "green")
     return Text(f"{SPINNER[int(now * 10) % len(SPINNER)]} ", "cyan")
 
 
-def _bar(row: Row, slowest: float, frame: Frame) -> Text:
+def _draw_bar(row: AgentProgress, slowest: float, frame: FrameLayout) -> Text:
     """Draw the time of an agent as a share of the slowest one's."""
     if row.state == "waiting":
-        return Text(" " * frame.bar)
-    length = round(frame.bar * row.elapsed(frame.now) / slowest) if slowest else 0
-    style = STYLES.get(row.state, "cyan")
-    return Text("━" * length, style).append("─" * (frame.bar - length), "dim")
+        return Text(" " * frame.bar_width)
+    length = round(frame.bar_width * row.elapsed(frame.now) / slowest) if slowest else 0
+    style = STATE_STYLES.get(row.state, "cyan")
+    return Text("━" * length, style).append("─" * (frame.bar_width - length), "dim")
 
 
-def _seconds(row: Row, now: float) -> str:
+def _format_seconds(row: AgentProgress, now: float) -> str:
     return "" if row.state == "waiting" else f"{row.elapsed(now):.1f} s"
 
 
-def _tokens(row: Row) -> str:
+def _format_tokens(row: AgentProgress) -> str:
     if row.tokens is not None:
         return f"{row.tokens:,} tok"
-    return f"~{row.pieces:,} tok" if row.pieces else ""
+    return f"~{row.chunk_count:,} tok" if row.chunk_count else ""
 
 
-def _says(row: Row) -> tuple[str, str]:
+def _agent_text(row: AgentProgress) -> tuple[str, str]:
     """What stands beside an agent, and its style."""
     if row.error:
-        return row.error, STYLES[row.state]
-    return (row.tail, "") if row.tail and not row.done else (row.model, "dim")
+        return row.error, STATE_STYLES[row.state]
+    return (row.recent_text, "") if row.recent_text and not row.done else (row.model, "dim")
 
 
-def _fit(text: str, style: str, row: Row, width: int) -> Text:
+def _fit_text(text: str, style: str, row: AgentProgress, width: int) -> Text:
     """Cut a text at its end; of what is being written the end is shown."""
-    if row.tail and not row.done:
-        return Text(end_of(line_of(text), width), style)
-    return _cut(Text(line_of(text), style), width)
+    if row.recent_text and not row.done:
+        return Text(truncate_start(to_single_line(text), width), style)
+    return _truncate_text(Text(to_single_line(text), style), width)
 
 
-def _cut(text: Text, width: int, *, pad: bool = False) -> Text:
+def _truncate_text(text: Text, width: int, *, pad: bool = False) -> Text:
     text.truncate(max(width, 0), overflow="ellipsis", pad=pad)
     return text
 
 
-def end_of(text: str, width: int) -> str:
+def truncate_start(text: str, width: int) -> str:
     """Give as much of the end of a line as fits."""
     if cell_len(text) <= width:
         return text

@@ -8,32 +8,32 @@ from unicodedata import category
 
 from rich.cells import cell_len
 
-TAB, DEFAULT = 8, 80  # columns
+TAB_WIDTH, DEFAULT_WIDTH = 8, 80  # columns
 JOINER = "\u200d"
 _FENCE = re.compile(r" {0,3}(```|~~~)")
 _LONGEST_FENCE = 6  # characters
 
 
-def columns(stream: TextIO) -> int:
+def terminal_width(stream: TextIO) -> int:
     """Tell how wide the terminal behind a stream is."""
-    if (said := os.environ.get("COLUMNS", "")).isdecimal() and int(said):
-        return int(said)
+    if (env_width := os.environ.get("COLUMNS", "")).isdecimal() and int(env_width):
+        return int(env_width)
     try:
-        return os.get_terminal_size(stream.fileno()).columns or DEFAULT
+        return os.get_terminal_size(stream.fileno()).columns or DEFAULT_WIDTH
     except (OSError, ValueError):
-        return DEFAULT
+        return DEFAULT_WIDTH
 
 
-def wrapped(text: str, width: int) -> str:
+def wrap_text(text: str, width: int) -> str:
     """Break the lines of a text between words."""
     parts = list[str]()
-    wrapper = Wrapper(parts.append, lambda: width)
+    wrapper = LineWrapper(parts.append, lambda: width)
     wrapper.write(text)
-    wrapper.end()
+    wrapper.flush()
     return "".join(parts)
 
 
-class Wrapper:
+class LineWrapper:
     """Breaks the lines of a text that comes in pieces; the last word is held back until it ends.
 
     Blocks of code are left as they are.
@@ -45,11 +45,11 @@ class Wrapper:
 
     def __init__(self, out: Callable[[str], object], width: Callable[[], int]) -> None:
         self._out, self._width = out, width
-        self._begin = ""  # of the line as it came, without breaks of ours
+        self._line_start = ""  # of the line as it came, without breaks of ours
         self._column = 0
-        self._begun = False  # whether a word stands on the line: it may be broken behind it
-        self._space, self._word = list[str](), list[str]()  # character by character
-        self._code = False
+        self._line_has_word = False  # whether a word stands on the line: it may be broken behind it
+        self._pending_space, self._pending_word = list[str](), list[str]()  # character by character
+        self._in_code_block = False
 
     def write(self, text: str) -> None:
         """Write a piece."""
@@ -57,38 +57,38 @@ class Wrapper:
             if character == "\n":
                 self._end_line()
                 continue
-            if len(self._begin) < _LONGEST_FENCE:
-                self._begin += character
+            if len(self._line_start) < _LONGEST_FENCE:
+                self._line_start += character
             if character in " \t":
-                self._put_word()
-                self._space.append(character)
+                self._write_word()
+                self._pending_space.append(character)
             else:
-                if self._word and _may_break(self._word[-1], character):
-                    self._put_word()
-                self._word.append(character)
-        if self._code:  # nothing is broken in it: nothing is to be waited for
-            self._put_word()
+                if self._pending_word and _may_break(self._pending_word[-1], character):
+                    self._write_word()
+                self._pending_word.append(character)
+        if self._in_code_block:  # nothing is broken in it: nothing is to be waited for
+            self._write_word()
 
-    def end(self) -> None:
+    def flush(self) -> None:
         """Write what was held back."""
-        self._put_word()
+        self._write_word()
 
     def _end_line(self) -> None:
-        self._put_word()
+        self._write_word()
         self._out("\n")
-        if _FENCE.match(self._begin):
-            self._code = not self._code
-        self._begin = ""
-        self._space.clear()
-        self._column, self._begun = 0, False
+        if _FENCE.match(self._line_start):
+            self._in_code_block = not self._in_code_block
+        self._line_start = ""
+        self._pending_space.clear()
+        self._column, self._line_has_word = 0, False
 
-    def _put_word(self) -> None:
-        if not self._word:
+    def _write_word(self) -> None:
+        if not self._pending_word:
             return
-        space, word = "".join(self._space), "".join(self._word)
+        space, word = "".join(self._pending_space), "".join(self._pending_word)
         width, wide = self._width(), cell_len(word)
-        gap = sum(TAB if each == "\t" else 1 for each in space)
-        if self._begun and not self._code and self._column + gap + wide > width:
+        gap = sum(TAB_WIDTH if each == "\t" else 1 for each in space)
+        if self._line_has_word and not self._in_code_block and self._column + gap + wide > width:
             self._out(f"\n{word}")
             self._column = wide
         else:
@@ -96,9 +96,9 @@ class Wrapper:
             self._column += gap + wide
         if self._column > width:  # the terminal has folded it
             self._column = (self._column - 1) % width + 1
-        self._begun = True
-        self._space.clear()
-        self._word.clear()
+        self._line_has_word = True
+        self._pending_space.clear()
+        self._pending_word.clear()
 
 
 def _may_break(before: str, character: str) -> bool:

@@ -4,44 +4,44 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
-from moa_graph.evals.datasets import PINS
-from moa_graph.evals.judging.prompts import Source
-from moa_graph.evals.judging.setup import Task
-from moa_graph.evals.manifest import versions
-from moa_graph.evals.results_file import Row, write_text
+from moa_graph.evals.datasets import PINNED_DATASETS
+from moa_graph.evals.judging.prompts import JudgeFile
+from moa_graph.evals.judging.setup import JudgingTask
+from moa_graph.evals.manifest import package_versions
+from moa_graph.evals.results_file import JsonRow, write_text
 
-JUDGEMENTS, MANIFEST = "judgements.jsonl", "judging.json"
+JUDGEMENTS_FILE, JUDGING_MANIFEST = "judgements.jsonl", "judging.json"
 
 
-def write_account(task: Task, wanted: int, rows: Sequence[Row]) -> tuple[str, ...]:
+def write_judgements(task: JudgingTask, expected: int, rows: Sequence[JsonRow]) -> tuple[str, ...]:
     """Write the judgements and their manifest.
 
     Args:
         task: What was judged, and how.
-        wanted: How many judgements there should be.
+        expected: How many judgements there should be.
         rows: Those that were tried.
 
     Returns:
         What has to be said wherever figures from them stand.
     """
     folder = task.answers.folder
-    items = _count(task, wanted, rows)
-    labels = [*_of_the_judge(task), *_of_the_files(task.sources), *_of_the_data(task, items)]
+    items = _count_items(task, expected, rows)
+    labels = [*_judge_labels(task), *_file_labels(task.sources), *_data_labels(task, items)]
     costs = [row["cost"] for row in rows if row["cost"] is not None]
     manifest = {
         "system": task.answers.system,
         "benchmark": task.benchmark.name,
-        "whole": _is_whole(items),
+        "whole": _is_complete(items),
         "labels": labels,
         "judge": {
             "model": task.judge.label,
             "official": task.judge.is_official(task.method),
             "language_model": task.judge.is_language_model,
             **task.judge.settings(task.method),
-            **(task.method.asked if task.judge.is_language_model else {}),
+            **(task.method.request_options if task.judge.is_language_model else {}),
         },
         "reads": {
-            part: {"kind": source.kind, "source": source.place, "sha256": source.sha256}
+            part: {"kind": source.kind, "source": source.location, "sha256": source.sha256}
             for part, source in task.sources.items()
         },
         "compared_with": task.opponent,
@@ -51,37 +51,39 @@ def write_account(task: Task, wanted: int, rows: Sequence[Row]) -> tuple[str, ..
         "calls_of_unknown_cost": len(rows) - len(costs),
         "data": dict(task.answers.manifest["data"]),
         "answers_sha256": task.answers.sha256,
-        "versions": versions(),
+        "versions": package_versions(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    write_text(folder / JUDGEMENTS, text)
-    write_text(folder / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False))
+    write_text(folder / JUDGEMENTS_FILE, text)
+    write_text(folder / JUDGING_MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False))
     return tuple(labels)
 
 
-def _count(task: Task, wanted: int, rows: Sequence[Row]) -> dict[str, int]:
+def _count_items(task: JudgingTask, expected: int, rows: Sequence[JsonRow]) -> dict[str, int]:
     failed = sum(row["error"] is not None for row in rows)
     answered = [item for item in task.benchmark.items if item.id in task.answers.by_item]
-    alone = [i for i in answered if not task.method.cases(i, task.answers.by_item[i.id])]
+    without_opponent = [
+        i for i in answered if not task.method.list_cases(i, task.answers.by_item[i.id])
+    ]
     return {
-        "in_the_benchmark": task.benchmark.whole,
+        "in_the_benchmark": task.benchmark.full_size,
         "answered": len(answered),
-        "without_opponent": len(alone),
-        "judgements_wanted": wanted,
+        "without_opponent": len(without_opponent),
+        "judgements_wanted": expected,
         "judged": len(rows) - failed,
         "failed": failed,
     }
 
 
-def _is_whole(items: Mapping[str, int]) -> bool:
+def _is_complete(items: Mapping[str, int]) -> bool:
     compared = items["answered"] - items["without_opponent"]
     every_item = compared == items["in_the_benchmark"]
     return every_item and items["judged"] == items["judgements_wanted"]
 
 
-def _of_the_judge(task: Task) -> Iterator[str]:
-    judge, official = task.judge, task.method.official
+def _judge_labels(task: JudgingTask) -> Iterator[str]:
+    judge, official = task.judge, task.method.official_label
     if not judge.is_language_model:
         yield f"judge {judge.label} is no language model, it only counts words: a demonstration"
     elif judge.label != official:
@@ -90,19 +92,19 @@ def _of_the_judge(task: Task) -> Iterator[str]:
         yield f"judge {judge.label} with options other than the benchmark's"
 
 
-def _of_the_files(sources: Mapping[str, Source]) -> Iterator[str]:
+def _file_labels(sources: Mapping[str, JudgeFile]) -> Iterator[str]:
     for name, source in sources.items():
         part = name.replace("_", " ")
         if source.kind == "own":
             yield f"own {part}, not the benchmark's"
         elif source.kind == "given":
-            yield f"{part} from {source.place}, which is not the published file"
+            yield f"{part} from {source.location}, which is not the published file"
 
 
-def _of_the_data(task: Task, items: Mapping[str, int]) -> Iterator[str]:
+def _data_labels(task: JudgingTask, items: Mapping[str, int]) -> Iterator[str]:
     if task.opponent:
         yield f"compared with {task.opponent}, not with the benchmark's reference"
-    if task.benchmark.name not in PINS:
+    if task.benchmark.name not in PINNED_DATASETS:
         yield "prompts of one's own, judged as AlpacaEval's"
     elif not task.benchmark.revision:
         yield "data other than the published ones"

@@ -7,15 +7,15 @@ from typing import Any, ClassVar, Protocol
 
 from langchain_core.messages import AIMessage, BaseMessage
 
-from moa_graph.evals.datasets import Item
-from moa_graph.evals.results_file import Row
+from moa_graph.evals.datasets import BenchmarkItem
+from moa_graph.evals.results_file import JsonRow
 
 
 @dataclass(frozen=True)
-class Case:
+class JudgementCase:
     """One judgement that is to be made."""
 
-    item: Item
+    item: BenchmarkItem
     answers: Sequence[str]
     """The system's, turn by turn."""
     references: Sequence[str] = ()
@@ -24,39 +24,39 @@ class Case:
     """The turn whose answer is judged."""
 
 
-class MalformedError(ValueError):
+class MalformedJudgementError(ValueError):
     """A judge answered, but what it said is no judgement."""
 
 
-class Method(Protocol):
+class JudgingMethod(Protocol):
     """How a benchmark has answers judged."""
 
-    official: ClassVar[str]
+    official_label: ClassVar[str]
     """The judge that its published figures are by."""
     temperature: ClassVar[float | None]
     """Of the judge; `None` leaves it to the provider."""
     max_tokens: ClassVar[int | None]
     """The most that the judge may write; `None` leaves it to the provider."""
-    asked: ClassVar[Mapping[str, Any]]
+    request_options: ClassVar[Mapping[str, Any]]
     """What else is asked of the judge's provider in each call."""
 
-    def cases(self, item: Item, answers: Sequence[str]) -> list[Case]:
+    def list_cases(self, item: BenchmarkItem, answers: Sequence[str]) -> list[JudgementCase]:
         """List the judgements of an item.
 
         Raises:
             ValueError: If the data lack something that they need.
         """
 
-    def facts(self, case: Case) -> Row:
+    def case_fields(self, case: JudgementCase) -> JsonRow:
         """Give what is written down of a case, judged or not."""
 
-    def settled(self, case: Case) -> Row | None:
+    def automatic_judgement(self, case: JudgementCase) -> JsonRow | None:
         """Give the judgement where no judge has to be asked for it."""
 
-    def messages(self, case: Case) -> list[BaseMessage]:
+    def build_messages(self, case: JudgementCase) -> list[BaseMessage]:
         """Write what the judge is asked."""
 
-    def read(self, case: Case, message: AIMessage) -> Row:
+    def parse_judgement(self, case: JudgementCase, message: AIMessage) -> JsonRow:
         """Read the judgement from what the judge answered.
 
         Raises:
@@ -64,7 +64,7 @@ class Method(Protocol):
         """
 
 
-def fill(template: str, values: Mapping[str, str]) -> str:
+def fill_template(template: str, values: Mapping[str, str]) -> str:
     """Put texts where a template names them in braces; other braces, also in the texts, stay."""
     names = "|".join(map(re.escape, values))
     return re.sub(rf"{{({names})}}", lambda found: values[found[1]], template)

@@ -12,17 +12,17 @@ from langchain_core.messages import AIMessage
 from pydantic import TypeAdapter, ValidationError
 
 from moa_graph.config.model import Price
-from moa_graph.evals.call_store import Ledger
+from moa_graph.evals.call_store import CallStore
 from moa_graph.evals.judging import overlap
-from moa_graph.evals.judging.cases import Case, Method
-from moa_graph.evals.results_file import Row
-from moa_graph.evals.systems import options_of
-from moa_graph.models.adapt import adapt
+from moa_graph.evals.judging.cases import JudgementCase, JudgingMethod
+from moa_graph.evals.results_file import JsonRow
+from moa_graph.evals.systems import answer_options
+from moa_graph.models.adapt import adapt_model
 from moa_graph.models.agent import Agent, build_model
 
-_OPTIONS = ("temperature", "max_tokens")
+_METHOD_OPTIONS = ("temperature", "max_tokens")
 _OWN_OPTIONS = ("top_p", "stop", "base_url")  # which no benchmark sets
-_Prices = TypeAdapter(dict[str, tuple[Price, Price]])
+_PRICES_ADAPTER = TypeAdapter(dict[str, tuple[Price, Price]])
 
 
 @dataclass(frozen=True)
@@ -36,97 +36,103 @@ class Judge:
     @property
     def label(self) -> str:
         """What it is called: `provider:model`."""
-        return self.agent.label if self.agent else overlap.LABEL
+        return self.agent.label if self.agent else overlap.OVERLAP_LABEL
 
     @property
     def is_language_model(self) -> bool:
         """Whether it can read."""
         return self.agent is not None
 
-    def settings(self, method: Method) -> dict[str, Any]:
+    def settings(self, method: JudgingMethod) -> dict[str, Any]:
         """Give what it is asked with: what the benchmark sets, unless it has options of its own."""
         if not self.agent:
             return {}
-        own = {name: getattr(self.agent, name) for name in (*_OPTIONS, *_OWN_OPTIONS)}
-        known = _as_published(method)
-        return {name: known[name] if own[name] is None else own[name] for name in own}
+        own = {name: getattr(self.agent, name) for name in (*_METHOD_OPTIONS, *_OWN_OPTIONS)}
+        official = _official_settings(method)
+        return {name: official[name] if own[name] is None else own[name] for name in own}
 
-    def is_official(self, method: Method) -> bool:
+    def is_official(self, method: JudgingMethod) -> bool:
         """Tell whether it is the benchmark's own judge, asked as the benchmark asks."""
-        return self.label == method.official and self.settings(method) == _as_published(method)
+        return self.label == method.official_label and self.settings(method) == _official_settings(
+            method
+        )
 
 
-class Bench:
+class BenchmarkJudge:
     """A judge at work on a benchmark, through a ledger; its model is built at once.
 
     Raises:
         ValueError: If a key is missing, or the model cannot be built.
     """
 
-    def __init__(self, judge: Judge, method: Method, ledger: Ledger) -> None:
+    def __init__(self, judge: Judge, method: JudgingMethod, call_store: CallStore) -> None:
         self._method, self._agent = method, None
         if judge.agent:
-            settings = {name: judge.settings(method)[name] for name in _OPTIONS}
+            settings = {name: judge.settings(method)[name] for name in _METHOD_OPTIONS}
             self._agent = agent = judge.agent.model_copy(update=settings)
             model = build_model(agent)
-            given = options_of(agent, model)
-            self._wrap = partial(ledger.wrap, adapt(model, hidden=True), agent.label, given)
+            given = answer_options(agent, model)
+            self._wrap_model = partial(
+                call_store.wrap, adapt_model(model, hidden=True), agent.label, given
+            )
 
-    async def judge(self, case: Case) -> Row:
+    async def judge_case(self, case: JudgementCase) -> JsonRow:
         """Have a case judged.
 
         Raises:
             CallError: If there is no judgement; the text says why.
         """
-        if (settled := self._method.settled(case)) is not None:
-            return settled
-        return self._method.read(case, await self._ask(case))
+        if (automatic := self._method.automatic_judgement(case)) is not None:
+            return automatic
+        return self._method.parse_judgement(case, await self._ask_judge(case))
 
-    async def _ask(self, case: Case) -> AIMessage:
+    async def _ask_judge(self, case: JudgementCase) -> AIMessage:
         if not self._agent:
-            return overlap.judge(self._method, case)
-        model = self._wrap(check=partial(self._method.read, case))
+            return overlap.judge_by_overlap(self._method, case)
+        model = self._wrap_model(check=partial(self._method.parse_judgement, case))
         async with asyncio.timeout(self._agent.timeout):
-            return await model.ainvoke(self._method.messages(case), **self._method.asked)
+            return await model.ainvoke(
+                self._method.build_messages(case), **self._method.request_options
+            )
 
 
-def _as_published(method: Method) -> dict[str, Any]:
-    own = {name: getattr(method, name) for name in _OPTIONS}
+def _official_settings(method: JudgingMethod) -> dict[str, Any]:
+    own = {name: getattr(method, name) for name in _METHOD_OPTIONS}
     return own | dict.fromkeys(_OWN_OPTIONS)
 
 
-def read_judge(named: str) -> Judge:
+def read_judge(source: str) -> Judge:
     """Read who is to judge.
 
     Args:
-        named: `provider:model`, `offline:overlap`, or the path of a TOML file with `model` and
+        source: `provider:model`, `offline:overlap`, or the path of a TOML file with `model` and
             other options of an `Agent`, and perhaps `prices` as in a mixture.
 
     Raises:
         ValueError: If it is none of these.
     """
-    if named == overlap.LABEL:
+    if source == overlap.OVERLAP_LABEL:
         return Judge(None)
-    if named.startswith(("offline:", "recorded:")):
+    if source.startswith(("offline:", "recorded:")):
         raise ValueError(
-            f"judge {named!r}: expected a language model, such as 'openai:gpt-4-1106-preview', or "
-            f"{overlap.LABEL!r}, which only counts words"
+            f"judge {source!r}: expected a language model, such as 'openai:gpt-4-1106-preview', or "
+            f"{overlap.OVERLAP_LABEL!r}, which only counts words"
         )
-    options: dict[str, Any] = {"model": named}
-    if named.endswith(".toml"):
+    options: dict[str, Any] = {"model": source}
+    if source.endswith(".toml"):
         try:
-            options = tomllib.loads(Path(named).expanduser().read_text(encoding="utf-8"))
+            options = tomllib.loads(Path(source).expanduser().read_text(encoding="utf-8"))
         except OSError as error:
-            raise ValueError(f"judge {named}: {error.strerror}") from None
+            raise ValueError(f"judge {source}: {error.strerror}") from None
         except ValueError as error:
-            raise ValueError(f"judge {named}: not valid TOML: {error}") from None
+            raise ValueError(f"judge {source}: not valid TOML: {error}") from None
     try:
-        prices = _Prices.validate_python(options.pop("prices", {}))
+        prices = _PRICES_ADAPTER.validate_python(options.pop("prices", {}))
         agent = Agent.model_validate(options)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ValueError(f"judge {named}: {place}: {first['msg']}") from None
-    if agent.label == overlap.LABEL or agent.system is not None or agent.samples != 1:
-        raise ValueError(f"judge {named}: `system` and `samples` have no effect on a judge")
+        location = ".".join(map(str, first["loc"]))
+        raise ValueError(f"judge {source}: {location}: {first['msg']}") from None
+    if agent.label == overlap.OVERLAP_LABEL or agent.system is not None or agent.samples != 1:
+        raise ValueError(f"judge {source}: `system` and `samples` have no effect on a judge")
     return Judge(agent, prices)

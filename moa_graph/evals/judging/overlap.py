@@ -9,35 +9,35 @@ from collections.abc import Iterable
 
 from langchain_core.messages import AIMessage
 
-from moa_graph.evals.benchmarks.alpaca_eval.judge import AlpacaEval
+from moa_graph.evals.benchmarks.alpaca_eval.judge import AlpacaEvalMethod
 from moa_graph.evals.benchmarks.alpaca_eval.score import FIRST, SECOND, is_switched
-from moa_graph.evals.benchmarks.flask.judge import Flask
-from moa_graph.evals.judging.cases import Case, Method
-from moa_graph.models.offline import words
+from moa_graph.evals.benchmarks.flask.judge import FlaskMethod
+from moa_graph.evals.judging.cases import JudgementCase, JudgingMethod
+from moa_graph.models.offline import stem_words
 
-LABEL = "offline:overlap"
+OVERLAP_LABEL = "offline:overlap"
 
 
-def judge(method: Method, case: Case) -> AIMessage:
+def judge_by_overlap(method: JudgingMethod, case: JudgementCase) -> AIMessage:
     """Answer as a language model would, in the benchmark's own form.
 
     Against a reference answer it counts the words in common; else (and in AlpacaEval, where the
     reference is the opponent) those of the instruction that the answer takes up.
     """
-    answer, asked = case.answers[case.turn - 1], case.item.turns[case.turn - 1]
-    if isinstance(method, AlpacaEval):
-        shown = [case.references[0], answer]
-        if is_switched(asked):
-            shown.reverse()
-        return _choose(*(0.01 + _taken_up(asked, each) for each in shown))
-    near = case.references[case.turn - 1 : case.turn]
-    share = _in_common(near[0], answer) if near else _taken_up(asked, answer)
-    if isinstance(method, Flask):
+    answer, instruction = case.answers[case.turn - 1], case.item.turns[case.turn - 1]
+    if isinstance(method, AlpacaEvalMethod):
+        outputs = [case.references[0], answer]
+        if is_switched(instruction):
+            outputs.reverse()
+        return _choice_message(*(0.01 + _covered_share(instruction, each) for each in outputs))
+    reference = case.references[case.turn - 1 : case.turn]
+    share = _word_f1(reference[0], answer) if reference else _covered_share(instruction, answer)
+    if isinstance(method, FlaskMethod):
         return AIMessage(str(dict.fromkeys(case.item.row["skill"], 1 + round(4 * share))))
     return AIMessage(f"Words counted: [[{1 + 9 * share:.1f}]]")
 
 
-def _choose(first: float, second: float) -> AIMessage:
+def _choice_message(first: float, second: float) -> AIMessage:
     total = first + second
     logprobs = [
         {"token": token, "logprob": math.log(weight / total)}
@@ -48,16 +48,16 @@ def _choose(first: float, second: float) -> AIMessage:
     return AIMessage(str(token), response_metadata=metadata)
 
 
-def _taken_up(asked: str, answer: str) -> float:
-    wanted = set(words(asked))
-    return _share(wanted & set(words(answer)), wanted)
+def _covered_share(instruction: str, answer: str) -> float:
+    wanted = set(stem_words(instruction))
+    return _share_of(wanted & set(stem_words(answer)), wanted)
 
 
-def _in_common(reference: str, answer: str) -> float:
+def _word_f1(reference: str, answer: str) -> float:
     """Give F1 of the words."""
-    both = set(words(reference)) & set(words(answer))
-    return 2 * len(both) / (len(set(words(reference))) + len(set(words(answer))) or 1)
+    both = set(stem_words(reference)) & set(stem_words(answer))
+    return 2 * len(both) / (len(set(stem_words(reference))) + len(set(stem_words(answer))) or 1)
 
 
-def _share(part: Iterable[str], whole: set[str]) -> float:
+def _share_of(part: Iterable[str], whole: set[str]) -> float:
     return len(set(part)) / (len(whole) or 1)

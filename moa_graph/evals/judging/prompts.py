@@ -11,47 +11,47 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from moa_graph.evals.datasets import Pin, fetch
+from moa_graph.evals.datasets import PinnedFile, fetch_pinned_file
 
-Kind = Literal["published", "given", "own"]
-Part = Literal["prompt", "reference_answers", "skills"]
+FileKind = Literal["published", "given", "own"]
+JudgeFileName = Literal["prompt", "reference_answers", "skills"]
 
-_OWN = Path(__file__).parent / "own"
+_OWN_FOLDER = Path(__file__).parent / "own"
 _FASTCHAT = "https://raw.githubusercontent.com/lm-sys/FastChat/"
 _FLASK = "https://raw.githubusercontent.com/togethercomputer/MoA/"
 _FLASK_REVISION = "819420ff2240a391271f9faf035e9a5f3216cb9c"
 
 
 @dataclass(frozen=True)
-class Origin:
+class FileOrigin:
     """Where a file is to be had."""
 
-    pin: Pin
+    pinned_file: PinnedFile
     package: str | None = None
-    """The Python package that has it too, at `inside`."""
-    inside: str = ""
+    """The Python package that has it too, at `package_path`."""
+    package_path: str = ""
     own: str | None = None
     """What we have instead, in our own words."""
 
 
 @dataclass(frozen=True)
-class Source:
+class JudgeFile:
     """A file that a judge needs, and where it is from."""
 
     text: str
-    kind: Kind
+    kind: FileKind
     """Whether it is the published one, another that was given, or our own."""
-    place: str
+    location: str
     sha256: str
 
 
-def _pin(url: str, revision: str, sha256: str) -> Pin:
-    return Pin(url.format(revision=revision), revision, rows=0, sha256=sha256)
+def _pinned_prompt_file(url: str, revision: str, sha256: str) -> PinnedFile:
+    return PinnedFile(url.format(revision=revision), revision, row_count=0, sha256=sha256)
 
 
-ORIGINS: Mapping[tuple[str, Part], Origin] = {
-    ("alpaca_eval", "prompt"): Origin(
-        _pin(
+FILE_ORIGINS: Mapping[tuple[str, JudgeFileName], FileOrigin] = {
+    ("alpaca_eval", "prompt"): FileOrigin(
+        _pinned_prompt_file(
             "https://raw.githubusercontent.com/tatsu-lab/alpaca_eval/{revision}/src/alpaca_eval/"
             "evaluators_configs/alpaca_eval_clf_gpt4_turbo/alpaca_eval_clf.txt",
             "main",
@@ -61,8 +61,8 @@ ORIGINS: Mapping[tuple[str, Part], Origin] = {
         "evaluators_configs/alpaca_eval_clf_gpt4_turbo/alpaca_eval_clf.txt",
         own="alpaca_eval.txt",
     ),
-    ("mt_bench", "prompt"): Origin(
-        _pin(
+    ("mt_bench", "prompt"): FileOrigin(
+        _pinned_prompt_file(
             _FASTCHAT + "{revision}/fastchat/llm_judge/data/judge_prompts.jsonl",
             "0e6e7fdc78bf64aceea1508694ce4e6472810b8b",
             "8baddf43f95f8c1a88166163b171f1cd68e9d8ce8606f867734d4b0efe38b98d",
@@ -71,8 +71,8 @@ ORIGINS: Mapping[tuple[str, Part], Origin] = {
         "llm_judge/data/judge_prompts.jsonl",
         own="mt_bench.jsonl",
     ),
-    ("mt_bench", "reference_answers"): Origin(
-        _pin(
+    ("mt_bench", "reference_answers"): FileOrigin(
+        _pinned_prompt_file(
             _FASTCHAT + "{revision}/fastchat/llm_judge/data/mt_bench/reference_answer/gpt-4.jsonl",
             "587d5cfa1609a43d192cedb8441cac3c17db105d",
             "f957a5bc977badb66885ec970e6cd08527845780313f0995764260e5777b9b3f",
@@ -80,16 +80,16 @@ ORIGINS: Mapping[tuple[str, Part], Origin] = {
         "fastchat",
         "llm_judge/data/mt_bench/reference_answer/gpt-4.jsonl",
     ),
-    ("flask", "prompt"): Origin(
-        _pin(
+    ("flask", "prompt"): FileOrigin(
+        _pinned_prompt_file(
             _FLASK + "{revision}/FLASK/gpt_review/src/prompt.jsonl",
             _FLASK_REVISION,
             "64836bb1eb6940e7ddbbbf0ea66265191bfd49476036ca15fc2660bbfa326134",
         ),
         own="flask.jsonl",
     ),
-    ("flask", "skills"): Origin(
-        _pin(
+    ("flask", "skills"): FileOrigin(
+        _pinned_prompt_file(
             _FLASK + "{revision}/FLASK/metadata_annotation/skillset/src/skillset_description.json",
             _FLASK_REVISION,
             "78f03c29f5a6510b76b8a765cb539c302d69898b7e4d7c68372c9cc2427e595e",
@@ -102,9 +102,9 @@ of the other two prompts from stored copies of the named revision, which could n
 to compare."""
 
 
-def load(
-    benchmark: str, part: Part, path: str | Path | None = None, *, own: bool = False
-) -> Source:
+def load_judge_file(
+    benchmark: str, part: JudgeFileName, path: str | Path | None = None, *, own: bool = False
+) -> JudgeFile:
     """Load a file that a benchmark's judge needs.
 
     Args:
@@ -120,34 +120,38 @@ def load(
         ValueError: If it cannot be had, or is not what was published; the message says what to
             fetch and where to put it.
     """
-    origin, option = ORIGINS[benchmark, part], f"--{part.replace('_', '-')}"
+    origin, option = FILE_ORIGINS[benchmark, part], f"--{part.replace('_', '-')}"
     if path:
-        return _read(Path(path).expanduser(), origin.pin.sha256)
+        return _read_judge_file(Path(path).expanduser(), origin.pinned_file.sha256)
     if own and origin.own:
-        return _read(_OWN / origin.own, None, "own")
-    if installed := _installed(origin):
-        source = _read(installed, origin.pin.sha256)
+        return _read_judge_file(_OWN_FOLDER / origin.own, None, "own")
+    if installed := _find_installed(origin):
+        source = _read_judge_file(installed, origin.pinned_file.sha256)
         if source.kind != "published":
             raise ValueError(
                 f"{installed} of the installed package is not the published file: sha256 "
-                f"{source.sha256}, expected {origin.pin.sha256}; to use it all the same, and have "
+                f"{source.sha256}, expected {origin.pinned_file.sha256}; to use it all the "
+                f"same, and have "
                 f"that said everywhere: {option} {installed}"
             )
         return source
-    source = _read(fetch(origin.pin, option), origin.pin.sha256)
-    return Source(source.text, source.kind, origin.pin.url, source.sha256)
-
-
-def _installed(origin: Origin) -> Path | None:
-    """Find the file in an installed package, without importing that."""
-    found = importlib.util.find_spec(origin.package) if origin.package else None
-    places = (
-        Path(place, origin.inside) for place in (found and found.submodule_search_locations) or ()
+    source = _read_judge_file(
+        fetch_pinned_file(origin.pinned_file, option), origin.pinned_file.sha256
     )
-    return next((place for place in places if place.is_file()), None)
+    return JudgeFile(source.text, source.kind, origin.pinned_file.url, source.sha256)
 
 
-def _read(path: Path, published: str | None, kind: Kind = "given") -> Source:
+def _find_installed(origin: FileOrigin) -> Path | None:
+    """Find the file in an installed package, without importing that."""
+    package_spec = importlib.util.find_spec(origin.package) if origin.package else None
+    candidates = (
+        Path(folder, origin.package_path)
+        for folder in (package_spec and package_spec.submodule_search_locations) or ()
+    )
+    return next((place for place in candidates if place.is_file()), None)
+
+
+def _read_judge_file(path: Path, published: str | None, kind: FileKind = "given") -> JudgeFile:
     try:
         data = path.read_bytes()
         text = data.decode("utf-8-sig")
@@ -156,5 +160,5 @@ def _read(path: Path, published: str | None, kind: Kind = "given") -> Source:
     except UnicodeDecodeError:
         raise ValueError(f"{path}: not UTF-8 text") from None
     sha256 = hashlib.sha256(data).hexdigest()
-    place = f"moa_graph: {path.name}" if kind == "own" else str(path)
-    return Source(text, "published" if sha256 == published else kind, place, sha256)
+    location = f"moa_graph: {path.name}" if kind == "own" else str(path)
+    return JudgeFile(text, "published" if sha256 == published else kind, location, sha256)

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from moa_graph.evals.benchmarks.alpaca_eval.judge import NO_LOGPROBS
-from moa_graph.evals.call_store import Ledger
-from moa_graph.evals.datasets import Item
-from moa_graph.evals.judging.account import JUDGEMENTS, write_account
-from moa_graph.evals.judging.cases import Case
-from moa_graph.evals.judging.judge import Bench
-from moa_graph.evals.judging.setup import Task
-from moa_graph.evals.results_file import Row
+from moa_graph.evals.call_store import CallStore
+from moa_graph.evals.datasets import BenchmarkItem
+from moa_graph.evals.judging.account import JUDGEMENTS_FILE, write_judgements
+from moa_graph.evals.judging.cases import JudgementCase
+from moa_graph.evals.judging.judge import BenchmarkJudge
+from moa_graph.evals.judging.setup import JudgingTask
+from moa_graph.evals.results_file import JsonRow
 from moa_graph.models.pricing import estimate_cost
 from moa_graph.runs.jobs import (
     Outcome,
@@ -23,11 +23,11 @@ from moa_graph.runs.jobs import (
 
 
 @dataclass(frozen=True)
-class Judging:
+class JudgingResult:
     """Where the judgements are, and how many."""
 
     path: Path
-    tally: Tally
+    progress: Tally
     """What was done now."""
     judged: int
     """Judgements that there are."""
@@ -37,14 +37,14 @@ class Judging:
     """What has to be said wherever figures from these judgements stand."""
 
 
-async def judge(
-    task: Task,
-    ledger: Ledger,
+async def judge_system(
+    task: JudgingTask,
+    call_store: CallStore,
     *,
     concurrency: int = 8,
     max_cost: float | None = None,
     show: Callable[[Tally], None] = lambda _: None,
-) -> Judging:
+) -> JudgingResult:
     """Have the answers of a system judged; the judgements are written beside them.
 
     Called again, it goes on: a judgement that is in the ledger is not paid for again, and what
@@ -52,7 +52,7 @@ async def judge(
 
     Args:
         task: What is judged, and how.
-        ledger: Where each call is kept.
+        call_store: Where each call is kept.
         concurrency: How many judgements are under way at a time.
         max_cost: As in `work_through`.
         show: As in `work_through`.
@@ -61,19 +61,19 @@ async def judge(
         ValueError: If the data do not fit the benchmark, a key is missing, or the judge's
             provider gives no logprobs where these are the judgement.
     """
-    bench = Bench(task.judge, task.method, ledger)
-    cases = [case for item in task.benchmark.items for case in _cases(task, item)]
-    rows = dict[tuple[Any, int], Row]()
+    benchmark_judge = BenchmarkJudge(task.judge, task.method, call_store)
+    cases = [case for item in task.benchmark.items for case in _cases_of_item(task, item)]
+    rows = dict[tuple[Any, int], JsonRow]()
 
-    def keep(case: Case, outcome: Outcome[Row]) -> None:
-        rows[case.item.id, case.turn] = _row(task, case, outcome)
+    def keep(case: JudgementCase, outcome: Outcome[JsonRow]) -> None:
+        rows[case.item.id, case.turn] = _judgement_row(task, case, outcome)
         if NO_LOGPROBS in (outcome.error or ""):  # nor will it for the others
             raise ValueError(f"{task.judge.label}: {NO_LOGPROBS}; choose another judge")
 
     try:
-        tally = await work_through(
+        progress = await work_through(
             cases,
-            bench.judge,
+            benchmark_judge.judge_case,
             keep,
             concurrency=concurrency,
             max_cost=limit(max_cost, [task.judge.label]),
@@ -85,36 +85,38 @@ async def judge(
         raise
     finally:
         ordered = [rows[key] for case in cases if (key := (case.item.id, case.turn)) in rows]
-        labels = _write(task, len(cases), ordered)
-    failures = {_place(row): row["error"] for row in ordered if row["error"]}
-    path = task.answers.folder / JUDGEMENTS
-    return Judging(path, tally, len(ordered) - len(failures), failures, labels)
+        labels = _write_unless_all_failed(task, len(cases), ordered)
+    failures = {_describe_row(row): row["error"] for row in ordered if row["error"]}
+    path = task.answers.folder / JUDGEMENTS_FILE
+    return JudgingResult(path, progress, len(ordered) - len(failures), failures, labels)
 
 
-def _write(task: Task, wanted: int, rows: Sequence[Row]) -> tuple[str, ...]:
+def _write_unless_all_failed(
+    task: JudgingTask, expected: int, rows: Sequence[JsonRow]
+) -> tuple[str, ...]:
     """Write the judgements, unless they are of no use and earlier ones may be."""
-    earlier = (task.answers.folder / JUDGEMENTS).exists()
+    earlier = (task.answers.folder / JUDGEMENTS_FILE).exists()
     if earlier and all(row["error"] for row in rows):
         return ("no judgement succeeded, so that the earlier ones stay",)
-    return write_account(task, wanted, rows)
+    return write_judgements(task, expected, rows)
 
 
-def _cases(task: Task, item: Item) -> list[Case]:
+def _cases_of_item(task: JudgingTask, item: BenchmarkItem) -> list[JudgementCase]:
     answers = task.answers.by_item.get(item.id)
-    return task.method.cases(item, answers) if answers else []
+    return task.method.list_cases(item, answers) if answers else []
 
 
-def _place(row: Row) -> str:
+def _describe_row(row: JsonRow) -> str:
     return f"{row['id']}, turn {row['turn']}" if "turn" in row else str(row["id"])
 
 
-def _row(task: Task, case: Case, outcome: Outcome[Row]) -> Row:
+def _judgement_row(task: JudgingTask, case: JudgementCase, outcome: Outcome[JsonRow]) -> JsonRow:
     label, prices = task.judge.label, task.judge.prices
     usage = outcome.calls[-1].usage if outcome.calls else None
     return {
         "id": case.item.id,
         "judge": label,
-        **task.method.facts(case),
+        **task.method.case_fields(case),
         **(outcome.result or {}),
         "usage": dict(usage) if usage else None,
         "cost": estimate_cost(label, usage, prices) if outcome.calls else 0.0,

@@ -7,26 +7,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from moa_graph.evals.benchmarks.alpaca_eval.judge import AlpacaEval
-from moa_graph.evals.benchmarks.flask.judge import Flask
-from moa_graph.evals.benchmarks.mt_bench.judge import MTBench
-from moa_graph.evals.datasets import PINS, Benchmark, load_benchmark
-from moa_graph.evals.judging.cases import Method
+from moa_graph.evals.benchmarks.alpaca_eval.judge import AlpacaEvalMethod
+from moa_graph.evals.benchmarks.flask.judge import FlaskMethod
+from moa_graph.evals.benchmarks.mt_bench.judge import MTBenchMethod
+from moa_graph.evals.datasets import PINNED_DATASETS, Benchmark, load_benchmark
+from moa_graph.evals.judging.cases import JudgingMethod
 from moa_graph.evals.judging.judge import Judge, read_judge
-from moa_graph.evals.judging.prompts import Part, Source, load
-from moa_graph.models.recorded import read_rows
+from moa_graph.evals.judging.prompts import JudgeFile, JudgeFileName, load_judge_file
+from moa_graph.models.recorded import read_json_rows
 
-ANSWERS, MANIFEST = "proposals.jsonl", "manifest.json"
-METHODS: Mapping[str, type[AlpacaEval] | type[MTBench] | type[Flask]] = {
-    "alpaca_eval": AlpacaEval,
-    "mt_bench": MTBench,
-    "flask": Flask,
+ANSWERS_FILE, GENERATION_MANIFEST = "proposals.jsonl", "manifest.json"
+JUDGING_METHODS: Mapping[str, type[AlpacaEvalMethod] | type[MTBenchMethod] | type[FlaskMethod]] = {
+    "alpaca_eval": AlpacaEvalMethod,
+    "mt_bench": MTBenchMethod,
+    "flask": FlaskMethod,
 }
 """How a benchmark is judged; prompts of one's own as AlpacaEval's."""
 
 
 @dataclass(frozen=True)
-class Answers:
+class SystemAnswers:
     """What `moa eval generate` left in a folder."""
 
     folder: Path
@@ -44,7 +44,7 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Files:
+class JudgeFilePaths:
     """Where the files that a judge needs stand, instead of the published ones."""
 
     prompt: Path | None = None
@@ -55,34 +55,36 @@ class Files:
 
 
 @dataclass(frozen=True)
-class Task:
+class JudgingTask:
     """Answers to be judged, and how."""
 
-    answers: Answers
+    answers: SystemAnswers
     benchmark: Benchmark
     judge: Judge
-    method: Method
-    sources: Mapping[str, Source]
+    method: JudgingMethod
+    sources: Mapping[str, JudgeFile]
     """The files that the judge reads."""
     opponent: str | None = None
     """The system that answers are compared with, if it is not the benchmark's reference."""
 
 
-def read_answers(folder: Path) -> Answers:
+def read_answers(folder: Path) -> SystemAnswers:
     """Read the answers of a system.
 
     Raises:
         ValueError: If the folder holds none.
     """
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        rows = {row["id"]: row for row in read_rows(folder / ANSWERS)}  # the last word counts
+        manifest = json.loads((folder / GENERATION_MANIFEST).read_text(encoding="utf-8"))
+        rows = {
+            row["id"]: row for row in read_json_rows(folder / ANSWERS_FILE)
+        }  # the last word counts
         by_item = {
             item: [turn["answer"] for turn in row["turns"]]
             for item, row in rows.items()
             if row["error"] is None
         }
-        return Answers(folder, manifest["system"], manifest["benchmark"], manifest, by_item)
+        return SystemAnswers(folder, manifest["system"], manifest["benchmark"], manifest, by_item)
     except FileNotFoundError:
         raise ValueError(
             f"{folder}: expected a system's folder, OUT/BENCHMARK/NAME, as moa eval generate writes"
@@ -93,14 +95,14 @@ def read_answers(folder: Path) -> Answers:
         ) from None
 
 
-def prepare(
+def prepare_judging(
     folder: Path,
     judge: Judge,
     *,
     data: Path | None = None,
-    files: Files = Files(),
+    files: JudgeFilePaths = JudgeFilePaths(),
     against: Path | None = None,
-) -> Task:
+) -> JudgingTask:
     """Find all that is needed to judge a system's answers.
 
     Args:
@@ -122,59 +124,63 @@ def prepare(
     if opponent and opponent.manifest["data"]["sha256"] != benchmark.sha256:
         raise ValueError(f"{against}: answers to other data than {folder}")
     method, sources = build_method(benchmark, judge, files, opponent)
-    task = Task(answers, benchmark, judge, method, sources)
+    task = JudgingTask(answers, benchmark, judge, method, sources)
     return replace(task, opponent=opponent.system) if opponent else task
 
 
-def _load_data(answers: Answers, data: Path | None) -> Benchmark:
-    known = answers.manifest["data"]
-    if answers.benchmark in PINS:
-        pinned = known["source"] == PINS[answers.benchmark].url
-        benchmark = load_benchmark(answers.benchmark, data or (None if pinned else known["source"]))
+def _load_data(answers: SystemAnswers, data: Path | None) -> Benchmark:
+    data_manifest = answers.manifest["data"]
+    if answers.benchmark in PINNED_DATASETS:
+        is_pinned = data_manifest["source"] == PINNED_DATASETS[answers.benchmark].url
+        benchmark = load_benchmark(
+            answers.benchmark, data or (None if is_pinned else data_manifest["source"])
+        )
     else:
-        benchmark = load_benchmark(data or known["source"])
-    if benchmark.sha256 != known["sha256"]:
+        benchmark = load_benchmark(data or data_manifest["source"])
+    if benchmark.sha256 != data_manifest["sha256"]:
         raise ValueError(
             f"{benchmark.source} is not what {answers.folder} answers: sha256 {benchmark.sha256}, "
-            f"expected {known['sha256']}; give the data with --data"
+            f"expected {data_manifest['sha256']}; give the data with --data"
         )
     return replace(benchmark, name=answers.benchmark)
 
 
 def build_method(
-    benchmark: Benchmark, judge: Judge, files: Files, opponent: Answers | None = None
-) -> tuple[Method, dict[str, Source]]:
+    benchmark: Benchmark, judge: Judge, files: JudgeFilePaths, opponent: SystemAnswers | None = None
+) -> tuple[JudgingMethod, dict[str, JudgeFile]]:
     """Build the method of a benchmark, and tell what the judge reads.
 
     Raises:
         ValueError: If a file cannot be had; the message says what to fetch.
     """
-    name = benchmark.name if benchmark.name in PINS else "alpaca_eval"
+    name = benchmark.name if benchmark.name in PINNED_DATASETS else "alpaca_eval"
     _check_files(name, files)
     # The stand-in reads no prompt, so that none has to be fetched.
     own = files.own_prompt or not judge.is_language_model
-    parts: dict[str, Source] = {"prompt": load(name, "prompt", files.prompt, own=own)}
+    parts: dict[str, JudgeFile] = {"prompt": load_judge_file(name, "prompt", files.prompt, own=own)}
     if name == "flask":
-        parts["skills"] = load(name, "skills", files.skills, own=own)
-        return Flask(parts["prompt"].text, parts["skills"].text), _read_by(judge, parts)
+        parts["skills"] = load_judge_file(name, "skills", files.skills, own=own)
+        return FlaskMethod(parts["prompt"].text, parts["skills"].text), _files_read_by(judge, parts)
     if name == "mt_bench":
         references = None
         if files.reference_answers or benchmark.revision:  # data of one's own bring theirs
-            parts["reference_answers"] = load(name, "reference_answers", files.reference_answers)
+            parts["reference_answers"] = load_judge_file(
+                name, "reference_answers", files.reference_answers
+            )
             references = parts["reference_answers"].text
-        return MTBench(parts["prompt"].text, references), _read_by(judge, parts)
+        return MTBenchMethod(parts["prompt"].text, references), _files_read_by(judge, parts)
     outputs = {item: turns[0] for item, turns in opponent.by_item.items()} if opponent else None
-    return AlpacaEval(parts["prompt"].text, outputs), _read_by(judge, parts)
+    return AlpacaEvalMethod(parts["prompt"].text, outputs), _files_read_by(judge, parts)
 
 
-def _read_by(judge: Judge, parts: Mapping[str, Source]) -> dict[str, Source]:
+def _files_read_by(judge: Judge, parts: Mapping[str, JudgeFile]) -> dict[str, JudgeFile]:
     unread = () if judge.is_language_model else ("prompt", "skills")
     return {part: source for part, source in parts.items() if part not in unread}
 
 
-def _check_files(benchmark: str, files: Files) -> None:
+def _check_files(benchmark: str, files: JudgeFilePaths) -> None:
     """Refuse files that would silently have no effect."""
-    users: dict[Part, str] = {"reference_answers": "mt_bench", "skills": "flask"}
+    users: dict[JudgeFileName, str] = {"reference_answers": "mt_bench", "skills": "flask"}
     for part, user in users.items():
         if getattr(files, part) and benchmark != user:
             option = part.replace("_", "-")
@@ -183,11 +189,11 @@ def _check_files(benchmark: str, files: Files) -> None:
         raise ValueError("give --prompt or --own-prompt, not both")
 
 
-def official_judge(folder: Path) -> Judge:
+def official_judge_for_folder(folder: Path) -> Judge:
     """Give the benchmark's own judge, for a system's folder."""
-    return official_judge_of(read_answers(folder).benchmark)
+    return official_judge_for_benchmark(read_answers(folder).benchmark)
 
 
-def official_judge_of(benchmark: str) -> Judge:
+def official_judge_for_benchmark(benchmark: str) -> Judge:
     """Give a benchmark's own judge."""
-    return read_judge(METHODS.get(benchmark, AlpacaEval).official)
+    return read_judge(JUDGING_METHODS.get(benchmark, AlpacaEvalMethod).official_label)

@@ -5,13 +5,13 @@ from typing import Any
 
 from moa_graph.evals.benchmarks.flask.score import FlaskScore
 from moa_graph.evals.benchmarks.mt_bench.score import MTBenchScore
-from moa_graph.evals.budget import Budget, Mean
-from moa_graph.evals.report.results import Measurement, Quality, Section
+from moa_graph.evals.budget import PartialMean, ResourceUse
+from moa_graph.evals.report.results import QualityInterval, ReportSection, SystemMeasurement
 
 UNKNOWN = "unknown"
 
 
-def quality(value: Quality) -> str:
+def format_quality(value: QualityInterval) -> str:
     """Say how good, with the interval if there is one."""
     places = 1 if value.high > 10 else 2  # noqa: PLR2004  # percent, or grades
     if value.low == value.high:
@@ -20,55 +20,57 @@ def quality(value: Quality) -> str:
     return f"{value.value:.{places}f} [{low}, {high}]"
 
 
-def figures(measured: Measurement) -> dict[str, str]:
+def benchmark_figures(measurement: SystemMeasurement) -> dict[str, str]:
     """Give the benchmark's own figures, by column."""
-    found = measured.scored.figures
-    if isinstance(found, MTBenchScore):
+    score = measurement.score.figures
+    if isinstance(score, MTBenchScore):
         return {
-            "average": _number(found.both),
-            "first turn": _number(found.first_turn),
-            "second turn": _number(found.second_turn),
+            "average": _format_number(score.both),
+            "first turn": _format_number(score.first_turn),
+            "second turn": _format_number(score.second_turn),
         }
-    if isinstance(found, FlaskScore):
+    if isinstance(score, FlaskScore):
         return {
-            "scores": f"{found.scored:,}",
-            "not applicable": f"{found.not_applicable:,}",
-            "incomplete": f"{found.incomplete:,}",
+            "scores": f"{score.scored:,}",
+            "not applicable": f"{score.not_applicable:,}",
+            "incomplete": f"{score.incomplete:,}",
         }
-    won, controlled = found.win_rate, found.length_controlled
+    won, controlled = score.win_rate, score.length_controlled
     return {
         "length-controlled %": f"{controlled.win_rate:.1f} ± {controlled.standard_error:.1f}"
         if controlled
         else "unavailable",
         "win rate %": f"{won.win_rate:.1f} ± {won.standard_error:.1f}",
         "discrete %": f"{won.discrete_win_rate:.1f}",
-        "characters": f"{found.mean_length:,.0f}",
+        "characters": f"{score.mean_length:,.0f}",
     }
 
 
-def columns(section: Section) -> list[str]:
+def figure_columns(section: ReportSection) -> list[str]:
     """Name the columns of a benchmark's own figures."""
-    return list(dict.fromkeys(name for each in section.named for name in figures(each)))
+    return list(dict.fromkeys(name for each in section.named for name in benchmark_figures(each)))
 
 
-def groups(measured: Measurement) -> list[tuple[str, str, str]]:
+def group_means(measurement: SystemMeasurement) -> list[tuple[str, str, str]]:
     """Give the means of groups of instructions: what is grouped by, the group, the mean."""
-    found, kinds = measured.scored.figures, dict[str, Mapping[str, float | None]]()
-    if isinstance(found, MTBenchScore):
-        kinds = {"category": found.categories}
-    elif isinstance(found, FlaskScore):
-        by_difficulty = dict(sorted(found.difficulties.items()))
+    score, kinds = measurement.score.figures, dict[str, Mapping[str, float | None]]()
+    if isinstance(score, MTBenchScore):
+        kinds = {"category": score.categories}
+    elif isinstance(score, FlaskScore):
+        by_difficulty = dict(sorted(score.difficulties.items()))
         kinds = {
-            "skill": {**found.skills},
-            "domain": {**found.domains},
+            "skill": {**score.skills},
+            "domain": {**score.domains},
             "difficulty": {**by_difficulty},
         }
     return [
-        (kind, name, _number(mean)) for kind, means in kinds.items() for name, mean in means.items()
+        (kind, name, _format_number(mean))
+        for kind, means in kinds.items()
+        for name, mean in means.items()
     ]
 
 
-def published(row: Mapping[str, Any] | None, column: str) -> str:
+def format_published(row: Mapping[str, Any] | None, column: str) -> str:
     """Give a figure of the paper, with its deviation."""
     if row is None or (value := row.get(column)) is None:
         return ""
@@ -77,48 +79,54 @@ def published(row: Mapping[str, Any] | None, column: str) -> str:
     return f"{value:g}" if shown is None else f"{value:g} ± {shown:g}"
 
 
-def title(column: str) -> str:
+def paper_column_title(column: str) -> str:
     """Name a column of the paper."""
     names = {"lc_win_rate": "length-controlled %", "win_rate": "win rate %"}
     return names.get(column, column.replace("_", " "))
 
 
-def mean(value: Mean, budget: Budget, style: str = "{:,.0f}") -> str:
+def format_mean(value: PartialMean, use: ResourceUse, style: str = "{:,.0f}") -> str:
     """Give a mean, with of how many instructions it is, if that is not of all."""
     if value.value is None:
         return UNKNOWN
-    part = "" if value.known == budget.instructions else f" (of {value.known})"
+    part = "" if value.known_runs == use.instructions else f" (of {value.known_runs})"
     return style.format(value.value) + part
 
 
-def money(value: Mean, budget: Budget) -> str:
+def format_mean_cost(value: PartialMean, use: ResourceUse) -> str:
     """Give US dollars with three digits that mean something, however little it is."""
     if not value.value:
-        return mean(value, budget, "${:,.0f}")
-    return mean(value, budget, "${:.3g}" if value.value >= 1e-4 else "${:.1e}")  # noqa: PLR2004
+        return format_mean(value, use, "${:,.0f}")
+    return format_mean(value, use, "${:.3g}" if value.value >= 1e-4 else "${:.1e}")  # noqa: PLR2004
 
 
-def why(budget: Budget) -> str:
+def explain_unknowns(use: ResourceUse) -> str:
     """Say why something of a budget is not known."""
     parts = {
-        "tokens not stated": budget.uncounted,
-        "no price": budget.unpriced,
-        "size unknown": budget.unsized,
+        "tokens not stated": use.uncounted,
+        "no price": use.unpriced,
+        "size unknown": use.unsized,
     }
-    told = [f"{what}: {', '.join(map(_short, models))}" for what, models in parts.items() if models]
-    return "; ".join(told + ([f"{budget.failed} calls failed"] if budget.failed else []))
+    reasons = [
+        f"{what}: {', '.join(map(_short_model_name, models))}"
+        for what, models in parts.items()
+        if models
+    ]
+    return "; ".join(reasons + ([f"{use.failed} calls failed"] if use.failed else []))
 
 
-def assumed(section: Section) -> str:
+def assumed_sizes(section: ReportSection) -> str:
     """Name the models whose size is an assumption."""
-    return ", ".join(sorted({model for each in section.measured for model in each.budget.assumed}))
+    return ", ".join(
+        sorted({model for each in section.measurements for model in each.resource_use.assumed})
+    )
 
 
-def _short(model: str) -> str:
+def _short_model_name(model: str) -> str:
     """Leave the folders out of what is replayed."""
     kind, _, path = model.partition(":")
     return f"{kind}:{path.rpartition('/')[2]}" if kind == "recorded" else model
 
 
-def _number(value: float | None) -> str:
+def _format_number(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"

@@ -10,29 +10,29 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from moa_graph.evals.benchmarks.alpaca_eval.score import LengthControlled
-from moa_graph.evals.budget import Budget, read_budget, read_calls
-from moa_graph.evals.comparison import ACCOUNT
+from moa_graph.evals.budget import ResourceUse, measure_resource_use, read_turn_calls
+from moa_graph.evals.comparison import COMPARISON_FILE
 from moa_graph.evals.correlation import Correlation, correlate
-from moa_graph.evals.datasets import PINS
-from moa_graph.evals.judging.account import MANIFEST as JUDGING
-from moa_graph.evals.judging.setup import ANSWERS
-from moa_graph.evals.judging.setup import MANIFEST as GENERATION
-from moa_graph.evals.proposal_judging import JUDGED, read_samples
+from moa_graph.evals.datasets import PINNED_DATASETS
+from moa_graph.evals.judging.account import JUDGING_MANIFEST as JUDGING
+from moa_graph.evals.judging.setup import ANSWERS_FILE
+from moa_graph.evals.judging.setup import GENERATION_MANIFEST as GENERATION
+from moa_graph.evals.proposal_judging import PROPOSAL_JUDGEMENTS_FILE, read_samples
 from moa_graph.evals.scoring import (
     AlpacaEvalScore,
-    Gamed,
-    Scored,
-    Unscored,
-    compare_scored,
-    score,
+    LengthControlBaselines,
+    MissingScore,
+    SystemScore,
+    compare_systems,
+    score_system,
 )
 from moa_graph.evals.statistics import Comparison
-from moa_graph.models.recorded import read_rows
+from moa_graph.models.recorded import read_json_rows
 
 RESAMPLES = 9999
 
 
-class Quality(NamedTuple):
+class QualityInterval(NamedTuple):
     """How good a system is, on the benchmark's own scale, with its 95 % interval."""
 
     value: float
@@ -41,69 +41,69 @@ class Quality(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Measurement:
+class SystemMeasurement:
     """A system on a benchmark."""
 
     system: str
-    scored: Scored
-    quality: Quality
-    budget: Budget
+    score: SystemScore
+    quality: QualityInterval
+    resource_use: ResourceUse
     generation: Mapping[str, Any]
     """The manifest of its answers."""
 
 
 @dataclass(frozen=True)
-class Gap:
+class MissingMeasurement:
     """A system without a figure on a benchmark."""
 
-    unscored: Unscored
+    score: MissingScore
     generation: Mapping[str, Any]
     """The manifest of its answers."""
 
 
 @dataclass(frozen=True)
-class Dot:
+class MeasuredPoint:
     """A point of an analysis."""
 
     curve: str
     x: float | str
-    measured: Measurement
+    measurement: SystemMeasurement
     verdict: str | None
     """How it compares with the system that it is to be compared with."""
 
 
 @dataclass(frozen=True)
-class Analysis:
+class AnalysisResult:
     """An analysis of a mixture, on a benchmark."""
 
     of: str
     name: str
-    dots: Sequence[Dot]
+    points: Sequence[MeasuredPoint]
 
     @property
-    def curves(self) -> dict[str, list[Dot]]:
+    def curves(self) -> dict[str, list[MeasuredPoint]]:
         """The dots of each curve."""
-        found: dict[str, list[Dot]] = {}
-        for dot in self.dots:
-            found.setdefault(dot.curve, []).append(dot)
-        return found
+        by_curve: dict[str, list[MeasuredPoint]] = {}
+        for dot in self.points:
+            by_curve.setdefault(dot.curve, []).append(dot)
+        return by_curve
 
 
 @dataclass(frozen=True)
-class Section:
+class ReportSection:
     """A benchmark, and all that was measured on it."""
 
     benchmark: str
     metric: str
     """What `quality` is."""
-    measured: Sequence[Measurement]
-    gaps: Sequence[Gap]
+    measurements: Sequence[SystemMeasurement]
+    missing: Sequence[MissingMeasurement]
     """Systems of which nothing could be judged: no figure, no picture, no comparison."""
-    named: Sequence[Measurement]
+    named: Sequence[SystemMeasurement]
     """Those that are not only points of analyses."""
     verdicts: Sequence[str]
     """Each two of these, those with the first one first."""
-    analyses: Sequence[Analysis]
+    analyses: Sequence[AnalysisResult]
     correlations: Mapping[str, Mapping[str, Correlation]]
     """Of each system that it was asked for, by measure of likeness."""
 
@@ -115,33 +115,33 @@ class Section:
     @property
     def labels(self) -> dict[str, list[str]]:
         """What has to be said wherever figures from here stand, and of which systems."""
-        found: dict[str, list[str]] = {}
-        for scored in self._systems:
-            for label in (*scored.labels, *_unavailable(scored)):
-                found.setdefault(label, []).append(scored.system)
-        return found
+        by_label: dict[str, list[str]] = {}
+        for scored in self._all_scores:
+            for label in (*scored.labels, *_unavailable_labels(scored)):
+                by_label.setdefault(label, []).append(scored.system)
+        return by_label
 
     @property
     def size(self) -> int:
         """How many systems there are, with a figure or without."""
-        return len(self._systems)
+        return len(self._all_scores)
 
     @property
-    def _systems(self) -> list[Scored | Unscored]:
-        return [*(each.scored for each in self.measured), *(each.unscored for each in self.gaps)]
+    def _all_scores(self) -> list[SystemScore | MissingScore]:
+        return [*(each.score for each in self.measurements), *(each.score for each in self.missing)]
 
     @property
     def footnote(self) -> str:
         """The labels as one text: for a picture, which may be seen alone."""
         parts = [
-            label if len(systems) == self.size else f"{label} ({names_of(systems)})"
+            label if len(systems) == self.size else f"{label} ({list_names(systems)})"
             for label, systems in self.labels.items()
         ]
         return "; ".join(parts)
 
 
 @dataclass(frozen=True)
-class Account:
+class ComparisonInfo:
     """What the folders are, as `moa eval run` wrote it down."""
 
     named: Sequence[str] = ()
@@ -153,37 +153,39 @@ class Account:
     gamed_baselines: str | None = None
 
 
-def read_account(out: Path) -> Account:
+def read_comparison_info(out: Path) -> ComparisonInfo:
     """Read what a comparison is; a folder without a plan is one without analyses.
 
     Raises:
         ValueError: If the account cannot be read.
     """
-    path = out / ACCOUNT
+    path = out / COMPARISON_FILE
     if not path.exists():
-        return Account()
+        return ComparisonInfo()
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-        return Account(**{name: known[name] for name in Account.__dataclass_fields__})
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return ComparisonInfo(
+            **{name: stored[name] for name in ComparisonInfo.__dataclass_fields__}
+        )
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise ValueError(f"{path}: not written by moa eval run: {error}") from None
 
 
 def read_sections(
-    folders: Sequence[Path], account: Account, gamed: Gamed | str
-) -> Iterator[Section]:
+    folders: Sequence[Path], comparison: ComparisonInfo, baselines: LengthControlBaselines | str
+) -> Iterator[ReportSection]:
     """Read all that was measured.
 
     Args:
         folders: Those of systems with judgements: `OUT/BENCHMARK/NAME`.
-        account: What they are.
-        gamed: As in `score`.
+        comparison: What they are.
+        baselines: As in `score`.
 
     Raises:
         ValueError: If a folder cannot be read, or its answers changed since they were judged.
     """
-    order = {name: place for place, name in enumerate(account.systems)}
-    sections = {name: place for place, name in enumerate(PINS)}
+    order = {name: position for position, name in enumerate(comparison.systems)}
+    sections = {name: place for place, name in enumerate(PINNED_DATASETS)}
     ordered = sorted(
         folders,
         key=lambda each: (
@@ -194,63 +196,66 @@ def read_sections(
         ),
     )
     for benchmark, group in groupby(ordered, lambda each: each.parent.name):
-        yield _section(benchmark, list(group), account, gamed)
+        yield _read_section(benchmark, list(group), comparison, baselines)
 
 
-def _section(
-    benchmark: str, folders: Sequence[Path], account: Account, gamed: Gamed | str
-) -> Section:
-    found = {folder: score(folder, gamed) for folder in folders}
-    scored = {folder: each for folder, each in found.items() if isinstance(each, Scored)}
-    controlled = bool(scored) and all(map(_length_controlled, scored.values()))
-    measured = [
-        Measurement(
+def _read_section(
+    benchmark: str,
+    folders: Sequence[Path],
+    comparison: ComparisonInfo,
+    baselines: LengthControlBaselines | str,
+) -> ReportSection:
+    scores = {folder: score_system(folder, baselines) for folder in folders}
+    scored = {folder: each for folder, each in scores.items() if isinstance(each, SystemScore)}
+    controlled = bool(scored) and all(map(_length_controlled_rate, scored.values()))
+    measurements = [
+        SystemMeasurement(
             each.system,
             each,
-            _quality(each, controlled=controlled),
-            _budget(folder, account),
-            _generation(folder),
+            _estimate_quality(each, controlled=controlled),
+            _read_resource_use(folder, comparison),
+            _read_generation_manifest(folder),
         )
         for folder, each in scored.items()
     ]
-    named = [each for each in measured if each.system in account.named] or measured
-    by_name = {each.system: each for each in measured}
-    return Section(
+    named = [each for each in measurements if each.system in comparison.named] or measurements
+    by_name = {each.system: each for each in measurements}
+    return ReportSection(
         benchmark=benchmark,
-        metric=_metric(benchmark, controlled=controlled),
-        measured=measured,
-        gaps=[
-            Gap(each, _generation(folder))
-            for folder, each in found.items()
-            if isinstance(each, Unscored)
+        metric=_metric_name(benchmark, controlled=controlled),
+        measurements=measurements,
+        missing=[
+            MissingMeasurement(each, _read_generation_manifest(folder))
+            for folder, each in scores.items()
+            if isinstance(each, MissingScore)
         ],
         named=named,
-        verdicts=[_verdict(*pair) for pair in combinations(named, 2)],
-        analyses=list(_analyses(account, by_name)),
+        verdicts=[_compare_measurements(*pair) for pair in combinations(named, 2)],
+        analyses=list(_read_analyses(comparison, by_name)),
         correlations={
             folder.name: correlate(read_samples(folder))
             for folder in scored
-            if (folder / JUDGED).is_file()
+            if (folder / PROPOSAL_JUDGEMENTS_FILE).is_file()
         },
     )
 
 
-def _length_controlled(scored: Scored) -> LengthControlled | None:
+def _length_controlled_rate(scored: SystemScore) -> LengthControlled | None:
     figures = scored.figures
     return figures.length_controlled if isinstance(figures, AlpacaEvalScore) else None
 
 
-def _unavailable(scored: Scored | Unscored) -> Iterator[str]:
-    figures = scored.figures if isinstance(scored, Scored) else None
+def _unavailable_labels(scored: SystemScore | MissingScore) -> Iterator[str]:
+    figures = scored.figures if isinstance(scored, SystemScore) else None
     if isinstance(figures, AlpacaEvalScore) and figures.unavailable:
         yield f"length-controlled: unavailable, {figures.unavailable}"
 
 
-def _generation(folder: Path) -> dict[str, Any]:
+def _read_generation_manifest(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / GENERATION).read_text(encoding="utf-8")))
 
 
-def _metric(benchmark: str, *, controlled: bool) -> str:
+def _metric_name(benchmark: str, *, controlled: bool) -> str:
     match benchmark:
         case "mt_bench":
             return "mean rating, 1 to 10"
@@ -260,55 +265,59 @@ def _metric(benchmark: str, *, controlled: bool) -> str:
             return "length-controlled win rate, %" if controlled else "win rate, %"
 
 
-def _quality(scored: Scored, *, controlled: bool) -> Quality:
-    if controlled and (fitted := _length_controlled(scored)):
+def _estimate_quality(scored: SystemScore, *, controlled: bool) -> QualityInterval:
+    if controlled and (fitted := _length_controlled_rate(scored)):
         # Its standard error tells how instructions differ, not how far to trust the figure.
-        return Quality(fitted.win_rate, fitted.win_rate, fitted.win_rate)
+        return QualityInterval(fitted.win_rate, fitted.win_rate, fitted.win_rate)
     values = np.array(list(scored.by_instruction.values()))
     rng = np.random.default_rng(0)
     means = rng.choice(values, (RESAMPLES, len(values))).mean(axis=1)
     low, high = np.percentile(means, (2.5, 97.5))
-    return Quality(float(values.mean()), float(low), float(high))
+    return QualityInterval(float(values.mean()), float(low), float(high))
 
 
-def _budget(folder: Path, account: Account) -> Budget:
-    rows = {row["id"]: row for row in read_rows(folder / ANSWERS)}.values()
+def _read_resource_use(folder: Path, comparison: ComparisonInfo) -> ResourceUse:
+    rows = {row["id"]: row for row in read_json_rows(folder / ANSWERS_FILE)}.values()
     turns = [turn for row in rows if row["error"] is None for turn in row["turns"]]
-    return read_budget([read_calls(turn) for turn in turns], account.prices, account.sizes)
+    return measure_resource_use(
+        [read_turn_calls(turn) for turn in turns], comparison.prices, comparison.sizes
+    )
 
 
-def _analyses(account: Account, by_name: Mapping[str, Measurement]) -> Iterator[Analysis]:
-    points = [point for point in account.points if point["system"] in by_name]
+def _read_analyses(
+    comparison: ComparisonInfo, by_name: Mapping[str, SystemMeasurement]
+) -> Iterator[AnalysisResult]:
+    points = [point for point in comparison.points if point["system"] in by_name]
     for (of, name), group in groupby(points, lambda each: (each["of"], each["analysis"])):
         dots = [
-            Dot(
+            MeasuredPoint(
                 point["curve"],
                 point["x"],
                 by_name[point["system"]],
-                _verdict(by_name[point["system"]], by_name[point["against"]])
+                _compare_measurements(by_name[point["system"]], by_name[point["against"]])
                 if point["against"] in by_name and point["against"] != point["system"]
                 else None,
             )
             for point in group
         ]
-        yield Analysis(of, name, dots)
+        yield AnalysisResult(of, name, dots)
 
 
-def _verdict(first: Measurement, second: Measurement) -> str:
+def _compare_measurements(first: SystemMeasurement, second: SystemMeasurement) -> str:
     try:
-        found: Comparison = compare_scored(first.scored, second.scored)
+        found: Comparison = compare_systems(first.score, second.score)
     except ValueError as error:
         return f"not compared: {error}"
     return found.verdict
 
 
-def names_of(systems: Sequence[str], most: int = 3) -> str:
+def list_names(systems: Sequence[str], max_names: int = 3) -> str:
     """Name systems, or some of many."""
-    more = f" and {len(systems) - most} more" if len(systems) > most else ""
-    return ", ".join(systems[:most]) + more
+    more = f" and {len(systems) - max_names} more" if len(systems) > max_names else ""
+    return ", ".join(systems[:max_names]) + more
 
 
-def find_folders(out: Path, account: Account) -> tuple[list[Path], list[Path]]:
+def find_judged_folders(out: Path, comparison: ComparisonInfo) -> tuple[list[Path], list[Path]]:
     """Find the folders of systems that were judged.
 
     Returns:
@@ -322,8 +331,8 @@ def find_folders(out: Path, account: Account) -> tuple[list[Path], list[Path]]:
             f"{out}: nothing is judged in it; expected the folder of a comparison, as moa eval run "
             "or moa eval generate and moa eval judge write it"
         )
-    known = set(account.systems) or {folder.name for folder in folders}
+    system_names = set(comparison.systems) or {folder.name for folder in folders}
     return (
-        [folder for folder in folders if folder.name in known],
-        [folder for folder in folders if folder.name not in known],
+        [folder for folder in folders if folder.name in system_names],
+        [folder for folder in folders if folder.name not in system_names],
     )

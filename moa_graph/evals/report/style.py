@@ -50,7 +50,7 @@ _STYLE: Any = {
 
 
 @dataclass(frozen=True)
-class Picture:
+class RenderedFigure:
     """A figure, drawn."""
 
     name: str
@@ -70,25 +70,27 @@ class Picture:
             text = text.replace(colour, f"var(--{name})")
         # Ids are told apart by figure; a page has several.
         text = re.sub(r'(\bid="|"#|url\(#)', rf"\g<1>{self.name}-", text)
-        return text.replace("<svg", f'<svg role="img" aria-label="{_plain(self.caption)}"', 1)
+        return text.replace(
+            "<svg", f'<svg role="img" aria-label="{_escape_attribute(self.caption)}"', 1
+        )
 
 
 @contextmanager
-def styled() -> Iterator[None]:
+def figure_style() -> Iterator[None]:
     """Draw in this style."""
     font_manager.fontManager.addfont(font_files["Roboto"])
     with mpl.rc_context(_STYLE):
         yield
 
 
-def canvas(height: float) -> tuple[Figure, Axes]:
+def new_figure(height: float) -> tuple[Figure, Axes]:
     """Begin a figure that is some inches high."""
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.add_subplot()
 
 
-def finish(figure: Figure, name: str, caption: str, footnote: str) -> Picture:
+def render_figure(figure: Figure, name: str, caption: str, footnote: str) -> RenderedFigure:
     """Write the footnote under a figure, and draw it.
 
     Args:
@@ -99,9 +101,9 @@ def finish(figure: Figure, name: str, caption: str, footnote: str) -> Picture:
     """
     width, height = figure.get_size_inches()
     text = fill(footnote, round(width * NOTE_WIDTH))
-    room = NOTE_LINE * (text.count("\n") + 1) + 0.08 if text else 0
-    figure.set_size_inches(width, height + room)
-    share = room / (height + room)
+    note_height = NOTE_LINE * (text.count("\n") + 1) + 0.08 if text else 0
+    figure.set_size_inches(width, height + note_height)
+    share = note_height / (height + note_height)
     figure.set_layout_engine("constrained", rect=(0, share, 1, 1 - share))
     figure.text(0.012, 0.012, text, fontsize=7, color=SOFT, va="bottom", linespacing=1.25)
     figure.draw_without_rendering()
@@ -109,8 +111,8 @@ def finish(figure: Figure, name: str, caption: str, footnote: str) -> Picture:
     png, svg = io.BytesIO(), io.StringIO()
     figure.savefig(png, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
     figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None})
-    return Picture(name, caption, svg.getvalue(), png.getvalue())
+    return RenderedFigure(name, caption, svg.getvalue(), png.getvalue())
 
 
-def _plain(text: str) -> str:
+def _escape_attribute(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")

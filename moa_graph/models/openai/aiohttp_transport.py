@@ -17,7 +17,7 @@ import httpx2
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
-KEEP_ALIVE = 30.0
+KEEP_ALIVE_S = 30.0
 """Seconds that an idle connection is kept: longer than most stragglers of a layer take, shorter
 than most servers wait."""
 
@@ -37,10 +37,10 @@ _ERRORS: dict[type[Exception], type[httpx2.TransportError]] = {  # the first tha
     aiohttp.ClientError: httpx2.ReadError,
 }
 _LAST_PORT = 2**16 - 1
-_PIECE = 2**18  # bytes that are written at a time
+_WRITE_BYTES = 2**18  # bytes that are written at a time
 
 
-class Body(httpx2.AsyncByteStream):
+class OneShotBody(httpx2.AsyncByteStream):
     """What a request says, once: a run whose calls all wait does not hold its prompts for each.
 
     Args:
@@ -49,17 +49,17 @@ class Body(httpx2.AsyncByteStream):
             once. The openai client builds the request anew then, as after other errors.
     """
 
-    def __init__(self, content: bytes, asked_again: Callable[[], None]) -> None:
+    def __init__(self, content: bytes, on_resend: Callable[[], None]) -> None:
         self._content: bytes | None = content
-        self._asked_again = asked_again
+        self._on_resend = on_resend
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         content, self._content = self._content, None
         if content is None:
-            self._asked_again()
+            self._on_resend()
             raise httpx2.RequestError("redirected: the request is to be built again")
-        for start in range(0, len(content), _PIECE):
-            yield content[start : start + _PIECE]
+        for start in range(0, len(content), _WRITE_BYTES):
+            yield content[start : start + _WRITE_BYTES]
 
 
 class AiohttpTransport(httpx2.AsyncBaseTransport):
@@ -68,14 +68,14 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
     Args:
         per_endpoint: The most connections to one host and port.
         total: The most of all.
-        verify: How servers are verified; by `tls` if not given.
+        verify: How servers are verified; by `default_ssl_context` if not given.
     """
 
     def __init__(self, per_endpoint: int, total: int, verify: ssl.SSLContext | None = None) -> None:
         self._verify = verify
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=total, limit_per_host=per_endpoint, keepalive_timeout=KEEP_ALIVE
+                limit=total, limit_per_host=per_endpoint, keepalive_timeout=KEEP_ALIVE_S
             ),
             cookie_jar=aiohttp.DummyCookieJar(),  # the client above has its own
             auto_decompress=False,  # likewise
@@ -84,8 +84,8 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
     def mounts(self) -> dict[str, httpx2.AsyncBaseTransport | None]:
         """Give the ways by the proxies of the environment, as the client above mounts them."""
         return {
-            pattern: _ByProxy(self, proxy) if proxy else None
-            for pattern, proxy in proxies().items()
+            pattern: _ProxiedTransport(self, proxy) if proxy else None
+            for pattern, proxy in read_proxy_mounts().items()
         }
 
     async def handle_async_request(
@@ -93,21 +93,21 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
     ) -> httpx2.Response:
         """Send a request, and give the response with its body still to come."""
         url = request.url
-        with _mapping_errors():
+        with _map_errors():
             response = await self._session.request(
                 request.method,
                 URL(str(url), encoded=True),
                 headers=request.headers.multi_items(),
                 data=request.stream if request.headers.get("content-length", "0") != "0" else None,
                 proxy=proxy,
-                timeout=_timeout(**request.extensions.get("timeout", {})),
-                ssl=self._verify or tls() if url.scheme == "https" else True,
+                timeout=_client_timeout(**request.extensions.get("timeout", {})),
+                ssl=self._verify or default_ssl_context() if url.scheme == "https" else True,
                 allow_redirects=False,
             )
         return httpx2.Response(
             response.status,
             headers=response.raw_headers,
-            stream=_Stream(response),
+            stream=_ResponseBody(response),
             extensions={"reason_phrase": (response.reason or "").encode()},
         )
 
@@ -116,7 +116,7 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
         await self._session.close()
 
 
-class _ByProxy(httpx2.AsyncBaseTransport):
+class _ProxiedTransport(httpx2.AsyncBaseTransport):
     """The same connections, by a proxy."""
 
     def __init__(self, transport: AiohttpTransport, proxy: str) -> None:
@@ -126,14 +126,14 @@ class _ByProxy(httpx2.AsyncBaseTransport):
         return await self._transport.handle_async_request(request, self._proxy)
 
 
-class _Stream(httpx2.AsyncByteStream):
+class _ResponseBody(httpx2.AsyncByteStream):
     """The body of a response; read to its end, it leaves its connection to others."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        with _mapping_errors():
+        with _map_errors():
             async for chunk in self._response.content.iter_any():
                 yield chunk
 
@@ -142,22 +142,22 @@ class _Stream(httpx2.AsyncByteStream):
 
 
 @cache
-def tls() -> ssl.SSLContext:
+def default_ssl_context() -> ssl.SSLContext:
     """Give what httpx would verify servers by: certifi's roots, or `SSL_CERT_FILE` and `_DIR`."""
     return httpx2.create_ssl_context()
 
 
 @contextmanager
-def _mapping_errors() -> Iterator[None]:
+def _map_errors() -> Iterator[None]:
     """Raise what the openai client knows to retry."""
     try:
         yield
     except tuple(_ERRORS) as error:
-        known = next(kind for own, kind in _ERRORS.items() if isinstance(error, own))
-        raise known(str(error) or type(error).__name__) from error
+        error_class = next(kind for own, kind in _ERRORS.items() if isinstance(error, own))
+        raise error_class(str(error) or type(error).__name__) from error
 
 
-def _timeout(
+def _client_timeout(
     connect: float | None = None,
     read: float | None = None,
     pool: float | None = None,
@@ -166,15 +166,15 @@ def _timeout(
     return aiohttp.ClientTimeout(connect=pool, sock_connect=connect, sock_read=read)
 
 
-def proxies() -> dict[str, str | None]:
+def read_proxy_mounts() -> dict[str, str | None]:
     """Read the environment as httpx does, which has no public name for it.
 
     Returns:
         By pattern of URLs: the proxy, or None for what is asked itself.
     """
-    named, direct = _environment()
-    ways: dict[str, str | None] = {f"{scheme}://": proxy for scheme, proxy in named.items()}
-    return ways | dict.fromkeys(filter(_is_known, map(_pattern, direct)))
+    named, direct = _read_environment()
+    mounts: dict[str, str | None] = {f"{scheme}://": proxy for scheme, proxy in named.items()}
+    return mounts | dict.fromkeys(filter(_is_valid_pattern, map(_no_proxy_pattern, direct)))
 
 
 def check_proxies() -> None:
@@ -184,15 +184,15 @@ def check_proxies() -> None:
         ImportError: If one needs a package that is not installed.
         ValueError: If one is no address of a proxy.
     """
-    for scheme, proxy in _environment()[0].items():
+    for scheme, proxy in _read_environment()[0].items():
         name = f"{scheme.upper()}_PROXY"
-        if not (url := _read_proxy(proxy)):
+        if not (url := _parse_proxy(proxy)):
             raise ValueError(f"{name}: expected the address of a proxy, such as 'http://host:8080'")
         if url.scheme.startswith("socks") and not find_spec("socksio"):
             raise ImportError(f"{name}: a SOCKS proxy needs a package: pip install 'httpx2[socks]'")
 
 
-def _read_proxy(address: str) -> httpx2.URL | None:
+def _parse_proxy(address: str) -> httpx2.URL | None:
     try:
         url = httpx2.Proxy(address).url
     except (httpx2.InvalidURL, ValueError):
@@ -200,21 +200,21 @@ def _read_proxy(address: str) -> httpx2.URL | None:
     return url if url.host and (url.port or 1) <= _LAST_PORT else None
 
 
-def _environment() -> tuple[dict[str, str], list[str]]:
+def _read_environment() -> tuple[dict[str, str], list[str]]:
     """Give the proxies of the environment by scheme, and the hosts that are asked themselves."""
-    told = getproxies()
-    direct = [host for each in told.get("no", "").split(",") if (host := each.strip())]
+    variables = getproxies()
+    direct = [host for each in variables.get("no", "").split(",") if (host := each.strip())]
     if "*" in direct:
         return {}, []
     named = {
         scheme: proxy if "://" in proxy else f"http://{proxy}"
         for scheme in ("http", "https", "all")
-        if (proxy := told.get(scheme))
+        if (proxy := variables.get(scheme))
     }
     return named, direct
 
 
-def _pattern(host: str) -> str:
+def _no_proxy_pattern(host: str) -> str:
     """Write what `NO_PROXY` names as a pattern of URLs."""
     if "://" in host:
         return host
@@ -226,7 +226,7 @@ def _pattern(host: str) -> str:
     return f"all://{host}" if exact else f"all://*{host}"
 
 
-def _is_known(pattern: str) -> bool:
+def _is_valid_pattern(pattern: str) -> bool:
     try:
         httpx2.Client(transport=httpx2.BaseTransport(), mounts={pattern: None})
     except httpx2.InvalidURL:

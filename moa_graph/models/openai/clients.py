@@ -18,23 +18,23 @@ from httpx2 import AsyncBaseTransport, BaseTransport, Limits, Request
 from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
 
 from moa_graph.models.openai.aiohttp_transport import (
-    KEEP_ALIVE,
+    KEEP_ALIVE_S,
     AiohttpTransport,
-    Body,
+    OneShotBody,
     check_proxies,
-    tls,
+    default_ssl_context,
 )
-from moa_graph.redaction import SHORTEST, without_keys
+from moa_graph.redaction import MIN_KEY_CHARS, redact
 
-MAX_CONNECTIONS = "MOA_MAX_CONNECTIONS"
+MAX_CONNECTIONS_VARIABLE = "MOA_MAX_CONNECTIONS"
 """The environment variable that bounds the connections to one endpoint, on each event loop."""
 
-_FILES = 128  # kept free for what else a process opens
+_RESERVED_FILES = 128  # kept free for what else a process opens
 _Pool = DefaultAsyncHttpxClient
-_Place = tuple[int, asyncio.AbstractEventLoop]  # a process, and a loop of it
+_PoolKey = tuple[int, asyncio.AbstractEventLoop]  # a process, and a loop of it
 
 
-class DiscreetClient(DefaultHttpxClient):
+class KeyRedactingClient(DefaultHttpxClient):
     """A sync HTTP client that blots the key out of responses: some providers repeat it."""
 
     def __init__(self) -> None:
@@ -45,11 +45,14 @@ class DiscreetClient(DefaultHttpxClient):
         """Send a request through the pool of this process."""
         process = os.getpid()
         if process not in self._pools:
-            self._pools.setdefault(process, DefaultHttpxClient(limits=_limits(), verify=tls()))
+            self._pools.setdefault(
+                process,
+                DefaultHttpxClient(limits=_connection_limits(), verify=default_ssl_context()),
+            )
         response = self._pools[process].send(request, **options)
         if response.is_error:
             response.read()
-        return _without_key(request, response)
+        return _redact_response(request, response)
 
     def close(self) -> None:
         """Close the pool of this process."""
@@ -57,7 +60,7 @@ class DiscreetClient(DefaultHttpxClient):
             pool.close()
 
 
-class LoopAwareClient(DefaultAsyncHttpxClient):
+class PerLoopAsyncClient(DefaultAsyncHttpxClient):
     """An async HTTP client, discreet alike, that keeps a pool of connections for each event loop.
 
     A connection lives and dies with its loop: a client that is shared by two `asyncio.run`
@@ -66,126 +69,130 @@ class LoopAwareClient(DefaultAsyncHttpxClient):
 
     def __init__(self) -> None:
         super().__init__(transport=AsyncBaseTransport())  # the pools have their own
-        self._pools: dict[_Place, tuple[_Pool, AsyncGenerator[None, None]]] = {}
-        self._direct: set[str] = set()  # what answered without a redirect
+        self._pools: dict[_PoolKey, tuple[_Pool, AsyncGenerator[None, None]]] = {}
+        self._known_non_redirecting: set[str] = set()  # what answered without a redirect
 
     def build_request(self, *args: Any, **options: Any) -> Request:
         """Build a request that keeps its body only until it is sent: answers take long."""
         request = super().build_request(*args, **options)
-        place = str(request.url)
-        if place not in self._direct:
+        url = str(request.url)
+        if url not in self._known_non_redirecting:
             return request
         return Request(
             request.method,
             request.url,
             headers=request.headers,
-            stream=Body(request.read(), lambda: self._direct.discard(place)),
+            stream=OneShotBody(request.read(), lambda: self._known_non_redirecting.discard(url)),
             extensions=request.extensions,
         )
 
     async def send(self, request: Any, **options: Any) -> Any:
         """Send a request through the pool of the running loop."""
-        place = (os.getpid(), asyncio.get_running_loop())
-        if place not in self._pools:
-            await self._open(place)
-        response = await self._pools[place][0].send(request, **options)
+        pool_key = (os.getpid(), asyncio.get_running_loop())
+        if pool_key not in self._pools:
+            await self._open_pool(pool_key)
+        response = await self._pools[pool_key][0].send(request, **options)
         if not response.history:
-            self._direct.add(str(request.url))
+            self._known_non_redirecting.add(str(request.url))
         if response.is_error:
             await response.aread()
-        return _without_key(request, response)
+        return _redact_response(request, response)
 
-    def forget(self) -> None:
+    def close_stale_pools(self) -> None:
         """Close the pools of closed loops: there, nothing is left to wait for."""
-        for place in list(self._pools):
-            process, loop = place
+        for pool_key in list(self._pools):
+            process, loop = pool_key
             if (
                 process == os.getpid()
                 and loop.is_closed()
-                and (left := self._pools.pop(place, None))
+                and (left := self._pools.pop(pool_key, None))
             ):
                 with suppress(StopIteration, RuntimeError):
                     left[0].aclose().send(None)
 
-    async def _open(self, place: _Place) -> None:
-        self.forget()
+    async def _open_pool(self, pool_key: _PoolKey) -> None:
+        self.close_stale_pools()
         pool = _new_pool()
-        closing = self._close_with(place, pool)
-        self._pools[place] = (pool, closing)
+        closing = self._hold_pool_open(pool_key, pool)
+        self._pools[pool_key] = (pool, closing)
         await anext(closing)
 
-    async def _close_with(self, place: _Place, pool: _Pool) -> AsyncGenerator[None, None]:
+    async def _hold_pool_open(self, pool_key: _PoolKey, pool: _Pool) -> AsyncGenerator[None, None]:
         """Hold a pool open until the loop shuts down its generators, as `asyncio.run` does."""
         try:
             async with pool:
                 yield
         finally:
-            self._pools.pop(place, None)
+            self._pools.pop(pool_key, None)
 
 
-def most_connections() -> int:
+def read_max_connections() -> int:
     """Give the most connections to one endpoint: 1000, or what `MOA_MAX_CONNECTIONS` says.
 
     Raises:
         ValueError: If that is no number above 0.
     """
-    value = os.environ.get(MAX_CONNECTIONS) or "1000"
+    value = os.environ.get(MAX_CONNECTIONS_VARIABLE) or "1000"
     if not value.isdecimal() or not int(value):
-        raise ValueError(f"{MAX_CONNECTIONS}={value!r}: expected a number of connections above 0")
+        raise ValueError(
+            f"{MAX_CONNECTIONS_VARIABLE}={value!r}: expected a number of connections above 0"
+        )
     return int(value)
 
 
 def _new_pool() -> _Pool:
     if any(proxy.startswith("socks") for proxy in getproxies().values()):
-        return _Pool(limits=_limits())  # aiohttp knows no SOCKS
-    transport = AiohttpTransport(most_connections(), _open_files())
+        return _Pool(limits=_connection_limits())  # aiohttp knows no SOCKS
+    transport = AiohttpTransport(read_max_connections(), _max_open_connections())
     return _Pool(transport=transport, mounts=transport.mounts())
 
 
-def _limits() -> Limits:
-    most = min(most_connections(), _open_files())
-    return Limits(max_connections=most, max_keepalive_connections=most, keepalive_expiry=KEEP_ALIVE)
+def _connection_limits() -> Limits:
+    most = min(read_max_connections(), _max_open_connections())
+    return Limits(
+        max_connections=most, max_keepalive_connections=most, keepalive_expiry=KEEP_ALIVE_S
+    )
 
 
-def _open_files() -> int:
+def _max_open_connections() -> int:
     """Give how many connections this process can open, to all endpoints together."""
     if find_spec("resource") is None:  # Windows
         return 8000
     from resource import RLIMIT_NOFILE, getrlimit  # noqa: PLC0415
 
     allowed = getrlimit(RLIMIT_NOFILE)[0]
-    return max(allowed - _FILES, 64) if allowed > 0 else 100_000
+    return max(allowed - _RESERVED_FILES, 64) if allowed > 0 else 100_000
 
 
-def _without_key(request: Any, response: Any) -> Any:
+def _redact_response(request: Any, response: Any) -> Any:
     """Copy a response that repeats the key of its request; what streams is left as it is."""
     if not response.is_closed:
         return response
     sent = (request.headers.get(name, "") for name in ("authorization", "api-key", "x-api-key"))
-    keys = [key for value in sent if len(key := value.removeprefix("Bearer ")) >= SHORTEST]
-    told = (response.content, str(response.headers).encode())
-    if not any(key.encode() in part for key in keys for part in told):
+    keys = [key for value in sent if len(key := value.removeprefix("Bearer ")) >= MIN_KEY_CHARS]
+    response_parts = (response.content, str(response.headers).encode())
+    if not any(key.encode() in part for key in keys for part in response_parts):
         return response
-    kept = {
-        name: without_keys(value, *keys)
+    headers = {
+        name: redact(value, *keys)
         for name, value in response.headers.items()
         if name not in {"content-encoding", "content-length", "transfer-encoding"}
     }
-    content = without_keys(response.text, *keys)
-    return type(response)(response.status_code, headers=kept, text=content, request=request)
+    content = redact(response.text, *keys)
+    return type(response)(response.status_code, headers=headers, text=content, request=request)
 
 
 @cache
-def _sync_client() -> DiscreetClient:
-    client = DiscreetClient()
+def _sync_client() -> KeyRedactingClient:
+    client = KeyRedactingClient()
     atexit.register(client.close)
     return client
 
 
 @cache
-def _async_client() -> LoopAwareClient:
-    client = LoopAwareClient()
-    atexit.register(client.forget)
+def _async_client() -> PerLoopAsyncClient:
+    client = PerLoopAsyncClient()
+    atexit.register(client.close_stale_pools)
     return client
 
 
@@ -196,7 +203,7 @@ def shared_clients() -> dict[str, Any]:
         ImportError: If a proxy needs a package that is not installed.
         ValueError: If `MOA_MAX_CONNECTIONS` is no number above 0, or a variable names no proxy.
     """
-    most_connections()
+    read_max_connections()
     check_proxies()
     return {
         "http_client": _sync_client(),

@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 
 from httpx2 import Response
 
-from moa_graph.models.openai.fast_streams import AsyncChunks, Chunks
+from moa_graph.models.openai.fast_streams import AsyncChunkStream, ChunkStream
 
 Chat = TypeVar("Chat")
 
-_OF_ONE_CALL = frozenset({"extra_headers", "extra_query", "timeout"})
+_PER_CALL_OPTIONS = frozenset({"extra_headers", "extra_query", "timeout"})
 
 
-def lean(chat: Chat) -> Chat:
+def use_fast_completions(chat: Chat) -> Chat:
     """Let a `ChatOpenAI`, or what is built upon it, ask through this module.
 
     Args:
@@ -28,78 +28,84 @@ def lean(chat: Chat) -> Chat:
     """
     model: Any = chat
     if root := model.root_async_client:
-        model.async_client = AsyncCompletions(root, model.stream_chunk_timeout or None)
+        model.async_client = AsyncFastCompletions(root, model.stream_chunk_timeout or None)
         model.stream_chunk_timeout = None
     if root := model.root_client:
-        model.client = Completions(root)
+        model.client = FastCompletions(root)
     return chat
 
 
-class _Instead:
+class _DelegatingCompletions:
     """What else may be asked is the openai client's own."""
 
-    _usual: Any
+    _original: Any
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        return getattr(self._usual, name)
+        return getattr(self._original, name)
 
 
-class Completions(_Instead):
+class FastCompletions(_DelegatingCompletions):
     """The part of an openai client that `ChatOpenAI` asks."""
 
     def __init__(self, root: Any) -> None:
-        self._post, self._usual = root.post, root.chat.completions
-        self.with_raw_response = Raw(root)
+        self._post, self._original = root.post, root.chat.completions
+        self.with_raw_response = FastRawCompletions(root)
 
     def create(self, **payload: Any) -> Any:
         """Ask for a stream, of chunks as they are."""
-        if _is_special(payload, streamed=True):
-            return self._usual.create(**payload)
-        return self._post(**_request(payload, object), stream=True, stream_cls=Chunks)
+        if _needs_original_client(payload, streamed=True):
+            return self._original.create(**payload)
+        return self._post(**_build_request(payload, object), stream=True, stream_cls=ChunkStream)
 
 
-class AsyncCompletions(_Instead):
+class AsyncFastCompletions(_DelegatingCompletions):
     """The same of an async client, which also bounds the seconds that a chunk may take."""
 
-    def __init__(self, root: Any, patience: float | None) -> None:
-        self._post, self._usual, self._patience = root.post, root.chat.completions, patience
-        self.with_raw_response = AsyncRaw(root)
+    def __init__(self, root: Any, chunk_timeout: float | None) -> None:
+        self._post, self._original, self._chunk_timeout = (
+            root.post,
+            root.chat.completions,
+            chunk_timeout,
+        )
+        self.with_raw_response = AsyncFastRawCompletions(root)
 
     async def create(self, **payload: Any) -> Any:
         """Ask for a stream, of chunks as they are."""
-        if _is_special(payload, streamed=True):
-            return await self._usual.create(**payload)
-        stream = await self._post(**_request(payload, object), stream=True, stream_cls=AsyncChunks)
-        stream.patience, stream.model_name = self._patience, payload["model"]
+        if _needs_original_client(payload, streamed=True):
+            return await self._original.create(**payload)
+        stream = await self._post(
+            **_build_request(payload, object), stream=True, stream_cls=AsyncChunkStream
+        )
+        stream.patience, stream.model_name = self._chunk_timeout, payload["model"]
         return stream
 
 
-class Raw(_Instead):
+class FastRawCompletions(_DelegatingCompletions):
     """Asks with a payload as it is."""
 
     def __init__(self, root: Any) -> None:
-        self._post, self._usual = root.post, root.chat.completions.with_raw_response
+        self._post, self._original = root.post, root.chat.completions.with_raw_response
 
     def create(self, **payload: Any) -> Any:
         """Ask for a completion."""
-        if _is_special(payload, streamed=False):
-            return self._usual.create(**payload)
-        return RawResponse(self._post(**_request(payload, Response)))
+        if _needs_original_client(payload, streamed=False):
+            return self._original.create(**payload)
+        return FastRawResponse(self._post(**_build_request(payload, Response)))
 
 
-class AsyncRaw(Raw):
+class AsyncFastRawCompletions(FastRawCompletions):
     """Asks with a payload as it is."""
 
     async def create(self, **payload: Any) -> Any:
         """Ask for a completion."""
-        if _is_special(payload, streamed=False):
-            return await self._usual.create(**payload)
-        return RawResponse(await self._post(**_request(payload, Response)))
+        if _needs_original_client(payload, streamed=False):
+            return await self._original.create(**payload)
+        return FastRawResponse(await self._post(**_build_request(payload, Response)))
 
 
-class RawResponse:
+class FastRawResponse:
     """A response as `ChatOpenAI` wants it."""
 
     def __init__(self, response: Response) -> None:
@@ -113,11 +119,11 @@ class RawResponse:
             return self.http_response.text
 
 
-def _is_special(payload: Mapping[str, Any], *, streamed: bool) -> bool:
-    return bool(payload.get("stream")) != streamed or not _OF_ONE_CALL.isdisjoint(payload)
+def _needs_original_client(payload: Mapping[str, Any], *, streamed: bool) -> bool:
+    return bool(payload.get("stream")) != streamed or not _PER_CALL_OPTIONS.isdisjoint(payload)
 
 
-def _request(payload: Mapping[str, Any], cast_to: type) -> dict[str, Any]:
+def _build_request(payload: Mapping[str, Any], cast_to: type) -> dict[str, Any]:
     body = {name: value for name, value in payload.items() if name != "extra_body"}
     options = {"extra_json": payload.get("extra_body"), "security": {"bearer_auth": True}}
     return {"path": "/chat/completions", "cast_to": cast_to, "body": body, "options": options}

@@ -11,18 +11,18 @@ from langchain_openai import StreamChunkTimeoutError
 from openai import AsyncStream, Stream
 
 
-class Chunks(Stream[object]):
+class ChunkStream(Stream[object]):
     """A stream of chunks as plain mappings."""
 
     def __iter__(self) -> Iterator[Any]:
         for chunk in super().__iter__():
-            yield whole(chunk)
+            yield fill_missing_fields(chunk)
 
 
-class AsyncChunks(AsyncStream[object]):
+class AsyncChunkStream(AsyncStream[object]):
     """A stream of chunks as plain mappings."""
 
-    patience: float | None = None
+    chunk_timeout: float | None = None
     """Seconds that a chunk may take. Up to Python 3.11, LangChain makes a task of each to bound
     it, which is a quarter of what a token costs."""
     model_name = ""
@@ -31,31 +31,31 @@ class AsyncChunks(AsyncStream[object]):
         received = 0
         while True:
             try:
-                async with timeout(self.patience) as bound:
+                async with timeout(self.chunk_timeout) as bound:
                     chunk = await super().__anext__()
             except StopAsyncIteration:
                 return
             except TimeoutError as error:
-                if not (bound.expired() and self.patience):
+                if not (bound.expired() and self.chunk_timeout):
                     raise
                 raise StreamChunkTimeoutError(
-                    self.patience, model_name=self.model_name, chunks_received=received
+                    self.chunk_timeout, model_name=self.model_name, chunks_received=received
                 ) from error
             received += 1
-            yield whole(chunk)
+            yield fill_missing_fields(chunk)
             await sleep(0)  # what comes in a burst is seen as it is read, and others run
 
 
-def whole(chunk: Any) -> Any:
+def fill_missing_fields(chunk: Any) -> Any:
     """Fill in what some servers leave out, as the openai client does; other values stay."""
-    for choice in _mappings(chunk, "choices"):
+    for choice in _iter_mappings(chunk, "choices"):
         delta = choice.setdefault("delta", None)
-        for call in _mappings(delta, "tool_calls"):
+        for call in _iter_mappings(delta, "tool_calls"):
             call.setdefault("index", None)
             call.setdefault("function", {})
     return chunk
 
 
-def _mappings(value: Any, name: str) -> Iterator[dict[str, Any]]:
+def _iter_mappings(value: Any, name: str) -> Iterator[dict[str, Any]]:
     each = value.get(name) if isinstance(value, dict) else None
     return (item for item in each or () if isinstance(item, dict))

@@ -13,23 +13,25 @@ from moa_graph.evals.benchmarks.alpaca_eval.score import (
     preference_from_logprobs,
     tie_without_judging,
 )
-from moa_graph.evals.datasets import Item
-from moa_graph.evals.judging.cases import Case, MalformedError, fill
-from moa_graph.evals.results_file import Row
+from moa_graph.evals.datasets import BenchmarkItem
+from moa_graph.evals.judging.cases import JudgementCase, MalformedJudgementError, fill_template
+from moa_graph.evals.results_file import JsonRow
 
 NO_LOGPROBS = "the provider gave no logprobs, which the preference is computed from"
-_END = "<|im_end|>"
-_PART = re.compile(rf"<\|im_start\|>(system|user)\n(.*?){re.escape(_END)}", re.DOTALL)
-_NAMES = ("instruction", "output_1", "output_2")
+_END_MARKER = "<|im_end|>"
+_MESSAGE_PATTERN = re.compile(
+    rf"<\|im_start\|>(system|user)\n(.*?){re.escape(_END_MARKER)}", re.DOTALL
+)
+_PLACEHOLDERS = ("instruction", "output_1", "output_2")
 
 
-class AlpacaEval:
+class AlpacaEvalMethod:
     """The weighted annotator: a preference from 1 (the reference's answer) to 2 (the system's)."""
 
-    official: ClassVar[str] = "openai:gpt-4-1106-preview"
+    official_label: ClassVar[str] = "openai:gpt-4-1106-preview"
     temperature: ClassVar[float | None] = 1.0
     max_tokens: ClassVar[int | None] = 1
-    asked: ClassVar[Mapping[str, Any]] = {"logprobs": True, "top_logprobs": 5}
+    request_options: ClassVar[Mapping[str, Any]] = {"logprobs": True, "top_logprobs": 5}
 
     def __init__(self, prompt: str, references: Mapping[str | int, str] | None = None) -> None:
         """Read the prompt.
@@ -42,30 +44,32 @@ class AlpacaEval:
         Raises:
             ValueError: If it is no such prompt.
         """
-        closed, end, _ = prompt.rpartition(_END)  # behind the last end none is searched for
-        self._templates = [(role, text.strip()) for role, text in _PART.findall(closed + end)]
-        whole = "".join(text for _, text in self._templates)
-        if missing := [name for name in _NAMES if f"{{{name}}}" not in whole]:
+        closed, end, _ = prompt.rpartition(_END_MARKER)  # behind the last end none is searched for
+        self._templates = [
+            (role, text.strip()) for role, text in _MESSAGE_PATTERN.findall(closed + end)
+        ]
+        all_text = "".join(text for _, text in self._templates)
+        if missing := [name for name in _PLACEHOLDERS if f"{{{name}}}" not in all_text]:
             raise ValueError(
                 "AlpacaEval's prompt: expected ChatML messages with {instruction}, {output_1} and "
                 f"{{output_2}}; {', '.join(missing)} not found"
             )
         self._references = references
 
-    def cases(self, item: Item, answers: Sequence[str]) -> list[Case]:
+    def list_cases(self, item: BenchmarkItem, answers: Sequence[str]) -> list[JudgementCase]:
         """Hold the answer against the reference's."""
         if self._references is not None:
             other = self._references.get(item.id)
-            return [] if other is None else [Case(item, answers, [other])]
+            return [] if other is None else [JudgementCase(item, answers, [other])]
         reference = item.row.get("output")
         if not isinstance(reference, str):
             raise ValueError(  # noqa: TRY004  # the data's fault
                 f"item {item.id!r}: no reference to compare with; expected `output` in the data, "
                 "or --against with the folder of another system"
             )
-        return [Case(item, answers, [reference])]
+        return [JudgementCase(item, answers, [reference])]
 
-    def facts(self, case: Case) -> Row:
+    def case_fields(self, case: JudgementCase) -> JsonRow:
         """Give what the length control needs, too."""
         return {
             "category": case.item.category,
@@ -74,38 +78,40 @@ class AlpacaEval:
             "switched": is_switched(case.item.turns[0]),
         }
 
-    def settled(self, case: Case) -> Row | None:
+    def automatic_judgement(self, case: JudgementCase) -> JsonRow | None:
         """Call identical answers a tie."""
         tie = tie_without_judging(case.references[0], case.answers[0])
         return None if tie is None else {"preference": tie}
 
-    def messages(self, case: Case) -> list[BaseMessage]:
+    def build_messages(self, case: JudgementCase) -> list[BaseMessage]:
         """Show both answers, in the order of the published rule."""
         outputs = [case.references[0], case.answers[0]]
         if is_switched(case.item.turns[0]):
             outputs.reverse()
-        values = dict(zip(_NAMES, [case.item.turns[0], *outputs], strict=True))
+        values = dict(zip(_PLACEHOLDERS, [case.item.turns[0], *outputs], strict=True))
         kinds = {"system": SystemMessage, "user": HumanMessage}
-        return [kinds[role](fill(text, values)) for role, text in self._templates]
+        return [kinds[role](fill_template(text, values)) for role, text in self._templates]
 
-    def read(self, case: Case, message: AIMessage) -> Row:
+    def parse_judgement(self, case: JudgementCase, message: AIMessage) -> JsonRow:
         """Weigh the two identifiers."""
-        logprobs = _first_token(message)
-        named = {token: logprobs[token] for token in (FIRST, SECOND) if token in logprobs}
-        if not named:
-            said = ", ".join(map(repr, logprobs)) or "nothing"
-            raise MalformedError(f"the judge named neither {FIRST!r} nor {SECOND!r} but {said}")
+        logprobs = _first_token_logprobs(message)
+        identifiers = {token: logprobs[token] for token in (FIRST, SECOND) if token in logprobs}
+        if not identifiers:
+            tokens = ", ".join(map(repr, logprobs)) or "nothing"
+            raise MalformedJudgementError(
+                f"the judge named neither {FIRST!r} nor {SECOND!r} but {tokens}"
+            )
         switched = is_switched(case.item.turns[0])
         return {
-            "preference": preference_from_logprobs(named, switched=switched),
+            "preference": preference_from_logprobs(identifiers, switched=switched),
             "logprobs": logprobs,
         }
 
 
-def _first_token(message: AIMessage) -> dict[str, float]:
+def _first_token_logprobs(message: AIMessage) -> dict[str, float]:
     """Read the likeliest first tokens, as OpenAI's chat completions give them."""
     match message.response_metadata.get("logprobs"):
         case {"content": [{"top_logprobs": [_, *_] as tokens}, *_]}:
             return {each["token"]: float(each["logprob"]) for each in tokens}
         case _:
-            raise MalformedError(NO_LOGPROBS)
+            raise MalformedJudgementError(NO_LOGPROBS)

@@ -32,7 +32,7 @@ TIE = 1.5
 _GAMED_COLUMNS = ("preference", "std_delta_len", "instruction_difficulty")
 _GAMED_WEIGHT = 0.2 / 2  # regularization towards the baseline, by its two gamed versions
 _FOLDS = 5
-_one_fit = Lock()  # liblinear draws from one generator per process: concurrent fits change digits
+_fit_lock = Lock()  # liblinear draws from one generator per process: concurrent fits change digits
 
 
 @dataclass(frozen=True)
@@ -118,13 +118,15 @@ def length_controlled_win_rate(
     gamed_features, gamed_won = _read_gamed(gamed_baselines)
     if not shorter_by.any() and (chosen[judged] == TIE).all():
         return LengthControlled(50.0, 0.0, phi=0.0, psi=0.0, theta=0.0)
-    features = np.column_stack([np.tanh(_standardize(shorter_by)), hard, np.ones_like(hard)])
-    phi, psi, theta = _fit(
+    features = np.column_stack(
+        [np.tanh(_standardize_lengths(shorter_by)), hard, np.ones_like(hard)]
+    )
+    phi, psi, theta = _fit_weights(
         np.vstack([gamed_features, features[judged]]),
         np.concatenate([gamed_won, chosen[judged] - 1]),
         np.repeat([_GAMED_WEIGHT, 1.0], [gamed_won.size, judged.sum()]),
     )
-    chances = _chances(theta, psi, hard)
+    chances = _win_probabilities(theta, psi, hard)
     return LengthControlled(
         100 * float(chances.mean()), _standard_error(chances), phi=phi, psi=psi, theta=theta
     )
@@ -141,7 +143,7 @@ def predict_length_controlled(theta: float, psi: float, difficulty: npt.ArrayLik
     Returns:
         Percent.
     """
-    return 100 * float(_chances(theta, psi, read_column("difficulty", difficulty)).mean())
+    return 100 * float(_win_probabilities(theta, psi, read_column("difficulty", difficulty)).mean())
 
 
 def is_switched(instruction: str) -> bool:
@@ -217,7 +219,7 @@ def _read_gamed(table: Mapping[str, npt.ArrayLike]) -> tuple[Column, Column]:
     return np.column_stack([np.tanh(shorter), hard, np.zeros_like(hard)]), won
 
 
-def _standardize(shorter_by: Column) -> Column:
+def _standardize_lengths(shorter_by: Column) -> Column:
     """Divide by the standard deviation; the mean stays."""
     if shorter_by.size < 2:  # noqa: PLR2004  # one has no deviation
         raise ValueError("length control: expected at least 2 instructions, got 1")
@@ -232,7 +234,7 @@ def _standardize(shorter_by: Column) -> Column:
     return np.asarray(shorter_by / deviation)
 
 
-def _fit(features: Column, won: Column, weights: Column) -> tuple[float, float, float]:
+def _fit_weights(features: Column, won: Column, weights: Column) -> tuple[float, float, float]:
     """Fit a logistic regression to outcomes between 0 and 1: every row is a win and a loss."""
     if won.size < _FOLDS:
         msg = f"length control: expected {_FOLDS} rows with the gamed baselines, got {won.size}"
@@ -240,8 +242,8 @@ def _fit(features: Column, won: Column, weights: Column) -> tuple[float, float, 
     from sklearn import config_context
 
     groups = np.tile(np.arange(won.size), 2)
-    with _one_fit, config_context(enable_metadata_routing=True):  # the caller's setting stays
-        fitted = _regression().fit(
+    with _fit_lock, config_context(enable_metadata_routing=True):  # the caller's setting stays
+        fitted = _build_regression().fit(
             np.vstack([features, features]),
             np.repeat([1, 0], won.size),
             sample_weight=np.concatenate([won * weights, (1 - won) * weights]),
@@ -253,7 +255,7 @@ def _fit(features: Column, won: Column, weights: Column) -> tuple[float, float, 
     return phi, psi, theta
 
 
-def _regression() -> Any:
+def _build_regression() -> Any:
     from sklearn.linear_model import LogisticRegressionCV
     from sklearn.metrics import make_scorer
     from sklearn.model_selection import GroupKFold
@@ -279,7 +281,7 @@ def _log_loss(_: Column, predicted: Column, won: Column, weights: Column) -> flo
     return -float(np.mean((won * np.log(likely) + (1 - won) * np.log(1 - likely)) * weights))
 
 
-def _chances(theta: float, psi: float, difficulty: Column) -> Column:
+def _win_probabilities(theta: float, psi: float, difficulty: Column) -> Column:
     return np.asarray(np.exp(-np.logaddexp(0.0, -(theta + psi * difficulty))))
 
 

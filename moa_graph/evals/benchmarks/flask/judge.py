@@ -7,25 +7,25 @@ from typing import Any, ClassVar
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from moa_graph.evals.benchmarks.flask.score import parse_review
-from moa_graph.evals.datasets import Item
-from moa_graph.evals.judging.cases import Case, MalformedError, fill
-from moa_graph.evals.results_file import Row
-from moa_graph.prompting.parsing import finish_reason
+from moa_graph.evals.datasets import BenchmarkItem
+from moa_graph.evals.judging.cases import JudgementCase, MalformedJudgementError, fill_template
+from moa_graph.evals.results_file import JsonRow
+from moa_graph.prompting.parsing import read_finish_reason
 
-_PROMPT = 2  # the one that shows the reference answer, which the published code always takes
-_SHOWN = 60  # characters of a review without scores
+_PROMPT_ID = 2  # the one that shows the reference answer, which the published code always takes
+_MAX_SHOWN_CHARS = 60  # characters of a review without scores
 
 
-class Flask:
+class FlaskMethod:
     """A review of three skills, with the reference answer at hand.
 
     The published code never sends the temperature and the length that it sets, so none is here.
     """
 
-    official: ClassVar[str] = "openai:gpt-4-0613"
+    official_label: ClassVar[str] = "openai:gpt-4-0613"
     temperature: ClassVar[float | None] = None
     max_tokens: ClassVar[int | None] = None
-    asked: ClassVar[Mapping[str, Any]] = {}
+    request_options: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, prompts: str, skills: str) -> None:
         """Read prompts and skills.
@@ -40,26 +40,26 @@ class Flask:
         """
         try:
             rows = [json.loads(line) for line in prompts.splitlines() if line.strip()]
-            prompt = next(row for row in rows if row["prompt_id"] == _PROMPT)
+            prompt = next(row for row in rows if row["prompt_id"] == _PROMPT_ID)
             self._system, template = prompt["system_prompt"], prompt["prompt_template"]
-            self._template = fill(template, prompt["defaults"])
-            self._skills = {row["Skill"]: _rubric(row) for row in json.loads(skills)}
+            self._template = fill_template(template, prompt["defaults"])
+            self._skills = {row["Skill"]: _format_rubric(row) for row in json.loads(skills)}
         except (ValueError, LookupError, TypeError, StopIteration, RecursionError) as error:
             raise ValueError(
                 "FLASK's prompt and skills: expected JSON lines with prompt 2, and a JSON list of "
                 f"skills: {type(error).__name__}: {error}"
             ) from None
 
-    def cases(self, item: Item, answers: Sequence[str]) -> list[Case]:
+    def list_cases(self, item: BenchmarkItem, answers: Sequence[str]) -> list[JudgementCase]:
         """Hold the answer against the reference's."""
         row = item.row
         if not isinstance(row.get("answer"), str) or not isinstance(row.get("skill"), list):
             raise ValueError(  # noqa: TRY004  # the data's fault
                 f"item {item.id!r}: expected `answer` and `skill` in the data"
             )
-        return [Case(item, answers, [row["answer"]])]
+        return [JudgementCase(item, answers, [row["answer"]])]
 
-    def facts(self, case: Case) -> Row:
+    def case_fields(self, case: JudgementCase) -> JsonRow:
         """Give what scores are grouped by."""
         domain, difficulty = case.item.row.get("domain") or [], case.item.row.get("difficulty")
         return {
@@ -68,36 +68,36 @@ class Flask:
             "difficulty": str(difficulty) if difficulty else "-1",
         }
 
-    def settled(self, case: Case) -> Row | None:  # noqa: ARG002
+    def automatic_judgement(self, case: JudgementCase) -> JsonRow | None:  # noqa: ARG002
         """Leave nothing unasked."""
         return None
 
-    def messages(self, case: Case) -> list[BaseMessage]:
+    def build_messages(self, case: JudgementCase) -> list[BaseMessage]:
         """Show the rubrics of the skills, the instruction, the reference and the answer."""
         values = {
-            "skills": "".join(self._find(label) for label in case.item.row["skill"]),
+            "skills": "".join(self._find_rubric(label) for label in case.item.row["skill"]),
             "question": case.item.turns[0],
             "sample_answer": case.references[0],
             "response": case.answers[0],
         }
-        return [SystemMessage(self._system), HumanMessage(fill(self._template, values))]
+        return [SystemMessage(self._system), HumanMessage(fill_template(self._template, values))]
 
-    def read(self, case: Case, message: AIMessage) -> Row:  # noqa: ARG002
+    def parse_judgement(self, case: JudgementCase, message: AIMessage) -> JsonRow:  # noqa: ARG002
         """Find the scores."""
         if scores := parse_review(message.text):
             return {"scores": scores, "review": message.text}
-        end = " ".join(message.text.split())[-_SHOWN:]
-        reason = finish_reason(message)
-        raise MalformedError(f"no scores in what the judge said: …{end!r} ({reason})")
+        end = " ".join(message.text.split())[-_MAX_SHOWN_CHARS:]
+        reason = read_finish_reason(message)
+        raise MalformedJudgementError(f"no scores in what the judge said: …{end!r} ({reason})")
 
-    def _find(self, label: str) -> str:
-        found = [rubric for skill, rubric in self._skills.items() if label in skill]
-        if not found:
+    def _find_rubric(self, label: str) -> str:
+        matches = [rubric for skill, rubric in self._skills.items() if label in skill]
+        if not matches:
             known = ", ".join(self._skills)
             raise ValueError(f"no skill {label!r}; expected one of: {known}")
-        return found[0]
+        return matches[0]
 
 
-def _rubric(skill: Mapping[str, Any]) -> str:
+def _format_rubric(skill: Mapping[str, Any]) -> str:
     scores = "".join(f"\nScore {n}: {meaning}" for n, meaning in skill["Scoring"].items())
     return f"\n{skill['Skill']}: {skill['Criteria']}{scores}\n\n"

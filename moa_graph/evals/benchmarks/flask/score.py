@@ -67,9 +67,9 @@ def parse_review(review: str) -> dict[str, float | None]:
         left out; empty if nothing can be read.
     """
     # Without what follows the last brace, the search takes linear time whatever the judge wrote.
-    found = _DICTIONARY.findall(review[: review.rfind("}") + 1])
+    dictionaries = _DICTIONARY.findall(review[: review.rfind("}") + 1])
     scores: dict[str, float | None] = {}
-    for name, value in _read_dictionary(found[-1] if found else "").items():
+    for name, value in _read_dictionary(dictionaries[-1] if dictionaries else "").items():
         skill = _short_name(str(name))
         if skill not in SKILLS:
             continue
@@ -98,15 +98,15 @@ def flask_score(
     check_aligned(scores=scores, domains=domains, difficulties=difficulties)
     if texts := [domain for domain in domains if isinstance(domain, str)]:
         raise ValueError(f"`domains`: expected a list for each instruction, got {texts[0]!r}")
-    known = [[score for score in each.values() if score is not None] for each in scores]
-    skills = _means((skill, [score]) for each in scores for skill, score in each.items())
-    scored = sum(map(len, known))
+    values = [[score for score in each.values() if score is not None] for each in scores]
+    skills = _mean_by_group((skill, [score]) for each in scores for skill, score in each.items())
+    scored = sum(map(len, values))
     return FlaskScore(
         skills={skill: skills[skill] for skill in SKILLS if skill in skills},
-        domains=_means(
-            (name, row) for names, row in zip(domains, known, strict=True) for name in names
+        domains=_mean_by_group(
+            (name, row) for names, row in zip(domains, values, strict=True) for name in names
         ),
-        difficulties=_means(zip(difficulties, known, strict=True)),
+        difficulties=_mean_by_group(zip(difficulties, values, strict=True)),
         scored=scored,
         not_applicable=sum(map(len, scores)) - scored,
         failures=sum(not each for each in scores),
@@ -126,7 +126,7 @@ def _short_name(skill: str) -> str:
     return words[0] if words else ""
 
 
-def _means(groups: Iterable[tuple[str, Iterable[float | None]]]) -> dict[str, float]:
+def _mean_by_group(groups: Iterable[tuple[str, Iterable[float | None]]]) -> dict[str, float]:
     """Pool the scores of each group, and average them."""
     pooled = defaultdict[str, list[float]](list)
     for name, scores in groups:

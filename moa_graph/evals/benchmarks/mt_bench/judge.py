@@ -7,24 +7,24 @@ from typing import Any, ClassVar
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from moa_graph.evals.benchmarks.mt_bench.score import NO_SCORE, extract_score
-from moa_graph.evals.datasets import Item
-from moa_graph.evals.judging.cases import Case, MalformedError, fill
-from moa_graph.evals.results_file import Row
-from moa_graph.prompting.parsing import finish_reason
+from moa_graph.evals.datasets import BenchmarkItem
+from moa_graph.evals.judging.cases import JudgementCase, MalformedJudgementError, fill_template
+from moa_graph.evals.results_file import JsonRow
+from moa_graph.prompting.parsing import read_finish_reason
 
-NEED_REFERENCE = ("math", "reasoning", "coding")
+REFERENCE_CATEGORIES = ("math", "reasoning", "coding")
 """Categories that are graded against a reference answer."""
-_PROMPTS = ("single-v1", "single-v1-multi-turn", "single-math-v1", "single-math-v1-multi-turn")
-_SHOWN = 60  # characters of a judgement without a rating
+_PROMPT_NAMES = ("single-v1", "single-v1-multi-turn", "single-math-v1", "single-math-v1-multi-turn")
+_MAX_SHOWN_CHARS = 60  # characters of a judgement without a rating
 
 
-class MTBench:
+class MTBenchMethod:
     """Single-answer grading; the second turn is graded with the whole conversation."""
 
-    official: ClassVar[str] = "openai:gpt-4"
+    official_label: ClassVar[str] = "openai:gpt-4"
     temperature: ClassVar[float | None] = 0.0
     max_tokens: ClassVar[int | None] = 2048
-    asked: ClassVar[Mapping[str, Any]] = {}
+    request_options: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, prompts: str, references: str | None) -> None:
         """Read prompts and references.
@@ -37,26 +37,27 @@ class MTBench:
         Raises:
             ValueError: If one of the four prompts is missing, or the references are none.
         """
-        rows = {row.get("name"): row for row in _read(prompts, "prompts")}
-        if missing := [name for name in _PROMPTS if name not in rows]:
+        rows = {row.get("name"): row for row in _read_json_lines(prompts, "prompts")}
+        if missing := [name for name in _PROMPT_NAMES if name not in rows]:
             raise ValueError(f"MT-Bench's prompts: {', '.join(missing)} not found")
         self._prompts = {
-            name: (rows[name]["system_prompt"], rows[name]["prompt_template"]) for name in _PROMPTS
+            name: (rows[name]["system_prompt"], rows[name]["prompt_template"])
+            for name in _PROMPT_NAMES
         }
         self._references: dict[Any, Sequence[str]] | None = None
         if references is not None:
             self._references = {
                 row["question_id"]: row["choices"][0]["turns"]
-                for row in _read(references, "reference answers")
+                for row in _read_json_lines(references, "reference answers")
             }
 
-    def cases(self, item: Item, answers: Sequence[str]) -> list[Case]:
+    def list_cases(self, item: BenchmarkItem, answers: Sequence[str]) -> list[JudgementCase]:
         """List the turns."""
         references = self._find_references(item)
         turns = range(1, min(len(answers), 2) + 1)
-        return [Case(item, answers, references, turn) for turn in turns]
+        return [JudgementCase(item, answers, references, turn) for turn in turns]
 
-    def facts(self, case: Case) -> Row:
+    def case_fields(self, case: JudgementCase) -> JsonRow:
         """Name the prompt."""
         return {
             "turn": case.turn,
@@ -64,11 +65,11 @@ class MTBench:
             "prompt": _prompt_name(case),
         }
 
-    def settled(self, case: Case) -> Row | None:  # noqa: ARG002
+    def automatic_judgement(self, case: JudgementCase) -> JsonRow | None:  # noqa: ARG002
         """Leave nothing unasked."""
         return None
 
-    def messages(self, case: Case) -> list[BaseMessage]:
+    def build_messages(self, case: JudgementCase) -> list[BaseMessage]:
         """Show the question, or the conversation, with the answer."""
         system, template = self._prompts[_prompt_name(case)]
         values = {"question": case.item.turns[0], "answer": case.answers[0]}
@@ -78,19 +79,19 @@ class MTBench:
             values |= {f"question_{number}": turn, f"answer_{number}": answer}
         for number, reference in enumerate(case.references, 1):
             values[f"ref_answer_{number}"] = reference
-        return [SystemMessage(system), HumanMessage(fill(template, values))]
+        return [SystemMessage(system), HumanMessage(fill_template(template, values))]
 
-    def read(self, case: Case, message: AIMessage) -> Row:  # noqa: ARG002
+    def parse_judgement(self, case: JudgementCase, message: AIMessage) -> JsonRow:  # noqa: ARG002
         """Find the rating."""
         score = extract_score(message.text)
         if score == NO_SCORE:
-            end = " ".join(message.text.split())[-_SHOWN:]
-            reason = finish_reason(message)
-            raise MalformedError(f"no rating in what the judge said: …{end!r} ({reason})")
+            end = " ".join(message.text.split())[-_MAX_SHOWN_CHARS:]
+            reason = read_finish_reason(message)
+            raise MalformedJudgementError(f"no rating in what the judge said: …{end!r} ({reason})")
         return {"score": score, "judgement": message.text}
 
-    def _find_references(self, item: Item) -> Sequence[str]:
-        if item.category not in NEED_REFERENCE:
+    def _find_references(self, item: BenchmarkItem) -> Sequence[str]:
+        if item.category not in REFERENCE_CATEGORIES:
             return ()
         if self._references is None:
             own = item.row.get("reference") or ()
@@ -100,12 +101,12 @@ class MTBench:
         return self._references[item.id]
 
 
-def _prompt_name(case: Case) -> str:
+def _prompt_name(case: JudgementCase) -> str:
     kind = "single-math-v1" if len(case.references) >= case.turn else "single-v1"
     return kind if case.turn == 1 else f"{kind}-multi-turn"
 
 
-def _read(text: str, what: str) -> list[Any]:
+def _read_json_lines(text: str, what: str) -> list[Any]:
     try:
         rows = [json.loads(line) for line in text.splitlines() if line.strip()]
     except (ValueError, RecursionError) as error:

@@ -74,10 +74,12 @@ def mt_bench_score(scores: Values, turns: npt.ArrayLike, categories: Sequence[st
         raise ValueError(f"`turns`: expected 1 or 2, got {sorted(set(numbers.tolist()))}")
     labels = np.asarray(categories, dtype=object)
     return MTBenchScore(
-        first_turn=_mean(ratings[numbers == 1]),
-        second_turn=_mean(ratings[numbers != 1]),
-        both=_mean(ratings),
-        categories={name: _mean(ratings[labels == name]) for name in dict.fromkeys(categories)},
+        first_turn=_mean_rating(ratings[numbers == 1]),
+        second_turn=_mean_rating(ratings[numbers != 1]),
+        both=_mean_rating(ratings),
+        categories={
+            name: _mean_rating(ratings[labels == name]) for name in dict.fromkeys(categories)
+        },
         rated=int(np.isfinite(ratings).sum()),
         dropped=int(np.isnan(ratings).sum()),
     )
@@ -91,6 +93,6 @@ def _read_scores(values: Values) -> Column:
     return ratings
 
 
-def _mean(ratings: Column) -> float | None:
+def _mean_rating(ratings: Column) -> float | None:
     known = ratings[~np.isnan(ratings)]
     return float(known.mean()) if known.size else None
