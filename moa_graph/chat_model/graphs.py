@@ -137,9 +137,9 @@ def _spec_for_call(spec: GraphSpec, options: Mapping[str, Any]) -> GraphSpec:
     models = {
         agent_node.node: _bind_options(agent_node, options) for agent_node in spec.aggregators
     }
-    update: dict[str, Any] = {"models": lambda: models}
+    update: dict[str, Any] = {"build_models": lambda: models}
     if options.get("tools"):
-        update["view"] = tell_aggregator_about_tools
+        update["transform_messages"] = tell_aggregator_about_tools
     return replace(
         spec, layers=layer_specs, aggregators=[replace(seat, **update) for seat in spec.aggregators]
     )

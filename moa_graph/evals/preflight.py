@@ -48,7 +48,7 @@ class TokenEstimate(NamedTuple):
     """Infinite if there is no bound."""
 
     def __add__(self, other: Any) -> "TokenEstimate":  # of numbers, not of a tuple's ends
-        return TokenEstimate(self.expected + other.likely, self.upper_bound + other.most)
+        return TokenEstimate(self.expected + other.expected, self.upper_bound + other.upper_bound)
 
     def times(self, number: float) -> "TokenEstimate":
         """Give so many times the tokens."""
@@ -80,12 +80,12 @@ class PartEstimate:
     items: int
     """That are still to be done."""
     calls: int = 0
-    free_calls: int = 0
+    free: int = 0
     """Calls of agents that cost nothing; not among the others, and made by each system anew."""
     tokens: TokenEstimate = NO_TOKENS
     cost: float | None = 0.0
     """US dollars, likely; `None` if a price is not known."""
-    max_cost: float | None = 0.0
+    most_cost: float | None = 0.0
     """`None` if a price is not known; infinite if there is no bound."""
     seconds: float = 0.0
     unpriced: set[str] = field(default_factory=set)
@@ -94,7 +94,7 @@ class PartEstimate:
     def add_call(self, call: PlannedCall, times: int, prices: Prices) -> None:
         """Take in a call that is made so many times."""
         if is_free_model(call.label):
-            self.free_calls += times
+            self.free += times
             return
         self.calls += times
         self.tokens += (call.input_tokens + call.output_tokens).times(times)
@@ -109,16 +109,16 @@ class PartEstimate:
             call.label, call.input_tokens.upper_bound, call.output_tokens.upper_bound, prices
         )
         self.cost = _add_cost(self.cost, likely, times)
-        self.max_cost = _add_cost(self.max_cost, most, times)
+        self.most_cost = _add_cost(self.most_cost, most, times)
 
     def add_part(self, other: "PartEstimate") -> None:
         """Take in another part."""
         self.items += other.items
         self.calls += other.calls
-        self.free_calls += other.free_calls
+        self.free += other.free
         self.tokens += other.tokens
         self.cost = _add_cost(self.cost, other.cost)
-        self.max_cost = _add_cost(self.max_cost, other.max_cost)
+        self.most_cost = _add_cost(self.most_cost, other.most_cost)
         self.seconds += other.seconds
         self.unpriced |= other.unpriced
         self.unbounded |= other.unbounded

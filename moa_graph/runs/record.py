@@ -246,7 +246,7 @@ def _cost_fields(
     if not cached:
         return {"usage": usage, "cost": estimate_cost(model, usage, prices)}
     saved = estimate_cost(model, cached["usage"], prices)
-    return {"usage": usage, "cost": 0.0, "cached": cached, "saved": saved}
+    return {"usage": usage, "cost": 0.0, "cached": cached, "saved_cost": saved}
 
 
 def _count_layer_sizes(nodes: Iterable[str]) -> Counter[int]:

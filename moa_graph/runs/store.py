@@ -40,7 +40,7 @@ CANCELLED_PREFIX = "CancelledError("  # how it stores what Ctrl-C raises in a no
 
 _BATCH_THREAD_ID = re.compile(
     r"(.+-[0-9a-f]{8})-\d+-[0-9a-f]{8}"
-)  # as `batch.records.thread_of` names it
+)  # as `batch.input.thread_id_for` names it
 
 
 class StoreError(Exception):

@@ -109,7 +109,7 @@ def moa_extension(answer: AIMessage) -> JsonObject:
 class ThoughtFilter:
     """Leaves out of a stream what a model thinks, between tags, before it answers.
 
-    A whole answer is rid of it elsewhere; see `answers.without_thoughts`.
+    A whole answer is rid of it elsewhere; see `parsing.strip_reasoning`.
     """
 
     def __init__(self) -> None:

@@ -257,7 +257,7 @@ def test_records_are_read_from_another_folder(tmp_path, monkeypatch, prompts):
     with BatchFiles(Path("answers.jsonl")) as files:
         sent = pickle.dumps(files)
         monkeypatch.chdir("/")
-        read = pickle.loads(sent).unanswered(read_records(prompts), "batch")
+        read = pickle.loads(sent).skip_answered(read_records(prompts), "batch")
         assert len(list(read)) == COUNT
         monkeypatch.chdir(tmp_path)
 

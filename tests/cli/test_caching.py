@@ -14,7 +14,7 @@ from moa_graph.graph import answer_cache
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch):
     """A busy machine's cache takes its time."""
-    monkeypatch.setattr(answer_cache, "LONGEST", PATIENCE)
+    monkeypatch.setattr(answer_cache, "CACHE_TIMEOUT_S", PATIENCE)
 
 
 @pytest.fixture

@@ -379,7 +379,7 @@ def test_question_stopped_before_it_was_stored_is_asked_by_redo(typed, mixture, 
             await asyncio.sleep(PATIENCE)
         return await whole(run, choose, **options)
 
-    monkeypatch.setattr(CliRun, "to_its_end", stop)
+    monkeypatch.setattr(CliRun, "run_to_end", stop)
     seen = typed("first\r/redo\rsecond\r/fork\r/redo\r/save talk.json\r", config)
     assert seen.err.count("stopped; /redo goes on with it") == 2
     assert "nothing was asked" not in seen.err

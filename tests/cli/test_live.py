@@ -43,7 +43,7 @@ def end(progress, node, error=None, seconds=1.0, tokens=7):
 
 
 def say(progress, node, text, message="1"):
-    progress.hear(node, AIMessageChunk(text, id=message))
+    progress.add_chunk(node, AIMessageChunk(text, id=message))
 
 
 def drawn(progress, width=80, height=24, now=2.0):
@@ -110,7 +110,7 @@ def test_answer_of_a_fallback_replaces_the_broken_one():
 
 
 def test_what_comes_whole_is_not_counted(half_way):
-    half_way.hear("layer_1_gpt", AIMessage("many words at once"))
+    half_way.add_chunk("layer_1_gpt", AIMessage("many words at once"))
     assert "tok" not in drawn(half_way)[3]
 
 

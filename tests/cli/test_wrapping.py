@@ -145,7 +145,7 @@ def test_width_is_known_without_a_terminal(monkeypatch):
 
 def test_first_word_comes_at_once_and_is_taken_away(terminal):
     _, err = terminal()
-    with show_startup_notice(wanted=None):
+    with show_startup_notice(show_progress=None):
         assert err.getvalue() == "starting…"
     assert err.getvalue() == "starting…\r\x1b[K"
 
@@ -154,14 +154,14 @@ def test_first_word_comes_at_once_and_is_taken_away(terminal):
 def test_pipe_and_dumb_terminal_are_not_told_of_the_start(wanted, terminal, monkeypatch):
     _, err = terminal()
     monkeypatch.setenv("TERM", "dumb")
-    with show_startup_notice(wanted=wanted):
+    with show_startup_notice(show_progress=wanted):
         pass
-    with show_startup_notice(wanted=False):
+    with show_startup_notice(show_progress=False):
         pass
     assert err.getvalue() == ""
     pipe = io.StringIO()
     monkeypatch.setattr("sys.stderr", pipe)
     monkeypatch.setenv("TERM", "xterm")
-    with show_startup_notice(wanted=wanted):
+    with show_startup_notice(show_progress=wanted):
         pass
     assert pipe.getvalue() == ""

@@ -31,7 +31,7 @@ def test_stored_answer_is_the_very_message_with_its_original_seconds(
     assert second == first
     assert second.usage_metadata["total_tokens"] > 0
     assert len(server.calls) == 1
-    assert (paid[0].stored, heard[0].stored) == (False, True)
+    assert (paid[0].from_store, heard[0].from_store) == (False, True)
     assert heard[0].seconds == paid[0].seconds > 0
     assert heard[0].usage == first.usage_metadata
 

@@ -71,7 +71,7 @@ def rows(path):
 def test_everything_that_led_to_an_answer_is_kept(mixture, prompts, run, server):
     server.model("a", latency=0.05, reply=reply)
     done = run(mixture([["a", "b"], ["a", "b"]]), prompts, name="mine")
-    assert (done.answered, done.failures, done.tally.calls) == (4, {}, 20)
+    assert (done.answered, done.failures, done.progress.calls) == (4, {}, 20)
     row = rows(done.folder / "proposals.jsonl")[0]
     (turn,) = row["turns"]
     nodes = ["layer_1_a", "layer_1_b", "layer_2_a", "layer_2_b"]
@@ -103,7 +103,7 @@ def test_manifest_tells_how_the_answers_came_about(mixture, prompts, run):
     }
     assert manifest["data"]["sha256"] == prompts.sha256
     assert manifest["configuration"]["aggregator"]["model"] == "openai:w"
-    assert manifest["cost"] == manifest["tokens"] == done.tally.tokens == done.tally.spent
+    assert manifest["cost"] == manifest["tokens"] == done.progress.tokens == done.progress.spent
     assert manifest["versions"]["moa_graph"]
     assert manifest["calls_of_unknown_cost"] == 0
 
@@ -114,7 +114,7 @@ def test_part_of_a_benchmark_is_called_that(mixture, prompts, run, tmp_path):
     assert not manifest["whole"]
     done = run(mixture(), prompts)
     assert json.loads((done.folder / "manifest.json").read_text())["whole"]
-    assert done.tally.total == 2
+    assert done.progress.total == 2
 
 
 def test_unknown_cost_is_never_zero(mixture, prompts, run):
@@ -123,7 +123,7 @@ def test_unknown_cost_is_never_zero(mixture, prompts, run):
     assert manifest["cost"] is None
     assert manifest["calls_of_unknown_cost"] == 12
     assert manifest["cost_at_least"] == 0
-    assert done.tally.money() == "cost unknown"
+    assert done.progress.money() == "cost unknown"
 
 
 def test_what_is_answered_is_not_asked_again(mixture, prompts, run, server):
@@ -131,7 +131,7 @@ def test_what_is_answered_is_not_asked_again(mixture, prompts, run, server):
     before = (first.folder / "proposals.jsonl").read_text()
     again = run(mixture(), prompts)
     assert len(server.calls) == 12
-    assert again.tally.total == 0
+    assert again.progress.total == 0
     assert again.answered == 4
     assert (first.folder / "proposals.jsonl").read_text() == before
 
@@ -202,7 +202,7 @@ def test_random_tags_do_not_keep_a_stored_answer_from_being_found(mixture, promp
     asked = len(server.calls)
     again = run(config, prompts, name="two")
     assert len(server.calls) == asked
-    assert again.tally.spent == 0
+    assert again.progress.spent == 0
 
 
 def test_mixture_is_aggregated_anew_without_paying_for_the_proposals(mixture, prompts, run, server):
@@ -223,7 +223,7 @@ def test_mixture_is_aggregated_anew_without_paying_for_the_proposals(mixture, pr
             assert after[item][node]["content"] == proposal["content"]
             assert after[item][node]["usage"] == proposal["usage"]
             assert after[item][node]["cost"] is None
-    assert done.tally.calls == 4
+    assert done.progress.calls == 4
     assert "proposals.jsonl" in str(
         json.loads((done.folder / "manifest.json").read_text())["recorded"]
     )
@@ -333,6 +333,6 @@ def test_line_that_a_kill_cut_off_is_no_harm(mixture, prompts, run, server):
     path = done.folder / "proposals.jsonl"
     path.write_text(path.read_text()[:-40])
     again = run(mixture(), prompts)
-    assert (again.answered, again.tally.calls) == (4, 0)
+    assert (again.answered, again.progress.calls) == (4, 0)
     assert len(server.calls) == 12
     assert len(rows(path)) == 4

@@ -46,7 +46,7 @@ async def test_stored_answers_cost_nothing(asking):
     await work_through(range(3), work, kept.__setitem__, prices=PRICES)
     tally = await work_through(range(3), work, kept.__setitem__, prices=PRICES)
     assert tally == Tally(3, done=3)
-    assert [call.stored for outcome in kept.values() for call in outcome.calls] == [True] * 3
+    assert [call.from_store for outcome in kept.values() for call in outcome.calls] == [True] * 3
 
 
 async def test_no_more_than_the_allowed_number_is_under_way():

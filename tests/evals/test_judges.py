@@ -73,7 +73,7 @@ def test_identical_answers_are_a_tie_that_nobody_is_asked_for(tmp_path, server, 
     folder = answered(tmp_path, "alpaca_eval", lambda asked: asked.replace("question", "reference"))
     done = run(folder)
     assert [row["preference"] for row in judgements(folder)] == [1.5] * 8
-    assert (len(server.calls), done.tally.calls) == (0, 0)
+    assert (len(server.calls), done.progress.calls) == (0, 0)
 
 
 def test_judge_that_names_neither_failed_and_is_asked_again(tmp_path, server, run):
@@ -228,7 +228,7 @@ def test_no_further_judgement_is_begun_when_the_money_is_spent(tmp_path, server,
     folder = answered(tmp_path, "alpaca_eval", lambda asked: f"good {asked}")
     server.model("judge", reply="m", logprobs=prefer("good"))
     done = run(folder, concurrency=1, max_cost=0.0001)
-    assert done.tally.stopped
+    assert done.progress.stopped
     assert 0 < done.judged < 8
     assert any("judgements are missing" in label for label in done.labels)
     whole = run(folder)

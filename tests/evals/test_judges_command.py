@@ -224,7 +224,7 @@ def test_unknown_provider_is_told_before_anything_is_fetched(tmp_path, moa, monk
     def fetch(*_):
         raise AssertionError("something is fetched")
 
-    monkeypatch.setattr("moa_graph.evals.judging.setup.load", fetch)
+    monkeypatch.setattr("moa_graph.evals.judging.setup.load_judge_file", fetch)
     done = moa("judge", folder, "--judge", "foo:bar")
     assert done.code == 1
     assert "model 'foo:bar': " in done.err

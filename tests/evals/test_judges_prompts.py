@@ -26,7 +26,9 @@ def _nowhere(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for key, origin in prompts.FILE_ORIGINS.items():
         pin = replace(origin.pinned_file, url=f"http://127.0.0.1:1/{origin.pinned_file.file_name}")
-        monkeypatch.setitem(prompts.FILE_ORIGINS, key, replace(origin, pin=pin, package=None))
+        monkeypatch.setitem(
+            prompts.FILE_ORIGINS, key, replace(origin, pinned_file=pin, package=None)
+        )
 
 
 @pytest.fixture
@@ -46,9 +48,9 @@ def package(monkeypatch, tmp_path):
         )
         origin = replace(
             prompts.FILE_ORIGINS[key],
-            pin=pin,
+            pinned_file=pin,
             package="prompts_of_a_test",
-            inside="inside/prompt.txt",
+            package_path="inside/prompt.txt",
         )
         monkeypatch.setitem(prompts.FILE_ORIGINS, key, origin)
         return folder / "prompt.txt"
@@ -93,7 +95,9 @@ def test_what_was_put_into_the_cache_is_found(monkeypatch):
     pin = replace(
         prompts.FILE_ORIGINS[key].pinned_file, sha256=hashlib.sha256(TEMPLATE.encode()).hexdigest()
     )
-    monkeypatch.setitem(prompts.FILE_ORIGINS, key, replace(prompts.FILE_ORIGINS[key], pin=pin))
+    monkeypatch.setitem(
+        prompts.FILE_ORIGINS, key, replace(prompts.FILE_ORIGINS[key], pinned_file=pin)
+    )
     with pytest.raises(ValueError, match="put it at") as failed:
         prompts.load_judge_file(*key)
     place = prompts.Path(str(failed.value).rpartition("put it at ")[2])

@@ -25,7 +25,7 @@ QUESTION = {"messages": "Why is the sky blue?"}
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch):
     """A busy machine's cache takes its time."""
-    monkeypatch.setattr(answer_cache, "LONGEST", PATIENCE)
+    monkeypatch.setattr(answer_cache, "CACHE_TIMEOUT_S", PATIENCE)
 
 
 @pytest.fixture
@@ -349,7 +349,7 @@ class HangingCache(InMemoryCache):
 
 
 def test_a_cache_that_hangs_holds_up_no_run_for_long(agent, invoke, monkeypatch, caplog):
-    monkeypatch.setattr(answer_cache, "LONGEST", 0.05)
+    monkeypatch.setattr(answer_cache, "CACHE_TIMEOUT_S", 0.05)
     cache = HangingCache()
     graph = compiled([[agent("a")]], agent("w"), cache)
     rescue = threading.Timer(PATIENCE, cache.over.set)

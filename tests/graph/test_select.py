@@ -258,7 +258,7 @@ def test_tools_are_refused_where_the_aggregator_selects(lazy):
 
 
 def test_an_unknown_ending_is_refused():
-    with pytest.raises(ValueError, match="`final`='rank': expected 'write' or 'select'"):
+    with pytest.raises(ValueError, match="`aggregation`='rank': expected 'write' or 'select'"):
         create_moa([["offline:lead"]], "offline:lead", final="rank")
 
 

@@ -217,7 +217,7 @@ def test_redirects_are_followed(server, invoke):
 
 def test_call_that_is_redirected_all_at_once_is_made_again(server):
     with redirecting(server.url) as url:
-        shared_clients()["http_async_client"]._direct.add(f"{url}/chat/completions")
+        shared_clients()["http_async_client"]._known_non_redirecting.add(f"{url}/chat/completions")
         model = build_model(Agent(model="openai:a", base_url=url, max_retries=1))
         assert asyncio.run(model.ainvoke("q")).text == "a on q"
 

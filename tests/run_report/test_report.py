@@ -241,7 +241,14 @@ def test_other_states_are_refused():
 
 
 def call(node, started, seconds):
-    empty = {"layer": 1, "agent": node, "model": "m", "text": "x", "error": None, "unread": 0}
+    empty = {
+        "layer": 1,
+        "agent": node,
+        "model": "m",
+        "text": "x",
+        "error": None,
+        "dropped_reference_chars": 0,
+    }
     return AgentCall(node=node, started=started, seconds=seconds, usage=None, cost=None, **empty)
 
 

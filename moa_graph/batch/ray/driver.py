@@ -28,7 +28,7 @@ from moa_graph.runs.jobs import Tally
 
 PROGRESS_INTERVAL_S = 1.0  # seconds between two looks at what is done
 SPARE_ACTOR_CALLS = 1000
-"""How many calls the coordinator takes at a time beside those of records that wait to begin, or end."""
+"""Calls that the coordinator takes at a time beside those of records that wait to begin, or end."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,9 @@ async def run_batch_on_ray(
     coordinator = coordinator_class.options(
         max_concurrency=SPARE_ACTOR_CALLS + 2 * max_running
     ).remote(progress.total, max_cost, READ_AHEAD_FACTOR * max_running)
-    await coordinator.equip.remote(environment_for(spec.mixture) | {DATABASE_VARIABLE: spec.db})
+    await coordinator.set_environment.remote(
+        environment_for(spec.mixture) | {DATABASE_VARIABLE: spec.db}
+    )
     data = _build_dataset(
         _RecordSource(records, coordinator), spec, coordinator, workers, concurrency
     )
@@ -147,7 +149,7 @@ class _RecordSource(Datasource):
 
     def _read_records(self) -> Iterator[pa.Table]:
         for index, record in enumerate(filter(None, self._records())):
-            if not ray.get(self._coordinator.admit.remote(index)):
+            if not ray.get(self._coordinator.may_read.remote(index)):
                 return
             yield pa.table({"record": [json.dumps(asdict(record))]})
 
@@ -180,5 +182,7 @@ async def _poll_progress(
 async def _update_progress(
     coordinator: Any, position: _WritePosition, progress: Tally, show: Callable[[Tally], None]
 ) -> None:
-    vars(progress).update(vars(await coordinator.look.remote(position.written, position.last_line)))
+    vars(progress).update(
+        vars(await coordinator.exchange_progress.remote(position.written, position.last_line))
+    )
     show(progress)

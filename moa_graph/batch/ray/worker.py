@@ -34,9 +34,9 @@ class RecordWorker:
     """
 
     def __init__(self, mixture: str, batch: str, limits: RateLimits, coordinator: Any) -> None:
-        os.environ.update(ray.get(coordinator.environment.remote()))
+        os.environ.update(ray.get(coordinator.get_environment.remote()))
         self._started_at = time() - ray.get(
-            coordinator.age.remote()
+            coordinator.elapsed_seconds.remote()
         )  # by the clock of this machine
         self._mixture = MoAConfig.model_validate_json(mixture)
         self._batch, self._limits, self._coordinator = batch, limits, coordinator
@@ -61,10 +61,10 @@ class RecordWorker:
         self._setup_task = self._setup_task or asyncio.create_task(self._open_resources())
         runner, locks = await self._setup_task
         async with locks.hold(thread_id_for(self._batch, record)):
-            if not await self._coordinator.begin.remote(record.line):
+            if not await self._coordinator.start_record.remote(record.line):
                 return None
             outcome = await runner.answer(record)
-            await self._coordinator.end.remote(record.line, outcome)
+            await self._coordinator.finish_record.remote(record.line, outcome)
             return outcome
 
     async def _open_resources(self) -> tuple[RecordRunner, ThreadLocks]:

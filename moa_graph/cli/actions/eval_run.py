@@ -102,7 +102,7 @@ def _build_table(plan: EvalPlan, forecast: ComparisonEstimate) -> Table:
             _format_tokens(each.tokens.expected),
             _format_tokens(each.tokens.upper_bound),
             _format_dollars(each.cost),
-            _format_dollars(each.max_cost),
+            _format_dollars(each.most_cost),
             _format_duration(each.seconds),
         )
     return table

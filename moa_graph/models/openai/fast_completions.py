@@ -78,7 +78,7 @@ class AsyncFastCompletions(_DelegatingCompletions):
         stream = await self._post(
             **_build_request(payload, object), stream=True, stream_cls=AsyncChunkStream
         )
-        stream.patience, stream.model_name = self._chunk_timeout, payload["model"]
+        stream.chunk_timeout, stream.model_name = self._chunk_timeout, payload["model"]
         return stream
 
 
