@@ -1,4 +1,4 @@
-"""What the README says is true: every block of it runs."""
+"""What the README and the pages of docs/ say is true: every block of them runs."""
 
 import os
 import re
@@ -6,28 +6,55 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from serving import Serving
+from typer.main import get_command
 
 from moa_graph import MoAConfig, draw_mermaid
+from moa_graph.cli.app import app
 from moa_graph.config.model import preset_names
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+}
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+INLINE = re.compile(r"`(moa [^`]*)`")
+SHELL = re.compile(r"(?:^|\$ |/|\| |\w=\S+ )(moa .*)", re.MULTILINE)
 SERVED = "http://localhost:8000"
 
 
 def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    return [
+        pytest.param(page, code, id=f"{Path(page).stem}-{number}")
+        for page, text in PAGES.items()
+        for number, (tag, code) in enumerate(BLOCK.findall(text), start=1)
+        if tag == language
+    ]
 
 
-@pytest.mark.parametrize("code", blocks("python"))
-def test_python_runs(code, server, monkeypatch, tmp_path):
+def codes(language):
+    return [param.values[1] for param in blocks(language)]
+
+
+def installs(code):
+    return "python3 -m venv" in code
+
+
+def moa_commands(text):
+    """The command lines that begin with `moa`, of the prose and of blocks for a shell."""
+    shells = [code for tag, code in BLOCK.findall(text) if tag in {"bash", "console", "sh"}]
+    lines = "\n".join(shells).replace("\\\n", " ")
+    return INLINE.findall(BLOCK.sub("", text)) + SHELL.findall(lines)
+
+
+@pytest.mark.parametrize(("page", "code"), blocks("python"))
+def test_python_runs(page, code, server, monkeypatch, tmp_path):
     """Against the local server, which stands in for the providers and for Ollama."""
     monkeypatch.chdir(tmp_path)
     for provider in ("OPENAI", "TOGETHER"):
@@ -36,7 +63,7 @@ def test_python_runs(code, server, monkeypatch, tmp_path):
     code, scope = code.replace("http://localhost:11434/v1", server.url), {}
     with Serving(MoAConfig.load("openai")) if SERVED in code else nullcontext() as serving:
         code = code.replace(SERVED, serving.url if serving else SERVED)
-        exec(compile(code, "README.md", "exec"), scope)
+        exec(compile(code, page, "exec"), scope)
         if serving:
             scope["client"].close()
     if "result" not in scope and "graph" not in scope:
@@ -45,8 +72,10 @@ def test_python_runs(code, server, monkeypatch, tmp_path):
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("commands", [b for b in blocks("bash") if "python3 -m venv" not in b])
-def test_commands_run(commands, tmp_path):
+@pytest.mark.parametrize(
+    ("page", "commands"), [b for b in blocks("bash") if not installs(b.values[1])]
+)
+def test_commands_run(page, commands, tmp_path):
     """In a copy of the clone. The two that install are run by `.ci/run`."""
     left = shutil.ignore_patterns(".*", "tests", "__pycache__")
     clone = shutil.copytree(ROOT, tmp_path / "clone", ignore=left)
@@ -63,8 +92,9 @@ def test_commands_run(commands, tmp_path):
 def test_server_runs_and_answers(tmp_path, monkeypatch):
     """Its first block never ends; the second asks it."""
     monkeypatch.setenv("OPENAI_API_KEY", "key")
-    (tmp_path / "mixture.toml").write_text(blocks("toml")[0].replace("together:", "openai:"))
-    serve, ask = blocks("sh")
+    (mixture,) = codes("toml")
+    (tmp_path / "mixture.toml").write_text(mixture.replace("together:", "openai:"))
+    serve, ask = codes("sh")
     words = [Path(sys.executable).parent / "moa", *shlex.split(serve)[1:], "--port", "0"]
     with subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -78,24 +108,55 @@ def test_server_runs_and_answers(tmp_path, monkeypatch):
 
 
 def test_configuration_is_the_one_that_is_drawn(tmp_path):
-    (toml,), (mermaid,) = blocks("toml"), blocks("mermaid")
+    (toml,), (mermaid,) = codes("toml"), codes("mermaid")
     path = tmp_path / "mixture.toml"
     path.write_text(toml, encoding="utf-8")
     assert draw_mermaid(MoAConfig.load(path).graph()) == mermaid
 
 
 def test_all_presets_are_listed():
-    assert sorted(re.findall(r"^\| `([\w-]+)` \| \d", README, re.MULTILINE)) == preset_names()
+    page = PAGES["docs/configuration.md"]
+    assert sorted(re.findall(r"^\| `([\w-]+)` \| \d", page, re.MULTILINE)) == preset_names()
 
 
 def test_all_examples_are_listed():
-    listed = re.findall(r"^\| \[`(\w+)`\]\(examples/\1\.py\) \|", README, re.MULTILINE)
+    page = PAGES["docs/index.md"]
+    listed = re.findall(r"^\| \[`(\w+)`\]\(\.\./examples/\1\.py\) \|", page, re.MULTILINE)
     assert sorted(listed) == sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
+
+
+def test_all_markers_are_listed():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    declared = project["tool"]["pytest"]["ini_options"]["markers"]
+    markers = sorted(line.partition(":")[0] for line in declared)
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == markers
+    assert f'pytest -m "not ({" or ".join(markers)})"' in page
+
+
+def test_every_block_is_of_a_language_that_is_tested():
+    """`console` is only shown; the blocks `py` are run by `test_langgraph_dev.py`."""
+    tested = {"bash", "console", "mermaid", "py", "python", "sh", "toml"}
+    tags = {page: {tag for tag, _ in BLOCK.findall(text)} for page, text in PAGES.items()}
+    assert set().union(*tags.values()) <= tested
+    assert [page for page in tags if "py" in tags[page]] == ["docs/deploying.md"]
+    for text in PAGES.values():
+        assert len(re.findall(r"^ *```", text, re.MULTILINE)) == 2 * len(BLOCK.findall(text))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_and_their_options_exist(page):
+    for line in moa_commands(PAGES[page]):
+        command, (_, *words) = get_command(app), shlex.split(line, comments=True)
+        while words and hasattr(command, "commands") and not words[0].startswith("-"):
+            command = command.commands[words.pop(0)]
+        options = {name for param in command.params for name in param.opts + param.secondary_opts}
+        assert {word for word in words if word.startswith("--")} <= {"--help", *options}, line
 
 
 @pytest.mark.process
 def test_the_two_commands_are_complete():
-    first, second = (block for block in blocks("bash") if "python3 -m venv" in block)
+    first, second = (code for code in codes("bash") if installs(code))
     assert "moa ask" in first
     assert "pytest" in second
     question = first.partition("&& .venv/bin/")[2].rpartition("&& .venv/bin/")[2]

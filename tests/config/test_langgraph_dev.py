@@ -20,7 +20,7 @@ from moa_graph.config.model import preset_names
 pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs/deploying.md").read_text(encoding="utf-8")
 QUESTION = """What does the river carry?
 
 The river rises in the hills. In spring it carries timber. Nobody remembers the bridge."""
@@ -39,8 +39,8 @@ def chat():
 
 @pytest.fixture(scope="module")
 def url(chat, tmp_path_factory):
-    """The address of the server; it is started by the README's command."""
-    (command,) = re.findall(r"^\$ (.* langgraph dev .*)$", README, re.MULTILINE)
+    """The address of the server; it is started by the command of the documentation."""
+    (command,) = re.findall(r"^\$ (.* langgraph dev .*)$", PAGE, re.MULTILINE)
     keys = {"OPENAI_API_KEY": "sk-local", "OPENAI_API_BASE": chat.url}
     with DevServer(command, tmp_path_factory.mktemp("dev"), keys) as running:
         yield running.url
@@ -276,8 +276,8 @@ def test_thread_goes_on_under_another_configuration(client, thread):
     assert len(values["proposals"]) == 4
 
 
-def test_readme_says_how_it_is_used(url, tmp_path, capsys):
-    used, deployed = re.findall(r"^```py\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+def test_documentation_says_how_it_is_used(url, tmp_path, capsys):
+    used, deployed = re.findall(r"^```py\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
     exec(used.replace("http://127.0.0.1:2024", url), scope := {})
     scope["client"].close()
     assert "The gardener has the key." in capsys.readouterr().out

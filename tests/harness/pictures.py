@@ -1,4 +1,4 @@
-"""Make the README's pictures: `python tests/harness/pictures.py [FOLDER]`.
+"""Make the pictures of README and docs: `python tests/harness/pictures.py [FOLDER]`.
 
 The real commands, a real terminal and a real browser; the models are those of `tests/server.py`,
 with answers that are written here.
