@@ -28,7 +28,6 @@ export default [
       "no-param-reassign": "error",
       "no-promise-executor-return": "error",
       "no-return-assign": "error",
-      "no-restricted-properties": ["error", ...parsers.map((property) => ({ property, message: markup }))],
       "no-self-compare": "error",
       "no-shadow": "error",
       "no-template-curly-in-string": "error",
@@ -45,6 +44,12 @@ export default [
       "require-await": "error",
     },
   },
-  { files: [page], languageOptions: { globals: globals.browser } },
+  {
+    files: [page],
+    languageOptions: { globals: globals.browser },
+    rules: {
+      "no-restricted-properties": ["error", ...parsers.map((property) => ({ property, message: markup }))],
+    },
+  },
   { files: [tests, "*.js"], languageOptions: { globals: { ...globals.browser, ...globals.node } } },
 ];
