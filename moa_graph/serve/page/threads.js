@@ -61,4 +61,4 @@ export function openMenu(opened) {
   document.body.classList.toggle("menu-open", opened);
 }
 
-byId("menu").addEventListener("click", () => openMenu(byId("menu").ariaExpanded !== "true"));
+byId("menu").addEventListener("click", () => openMenu(byId("menu").getAttribute("aria-expanded") !== "true"));
