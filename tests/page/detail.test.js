@@ -54,6 +54,11 @@ test("a cell is shown with its place, what it took, and its text laid out", () =
   assert.equal(find(root, ".text em").textContent, "said");
 });
 
+test("a cost that is not known is left out", () => {
+  const { root } = draw({ ...cell, cost: null });
+  assert.match(find(root, ".meta").textContent ?? "", /20 tokens$/);
+});
+
 test("the aggregator's text is the final answer", () => {
   const { root } = draw(makeCell({ layer: 2, agent: "aggregator" }));
   assert.equal(find(root, "h2").textContent, "Final answer: aggregator");
@@ -134,9 +139,11 @@ test("a text that was written is saved", () => {
   assert.equal(detail.drafts.size, 0);
 });
 
-test("Control and Enter save", () => {
+test("Control and Enter save, and Enter alone does not", () => {
   const { done, field, write } = draw(cell, "here");
   write("new");
+  press(field(), "Enter");
+  assert.deepEqual(done, []);
   press(field(), "Enter", { ctrlKey: true });
   assert.deepEqual(done, [["layer_1_a", { action: "edit", text: "new" }]]);
 });

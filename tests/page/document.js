@@ -6,7 +6,7 @@ import { Window } from "happy-dom";
 
 const ADDRESS = "http://localhost/";
 const NAMES = [
-  ...["window", "document", "location", "sessionStorage", "ResizeObserver", "requestAnimationFrame"],
+  ...["window", "document", "sessionStorage", "ResizeObserver", "requestAnimationFrame"],
   ...["Event", "KeyboardEvent"],
 ];
 

@@ -23,7 +23,7 @@ const LAID_OUT = {
   "lines of a paragraph stay lines": ["a\nb", "<p>a<br>b</p>"],
   "an empty line ends a paragraph": ["a\n\nb", "<p>a</p><p>b</p>"],
   "carriage returns are no text": ["a\r\nb", "<p>a<br>b</p>"],
-  "a rule is no list": ["a\n\n---", "<p>a</p><hr>"],
+  "a rule is no list": ["a\n\n---\nb", "<p>a</p><hr><p>b</p>"],
   "an item may have any of three signs": ["- a\n* b\n+ c", "<ul><li>a</li><li>b</li><li>c</li></ul>"],
   "a list begins at its first number": ["3. a\n4. b", '<ol start="3"><li>a</li><li>b</li></ol>'],
   "numbers after signs make another list": ["- a\n1. b", '<ul><li>a</li></ul><ol start="1"><li>b</li></ol>'],
@@ -32,6 +32,8 @@ const LAID_OUT = {
   "an empty line between items ends no list": ["- a\n\n- b", "<ul><li>a</li><li>b</li></ul>"],
   "a quote holds blocks": ["> # a\n> b", "<blockquote><h3>a</h3><p>b</p></blockquote>"],
   "nothing is emphasized in a block of code": ["```js\n*a*\n```", '<pre tabindex="0"><code>*a*</code></pre>'],
+  "a block of code ends at its fence": ["~~~\n```\n~~~\na", '<pre tabindex="0"><code>```</code></pre><p>a</p>'],
+  "a block of code may be empty": ["```\n```\na", '<pre tabindex="0"><code></code></pre><p>a</p>'],
   "a block of code that is not over has come so far": ["~~~\na\n", '<pre tabindex="0"><code>a\n</code></pre>'],
   "emphasis": ["**a** *b* _c_", "<p><strong>a</strong> <em>b</em> <em>c</em></p>"],
   "emphasis in emphasis": ["**a _b_**", "<p><strong>a <em>b</em></strong></p>"],
@@ -83,11 +85,17 @@ test("quotes in quotes are laid out to a depth, and text from there on", () => {
   assert.ok(shown.textContent?.includes(`${">".repeat(12)} a`));
 });
 
+test("lists in lists are laid out to a depth, and text from there on", () => {
+  const lines = Array.from({ length: 20 }, (_, depth) => `${"  ".repeat(depth)}- a`);
+  assert.equal(show(lines.join("\n")).querySelectorAll("ul").length, 8);
+});
+
 test("a text that is too long to lay out is shown as it is", () => {
-  const text = "# a\n".repeat(50_001);
-  const shown = show(text);
-  assert.equal(shown.children.length, 1);
-  assert.equal(shown.querySelector("pre")?.textContent, text);
+  const text = "# a\n".repeat(50_000);
+  assert.equal(show(text).querySelectorAll("h3").length, 50_000);
+  const longer = show(`${text}b`);
+  assert.equal(longer.children.length, 1);
+  assert.equal(longer.querySelector("pre")?.textContent, `${text}b`);
 });
 
 test("a new text takes the place of the one before", () => {

@@ -122,15 +122,15 @@ test("a box shows text without the signs of Markdown", () => {
 });
 
 test("a layer says how many have answered and how many must", () => {
-  const { picture, root } = draw();
+  const { picture, root } = draw(["a", "b", "c"]);
   picture.update([makeCell({ agent: "a", status: "answered" }), makeCell({ agent: "b", status: "running" })]);
-  assert.equal(text(root, '[data-layer="1"] .count'), "1/2 answered, needs 1");
+  assert.equal(text(root, '[data-layer="1"] .count'), "1/3 answered, needs 1");
   assert.equal(text(root, '[data-layer="3"] .count'), "");
 });
 
 test("a hub shows how many proposals it has gathered once the next layer has begun", () => {
-  const { picture, root } = draw();
-  picture.update([makeCell({ agent: "a", status: "answered" }), makeCell({ agent: "b", status: "failed" })]);
+  const { picture, root } = draw(["a", "b", "c"]);
+  picture.update(["a", "b", "c"].map((agent) => makeCell({ agent, status: agent === "a" ? "answered" : "failed" })));
   assert.equal(text(root, '[data-hub="1"] b'), "");
   picture.update([makeCell({ layer: 2, agent: "a", status: "running" })]);
   assert.equal(text(root, '[data-hub="1"] b'), "1");
@@ -140,8 +140,9 @@ test("a hub shows how many proposals it has gathered once the next layer has beg
 
 test("the clock of a running call goes on from what the server said, and stands when it is over", () => {
   const { box, picture } = draw();
+  now = 500;
   picture.update([makeCell({ status: "running", seconds: 2 })]);
-  now = 1500;
+  now = 2000;
   mock.timers.tick(100);
   assert.equal(text(box("layer_1_a"), ".time"), "3.5 s");
   picture.update([makeCell({ status: "answered", seconds: 3.6 })]);

@@ -55,6 +55,7 @@ test("progress names whom a layer waits for", () => {
 
 test("progress names three agents, and counts the others", () => {
   const cells = ["a", "b", "c", "d", "e"].map((agent) => makeCell({ agent, status: "running" }));
+  assert.match(progress(picture(cells.slice(0, 3))), /waiting for a, b, c\.$/);
   assert.equal(progress(picture(cells)), "Layer 1: 0 of 5 answered, waiting for a, b, c and 2 more.");
 });
 

@@ -101,6 +101,15 @@ function draw(shown) {
   timeline.draw(shown, running);
   drawMixtures();
   if (layout) drawRun();
+  else clearRun();
+}
+
+/** Leave nothing of a run that was shown. */
+function clearRun() {
+  show(byId("resume"), false);
+  byId("totals").textContent = "";
+  drawComposer();
+  say("");
 }
 
 /** Draw what changes while a run goes on. */
@@ -281,12 +290,10 @@ function startAnew() {
   watching?.abort();
   [thread, view, running, selected, edits] = [null, null, false, null, new Map()];
   history.replaceState(null, "", location.pathname);
-  for (const id of ["board", "texts", "history", "conversation", "resume"]) show(byId(id), false);
+  for (const id of ["board", "texts", "history", "conversation"]) show(byId(id), false);
   show(byId("welcome"), true);
-  byId("totals").textContent = "";
   detail.drafts.clear();
-  drawComposer();
-  say("");
+  clearRun();
   complain(null);
   drawMixtures();
   refreshThreads();
