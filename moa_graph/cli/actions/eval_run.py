@@ -98,7 +98,7 @@ def _build_table(plan: EvalPlan, forecast: ComparisonEstimate) -> Table:
             strip_control_characters(each.part),
             f"{each.items:,}" if each.benchmark else "",
             f"{each.calls:,}",
-            f"{each.free_calls:,}",
+            f"{each.free:,}",
             _format_tokens(each.tokens.expected),
             _format_tokens(each.tokens.upper_bound),
             _format_dollars(each.cost),

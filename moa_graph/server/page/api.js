@@ -2,17 +2,35 @@
 
 import { byId } from "./dom.js";
 
+/** @import { Answers, RunEvent } from "./types.js" */
+/** @typedef {Record<string, string | null>} Parameters */
+
 const KEY = "moa-api-key";
 
 export class ApiError extends Error {
+  /**
+   * @param {number} status `0` if there was no response
+   * @param {string} message
+   */
   constructor(status, message) {
     super(message);
     this.status = status;
   }
 }
 
+/**
+ * @template {keyof Answers} P
+ * @param {P} path
+ * @param {Parameters} parameters
+ * @returns {Promise<Answers[P]>}
+ */
 export const get = (path, parameters = {}) => request(withParameters(path, parameters)).then(json);
 
+/**
+ * @param {string} path
+ * @param {object} body
+ * @returns {Promise<{ thread: string }>}
+ */
 export const post = (path, body) =>
   request(path, {
     method: "POST",
@@ -20,17 +38,23 @@ export const post = (path, body) =>
     body: JSON.stringify(body),
   }).then(json);
 
-/** Read server-sent events; `fetch`, for an `EventSource` cannot show a key. */
+/**
+ * Read server-sent events; `fetch`, for an `EventSource` cannot show a key.
+ * @param {string} path
+ * @param {Parameters} parameters
+ * @param {AbortSignal} signal
+ * @returns {AsyncGenerator<RunEvent, void>}
+ */
 export async function* events(path, parameters, signal) {
   const response = await request(withParameters(path, parameters), { signal });
-  if (response.status === 204) return;
+  if (!response.body || response.status === 204) return;
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let unread = "";
   for (;;) {
     const { value, done } = await reader.read();
     if (done) return;
     const blocks = (unread + value).replaceAll("\r", "").split("\n\n");
-    unread = blocks.pop();
+    unread = blocks.pop() ?? "";
     for (const block of blocks) {
       const data = block.split("\n").filter((line) => line.startsWith("data:"));
       if (data.length) yield JSON.parse(data.map((line) => line.slice(5)).join("\n"));
@@ -38,13 +62,23 @@ export async function* events(path, parameters, signal) {
   }
 }
 
+/** @param {Response} response */
 const json = (response) => response.json();
 
+/**
+ * @param {string} path
+ * @param {Parameters} parameters
+ */
 function withParameters(path, parameters) {
-  const given = Object.entries(parameters).filter(([, value]) => value);
+  const given = Object.entries(parameters).flatMap(([name, value]) => (value ? [[name, value]] : []));
   return given.length ? `${path}?${new URLSearchParams(given)}` : path;
 }
 
+/**
+ * @param {string} path
+ * @param {RequestInit} options
+ * @returns {Promise<Response>}
+ */
 async function request(path, options = {}) {
   const key = sessionStorage.getItem(KEY);
   const headers = { ...options.headers, ...(key && { authorization: `Bearer ${key}` }) };
@@ -59,14 +93,19 @@ async function request(path, options = {}) {
   return response;
 }
 
+/** @param {Response} response */
 async function explain(response) {
   const body = await response.json().catch(() => null);
   return body?.error?.message ?? `The server answered with status ${response.status}.`;
 }
 
+/** @type {Promise<void> | null} */
 let asking = null;
 
-/** Ask for the key, once for all requests that wait for it. */
+/**
+ * Ask for the key, once for all requests that wait for it.
+ * @param {string | null} wrong the key that was refused
+ */
 function askForKey(wrong) {
   const current = sessionStorage.getItem(KEY);
   if (current && current !== wrong) return Promise.resolve(); // somebody has just given it

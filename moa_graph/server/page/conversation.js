@@ -3,6 +3,9 @@
 import { byId, h, show } from "./dom.js";
 import { render } from "./markdown.js";
 
+/** @import { Message } from "./types.js" */
+
+/** @param {Message[]} messages */
 export function drawConversation(messages) {
   const open = messages.findLastIndex((message) => message.role === "human");
   const said = messages.slice(0, open + 1).map((message, index) =>
@@ -11,10 +14,15 @@ export function drawConversation(messages) {
   show(byId("conversation"), said.length > 0);
 }
 
+/**
+ * @param {string} text
+ * @param {boolean} open whether it is being answered
+ */
 function question(text, open) {
   return h("div", { class: open ? "question open" : "question", tabindex: text.length > 500 ? 0 : null }, text);
 }
 
+/** @param {string} text */
 function earlier(text) {
   const body = h("div", { class: "text" });
   render(body, text);

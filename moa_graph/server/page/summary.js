@@ -2,14 +2,22 @@
 
 import { count, dollars } from "./dom.js";
 
+/** @import { Picture } from "./picture.js" */
+/** @import { Edit, Step, View } from "./types.js" */
+/** @typedef {Pick<Picture, "cells" | "last" | "layer">} Cells */
+
 const NAMED = 3; // agents that are waited for
 
-/** Tell tokens and cost of all calls so far. */
+/**
+ * Tell tokens and cost of all calls so far.
+ * @param {Cells} picture
+ * @param {boolean} running
+ */
 export function totals(picture, running) {
   const cells = [...picture.cells.values()];
   const tokens = cells.reduce((sum, cell) => sum + (cell.read ?? 0) + (cell.written ?? 0), 0);
   const known = cells.filter((cell) => cell.cost !== null);
-  const cost = known.reduce((sum, cell) => sum + cell.cost, 0);
+  const cost = known.reduce((sum, cell) => sum + (cell.cost ?? 0), 0);
   const unknown = cells.some((cell) => cell.status === "answered" && cell.cost === null);
   const parts = [`${running ? "~" : ""}${count(tokens)} tokens`];
   if (known.length) parts.push(`${unknown ? "at least " : ""}${dollars(cost)}`);
@@ -17,7 +25,10 @@ export function totals(picture, running) {
   return parts.join(" · ");
 }
 
-/** Say what a run is waiting for. */
+/**
+ * Say what a run is waiting for.
+ * @param {Cells} picture
+ */
 export function progress(picture) {
   const active = [...picture.cells.values()].filter((cell) => cell.status === "running");
   if (!active.length) return "Running.";
@@ -30,7 +41,12 @@ export function progress(picture) {
   return `Layer ${layer}: ${answered} of ${cells.length} answered, waiting for ${names}${more}.`;
 }
 
-/** Say how a run ended, or which of its steps is shown. */
+/**
+ * Say how a run ended, or which of its steps is shown.
+ * @param {Cells} picture
+ * @param {Pick<View, "finished" | "newest">} view
+ * @param {Step | undefined} step
+ */
 export function outcome(picture, view, step) {
   if (step && !view.newest) return `Step: ${step.label}.`;
   if (!view.finished) return "Not finished. What was answered is kept; Resume asks for the rest.";
@@ -39,10 +55,14 @@ export function outcome(picture, view, step) {
   return missing ? `Answered without ${missing} of ${proposers.length} proposals.` : "Answered.";
 }
 
-/** Say which proposals were changed, and what follows of it. */
+/**
+ * Say which proposals were changed, and what follows of it.
+ * @param {Cells} picture
+ * @param {Map<string, Edit>} edits
+ */
 export function changes(picture, edits) {
   const words = { edit: "edited", drop: "dropped", again: "asked again" };
-  const all = [...edits].map(([node, edit]) => `${picture.cells.get(node).agent} ${words[edit.action]}`);
+  const all = [...edits].map(([node, edit]) => `${picture.cells.get(node)?.agent} ${words[edit.action]}`);
   return all.length ? `Changed: ${all.join(", ")}. What came after is asked anew.`
     : "An earlier step. Going on from here asks anew what came after.";
 }

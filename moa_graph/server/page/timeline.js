@@ -2,25 +2,42 @@
 
 import { byId, h, show } from "./dom.js";
 
+/** @import { Step, View } from "./types.js" */
+
+/** @type {Record<string, number>} */
+const WAYS = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
+
 export class Timeline {
+  /** @param {(step: string) => void} onStep */
   constructor(onStep) {
     this.onStep = onStep;
     byId("steps").addEventListener("keydown", (event) => this.walk(event));
-    byId("branch").addEventListener("change", (event) => onStep(event.target.value));
+    byId("branch").addEventListener("change", () => onStep(byId("branch").value));
   }
 
-  /** Draw the steps of a thread; none while it runs. */
+  /**
+   * Draw the steps of a thread; none while it runs.
+   * @param {View} view
+   * @param {boolean} running
+   */
   draw(view, running) {
     const steps = running ? [] : view.steps;
     show(byId("history"), steps.length > 0);
     const inside = byId("steps").contains(document.activeElement);
     byId("steps").replaceChildren(...steps.map((step, index) =>
       this.item(step, step.id === view.step, steps[index - 1])));
-    if (inside) byId("steps").querySelector("[aria-current]")?.focus();
-    byId("steps").querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+    /** @type {HTMLElement | null} */
+    const current = byId("steps").querySelector("[aria-current]");
+    if (inside) current?.focus();
+    current?.scrollIntoView({ block: "nearest", inline: "center" });
     this.branches(view, steps);
   }
 
+  /**
+   * @param {Step} step
+   * @param {boolean} current
+   * @param {Step | undefined} before
+   */
   item(step, current, before) {
     const button = h("button", {
       type: "button",
@@ -34,6 +51,10 @@ export class Timeline {
     return h("li", { class: later ? "turn" : null }, button);
   }
 
+  /**
+   * @param {View} view
+   * @param {Step[]} steps
+   */
   branches(view, steps) {
     show(byId("branch-label"), view.branches.length > 1);
     const end = steps.at(-1)?.id;
@@ -45,14 +66,16 @@ export class Timeline {
     }));
   }
 
-  /** Go a step with the arrow keys. */
+  /**
+   * Go a step with the arrow keys.
+   * @param {KeyboardEvent} event
+   */
   walk(event) {
-    const ways = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
-    if (!(event.key in ways)) return;
+    if (!(event.key in WAYS)) return;
     const buttons = [...byId("steps").querySelectorAll("button")];
     const at = buttons.findIndex((button) => button.getAttribute("aria-current"));
-    const next = Math.max(0, Math.min(buttons.length - 1, at + ways[event.key]));
+    const next = Math.max(0, Math.min(buttons.length - 1, at + WAYS[event.key]));
     event.preventDefault();
-    if (next !== at) this.onStep(buttons[next].dataset.step);
+    if (next !== at) this.onStep(buttons[next].dataset.step ?? "");
   }
 }

@@ -1,0 +1,106 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { changes, outcome, progress, totals } from "#page/summary.js";
+
+import { makeCell } from "./cells.js";
+
+/** @import { Cell, Step } from "#page/types.js" */
+
+/**
+ * @param {Cell[]} cells
+ * @param {number} last the aggregator's layer
+ */
+function picture(cells, last = 2) {
+  const received = cells.map((cell) => ({ ...cell, at: 0 }));
+  /** @param {number} number */
+  const layer = (number) => received.filter((cell) => cell.layer === number);
+  return { cells: new Map(received.map((cell) => [cell.node, cell])), last, layer };
+}
+
+const answered = /** @type {const} */ ({ status: "answered", read: 1000, written: 234, cost: 0.25 });
+/** @type {Step} */
+const step = { id: "1", label: "Layer 1 answered", when: "2026-01-01T00:00:00Z", turn: 1, layer: 1 };
+
+test("totals add up the tokens and costs of all calls", () => {
+  const cells = [
+    makeCell({ agent: "a", ...answered }),
+    makeCell({ agent: "b", ...answered }),
+    makeCell({ agent: "c" }),
+  ];
+  assert.equal(totals(picture(cells), false), "2,468 tokens · ~$0.50");
+});
+
+test("totals are about right while a call runs", () => {
+  assert.match(totals(picture([makeCell(answered)]), true), /^~1,234 tokens/);
+});
+
+test("totals with a cost that nobody knows are the least that it can be", () => {
+  const cells = [makeCell({ agent: "a", ...answered }), makeCell({ agent: "b", ...answered, cost: null })];
+  assert.match(totals(picture(cells), false), / · at least ~\$0\.25$/);
+});
+
+test("totals without any known cost say so", () => {
+  assert.equal(totals(picture([makeCell({ ...answered, cost: null })]), false), "1,234 tokens · cost not known");
+});
+
+test("totals before any answer tell no cost", () => {
+  assert.equal(totals(picture([makeCell()]), false), "0 tokens");
+});
+
+test("progress names whom a layer waits for", () => {
+  const cells = [makeCell({ agent: "a", ...answered }), makeCell({ agent: "b", status: "running" })];
+  assert.equal(progress(picture(cells)), "Layer 1: 1 of 2 answered, waiting for b.");
+});
+
+test("progress names three agents, and counts the others", () => {
+  const cells = ["a", "b", "c", "d", "e"].map((agent) => makeCell({ agent, status: "running" }));
+  assert.match(progress(picture(cells.slice(0, 3))), /waiting for a, b, c\.$/);
+  assert.equal(progress(picture(cells)), "Layer 1: 0 of 5 answered, waiting for a, b, c and 2 more.");
+});
+
+test("progress tells when the aggregator begins to write", () => {
+  const aggregator = makeCell({ agent: "aggregator", layer: 2, status: "running" });
+  assert.equal(progress(picture([aggregator])), "The aggregator is asked.");
+  assert.equal(progress(picture([{ ...aggregator, text: "a" }])), "The answer is coming.");
+});
+
+test("progress between two layers claims nothing", () => {
+  assert.equal(progress(picture([makeCell(answered)])), "Running.");
+});
+
+test("the outcome counts the proposals that are missing", () => {
+  const cells = [
+    makeCell({ agent: "a", ...answered }),
+    makeCell({ agent: "b", status: "failed" }),
+    makeCell({ agent: "c", status: "cut off" }),
+    makeCell({ agent: "aggregator", layer: 2, ...answered }),
+  ];
+  const view = { finished: true, newest: true };
+  assert.equal(outcome(picture(cells), view, step), "Answered without 2 of 3 proposals.");
+  assert.equal(outcome(picture(cells.slice(0, 1)), view, step), "Answered.");
+});
+
+test("the outcome at an earlier step is the step", () => {
+  const view = { finished: true, newest: false };
+  assert.equal(outcome(picture([]), view, step), "Step: Layer 1 answered.");
+});
+
+test("the outcome of a run that was stopped tells how it goes on", () => {
+  assert.match(outcome(picture([]), { finished: false, newest: true }, step), /^Not finished\. .*Resume/);
+});
+
+test("changes are named in the order in which they were made", () => {
+  const cells = ["a", "b", "c"].map((agent) => makeCell({ agent }));
+  const edits = new Map([
+    ["layer_1_c", /** @type {const} */ ({ action: "drop" })],
+    ["layer_1_a", /** @type {const} */ ({ action: "edit", text: "x" })],
+    ["layer_1_b", /** @type {const} */ ({ action: "again" })],
+  ]);
+  const text = "Changed: c dropped, a edited, b asked again. What came after is asked anew.";
+  assert.equal(changes(picture(cells), edits), text);
+});
+
+test("an earlier step without changes can be gone on from", () => {
+  assert.match(changes(picture([]), new Map()), /^An earlier step\. Going on/);
+});
