@@ -306,7 +306,7 @@ def test_completion_without_a_database_offers_nothing_and_makes_none(tmp_path):
 @pytest.mark.process
 def test_completion_imports_nothing_heavy():
     code = (
-        "import sys; from moa_graph.cli import completion; completion.presets('o');"
+        "import sys; from moa_graph.cli import completion; completion.complete_presets('o');"
         "print(*{'langgraph', 'langchain_core', 'pydantic'} & sys.modules.keys())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

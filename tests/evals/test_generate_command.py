@@ -69,7 +69,7 @@ def key_of(call, server, ledger):
     """Work out under which key a request is stored."""
     wrapped = ledger.wrap(None, f"openai:{call.model}", {"base_url": server.url})
     messages = [(message["role"], message["content"]) for message in call.messages]
-    return wrapped._key(convert_to_messages(messages), {})
+    return wrapped._request_key(convert_to_messages(messages), {})
 
 
 @pytest.mark.process
