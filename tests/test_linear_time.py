@@ -6,7 +6,7 @@ A pattern that takes a hundred times as long stops the process: `re` holds the i
 import gc
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import pairwise
@@ -15,6 +15,7 @@ from time import thread_time
 
 import beside
 import pytest
+from _pytest.mark import ParameterSet
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.exceptions import OutputParserException
@@ -283,8 +284,15 @@ SLOW = ("wrap", "hear", "thought, piece by piece", "watch", "influence", "put_in
 FEW = ("opened", "one letter", "one word", "words", "sentences", "lines", "blanks", "joined")
 
 
-def families_of(reader: str) -> Iterable[str]:
-    return FEW if reader in SLOW else FAMILIES
+QUICK = ("opened", "blanks")
+"""What has caught most; the others are looked at where there is time."""
+
+
+def readers_with_families() -> Iterator[ParameterSet]:
+    for reader in READERS:
+        for family in FEW if reader in SLOW else FAMILIES:
+            marks = [] if family in QUICK else [pytest.mark.slow]
+            yield pytest.param(reader, family, marks=marks)
 
 
 @contextmanager
@@ -310,7 +318,7 @@ def seconds_of(read: Callable[[str], object], make: Text) -> Callable[[int], flo
     return seconds
 
 
-@pytest.mark.parametrize(("reader", "family"), [(r, f) for r in READERS for f in families_of(r)])
+@pytest.mark.parametrize(("reader", "family"), readers_with_families())
 def test_time_is_in_proportion_to_the_text(reader, family):
     seconds = seconds_of(READERS[reader], FAMILIES[family])
     for small, large in pairwise(SIZES):
@@ -335,6 +343,7 @@ BOUNDED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["one word", "words", "sentences"])
 @pytest.mark.parametrize("reader", BOUNDED)
 def test_what_takes_time_by_the_square_looks_at_a_bounded_part(reader, family):
