@@ -6,7 +6,7 @@ A pattern that takes a hundred times as long stops the process: `re` holds the i
 import gc
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import pairwise
@@ -15,7 +15,6 @@ from time import thread_time
 
 import beside
 import pytest
-from _pytest.mark import ParameterSet
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.exceptions import OutputParserException
@@ -288,11 +287,11 @@ QUICK = ("opened", "blanks")
 """What has caught most; the others are looked at where there is time."""
 
 
-def readers_with_families() -> Iterator[ParameterSet]:
-    for reader in READERS:
-        for family in FEW if reader in SLOW else FAMILIES:
-            marks = [] if family in QUICK else [pytest.mark.slow]
-            yield pytest.param(reader, family, marks=marks)
+READERS_WITH_FAMILIES = [
+    pytest.param(reader, family, marks=[] if family in QUICK else [pytest.mark.slow])
+    for reader in READERS
+    for family in (FEW if reader in SLOW else FAMILIES)
+]
 
 
 @contextmanager
@@ -318,7 +317,7 @@ def seconds_of(read: Callable[[str], object], make: Text) -> Callable[[int], flo
     return seconds
 
 
-@pytest.mark.parametrize(("reader", "family"), readers_with_families())
+@pytest.mark.parametrize(("reader", "family"), READERS_WITH_FAMILIES)
 def test_time_is_in_proportion_to_the_text(reader, family):
     seconds = seconds_of(READERS[reader], FAMILIES[family])
     for small, large in pairwise(SIZES):
