@@ -18,7 +18,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.exceptions import OutputParserException
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
 from proportion import MOST, growth
 from pydantic import ValidationError
 from waiting import wait_for
@@ -54,13 +60,13 @@ from moa_graph.prompting.tool_text import describe_tools_in_text
 from moa_graph.redaction import redacted_message
 from moa_graph.run_report.influence import measure_influence
 from moa_graph.runs.formatting import strip_hidden_characters
+from moa_graph.runs.live import AgentProgress
 from moa_graph.runs.store import redact_password
 from moa_graph.server.checkpoints import _parse_stored_error
 from moa_graph.server.errors import ApiError
 from moa_graph.server.openai_messages import ThoughtFilter
 from moa_graph.server.openai_requests import parse_chat_request as parse_request
 from moa_graph.server.page_api import ContinueRequest
-from moa_graph.server.run_view import AgentView
 
 SIZES = (100, 1_000, 10_000, 100_000, 1_000_000)  # characters; from the small ones, to fail soon
 NOISE = 0.001  # seconds: what takes less is taken to take as long
@@ -191,10 +197,11 @@ def hear(text: str) -> None:
 
 
 def watch(text: str) -> None:
-    cell = AgentView("layer_1_a", 1, "a", "openai:a")
+    agent = AgentProgress("layer_1_a", 1, "a", "openai:a")
     for piece in pieces(text):
-        cell.add_chunk("1", piece)
-    assert cell.text == text
+        agent.add_chunk(AIMessageChunk(piece, id="1"))
+        agent.recent_text(400)
+    assert agent.text == text
 
 
 def read_request(text: str) -> None:

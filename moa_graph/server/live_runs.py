@@ -5,23 +5,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing
 from functools import lru_cache
 from time import monotonic
-from typing import Any
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.types import StreamMode
 
 from moa_graph.config.model import MoAConfig
 from moa_graph.redaction import redacted_message
+from moa_graph.runs.driver import TurnRun
+from moa_graph.runs.live import RunProgress
 from moa_graph.runs.store import (
     CompiledMoA,
     RunStore,
     StoreError,
     build_run_config,
-    current_turn_values,
-    read_newest_turn,
 )
 from moa_graph.server.errors import ApiError
-from moa_graph.server.run_view import JsonObject, RunView
+from moa_graph.server.run_view import JsonObject, collect_changes
 from moa_graph.server.service import MixtureService
 
 HTTP_CONFLICT = 409
@@ -29,7 +27,6 @@ MAX_CACHED_GRAPHS = 16  # that are kept with their models
 UPDATE_INTERVAL_S = (
     0.04  # seconds between two messages to a page: tokens come faster than eyes read
 )
-STREAM_MODES: list[StreamMode] = ["tasks", "messages"]
 
 PrepareThread = Callable[[CompiledMoA, RunnableConfig], Awaitable[RunnableConfig]]
 
@@ -37,8 +34,8 @@ PrepareThread = Callable[[CompiledMoA, RunnableConfig], Awaitable[RunnableConfig
 class LiveRun:
     """A run that goes on, and those who watch it."""
 
-    def __init__(self, mixture: MoAConfig, board: RunView, question: str | None) -> None:
-        self.mixture, self.run_view, self.question = mixture, board, question
+    def __init__(self, mixture: MoAConfig, progress: RunProgress, question: str | None) -> None:
+        self.mixture, self.progress, self.question = mixture, progress, question
         self.status = "running"
         """`running`, then `answered`, `failed` or `stopped`."""
         self.error: str | None = None
@@ -54,7 +51,7 @@ class LiveRun:
     def mark_ended(self, status: str, error: str | None = None) -> None:
         """Note how it ended."""
         self.status, self.error = status, error
-        self.run_view.mark_stopped()
+        self.progress.mark_stopped()
         self.notify_watchers()
 
     async def stream_updates(self) -> AsyncIterator[JsonObject]:
@@ -62,7 +59,7 @@ class LiveRun:
         sent: dict[str, JsonObject] = {}
         while True:
             change_event, is_over = self._change_event, self.status != "running"
-            cells = self.run_view.collect_changes(sent)
+            cells = collect_changes(self.progress, sent)
             if cells or is_over:
                 seconds = round(monotonic() - self._started_at, 3)
                 yield {
@@ -121,11 +118,14 @@ class LiveRuns:
                 config = build_run_config(thread, mixture)
                 if prepare:
                     config = await prepare(graph, config)
-                turn = await read_newest_turn(graph, config)
-                message = turn.ask(question) if question else turn.resume_input
-                live = await _make_live_run(graph, config, mixture, question)
-                stream = graph.astream(message, config, stream_mode=STREAM_MODES, durability="sync")
-                task = self._service.start_run(self._run_stream(thread, live, stream, lock_stack))
+                run = await TurnRun.prepare(
+                    graph,
+                    config,
+                    lambda turn: turn.ask(question) if question else turn.resume_input,
+                    RunProgress.from_graph(graph, mixture.prices),
+                )
+                live = LiveRun(mixture, run.progress, question)
+                task = self._service.start_run(self._run_turn(thread, live, run, lock_stack))
                 await asyncio.sleep(0)  # a task that is cancelled before it began cleans nothing up
                 live.task = task
         finally:
@@ -143,18 +143,14 @@ class LiveRuns:
         live.task.cancel()
         await asyncio.wait([live.task])
 
-    async def _run_stream(
-        self, thread: str, live: LiveRun, stream: Any, lock_stack: AsyncExitStack
+    async def _run_turn(
+        self, thread: str, live: LiveRun, run: TurnRun, lock_stack: AsyncExitStack
     ) -> None:
         status, error = "stopped", None
         self._runs_by_thread[thread] = live
         try:
-            async with lock_stack.pop_all(), aclosing(stream) as events:
-                async for mode, event in events:
-                    if mode == "tasks":
-                        live.run_view.update(event)
-                    else:
-                        live.run_view.add_chunk(*event)
+            async with lock_stack.pop_all(), aclosing(run.stream()) as updates:
+                async for _ in updates:
                     live.notify_watchers()
             status = "answered"
         except Exception as failure:  # noqa: BLE001  # whatever it is, the page is told
@@ -182,19 +178,3 @@ async def _lock_thread(lock_stack: AsyncExitStack, store: RunStore, thread: str)
         await lock_stack.enter_async_context(store.lock_thread(thread))
     except StoreError as error:
         raise ApiError(HTTP_CONFLICT, str(error), code="locked") from None
-
-
-async def _make_live_run(
-    graph: CompiledMoA, config: RunnableConfig, mixture: MoAConfig, question: str | None
-) -> LiveRun:
-    """Make the picture of a run that is about to go on, with what is there already."""
-    run_view = RunView(graph, mixture)
-    if question:
-        return LiveRun(mixture, run_view, question)
-    snapshot = await graph.aget_state(config)
-    if "checkpoint_id" in config["configurable"]:  # a fork, which takes no half layers over
-        run_view.show_state(snapshot.values, snapshot.next)
-    elif snapshot.values.get("messages"):  # else it was stopped before anything was taken in
-        run_view.show_state(current_turn_values(graph, snapshot), snapshot.next)
-        run_view.set_stored_nodes([task.name for task in snapshot.tasks if task.result])
-    return LiveRun(mixture, run_view, None)

@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from moa_graph.config.model import MoAConfig, format_validation_error
 from moa_graph.graph.policy import policies_for_layers
+from moa_graph.runs.live import RunProgress
 from moa_graph.runs.store import (
     CompiledMoA,
     RunStore,
@@ -30,7 +31,7 @@ from moa_graph.server.checkpoints import (
 from moa_graph.server.errors import ApiError
 from moa_graph.server.live_runs import HTTP_CONFLICT, LiveRun, LiveRuns
 from moa_graph.server.openai_requests import read_json_body
-from moa_graph.server.run_view import JsonObject, RunView
+from moa_graph.server.run_view import JsonObject, agents_to_json
 from moa_graph.server.service import MixtureService
 
 MAX_LISTED_THREADS = 100  # threads
@@ -220,14 +221,14 @@ class PageApi:
 
 def _checkpoint_state(step: CheckpointView) -> JsonObject:
     """Show a state: what was said, and what each agent did."""
-    view = RunView(step.graph, step.mixture)
-    run = view.show_state(step.values, step.snapshot.next)
+    progress = RunProgress.from_graph(step.graph, step.mixture.prices)
+    run = progress.load_state(step.values, step.snapshot.next)
     messages = [{"role": m.type, "text": m.text} for m in step.values["messages"]]
     return {
         "step": step.id,
         "messages": messages,
         "layout": _mixture_shape(step.mixture),
-        "cells": view.as_json(),
+        "cells": agents_to_json(progress),
         "error": step.error,
         "seconds": round(run.seconds, 3),
         "complete": run.cost_is_complete,
@@ -242,7 +243,7 @@ def _live_state(live: LiveRun, messages: Sequence[JsonObject] = ()) -> JsonObjec
         "question": live.question or (messages[-1]["text"] if messages else ""),
         "messages": [*messages, *([] if is_stored else questions)],
         "layout": _mixture_shape(live.mixture),
-        "cells": live.run_view.as_json(),
+        "cells": agents_to_json(live.progress),
         "error": None,
     }
 

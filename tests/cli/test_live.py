@@ -6,7 +6,7 @@ import re
 import threading
 
 import pytest
-from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
@@ -16,10 +16,10 @@ from moa_graph import MoAConfig
 from moa_graph.cli.terminal.live import LineView, ProgressView, choose_view
 from moa_graph.cli.terminal.live_view import LiveView
 from moa_graph.cli.terminal.picture import draw_run, draw_summary, truncate_start
-from moa_graph.cli.terminal.progress import RunProgress
 from moa_graph.cli.terminal.region import TerminalRegion
 from moa_graph.cli.terminal.text import to_single_line
 from moa_graph.graph.policy import policies_for_layers
+from moa_graph.runs.live import RunProgress
 
 NASTY = "end \x1b[2J\x1b[31m \u202e gnol \r\n 天空是蓝色的 👩‍👩‍👧‍👦 ❤️ "
 
@@ -28,22 +28,29 @@ def progress_of(layers=2, names=("qwen", "llama", "gpt"), quorum=2):
     agents = dict.fromkeys(names, "offline:lead")
     mixture = MoAConfig(layers=[agents] * layers, aggregator="offline:consensus", quorum=quorum)
     rules = policies_for_layers([len(names)] * layers, quorum, None, None)
-    return RunProgress.from_graph(mixture.graph().compile(), rules)
+    return RunProgress.from_graph(mixture.graph().compile(), {}, rules)
 
 
 def begin(progress, *nodes):
     for node in nodes:
         progress.update({"name": node, "input": {}})
-        progress.nodes[node].started = 0.0
+        progress.agents[node].started = 0.0
 
 
-def end(progress, node, error=None, seconds=1.0, tokens=7):
-    proposal = {"error": error, "seconds": seconds, "usage": {"output_tokens": tokens}}
-    progress.update({"name": node, "result": {"proposals": {node: proposal}}, "error": None})
+def proposal_of(node, error=None, seconds=1.0, tokens=7):
+    layer, agent = re.fullmatch(r"layer_(\d)_(.+)", node).groups()
+    usage = tokens and {"input_tokens": 0, "output_tokens": tokens, "total_tokens": tokens}
+    who = {"layer": int(layer), "agent": agent, "model": "offline:lead", "turn": "1"}
+    return who | {"content": "", "error": error, "seconds": seconds, "usage": usage}
+
+
+def end(progress, node, **call):
+    result = {"proposals": {node: proposal_of(node, **call)}}
+    return progress.update({"name": node, "result": result, "error": None})
 
 
 def say(progress, node, text, message="1"):
-    progress.add_chunk(node, AIMessageChunk(text, id=message))
+    progress.add_chunk(AIMessageChunk(text, id=message), {"langgraph_node": node})
 
 
 def drawn(progress, width=80, height=24, now=2.0):
@@ -90,7 +97,7 @@ def test_what_was_cut_off_is_told_once_and_is_no_failure(half_way, capsys):
     end(half_way, "layer_1_llama", error=error)
     assert re.search(rf"^✂ llama .* {error}$", drawn(half_way)[2])
     lines = LineView(half_way)
-    end(lines, "layer_1_gpt", error="cut off by the layer's deadline of 1 s")
+    lines.show(end(half_way, "layer_1_gpt", error="cut off by the layer's deadline of 1 s"))
     told = capsys.readouterr().err.splitlines()[-1]
     assert told == "layer 1: gpt cut off after 1.0 s: by the layer's deadline of 1 s"
 
@@ -110,16 +117,17 @@ def test_answer_of_a_fallback_replaces_the_broken_one():
 
 
 def test_what_comes_whole_is_not_counted(half_way):
-    half_way.add_chunk("layer_1_gpt", AIMessage("many words at once"))
+    half_way.add_chunk(AIMessage("many words at once"), {"langgraph_node": "layer_1_gpt"})
     assert "tok" not in drawn(half_way)[3]
 
 
 def test_stored_answers_are_shown_and_not_taken_for_running():
     progress = progress_of()
-    proposal = {"error": None, "seconds": 3.0, "usage": None}
-    progress.load_stored({"layer_1_qwen": proposal}, ["layer_1_qwen"])
+    proposals = {"layer_1_qwen": proposal_of("layer_1_qwen", seconds=3.0, tokens=None)}
+    values = {"messages": [HumanMessage("q", id="1")], "proposals": proposals}
+    progress.load_state(values, ["layer_1_llama", "layer_1_gpt"], ["layer_1_qwen"])
     progress.update({"name": "layer_1_qwen", "input": {}})
-    assert progress.nodes["layer_1_qwen"].state == "answered"
+    assert progress.agents["layer_1_qwen"].status == "answered"
 
 
 @pytest.mark.parametrize("width", [4, 10, 20, 40, 60, 80, 120, 200, 400])
@@ -127,7 +135,7 @@ def test_stored_answers_are_shown_and_not_taken_for_running():
 @pytest.mark.parametrize("layers", [1, 3])
 def test_picture_fits_any_terminal(width, height, layers):
     progress = progress_of(layers, names=("a", "long name of 天空", "c", "d", "e", "f"))
-    begin(progress, *(node for node in progress.nodes if node.startswith("layer_1")))
+    begin(progress, *(node for node in progress.agents if node.startswith("layer_1")))
     say(progress, "layer_1_a", NASTY * 40)
     end(progress, "layer_1_c", error=NASTY)
     for lines in (draw_run(progress, width, height, 2.0), draw_summary(progress, width, 2.0)):
@@ -211,11 +219,11 @@ def test_lines_tell_each_event_without_control_codes(capsys):
 
     async def watch():
         async with LineView(progress) as view:
-            for node in ("layer_1_qwen", "layer_1_aggregator"):
-                view.update({"name": node, "input": {}})
-            end(view, "layer_1_qwen")
-            view.update({"name": "layer_1_gpt", "input": {}})
-            end(view, "layer_1_gpt", error=NASTY)
+            view.show(progress.update({"name": "layer_1_qwen", "input": {}}))
+            assert progress.update({"name": "layer_1_aggregator", "input": {}}) is None
+            view.show(end(progress, "layer_1_qwen"))
+            view.show(progress.update({"name": "layer_1_gpt", "input": {}}))
+            view.show(end(progress, "layer_1_gpt", error=NASTY))
 
     asyncio.run(watch())
     lines = capsys.readouterr().err.splitlines()

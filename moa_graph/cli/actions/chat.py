@@ -21,7 +21,6 @@ from moa_graph.cli.actions.fork import find_layer_proposer, parse_layer
 from moa_graph.cli.actions.run import (
     CliRun,
     CliRunResult,
-    InputForTurn,
     OutputOptions,
     ThreadEditor,
     input_to_ask,
@@ -35,6 +34,7 @@ from moa_graph.config.model import MoAConfig
 from moa_graph.graph.deadlines import run_in_thread
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.redaction import redacted_message
+from moa_graph.runs.driver import InputForTurn
 from moa_graph.runs.store import (
     CompiledMoA,
     RunStore,

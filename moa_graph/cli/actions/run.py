@@ -5,14 +5,13 @@ import os
 import secrets
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import closing
+from contextlib import aclosing, closing
 from dataclasses import dataclass, field
 from typing import Any
 
 import typer
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
-from langgraph.types import StreamMode
 
 from moa_graph.cli.choice import load_mixture
 from moa_graph.cli.errors import EXIT_INTERRUPTED, CommandError
@@ -20,7 +19,6 @@ from moa_graph.cli.node_cache import NodeCache, print_savings
 from moa_graph.cli.startup import show_startup_notice
 from moa_graph.cli.terminal.answer import StreamedAnswer
 from moa_graph.cli.terminal.live import ProgressView, choose_view
-from moa_graph.cli.terminal.progress import RunProgress
 from moa_graph.cli.terminal.text import (
     print_answer,
     print_failures,
@@ -34,6 +32,8 @@ from moa_graph.graph.policy import LayerPolicy, policies_for_layers
 from moa_graph.graph.turns import Turn
 from moa_graph.models.pricing import Prices
 from moa_graph.redaction import redacted_message
+from moa_graph.runs.driver import GraphInput, InputForTurn, TurnRun
+from moa_graph.runs.live import RunProgress
 from moa_graph.runs.record import read_run
 from moa_graph.runs.store import (
     Checkpointer,
@@ -41,22 +41,17 @@ from moa_graph.runs.store import (
     RunStore,
     StoredThread,
     build_run_config,
-    current_turn_values,
     describe_missing_question,
     find_thread,
     format_resume_command,
     open_run_store,
     read_current_values,
-    read_newest_turn,
     read_thread,
     read_threads,
     require_config,
 )
 
 ThreadEditor = Callable[[CompiledMoA, RunnableConfig], Awaitable[Any]]
-GraphInput = dict[str, Any] | None
-InputForTurn = Callable[[Turn], GraphInput]
-"""Gives what the graph is invoked with, for the newest turn of the thread."""
 
 
 @dataclass(frozen=True)
@@ -209,9 +204,12 @@ class CliRun:
             try:
                 if edit:
                     await edit(graph, config)
-                message = input_for_turn(await read_newest_turn(graph, config))
+                progress = RunProgress.from_graph(
+                    graph, self.mixture.prices, _layer_policies(self.mixture)
+                )
+                run = await TurnRun.prepare(graph, config, input_for_turn, progress)
                 with closing(StreamedAnswer()) as answer:
-                    await self._stream_events(graph, message, config, view, answer)
+                    await self._stream_updates(run, view, answer)
                 values = await read_current_values(graph, config)
                 return CliRunResult(self.thread, values, answer.is_started, self.mixture.prices)
             except Exception as error:
@@ -220,33 +218,19 @@ class CliRun:
                     f"{redacted_message(error)}; continue with: {command}"
                 ) from error
 
-    async def _stream_events(
-        self,
-        graph: CompiledMoA,
-        message: GraphInput,
-        config: RunnableConfig,
-        view_class: type[ProgressView],
-        answer: StreamedAnswer,
+    async def _stream_updates(
+        self, run: TurnRun, view_class: type[ProgressView], answer: StreamedAnswer
     ) -> None:
         """Show the run on standard error, and stream the answer where someone reads along."""
         streams_tokens = view_class.streams_proposals or self.output.streams_answer
-        modes: list[StreamMode] = ["tasks", "messages"] if streams_tokens else ["tasks"]
-        progress = RunProgress.from_graph(graph, _layer_policies(self.mixture))
-        if message is None:
-            snapshot = await graph.aget_state(config)
-            stored = [task.name for task in snapshot.tasks if task.result]
-            progress.load_stored(current_turn_values(graph, snapshot)["proposals"], stored)
-        event: Any
-        async with view_class(progress) as view:
-            async for mode, event in graph.astream(
-                message, config, stream_mode=modes, durability="sync"
-            ):
-                if mode == "tasks":
-                    view.update(event)
-                    continue
-                chunk, node = event[0], event[1].get("langgraph_node")
-                view.add_chunk(node, chunk)
-                if self.output.streams_answer and node == AGGREGATOR and chunk.text:
+        async with (
+            view_class(run.progress) as view,
+            aclosing(run.stream(chunks=streams_tokens)) as updates,
+        ):
+            async for agent, chunk in updates:
+                if chunk is None:
+                    view.show(agent)
+                elif self.output.streams_answer and agent.node == AGGREGATOR and chunk.text:
                     await view.make_room_for_answer()
                     answer.write(chunk)
 

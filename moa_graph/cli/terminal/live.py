@@ -1,13 +1,10 @@
 """How a run is shown while it goes on: a live view on a terminal, else lines, or nothing."""
 
 import sys
-from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
-from langchain_core.messages import BaseMessage
-
-from moa_graph.cli.terminal.progress import AgentProgress, RunProgress
 from moa_graph.cli.terminal.text import failure_reason, to_single_line
+from moa_graph.runs.live import AgentProgress, RunProgress
 
 
 class ProgressView:
@@ -25,13 +22,8 @@ class ProgressView:
     async def __aexit__(self, *_: object) -> None:
         """Leave nothing behind."""
 
-    def update(self, event: Mapping[str, Any]) -> None:
-        """Take in an event of `stream_mode="tasks"`."""
-        self.progress.update(event)
-
-    def add_chunk(self, node: str, message: BaseMessage) -> None:
-        """Take in a piece of an answer."""
-        self.progress.add_chunk(node, message)
+    def show(self, agent: AgentProgress) -> None:
+        """Show that an agent was asked, or what came of it."""
 
     async def make_room_for_answer(self) -> None:
         """Make room: the final answer appears below."""
@@ -41,15 +33,14 @@ class LineView(ProgressView):
     """A line for each event, on standard error."""
 
     async def __aenter__(self) -> Self:
-        stored = [row for row in self.progress.nodes.values() if row.done]
+        stored = [row for row in self.progress.agents.values() if row.done]
         if stored:
             _print_line(f"{len(stored)} proposals were stored")
         return self
 
-    def update(self, event: Mapping[str, Any]) -> None:
+    def show(self, agent: AgentProgress) -> None:
         """Say who is asked, and what came of it."""
-        if row := self.progress.update(event):
-            _print_line(_describe_agent(row, len(self.progress.layers)))
+        _print_line(_describe_agent(agent, len(self.progress.layers)))
 
 
 def choose_view(*, show_progress: bool | None) -> type[ProgressView]:
@@ -68,13 +59,13 @@ def choose_view(*, show_progress: bool | None) -> type[ProgressView]:
 
 
 def _describe_agent(row: AgentProgress, layers: int) -> str:
-    agent_name = f"layer {row.layer}: {row.name}" if row.layer < layers else row.name
+    agent_name = f"layer {row.layer}: {row.agent}" if row.layer < layers else row.agent
     if not row.done:
         return f"{agent_name} is asked ({row.model})"
     duration = f"{row.seconds or 0:.1f} s"
     if row.error:
-        return f"{agent_name} {row.state} after {duration}: {failure_reason(row.error)}"
-    tokens = "" if row.tokens is None else f", {row.tokens:,} tokens"
+        return f"{agent_name} {row.status} after {duration}: {failure_reason(row.error)}"
+    tokens = "" if row.new_tokens is None else f", {row.new_tokens:,} tokens"
     return f"{agent_name} answered in {duration}{tokens}"
 
 

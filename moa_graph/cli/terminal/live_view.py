@@ -9,9 +9,9 @@ from rich.console import Console
 
 from moa_graph.cli.terminal.live import ProgressView
 from moa_graph.cli.terminal.picture import draw_run, draw_summary
-from moa_graph.cli.terminal.progress import RunProgress
 from moa_graph.cli.terminal.region import TerminalRegion
 from moa_graph.graph.node_names import AGGREGATOR
+from moa_graph.runs.live import RunProgress
 
 FRAMES_PER_SECOND = 10  # a second
 
@@ -44,7 +44,7 @@ class LiveView(ProgressView):
     async def make_room_for_answer(self) -> None:
         """Leave a line for each layer: the final answer appears below."""
         if self._painter:
-            self.progress.nodes[AGGREGATOR].is_shown_elsewhere = True
+            self.progress.agents[AGGREGATOR].is_shown_elsewhere = True
             await self._stop_painting()
 
     async def _stop_painting(self) -> None:

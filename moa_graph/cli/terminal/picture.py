@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 from rich.text import Text
 
-from moa_graph.cli.terminal.progress import AgentProgress, RunProgress
 from moa_graph.cli.terminal.text import to_single_line
+from moa_graph.runs.live import AgentProgress, RunProgress
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 MIN_COLUMN_WIDTH = 46  # columns of a layer beside others
 LAYER_GAP = 3  # columns between two layers
 BAR_WIDTH, SECONDS_WIDTH, TOKENS_WIDTH = 10, 9, 12  # columns
 STATE_STYLES = {"answered": "green", "failed": "red", "cut off": "yellow"}
+MAX_RECENT_CHARS = 400  # more than a line of any terminal
 MIN_INLINE_TEXT_WIDTH = 26  # columns of text that are worth being on the line of an agent
 
 
@@ -81,9 +82,7 @@ def draw_run(progress: RunProgress, width: int, height: int, now: float) -> list
 def draw_summary(progress: RunProgress, width: int, now: float) -> list[Text]:
     """Draw a run that is over, or that an answer follows: a line for each layer that began."""
     frame = _make_layout(progress, width, now, tall=False)
-    started_layers = [
-        rows for rows in progress.layers if any(row.state != "waiting" for row in rows)
-    ]
+    started_layers = [rows for rows in progress.layers if any(row.has_started for row in rows)]
     return [_layer_summary(progress, rows, frame) for rows in started_layers]
 
 
@@ -112,13 +111,13 @@ def _draw_alternatives(progress: RunProgress, width: int, now: float) -> Iterato
 
 
 def _make_layout(progress: RunProgress, width: int, now: float, *, tall: bool) -> FrameLayout:
-    longest = max(cell_len(to_single_line(row.name)) for row in progress.nodes.values())
+    longest = max(cell_len(to_single_line(row.agent)) for row in progress.agents.values())
     name = max(9, min(longest, width // 4, 24))
     return FrameLayout(width, name, now, allows_two_lines=tall)
 
 
 def _layer_phase(rows: Sequence[AgentProgress]) -> str:
-    if all(row.state == "waiting" for row in rows):
+    if all(not row.has_started for row in rows):
         return "waiting"
     return "done" if all(row.done for row in rows) else "running"
 
@@ -153,7 +152,7 @@ def _draw_heading(progress: RunProgress, rows: Sequence[AgentProgress], frame: F
     if (phase := _layer_phase(rows)) == "waiting":
         return _truncate_text(title, frame.width)
     answered, unfinished = (
-        sum(row.state == "answered" for row in rows),
+        sum(row.status == "answered" for row in rows),
         [r for r in rows if not r.done],
     )
     title.append(f"  {answered} of {len(rows)} answered", "dim")
@@ -161,7 +160,7 @@ def _draw_heading(progress: RunProgress, rows: Sequence[AgentProgress], frame: F
         title.append(f", {required} needed", "dim")
     if phase == "running" and len(unfinished) < len(rows):
         title.append(
-            f"; waiting for {', '.join(to_single_line(row.name) for row in unfinished)}", "dim"
+            f"; waiting for {', '.join(to_single_line(row.agent) for row in unfinished)}", "dim"
         )
     return _truncate_text(title, frame.width)
 
@@ -170,9 +169,9 @@ def _draw_agent(row: AgentProgress, slowest: float, frame: FrameLayout) -> list[
     """Draw an agent: its mark, name, time and tokens, and what it says or why it does not."""
     text, style = _agent_text(row)
     head = _agent_mark(row, frame.now)
-    dim = "dim" if row.state == "waiting" else ""
+    dim = "dim" if not row.has_started else ""
     head.append_text(
-        _truncate_text(Text(to_single_line(row.name), dim), frame.name_width, pad=True)
+        _truncate_text(Text(to_single_line(row.agent), dim), frame.name_width, pad=True)
     )
     if frame.bar_width:
         head.append(" ").append_text(_draw_bar(row, slowest, frame))
@@ -195,7 +194,7 @@ def _layer_summary(
         detail = row.error or row.model
         mark, style = _agent_mark(row, frame.now), "red" if row.error else "dim"
     else:
-        answered = sum(row.state == "answered" for row in rows)
+        answered = sum(row.status == "answered" for row in rows)
         title, style = f"layer {rows[0].layer}", "dim"
         phase = _layer_phase(rows)
         detail = f"{answered} of {len(rows)} answered" if phase != "waiting" else "not begun"
@@ -205,7 +204,7 @@ def _layer_summary(
     facts = [to_single_line(detail)]
     if seconds := max(row.elapsed(frame.now) for row in rows):
         facts.append(f"{seconds:.1f} s")
-    if tokens := sum(row.tokens or 0 for row in rows):
+    if tokens := sum(row.new_tokens or 0 for row in rows):
         facts.append(f"{tokens:,} tok")
     return _truncate_text(line.append("  ".join(facts), style), frame.width)
 
@@ -219,8 +218,8 @@ def _layer_mark(progress: RunProgress, rows: Sequence[AgentProgress], answered: 
 
 
 def _agent_mark(row: AgentProgress, now: float) -> Text:
-    match row.state:
-        case "waiting":
+    match row.status:
+        case "waiting" | "dropped":
             return Text("  ")
         case "answered":
             return Text("✓ ", "green")
@@ -235,33 +234,39 @@ def _agent_mark(row: AgentProgress, now: float) -> Text:
 
 def _draw_bar(row: AgentProgress, slowest: float, frame: FrameLayout) -> Text:
     """Draw the time of an agent as a share of the slowest one's."""
-    if row.state == "waiting":
+    if not row.has_started:
         return Text(" " * frame.bar_width)
     length = round(frame.bar_width * row.elapsed(frame.now) / slowest) if slowest else 0
-    style = STATE_STYLES.get(row.state, "cyan")
+    style = STATE_STYLES.get(row.status, "cyan")
     return Text("━" * length, style).append("─" * (frame.bar_width - length), "dim")
 
 
 def _format_seconds(row: AgentProgress, now: float) -> str:
-    return "" if row.state == "waiting" else f"{row.elapsed(now):.1f} s"
+    return "" if not row.has_started else f"{row.elapsed(now):.1f} s"
 
 
 def _format_tokens(row: AgentProgress) -> str:
-    if row.tokens is not None:
-        return f"{row.tokens:,} tok"
+    if row.new_tokens is not None:
+        return f"{row.new_tokens:,} tok"
     return f"~{row.chunk_count:,} tok" if row.chunk_count else ""
 
 
 def _agent_text(row: AgentProgress) -> tuple[str, str]:
     """What stands beside an agent, and its style."""
     if row.error:
-        return row.error, STATE_STYLES[row.state]
-    return (row.recent_text, "") if row.recent_text and not row.done else (row.model, "dim")
+        return row.error, STATE_STYLES[row.status]
+    recent_text = _recent_text(row)
+    return (recent_text, "") if recent_text else (row.model, "dim")
+
+
+def _recent_text(row: AgentProgress) -> str:
+    """What an agent is writing."""
+    return "" if row.done else row.recent_text(MAX_RECENT_CHARS)
 
 
 def _fit_text(text: str, style: str, row: AgentProgress, width: int) -> Text:
     """Cut a text at its end; of what is being written the end is shown."""
-    if row.recent_text and not row.done:
+    if _recent_text(row):
         return Text(truncate_start(to_single_line(text), width), style)
     return _truncate_text(Text(to_single_line(text), style), width)
 
