@@ -6,7 +6,14 @@ from typing import Annotated, Literal
 import typer
 
 from moa_graph.cli.options import ConfigOption, PresetOption
+from moa_graph.cli.registration import ASK_PANEL
 from moa_graph.cli.startup import show_startup_notice
+
+PANEL = ASK_PANEL
+EXAMPLES = (
+    "moa batch prompts.jsonl -o answers.jsonl --preset openai",
+    "moa batch prompts.jsonl -o answers.jsonl -c mixture.toml --concurrency 64 --max-cost 20",
+)
 
 
 def require_input_file(path: Path) -> Path:
