@@ -34,7 +34,7 @@ def chat(
 
     mixture = load_mixture(preset, config) if preset or config else None
     with show_startup_notice(show_progress=progress):
-        from moa_graph.cli.actions.chat import run_chat as talk
+        from moa_graph.cli.actions.chat import run_chat
         from moa_graph.cli.actions.run import OutputOptions
 
-    talk(mixture, thread, db, OutputOptions(progress=progress))
+    run_chat(mixture, thread, db, OutputOptions(progress=progress))
