@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from moa_graph.cli.commands.eval import app as eval_app
+from moa_graph.cli.deprecated import CommandGroup
 from moa_graph.cli.registration import MIXTURES_PANEL, add_commands
 
 COMMANDS = (
@@ -14,6 +15,7 @@ COMMANDS = (
 )
 
 app = typer.Typer(
+    cls=CommandGroup,
     help="Mixture-of-Agents: several models propose, further layers refine, one writes the answer.",
     epilog="To begin with: `moa ask QUESTION --file FILE` needs no key. With OPENAI_API_KEY or "
     "TOGETHER_API_KEY set it asks real models; `moa presets` lists what there is.",

@@ -255,13 +255,13 @@ async def test_run_that_somebody_stopped_did_not_fail(mixture, server, tmp_path)
 
 def test_fork_says_what_it_takes_over_and_what_it_asks(moa, mixture):
     moa("ask", "q", "--config", mixture(), "-t", "old")
-    plan = moa("fork", "old", "--at", "layer_2").stderr
+    plan = moa("fork", "old", "--from", "layer_2").stderr
     assert plan.endswith(
         ": 2 proposals are taken over, 2 of layer 2 and the aggregator asked anew (3 calls)\n"
     )
-    plan = moa("fork", "old", "--at", "aggregator", "--drop", "layer_2_b").stderr
+    plan = moa("fork", "old", "--from", "aggregator", "--drop", "layer_2_b").stderr
     assert plan.endswith(": 3 proposals are taken over, the aggregator asked anew (1 call)\n")
-    plan = moa("fork", "old", "--at", "layer_1").stderr
+    plan = moa("fork", "old", "--from", "layer_1").stderr
     assert "nothing is taken over, 2 of layer 1, 2 of layer 2 and the aggregator" in plan
 
 
@@ -286,7 +286,7 @@ def completed(words, **environment):
     [
         ("moa ask --preset o", ["offline", "ollama", "openai"]),
         ("moa show ", ["two", "one"]),
-        ("moa fork one --at ", ["layer_1", "layer_2", "aggregator"]),
+        ("moa fork one --from ", ["layer_1", "layer_2", "aggregator"]),
         ("moa show one layer_2", ["layer_2_a", "layer_2_b"]),
     ],
 )
@@ -306,7 +306,7 @@ def test_completion_without_a_database_offers_nothing_and_makes_none(tmp_path):
 @pytest.mark.process
 def test_completion_imports_nothing_heavy():
     code = (
-        "import sys; from moa_graph.cli import completion; completion.presets('o');"
+        "import sys; from moa_graph.cli import completion; completion.complete_presets('o');"
         "print(*{'langgraph', 'langchain_core', 'pydantic'} & sys.modules.keys())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

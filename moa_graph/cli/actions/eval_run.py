@@ -1,4 +1,4 @@
-"""`moa eval plan` and `moa eval run`: what a comparison takes, and doing it."""
+"""`moa eval estimate` and `moa eval run`: what a comparison takes, and doing it."""
 
 import asyncio
 import json

@@ -14,22 +14,15 @@ EXAMPLES = ("moa draw --preset moa --out moa.svg", "moa draw sky --out run.svg")
 
 
 def draw(
-    run: Annotated[
+    thread: Annotated[
         str | None,
         typer.Argument(
-            metavar="thread",
             help="Draw the last run of a thread.",
             autocompletion=completion.complete_threads,
         ),
     ] = None,
     preset: PresetOption = None,
     config: ConfigOption = None,
-    thread: Annotated[
-        str | None,
-        typer.Option(
-            "--thread", "-t", help="The same.", autocompletion=completion.complete_threads
-        ),
-    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write to a file: .svg, .png or .mmd.")
     ] = None,
@@ -40,14 +33,8 @@ def draw(
     With a thread each agent shows its seconds, tokens and estimated cost, or how it failed, and
     thick lines lead along what the run waited for.
     """
-    from moa_graph.cli.actions.draw import (
-        check_draw_options,
-        draw_mixture,
-        draw_thread,
-        resolve_thread,
-    )
+    from moa_graph.cli.actions.draw import check_draw_options, draw_mixture, draw_thread
 
-    thread = resolve_thread(run, thread)
     check_draw_options(preset, config, thread, out)
     if thread:
         draw_thread(thread, db, out)

@@ -11,8 +11,8 @@ from moa_graph.cli.startup import show_startup_notice
 
 PANEL = RUNS_PANEL
 EXAMPLES = (
-    "moa fork sky --at aggregator --aggregator openai:gpt-4.1",
-    "moa fork sky --at layer_2 --drop llama --model qwen=openai:gpt-4o",
+    "moa fork sky --from aggregator --aggregator openai:gpt-4.1",
+    "moa fork sky --from layer_2 --drop llama --model qwen=openai:gpt-4o",
 )
 
 
@@ -23,10 +23,10 @@ def fork(
             help="Which thread; it stays as it is.", autocompletion=completion.complete_threads
         ),
     ],
-    at: Annotated[
+    from_layer: Annotated[
         str,
         typer.Option(
-            "--at",
+            "--from",
             help="Where to begin anew: layer_1, layer_2, ... or aggregator.",
             autocompletion=completion.complete_layers,
         ),
@@ -59,5 +59,5 @@ def fork(
         from moa_graph.cli.actions.fork import ForkOptions, fork_thread
         from moa_graph.cli.actions.run import OutputOptions
 
-    changes = ForkOptions(at, aggregator, tuple(model or ()), tuple(drop or ()))
+    changes = ForkOptions(from_layer, aggregator, tuple(model or ()), tuple(drop or ()))
     fork_thread(thread, changes, db, OutputOptions(show, as_json, progress))

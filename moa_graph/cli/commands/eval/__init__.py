@@ -3,15 +3,15 @@
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
 
+from moa_graph.cli.deprecated import CommandGroup
 from moa_graph.cli.errors import CommandError
 from moa_graph.cli.registration import add_commands
 
-COMMANDS = ("generate", "judge", "score", "plan", "run", "report")
+COMMANDS = ("generate", "judge", "score", "estimate", "run", "report")
 
 
-class _EvalCommandGroup(TyperGroup):
+class _EvalCommandGroup(CommandGroup):
     """The commands, each of which may lack a package of the extra."""
 
     def invoke(self, ctx: Any) -> Any:

@@ -33,9 +33,11 @@ def judge(
             "--prompt", help="The judge's prompt as a file; by default the published one."
         ),
     ] = None,
-    own_prompt: Annotated[
+    builtin_prompt: Annotated[
         bool,
-        typer.Option("--own-prompt", help="Use a prompt of our own, which is not the benchmark's."),
+        typer.Option(
+            "--builtin-prompt", help="Use a prompt of our own, which is not the benchmark's."
+        ),
     ] = False,
     reference_answers: Annotated[
         Path | None,
@@ -81,5 +83,5 @@ def judge(
     from moa_graph.cli.actions.eval_judge import JudgeOptions, judge_answers
     from moa_graph.evals.judging.setup import JudgeFilePaths
 
-    files = JudgeFilePaths(prompt, reference_answers, skills, own_prompt)
+    files = JudgeFilePaths(prompt, reference_answers, skills, builtin_prompt)
     judge_answers(folders, JudgeOptions(judge, data, files, against, concurrency, max_cost))

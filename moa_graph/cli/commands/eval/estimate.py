@@ -1,4 +1,4 @@
-"""The command `moa eval plan`: its options."""
+"""The command `moa eval estimate`: its options."""
 
 from typing import Annotated
 
@@ -7,10 +7,10 @@ import typer
 from moa_graph.cli.commands.eval.options import OutOption, PlanArgument
 from moa_graph.cli.options import JsonOption
 
-EXAMPLES = ("moa eval plan examples/plan.toml", "moa eval plan table2.toml --json")
+EXAMPLES = ("moa eval estimate examples/plan.toml", "moa eval estimate table2.toml --json")
 
 
-def plan(
+def estimate(
     plan: PlanArgument,
     out: OutOption = None,
     answer_tokens: Annotated[
