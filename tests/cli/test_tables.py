@@ -20,9 +20,9 @@ from moa_graph.cli.terminal.diff import WordDiff
 from moa_graph.cli.terminal.tables import (
     build_calls_table,
     format_age,
-    format_cost_estimate,
     print_calls,
 )
+from moa_graph.runs.formatting import format_cost
 from moa_graph.runs.record import AgentCall, RunRecord
 from moa_graph.runs.store import build_run_config, open_run_store, read_thread
 
@@ -64,7 +64,7 @@ def test_beyond_a_month_the_day_is_told():
     [(None, "?"), (0.0, "$0"), (0.000123, "~$0.00012"), (0.25, "~$0.25"), (1234.5, "~$1,234.50")],
 )
 def test_unknown_cost_is_never_nothing(dollars, text):
-    assert format_cost_estimate(dollars) == text
+    assert format_cost(dollars) == text
 
 
 @pytest.mark.parametrize(

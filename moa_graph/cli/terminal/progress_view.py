@@ -8,6 +8,7 @@ from langchain_core.messages import BaseMessage
 
 from moa_graph.cli.terminal.progress import AgentProgress, RunProgress
 from moa_graph.cli.terminal.text import failure_reason, to_single_line
+from moa_graph.runs.formatting import format_seconds
 
 
 class ProgressView:
@@ -56,7 +57,7 @@ def _describe_agent(row: AgentProgress, layers: int) -> str:
     agent_name = f"layer {row.layer}: {row.name}" if row.layer < layers else row.name
     if not row.done:
         return f"{agent_name} is asked ({row.model})"
-    duration = f"{row.seconds or 0:.1f} s"
+    duration = format_seconds(row.seconds or 0)
     if row.error:
         return f"{agent_name} {row.state} after {duration}: {failure_reason(row.error)}"
     tokens = "" if row.tokens is None else f", {row.tokens:,} tokens"
