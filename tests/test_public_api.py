@@ -72,7 +72,7 @@ def test_commands_load_what_they_use(words):
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("command", ["judge", "score", "plan", "run", "report"])
+@pytest.mark.parametrize("command", ["judge", "score", "estimate", "run", "report"])
 def test_measuring_without_its_extra_says_what_to_install(command):
     code = f"import sys; sys.modules['numpy'] = None{run_moa('eval', command, 'x')}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -3,6 +3,7 @@
 import asyncio
 
 from moa_graph.batch.record_runner import RecordOutcome
+from moa_graph.runs.formatting import format_dollars
 from moa_graph.runs.jobs import Tally
 
 
@@ -64,7 +65,7 @@ class BatchBudget:
             self._progress.stopped = (
                 f"${self._max_cost:g} were to be spent at most, {self._progress.money()} are, "
                 f"and the "
-                f"dearest record cost ${self._highest_cost:.2g}"
+                f"dearest record cost {format_dollars(self._highest_cost)}"
             )
         return True
 

@@ -10,7 +10,7 @@ from langgraph.cache.sqlite import SqliteCache
 from langgraph.types import CachePolicy
 
 from moa_graph.cli.errors import CommandError
-from moa_graph.cli.terminal.tables import format_cost_estimate
+from moa_graph.runs.formatting import format_cost
 from moa_graph.runs.record import RunRecord
 from moa_graph.runs.store import sqlite_path
 
@@ -55,5 +55,5 @@ def describe_savings(run: RunRecord) -> str:
     unknown = cost == 0 and None in costs
     lower_bound = "at least " if None in cached_usages or (None in costs and cost) else ""
     count = f"{len(run.cached_calls)} of {len(run.calls)} answers came from the cache"
-    saved_cost = format_cost_estimate(None if unknown else cost)
+    saved_cost = format_cost(None if unknown else cost)
     return f"{count}: {lower_bound}{tokens:,} tokens, {saved_cost} saved"

@@ -64,13 +64,3 @@ ThreadOption = Annotated[
 ThreadArgument = Annotated[
     str, typer.Argument(help="Which thread.", autocompletion=completion.complete_threads)
 ]
-
-
-def format_examples(*commands: str) -> str:
-    """Write examples for the foot of a help text."""
-    return "\n".join(["Examples:", *(f"  {command}" for command in commands)])
-
-
-def unwrap_paragraphs(text: str) -> str:
-    """Join the lines of each paragraph of a docstring."""
-    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))

@@ -1,10 +1,12 @@
-"""How seconds, tokens and money are written in drawings and reports."""
+"""How seconds, tokens and money are written."""
 
 import re
 
 from moa_graph.runs.record import AgentCall, RunRecord
 
 MIN_SHOWN_COST = 0.0001
+MINUTE = 60
+MIN_SHOWN_HOURS = 7200  # seconds from which hours are told, and seconds are not
 
 _HIDDEN_CHARACTERS = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]"
@@ -62,19 +64,37 @@ def strip_hidden_characters(text: str) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """Write seconds, such as `0.3 s` or `2 min 05 s`."""
+    """Write a duration, such as `0.25 s`, `1.2 s`, `2 min 05 s` or `3 h 05 min`."""
     if seconds < 1:
         return f"{seconds:.2f} s"
-    if seconds < 60:  # noqa: PLR2004  # a minute
+    if seconds < MINUTE:
         return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
+    if seconds >= MIN_SHOWN_HOURS:
+        return format_about_seconds(seconds)
+    minutes, rest = divmod(round(seconds), MINUTE)
     return f"{minutes} min {rest:02} s"
 
 
-def format_cost(dollars: float) -> str:
-    """Write an estimate of money, such as `~$0.0021`."""
+def format_about_seconds(seconds: float) -> str:
+    """Write a duration that is a guess, such as `45 s`, `12 min` or `3 h 05 min`."""
+    minutes, rest = divmod(round(seconds), MINUTE)
+    if not minutes:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"
+
+
+def format_cost(dollars: float | None) -> str:
+    """Write an estimate of money, such as `~$0.0021`; `?` if it is not known."""
+    if dollars is None:
+        return "?"
     if not dollars:
         return "$0"
     if dollars >= 1:
         return f"~${dollars:,.2f}"
     return f"~${dollars:.2g}" if dollars >= MIN_SHOWN_COST else f"<${MIN_SHOWN_COST}"
+
+
+def format_dollars(dollars: float) -> str:
+    """Write an amount that was counted up or is a limit, such as `$0.0021` or `$3.00`."""
+    return f"${dollars:,.{4 if 0 < dollars < 1 else 2}f}"

@@ -8,6 +8,7 @@ from time import monotonic
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from moa_graph.runs.formatting import format_about_seconds
 from moa_graph.runs.jobs import Tally
 
 LINES = 10
@@ -37,7 +38,7 @@ def progress(title: str, lines: int = LINES) -> Iterator[Callable[[Tally], None]
 
         def draw(tally: Tally) -> None:
             tried = tally.total - tally.left
-            account = _account(tally, monotonic() - started)
+            account = _describe_progress(tally, monotonic() - started)
             bar.update(task, total=tally.total, completed=tried, account=account)
 
         yield draw
@@ -55,25 +56,17 @@ class _Lines:
         if not news and now - self._last < SECONDS:
             return
         self._tried, self._last = tried, now
-        account = _account(tally, now - self._started)
+        account = _describe_progress(tally, now - self._started)
         sys.stderr.write(f"{self._title}: {tried:,} of {tally.total:,}; {account}\n")
         sys.stderr.flush()
 
 
-def _account(tally: Tally, seconds: float) -> str:
+def _describe_progress(tally: Tally, seconds: float) -> str:
     """Tell tokens, money, failures, and about how long it still takes."""
     parts = [f"{tally.tokens:,} tokens", tally.money()]
     if tally.failed:
         parts.append(f"{tally.failed:,} failed")
     if tally.left and tally.left < tally.total:
         left = seconds / (tally.total - tally.left) * tally.left
-        parts.append(f"about {_duration(left)} left")
+        parts.append(f"about {format_about_seconds(left)} left")
     return "; ".join(parts)
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min" if minutes else f"{seconds} s"

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 from moa_graph.evals.call_store import CallRecord, call_listener
 from moa_graph.models.pricing import Prices, estimate_cost, is_free_model
 from moa_graph.redaction import redacted_message
+from moa_graph.runs.formatting import format_dollars
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -79,8 +80,7 @@ class Tally:
         """Say what was spent; an unknown cost is never 0."""
         if self.unpriced and not self.spent:
             return "cost unknown"
-        places = 4 if 0 < self.spent < 1 else 2
-        return f"{'at least ' if self.unpriced else ''}${self.spent:,.{places}f}"
+        return f"{'at least ' if self.unpriced else ''}{format_dollars(self.spent)}"
 
     def account(self) -> str:
         """Say what was done, in one line."""

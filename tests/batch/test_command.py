@@ -144,7 +144,7 @@ def test_failures_stand_in_a_file_of_their_own_and_are_asked_again(batch, here, 
 def test_a_bad_line_is_the_failure_of_that_line(batch, here, server):
     lines = here.prompts.read_text().splitlines()[:2]
     here.prompts.write_text("\n".join([lines[0], '{"prompt": "cut', "", lines[1]]))
-    strict = batch("--strict")
+    strict = batch("--validate-first")
     assert strict.returncode == 1
     assert "line 2: not JSON" in strict.stderr
     assert not server.calls

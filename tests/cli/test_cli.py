@@ -382,7 +382,7 @@ def test_thread_that_is_not_there_is_told(moa, words, message):
         ["show", "sky"],
         ["resume"],
         ["resume", "sky"],
-        ["fork", "sky", "--at", "layer_1"],
+        ["fork", "sky", "--from", "layer_1"],
         ["draw", "sky"],
         ["report", "sky"],
     ],

@@ -27,7 +27,7 @@ def test_mixture_is_drawn_as_mermaid_text():
     ("suffix", "start"), [("svg", b"<svg "), ("png", b"\x89PNG"), ("mmd", b"flowchart TD")]
 )
 def test_file_is_what_its_name_says(thread, tmp_path, suffix, start):
-    for words in (("-p", "moa-lite"), ("--thread", thread)):
+    for words in (("-p", "moa-lite"), (thread,)):
         path = tmp_path / f"picture.{suffix}"
         done = moa("draw", *words, "--out", path)
         assert (done.exit_code, done.output) == (0, "")
@@ -41,7 +41,6 @@ def test_ending_of_a_file_may_be_written_large(tmp_path):
 
 def test_run_of_a_thread_is_drawn(thread):
     drawn = moa("draw", thread).output
-    assert drawn == moa("draw", "--thread", thread).output
     assert drawn.count(" s · ") == 13
     assert "critical" in drawn
 
@@ -61,15 +60,9 @@ def test_thread_that_is_not_there_is_told(thread):
             ("-p", "moa", "--out", "/nowhere/a.svg"),
             "--out /nowhere/a.svg: No such file or directory",
         ),
-        (("one", "--thread", "two"), "expected one thread, got one and --thread two"),
         (("mine", "-p", "moa"), "give a thread, or --preset or --config, not both"),
-        (("--thread", "mine", "-p", "moa"), "give a thread, or --preset or --config, not both"),
     ],
 )
 def test_mistakes_are_told(words, message):
-    done = (
-        moa("draw", *words)
-        if "-p" in words or "--thread" in words
-        else moa("draw", "-p", "moa", *words)
-    )
+    done = moa("draw", *words) if "-p" in words else moa("draw", "-p", "moa", *words)
     assert message in str(done.exception)

@@ -252,7 +252,7 @@ class TestFork:
         ("at", "asked"), [("aggregator", ""), ("layer_2", "ab"), ("layer_1", "aabb")]
     )
     def test_layers_before_are_not_asked_again(self, moa, at, asked, answered, db):
-        done = moa("fork", "old", "--at", at, db=db)
+        done = moa("fork", "old", "--from", at, db=db)
         assert done.stdout == "final\n"
         assert "thread old is forked into " in done.stderr
         assert sorted(call.model for call in answered.calls) == [*asked, "w"]
@@ -260,7 +260,7 @@ class TestFork:
     def test_aggregator_is_swapped(self, moa, answered, db):
         model = f"openai:v-{answered.port}"
         done = moa(
-            "fork", "old", "--at", "aggregator", "--aggregator", model, db=db, env=keys(answered)
+            "fork", "old", "--from", "aggregator", "--aggregator", model, db=db, env=keys(answered)
         )
         assert done.returncode == 0
         assert [call.model for call in answered.calls] == [f"v-{answered.port}"]
@@ -269,20 +269,20 @@ class TestFork:
 
     def test_proposer_is_swapped(self, moa, answered, db):
         done = moa(
-            "fork", "old", "--at", "layer_2", "--model", "a=openai:new", db=db, env=keys(answered)
+            "fork", "old", "--from", "layer_2", "--model", "a=openai:new", db=db, env=keys(answered)
         )
         assert done.returncode == 0
         assert sorted(call.model for call in answered.calls) == ["b", "new", "w"]
 
     @pytest.mark.parametrize("name", ["a", "layer_1_a"])
     def test_proposal_is_dropped(self, moa, name, answered, db):
-        moa("fork", "old", "--at", "layer_2", "--drop", name, db=db)
+        moa("fork", "old", "--from", "layer_2", "--drop", name, db=db)
         prompt = answered.calls_of("b")[0].messages[0]["content"]
         assert prompt.endswith("models:\n1. b on the question")
 
     def test_old_thread_stays_and_the_new_one_is_whole(self, moa, answered, db):
         before = moa("show", "old", "--json", db=db).stdout
-        done = moa("fork", "old", "--at", "layer_2", "--json", db=db)
+        done = moa("fork", "old", "--from", "layer_2", "--json", db=db)
         assert moa("show", "old", "--json", db=db).stdout == before
         whole = json.loads(done.stdout)
         assert whole["thread"] != "old"
@@ -292,24 +292,27 @@ class TestFork:
     @pytest.mark.parametrize(
         ("words", "message"),
         [
-            (["old", "--at", "layer_3"], "--at: no layer 'layer_3'; expected one of: layer_1,"),
-            (["old", "--at", "x"], "expected one of: layer_1, layer_2, aggregator"),
-            (["nope", "--at", "layer_1"], "no thread 'nope'"),
-            (["old", "--at", "layer_2", "--drop", "z"], "--drop: no proposal 'z' before that"),
+            (["old", "--from", "layer_3"], "--from: no layer 'layer_3'; expected one of: layer_1,"),
+            (["old", "--from", "x"], "expected one of: layer_1, layer_2, aggregator"),
+            (["nope", "--from", "layer_1"], "no thread 'nope'"),
+            (["old", "--from", "layer_2", "--drop", "z"], "--drop: no proposal 'z' before that"),
             (
-                ["old", "--at", "layer_2", "--drop", "a", "--drop", "b"],
+                ["old", "--from", "layer_2", "--drop", "a", "--drop", "b"],
                 "--drop: a proposal of layer 1 must stay, got all of them",
             ),
             (
-                ["old", "--at", "layer_2", "--model", "z=p:q"],
+                ["old", "--from", "layer_2", "--model", "z=p:q"],
                 "--model: no proposer 'z' from layer_2 on; expected",
             ),
             (
-                ["old", "--at", "aggregator", "--model", "a=p:q"],
+                ["old", "--from", "aggregator", "--model", "a=p:q"],
                 "no proposer 'a' from aggregator on",
             ),
-            (["old", "--at", "layer_2", "--model", "a"], "--model a: expected 'provider:model'"),
-            (["old", "--at", "layer_2", "--aggregator", "gpt"], "--aggregator: expected 'provider"),
+            (["old", "--from", "layer_2", "--model", "a"], "--model a: expected 'provider:model'"),
+            (
+                ["old", "--from", "layer_2", "--aggregator", "gpt"],
+                "--aggregator: expected 'provider",
+            ),
         ],
     )
     def test_mistakes_are_one_line(self, moa, words, message, answered, db):

@@ -20,9 +20,9 @@ from moa_graph.cli.terminal.diff import WordDiff
 from moa_graph.cli.terminal.tables import (
     build_calls_table,
     format_age,
-    format_cost_estimate,
     print_calls,
 )
+from moa_graph.runs.formatting import format_cost
 from moa_graph.runs.record import AgentCall, RunRecord
 from moa_graph.runs.store import build_run_config, open_run_store, read_thread
 
@@ -64,7 +64,7 @@ def test_beyond_a_month_the_day_is_told():
     [(None, "?"), (0.0, "$0"), (0.000123, "~$0.00012"), (0.25, "~$0.25"), (1234.5, "~$1,234.50")],
 )
 def test_unknown_cost_is_never_nothing(dollars, text):
-    assert format_cost_estimate(dollars) == text
+    assert format_cost(dollars) == text
 
 
 @pytest.mark.parametrize(
@@ -255,13 +255,13 @@ async def test_run_that_somebody_stopped_did_not_fail(mixture, server, tmp_path)
 
 def test_fork_says_what_it_takes_over_and_what_it_asks(moa, mixture):
     moa("ask", "q", "--config", mixture(), "-t", "old")
-    plan = moa("fork", "old", "--at", "layer_2").stderr
+    plan = moa("fork", "old", "--from", "layer_2").stderr
     assert plan.endswith(
         ": 2 proposals are taken over, 2 of layer 2 and the aggregator asked anew (3 calls)\n"
     )
-    plan = moa("fork", "old", "--at", "aggregator", "--drop", "layer_2_b").stderr
+    plan = moa("fork", "old", "--from", "aggregator", "--drop", "layer_2_b").stderr
     assert plan.endswith(": 3 proposals are taken over, the aggregator asked anew (1 call)\n")
-    plan = moa("fork", "old", "--at", "layer_1").stderr
+    plan = moa("fork", "old", "--from", "layer_1").stderr
     assert "nothing is taken over, 2 of layer 1, 2 of layer 2 and the aggregator" in plan
 
 
@@ -286,7 +286,7 @@ def completed(words, **environment):
     [
         ("moa ask --preset o", ["offline", "ollama", "openai"]),
         ("moa show ", ["two", "one"]),
-        ("moa fork one --at ", ["layer_1", "layer_2", "aggregator"]),
+        ("moa fork one --from ", ["layer_1", "layer_2", "aggregator"]),
         ("moa show one layer_2", ["layer_2_a", "layer_2_b"]),
     ],
 )

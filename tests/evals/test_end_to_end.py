@@ -39,7 +39,7 @@ def asked(server):
 
 
 def test_comparison_makes_the_calls_that_the_preflight_told(path, server, evaluate, tmp_path):
-    told = json.loads(evaluate("plan", path, "--json").stdout)
+    told = json.loads(evaluate("estimate", path, "--json").stdout)
     done = evaluate("run", path)
     assert done.returncode == 0, done.stderr
     *systems, judge = (part["calls"] for part in told["parts"])
@@ -56,7 +56,7 @@ def test_a_comparison_that_is_done_asks_nothing_more(path, server, evaluate):
     server.calls.clear()
     assert evaluate("run", path).returncode == 0
     assert not server.calls
-    assert json.loads(evaluate("plan", path, "--json").stdout)["total"]["calls"] == 0
+    assert json.loads(evaluate("estimate", path, "--json").stdout)["total"]["calls"] == 0
 
 
 @pytest.mark.process
@@ -125,6 +125,6 @@ def test_example_runs_offline_and_is_written_up(evaluate, tmp_path):
 
 def test_plan_of_table_2_is_valid(evaluate):
     plan = Path(__file__).parents[2] / "examples" / "table2.toml"
-    told = json.loads(evaluate("plan", plan, "--json").stdout)
+    told = json.loads(evaluate("estimate", plan, "--json").stdout)
     assert told["total"]["unpriced"] == []
     assert told["total"]["cost"] > 100

@@ -51,7 +51,7 @@ def test_killed_judging_repeats_no_stored_call(tmp_path, server, judge, moa):
     folder = answered(tmp_path, "alpaca_eval", sometimes_good, rows=rows)
     ways = {"reply": "m", "logprobs": prefer("good"), "latency": 0.1}
     server.model("judge", **ways, until=lambda: len(server.calls) < 20)
-    words = ["judge", folder, "--judge", judge, "--own-prompt", "--concurrency", 2]
+    words = ["judge", folder, "--judge", judge, "--builtin-prompt", "--concurrency", 2]
     process = subprocess.Popen([MOA, "eval", *map(str, words)], stderr=subprocess.DEVNULL)
     wait_for(lambda: len(server.calls) >= 8)
     time.sleep(random.uniform(0, 0.5))
@@ -72,7 +72,7 @@ def test_killed_judging_repeats_no_stored_call(tmp_path, server, judge, moa):
 
 def test_score_prints_figures_and_what_they_are_not(tmp_path, server, judge, moa):
     folder = answered(tmp_path, "alpaca_eval", sometimes_good)
-    assert moa("judge", folder, "--judge", judge, "--own-prompt").code == 0
+    assert moa("judge", folder, "--judge", judge, "--builtin-prompt").code == 0
     scored = moa("score", folder)
     assert scored.code == 0, scored.err
     assert "unavailable" in scored.out
@@ -108,7 +108,7 @@ def test_length_control_takes_the_table_that_is_given(tmp_path, judge, moa):
     table.write_text(
         "\n".join(["model,index,preference,std_delta_len,instruction_difficulty", *lines])
     )
-    moa("judge", folder, "--judge", judge, "--own-prompt")
+    moa("judge", folder, "--judge", judge, "--builtin-prompt")
     refused = moa("score", folder, "--gamed-baselines", table).out
     assert "the gamed baselines belong to the published instructions" in refused
     notes = folder / "judging.json"  # as if these were the published ones
@@ -131,7 +131,7 @@ def test_two_systems_are_compared_on_what_both_answered(tmp_path, judge, moa):
     rows = [ALPACA_EVAL[0] | {"instruction": f"question {n}"} for n in range(20)]
     answered(tmp_path, "alpaca_eval", lambda a: f"good {a}", name="strong", rows=rows)
     answered(tmp_path, "alpaca_eval", lambda a: f"weak {a}", name="weak", rows=rows)
-    assert moa("judge", tmp_path / "out", "--judge", judge, "--own-prompt").code == 0
+    assert moa("judge", tmp_path / "out", "--judge", judge, "--builtin-prompt").code == 0
     told = moa("score", tmp_path / "out").out
     assert "judge openai:judge: strong is better than weak by 40" in told
     assert told.count("own prompt, not the benchmark's") == 1, "a note on both is told once"
@@ -143,7 +143,7 @@ def test_two_systems_are_compared_on_what_both_answered(tmp_path, judge, moa):
 def test_systems_that_were_judged_differently_are_not_compared(tmp_path, judge, moa):
     first = answered(tmp_path, "alpaca_eval", sometimes_good, name="a")
     second = answered(tmp_path, "alpaca_eval", sometimes_good, name="b")
-    moa("judge", first, "--judge", judge, "--own-prompt")
+    moa("judge", first, "--judge", judge, "--builtin-prompt")
     moa("judge", second, "--judge", "offline:overlap")
     assert "a and b cannot be compared: they differ in 'judge'" in moa("score", first, second).out
 
@@ -169,9 +169,9 @@ def test_mt_bench_and_flask_are_printed_by_what_they_distinguish(tmp_path, serve
     mt_bench = answered(tmp_path, "mt_bench", lambda _: "a")
     flask = answered(tmp_path, "flask", lambda _: "a")
     server.model("judge", reply=lambda b: f"[[{9 if 'write more' in str(b) else 5}]]")
-    moa("judge", mt_bench, "--judge", judge, "--own-prompt")
+    moa("judge", mt_bench, "--judge", judge, "--builtin-prompt")
     server.model("judge", reply="{'Factuality': 3, 'Readability': 'N/A'}")
-    moa("judge", flask, "--judge", judge, "--own-prompt")
+    moa("judge", flask, "--judge", judge, "--builtin-prompt")
     told = [line.split() for line in moa("score", tmp_path / "out").out.splitlines()]
     for row in (
         ["both", "turns", "6.00"],
@@ -190,7 +190,7 @@ def test_mt_bench_and_flask_are_printed_by_what_they_distinguish(tmp_path, serve
 def test_failed_judgements_are_told_and_end_in_1(tmp_path, server, judge, moa):
     folder = answered(tmp_path, "alpaca_eval", sometimes_good)
     server.models["judge"].faults = [500, 500]
-    done = moa("judge", folder, "--judge", judge, "--own-prompt", "--concurrency", 1)
+    done = moa("judge", folder, "--judge", judge, "--builtin-prompt", "--concurrency", 1)
     assert done.code == 1
     assert "2 judgements failed (0: " in done.err
     assert "run the command again" in done.err
@@ -212,7 +212,7 @@ def test_judge_that_one_benchmark_refuses_judges_the_others(tmp_path, server, ju
     answered(tmp_path, "alpaca_eval", sometimes_good)
     other = answered(tmp_path, "mt_bench", lambda _: "a")
     server.model("judge", reply="[[5]]")  # and no logprobs
-    done = moa("judge", tmp_path / "out", "--judge", judge, "--own-prompt")
+    done = moa("judge", tmp_path / "out", "--judge", judge, "--builtin-prompt")
     assert done.code == 1
     assert "alpaca_eval/mine: openai:judge: the provider gave no logprobs" in done.err
     assert [row["score"] for row in judgements(other)] == [5] * 4
@@ -239,7 +239,7 @@ def test_judging_that_costs_nothing_needs_no_money(tmp_path, moa):
 
 def test_money_that_is_spent_ends_in_3(tmp_path, judge, moa):
     folder = answered(tmp_path, "alpaca_eval", sometimes_good)
-    words = ["judge", folder, "--judge", judge, "--own-prompt", "--concurrency", 1]
+    words = ["judge", folder, "--judge", judge, "--builtin-prompt", "--concurrency", 1]
     done = moa(*words, "--max-cost", 0.0001)
     assert done.code == 3
     assert "judgements were not made: $0.0001 were to be spent at most" in done.err
@@ -251,7 +251,7 @@ def test_money_that_is_spent_ends_in_3(tmp_path, judge, moa):
 
 def test_answers_that_changed_are_not_scored_by_old_judgements(tmp_path, judge, moa):
     folder = answered(tmp_path, "alpaca_eval", sometimes_good)
-    moa("judge", folder, "--judge", judge, "--own-prompt")
+    moa("judge", folder, "--judge", judge, "--builtin-prompt")
     answered(tmp_path, "alpaca_eval", lambda asked: f"new {asked}")
     scored = moa("score", folder)
     assert scored.code == 1
@@ -269,10 +269,10 @@ def test_prompts_of_ones_own_are_judged_against_another_system(tmp_path, judge, 
         out = tmp_path / "out"
         assert moa("generate", "-b", prompts, "--config", config, "--out", out).code == 0
     lead, bm25 = (tmp_path / "out" / "questions" / name for name in ("lead", "bm25"))
-    alone = moa("judge", lead, "--judge", judge, "--own-prompt")
+    alone = moa("judge", lead, "--judge", judge, "--builtin-prompt")
     assert alone.code == 1
     assert "--against" in alone.err
-    done = moa("judge", lead, "--judge", judge, "--own-prompt", "--against", bm25)
+    done = moa("judge", lead, "--judge", judge, "--builtin-prompt", "--against", bm25)
     assert done.code == 0, done.err
     assert "compared with bm25" in moa("score", lead).out
 
@@ -290,7 +290,12 @@ def test_prompts_of_ones_own_are_judged_against_another_system(tmp_path, judge, 
             "No such file",
         ),
         (
-            (*("judge", "{folder}", "--judge", "offline:overlap"), "--own-prompt", "--prompt", "x"),
+            (
+                *("judge", "{folder}", "--judge", "offline:overlap"),
+                "--builtin-prompt",
+                "--prompt",
+                "x",
+            ),
             "not both",
         ),
     ],

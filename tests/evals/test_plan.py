@@ -162,7 +162,7 @@ def test_data_that_cannot_be_had_are_assumed_and_that_is_said(load, monkeypatch,
 def test_preflight_asks_nobody_and_needs_no_key(evaluate, server, tmp_path, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     path = write_plan(tmp_path, server)
-    told = evaluate("plan", path)
+    told = evaluate("estimate", path)
     assert told.returncode == 0, told.stderr
     assert "judge openai:judge" in told.stdout
     assert "variants" in told.stdout
@@ -176,7 +176,7 @@ def test_preflight_as_json_has_no_infinity(evaluate, tmp_path):
         'judge = "offline:overlap"\n[systems]\na = "openai:gpt-4o"\n'
         '[[benchmarks]]\nname = "p.txt"\n'
     )
-    told = json.loads(evaluate("plan", tmp_path / "plan.toml", "--json").stdout)
+    told = json.loads(evaluate("estimate", tmp_path / "plan.toml", "--json").stdout)
     assert told["total"]["most_cost"] is None
     assert told["total"]["unbounded"] == ["openai:gpt-4o"]
     assert told["total"]["cost"] > 0

@@ -103,7 +103,7 @@ def take_terminal(folder: Path, server: ChatServer, browser) -> None:
             shoot_terminal(terminal.screen(styles=True), folder / "terminal.png", browser)
             terminal.wait_for("exit 0")
         for words in (
-            ("draw", "--thread", "demo", "--out", folder / "run.svg"),
+            ("draw", "demo", "--out", folder / "run.svg"),
             ("report", "demo", "--out", report),
         ):
             subprocess.run([MOA, *words], env=os.environ | environment, check=True)

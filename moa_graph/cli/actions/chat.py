@@ -1,51 +1,18 @@
-"""`moa chat`: a conversation with a mixture, on one thread."""
+"""`moa chat`: read questions and commands, until there is nothing more to read."""
 
 import asyncio
 import secrets
-import signal
-import sys
-from collections.abc import Coroutine, Sequence
-from concurrent.futures import Future
-from contextlib import closing, suppress
-from functools import partial
-from itertools import takewhile
-from typing import Any
-from uuid import uuid4
-
-import typer
-from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage, RemoveMessage
-from langchain_core.runnables import RunnableConfig
 
 from moa_graph.cli.actions.chat_commands import ChatCommands
-from moa_graph.cli.actions.fork import find_layer_proposer, parse_layer
-from moa_graph.cli.actions.run import (
-    CliRun,
-    CliRunResult,
-    OutputOptions,
-    ThreadEditor,
-    input_to_ask,
-    input_to_resume,
-)
+from moa_graph.cli.actions.chat_session import ChatSession
+from moa_graph.cli.actions.run import OutputOptions
 from moa_graph.cli.choice import describe_mixture, load_mixture
 from moa_graph.cli.errors import EXIT_FAILED, CommandError
 from moa_graph.cli.terminal.input import ChatInput, InteractiveInput, StdinInput
-from moa_graph.cli.terminal.text import print_warning, to_single_line
+from moa_graph.cli.terminal.text import print_warning
 from moa_graph.config.model import MoAConfig
-from moa_graph.graph.deadlines import run_in_thread
-from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.redaction import redacted_message
-from moa_graph.runs.driver import InputForTurn
-from moa_graph.runs.store import (
-    CompiledMoA,
-    RunStore,
-    StoredThread,
-    build_run_config,
-    open_run_store,
-    read_current_values,
-    read_newest_turn,
-    read_thread,
-    require_config,
-)
+from moa_graph.runs.store import StoredThread, open_run_store, read_thread, require_config
 
 
 def run_chat(
@@ -73,56 +40,35 @@ def run_chat(
                 or load_mixture()
             )
             name = thread or secrets.token_hex(4)
-            return await ChatSession(store, name, mixture, db, output).run_loop(stored_thread)
+            session = ChatSession(store, name, mixture, db, output)
+            return await ChatLoop(session).run(stored_thread)
 
     if not asyncio.run(run()):
         raise CommandError("not every line was answered", EXIT_FAILED)
 
 
-class ChatSession:
-    """A conversation.
+class ChatLoop:
+    """Reads lines; each is a question or a command."""
 
-    A thread is held while a question is being answered, not while the prompt waits: a chat that
-    is left open locks nobody out, and each turn reads the thread anew.
-    """
+    def __init__(self, session: ChatSession) -> None:
+        self._session = session
+        self._commands = ChatCommands(session)
 
-    def __init__(
-        self,
-        store: RunStore,
-        thread: str,
-        mixture: MoAConfig,
-        db: str | None,
-        output: OutputOptions,
-    ) -> None:
-        self.store, self.thread, self.mixture, self.db = store, thread, mixture, db
-        self._output, self._is_interactive = output, sys.stdin.isatty()
-        self._commands = ChatCommands(self)
-        self._question: HumanMessage | None = None
-        self._answer_count = 0
-        self._warm_up: Future[Any] | None = None
-
-    async def run_loop(self, thread: StoredThread | None = None) -> bool:
+    async def run(self, thread: StoredThread | None = None) -> bool:
         """Read and answer, until there is nothing more to read or someone quits.
+
+        Args:
+            thread: The thread, if it is there already.
 
         Returns:
             Whether all went well; it always did for a person, who saw what did not.
         """
-        lines: ChatInput = (
-            InteractiveInput(self._commands.complete_line) if self._is_interactive else StdinInput()
-        )
-        if self._is_interactive:  # meanwhile one types; an event loop that imports hears no Ctrl-C
-            self._warm_up = run_in_thread(_build_graph, self.mixture)
+        session, lines = self._session, self._open_input()
+        if session.is_interactive:
+            session.start_warm_up()
+        session.print_notice(f"{_build_greeting(session, thread)}\n/help lists the commands")
         succeeded = True
-        self.print_notice(f"{self._build_greeting(thread)}\n/help lists the commands")
-        while True:
-            try:
-                line = (await lines.read_line()).strip()
-            except EOFError:
-                break
-            except KeyboardInterrupt:
-                if not self._is_interactive:
-                    raise
-                continue
+        while (line := await self._read_line(lines)) is not None:
             try:
                 if line and not await self._run_line(line):
                     break
@@ -131,100 +77,25 @@ class ChatSession:
             except Exception as error:  # noqa: BLE001  # whatever it is, the prompt comes back
                 succeeded = False
                 print_warning(f"moa: {_describe_error(error)}")
-        self.print_notice(f"thread {self.thread}; go on with: moa chat --thread {self.thread}")
-        return succeeded or self._is_interactive
+        name = session.thread
+        session.print_notice(f"thread {name}; go on with: moa chat --thread {name}")
+        return succeeded or session.is_interactive
 
-    async def ask_question(self, question: str) -> None:
-        """Ask, and print the answer."""
-        self._question = HumanMessage(question, id=str(uuid4()))
-        await self._run_turn(partial(input_to_ask, question=self._question))
+    def _open_input(self) -> ChatInput:
+        if self._session.is_interactive:
+            return InteractiveInput(self._commands.complete_line)
+        return StdinInput()
 
-    async def redo(self, at: str = "") -> None:
-        """Answer the last question anew, from a layer on, or go on where a run stopped.
-
-        Raises:
-            CommandError: If there is nothing to answer.
-        """
-        thread = await read_thread(self.store.checkpointer, self.thread)
-        if self._question and self._question_is_unstored(thread):
-            await self._run_turn(partial(input_to_ask, question=self._question))
-            return
-        thread = await self.read_current_thread()
-        has_same_agents = thread.config and _agent_samples(thread.config) == _agent_samples(
-            self.mixture
-        )
-        if not thread.is_finished and not at and has_same_agents:
-            await self._run_turn(input_to_resume)
-            return
-        layer = parse_layer(at, self.mixture, "/redo") if at else 1
-        if layer == 1:
-            update = {"messages": _repeat_question(thread.messages)}
-            await self._run_turn(lambda _: update)
-        else:
-            await self._run_turn(
-                input_to_resume, edit=_rewind_to_layer(layer, await self.read_state_values(thread))
-            )
-
-    async def undo(self) -> None:
-        """Take back the last question, with its answer if it has one.
-
-        Raises:
-            CommandError: If there is no question.
-        """
-        thread = await read_thread(self.store.checkpointer, self.thread)
-        if self._question and self._question_is_unstored(thread):
-            question = str(self._question.text)
-        else:
-            question = await self._remove_last_turn(await self.read_current_thread())
-        self._question = None
-        self.print_notice(f"taken back: {to_single_line(question)}", always=True)
-
-    async def fork(self) -> None:
-        """Go on in a new thread with the conversation so far, without an unanswered question.
-
-        Raises:
-            CommandError: If nothing was asked yet.
-        """
-        thread, name = await self.read_current_thread(), secrets.token_hex(4)
-        graph = require_config(thread).graph().compile(checkpointer=self.store.checkpointer)
-        answered_state = await _answered_state(
-            graph, build_run_config(thread.id, require_config(thread))
-        )
-        if answered_state["messages"]:
-            await graph.aupdate_state(
-                build_run_config(name, require_config(thread)), answered_state, as_node=AGGREGATOR
-            )
-        is_open = not thread.is_finished or self._question_is_unstored(thread)
-        omission_note = (
-            "; the last question has no answer yet and is not taken along" if is_open else ""
-        )
-        self.print_notice(
-            f"thread {self.thread} stays as it is{omission_note}; this is thread {name}",
-            always=True,
-        )
-        self.thread = name
-
-    async def read_current_thread(self) -> StoredThread:
-        """Read the thread.
-
-        Raises:
-            CommandError: If nothing was asked yet.
-        """
-        thread = await read_thread(self.store.checkpointer, self.thread)
-        if thread and thread.messages:
-            return thread
-        raise CommandError("nothing was asked yet")
-
-    async def read_state_values(self, thread: StoredThread) -> dict[str, Any]:
-        """Read the state of the thread."""
-        mixture = require_config(thread)
-        graph = mixture.graph().compile(checkpointer=self.store.checkpointer)
-        return await read_current_values(graph, build_run_config(thread.id, mixture))
-
-    def print_notice(self, text: str, *, always: bool = False) -> None:
-        """Tell a person something; a pipe does not want to know."""
-        if always or self._is_interactive:
-            typer.echo(text, err=True)
+    async def _read_line(self, lines: ChatInput) -> str | None:
+        """Read a line; none at the end, an empty one where a person clears it with Ctrl-C."""
+        try:
+            return (await lines.read_line()).strip()
+        except EOFError:
+            return None
+        except KeyboardInterrupt:
+            if not self._session.is_interactive:
+                raise
+            return ""
 
     async def _run_line(self, line: str) -> bool:
         """Do what a line says, and tell whether to go on."""
@@ -232,131 +103,17 @@ class ChatSession:
             line = line[1:]
         elif line.startswith("/"):
             return await self._commands.run(line)
-        await self.ask_question(line)
+        await self._session.ask_question(line)
         return True
 
-    async def _remove_last_turn(self, thread: StoredThread) -> str:
-        """Remove the last question and what follows it, and give its text."""
-        mixture, question = require_config(thread), _last_turn(thread.messages)[0]
-        graph = mixture.graph().compile(checkpointer=self.store.checkpointer)
-        config = build_run_config(thread.id, mixture)
-        async with self.store.lock_thread(thread.id):
-            turn = await read_newest_turn(graph, config)
-            earlier_messages = list(takewhile(lambda each: each.id != question.id, turn.history))
-            values = (await graph.aget_state(config)).values
-            update = {
-                "messages": turn.replaced_by(earlier_messages),
-                "proposals": dict.fromkeys(values.get("proposals", ())),
-            }
-            await graph.aupdate_state(config, update, as_node=AGGREGATOR)
-        return str(question.text)
 
-    async def _run_turn(
-        self, input_for_turn: InputForTurn, edit: ThreadEditor | None = None
-    ) -> None:
-        run = CliRun(self.store, self.thread, self.mixture, self._output, self.db)
-        answering = self._await_warm_up(run.run_to_end(input_for_turn, edit=edit))
-        result = await (_run_until_interrupted(answering) if self._is_interactive else answering)
-        if result is None:
-            self.print_notice(
-                "\nstopped; /redo goes on with it: no answer that was stored is paid twice"
-            )
-        else:
-            if self._answer_count and not sys.stdout.isatty():
-                typer.echo()
-            self._answer_count += 1
-            self._output.print_result(result)
-
-    async def _await_warm_up(self, answering: Coroutine[Any, Any, CliRunResult]) -> CliRunResult:
-        with closing(answering):
-            if self._warm_up:
-                await asyncio.wait([asyncio.wrap_future(self._warm_up)])
-            return await answering
-
-    def _question_is_unstored(self, thread: StoredThread | None) -> bool:
-        """Whether the last question was stopped before it was stored."""
-        stored_ids = {message.id for message in thread.messages} if thread else set()
-        return self._question is not None and self._question.id not in stored_ids
-
-    def _build_greeting(self, thread: StoredThread | None) -> str:
-        text = f"{describe_mixture(self.mixture)}; thread {self.thread}"
-        if not thread:
-            return text
-        question_count = sum(message.type == "human" for message in thread.messages)
-        text += f", {question_count} question{'' if question_count == 1 else 's'} so far"
-        return text if thread.is_finished else f"{text}; the last has no answer: /redo"
-
-
-def _build_graph(mixture: MoAConfig) -> None:
-    """Import what a mixture needs; a mistake in it is told when it is asked."""
-    with suppress(Exception):
-        mixture.graph(lazy=False).compile()
-
-
-async def _run_until_interrupted(
-    answering: Coroutine[Any, Any, CliRunResult],
-) -> CliRunResult | None:
-    """Run until it ends or Ctrl-C stops it; then there is no result."""
-    task, loop = asyncio.ensure_future(answering), asyncio.get_running_loop()
-
-    def stop(*_: object) -> None:
-        loop.call_soon_threadsafe(task.cancel)
-
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        with suppress(asyncio.CancelledError):
-            return await task
-    finally:
-        signal.signal(signal.SIGINT, before or signal.default_int_handler)
-    return None
-
-
-def _agent_samples(mixture: MoAConfig) -> list[dict[str, int]]:
-    """Who sits where, whatever the models."""
-    return [{name: agent.samples for name, agent in row.items()} for row in mixture.layers]
-
-
-def _last_turn(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
-    """Give the last question and what follows it.
-
-    Raises:
-        CommandError: If there is no question.
-    """
-    question_indices = [index for index, each in enumerate(messages) if each.type == "human"]
-    if not question_indices:
-        raise CommandError("there is no question")
-    return messages[question_indices[-1] :]
-
-
-async def _answered_state(graph: CompiledMoA, config: RunnableConfig) -> dict[str, Any]:
-    """Give the state of a thread without a question that has no answer."""
-    turn = await read_newest_turn(graph, config)
-    values = await read_current_values(graph, config)
-    return {"messages": turn.history, "proposals": {} if turn.messages else values["proposals"]}
-
-
-def _repeat_question(messages: list[AnyMessage]) -> list[BaseMessage]:
-    """Put the last question again, as a turn of its own: no proposal of the old one counts."""
-    turn = _last_turn(messages)
-    return [*(RemoveMessage(id=str(each.id)) for each in turn), HumanMessage(turn[0].content)]
-
-
-def _rewind_to_layer(layer: int, values: dict[str, Any]) -> ThreadEditor:
-    """Make the edit that takes an answer and the proposals from a layer on away."""
-    earlier = [p["layer"] for p in values["proposals"].values()]
-    if layer - 1 not in earlier:
-        raise CommandError(f"there are no proposals of layer {layer - 1} to begin with")
-    # Those before are written as well: an update drops what was only stored as a node's result.
-    proposals = {node: p if p["layer"] < layer else None for node, p in values["proposals"].items()}
-    last = values["messages"][-1]
-    answer = [RemoveMessage(id=last.id)] if last.type == "ai" else []
-
-    async def edit(graph: CompiledMoA, config: RunnableConfig) -> None:
-        before = find_layer_proposer(graph, layer - 1)
-        update = {"messages": answer, "proposals": proposals}
-        await graph.aupdate_state(config, update, as_node=before)
-
-    return edit
+def _build_greeting(session: ChatSession, thread: StoredThread | None) -> str:
+    text = f"{describe_mixture(session.mixture)}; thread {session.thread}"
+    if not thread:
+        return text
+    question_count = sum(message.type == "human" for message in thread.messages)
+    text += f", {question_count} question{'' if question_count == 1 else 's'} so far"
+    return text if thread.is_finished else f"{text}; the last has no answer: /redo"
 
 
 def _describe_error(error: Exception) -> str:

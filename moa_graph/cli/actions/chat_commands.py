@@ -3,10 +3,10 @@
 import inspect
 import shlex
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING
 
 import typer
 
+from moa_graph.cli.actions.chat_session import ChatSession
 from moa_graph.cli.actions.fork import ForkOptions, apply_fork_options
 from moa_graph.cli.actions.run import require_api_keys
 from moa_graph.cli.actions.show import print_proposal
@@ -18,9 +18,6 @@ from moa_graph.config.model import MoAConfig, preset_names
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.runs.record import read_run
 from moa_graph.runs.store import require_config
-
-if TYPE_CHECKING:
-    from moa_graph.cli.actions.chat import ChatSession
 
 HELP_TEXT = """\
   /model                 show the mixture
@@ -45,7 +42,7 @@ HELP_TEXT = """\
 class ChatCommands:
     """The commands of a chat; each method that is named after one takes its words."""
 
-    def __init__(self, chat: "ChatSession") -> None:
+    def __init__(self, chat: ChatSession) -> None:
         self._chat = chat
         self._handlers: dict[str, Callable[..., Awaitable[None]]] = {
             "help": self._print_help,

@@ -12,19 +12,6 @@ from moa_graph.config.model import MoAConfig
 DRAWING_SUFFIXES = (".svg", ".png", ".mmd")
 
 
-def resolve_thread(argument: str | None, option: str | None) -> str | None:
-    """Give the thread that is meant: it may be named in two ways.
-
-    Raises:
-        CommandError: If two are named, or the name is empty.
-    """
-    if "" in (argument, option):
-        raise CommandError("expected the name of a thread, got an empty one")
-    if argument and option and argument != option:
-        raise CommandError(f"expected one thread, got {argument} and --thread {option}")
-    return argument or option
-
-
 def check_draw_options(
     preset: str | None, config: Path | None, thread: str | None, out: Path | None
 ) -> None:
@@ -33,6 +20,8 @@ def check_draw_options(
     Raises:
         CommandError: If they do not.
     """
+    if thread == "":
+        raise CommandError("expected the name of a thread, got an empty one")
     if thread and (preset or config):
         raise CommandError("give a thread, or --preset or --config, not both")
     if out and out.suffix.lower() not in DRAWING_SUFFIXES:

@@ -1,4 +1,4 @@
-"""`moa eval plan` and `moa eval run`: what a comparison takes, and doing it."""
+"""`moa eval estimate` and `moa eval run`: what a comparison takes, and doing it."""
 
 import asyncio
 import json
@@ -41,6 +41,7 @@ from moa_graph.evals.preflight import (
     estimate_comparison,
 )
 from moa_graph.models.agent import find_key_variable
+from moa_graph.runs.formatting import format_about_seconds, format_dollars
 from moa_graph.runs.job_progress import progress
 from moa_graph.runs.jobs import Tally
 
@@ -101,9 +102,9 @@ def _build_table(plan: EvalPlan, forecast: ComparisonEstimate) -> Table:
             f"{each.free:,}",
             _format_tokens(each.tokens.expected),
             _format_tokens(each.tokens.upper_bound),
-            _format_dollars(each.cost),
-            _format_dollars(each.most_cost),
-            _format_duration(each.seconds),
+            _format_bound(each.cost),
+            _format_bound(each.most_cost),
+            format_about_seconds(each.seconds),
         )
     return table
 
@@ -147,7 +148,7 @@ def _list_notes(plan: EvalPlan, forecast: ComparisonEstimate, answer_tokens: int
         )
     yield from forecast.notes
     if plan.max_cost is not None:
-        yield f"max_cost: nothing more is begun when ${plan.max_cost:g} are spent."
+        yield f"max_cost: nothing more is begun when {format_dollars(plan.max_cost)} are spent."
 
 
 def _format_tokens(number: float) -> str:
@@ -159,17 +160,10 @@ def _format_tokens(number: float) -> str:
     return f"{number:.0f}"
 
 
-def _format_dollars(dollars: float | None) -> str:
+def _format_bound(dollars: float | None) -> str:
     if dollars is None:
         return "unknown"
-    return "no bound" if isinf(dollars) else f"${dollars:,.2f}"
-
-
-def _format_duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if not minutes:
-        return f"{seconds:.0f} s"
-    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min"  # noqa: PLR2004
+    return "no bound" if isinf(dollars) else format_dollars(dollars)
 
 
 def run_plan(path: Path, out: Path | None, max_cost: float | None) -> None:
@@ -219,7 +213,7 @@ def _run_steps(steps: list[ComparisonStep], call_store: CallStore, max_cost: flo
                 EXIT_BUDGET_EXHAUSTED,
             )
         failures += _list_failures(step, step_result)
-    duration = _format_duration(time.monotonic() - started)
+    duration = format_about_seconds(time.monotonic() - started)
     typer.echo(
         f"now {totals.calls:,} calls, {totals.tokens:,} tokens, {totals.money()}, {duration}"
     )

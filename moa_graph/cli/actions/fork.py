@@ -97,7 +97,7 @@ def _describe_fork(mixture: MoAConfig, proposals: Mapping[str, Any], layer: int)
     return f"{reuse_note}, {recipients} asked anew ({calls} call{'s' if calls > 1 else ''})"
 
 
-def parse_layer(layer_name: str, mixture: MoAConfig, option: str = "--at") -> int:
+def parse_layer(layer_name: str, mixture: MoAConfig, option: str = "--from") -> int:
     """Read where to begin anew: the number of a layer; the aggregator's is one more.
 
     Raises:
@@ -150,7 +150,7 @@ def _select_proposals(
     """Choose the proposals of earlier layers that stay."""
     selected = {node: p for node, p in proposals.items() if p["layer"] < layer}
     if layer > 1 and not any(p["layer"] == layer - 1 for p in selected.values()):
-        raise CommandError(f"--at: the thread has no proposals of layer {layer - 1}")
+        raise CommandError(f"--from: the thread has no proposals of layer {layer - 1}")
     for name in drop:
         nodes = [n for n, p in selected.items() if name == n or name == p["agent"]]
         if not nodes:

@@ -18,7 +18,8 @@ from moa_graph.cli.errors import EXIT_INTERRUPTED, CommandError
 from moa_graph.cli.node_cache import NodeCache, print_savings
 from moa_graph.cli.startup import show_startup_notice
 from moa_graph.cli.terminal.answer import StreamedAnswer
-from moa_graph.cli.terminal.live import ProgressView, choose_view
+from moa_graph.cli.terminal.live import choose_view
+from moa_graph.cli.terminal.progress_view import ProgressView
 from moa_graph.cli.terminal.text import (
     print_answer,
     print_failures,

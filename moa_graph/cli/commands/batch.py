@@ -6,7 +6,14 @@ from typing import Annotated, Literal
 import typer
 
 from moa_graph.cli.options import ConfigOption, PresetOption
+from moa_graph.cli.registration import ASK_PANEL
 from moa_graph.cli.startup import show_startup_notice
+
+PANEL = ASK_PANEL
+EXAMPLES = (
+    "moa batch prompts.jsonl -o answers.jsonl --preset openai",
+    "moa batch prompts.jsonl -o answers.jsonl -c mixture.toml --concurrency 64 --max-cost 20",
+)
 
 
 def require_input_file(path: Path) -> Path:
@@ -63,8 +70,8 @@ def batch(
             "as much as the dearest so far.",
         ),
     ] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Begin only if every line can be asked.")
+    validate_first: Annotated[
+        bool, typer.Option("--validate-first", help="Begin only if every line can be asked.")
     ] = False,
     db: Annotated[
         str | None,
@@ -115,5 +122,7 @@ def batch(
         from moa_graph.cli.actions.batch import BatchOptions, ThrottleOptions, answer_batch
 
     pace = ThrottleOptions(concurrency, tuple(rpm or ()), tuple(tpm or ()), max_cost)
-    task = BatchOptions(prompts, out, mixture, limit, pace, strict, db, keep, engine, workers)
+    task = BatchOptions(
+        prompts, out, mixture, limit, pace, validate_first, db, keep, engine, workers
+    )
     answer_batch(task)

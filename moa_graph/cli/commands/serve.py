@@ -7,6 +7,10 @@ import typer
 
 from moa_graph.cli import completion
 from moa_graph.cli.options import DatabaseOption
+from moa_graph.cli.registration import ASK_PANEL
+
+PANEL = ASK_PANEL
+EXAMPLES = ("moa serve", "moa serve --preset together --config mine.toml --port 9000")
 
 
 def serve(

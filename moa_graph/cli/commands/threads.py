@@ -6,6 +6,10 @@ import typer
 
 from moa_graph.cli.errors import CommandError
 from moa_graph.cli.options import DatabaseOption, JsonOption
+from moa_graph.cli.registration import RUNS_PANEL
+
+PANEL = RUNS_PANEL
+EXAMPLES = ("moa threads", "moa threads --prune --older-than 30d --keep 100")
 
 
 def threads(

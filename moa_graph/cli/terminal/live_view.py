@@ -7,8 +7,8 @@ from typing import Self
 
 from rich.console import Console
 
-from moa_graph.cli.terminal.live import ProgressView
 from moa_graph.cli.terminal.picture import draw_run, draw_summary
+from moa_graph.cli.terminal.progress_view import ProgressView
 from moa_graph.cli.terminal.region import TerminalRegion
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.runs.live import RunProgress

@@ -7,6 +7,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from moa_graph.cli.terminal.text import to_single_line
+from moa_graph.runs.formatting import format_seconds
 from moa_graph.runs.live import AgentProgress, RunProgress
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -175,7 +176,7 @@ def _draw_agent(row: AgentProgress, slowest: float, frame: FrameLayout) -> list[
     )
     if frame.bar_width:
         head.append(" ").append_text(_draw_bar(row, slowest, frame))
-    head.append(_format_seconds(row, frame.now).rjust(SECONDS_WIDTH), "" if row.done else "cyan")
+    head.append(_format_elapsed(row, frame.now).rjust(SECONDS_WIDTH), "" if row.done else "cyan")
     if frame.tokens_width:
         head.append(_format_tokens(row).rjust(frame.tokens_width), "dim")
     if not frame.two_lines:
@@ -203,7 +204,7 @@ def _layer_summary(
     line = mark.append_text(_truncate_text(Text(title, "bold"), 11, pad=True))
     facts = [to_single_line(detail)]
     if seconds := max(row.elapsed(frame.now) for row in rows):
-        facts.append(f"{seconds:.1f} s")
+        facts.append(format_seconds(seconds))
     if tokens := sum(row.new_tokens or 0 for row in rows):
         facts.append(f"{tokens:,} tok")
     return _truncate_text(line.append("  ".join(facts), style), frame.width)
@@ -241,7 +242,8 @@ def _draw_bar(row: AgentProgress, slowest: float, frame: FrameLayout) -> Text:
     return Text("━" * length, style).append("─" * (frame.bar_width - length), "dim")
 
 
-def _format_seconds(row: AgentProgress, now: float) -> str:
+def _format_elapsed(row: AgentProgress, now: float) -> str:
+    """Write the cell of a column, whose lines are compared: always seconds, to the tenth."""
     return "" if not row.has_started else f"{row.elapsed(now):.1f} s"
 
 

@@ -1,4 +1,4 @@
-"""Tables for people: the calls of a run, and how times and costs are written."""
+"""Tables for people: the calls of a run, and how long ago it was."""
 
 import sys
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from moa_graph.cli.terminal.text import describe_failure, fit_to_stream, to_single_line
+from moa_graph.runs.formatting import format_cost, format_seconds
 from moa_graph.runs.record import AgentCall, RunRecord
 
 STATUS_MARKS = {"answered": ("✓", "green"), "failed": ("✗", "red"), "cut off": ("✂", "yellow")}
@@ -104,7 +105,7 @@ def _format_cell(run: RunRecord, call: AgentCall, heading: str) -> str:
         "sec": seconds,
         "read": _format_tokens(call, "input_tokens"),
         "written": _format_tokens(call, "output_tokens"),
-        "cost": format_cost_estimate(call.cost),
+        "cost": format_cost(call.cost),
     }
     return cells.get(heading, heading if on_critical_path else "")
 
@@ -124,7 +125,7 @@ def format_run_totals(run: RunRecord) -> str:
     answered = [call for call in run.calls if call.error is None]
     facts = [f"{answered_proposals} of {len(proposals)} proposals received"]
     facts += [f"{to_single_line(run.selected.node)} selected"] if run.selected else []
-    facts.append(f"{run.seconds:.1f} s")
+    facts.append(format_seconds(run.seconds))
     if all(call.usage for call in answered):
         facts.append(f"{run.tokens:,} tokens in all")
     else:
@@ -136,14 +137,7 @@ def format_run_totals(run: RunRecord) -> str:
     )
     facts += [f"{len(run.cached_calls)} answers from the node cache"] if run.cached_calls else []
     lower_bound = "" if run.cost_is_complete or run.cost is None else "at least "
-    return "; ".join([*facts, f"cost: {lower_bound}{format_cost_estimate(run.cost)}"])
-
-
-def format_cost_estimate(dollars: float | None) -> str:
-    """Write an estimate of a cost; `?` if it is not known."""
-    if dollars is None:
-        return "?"
-    return f"~${dollars:.2g}" if 0 < dollars < 1 else f"~${dollars:,.2f}" if dollars else "$0"
+    return "; ".join([*facts, f"cost: {lower_bound}{format_cost(run.cost)}"])
 
 
 def format_age(when: datetime, now: datetime | None = None) -> str:

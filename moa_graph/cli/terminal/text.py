@@ -12,6 +12,7 @@ import typer
 
 from moa_graph.cli.terminal.wrapping import terminal_width, wrap_text
 from moa_graph.graph.state import Proposal
+from moa_graph.runs.formatting import format_seconds
 from moa_graph.runs.record import call_status
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def _print_run_summary(console: "Console", summary: Mapping[str, Any]) -> None:
 
 def _format_proposal_stats(proposal: Proposal) -> str:
     """Tell model, seconds and tokens of a proposal."""
-    seconds = f"{proposal['seconds']:.1f} s"
+    seconds = format_seconds(proposal["seconds"])
     tokens = _format_tokens(proposal["usage"], proposal.get("cached"))
     return "  ".join(filter(None, [proposal["model"], seconds, tokens]))
 

@@ -186,7 +186,7 @@ def _check_files(benchmark: str, files: JudgeFilePaths) -> None:
             option = part.replace("_", "-")
             raise ValueError(f"--{option} has no effect on {benchmark}; it is {user}'s")
     if files.own_prompt and files.prompt:
-        raise ValueError("give --prompt or --own-prompt, not both")
+        raise ValueError("give --prompt or --builtin-prompt, not both")
 
 
 def official_judge_for_folder(folder: Path) -> Judge:

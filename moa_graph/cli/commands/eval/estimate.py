@@ -1,0 +1,28 @@
+"""The command `moa eval estimate`: its options."""
+
+from typing import Annotated
+
+import typer
+
+from moa_graph.cli.commands.eval.options import OutOption, PlanArgument
+from moa_graph.cli.options import JsonOption
+
+EXAMPLES = ("moa eval estimate examples/plan.toml", "moa eval estimate table2.toml --json")
+
+
+def estimate(
+    plan: PlanArgument,
+    out: OutOption = None,
+    answer_tokens: Annotated[
+        int, typer.Option("--answer-tokens", min=1, help="Tokens of a usual answer.")
+    ] = 500,
+    as_json: JsonOption = False,
+) -> None:
+    """Print what a comparison will take: calls, tokens, money, time. Nobody is asked.
+
+    Paid calls that systems share count once, and what is in the folder already not at all. A cost
+    that is not known is called unknown, and what has no bound is said to have none.
+    """
+    from moa_graph.cli.actions.eval_run import print_preflight
+
+    print_preflight(plan, out, answer_tokens, as_json=as_json)

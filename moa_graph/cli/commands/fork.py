@@ -1,0 +1,63 @@
+"""The command `moa fork`: its options."""
+
+from typing import Annotated
+
+import typer
+
+from moa_graph.cli import completion
+from moa_graph.cli.options import DatabaseOption, JsonOption, ProgressOption, ShowOption
+from moa_graph.cli.registration import RUNS_PANEL
+from moa_graph.cli.startup import show_startup_notice
+
+PANEL = RUNS_PANEL
+EXAMPLES = (
+    "moa fork sky --from aggregator --aggregator openai:gpt-4.1",
+    "moa fork sky --from layer_2 --drop llama --model qwen=openai:gpt-4o",
+)
+
+
+def fork(
+    thread: Annotated[
+        str,
+        typer.Argument(
+            help="Which thread; it stays as it is.", autocompletion=completion.complete_threads
+        ),
+    ],
+    from_layer: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            help="Where to begin anew: layer_1, layer_2, ... or aggregator.",
+            autocompletion=completion.complete_layers,
+        ),
+    ],
+    aggregator: Annotated[
+        str | None, typer.Option("--aggregator", help="Another aggregator: provider:model.")
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", help="Another model for a proposer: NAME=provider:model."),
+    ] = None,
+    drop: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--drop",
+            help="A proposal to leave out. Repeatable.",
+            autocompletion=completion.complete_proposals,
+        ),
+    ] = None,
+    db: DatabaseOption = None,
+    show: ShowOption = False,
+    as_json: JsonOption = False,
+    progress: ProgressOption = None,
+) -> None:
+    """Answer the last question anew from some layer on, as a new thread.
+
+    The proposals of the layers before are taken over, not asked for again.
+    """
+    with show_startup_notice(show_progress=progress):
+        from moa_graph.cli.actions.fork import ForkOptions, fork_thread
+        from moa_graph.cli.actions.run import OutputOptions
+
+    changes = ForkOptions(from_layer, aggregator, tuple(model or ()), tuple(drop or ()))
+    fork_thread(thread, changes, db, OutputOptions(show, as_json, progress))

@@ -1,0 +1,33 @@
+"""The command `moa resume`: its options."""
+
+from typing import Annotated
+
+import typer
+
+from moa_graph.cli import completion
+from moa_graph.cli.options import DatabaseOption, JsonOption, ProgressOption, ShowOption
+from moa_graph.cli.registration import RUNS_PANEL
+from moa_graph.cli.startup import show_startup_notice
+
+PANEL = RUNS_PANEL
+EXAMPLES = ("moa resume", "moa resume sky")
+
+
+def resume(
+    thread: Annotated[
+        str | None,
+        typer.Argument(
+            help="Which thread; by default the last unfinished one.",
+            autocompletion=completion.complete_threads,
+        ),
+    ] = None,
+    db: DatabaseOption = None,
+    show: ShowOption = False,
+    as_json: JsonOption = False,
+    progress: ProgressOption = None,
+) -> None:
+    """Continue an interrupted or failed run. No answer that was stored is asked for again."""
+    with show_startup_notice(show_progress=progress):
+        from moa_graph.cli.actions.run import OutputOptions, resume_thread
+
+    resume_thread(thread, db, OutputOptions(show, as_json, progress))

@@ -1,0 +1,40 @@
+"""How a command of `commands/` gets into `moa` or a group of it."""
+
+from collections.abc import Iterable
+from importlib import import_module
+
+import typer
+
+ASK_PANEL, RUNS_PANEL, MIXTURES_PANEL = "Ask", "What was asked before", "Mixtures"
+"""The headings of `moa --help`."""
+
+
+def add_commands(group: typer.Typer, package: str, names: Iterable[str]) -> None:
+    """Add commands to a group, in the order in which its help and the shell list them.
+
+    The module of a command defines a function of the same name, whose docstring is the help text,
+    `EXAMPLES` for the foot of the help text, and `PANEL` if the group's help has headings.
+
+    Args:
+        group: The group.
+        package: The package of the commands' modules.
+        names: The names of the commands, which are those of the modules.
+    """
+    for name in names:
+        module = import_module(f"{package}.{name}")
+        function = getattr(module, name)
+        group.command(
+            rich_help_panel=getattr(module, "PANEL", None),
+            epilog=_format_examples(module.EXAMPLES),
+            help=_unwrap_paragraphs(function.__doc__ or ""),
+        )(function)
+
+
+def _format_examples(commands: Iterable[str]) -> str | None:
+    lines = [f"  {command}" for command in commands]
+    return "\n".join(["Examples:", *lines]) if lines else None
+
+
+def _unwrap_paragraphs(text: str) -> str:
+    """Join the lines of each paragraph of a docstring: typer would keep their ends."""
+    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
