@@ -10,6 +10,7 @@ from math import inf
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self
 
+from moa_graph.atomic_files import replaced_file
 from moa_graph.batch.input import BatchRecord, thread_id_for
 from moa_graph.batch.record_runner import OutputRow
 from moa_graph.prompting.parsing import replace_surrogates
@@ -174,7 +175,8 @@ class BatchFiles:
             old, late = (
                 opened.enter_context(p.open("rb")) for p in (self.answers, self._late_path)
             )
-            _replace_file(self.answers, _merge_rows(old, late))
+            with replaced_file(self.answers) as file:
+                file.writelines(_merge_rows(old, late))
         self._late_path.unlink()
 
     def _merge_failures(self) -> None:
@@ -189,7 +191,8 @@ class BatchFiles:
             )
             still_failed = dropwhile(lambda row: _line_number(row) <= self._superseded_through, old)
             rows = _merge_rows(answers, new, still_failed)
-            _replace_file(self.failures, (row for row in rows if "error" in json.loads(row)))
+            with replaced_file(self.failures) as file:
+                file.writelines(row for row in rows if "error" in json.loads(row))
         self._old_failures_path.unlink()
 
 
@@ -197,14 +200,6 @@ def _merge_rows(*files: Iterable[bytes]) -> Iterator[bytes]:
     """Give the rows in order; of a line that is in several files, the row of the first."""
     for _, rows in groupby(heapq.merge(*files, key=_line_number), key=_line_number):
         yield next(rows)
-
-
-def _replace_file(path: Path, rows: Iterable[bytes]) -> None:
-    """Write a file at one stroke."""
-    part = path.with_name(f"{path.name}.part")
-    with part.open("wb") as file:
-        file.writelines(rows)
-    part.replace(path)
 
 
 def _line_number(row: bytes) -> int:

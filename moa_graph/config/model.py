@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from moa_graph.config.agent_refs import resolve_agent, resolve_layer
+from moa_graph.config.toml_files import load_toml
 from moa_graph.graph.node_names import check_agent_name, make_unique_name, slugify_label
 from moa_graph.graph.policy import policies_for_layers
 from moa_graph.models.agent import Agent, Temperature, find_key_variable
@@ -125,15 +126,9 @@ class MoAConfig(BaseModel):
                 f"no preset or file {str(source)!r}; "
                 f"expected the path of a TOML file or one of: {', '.join(preset_names())}"
             )
-        try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
-            return cls.model_validate(data, context={"folder": path.absolute().parent})
-        except tomllib.TOMLDecodeError as error:
-            raise ValueError(f"{path}: not valid TOML: {error}") from None
-        except UnicodeDecodeError:
-            raise ValueError(f"{path}: not UTF-8 text, as TOML must be") from None
-        except ValidationError as error:
-            raise ValueError(f"{path}: {format_validation_error(error)}") from None
+        context = {"folder": path.absolute().parent}
+        validate = partial(cls.model_validate, context=context)
+        return load_toml(path, validate, format_validation_error)
 
     def override(
         self,

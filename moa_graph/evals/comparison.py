@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from moa_graph.atomic_files import write_text
 from moa_graph.evals.call_store import CallStore
 from moa_graph.evals.datasets import Benchmark
 from moa_graph.evals.generate import answer_benchmark
@@ -13,7 +14,6 @@ from moa_graph.evals.judging.run import judge_system
 from moa_graph.evals.judging.setup import build_method, prepare_judging
 from moa_graph.evals.plan import BenchmarkEntry, EvalPlan
 from moa_graph.evals.proposal_judging import judge_proposals
-from moa_graph.evals.results_file import write_text
 from moa_graph.runs.jobs import Tally
 
 COMPARISON_FILE = "comparison.json"

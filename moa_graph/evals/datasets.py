@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +11,8 @@ from typing import Any
 from urllib.error import HTTPError
 
 from platformdirs import user_cache_path
+
+from moa_graph.atomic_files import replaced_file
 
 DOWNLOAD_TIMEOUT_S = 60  # that a server may be silent
 
@@ -180,9 +181,8 @@ def fetch_pinned_file(pinned_file: PinnedFile, option: str = "--data") -> Path:
     if mismatch := _find_mismatch(pinned_file, data):
         raise ValueError(f"{pinned_file.url} is not what it was: {mismatch}; {advice}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_bytes(data)
-    part.replace(path)
+    with replaced_file(path) as file:
+        file.write(data)
     return path
 
 

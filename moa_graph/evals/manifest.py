@@ -8,9 +8,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from moa_graph.atomic_files import write_text
 from moa_graph.config.model import MoAConfig
 from moa_graph.evals.datasets import Benchmark
-from moa_graph.evals.results_file import JsonRow, ResultsFile, write_text
+from moa_graph.evals.results_file import JsonRow, ResultsFile
 
 _PACKAGES = ("moa_graph", "langgraph", "langchain-core", "langchain-openai", "langchain-together")
 

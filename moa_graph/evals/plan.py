@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -24,6 +23,7 @@ from moa_graph.config.model import (
     format_validation_error,
     preset_names,
 )
+from moa_graph.config.toml_files import load_toml
 from moa_graph.evals.ablations import (
     ANALYSES,
     Ablations,
@@ -131,20 +131,13 @@ class EvalPlan(_PlanTable):
         """
         path = Path(path).expanduser()
         folder = path.absolute().parent
-        try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
-            plan = cls.model_validate(data, context={"folder": folder})
-            plan.check_references(folder)
-        except OSError as error:
-            raise ValueError(f"{path}: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise ValueError(f"{path}: not UTF-8 text, as TOML must be") from None
-        except tomllib.TOMLDecodeError as error:
-            raise ValueError(f"{path}: not valid TOML: {error}") from None
-        except ValidationError as error:
-            raise ValueError(f"{path}: {format_validation_error(error, _expected_keys)}") from None
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
+        format_error = partial(format_validation_error, accepted_keys=_expected_keys)
+        return load_toml(path, partial(cls._build, folder=folder), format_error)
+
+    @classmethod
+    def _build(cls, data: Mapping[str, Any], folder: Path) -> Self:
+        plan = cls.model_validate(data, context={"folder": folder})
+        plan.check_references(folder)
         return plan
 
     @cached_property

@@ -1,12 +1,11 @@
 """The folder of a system's answers: what is written, and when."""
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from moa_graph.atomic_files import write_text
 from moa_graph.evals.datasets import BenchmarkItem
 from moa_graph.models.recorded import read_json_rows
 
@@ -64,17 +63,6 @@ def write_outputs(folder: Path, name: str, benchmark: str, rows: Sequence[JsonRo
     path = folder / (f"{name}.jsonl" if benchmark in makers else "answers.jsonl")
     write_text(path, "".join(_json_line(make(row, name)) for row in rows))
     return path
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file as a whole: whoever reads it finds the old one or the new one."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    finally:
-        with suppress(FileNotFoundError):
-            part.unlink()
 
 
 def _json_line(row: Mapping[str, Any]) -> str:

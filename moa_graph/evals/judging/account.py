@@ -4,11 +4,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
+from moa_graph.atomic_files import write_text
 from moa_graph.evals.datasets import PINNED_DATASETS
 from moa_graph.evals.judging.prompts import JudgeFile
 from moa_graph.evals.judging.setup import JudgingTask
 from moa_graph.evals.manifest import package_versions
-from moa_graph.evals.results_file import JsonRow, write_text
+from moa_graph.evals.results_file import JsonRow
 
 JUDGEMENTS_FILE, JUDGING_MANIFEST = "judgements.jsonl", "judging.json"
 

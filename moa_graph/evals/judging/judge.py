@@ -1,17 +1,16 @@
 """Who judges: any chat model, or the stand-in that counts words."""
 
 import asyncio
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from langchain_core.messages import AIMessage
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
-from moa_graph.config.model import Price
+from moa_graph.config.model import Price, format_validation_error
+from moa_graph.config.toml_files import load_toml
 from moa_graph.evals.call_store import CallStore
 from moa_graph.evals.judging import overlap
 from moa_graph.evals.judging.cases import JudgementCase, JudgingMethod
@@ -22,7 +21,12 @@ from moa_graph.models.agent import Agent, build_model
 
 _METHOD_OPTIONS = ("temperature", "max_tokens")
 _OWN_OPTIONS = ("top_p", "stop", "base_url")  # which no benchmark sets
-_PRICES_ADAPTER = TypeAdapter(dict[str, tuple[Price, Price]])
+
+
+class _JudgePrices(BaseModel):
+    """The table of a judge's file that is no option of its agent."""
+
+    prices: dict[str, tuple[Price, Price]] = {}
 
 
 @dataclass(frozen=True)
@@ -118,21 +122,22 @@ def read_judge(source: str) -> Judge:
             f"judge {source!r}: expected a language model, such as 'openai:gpt-4-1106-preview', or "
             f"{overlap.OVERLAP_LABEL!r}, which only counts words"
         )
-    options: dict[str, Any] = {"model": source}
+    title = f"judge {source}"
     if source.endswith(".toml"):
-        try:
-            options = tomllib.loads(Path(source).expanduser().read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ValueError(f"judge {source}: {error.strerror}") from None
-        except ValueError as error:
-            raise ValueError(f"judge {source}: not valid TOML: {error}") from None
+        return load_toml(source, _build_judge, _format_judge_error, title=title)
     try:
-        prices = _PRICES_ADAPTER.validate_python(options.pop("prices", {}))
-        agent = Agent.model_validate(options)
+        return _build_judge({"model": source})
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        location = ".".join(map(str, first["loc"]))
-        raise ValueError(f"judge {source}: {location}: {first['msg']}") from None
+        raise ValueError(f"{title}: {_format_judge_error(error)}") from None
+
+
+def _build_judge(options: Mapping[str, Any]) -> Judge:
+    prices = _JudgePrices.model_validate(options).prices
+    agent = Agent.model_validate({key: options[key] for key in options if key != "prices"})
     if agent.label == overlap.OVERLAP_LABEL or agent.system is not None or agent.samples != 1:
-        raise ValueError(f"judge {source}: `system` and `samples` have no effect on a judge")
+        raise ValueError("`system` and `samples` have no effect on a judge")
     return Judge(agent, prices)
+
+
+def _format_judge_error(error: ValidationError) -> str:
+    return format_validation_error(error, lambda _: [*Agent.model_fields, "prices"])

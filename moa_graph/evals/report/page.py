@@ -8,6 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
 
+from moa_graph.atomic_files import write_text
 from moa_graph.evals.data import read_table
 from moa_graph.evals.manifest import package_versions
 from moa_graph.evals.report import cells
@@ -20,7 +21,6 @@ from moa_graph.evals.report.results import (
     read_sections,
 )
 from moa_graph.evals.report.style import RenderedFigure
-from moa_graph.evals.results_file import write_text
 from moa_graph.evals.scoring import LengthControlBaselines, find_baselines
 
 PAGE_FILE = "index.html"
