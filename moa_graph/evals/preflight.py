@@ -14,7 +14,7 @@ from moa_graph.evals.datasets import PINNED_DATASETS, Benchmark
 from moa_graph.evals.judging.account import JUDGEMENTS_FILE
 from moa_graph.evals.judging.setup import ANSWERS_FILE, JUDGING_METHODS
 from moa_graph.evals.plan import BenchmarkEntry, EvalPlan
-from moa_graph.evals.systems import number_samples
+from moa_graph.evals.systems import answer_options, number_samples
 from moa_graph.models.agent import Agent
 from moa_graph.models.pricing import (
     MILLION,
@@ -23,6 +23,7 @@ from moa_graph.models.pricing import (
     is_free_model,
 )
 from moa_graph.models.recorded import read_json_rows
+from moa_graph.models.request_key import request_key
 from moa_graph.prompting.layout import AGGREGATE_AND_SYNTHESIZE, TOTAL_REFERENCE_FACTOR
 from moa_graph.prompting.tokens import BYTES_PER_TOKEN, count_tokens
 
@@ -62,8 +63,8 @@ NO_TOKENS = TokenEstimate(0, 0)
 class PlannedCall:
     """A call of a mixture for an item."""
 
-    key: Any
-    """Calls with the same key are the same call, whatever system makes them."""
+    key: str
+    """Of `request_key`: calls with the same key are one call, whatever systems make it."""
     label: str
     depth: int
     input_tokens: TokenEstimate
@@ -212,7 +213,7 @@ def _estimate_benchmark(
     calls = {
         name: list(_plan_calls(config, shape, answer_tokens)) for name, config in systems.items()
     }
-    paid = defaultdict[Any, set[Any]](set)
+    paid = defaultdict[str, set[Any]](set)
     answered = {name: _answered_ids(out / shape.name / name) & set(shape.ids) for name in calls}
     for name, planned in calls.items():
         for each in planned:
@@ -254,16 +255,12 @@ def _plan_calls(
                     request_agent, answer_tokens, selects=final == "select"
                 )
                 reads = conversation + _prompt_tokens(config, request_agent, references)
-                key = (
-                    request_agent.model_copy(update={"samples": 1}).model_dump_json(),
-                    sample,
-                    final,
-                    before,
-                )
-                planned.append(PlannedCall(hash(key), request_agent.label, depth, reads, writes))
+                target = [request_agent.label, answer_options(request_agent), request_agent.system]
+                key = request_key(target, [before, final], sample)
+                planned.append(PlannedCall(key, request_agent.label, depth, reads, writes))
             yield from planned
             layout = (config.references_in, config.max_reference_tokens)
-            before = (tuple(each.key for each in planned), layout)
+            before = ([each.key for each in planned], layout)
             references = [each.output_tokens for each in planned]
         conversation += _final_answer_tokens(config, shape.name, answer_tokens)
         history = before
@@ -319,7 +316,7 @@ def _estimate_judging(
             against = (
                 answer if shape.name != "mt_bench" else NO_TOKENS
             )  # the reference's is as long
-            call = PlannedCall(None, judge.label, 1, reads + against, writes)
+            call = PlannedCall("", judge.label, 1, reads + against, writes)
             if judge.agent and (number == 1 or shape.name == "mt_bench"):
                 estimate.add_call(call, todo * (times if number == 1 else 1), judge.prices)
         estimate.items += todo
