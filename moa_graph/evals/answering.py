@@ -9,7 +9,7 @@ from uuid import uuid4
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 
 from moa_graph.config.model import MoAConfig
-from moa_graph.evals.call_store import CallRecord, CallStore, call_listener
+from moa_graph.evals.call_store import CallStore
 from moa_graph.evals.datasets import Benchmark, BenchmarkItem
 from moa_graph.evals.results_file import JsonRow
 from moa_graph.evals.systems import with_recorded_calls
@@ -18,6 +18,7 @@ from moa_graph.graph.state import Proposal
 from moa_graph.models.pricing import estimate_cost
 from moa_graph.redaction import redacted_message
 from moa_graph.runs.jobs import PartialError
+from moa_graph.runs.model_calls import CallRecord, call_listener
 
 MT_BENCH_TOKENS = 1024
 MT_BENCH_TEMPERATURE = 0.7

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter, time
@@ -37,53 +36,11 @@ from moa_graph.models.pricing import is_free_model
 from moa_graph.models.request_key import request_key
 from moa_graph.prompting import parsing
 from moa_graph.redaction import redacted_message
+from moa_graph.runs.model_calls import CallRecord, report_call
 
 
 class CallError(RuntimeError):
     """A model gave no answer; the text says why, without keys."""
-
-
-@dataclass(frozen=True)
-class CallRecord:
-    """What came of one call."""
-
-    label: str
-    """What was asked: `provider:model`."""
-    sample: int
-    node: str | None
-    """The node of a graph that asked, if one did."""
-    message: AIMessage | None
-    """The answer; `None` on failure."""
-    error: str | None
-    """Why there is no answer; `None` on success."""
-    usage: Mapping[str, Any] | None
-    """Tokens, as LangChain's `UsageMetadata`; also of an answer that was empty."""
-    started: float
-    """When the call was made, in seconds since 1970."""
-    seconds: float
-    """Wall time of the call when it was made."""
-    from_store: bool
-    """Whether it was paid for before, or elsewhere: now it cost nothing."""
-
-
-_listener: ContextVar[Callable[[CallRecord], None] | None] = ContextVar("listener", default=None)
-
-
-@contextmanager
-def call_listener(listener: Callable[[CallRecord], None]) -> Iterator[None]:
-    """Hear of each call that is made inside, also in the tasks and threads that begin there."""
-    outer = _listener.get()
-
-    def hear(record: CallRecord) -> None:
-        listener(record)
-        if outer:
-            outer(record)
-
-    token = _listener.set(hear)
-    try:
-        yield
-    finally:
-        _listener.reset(token)
 
 
 class CallStore:
@@ -311,8 +268,7 @@ class RecordedRunnable(Runnable[Any, AIMessage]):
             seconds=outcome.seconds,
             from_store=from_store or self._label.startswith("recorded:"),
         )
-        if listener := _listener.get():
-            listener(record)
+        report_call(record)
         if record.message is None:
             raise CallError(outcome.error)
         return record.message

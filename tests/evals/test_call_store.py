@@ -10,9 +10,10 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from waiting import after, take_turns, wait_until
 
 from moa_graph import Agent
-from moa_graph.evals.call_store import CallError, CallStore, call_listener
+from moa_graph.evals.call_store import CallError, CallStore
 from moa_graph.models.agent import build_model
 from moa_graph.prompting.layout import PromptLayout
+from moa_graph.runs.model_calls import call_listener
 
 
 @pytest.fixture
