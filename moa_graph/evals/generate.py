@@ -8,10 +8,11 @@ from time import time
 
 from moa_graph.config.model import MoAConfig
 from moa_graph.evals.answering import BenchmarkRunner
+from moa_graph.evals.benchmark_data import BenchmarkData, BenchmarkItem
+from moa_graph.evals.benchmarks.registry import benchmark_for
 from moa_graph.evals.call_store import CallStore
-from moa_graph.evals.datasets import Benchmark, BenchmarkItem
 from moa_graph.evals.manifest import check_folder_matches, write_manifest
-from moa_graph.evals.results_file import JsonRow, ResultsFile, write_outputs
+from moa_graph.evals.results_file import JsonRow, ResultsFile, write_text
 from moa_graph.runs.jobs import (
     Outcome,
     Tally,
@@ -37,7 +38,7 @@ class GenerationResult:
 
 async def answer_benchmark(
     config: MoAConfig,
-    benchmark: Benchmark,
+    benchmark: BenchmarkData,
     out: str | Path,
     call_store: CallStore,
     *,
@@ -79,7 +80,11 @@ async def answer_benchmark(
 
     def finish() -> Path:
         write_manifest(folder, name, config, benchmark, results)
-        return write_outputs(folder, name, benchmark.name, results.answered_rows(benchmark.items))
+        file_name, text = benchmark_for(benchmark.name).format_outputs(
+            name, results.answered_rows(benchmark.items)
+        )
+        write_text(folder / file_name, text)
+        return folder / file_name
 
     finish()
     try:

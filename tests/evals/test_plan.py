@@ -162,7 +162,7 @@ def test_data_that_cannot_be_had_are_assumed_and_that_is_said(load, monkeypatch,
     def fetch(*_):
         raise ValueError("no network")
 
-    monkeypatch.setattr("moa_graph.evals.datasets.fetch_pinned_file", fetch)
+    monkeypatch.setattr("moa_graph.evals.benchmarks.protocol.fetch_pinned_file", fetch)
     found = estimate_comparison(load('[systems]\na = "openai:gpt-4o-2024-05-13"'), tmp_path / "out")
     assert [each.calls for each in found.estimates] == [805, 805]
     assert found.notes[0].startswith("alpaca_eval: the data are not here")
