@@ -80,11 +80,7 @@ async def answer_benchmark(
 
     def finish() -> Path:
         write_manifest(folder, name, config, benchmark, results)
-        file_name, text = benchmark_for(benchmark.name).format_outputs(
-            name, results.answered_rows(benchmark.items)
-        )
-        write_text(folder / file_name, text)
-        return folder / file_name
+        return _write_outputs(folder, name, benchmark, results)
 
     finish()
     try:
@@ -99,10 +95,16 @@ async def answer_benchmark(
         )
     finally:
         outputs = finish()
-    rows = (results.rows.get(item.id) for item in benchmark.items)
-    failures = {row["id"]: row["error"] for row in rows if row and row["error"]}
     answered = len(results.answered_rows(benchmark.items))
+    failures = results.failures(benchmark.items)
     return GenerationResult(folder, outputs, progress, answered, failures)
+
+
+def _write_outputs(folder: Path, name: str, benchmark: BenchmarkData, results: ResultsFile) -> Path:
+    rows = results.answered_rows(benchmark.items)
+    file_name, text = benchmark_for(benchmark.name).format_outputs(name, rows)
+    write_text(folder / file_name, text)
+    return folder / file_name
 
 
 def check_system_name(name: str) -> str:

@@ -41,6 +41,11 @@ class ResultsFile:
         rows = (self.rows.get(item.id) for item in items)
         return [row for row in rows if row and row["error"] is None]
 
+    def failures(self, items: Sequence[BenchmarkItem]) -> dict[str | int, str]:
+        """Give why items have no answer, of those that were tried."""
+        rows = (self.rows.get(item.id) for item in items)
+        return {row["id"]: row["error"] for row in rows if row and row["error"]}
+
 
 def write_text(path: Path, text: str) -> None:
     """Write a file as a whole: whoever reads it finds the old one or the new one."""

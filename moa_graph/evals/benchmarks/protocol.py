@@ -150,6 +150,8 @@ class Benchmark(Protocol):
 
     paper_table: str | None = None
     """The table of the paper's figures of this benchmark in `published.toml`, if it has some."""
+    paper_has_analyses: bool = False
+    """Whether the paper's analyses (its Tables 3 and 4, and Figure 4a) are on this benchmark."""
     quality_note: str = ""
     """What is added to the caption of the table of quality."""
 

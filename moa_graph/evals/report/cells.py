@@ -31,6 +31,11 @@ def quality_note(section: ReportSection) -> str:
     return benchmark_for(section.benchmark).quality_note
 
 
+def paper_has_analyses(section: ReportSection) -> bool:
+    """Tell whether the paper's analyses are on the benchmark."""
+    return benchmark_for(section.benchmark).paper_has_analyses
+
+
 def figure_columns(section: ReportSection) -> list[str]:
     """Name the columns of a benchmark's own figures."""
     return list(dict.fromkeys(name for each in section.named for name in benchmark_figures(each)))

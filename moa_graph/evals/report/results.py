@@ -1,7 +1,7 @@
 """Read a comparison: what its folders hold, put together for the report."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, groupby
 from pathlib import Path
@@ -230,12 +230,16 @@ def _read_section(
         named=named,
         verdicts=[_compare_measurements(*pair) for pair in combinations(named, 2)],
         analyses=list(_read_analyses(comparison, by_name)),
-        correlations={
-            folder.name: correlate(read_samples(folder))
-            for folder in scored
-            if (folder / PROPOSAL_JUDGEMENTS_FILE).is_file()
-        },
+        correlations=_read_correlations(scored),
     )
+
+
+def _read_correlations(folders: Iterable[Path]) -> dict[str, Mapping[str, Correlation]]:
+    return {
+        folder.name: correlate(read_samples(folder))
+        for folder in folders
+        if (folder / PROPOSAL_JUDGEMENTS_FILE).is_file()
+    }
 
 
 def _unavailable_labels(scored: SystemScore | MissingScore) -> Iterator[str]:

@@ -70,6 +70,7 @@ class AlpacaEval(Benchmark):
     }
     compares_systems = True
     paper_table: str | None = "table_2a"
+    paper_has_analyses = True
     quality_note = "; ± is a standard error"
     typical_turn_bytes = (175,)
     judge_prompt_tokens = 450
@@ -160,6 +161,7 @@ class OwnPrompts(AlpacaEval):
     id_keys = Benchmark.id_keys
     required_keys = ()
     paper_table = None
+    paper_has_analyses = False
     _has_difficulty = False
 
     def __init__(self, name: str) -> None:
