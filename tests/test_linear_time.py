@@ -42,6 +42,8 @@ from moa_graph.evals.correlation import MEASURES
 from moa_graph.evals.judging.cases import fill_template
 from moa_graph.graph.node_names import check_agent_name, slugify_label
 from moa_graph.models import offline
+from moa_graph.models.legacy_request_keys import legacy_call_store_key, legacy_node_cache_key
+from moa_graph.models.request_key import request_key
 from moa_graph.prompting.layout import (
     NAME_THE_BEST,
     PromptLayout,
@@ -271,7 +273,13 @@ READERS = {
         put_into_words,
     )
 } | {
-    "key of a layout": PromptLayout(references_in="user").mask_reference_key,
+    "key of a request": lambda text: request_key("m", [HumanMessage(text)]),
+    "key of a cache before": lambda text: legacy_node_cache_key(
+        PromptLayout(references_in="user"), "m", 0, [HumanMessage(text)]
+    ),
+    "key of a call before": lambda text: legacy_call_store_key(
+        "m", {}, {}, [HumanMessage(text)], 1
+    ),
     "final answer": lambda text: content_without_reasoning(AIMessage(text)),
     "thought, piece by piece": lambda text: hear(f"<think>{text}"),
     "error": lambda text: redacted_message(ValueError(text)),

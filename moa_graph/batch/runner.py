@@ -7,7 +7,7 @@ from itertools import count
 from moa_graph.batch.budget import BatchBudget
 from moa_graph.batch.input import BatchRecord
 from moa_graph.batch.record_runner import RecordOutcome
-from moa_graph.runs.jobs import Tally
+from moa_graph.runs.jobs import Tally, run_workers
 
 READ_AHEAD_FACTOR = 8
 """How many times as many records as run at a time may be ahead of the first unfinished one."""
@@ -56,12 +56,7 @@ async def run_batch(
             await writer.put(number, outcome)
         return None
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(concurrency, max(1, progress.total))):
-                group.create_task(worker())
-    except BaseExceptionGroup as several:
-        raise several.exceptions[0] from None
+    await run_workers(worker, min(concurrency, max(1, progress.total)))
 
 
 class _RecordReader:

@@ -9,8 +9,9 @@ from uuid import uuid4
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 
 from moa_graph.config.model import MoAConfig
-from moa_graph.evals.call_store import CallRecord, CallStore, call_listener
-from moa_graph.evals.datasets import Benchmark, BenchmarkItem
+from moa_graph.evals.benchmark_data import BenchmarkData, BenchmarkItem
+from moa_graph.evals.benchmarks.registry import benchmark_for
+from moa_graph.evals.call_store import CallStore
 from moa_graph.evals.results_file import JsonRow
 from moa_graph.evals.systems import with_recorded_calls
 from moa_graph.graph.node_names import AGGREGATOR
@@ -18,15 +19,7 @@ from moa_graph.graph.state import Proposal
 from moa_graph.models.pricing import estimate_cost
 from moa_graph.redaction import redacted_message
 from moa_graph.runs.jobs import PartialError
-
-MT_BENCH_TOKENS = 1024
-MT_BENCH_TEMPERATURE = 0.7
-"""Of a category that is not among those below."""
-MT_BENCH_TEMPERATURES = {
-    **dict.fromkeys(("writing", "roleplay"), 0.7),
-    **dict.fromkeys(("extraction", "math", "coding", "reasoning"), 0.0),
-    **dict.fromkeys(("stem", "humanities"), 0.1),
-}
+from moa_graph.runs.model_calls import CallRecord, call_listener
 
 _PROPOSAL_FIELDS = (
     "layer",
@@ -41,6 +34,9 @@ _PROPOSAL_FIELDS = (
 )
 
 
+CallOptions = tuple[tuple[str, Any], ...]
+
+
 class BenchmarkRunner:
     """A mixture that answers the items of a benchmark; its models are built at once.
 
@@ -48,22 +44,18 @@ class BenchmarkRunner:
         ValueError: If a key is missing, or a model cannot be built.
     """
 
-    def __init__(self, config: MoAConfig, benchmark: Benchmark, call_store: CallStore) -> None:
+    def __init__(self, config: MoAConfig, benchmark: BenchmarkData, call_store: CallStore) -> None:
         self._prices = config.prices
-        self._temperature_by_category = benchmark.name == "mt_bench"
+        self._benchmark = benchmark_for(benchmark.name)
 
         @cache
-        def graph(temperature: float | None) -> Any:
-            options: dict[str, Any] = {}
-            if temperature is not None:
-                options = {"temperature": temperature, "max_tokens": MT_BENCH_TOKENS}
-            return (
-                with_recorded_calls(config, call_store, **options).graph().compile(name=config.name)
-            )
+        def compile_graph(options: CallOptions) -> Any:
+            mixture = with_recorded_calls(config, call_store, **dict(options))
+            return mixture.graph().compile(name=config.name)
 
-        self._graph_for_temperature: Callable[[float | None], Any] = graph
+        self._compile_graph: Callable[[CallOptions], Any] = compile_graph
         for item in benchmark.items:
-            graph(self._temperature_for(item))
+            self._graph_for(item)
 
     async def answer(self, item: BenchmarkItem) -> JsonRow:
         """Run the mixture on each turn of an item.
@@ -74,7 +66,7 @@ class BenchmarkRunner:
         Raises:
             PartialError: If there is no answer to one of the turns.
         """
-        graph, started_at = self._graph_for_temperature(self._temperature_for(item)), perf_counter()
+        graph, started_at = self._graph_for(item), perf_counter()
         messages, turns = list[AnyMessage](), list[JsonRow]()
         for instruction in item.turns:
             messages.append(HumanMessage(instruction))
@@ -92,12 +84,9 @@ class BenchmarkRunner:
             raise PartialError(cause, row)
         return row
 
-    def _temperature_for(self, item: BenchmarkItem) -> float | None:
-        """Give the temperature that the benchmark asks for, if it does."""
-        if not self._temperature_by_category:
-            return None
-        default = MT_BENCH_TEMPERATURES.get(item.category or "", MT_BENCH_TEMPERATURE)
-        return float(item.row.get("required_temperature", default))
+    def _graph_for(self, item: BenchmarkItem) -> Any:
+        """Give the mixture, called with the options that the benchmark sets."""
+        return self._compile_graph(tuple(sorted(self._benchmark.call_options(item).items())))
 
     async def _run_turn(self, graph: Any, messages: Sequence[AnyMessage]) -> JsonRow:
         state: dict[str, Any] = {}

@@ -7,80 +7,40 @@ No key, no header and no option is stored: only their hash.
 """
 
 import asyncio
-import hashlib
 import json
-import re
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter, time
 from typing import Any, Self
 
-from langchain_core.messages import AIMessage, HumanMessage, convert_to_messages, message_to_dict
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    convert_to_messages,
+    message_to_dict,
+)
 from langchain_core.messages.utils import messages_from_dict
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig
 
 from moa_graph.evals.call_table import CallOutcome, CallTable
 from moa_graph.models.adapt import find_api_keys
+from moa_graph.models.legacy_request_keys import legacy_call_store_key
 from moa_graph.models.pricing import is_free_model
+from moa_graph.models.request_key import request_key
 from moa_graph.prompting import parsing
 from moa_graph.redaction import redacted_message
-
-# References may stand between tags with a random key.
-_RANDOM_TAG = re.compile(r"(</?response-)[0-9a-f]{16}(?= \d+>)")
+from moa_graph.runs.model_calls import CallRecord, report_call
 
 
 class CallError(RuntimeError):
     """A model gave no answer; the text says why, without keys."""
-
-
-@dataclass(frozen=True)
-class CallRecord:
-    """What came of one call."""
-
-    label: str
-    """What was asked: `provider:model`."""
-    sample: int
-    node: str | None
-    """The node of a graph that asked, if one did."""
-    message: AIMessage | None
-    """The answer; `None` on failure."""
-    error: str | None
-    """Why there is no answer; `None` on success."""
-    usage: Mapping[str, Any] | None
-    """Tokens, as LangChain's `UsageMetadata`; also of an answer that was empty."""
-    started: float
-    """When the call was made, in seconds since 1970."""
-    seconds: float
-    """Wall time of the call when it was made."""
-    from_store: bool
-    """Whether it was paid for before, or elsewhere: now it cost nothing."""
-
-
-_listener: ContextVar[Callable[[CallRecord], None] | None] = ContextVar("listener", default=None)
-
-
-@contextmanager
-def call_listener(listener: Callable[[CallRecord], None]) -> Iterator[None]:
-    """Hear of each call that is made inside, also in the tasks and threads that begin there."""
-    outer = _listener.get()
-
-    def hear(record: CallRecord) -> None:
-        listener(record)
-        if outer:
-            outer(record)
-
-    token = _listener.set(hear)
-    try:
-        yield
-    finally:
-        _listener.reset(token)
 
 
 class CallStore:
@@ -138,8 +98,14 @@ class CallStore:
         """
         return RecordedRunnable(self, runnable, label, dict(options or {}), sample, check=check)
 
-    def reserve(self, key: str) -> tuple[Future[CallOutcome | None], bool]:
+    def reserve(
+        self, key: str, legacy_key: str | None = None
+    ) -> tuple[Future[CallOutcome | None], bool]:
         """Find what came of a call, or is to come of it.
+
+        Args:
+            key: The key of the call.
+            legacy_key: Its key in a call store of 0.1, where an answer may stand, too.
 
         Returns:
             The outcome, in the future, and whether it is the caller's to bring it about. `None`
@@ -148,7 +114,10 @@ class CallStore:
         with self._lock:
             if self._write_error:
                 raise CallError(self._write_error)
-            if outcome := self._table.find_answer(key):
+            outcome = self._table.find_answer(key)
+            if not outcome and legacy_key:
+                outcome = self._table.find_answer(legacy_key)
+            if outcome:
                 future = Future[CallOutcome | None]()
                 future.set_result(outcome)
                 return future, False
@@ -234,9 +203,9 @@ class RecordedRunnable(Runnable[Any, AIMessage]):
         Raises:
             CallError: If there is none.
         """
-        key = self._request_key(input, kwargs)
+        key, legacy_key = self._request_keys(input, kwargs)
         while True:
-            future, is_owner = self._call_store.reserve(key)
+            future, is_owner = self._call_store.reserve(key, legacy_key)
             if is_owner:
                 with self._record_attempt(key) as attempt:
                     attempt.read_answer(self._bound.invoke(input, config, **kwargs))
@@ -254,9 +223,9 @@ class RecordedRunnable(Runnable[Any, AIMessage]):
         Raises:
             CallError: If there is none.
         """
-        key = self._request_key(input, kwargs)
+        key, legacy_key = self._request_keys(input, kwargs)
         while True:
-            future, is_owner = self._call_store.reserve(key)
+            future, is_owner = self._call_store.reserve(key, legacy_key)
             if is_owner:
                 with self._record_attempt(key) as attempt:
                     attempt.read_answer(await self._bound.ainvoke(input, config, **kwargs))
@@ -264,10 +233,14 @@ class RecordedRunnable(Runnable[Any, AIMessage]):
             if outcome := await asyncio.shield(asyncio.wrap_future(future)):
                 return self._deliver_outcome(outcome, config, from_store=not is_owner)
 
-    def _request_key(self, prompt: Any, kwargs: Mapping[str, Any]) -> str:
-        request = [self._label, self._options, kwargs, _message_fields(prompt), self._sample]
-        text = json.dumps(request, sort_keys=True, ensure_ascii=True)
-        return hashlib.sha256(_RANDOM_TAG.sub(r"\1", text).encode()).hexdigest()
+    def _request_keys(self, prompt: Any, call_options: Mapping[str, Any]) -> tuple[str, str | None]:
+        """Give the key of a call, and that of 0.1."""
+        messages = _to_messages(prompt)
+        target = [self._label, self._options, call_options]
+        legacy_key = legacy_call_store_key(
+            self._label, self._options, call_options, messages, self._sample
+        )
+        return request_key(target, messages, self._sample), legacy_key
 
     @contextmanager
     def _record_attempt(self, key: str) -> Iterator[CallAttempt]:
@@ -295,17 +268,13 @@ class RecordedRunnable(Runnable[Any, AIMessage]):
             seconds=outcome.seconds,
             from_store=from_store or self._label.startswith("recorded:"),
         )
-        if listener := _listener.get():
-            listener(record)
+        report_call(record)
         if record.message is None:
             raise CallError(outcome.error)
         return record.message
 
 
-def _message_fields(prompt: Any) -> list[dict[str, Any]]:
-    """Give what a model reads of messages; their ids and where they came from change nothing."""
+def _to_messages(prompt: Any) -> Sequence[BaseMessage]:
     if isinstance(prompt, PromptValue):
-        prompt = prompt.to_messages()
-    messages = [HumanMessage(prompt)] if isinstance(prompt, str) else convert_to_messages(prompt)
-    names = ("type", "content", "name", "tool_calls", "tool_call_id")
-    return [{name: getattr(each, name, None) or None for name in names} for each in messages]
+        return prompt.to_messages()
+    return [HumanMessage(prompt)] if isinstance(prompt, str) else convert_to_messages(prompt)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from moa_graph.atomic_files import write_text
+from moa_graph.evals.benchmark_data import BenchmarkData
 from moa_graph.evals.call_store import CallStore
-from moa_graph.evals.datasets import Benchmark
 from moa_graph.evals.generate import answer_benchmark
 from moa_graph.evals.judging.run import judge_system
 from moa_graph.evals.judging.setup import build_method, prepare_judging
@@ -34,7 +34,7 @@ class ComparisonStep:
 
     plan: EvalPlan
     entry: BenchmarkEntry
-    benchmark: Benchmark
+    benchmark: BenchmarkData
     system: str
     kind: Literal["answers", "judgements", "judgements of proposals"]
     out: Path
@@ -106,7 +106,7 @@ def list_steps(plan: EvalPlan, out: Path) -> list[ComparisonStep]:
 
 
 def _benchmark_steps(
-    plan: EvalPlan, entry: BenchmarkEntry, benchmark: Benchmark, out: Path
+    plan: EvalPlan, entry: BenchmarkEntry, benchmark: BenchmarkData, out: Path
 ) -> Iterator[ComparisonStep]:
     for name in plan.systems_for(entry):
         yield ComparisonStep(plan, entry, benchmark, name, "answers", out)

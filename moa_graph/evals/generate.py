@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import time
 
+from moa_graph.atomic_files import write_text
 from moa_graph.config.model import MoAConfig
 from moa_graph.evals.answering import BenchmarkRunner
+from moa_graph.evals.benchmark_data import BenchmarkData, BenchmarkItem
+from moa_graph.evals.benchmarks.registry import benchmark_for
 from moa_graph.evals.call_store import CallStore
-from moa_graph.evals.datasets import Benchmark, BenchmarkItem
 from moa_graph.evals.manifest import check_folder_matches, write_manifest
-from moa_graph.evals.results_file import JsonRow, ResultsFile, write_outputs
+from moa_graph.evals.results_file import JsonRow, ResultsFile
 from moa_graph.runs.jobs import (
     Outcome,
     Tally,
@@ -37,7 +39,7 @@ class GenerationResult:
 
 async def answer_benchmark(
     config: MoAConfig,
-    benchmark: Benchmark,
+    benchmark: BenchmarkData,
     out: str | Path,
     call_store: CallStore,
     *,
@@ -79,7 +81,7 @@ async def answer_benchmark(
 
     def finish() -> Path:
         write_manifest(folder, name, config, benchmark, results)
-        return write_outputs(folder, name, benchmark.name, results.answered_rows(benchmark.items))
+        return _write_outputs(folder, name, benchmark, results)
 
     finish()
     try:
@@ -94,10 +96,16 @@ async def answer_benchmark(
         )
     finally:
         outputs = finish()
-    rows = (results.rows.get(item.id) for item in benchmark.items)
-    failures = {row["id"]: row["error"] for row in rows if row and row["error"]}
     answered = len(results.answered_rows(benchmark.items))
+    failures = results.failures(benchmark.items)
     return GenerationResult(folder, outputs, progress, answered, failures)
+
+
+def _write_outputs(folder: Path, name: str, benchmark: BenchmarkData, results: ResultsFile) -> Path:
+    rows = results.answered_rows(benchmark.items)
+    file_name, text = benchmark_for(benchmark.name).format_outputs(name, rows)
+    write_text(folder / file_name, text)
+    return folder / file_name
 
 
 def check_system_name(name: str) -> str:

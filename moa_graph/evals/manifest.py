@@ -10,13 +10,13 @@ from typing import Any
 
 from moa_graph.atomic_files import write_text
 from moa_graph.config.model import MoAConfig
-from moa_graph.evals.datasets import Benchmark
+from moa_graph.evals.benchmark_data import BenchmarkData
 from moa_graph.evals.results_file import JsonRow, ResultsFile
 
 _PACKAGES = ("moa_graph", "langgraph", "langchain-core", "langchain-openai", "langchain-together")
 
 
-def check_folder_matches(folder: Path, config: MoAConfig, benchmark: Benchmark) -> None:
+def check_folder_matches(folder: Path, config: MoAConfig, benchmark: BenchmarkData) -> None:
     """See that a folder holds the answers of this mixture to these data, or nothing.
 
     Raises:
@@ -44,7 +44,7 @@ def check_folder_matches(folder: Path, config: MoAConfig, benchmark: Benchmark) 
 
 
 def write_manifest(
-    folder: Path, name: str, config: MoAConfig, benchmark: Benchmark, results: ResultsFile
+    folder: Path, name: str, config: MoAConfig, benchmark: BenchmarkData, results: ResultsFile
 ) -> None:
     """Write `manifest.json`."""
     rows = [row for item in benchmark.items if (row := results.rows.get(item.id))]

@@ -30,9 +30,11 @@ from moa_graph.evals.ablations import (
     Variant,
     single_model_mixture,
 )
+from moa_graph.evals.benchmark_data import BenchmarkData
+from moa_graph.evals.benchmarks.registry import find_benchmark
 from moa_graph.evals.budget import default_prices
 from moa_graph.evals.data import read_table
-from moa_graph.evals.datasets import PINNED_DATASETS, Benchmark, load_benchmark
+from moa_graph.evals.datasets import load_benchmark
 from moa_graph.evals.generate import check_system_name
 from moa_graph.evals.judging.judge import Judge, read_judge
 from moa_graph.evals.judging.setup import JudgeFilePaths, official_judge_for_benchmark
@@ -51,7 +53,7 @@ class BenchmarkEntry(_PlanTable):
     """A benchmark of a plan."""
 
     name: str
-    """`alpaca_eval`, `mt_bench`, `flask`, or a file of prompts."""
+    """The name of a benchmark, such as `alpaca_eval`, or a file of prompts."""
     data: Path | None = None
     """Where the data of the named benchmark stand; by default they are downloaded once."""
     limit: StrictPositiveInt | None = None
@@ -180,13 +182,13 @@ class EvalPlan(_PlanTable):
         """Say where a path of the plan leads."""
         return self._folder / Path(path).expanduser()
 
-    def load_benchmark(self, entry: BenchmarkEntry) -> Benchmark:
+    def load_benchmark(self, entry: BenchmarkEntry) -> BenchmarkData:
         """Load what is asked.
 
         Raises:
             ValueError: As `moa_graph.evals.datasets.load_benchmark`.
         """
-        name = entry.name if entry.name in PINNED_DATASETS else self.resolve_path(entry.name)
+        name = entry.name if find_benchmark(entry.name) else self.resolve_path(entry.name)
         data = entry.data and self.resolve_path(entry.data)
         return load_benchmark(name, data, entry.limit)
 

@@ -9,12 +9,12 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from moa_graph.config.model import MoAConfig
-from moa_graph.evals.answering import MT_BENCH_TOKENS
-from moa_graph.evals.datasets import PINNED_DATASETS, Benchmark
-from moa_graph.evals.judging.account import JUDGEMENTS_FILE
-from moa_graph.evals.judging.setup import ANSWERS_FILE, JUDGING_METHODS
+from moa_graph.evals.benchmark_data import BenchmarkData
+from moa_graph.evals.benchmarks.protocol import Benchmark
+from moa_graph.evals.benchmarks.registry import benchmark_for, find_benchmark
 from moa_graph.evals.plan import BenchmarkEntry, EvalPlan
-from moa_graph.evals.systems import number_samples
+from moa_graph.evals.results_file import ANSWERS_FILE, JUDGEMENTS_FILE
+from moa_graph.evals.systems import answer_options, number_samples
 from moa_graph.models.agent import Agent
 from moa_graph.models.pricing import (
     MILLION,
@@ -23,6 +23,7 @@ from moa_graph.models.pricing import (
     is_free_model,
 )
 from moa_graph.models.recorded import read_json_rows
+from moa_graph.models.request_key import request_key
 from moa_graph.prompting.layout import AGGREGATE_AND_SYNTHESIZE, TOTAL_REFERENCE_FACTOR
 from moa_graph.prompting.tokens import BYTES_PER_TOKEN, count_tokens
 
@@ -33,11 +34,6 @@ REVIEW_TOKENS = 300
 SELECTION_TOKENS = 5
 TOKENS_PER_SECOND, CALL_LATENCY_S = 50, 1
 """How fast models write, and how long they wait before: for the time only."""
-JUDGE_PROMPT_TOKENS = {"alpaca_eval": 450, "mt_bench": 350, "flask": 900}
-"""About what the judge reads beside question and answers."""
-TYPICAL_BYTES = {"alpaca_eval": 175, "mt_bench": 202, "flask": 450}
-"""Of a turn, where the data are not at hand: AlpacaEval's and MT-Bench's own means; FLASK's is a
-guess (the 89 hard ones have 684)."""
 
 
 class TokenEstimate(NamedTuple):
@@ -62,8 +58,8 @@ NO_TOKENS = TokenEstimate(0, 0)
 class PlannedCall:
     """A call of a mixture for an item."""
 
-    key: Any
-    """Calls with the same key are the same call, whatever system makes them."""
+    key: str
+    """Of `request_key`: calls with the same key are one call, whatever systems make it."""
     label: str
     depth: int
     input_tokens: TokenEstimate
@@ -165,39 +161,45 @@ def estimate_comparison(
 class BenchmarkShape(NamedTuple):
     """What is asked, as far as it is known."""
 
-    name: str
+    benchmark: Benchmark
     ids: Sequence[Any]
     turns: Sequence[TokenEstimate]
     """The mean item: each of its turns."""
 
+    @property
+    def name(self) -> str:
+        """The name of the benchmark."""
+        return self.benchmark.name
+
 
 def _read_shape(plan: EvalPlan, entry: BenchmarkEntry, notes: list[str]) -> BenchmarkShape:
     try:
-        benchmark = plan.load_benchmark(entry)
+        data = plan.load_benchmark(entry)
     except ValueError:
-        if entry.name not in PINNED_DATASETS or entry.data:
+        benchmark = find_benchmark(entry.name)
+        if benchmark is None or benchmark.pinned_file is None or entry.data:
             raise
-        size = TYPICAL_BYTES[entry.name]
-        items = min(
-            entry.limit or PINNED_DATASETS[entry.name].row_count,
-            PINNED_DATASETS[entry.name].row_count,
-        )
-        notes.append(
-            f"{entry.name}: the data are not here and cannot be downloaded; {items:,} items "
-            f"with {size} characters a turn are assumed."
-        )
-        turn = TokenEstimate(size / BYTES_PER_TOKEN, size)
-        return BenchmarkShape(entry.name, range(items), [turn] * (1 + (entry.name == "mt_bench")))
-    return BenchmarkShape(
-        benchmark.name, [item.id for item in benchmark.items], _mean_turns(benchmark)
+        items = min(entry.limit or inf, benchmark.pinned_file.row_count)
+        return _assume_shape(benchmark, int(items), notes)
+    ids = [item.id for item in data.items]
+    return BenchmarkShape(benchmark_for(data.name), ids, _mean_turns(data))
+
+
+def _assume_shape(benchmark: Benchmark, items: int, notes: list[str]) -> BenchmarkShape:
+    sizes = benchmark.typical_turn_bytes
+    notes.append(
+        f"{benchmark.name}: the data are not here and cannot be downloaded; {items:,} items "
+        f"with {round(fmean(sizes))} characters a turn are assumed."
     )
+    turns = [TokenEstimate(size / BYTES_PER_TOKEN, size) for size in sizes]
+    return BenchmarkShape(benchmark, range(items), turns)
 
 
-def _mean_turns(benchmark: Benchmark) -> list[TokenEstimate]:
-    longest = max(len(item.turns) for item in benchmark.items)
+def _mean_turns(data: BenchmarkData) -> list[TokenEstimate]:
+    longest = max(len(item.turns) for item in data.items)
     sizes = [
         [len(turn.encode()) for turn in item.turns] + [0] * (longest - len(item.turns))
-        for item in benchmark.items
+        for item in data.items
     ]
     return [
         TokenEstimate(fmean(turn) / BYTES_PER_TOKEN, fmean(turn))
@@ -210,70 +212,111 @@ def _estimate_benchmark(
 ) -> Iterator[PartEstimate]:
     systems = plan.systems_for(entry)
     calls = {
-        name: list(_plan_calls(config, shape, answer_tokens)) for name, config in systems.items()
+        name: list(CallPlanner(config, shape, answer_tokens).plan_calls())
+        for name, config in systems.items()
     }
-    paid = defaultdict[Any, set[Any]](set)
+    paid = defaultdict[str, set[Any]](set)
     answered = {name: _answered_ids(out / shape.name / name) & set(shape.ids) for name in calls}
     for name, planned in calls.items():
         for each in planned:
             paid[each.key] |= answered[name]
     for name, planned in calls.items():
-        prices, unanswered = systems[name].prices, set(shape.ids) - answered[name]
+        unanswered = set(shape.ids) - answered[name]
+        new_items = list(_count_new_items(planned, unanswered, paid))
         estimate = PartEstimate(shape.name, name, len(unanswered))
-        waits = dict[int, float]()
-        for each in planned:
-            # The ledger keeps no call that costs nothing: each system makes its own.
-            new = unanswered if is_free_model(each.label) else unanswered - paid[each.key]
-            paid[each.key] |= new
-            estimate.add_call(each, len(new), prices)
-            if new and not is_free_model(each.label):
-                wait = len(new) * _call_seconds(each)
-                waits[each.depth] = max(waits.get(each.depth, 0), wait)
-        estimate.seconds = sum(waits.values()) / min(plan.concurrency, len(shape.ids))
+        for call, items in new_items:
+            estimate.add_call(call, items, systems[name].prices)
+        waiting = _total_wait(new_items)
+        estimate.seconds = waiting / min(plan.concurrency, len(shape.ids))
         yield estimate
     yield _estimate_judging(plan, entry, shape, out, answer_tokens)
 
 
-def _plan_calls(
-    config: MoAConfig, shape: BenchmarkShape, answer_tokens: int
-) -> Iterator[PlannedCall]:
-    """List the calls of a mixture for an item, and what makes them the same as others."""
-    config = config.with_defaults()
-    history: Any = None
-    conversation, depth = NO_TOKENS, 0
-    for turn in shape.turns:
-        before: Any = (history, "turn")
-        references: list[TokenEstimate] | None = None
-        conversation += turn
-        for layer in (*config.layers, {"": config.aggregator}):
-            last, depth = layer is not config.layers[-1] and "" in layer, depth + 1
-            planned, final = list[PlannedCall](), config.final if last else "write"
-            for _, agent, sample in number_samples(layer):
-                request_agent = _agent_for_benchmark(agent, shape.name)
-                writes = _agent_output_tokens(
-                    request_agent, answer_tokens, selects=final == "select"
-                )
-                reads = conversation + _prompt_tokens(config, request_agent, references)
-                key = (
-                    request_agent.model_copy(update={"samples": 1}).model_dump_json(),
-                    sample,
-                    final,
-                    before,
-                )
-                planned.append(PlannedCall(hash(key), request_agent.label, depth, reads, writes))
+def _count_new_items(
+    planned: Sequence[PlannedCall], unanswered: set[Any], paid: dict[str, set[Any]]
+) -> Iterator[tuple[PlannedCall, int]]:
+    """Count the items for which a system makes each call; they are paid for then."""
+    for call in planned:
+        # The ledger keeps no call that costs nothing: each system makes its own.
+        new = unanswered if is_free_model(call.label) else unanswered - paid[call.key]
+        paid[call.key] |= new
+        yield call, len(new)
+
+
+def _total_wait(new_items: Sequence[tuple[PlannedCall, int]]) -> float:
+    """Give the seconds that all items take, one after the other; a layer is as slow as one."""
+    waits = dict[int, float]()
+    for call, items in new_items:
+        if items and not is_free_model(call.label):
+            waits[call.depth] = max(waits.get(call.depth, 0), items * _call_seconds(call))
+    return sum(waits.values())
+
+
+class CallPlanner:
+    """Lists the calls that a mixture makes for an item."""
+
+    def __init__(self, config: MoAConfig, shape: BenchmarkShape, answer_tokens: int) -> None:
+        self._config, self._shape = config.with_defaults(), shape
+        self._answer_tokens, self._depth = answer_tokens, 0
+
+    def plan_calls(self) -> Iterator[PlannedCall]:
+        """List the calls of all turns, and what makes them the same as others."""
+        history: Any = None
+        conversation, self._depth = NO_TOKENS, 0
+        final_answer = _final_answer_tokens(
+            self._config, self._shape.benchmark, self._answer_tokens
+        )
+        for turn in self._shape.turns:
+            conversation += turn
+            planned = list(self._plan_turn(conversation, [history, "turn"]))
             yield from planned
-            layout = (config.references_in, config.max_reference_tokens)
-            before = (tuple(each.key for each in planned), layout)
+            history = self._prompt_identity(planned[-1:])
+            conversation += final_answer
+
+    def _plan_turn(self, conversation: TokenEstimate, prompt: Any) -> Iterator[PlannedCall]:
+        references: list[TokenEstimate] | None = None
+        for layer in self._config.layers:
+            planned = list(self._plan_layer(layer, conversation, prompt, references))
+            yield from planned
+            prompt = self._prompt_identity(planned)
             references = [each.output_tokens for each in planned]
-        conversation += _final_answer_tokens(config, shape.name, answer_tokens)
-        history = before
+        aggregator = {"": self._config.aggregator}
+        yield from self._plan_layer(
+            aggregator, conversation, prompt, references, final=self._config.final
+        )
+
+    def _plan_layer(
+        self,
+        layer: Mapping[str, Agent],
+        conversation: TokenEstimate,
+        prompt: Any,
+        references: Sequence[TokenEstimate] | None,
+        *,
+        final: str = "write",
+    ) -> Iterator[PlannedCall]:
+        self._depth += 1
+        for _, agent, sample in number_samples(layer):
+            called = _agent_for_benchmark(agent, self._shape.benchmark)
+            target = [called.label, answer_options(called), called.system]
+            yield PlannedCall(
+                request_key(target, [prompt, final], sample),
+                called.label,
+                self._depth,
+                conversation + _prompt_tokens(self._config, called, references),
+                _agent_output_tokens(called, self._answer_tokens, selects=final == "select"),
+            )
+
+    def _prompt_identity(self, planned: Sequence[PlannedCall]) -> Any:
+        """Say what makes prompts with the answers to these calls the same."""
+        layout = (self._config.references_in, self._config.max_reference_tokens)
+        return [[each.key for each in planned], layout]
 
 
-def _agent_for_benchmark(agent: Agent, benchmark: str) -> Agent:
-    """Give an agent as the benchmark has it asked; its temperatures are the same for all."""
-    if benchmark != "mt_bench" or is_free_model(agent.label):
+def _agent_for_benchmark(agent: Agent, benchmark: Benchmark) -> Agent:
+    """Give an agent as the benchmark has it asked."""
+    if is_free_model(agent.label):
         return agent
-    return agent.model_copy(update={"temperature": 0.0, "max_tokens": MT_BENCH_TOKENS})
+    return agent.model_copy(update=dict(benchmark.estimated_call_options))
 
 
 def _agent_output_tokens(
@@ -303,33 +346,39 @@ def _estimate_judging(
     plan: EvalPlan, entry: BenchmarkEntry, shape: BenchmarkShape, out: Path, answer_tokens: int
 ) -> PartEstimate:
     judge = plan.judge_for(entry)
-    method = JUDGING_METHODS.get(shape.name, JUDGING_METHODS["alpaca_eval"])
-    limit = (judge.agent and judge.agent.max_tokens) or method.max_tokens
     estimate = PartEstimate(shape.name, f"judge {judge.label}", 0)
-    prompt = JUDGE_PROMPT_TOKENS.get(shape.name, JUDGE_PROMPT_TOKENS["alpaca_eval"])
+    limit = (judge.agent and judge.agent.max_tokens) or shape.benchmark.judging_method.max_tokens
     writes = TokenEstimate(min(REVIEW_TOKENS, limit or inf), limit or inf)
     for name, config in plan.systems_for(entry).items():
         todo = len(set(shape.ids) - _answered_ids(out / shape.name / name, JUDGEMENTS_FILE))
-        answer = _final_answer_tokens(config, shape.name, answer_tokens)
-        reads, times = TokenEstimate(prompt, prompt * BYTES_PER_TOKEN), 1
-        if name in plan.correlation:
-            times += sum(agent.samples for agent in config.layers[-1].values())
-        for number, turn in enumerate(shape.turns, 1):
-            reads += turn + answer
-            against = (
-                answer if shape.name != "mt_bench" else NO_TOKENS
-            )  # the reference's is as long
-            call = PlannedCall(None, judge.label, 1, reads + against, writes)
-            if judge.agent and (number == 1 or shape.name == "mt_bench"):
-                estimate.add_call(call, todo * (times if number == 1 else 1), judge.prices)
         estimate.items += todo
+        answer = _final_answer_tokens(config, shape.benchmark, answer_tokens)
+        answers = 1
+        if name in plan.correlation:  # its proposals are judged, too
+            answers += sum(agent.samples for agent in config.layers[-1].values())
+        for number, reads in enumerate(_judge_input_tokens(shape, answer)):
+            if judge.agent:
+                call = PlannedCall("", judge.label, 1, reads, writes)
+                estimate.add_call(call, todo * (1 if number else answers), judge.prices)
     if judge.agent:
         waiting = estimate.calls * (CALL_LATENCY_S + writes.expected / TOKENS_PER_SECOND)
         estimate.seconds = waiting / min(plan.concurrency, len(shape.ids))
     return estimate
 
 
-def _final_answer_tokens(config: MoAConfig, benchmark: str, answer_tokens: int) -> TokenEstimate:
+def _judge_input_tokens(shape: BenchmarkShape, answer: TokenEstimate) -> Iterator[TokenEstimate]:
+    """Give what the judge reads for each turn that it judges."""
+    prompt = shape.benchmark.judge_prompt_tokens
+    reads = TokenEstimate(prompt, prompt * BYTES_PER_TOKEN)
+    reference = answer if shape.benchmark.judge_reads_reference else NO_TOKENS  # it is as long
+    for turn in shape.turns if shape.benchmark.judges_each_turn else shape.turns[:1]:
+        reads += turn + answer
+        yield reads + reference
+
+
+def _final_answer_tokens(
+    config: MoAConfig, benchmark: Benchmark, answer_tokens: int
+) -> TokenEstimate:
     """Give the length of a system's final answer."""
     complete = config.with_defaults()
     agents = (

@@ -8,13 +8,13 @@ from statistics import fmean
 from typing import NamedTuple
 
 from moa_graph.atomic_files import write_text
+from moa_graph.evals.benchmark_data import BenchmarkItem
 from moa_graph.evals.call_store import CallStore
 from moa_graph.evals.correlation import PreferenceSample
-from moa_graph.evals.datasets import BenchmarkItem
 from moa_graph.evals.judging.cases import JudgementCase
 from moa_graph.evals.judging.judge import BenchmarkJudge
-from moa_graph.evals.judging.setup import ANSWERS_FILE, JudgingTask
-from moa_graph.evals.results_file import JsonRow
+from moa_graph.evals.judging.setup import JudgingTask
+from moa_graph.evals.results_file import ANSWERS_FILE, JsonRow
 from moa_graph.models.recorded import read_json_rows
 from moa_graph.runs.jobs import (
     Outcome,

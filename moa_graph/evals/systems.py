@@ -60,8 +60,13 @@ def with_recorded_calls(config: MoAConfig, call_store: CallStore, **options: Any
     )
 
 
-def answer_options(agent: Agent, model: Any) -> dict[str, Any]:
-    """Give what changes the answers of an agent, beside what it is asked."""
+def answer_options(agent: Agent, model: Any = None) -> dict[str, Any]:
+    """Give what changes the answers of an agent, beside what it is asked.
+
+    Args:
+        agent: The agent.
+        model: Its model, where that is built: it knows a `base_url` of the environment, too.
+    """
     given = {name: value for name in _OPTION_NAMES if (value := getattr(agent, name)) is not None}
     urls = [url for name in _BASE_URL_ATTRIBUTES if (url := getattr(model, name, None))]
     return given | ({"base_url": urls[0]} if urls else {})

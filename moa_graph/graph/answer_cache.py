@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import sha256
 from typing import Any, cast
 
 from langchain_core.language_models import BaseChatModel
@@ -27,11 +26,12 @@ from typing_extensions import TypedDict
 from moa_graph.graph.deadlines import run_in_thread
 from moa_graph.graph.spec import AgentNode
 from moa_graph.graph.state import ZERO_USAGE, OriginalCallStats
+from moa_graph.models.legacy_request_keys import legacy_node_cache_key
+from moa_graph.models.request_key import request_key
 from moa_graph.prompting import parsing
 from moa_graph.prompting.layout import PromptLayout
 
 NAMESPACE = ("moa_graph", "answers")
-KEY_VERSION = 1  # of the keys
 CACHE_TIMEOUT_S = 2.0  # seconds that a run waits for the cache, each time; a deadline goes on
 
 _SHAPING_OPTIONS = {"model", "temperature", "top_p", "max_tokens", "stop", "base_url"}
@@ -83,9 +83,9 @@ class AnswerCache:
             cache: The cache that the graph was compiled with.
             bypass_cache: Whether it is to be asked in any case.
         """
-        if not self.cache_policy or not cache or not (key := self._build_key(messages)):
-            return CacheEntry(None, "", None)
-        return CacheEntry(cache, key, self.cache_policy.ttl, bypass_cache=bypass_cache)
+        if not self.cache_policy or not cache or not (keys := self._build_keys(messages)):
+            return CacheEntry(None, (), None)
+        return CacheEntry(cache, keys, self.cache_policy.ttl, bypass_cache=bypass_cache)
 
     @cached_property
     def _request_identity(self) -> Any:
@@ -96,22 +96,17 @@ class AnswerCache:
         same = (self._request_identity, self.agent_node.agent.system)
         return sum((_identify_request(peer), peer.agent.system) == same for peer in self.peers)
 
-    def _build_key(self, messages: Sequence[AnyMessage]) -> str | None:
-        """Make a key of all that shapes the answer; `None` where that is not known."""
+    def _build_keys(self, messages: Sequence[AnyMessage]) -> tuple[str, ...]:
+        """Make the key of a request, and that of 0.1; none where the request is not known."""
         if self._request_identity is None:
-            return None
+            return ()
         try:
             identity = _URL_CREDENTIALS.sub("", json.dumps(self._request_identity, sort_keys=True))
-            key_parts = [
-                KEY_VERSION,
-                identity,
-                self._sample_number,
-                [_describe_message(message) for message in messages],
-            ]
-            text = json.dumps(key_parts, sort_keys=True)
+            key = request_key(identity, messages, self._sample_number)
+            legacy_key = legacy_node_cache_key(self.layout, identity, self._sample_number, messages)
         except (TypeError, RecursionError):  # such content may not read the same tomorrow
-            return None
-        return sha256(self.layout.mask_reference_key(text).encode()).hexdigest()
+            return ()
+        return (key, legacy_key) if legacy_key else (key,)
 
 
 @dataclass(frozen=True)
@@ -122,7 +117,8 @@ class CacheEntry:
     """
 
     cache: CacheBackend | None
-    key: str
+    keys: Sequence[str]
+    """Where it is looked for; it is stored under the first."""
     ttl: int | None
     bypass_cache: bool = False
 
@@ -132,8 +128,8 @@ class CacheEntry:
             return None
         hits: Mapping[Any, Any] = {}
         with _log_cache_errors():
-            hits = run_in_thread(self.cache.get, [(NAMESPACE, self.key)]).result(CACHE_TIMEOUT_S)
-        return _valid_cached_answer(hits)
+            hits = run_in_thread(self.cache.get, self._full_keys).result(CACHE_TIMEOUT_S)
+        return self._first_valid_answer(hits)
 
     async def aget(self) -> CachedAnswer | None:
         """Read the answer, if it is there."""
@@ -142,8 +138,8 @@ class CacheEntry:
         hits: Mapping[Any, Any] = {}
         with _log_cache_errors():
             async with asyncio.timeout(CACHE_TIMEOUT_S):
-                hits = await self.cache.aget([(NAMESPACE, self.key)])
-        return _valid_cached_answer(hits)
+                hits = await self.cache.aget(self._full_keys)
+        return self._first_valid_answer(hits)
 
     def store(self, output: Any, seconds: float) -> None:
         """Keep an answer."""
@@ -161,7 +157,17 @@ class CacheEntry:
                     await self.cache.aset(self._to_cache_item(output, seconds))
 
     def _to_cache_item(self, output: Any, seconds: float) -> dict[Any, Any]:
-        return {(NAMESPACE, self.key): (_to_cached_answer(output, seconds), self.ttl)}
+        return {self._full_keys[0]: (_to_cached_answer(output, seconds), self.ttl)}
+
+    @property
+    def _full_keys(self) -> list[tuple[tuple[str, ...], str]]:
+        return [(NAMESPACE, key) for key in self.keys]
+
+    def _first_valid_answer(self, hits: Mapping[Any, Any]) -> CachedAnswer | None:
+        for value in map(hits.get, self._full_keys):
+            if isinstance(value, dict) and isinstance(value.get("answer"), AIMessage):
+                return cast("CachedAnswer", value)
+        return None
 
 
 def check_policy(policy: CachePolicy[Any] | None) -> None:
@@ -191,12 +197,6 @@ def _to_cached_answer(output: Any, seconds: float) -> CachedAnswer:
     # A message id is a thread's own, and tokens that nobody used are not counted again.
     update = {"id": None, "usage_metadata": ZERO_USAGE}
     return CachedAnswer(answer=answer.model_copy(update=update), took=original_stats)
-
-
-def _valid_cached_answer(hits: Mapping[Any, Any]) -> CachedAnswer | None:
-    value = next(iter(hits.values()), None)
-    is_valid = isinstance(value, dict) and isinstance(value.get("answer"), AIMessage)
-    return cast("CachedAnswer", value) if is_valid else None
 
 
 def _identify_request(agent_node: AgentNode) -> Any:
@@ -274,15 +274,3 @@ def _unwrap_model(model: Any) -> Any:
     while isinstance(model, RunnableBindingBase):
         model = model.bound
     return model
-
-
-def _describe_message(message: AnyMessage) -> Any:
-    """Give what a model reads of a message."""
-    fields: dict[str, Any] = {
-        "type": message.type,
-        "content": message.content,
-        "name": message.name,
-    }
-    fields |= {name: getattr(message, name, None) for name in ("tool_calls", "tool_call_id")}
-    fields["more"] = {k: v for k, v in message.additional_kwargs.items() if v is not None}
-    return {name: value for name, value in fields.items() if value}

@@ -1,14 +1,14 @@
 """Work through many items: so many at a time, counted, within a budget, each failure kept."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from moa_graph.evals.call_store import CallRecord, call_listener
 from moa_graph.models.pricing import Prices, estimate_cost, is_free_model
 from moa_graph.redaction import redacted_message
 from moa_graph.runs.formatting import format_dollars
+from moa_graph.runs.model_calls import CallRecord, call_listener
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -122,48 +122,62 @@ async def work_through(
     Raises:
         ValueError: If an option makes no sense.
     """
-    if concurrency < 1:
-        raise ValueError(f"`concurrency`={concurrency}: expected a number from 1 on")
-    if max_cost is not None and max_cost < 0:
-        raise ValueError(f"`max_cost`={max_cost}: expected US dollars, 0 or more")
-    tally = Tally(len(items))
-    waiting = iter(items)
+    _check_limits(concurrency, max_cost)
+    tally, waiting = Tally(len(items)), iter(items)
 
-    async def worker() -> None:
+    def count_call(record: CallRecord) -> None:
+        tally.count(record, prices)
+        show(tally)
+
+    async def work_on_items() -> None:
         for item in _within(waiting, tally, max_cost):
-            outcome = await _attempt(item)
+            outcome = await _attempt(item, work, count_call)
             keep(item, outcome)
             tally.done += outcome.error is None
             tally.failed += outcome.error is not None
             show(tally)
 
-    async def _attempt(item: Item) -> Outcome[Result]:
-        outcome = Outcome[Result]()
+    await run_workers(work_on_items, min(concurrency, len(items)))
+    return tally
 
-        def hear(record: CallRecord) -> None:
-            outcome.calls.append(record)
-            tally.count(record, prices)
-            show(tally)
 
-        try:
-            with call_listener(hear):
-                outcome.result = await work(item)
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is this item's
-            outcome.error, outcome.result = redacted_message(error), getattr(error, "result", None)
-        return outcome
+async def run_workers(work: Callable[[], Coroutine[Any, Any, None]], count: int) -> None:
+    """Run several workers at the same time, until each of them is done.
 
+    Raises:
+        Exception: What the first worker raised that failed; the others are cancelled then.
+    """
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(concurrency, len(items))):
-                group.create_task(worker())
+            for _ in range(count):
+                group.create_task(work())
     except BaseExceptionGroup as several:
         raise several.exceptions[0] from None
-    return tally
 
 
 def limit(max_cost: float | None, labels: Iterable[str]) -> float | None:
     """Give the limit of what is spent on models: none where all cost nothing, so that 0 will do."""
     return None if all(map(is_free_model, labels)) else max_cost
+
+
+def _check_limits(concurrency: int, max_cost: float | None) -> None:
+    if concurrency < 1:
+        raise ValueError(f"`concurrency`={concurrency}: expected a number from 1 on")
+    if max_cost is not None and max_cost < 0:
+        raise ValueError(f"`max_cost`={max_cost}: expected US dollars, 0 or more")
+
+
+async def _attempt(
+    item: Item, work: Callable[[Item], Awaitable[Result]], count_call: Callable[[CallRecord], None]
+) -> Outcome[Result]:
+    """Work on an item; whatever is raised is its failure."""
+    outcome = Outcome[Result]()
+    try:
+        with call_listener(count_call), call_listener(outcome.calls.append):
+            outcome.result = await work(item)
+    except Exception as error:  # noqa: BLE001  # whatever it is, it is this item's
+        outcome.error, outcome.result = redacted_message(error), getattr(error, "result", None)
+    return outcome
 
 
 def _within(waiting: Iterable[Item], tally: Tally, max_cost: float | None) -> Iterable[Item]:

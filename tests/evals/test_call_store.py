@@ -10,8 +10,10 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from waiting import after, take_turns, wait_until
 
 from moa_graph import Agent
-from moa_graph.evals.call_store import CallError, CallStore, call_listener
+from moa_graph.evals.call_store import CallError, CallStore
 from moa_graph.models.agent import build_model
+from moa_graph.prompting.layout import PromptLayout
+from moa_graph.runs.model_calls import call_listener
 
 
 @pytest.fixture
@@ -77,10 +79,24 @@ def test_ids_and_metadata_of_messages_change_nothing(ledger, model):
 
 def test_random_key_of_enclosed_references_changes_nothing(ledger, model):
     wrapped = ledger.wrap(model(answers=["one", "two", "three"]), "p:m")
-    tags = "<response-{0} 1>\n{1}\n</response-{0} 1>"
-    assert wrapped.invoke(tags.format("0123456789abcdef", "x")).text == "one"
-    assert wrapped.invoke(tags.format("fedcba9876543210", "x")).text == "one"
-    assert wrapped.invoke(tags.format("fedcba9876543210", "y")).text == "two"
+
+    def ask(reference, seed):
+        layout = PromptLayout(references_in="user")
+        text = layout.template_references_text([reference], seed)
+        return wrapped.invoke(layout.insert_references([HumanMessage("q")], text)).text
+
+    assert ask("x", "0123") == "one"
+    assert ask("x", "4567") == "one"
+    assert ask("y", "4567") == "two"
+
+
+def test_tags_that_a_user_wrote_tell_two_questions_apart(ledger, model):
+    wrapped = ledger.wrap(model(answers=["one", "two", "three"]), "p:m")
+    question = "What stands in <response-{} 1>?"
+    assert wrapped.invoke(question.format("0123456789abcdef")).text == "one"
+    assert wrapped.invoke(question.format("fedcba9876543210")).text == "two"
+    assert wrapped.invoke("What stands in <response- 1>?").text == "three"
+    assert wrapped.invoke(question.format("0123456789abcdef")).text == "one"
 
 
 def test_failure_is_written_down_and_asked_again(ledger, model, invoke):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from judged import ROWS
 
-from moa_graph.evals import datasets
+from moa_graph.evals.benchmarks.mt_bench.benchmark import MTBench
 from moa_graph.evals.datasets import load_benchmark
 
 EVALDATA = Path(os.environ.get("MOA_EVALDATA", Path(__file__).parents[3] / "shared" / "evaldata"))
@@ -43,11 +43,11 @@ def upstream(tmp_path, monkeypatch):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         pin = replace(
-            datasets.PINNED_DATASETS["mt_bench"],
+            MTBench.pinned_file,
             url=f"http://127.0.0.1:{server.server_port}/question.jsonl",
             sha256=hashlib.sha256(QUESTIONS.encode()).hexdigest(),
         )
-        monkeypatch.setitem(datasets.PINNED_DATASETS, "mt_bench", pin)
+        monkeypatch.setattr(MTBench, "pinned_file", pin)
         yield asked
         server.shutdown()
 
@@ -59,8 +59,8 @@ def test_data_are_downloaded_once_and_checked(upstream):
     assert first.items[0].id == 81
     assert first.items[0].turns == ("q81", "and?")
     assert first.items[0].category == "math"
-    assert first.revision == datasets.PINNED_DATASETS["mt_bench"].revision
-    assert first.sha256 == datasets.PINNED_DATASETS["mt_bench"].sha256
+    assert first.revision == MTBench.pinned_file.revision
+    assert first.sha256 == MTBench.pinned_file.sha256
 
 
 def test_file_that_was_damaged_in_the_cache_is_fetched_again(upstream, tmp_path):
@@ -79,8 +79,8 @@ def test_other_data_than_the_pinned_are_refused(upstream, tmp_path):
 
 
 def test_size_is_checked_where_no_hash_is_known(upstream, monkeypatch):
-    pin = replace(datasets.PINNED_DATASETS["mt_bench"], sha256=None, size=12)
-    monkeypatch.setitem(datasets.PINNED_DATASETS, "mt_bench", pin)
+    pin = replace(MTBench.pinned_file, sha256=None, size=12)
+    monkeypatch.setattr(MTBench, "pinned_file", pin)
     with pytest.raises(ValueError, match="expected 12"):
         load_benchmark("mt_bench")
 
@@ -90,7 +90,7 @@ def test_offline_it_says_what_to_fetch_and_where_to_put_it(upstream, tmp_path):
     with pytest.raises(ValueError, match="404") as caught:
         load_benchmark("mt_bench")
     text = str(caught.value)
-    assert text.startswith(datasets.PINNED_DATASETS["mt_bench"].url)
+    assert text.startswith(MTBench.pinned_file.url)
     place = Path(text.rpartition("put it at ")[2])
     assert "--data" in text
     place.parent.mkdir(parents=True)
@@ -192,7 +192,7 @@ def test_limit_spreads_over_the_file_and_a_multiple_takes_in_the_same(tmp_path):
 @needs_evaldata
 def test_published_questions_of_mt_bench_are_the_pinned_ones():
     benchmark = load_benchmark("mt_bench", EVALDATA / "mtbench_question.jsonl")
-    assert benchmark.revision == datasets.PINNED_DATASETS["mt_bench"].revision
+    assert benchmark.revision == MTBench.pinned_file.revision
     assert [item.id for item in benchmark.items] == list(range(81, 161))
     assert {len(item.turns) for item in benchmark.items} == {2}
 

@@ -19,7 +19,7 @@ import pytest
 from langchain_core.messages import convert_to_messages
 from waiting import PATIENCE, wait_for
 
-from moa_graph.evals.call_store import CallStore
+from moa_graph.models.request_key import request_key
 
 MOA = Path(sys.executable).parent / "moa"
 PROMPTS = [f"question {n}" for n in range(12)]
@@ -65,11 +65,11 @@ def answers(folder):
     return [json.loads(line)["answers"] for line in lines]
 
 
-def key_of(call, server, ledger):
+def key_of(call, server):
     """Work out under which key a request is stored."""
-    wrapped = ledger.wrap(None, f"openai:{call.model}", {"base_url": server.url})
     messages = [(message["role"], message["content"]) for message in call.messages]
-    return wrapped._request_key(convert_to_messages(messages), {})
+    target = [f"openai:{call.model}", {"base_url": server.url}, {}]
+    return request_key(target, convert_to_messages(messages), sample=1)
 
 
 @pytest.mark.process
@@ -86,24 +86,23 @@ def test_killed_generation_repeats_no_stored_call(moa, words, server, tmp_path):
     server.model(
         "w", latency=0.05, reply=reply, until=lambda: killed.is_set() or len(server.calls) < 50
     )
-    with CallStore(tmp_path / "keys.sqlite") as keys:
-        for spread in (0.2, 0.5, 0.8):
-            before = len(server.calls)
-            process = start(words, stderr=subprocess.PIPE)
-            wait_for(lambda before=before: len(server.calls) > before)
-            time.sleep(draw.uniform(0, spread))
-            assert process.poll() is None
-            process.kill()
-            process.communicate()
-            server.settle()
-            with closing(sqlite3.connect(tmp_path / "out" / "ledger.sqlite")) as db:
-                stored = {row[0] for row in db.execute("SELECT key FROM answers")}
-            asked = len(server.calls)
-            repeated.append((stored, asked))
-        killed.set()
-        done = moa(*words)
-        assert done.returncode == 0, done.stderr
-        made = [key_of(call, server, keys) for call in server.calls]
+    for spread in (0.2, 0.5, 0.8):
+        before = len(server.calls)
+        process = start(words, stderr=subprocess.PIPE)
+        wait_for(lambda before=before: len(server.calls) > before)
+        time.sleep(draw.uniform(0, spread))
+        assert process.poll() is None
+        process.kill()
+        process.communicate()
+        server.settle()
+        with closing(sqlite3.connect(tmp_path / "out" / "ledger.sqlite")) as db:
+            stored = {row[0] for row in db.execute("SELECT key FROM answers")}
+        asked = len(server.calls)
+        repeated.append((stored, asked))
+    killed.set()
+    done = moa(*words)
+    assert done.returncode == 0, done.stderr
+    made = [key_of(call, server) for call in server.calls]
     for stored, asked in repeated:
         assert stored <= set(made[:asked])
         assert not stored & set(made[asked:])

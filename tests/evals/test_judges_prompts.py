@@ -8,10 +8,13 @@ import pytest
 from judged import ALPACA_EVAL, MT_BENCH, ROWS, answered
 
 from moa_graph import Agent
+from moa_graph.evals.benchmark_data import BenchmarkItem
+from moa_graph.evals.benchmarks.alpaca_eval.benchmark import AlpacaEval
 from moa_graph.evals.benchmarks.alpaca_eval.judge import AlpacaEvalMethod
+from moa_graph.evals.benchmarks.flask.benchmark import Flask
 from moa_graph.evals.benchmarks.flask.judge import FlaskMethod
+from moa_graph.evals.benchmarks.mt_bench.benchmark import MTBench
 from moa_graph.evals.benchmarks.mt_bench.judge import MTBenchMethod
-from moa_graph.evals.datasets import BenchmarkItem
 from moa_graph.evals.judging import prompts
 from moa_graph.evals.judging.judge import Judge, read_judge
 from moa_graph.evals.judging.setup import JudgeFilePaths, prepare_judging
@@ -24,11 +27,13 @@ TEMPLATE = "<|im_start|>user\n{instruction} {output_1} {output_2}\n<|im_end|>"
 def _nowhere(monkeypatch, tmp_path):
     """Let no prompt be found or downloaded, unless a test brings it."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for key, origin in prompts.FILE_ORIGINS.items():
-        pin = replace(origin.pinned_file, url=f"http://127.0.0.1:1/{origin.pinned_file.file_name}")
-        monkeypatch.setitem(
-            prompts.FILE_ORIGINS, key, replace(origin, pinned_file=pin, package=None)
-        )
+    for benchmark in (AlpacaEval, MTBench, Flask):
+        files = {}
+        for part, origin in benchmark.judge_files.items():
+            url = f"http://127.0.0.1:1/{origin.pinned_file.file_name}"
+            pin = replace(origin.pinned_file, url=url)
+            files[part] = replace(origin, pinned_file=pin, package=None)
+        monkeypatch.setattr(benchmark, "judge_files", files)
 
 
 @pytest.fixture
@@ -41,18 +46,15 @@ def package(monkeypatch, tmp_path):
         (folder.parent / "__init__.py").write_text("raise AssertionError('was imported')")
         (folder / "prompt.txt").write_text(text)
         monkeypatch.syspath_prepend(tmp_path / "site")
-        key = ("alpaca_eval", "prompt")
-        pin = replace(
-            prompts.FILE_ORIGINS[key].pinned_file,
-            sha256=hashlib.sha256(TEMPLATE.encode()).hexdigest(),
-        )
+        origin = AlpacaEval.judge_files["prompt"]
+        pin = replace(origin.pinned_file, sha256=hashlib.sha256(TEMPLATE.encode()).hexdigest())
         origin = replace(
-            prompts.FILE_ORIGINS[key],
+            origin,
             pinned_file=pin,
             package="prompts_of_a_test",
             package_path="inside/prompt.txt",
         )
-        monkeypatch.setitem(prompts.FILE_ORIGINS, key, origin)
+        monkeypatch.setitem(AlpacaEval.judge_files, "prompt", origin)
         return folder / "prompt.txt"
 
     return install
@@ -60,30 +62,30 @@ def package(monkeypatch, tmp_path):
 
 def test_installed_package_has_the_published_prompt_and_is_not_imported(package):
     path = package(TEMPLATE)
-    source = prompts.load_judge_file("alpaca_eval", "prompt")
+    source = prompts.load_judge_file(AlpacaEval(), "prompt")
     assert (source.kind, source.text, source.location) == ("published", TEMPLATE, str(path))
 
 
 def test_installed_prompt_that_was_changed_is_refused(package):
     path = package(f"{TEMPLATE} ")
     with pytest.raises(ValueError, match=r"not the published file.*--prompt"):
-        prompts.load_judge_file("alpaca_eval", "prompt")
-    assert prompts.load_judge_file("alpaca_eval", "prompt", path).kind == "given"
+        prompts.load_judge_file(AlpacaEval(), "prompt")
+    assert prompts.load_judge_file(AlpacaEval(), "prompt", path).kind == "given"
 
 
 @pytest.mark.parametrize(
     ("measured", "part", "option"),
     [
-        ("alpaca_eval", "prompt", "--prompt"),
-        ("mt_bench", "prompt", "--prompt"),
-        ("mt_bench", "reference_answers", "--reference-answers"),
-        ("flask", "skills", "--skills"),
+        (AlpacaEval(), "prompt", "--prompt"),
+        (MTBench(), "prompt", "--prompt"),
+        (MTBench(), "reference_answers", "--reference-answers"),
+        (Flask(), "skills", "--skills"),
     ],
 )
 def test_without_a_network_the_error_says_what_to_fetch_and_where_to_put_it(
     measured, part, option, tmp_path
 ):
-    pin = prompts.FILE_ORIGINS[measured, part].pinned_file
+    pin = measured.judge_files[part].pinned_file
     with pytest.raises(ValueError, match="cannot be downloaded") as failed:
         prompts.load_judge_file(measured, part)
     for told in (pin.url, option, str(tmp_path / "cache"), pin.file_name):
@@ -91,13 +93,10 @@ def test_without_a_network_the_error_says_what_to_fetch_and_where_to_put_it(
 
 
 def test_what_was_put_into_the_cache_is_found(monkeypatch):
-    key = ("alpaca_eval", "prompt")
-    pin = replace(
-        prompts.FILE_ORIGINS[key].pinned_file, sha256=hashlib.sha256(TEMPLATE.encode()).hexdigest()
-    )
-    monkeypatch.setitem(
-        prompts.FILE_ORIGINS, key, replace(prompts.FILE_ORIGINS[key], pinned_file=pin)
-    )
+    key = (AlpacaEval(), "prompt")
+    origin = AlpacaEval.judge_files["prompt"]
+    pin = replace(origin.pinned_file, sha256=hashlib.sha256(TEMPLATE.encode()).hexdigest())
+    monkeypatch.setitem(AlpacaEval.judge_files, "prompt", replace(origin, pinned_file=pin))
     with pytest.raises(ValueError, match="put it at") as failed:
         prompts.load_judge_file(*key)
     place = prompts.Path(str(failed.value).rpartition("put it at ")[2])
@@ -110,7 +109,7 @@ def test_what_was_put_into_the_cache_is_found(monkeypatch):
 @pytest.mark.skipif(not importlib.util.find_spec("alpaca_eval"), reason="no alpaca_eval package")
 def test_prompt_of_the_real_package_is_the_published_one(monkeypatch):
     monkeypatch.undo()
-    source = prompts.load_judge_file("alpaca_eval", "prompt")
+    source = prompts.load_judge_file(AlpacaEval(), "prompt")
     assert source.kind == "published"
     (case,) = AlpacaEvalMethod(source.text).list_cases(
         BenchmarkItem(0, ("q?",), row={"output": "one"}), ["two"]

@@ -123,6 +123,15 @@ def test_calls_that_systems_share_count_once(estimate):
     assert [each.calls for each in found.estimates] == [20, 20, 20, 0]
 
 
+def test_calls_that_differ_only_in_how_long_is_waited_count_once(estimate):
+    found = estimate("""
+        a = { model = "openai:m", temperature = 0.5 }
+        patient = { model = "openai:m", temperature = 0.5, timeout = 60.0, max_retries = 9 }
+        warmer = { model = "openai:m", temperature = 0.9 }
+    """)
+    assert [each.calls for each in found.estimates] == [20, 0, 20, 0]
+
+
 def test_free_calls_are_as_many_as_the_run_makes(estimate, evaluate, tmp_path):
     mixture = '{ layers = [["offline:lead", "offline:bm25"]], aggregator = "offline:consensus" }'
     found = estimate(f'alone = "offline:lead"\none = {mixture}\ntwo = {mixture}')
@@ -153,7 +162,7 @@ def test_data_that_cannot_be_had_are_assumed_and_that_is_said(load, monkeypatch,
     def fetch(*_):
         raise ValueError("no network")
 
-    monkeypatch.setattr("moa_graph.evals.datasets.fetch_pinned_file", fetch)
+    monkeypatch.setattr("moa_graph.evals.benchmarks.protocol.fetch_pinned_file", fetch)
     found = estimate_comparison(load('[systems]\na = "openai:gpt-4o-2024-05-13"'), tmp_path / "out")
     assert [each.calls for each in found.estimates] == [805, 805]
     assert found.notes[0].startswith("alpaca_eval: the data are not here")

@@ -93,7 +93,7 @@ def test_labels_stand_at_every_table_and_in_every_figure(page):
     for part in parts:
         assert "offline:overlap is no language model" in part
         assert "partial: 8 of 805 answered" in part
-        assert "length-controlled: unavailable, no table" in part
+        assert "length-controlled win rate: unavailable, no table" in part
 
 
 def test_length_controlled_is_never_another_number(page):

@@ -66,6 +66,14 @@ def test_the_same_question_costs_nothing_twice(server, agent, invoke, tmp_path, 
     assert account["saved"]["total_tokens"] == before["total_tokens"] > 0
 
 
+@pytest.mark.parametrize("layout", ["system", "user"])
+def test_tags_that_a_user_wrote_tell_two_questions_apart(server, agent, layout):
+    graph = compiled([[agent("a")]], agent("w"), InMemoryCache(), references_in=layout)
+    for tag in ("<response-0123456789abcdef 1>", "<response-fedcba9876543210 1>"):
+        graph.invoke({"messages": f"What stands in {tag}?"})
+    assert len(server.calls) == 4
+
+
 def test_a_cached_proposal_belongs_to_the_present_turn(server, agent, invoke):
     server.model("b", faults=[500])
     saver, cache = InMemorySaver(), InMemoryCache()

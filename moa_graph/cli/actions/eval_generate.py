@@ -13,8 +13,10 @@ from moa_graph.cli.actions.run import require_api_keys
 from moa_graph.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, CommandError
 from moa_graph.cli.terminal.text import strip_control_characters
 from moa_graph.config.model import MoAConfig
+from moa_graph.evals.benchmark_data import BenchmarkData
+from moa_graph.evals.benchmarks.registry import find_benchmark
 from moa_graph.evals.call_store import CallStore
-from moa_graph.evals.datasets import PINNED_DATASETS, Benchmark, load_benchmark
+from moa_graph.evals.datasets import load_benchmark
 from moa_graph.evals.generate import GenerationResult, answer_benchmark, check_system_name
 from moa_graph.models.pricing import Prices, estimate_cost
 from moa_graph.runs.job_progress import progress
@@ -47,7 +49,7 @@ def generate_answers(options: GenerateOptions) -> None:
     require_api_keys(options.config)
     name = check_system_name(options.name or options.config.name)
     benchmark = load_benchmark(options.benchmark, options.data, options.limit)
-    if benchmark.name in PINNED_DATASETS and benchmark.revision is None:
+    if (found := find_benchmark(benchmark.name)) and not found.has_published(benchmark):
         typer.echo(
             f"moa: {benchmark.source} is not the published file at the pinned revision, "
             "and the manifest says so",
@@ -64,7 +66,7 @@ def generate_answers(options: GenerateOptions) -> None:
 
 
 def _run_generation(
-    options: GenerateOptions, name: str, benchmark: Benchmark, call_store: CallStore
+    options: GenerateOptions, name: str, benchmark: BenchmarkData, call_store: CallStore
 ) -> GenerationResult:
     with progress(f"{benchmark.name}, {name}") as show:
         work = answer_benchmark(
@@ -87,7 +89,7 @@ def _run_generation(
             ) from None
 
 
-def _print_summary(generation: GenerationResult, benchmark: Benchmark) -> None:
+def _print_summary(generation: GenerationResult, benchmark: BenchmarkData) -> None:
     job_progress, item_count = generation.progress, len(benchmark.items)
     part = (
         ""

@@ -20,12 +20,12 @@ from moa_graph.evals.call_store import CallStore
 from moa_graph.evals.judging.judge import Judge, read_judge
 from moa_graph.evals.judging.run import JudgingResult, judge_system
 from moa_graph.evals.judging.setup import (
-    GENERATION_MANIFEST,
     JudgeFilePaths,
     JudgingTask,
     official_judge_for_folder,
     prepare_judging,
 )
+from moa_graph.evals.results_file import GENERATION_MANIFEST
 from moa_graph.models.agent import build_model, find_key_variable
 from moa_graph.runs.job_progress import progress
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import typer
 
 from moa_graph.cli.errors import CommandError
+from moa_graph.evals.benchmarks.alpaca_eval.baselines import read_baselines
 from moa_graph.evals.report.page import write_report
-from moa_graph.evals.scoring import read_baselines
 
 
 def write_eval_report(out: Path, to: Path | None, gamed_baselines: Path | None) -> None:

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,12 +15,13 @@ from rich.table import Table
 from moa_graph.cli.actions.eval_judge import find_system_folders
 from moa_graph.cli.errors import CommandError
 from moa_graph.cli.terminal.text import strip_control_characters
-from moa_graph.evals.judging.account import JUDGING_MANIFEST
+from moa_graph.evals.benchmarks.alpaca_eval.baselines import find_baselines
+from moa_graph.evals.benchmarks.registry import benchmark_for
+from moa_graph.evals.results_file import JUDGING_MANIFEST
 from moa_graph.evals.scoring import (
     MissingScore,
     SystemScore,
     compare_systems,
-    find_baselines,
     score_system,
 )
 from moa_graph.evals.statistics import Comparison
@@ -86,12 +87,8 @@ def _compare_with_first(group: Sequence[SystemScore]) -> Iterable[Comparison | s
 
 
 def _print_group(group: SystemGroup, verdicts: Iterable[Comparison | str]) -> None:
-    makers: Mapping[str, Callable[[SystemGroup], Table]] = {
-        "mt_bench": _mt_bench_table,
-        "flask": _flask_table,
-    }
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-    console.print(makers.get(group.systems[0].benchmark, _alpaca_eval_table)(group))
+    console.print(_build_table(group))
     for note in _collect_notes(group.systems):
         typer.echo(f"note: {strip_control_characters(note)}")
     for verdict in verdicts:
@@ -114,61 +111,12 @@ def _collect_notes(systems: Sequence[SystemScore | MissingScore]) -> Iterator[st
 def _missing_results(each: SystemScore | MissingScore) -> Iterator[str]:
     if isinstance(each, MissingScore):
         yield each.reason
-    elif reason := getattr(each.figures, "unavailable", None):
-        yield f"length-controlled win rate unavailable: {reason}"
+        return
+    missing = benchmark_for(each.benchmark).missing_figures(each.figures)
+    yield from (f"{figure} unavailable: {reason}" for figure, reason in missing.items())
 
 
-def _alpaca_eval_table(group: SystemGroup) -> Table:
-    columns: list[tuple[str, Callable[[Any], str]]] = [
-        (
-            "win rate %",
-            lambda f: _format_with_error(f.win_rate.win_rate, f.win_rate.standard_error),
-        ),
-        ("discrete %", lambda f: _format_number(f.win_rate.discrete_win_rate)),
-        ("length-controlled %", _format_length_controlled),
-        ("mean length", lambda f: f"{f.mean_length:,.0f}"),
-    ]
-    return _build_table(
-        group, [(name, [make(s.figures) for s in group.scored]) for name, make in columns]
-    )
-
-
-def _mt_bench_table(group: SystemGroup) -> Table:
-    rows = [
-        ("both turns", [_format_number(_figures_of(s).both, 2) for s in group.scored]),
-        ("first turn", [_format_number(_figures_of(s).first_turn, 2) for s in group.scored]),
-        ("second turn", [_format_number(_figures_of(s).second_turn, 2) for s in group.scored]),
-    ]
-    names = dict.fromkeys(name for s in group.scored for name in _figures_of(s).categories)
-    rows += [
-        (
-            f"  {name}",
-            [_format_number(_figures_of(s).categories.get(name), 2) for s in group.scored],
-        )
-        for name in names
-    ]
-    rows.append(("rated", [f"{_figures_of(s).rated:,}" for s in group.scored]))
-    return _build_table(group, rows)
-
-
-def _flask_table(group: SystemGroup) -> Table:
-    rows: list[tuple[str, list[str]]] = []
-    for title in ("skills", "domains", "difficulties"):
-        rows.append((title, [""] * len(group.scored)))
-        names = dict.fromkeys(name for s in group.scored for name in getattr(s.figures, title))
-        rows += [
-            (
-                f"  {name}",
-                [_format_number(getattr(s.figures, title).get(name), 2) for s in group.scored],
-            )
-            for name in names
-        ]
-    rows.append(("scores", [f"{_figures_of(s).scored:,}" for s in group.scored]))
-    rows.append(("not applicable", [f"{_figures_of(s).not_applicable:,}" for s in group.scored]))
-    return _build_table(group, rows)
-
-
-def _build_table(group: SystemGroup, rows: Sequence[tuple[str, list[str]]]) -> Table:
+def _build_table(group: SystemGroup) -> Table:
     """Lay out figures: a line each, a column a system."""
     title = strip_control_characters(group.systems[0].benchmark)
     table = Table(title, box=None, pad_edge=False, title_justify="left")
@@ -177,7 +125,8 @@ def _build_table(group: SystemGroup, rows: Sequence[tuple[str, list[str]]]) -> T
     judges = [each.manifest["judge"]["model"] for each in group.systems]
     table.add_row("judge", *map(strip_control_characters, judges))
     table.add_row("judged", *[_format_judged(each) for each in group.systems])
-    for name, cells in rows:
+    benchmark = benchmark_for(group.systems[0].benchmark)
+    for name, cells in benchmark.score_table([each.figures for each in group.scored]):
         gap = "" if "" in cells else "-"  # the row of a title has no figures
         table.add_row(name, *cells, *[gap] * len(group.unscored))
     return table
@@ -189,27 +138,6 @@ def _format_judged(each: SystemScore | MissingScore) -> str:
     items = each.manifest["items"]
     partial = "" if each.manifest["whole"] else " (partial)"
     return f"{items['judged']:,}{partial}"
-
-
-def _figures_of(scored: SystemScore) -> Any:
-    return scored.figures
-
-
-def _format_length_controlled(figures: Any) -> str:
-    estimate = figures.length_controlled
-    return (
-        _format_with_error(estimate.win_rate, estimate.standard_error)
-        if estimate
-        else "unavailable"
-    )
-
-
-def _format_with_error(value: float, error: float) -> str:
-    return f"{_format_number(value)} ± {_format_number(error)}"
-
-
-def _format_number(value: float | None, digits: int = 1) -> str:
-    return "-" if value is None or value != value else f"{value:.{digits}f}"  # noqa: PLR0124
 
 
 def _print_json(

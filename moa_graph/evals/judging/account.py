@@ -5,13 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from moa_graph.atomic_files import write_text
-from moa_graph.evals.datasets import PINNED_DATASETS
+from moa_graph.evals.benchmarks.registry import find_benchmark
 from moa_graph.evals.judging.prompts import JudgeFile
 from moa_graph.evals.judging.setup import JudgingTask
 from moa_graph.evals.manifest import package_versions
-from moa_graph.evals.results_file import JsonRow
-
-JUDGEMENTS_FILE, JUDGING_MANIFEST = "judgements.jsonl", "judging.json"
+from moa_graph.evals.results_file import (
+    JUDGEMENTS_FILE,
+    JUDGING_MANIFEST,
+    JsonRow,
+)
 
 
 def write_judgements(task: JudgingTask, expected: int, rows: Sequence[JsonRow]) -> tuple[str, ...]:
@@ -85,6 +87,8 @@ def _is_complete(items: Mapping[str, int]) -> bool:
 
 def _judge_labels(task: JudgingTask) -> Iterator[str]:
     judge, official = task.judge, task.method.official_label
+    if judge.label == official and not judge.is_language_model:
+        return
     if not judge.is_language_model:
         yield f"judge {judge.label} is no language model, it only counts words: a demonstration"
     elif judge.label != official:
@@ -105,9 +109,10 @@ def _file_labels(sources: Mapping[str, JudgeFile]) -> Iterator[str]:
 def _data_labels(task: JudgingTask, items: Mapping[str, int]) -> Iterator[str]:
     if task.opponent:
         yield f"compared with {task.opponent}, not with the benchmark's reference"
-    if task.benchmark.name not in PINNED_DATASETS:
+    benchmark = find_benchmark(task.benchmark.name)
+    if not benchmark:
         yield "prompts of one's own, judged as AlpacaEval's"
-    elif not task.benchmark.revision:
+    elif not benchmark.has_published(task.benchmark):
         yield "data other than the published ones"
     if items["answered"] < items["in_the_benchmark"]:
         yield f"partial: {items['answered']:,} of {items['in_the_benchmark']:,} answered"

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Protocol
 
 from langchain_core.messages import AIMessage, BaseMessage
 
-from moa_graph.evals.datasets import BenchmarkItem
+from moa_graph.evals.benchmark_data import BenchmarkItem
 from moa_graph.evals.results_file import JsonRow
 
 
@@ -29,39 +29,52 @@ class MalformedJudgementError(ValueError):
 
 
 class JudgingMethod(Protocol):
-    """How a benchmark has answers judged."""
+    """How a benchmark has answers judged. Subclass it: what has a default may be left out."""
 
     official_label: ClassVar[str]
     """The judge that its published figures are by."""
-    temperature: ClassVar[float | None]
+    temperature: ClassVar[float | None] = None
     """Of the judge; `None` leaves it to the provider."""
-    max_tokens: ClassVar[int | None]
+    max_tokens: ClassVar[int | None] = None
     """The most that the judge may write; `None` leaves it to the provider."""
-    request_options: ClassVar[Mapping[str, Any]]
+    request_options: ClassVar[Mapping[str, Any]] = {}
     """What else is asked of the judge's provider in each call."""
 
     def list_cases(self, item: BenchmarkItem, answers: Sequence[str]) -> list[JudgementCase]:
-        """List the judgements of an item.
+        """List the judgements of an item; by default one, of the first answer.
 
         Raises:
             ValueError: If the data lack something that they need.
         """
+        return [JudgementCase(item, answers)]
 
     def case_fields(self, case: JudgementCase) -> JsonRow:
-        """Give what is written down of a case, judged or not."""
+        """Give what is written down of a case, judged or not; by default its category."""
+        return {"category": case.item.category}
 
-    def automatic_judgement(self, case: JudgementCase) -> JsonRow | None:
-        """Give the judgement where no judge has to be asked for it."""
+    def automatic_judgement(self, case: JudgementCase) -> JsonRow | None:  # noqa: ARG002
+        """Give the judgement where no judge has to be asked for it; by default there is none."""
+        return None
 
     def build_messages(self, case: JudgementCase) -> list[BaseMessage]:
         """Write what the judge is asked."""
+        raise NotImplementedError(f"{type(self).__name__} asks no judge")
 
     def parse_judgement(self, case: JudgementCase, message: AIMessage) -> JsonRow:
         """Read the judgement from what the judge answered.
 
         Raises:
-            MalformedError: If it is none.
+            MalformedJudgementError: If it is none.
         """
+        raise NotImplementedError(f"{type(self).__name__} asks no judge")
+
+    def judge_by_overlap(self, case: JudgementCase) -> AIMessage:  # noqa: ARG002
+        """Answer as the stand-in `offline:overlap`, which counts words, in the judge's own form.
+
+        Raises:
+            ValueError: If the benchmark has no stand-in, as by default.
+        """
+        raise ValueError(f"offline:overlap cannot judge here; expected {self.official_label}")
 
 
 def fill_template(template: str, values: Mapping[str, str]) -> str:

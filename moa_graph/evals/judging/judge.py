@@ -57,9 +57,9 @@ class Judge:
 
     def is_official(self, method: JudgingMethod) -> bool:
         """Tell whether it is the benchmark's own judge, asked as the benchmark asks."""
-        return self.label == method.official_label and self.settings(method) == _official_settings(
-            method
-        )
+        if self.label != method.official_label:
+            return False
+        return not self.agent or self.settings(method) == _official_settings(method)
 
 
 class BenchmarkJudge:
@@ -92,7 +92,7 @@ class BenchmarkJudge:
 
     async def _ask_judge(self, case: JudgementCase) -> AIMessage:
         if not self._agent:
-            return overlap.judge_by_overlap(self._method, case)
+            return self._method.judge_by_overlap(case)
         model = self._wrap_model(check=partial(self._method.parse_judgement, case))
         async with asyncio.timeout(self._agent.timeout):
             return await model.ainvoke(

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from moa_graph.evals.benchmark_data import BenchmarkItem
 from moa_graph.evals.benchmarks.alpaca_eval.judge import NO_LOGPROBS
 from moa_graph.evals.call_store import CallStore
-from moa_graph.evals.datasets import BenchmarkItem
-from moa_graph.evals.judging.account import JUDGEMENTS_FILE, write_judgements
+from moa_graph.evals.judging.account import write_judgements
 from moa_graph.evals.judging.cases import JudgementCase
 from moa_graph.evals.judging.judge import BenchmarkJudge
 from moa_graph.evals.judging.setup import JudgingTask
-from moa_graph.evals.results_file import JsonRow
+from moa_graph.evals.results_file import JUDGEMENTS_FILE, JsonRow
 from moa_graph.models.pricing import estimate_cost
 from moa_graph.runs.jobs import (
     Outcome,

@@ -7,22 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from moa_graph.evals.benchmarks.alpaca_eval.judge import AlpacaEvalMethod
-from moa_graph.evals.benchmarks.flask.judge import FlaskMethod
-from moa_graph.evals.benchmarks.mt_bench.judge import MTBenchMethod
-from moa_graph.evals.datasets import PINNED_DATASETS, Benchmark, load_benchmark
+from moa_graph.evals.benchmark_data import BenchmarkData
+from moa_graph.evals.benchmarks.protocol import Benchmark
+from moa_graph.evals.benchmarks.registry import benchmark_for, benchmark_names, find_benchmark
+from moa_graph.evals.datasets import load_benchmark
 from moa_graph.evals.judging.cases import JudgingMethod
 from moa_graph.evals.judging.judge import Judge, read_judge
-from moa_graph.evals.judging.prompts import JudgeFile, JudgeFileName, load_judge_file
+from moa_graph.evals.judging.prompts import JudgeFile, load_judge_file
+from moa_graph.evals.results_file import ANSWERS_FILE, GENERATION_MANIFEST
 from moa_graph.models.recorded import read_json_rows
-
-ANSWERS_FILE, GENERATION_MANIFEST = "proposals.jsonl", "manifest.json"
-JUDGING_METHODS: Mapping[str, type[AlpacaEvalMethod] | type[MTBenchMethod] | type[FlaskMethod]] = {
-    "alpaca_eval": AlpacaEvalMethod,
-    "mt_bench": MTBenchMethod,
-    "flask": FlaskMethod,
-}
-"""How a benchmark is judged; prompts of one's own as AlpacaEval's."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +52,7 @@ class JudgingTask:
     """Answers to be judged, and how."""
 
     answers: SystemAnswers
-    benchmark: Benchmark
+    benchmark: BenchmarkData
     judge: Judge
     method: JudgingMethod
     sources: Mapping[str, JudgeFile]
@@ -119,7 +112,7 @@ def prepare_judging(
     answers = read_answers(folder)
     benchmark = _load_data(answers, data)
     opponent = read_answers(against) if against else None
-    if opponent and benchmark.name in {"mt_bench", "flask"}:
+    if opponent and not benchmark_for(benchmark.name).compares_systems:
         raise ValueError(f"--against: {benchmark.name} compares with no other system")
     if opponent and opponent.manifest["data"]["sha256"] != benchmark.sha256:
         raise ValueError(f"{against}: answers to other data than {folder}")
@@ -128,63 +121,75 @@ def prepare_judging(
     return replace(task, opponent=opponent.system) if opponent else task
 
 
-def _load_data(answers: SystemAnswers, data: Path | None) -> Benchmark:
-    data_manifest = answers.manifest["data"]
-    if answers.benchmark in PINNED_DATASETS:
-        is_pinned = data_manifest["source"] == PINNED_DATASETS[answers.benchmark].url
-        benchmark = load_benchmark(
-            answers.benchmark, data or (None if is_pinned else data_manifest["source"])
-        )
+def _load_data(answers: SystemAnswers, path: Path | None) -> BenchmarkData:
+    stored, benchmark = answers.manifest["data"], find_benchmark(answers.benchmark)
+    if benchmark:
+        pinned_file = benchmark.pinned_file
+        is_pinned = pinned_file is not None and stored["source"] == pinned_file.url
+        data = load_benchmark(answers.benchmark, path or (None if is_pinned else stored["source"]))
     else:
-        benchmark = load_benchmark(data or data_manifest["source"])
-    if benchmark.sha256 != data_manifest["sha256"]:
+        data = load_benchmark(path or stored["source"])
+    if data.sha256 != stored["sha256"]:
         raise ValueError(
-            f"{benchmark.source} is not what {answers.folder} answers: sha256 {benchmark.sha256}, "
-            f"expected {data_manifest['sha256']}; give the data with --data"
+            f"{data.source} is not what {answers.folder} answers: sha256 {data.sha256}, "
+            f"expected {stored['sha256']}; give the data with --data"
         )
-    return replace(benchmark, name=answers.benchmark)
+    return replace(data, name=answers.benchmark)
 
 
 def build_method(
-    benchmark: Benchmark, judge: Judge, files: JudgeFilePaths, opponent: SystemAnswers | None = None
+    data: BenchmarkData, judge: Judge, files: JudgeFilePaths, opponent: SystemAnswers | None = None
 ) -> tuple[JudgingMethod, dict[str, JudgeFile]]:
     """Build the method of a benchmark, and tell what the judge reads.
 
     Raises:
         ValueError: If a file cannot be had; the message says what to fetch.
     """
-    name = benchmark.name if benchmark.name in PINNED_DATASETS else "alpaca_eval"
-    _check_files(name, files)
-    # The stand-in reads no prompt, so that none has to be fetched.
-    own = files.own_prompt or not judge.is_language_model
-    parts: dict[str, JudgeFile] = {"prompt": load_judge_file(name, "prompt", files.prompt, own=own)}
-    if name == "flask":
-        parts["skills"] = load_judge_file(name, "skills", files.skills, own=own)
-        return FlaskMethod(parts["prompt"].text, parts["skills"].text), _files_read_by(judge, parts)
-    if name == "mt_bench":
-        references = None
-        if files.reference_answers or benchmark.revision:  # data of one's own bring theirs
-            parts["reference_answers"] = load_judge_file(
-                name, "reference_answers", files.reference_answers
-            )
-            references = parts["reference_answers"].text
-        return MTBenchMethod(parts["prompt"].text, references), _files_read_by(judge, parts)
+    benchmark = benchmark_for(data.name)
+    _check_files(benchmark, files)
+    reader = JudgeFileLoader(benchmark, files, is_language_model=judge.is_language_model)
     outputs = {item: turns[0] for item, turns in opponent.by_item.items()} if opponent else None
-    return AlpacaEvalMethod(parts["prompt"].text, outputs), _files_read_by(judge, parts)
+    return benchmark.build_method(data, reader, outputs), reader.files_read
 
 
-def _files_read_by(judge: Judge, parts: Mapping[str, JudgeFile]) -> dict[str, JudgeFile]:
-    unread = () if judge.is_language_model else ("prompt", "skills")
-    return {part: source for part, source in parts.items() if part not in unread}
+class JudgeFileLoader:
+    """Loads the files of a judge, and remembers which they are.
+
+    The stand-in reads none that has a substitute, so that none has to be fetched.
+    """
+
+    def __init__(
+        self, benchmark: Benchmark, paths: JudgeFilePaths, *, is_language_model: bool
+    ) -> None:
+        self._benchmark, self._paths = benchmark, paths
+        self._is_language_model = is_language_model
+        self.files_read: dict[str, JudgeFile] = {}
+
+    def was_given(self, part: str) -> bool:
+        """Tell whether a file was given."""
+        return getattr(self._paths, part, None) is not None
+
+    def read(self, part: str) -> str:
+        """Read a file.
+
+        Raises:
+            ValueError: If it cannot be had.
+        """
+        own = self._paths.own_prompt or not self._is_language_model
+        file = load_judge_file(self._benchmark, part, getattr(self._paths, part, None), own=own)
+        if self._is_language_model or not self._benchmark.judge_files[part].own:
+            self.files_read[part] = file
+        return file.text
 
 
-def _check_files(benchmark: str, files: JudgeFilePaths) -> None:
+def _check_files(benchmark: Benchmark, files: JudgeFilePaths) -> None:
     """Refuse files that would silently have no effect."""
-    users: dict[JudgeFileName, str] = {"reference_answers": "mt_bench", "skills": "flask"}
-    for part, user in users.items():
-        if getattr(files, part) and benchmark != user:
-            option = part.replace("_", "-")
-            raise ValueError(f"--{option} has no effect on {benchmark}; it is {user}'s")
+    for part in ("prompt", "reference_answers", "skills"):
+        if getattr(files, part) and part not in benchmark.judge_files:
+            users = [n for n in benchmark_names() if part in benchmark_for(n).judge_files]
+            raise ValueError(
+                f"--{part.replace('_', '-')} has no effect on {benchmark.name}; it is {users[0]}'s"
+            )
     if files.own_prompt and files.prompt:
         raise ValueError("give --prompt or --builtin-prompt, not both")
 
@@ -196,4 +201,4 @@ def official_judge_for_folder(folder: Path) -> Judge:
 
 def official_judge_for_benchmark(benchmark: str) -> Judge:
     """Give a benchmark's own judge."""
-    return read_judge(JUDGING_METHODS.get(benchmark, AlpacaEvalMethod).official_label)
+    return read_judge(benchmark_for(benchmark).judging_method.official_label)

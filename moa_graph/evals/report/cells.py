@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from moa_graph.evals.benchmarks.flask.score import FlaskScore
-from moa_graph.evals.benchmarks.mt_bench.score import MTBenchScore
+from moa_graph.evals.benchmarks.formatting import format_number
+from moa_graph.evals.benchmarks.registry import benchmark_for
 from moa_graph.evals.budget import PartialMean, ResourceUse
 from moa_graph.evals.report.results import QualityInterval, ReportSection, SystemMeasurement
 
@@ -22,28 +22,18 @@ def format_quality(value: QualityInterval) -> str:
 
 def benchmark_figures(measurement: SystemMeasurement) -> dict[str, str]:
     """Give the benchmark's own figures, by column."""
-    score = measurement.score.figures
-    if isinstance(score, MTBenchScore):
-        return {
-            "average": _format_number(score.both),
-            "first turn": _format_number(score.first_turn),
-            "second turn": _format_number(score.second_turn),
-        }
-    if isinstance(score, FlaskScore):
-        return {
-            "scores": f"{score.scored:,}",
-            "not applicable": f"{score.not_applicable:,}",
-            "incomplete": f"{score.incomplete:,}",
-        }
-    won, controlled = score.win_rate, score.length_controlled
-    return {
-        "length-controlled %": f"{controlled.win_rate:.1f} ± {controlled.standard_error:.1f}"
-        if controlled
-        else "unavailable",
-        "win rate %": f"{won.win_rate:.1f} ± {won.standard_error:.1f}",
-        "discrete %": f"{won.discrete_win_rate:.1f}",
-        "characters": f"{score.mean_length:,.0f}",
-    }
+    score = measurement.score
+    return benchmark_for(score.benchmark).report_cells(score.figures)
+
+
+def quality_note(section: ReportSection) -> str:
+    """Give what the benchmark adds to the caption of the table of quality."""
+    return benchmark_for(section.benchmark).quality_note
+
+
+def paper_has_analyses(section: ReportSection) -> bool:
+    """Tell whether the paper's analyses are on the benchmark."""
+    return benchmark_for(section.benchmark).paper_has_analyses
 
 
 def figure_columns(section: ReportSection) -> list[str]:
@@ -53,19 +43,10 @@ def figure_columns(section: ReportSection) -> list[str]:
 
 def group_means(measurement: SystemMeasurement) -> list[tuple[str, str, str]]:
     """Give the means of groups of instructions: what is grouped by, the group, the mean."""
-    score, kinds = measurement.score.figures, dict[str, Mapping[str, float | None]]()
-    if isinstance(score, MTBenchScore):
-        kinds = {"category": score.categories}
-    elif isinstance(score, FlaskScore):
-        by_difficulty = dict(sorted(score.difficulties.items()))
-        kinds = {
-            "skill": {**score.skills},
-            "domain": {**score.domains},
-            "difficulty": {**by_difficulty},
-        }
+    score = measurement.score
     return [
-        (kind, name, _format_number(mean))
-        for kind, means in kinds.items()
+        (kind, name, format_number(mean, 2))
+        for kind, means in benchmark_for(score.benchmark).group_means(score.figures).items()
         for name, mean in means.items()
     ]
 
@@ -126,7 +107,3 @@ def _short_model_name(model: str) -> str:
     """Leave the folders out of what is replayed."""
     kind, _, path = model.partition(":")
     return f"{kind}:{path.rpartition('/')[2]}" if kind == "recorded" else model
-
-
-def _format_number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"

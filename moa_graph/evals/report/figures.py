@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from moa_graph.evals.benchmarks.flask.score import FlaskScore
+from moa_graph.evals.benchmarks.registry import benchmark_for
 from moa_graph.evals.report.pareto import draw_pareto
 from moa_graph.evals.report.results import AnalysisResult, ReportSection
 from moa_graph.evals.report.style import (
@@ -72,18 +72,19 @@ def _plot_interval(axes: Axes, quality: Any, y: float, colour: str, marker: str)
 
 
 def _draw_skills(section: ReportSection) -> RenderedFigure | None:
-    scores = [(each, each.score.figures) for each in section.named[: len(COLOURS)]]
-    flask_systems = [
-        (each, found.skills) for each, found in scores if isinstance(found, FlaskScore)
+    benchmark = benchmark_for(section.benchmark)
+    systems = [
+        (each, benchmark.radar_means(each.score.figures)) for each in section.named[: len(COLOURS)]
     ]
-    skills = list(dict.fromkeys(skill for _, found in flask_systems for skill in found))
+    skills = list(dict.fromkeys(skill for _, found in systems for skill in found))
     if len(skills) < MIN_SPOKES:
         return None
     figure = Figure(figsize=(WIDTH, 6), layout="constrained")
     axes = figure.add_subplot(projection="polar")
     angles = [2 * pi * index / len(skills) for index in range(len(skills))]
-    for number, (each, scores_by_skill) in enumerate(flask_systems):
-        values = [scores_by_skill.get(skill, float("nan")) for skill in skills]
+    for number, (each, scores_by_skill) in enumerate(systems):
+        means = [scores_by_skill.get(skill) for skill in skills]
+        values = [float("nan") if mean is None else mean for mean in means]
         axes.plot(
             [*angles, angles[0]],
             [*values, values[0]],
@@ -96,8 +97,8 @@ def _draw_skills(section: ReportSection) -> RenderedFigure | None:
         )
     _format_polar_axes(axes, angles, skills)
     figure.legend(loc="outside upper left", ncols=3)
-    is_partial = len(flask_systems) < len(section.named)
-    part = f", the first {len(flask_systems)} systems" if is_partial else ""
+    is_partial = len(systems) < len(section.named)
+    part = f", the first {len(systems)} systems" if is_partial else ""
     return _render_section_figure(
         section, figure, "skills", f"{section.benchmark}: mean score by skill{part}"
     )

@@ -9,6 +9,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 
 from moa_graph.atomic_files import write_text
+from moa_graph.evals.benchmarks.alpaca_eval.baselines import (
+    LengthControlBaselines,
+    find_baselines,
+)
+from moa_graph.evals.benchmarks.registry import benchmark_for
 from moa_graph.evals.data import read_table
 from moa_graph.evals.manifest import package_versions
 from moa_graph.evals.report import cells
@@ -21,11 +26,8 @@ from moa_graph.evals.report.results import (
     read_sections,
 )
 from moa_graph.evals.report.style import RenderedFigure
-from moa_graph.evals.scoring import LengthControlBaselines, find_baselines
 
 PAGE_FILE = "index.html"
-PAPER_TABLES = {"alpaca_eval": "table_2a", "mt_bench": "table_2b"}
-"""Where the paper has figures of a benchmark."""
 ANALYSIS_TABLES = {
     "proposers": ("table_3",),
     "roles": ("table_4",),
@@ -89,7 +91,7 @@ def write_report(
 
 
 def _build_part(section: ReportSection, comparison: ComparisonInfo) -> PagePart:
-    published = read_table("published").get(PAPER_TABLES.get(section.benchmark, ""))
+    published = read_table("published").get(benchmark_for(section.benchmark).paper_table or "")
     rows = {row["system"]: row for row in (published or {"rows": []})["rows"]}
     pictures = {
         picture.name.removeprefix(f"{section.benchmark}-"): picture

@@ -1,7 +1,7 @@
 """Read a comparison: what its folders hold, put together for the report."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, groupby
 from pathlib import Path
@@ -9,18 +9,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from moa_graph.evals.benchmarks.alpaca_eval.score import LengthControlled
+from moa_graph.evals.benchmarks.alpaca_eval.baselines import LengthControlBaselines
+from moa_graph.evals.benchmarks.registry import benchmark_for, benchmark_names
 from moa_graph.evals.budget import ResourceUse, measure_resource_use, read_turn_calls
 from moa_graph.evals.comparison import COMPARISON_FILE
 from moa_graph.evals.correlation import Correlation, correlate
-from moa_graph.evals.datasets import PINNED_DATASETS
-from moa_graph.evals.judging.account import JUDGING_MANIFEST as JUDGING
-from moa_graph.evals.judging.setup import ANSWERS_FILE
-from moa_graph.evals.judging.setup import GENERATION_MANIFEST as GENERATION
 from moa_graph.evals.proposal_judging import PROPOSAL_JUDGEMENTS_FILE, read_samples
+from moa_graph.evals.results_file import ANSWERS_FILE
+from moa_graph.evals.results_file import GENERATION_MANIFEST as GENERATION
+from moa_graph.evals.results_file import JUDGING_MANIFEST as JUDGING
 from moa_graph.evals.scoring import (
-    AlpacaEvalScore,
-    LengthControlBaselines,
     MissingScore,
     SystemScore,
     compare_systems,
@@ -96,6 +94,9 @@ class ReportSection:
     benchmark: str
     metric: str
     """What `quality` is."""
+    controlled: bool
+    """Whether `quality` is the length-controlled win rate, or another headline of its benchmark,
+    which has no interval here."""
     measurements: Sequence[SystemMeasurement]
     missing: Sequence[MissingMeasurement]
     """Systems of which nothing could be judged: no figure, no picture, no comparison."""
@@ -106,11 +107,6 @@ class ReportSection:
     analyses: Sequence[AnalysisResult]
     correlations: Mapping[str, Mapping[str, Correlation]]
     """Of each system that it was asked for, by measure of likeness."""
-
-    @property
-    def controlled(self) -> bool:
-        """Whether `quality` is the length-controlled win rate, which has no interval here."""
-        return self.metric.startswith("length-controlled")
 
     @property
     def labels(self) -> dict[str, list[str]]:
@@ -185,7 +181,7 @@ def read_sections(
         ValueError: If a folder cannot be read, or its answers changed since they were judged.
     """
     order = {name: position for position, name in enumerate(comparison.systems)}
-    sections = {name: place for place, name in enumerate(PINNED_DATASETS)}
+    sections = {name: place for place, name in enumerate(benchmark_names())}
     ordered = sorted(
         folders,
         key=lambda each: (
@@ -207,12 +203,13 @@ def _read_section(
 ) -> ReportSection:
     scores = {folder: score_system(folder, baselines) for folder in folders}
     scored = {folder: each for folder, each in scores.items() if isinstance(each, SystemScore)}
-    controlled = bool(scored) and all(map(_length_controlled_rate, scored.values()))
+    headlines = [benchmark_for(benchmark).headline(each.figures) for each in scored.values()]
+    has_headline = bool(headlines) and None not in headlines
     measurements = [
         SystemMeasurement(
             each.system,
             each,
-            _estimate_quality(each, controlled=controlled),
+            _estimate_quality(each, has_headline=has_headline),
             _read_resource_use(folder, comparison),
             _read_generation_manifest(folder),
         )
@@ -222,7 +219,8 @@ def _read_section(
     by_name = {each.system: each for each in measurements}
     return ReportSection(
         benchmark=benchmark,
-        metric=_metric_name(benchmark, controlled=controlled),
+        metric=benchmark_for(benchmark).metric(is_headline=has_headline),
+        controlled=has_headline,
         measurements=measurements,
         missing=[
             MissingMeasurement(each, _read_generation_manifest(folder))
@@ -232,43 +230,32 @@ def _read_section(
         named=named,
         verdicts=[_compare_measurements(*pair) for pair in combinations(named, 2)],
         analyses=list(_read_analyses(comparison, by_name)),
-        correlations={
-            folder.name: correlate(read_samples(folder))
-            for folder in scored
-            if (folder / PROPOSAL_JUDGEMENTS_FILE).is_file()
-        },
+        correlations=_read_correlations(scored),
     )
 
 
-def _length_controlled_rate(scored: SystemScore) -> LengthControlled | None:
-    figures = scored.figures
-    return figures.length_controlled if isinstance(figures, AlpacaEvalScore) else None
+def _read_correlations(folders: Iterable[Path]) -> dict[str, Mapping[str, Correlation]]:
+    return {
+        folder.name: correlate(read_samples(folder))
+        for folder in folders
+        if (folder / PROPOSAL_JUDGEMENTS_FILE).is_file()
+    }
 
 
 def _unavailable_labels(scored: SystemScore | MissingScore) -> Iterator[str]:
-    figures = scored.figures if isinstance(scored, SystemScore) else None
-    if isinstance(figures, AlpacaEvalScore) and figures.unavailable:
-        yield f"length-controlled: unavailable, {figures.unavailable}"
+    if isinstance(scored, SystemScore):
+        missing = benchmark_for(scored.benchmark).missing_figures(scored.figures)
+        yield from (f"{figure}: unavailable, {reason}" for figure, reason in missing.items())
 
 
 def _read_generation_manifest(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / GENERATION).read_text(encoding="utf-8")))
 
 
-def _metric_name(benchmark: str, *, controlled: bool) -> str:
-    match benchmark:
-        case "mt_bench":
-            return "mean rating, 1 to 10"
-        case "flask":
-            return "mean score, 1 to 5"
-        case _:
-            return "length-controlled win rate, %" if controlled else "win rate, %"
-
-
-def _estimate_quality(scored: SystemScore, *, controlled: bool) -> QualityInterval:
-    if controlled and (fitted := _length_controlled_rate(scored)):
-        # Its standard error tells how instructions differ, not how far to trust the figure.
-        return QualityInterval(fitted.win_rate, fitted.win_rate, fitted.win_rate)
+def _estimate_quality(scored: SystemScore, *, has_headline: bool) -> QualityInterval:
+    headline = benchmark_for(scored.benchmark).headline(scored.figures) if has_headline else None
+    if headline is not None:
+        return QualityInterval(headline, headline, headline)
     values = np.array(list(scored.by_instruction.values()))
     rng = np.random.default_rng(0)
     means = rng.choice(values, (RESAMPLES, len(values))).mean(axis=1)

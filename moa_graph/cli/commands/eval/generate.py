@@ -20,7 +20,8 @@ def generate(
         typer.Option(
             "--benchmark",
             "-b",
-            help="alpaca_eval, mt_bench, flask, or a FILE of prompts: .jsonl or .json (rows with "
+            help="alpaca_eval, mt_bench, flask, one that a package adds, or a FILE of prompts: "
+            ".jsonl or .json (rows with "
             "instruction, prompt, question, or turns), or .txt (a prompt a line).",
         ),
     ],

@@ -1,11 +1,13 @@
 """AlpacaEval 2.0: which of two answers is better, by the judge's first token."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
+from moa_graph.evals.benchmark_data import BenchmarkItem
 from moa_graph.evals.benchmarks.alpaca_eval.score import (
     FIRST,
     SECOND,
@@ -13,8 +15,13 @@ from moa_graph.evals.benchmarks.alpaca_eval.score import (
     preference_from_logprobs,
     tie_without_judging,
 )
-from moa_graph.evals.datasets import BenchmarkItem
-from moa_graph.evals.judging.cases import JudgementCase, MalformedJudgementError, fill_template
+from moa_graph.evals.judging.cases import (
+    JudgementCase,
+    JudgingMethod,
+    MalformedJudgementError,
+    fill_template,
+)
+from moa_graph.evals.judging.overlap import covered_share
 from moa_graph.evals.results_file import JsonRow
 
 NO_LOGPROBS = "the provider gave no logprobs, which the preference is computed from"
@@ -25,7 +32,7 @@ _MESSAGE_PATTERN = re.compile(
 _PLACEHOLDERS = ("instruction", "output_1", "output_2")
 
 
-class AlpacaEvalMethod:
+class AlpacaEvalMethod(JudgingMethod):
     """The weighted annotator: a preference from 1 (the reference's answer) to 2 (the system's)."""
 
     official_label: ClassVar[str] = "openai:gpt-4-1106-preview"
@@ -106,6 +113,25 @@ class AlpacaEvalMethod:
             "preference": preference_from_logprobs(identifiers, switched=switched),
             "logprobs": logprobs,
         }
+
+    def judge_by_overlap(self, case: JudgementCase) -> AIMessage:
+        """Prefer the answer that takes up more of the instruction."""
+        instruction = case.item.turns[0]
+        outputs = [case.references[0], case.answers[0]]
+        if is_switched(instruction):
+            outputs.reverse()
+        return _choice_message(*(0.01 + covered_share(instruction, each) for each in outputs))
+
+
+def _choice_message(first: float, second: float) -> AIMessage:
+    total = first + second
+    logprobs = [
+        {"token": token, "logprob": math.log(weight / total)}
+        for token, weight in ((FIRST, first), (SECOND, second))
+    ]
+    token = max(logprobs, key=lambda each: float(str(each["logprob"])))["token"]
+    metadata = {"logprobs": {"content": [{"token": token, "top_logprobs": logprobs}]}}
+    return AIMessage(str(token), response_metadata=metadata)
 
 
 def _first_token_logprobs(message: AIMessage) -> dict[str, float]:

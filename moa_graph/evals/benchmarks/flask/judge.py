@@ -6,9 +6,15 @@ from typing import Any, ClassVar
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
+from moa_graph.evals.benchmark_data import BenchmarkItem
 from moa_graph.evals.benchmarks.flask.score import parse_review
-from moa_graph.evals.datasets import BenchmarkItem
-from moa_graph.evals.judging.cases import JudgementCase, MalformedJudgementError, fill_template
+from moa_graph.evals.judging.cases import (
+    JudgementCase,
+    JudgingMethod,
+    MalformedJudgementError,
+    fill_template,
+)
+from moa_graph.evals.judging.overlap import overlap_share
 from moa_graph.evals.results_file import JsonRow
 from moa_graph.prompting.parsing import read_finish_reason
 
@@ -16,7 +22,7 @@ _PROMPT_ID = 2  # the one that shows the reference answer, which the published c
 _MAX_SHOWN_CHARS = 60  # characters of a review without scores
 
 
-class FlaskMethod:
+class FlaskMethod(JudgingMethod):
     """A review of three skills, with the reference answer at hand.
 
     The published code never sends the temperature and the length that it sets, so none is here.
@@ -68,10 +74,6 @@ class FlaskMethod:
             "difficulty": str(difficulty) if difficulty else "-1",
         }
 
-    def automatic_judgement(self, case: JudgementCase) -> JsonRow | None:  # noqa: ARG002
-        """Leave nothing unasked."""
-        return None
-
     def build_messages(self, case: JudgementCase) -> list[BaseMessage]:
         """Show the rubrics of the skills, the instruction, the reference and the answer."""
         values = {
@@ -89,6 +91,11 @@ class FlaskMethod:
         end = " ".join(message.text.split())[-_MAX_SHOWN_CHARS:]
         reason = read_finish_reason(message)
         raise MalformedJudgementError(f"no scores in what the judge said: …{end!r} ({reason})")
+
+    def judge_by_overlap(self, case: JudgementCase) -> AIMessage:
+        """Score all skills by the words in common with the reference answer."""
+        share = overlap_share(case.item.turns[0], case.answers[0], case.references[0])
+        return AIMessage(str(dict.fromkeys(case.item.row["skill"], 1 + round(4 * share))))
 
     def _find_rubric(self, label: str) -> str:
         matches = [rubric for skill, rubric in self._skills.items() if label in skill]

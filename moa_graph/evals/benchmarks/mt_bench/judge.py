@@ -6,9 +6,15 @@ from typing import Any, ClassVar
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
+from moa_graph.evals.benchmark_data import BenchmarkItem
 from moa_graph.evals.benchmarks.mt_bench.score import NO_SCORE, extract_score
-from moa_graph.evals.datasets import BenchmarkItem
-from moa_graph.evals.judging.cases import JudgementCase, MalformedJudgementError, fill_template
+from moa_graph.evals.judging.cases import (
+    JudgementCase,
+    JudgingMethod,
+    MalformedJudgementError,
+    fill_template,
+)
+from moa_graph.evals.judging.overlap import overlap_share
 from moa_graph.evals.results_file import JsonRow
 from moa_graph.prompting.parsing import read_finish_reason
 
@@ -18,7 +24,7 @@ _PROMPT_NAMES = ("single-v1", "single-v1-multi-turn", "single-math-v1", "single-
 _MAX_SHOWN_CHARS = 60  # characters of a judgement without a rating
 
 
-class MTBenchMethod:
+class MTBenchMethod(JudgingMethod):
     """Single-answer grading; the second turn is graded with the whole conversation."""
 
     official_label: ClassVar[str] = "openai:gpt-4"
@@ -65,10 +71,6 @@ class MTBenchMethod:
             "prompt": _prompt_name(case),
         }
 
-    def automatic_judgement(self, case: JudgementCase) -> JsonRow | None:  # noqa: ARG002
-        """Leave nothing unasked."""
-        return None
-
     def build_messages(self, case: JudgementCase) -> list[BaseMessage]:
         """Show the question, or the conversation, with the answer."""
         system, template = self._prompts[_prompt_name(case)]
@@ -89,6 +91,13 @@ class MTBenchMethod:
             reason = read_finish_reason(message)
             raise MalformedJudgementError(f"no rating in what the judge said: …{end!r} ({reason})")
         return {"score": score, "judgement": message.text}
+
+    def judge_by_overlap(self, case: JudgementCase) -> AIMessage:
+        """Rate an answer by the words in common with its reference answer, or the question."""
+        turn = case.turn - 1
+        reference = case.references[turn] if turn < len(case.references) else None
+        share = overlap_share(case.item.turns[turn], case.answers[turn], reference)
+        return AIMessage(f"Words counted: [[{1 + 9 * share:.1f}]]")
 
     def _find_references(self, item: BenchmarkItem) -> Sequence[str]:
         if item.category not in REFERENCE_CATEGORIES:

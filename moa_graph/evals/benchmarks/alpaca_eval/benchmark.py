@@ -1,0 +1,197 @@
+"""AlpacaEval 2.0 as a benchmark of `moa eval`, and prompts of one's own, judged likewise."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from moa_graph.evals.benchmark_data import BenchmarkData
+from moa_graph.evals.benchmarks.alpaca_eval.baselines import LengthControlBaselines
+from moa_graph.evals.benchmarks.alpaca_eval.judge import AlpacaEvalMethod
+from moa_graph.evals.benchmarks.alpaca_eval.score import (
+    LengthControlled,
+    WinRate,
+    length_controlled_win_rate,
+    win_rate,
+)
+from moa_graph.evals.benchmarks.formatting import format_number, format_with_error
+from moa_graph.evals.benchmarks.protocol import Benchmark, JudgeFileReader
+from moa_graph.evals.judging.cases import JudgingMethod
+from moa_graph.evals.pinned_files import JudgeFileOrigin, PinnedFile
+from moa_graph.evals.results_file import JsonRow
+
+_REVISION = "2edc6fad8be6b14ea7230aabfd08188da6b8b814"
+_PROMPT_PATH = "evaluators_configs/alpaca_eval_clf_gpt4_turbo/alpaca_eval_clf.txt"
+_LENGTH_CONTROLLED = "length-controlled win rate"
+
+
+@dataclass(frozen=True)
+class AlpacaEvalScore:
+    """How often the system is preferred to the reference."""
+
+    win_rate: WinRate
+    length_controlled: LengthControlled | None
+    unavailable: str | None
+    """Why there is no length-controlled win rate; `None` if there is one."""
+    mean_length: float
+    """Characters of an answer."""
+
+
+class AlpacaEval(Benchmark):
+    """Preference over a reference answer, by the probabilities of the judge's first token."""
+
+    name = "alpaca_eval"
+    # It also holds the answers of the reference.
+    pinned_file: PinnedFile | None = PinnedFile(
+        "https://huggingface.co/datasets/tatsu-lab/alpaca_eval/resolve/"
+        f"{_REVISION}/alpaca_eval_gpt4_baseline.json",
+        _REVISION,
+        805,
+        sha256="83db546b872ddebee8965fd05fa48461ee3c32bc695c62fb57f2d214ff741ec4",
+    )
+    id_keys: Sequence[str] = ()
+    required_keys: Sequence[str] = ("instruction",)
+    judging_method = AlpacaEvalMethod
+    judge_files = {  # noqa: RUF012  # as the protocol has it
+        "prompt": JudgeFileOrigin(
+            PinnedFile(
+                "https://raw.githubusercontent.com/tatsu-lab/alpaca_eval/main/src/alpaca_eval/"
+                + _PROMPT_PATH,
+                "main",
+                row_count=0,
+                sha256="784227e6dc2832fc08c43d2c8ea3a308e7523780187a1aaad2f85e30bac85f62",
+            ),
+            "alpaca_eval",
+            _PROMPT_PATH,
+            own=Path(__file__).with_name("alpaca_eval.txt"),
+        )
+    }
+    compares_systems = True
+    paper_table: str | None = "table_2a"
+    paper_has_analyses = True
+    quality_note = "; ± is a standard error"
+    typical_turn_bytes = (175,)
+    judge_prompt_tokens = 450
+    _has_difficulty = True
+    """Whether the gamed baselines know the difficulty of each instruction."""
+
+    def format_outputs(self, system: str, rows: Sequence[JsonRow]) -> tuple[str, str]:
+        """Write what the package alpaca_eval reads."""
+        outputs = [
+            {
+                "dataset": row["category"],
+                "instruction": row["turns"][0]["instruction"],
+                "output": row["turns"][0]["answer"],
+                "generator": system,
+            }
+            for row in rows
+        ]
+        return "model_outputs.json", json.dumps(outputs, indent=2, ensure_ascii=False)
+
+    def build_method(
+        self,
+        data: BenchmarkData,  # noqa: ARG002
+        files: JudgeFileReader,
+        opponent: Mapping[str | int, str] | None,
+    ) -> JudgingMethod:
+        """Compare with the reference in the data, or with another system."""
+        return AlpacaEvalMethod(files.read("prompt"), opponent)
+
+    def score(
+        self, rows: Sequence[JsonRow], judging: Mapping[str, Any], baselines: Any
+    ) -> AlpacaEvalScore:
+        """Give win rates, the length-controlled one among them where it is defined."""
+        return _score_alpaca_eval(rows, self._usable_baselines(baselines, judging))
+
+    def score_by_instruction(self, judged: Sequence[JsonRow]) -> dict[str | int, float]:
+        """Give the points of a win rate."""
+        return {row["id"]: 100 * (row["preference"] - 1) for row in judged}
+
+    def metric(self, *, is_headline: bool) -> str:
+        """Name the win rate."""
+        return f"{_LENGTH_CONTROLLED if is_headline else 'win rate'}, %"
+
+    def headline(self, figures: AlpacaEvalScore) -> float | None:
+        """Give the length-controlled win rate.
+
+        Its standard error tells how instructions differ, not how far to trust the figure.
+        """
+        return figures.length_controlled.win_rate if figures.length_controlled else None
+
+    def report_cells(self, figures: AlpacaEvalScore) -> dict[str, str]:
+        """Give the three win rates, and the length of answers."""
+        won = figures.win_rate
+        return {
+            "length-controlled %": _format_length_controlled(figures),
+            "win rate %": format_with_error(won.win_rate, won.standard_error),
+            "discrete %": format_number(won.discrete_win_rate),
+            "characters": f"{figures.mean_length:,.0f}",
+        }
+
+    def missing_figures(self, figures: AlpacaEvalScore) -> Mapping[str, str]:
+        """Say why there is no length-controlled win rate."""
+        return {_LENGTH_CONTROLLED: figures.unavailable} if figures.unavailable else {}
+
+    def score_table(self, systems: Sequence[AlpacaEvalScore]) -> list[tuple[str, list[str]]]:
+        """Give the win rates, the plain one first."""
+        cells = [self.report_cells(figures) for figures in systems]
+        names = {"characters": "mean length"}
+        columns = ("win rate %", "discrete %", "length-controlled %", "characters")
+        return [(names.get(key, key), [each[key] for each in cells]) for key in columns]
+
+    def _usable_baselines(
+        self, baselines: LengthControlBaselines | str, judging: Mapping[str, Any]
+    ) -> LengthControlBaselines | str:
+        """Tell whether the gamed baselines belong to these judgements."""
+        if judging["compared_with"]:
+            return "it is defined against the benchmark's reference only"
+        if not self._has_difficulty:
+            return "it is defined for AlpacaEval's instructions only"
+        if isinstance(baselines, LengthControlBaselines) and not judging["data"]["revision"]:
+            return "the gamed baselines belong to the published instructions, and these are others"
+        return baselines
+
+
+class OwnPrompts(AlpacaEval):
+    """Prompts of one's own, judged as AlpacaEval's are."""
+
+    pinned_file = None
+    id_keys = Benchmark.id_keys
+    required_keys = ()
+    paper_table = None
+    paper_has_analyses = False
+    _has_difficulty = False
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    format_outputs = Benchmark.format_outputs
+
+
+def _format_length_controlled(figures: AlpacaEvalScore) -> str:
+    estimate = figures.length_controlled
+    return (
+        format_with_error(estimate.win_rate, estimate.standard_error) if estimate else "unavailable"
+    )
+
+
+def _score_alpaca_eval(
+    rows: Sequence[JsonRow], baselines: LengthControlBaselines | str
+) -> AlpacaEvalScore:
+    preferences = [row.get("preference") for row in rows]
+    lengths = [row["model_length"] for row in rows]
+    fitted, reason = None, baselines if isinstance(baselines, str) else None
+    if isinstance(baselines, LengthControlBaselines):
+        try:
+            difficulty = [baselines.difficulty[row["id"]] for row in rows]
+            references = [row["reference_length"] for row in rows]
+            fitted = length_controlled_win_rate(
+                preferences, lengths, references, difficulty, baselines.columns
+            )
+        except KeyError as missing:
+            reason = f"{baselines.source} has no instruction {missing}"
+        except ValueError as error:
+            reason = str(error)
+    return AlpacaEvalScore(win_rate(preferences), fitted, reason, fmean(lengths))

@@ -1,0 +1,136 @@
+"""FLASK as a benchmark of `moa eval`."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from moa_graph.evals.benchmark_data import BenchmarkData
+from moa_graph.evals.benchmarks.flask.judge import FlaskMethod
+from moa_graph.evals.benchmarks.flask.score import FlaskScore, flask_score
+from moa_graph.evals.benchmarks.formatting import format_number
+from moa_graph.evals.benchmarks.protocol import Benchmark, JudgeFileReader
+from moa_graph.evals.judging.cases import JudgingMethod
+from moa_graph.evals.pinned_files import JudgeFileOrigin, PinnedFile
+from moa_graph.evals.results_file import JsonRow
+
+_REVISION = "0a0e02e6b9b17df91074f639fe1e5f7256fd68a5"
+_MOA = "https://raw.githubusercontent.com/togethercomputer/MoA/"
+_MOA_REVISION = "819420ff2240a391271f9faf035e9a5f3216cb9c"
+
+
+class Flask(Benchmark):
+    """Instructions with reference answers; a review scores three skills from 1 to 5."""
+
+    name = "flask"
+    pinned_file: PinnedFile | None = PinnedFile(
+        f"https://raw.githubusercontent.com/kaistAI/FLASK/{_REVISION}/"
+        "evaluation_set/flask_evaluation.jsonl",
+        _REVISION,
+        1740,
+        size=2_301_319,
+    )
+    id_keys = ("idx",)
+    required_keys = ("instruction", "answer", "skill")
+    judging_method = FlaskMethod
+    judge_files = {  # noqa: RUF012  # as the protocol has it
+        # Its hash is that of a stored copy of the revision, which could not be downloaded to
+        # compare.
+        "prompt": JudgeFileOrigin(
+            PinnedFile(
+                f"{_MOA}{_MOA_REVISION}/FLASK/gpt_review/src/prompt.jsonl",
+                _MOA_REVISION,
+                row_count=0,
+                sha256="64836bb1eb6940e7ddbbbf0ea66265191bfd49476036ca15fc2660bbfa326134",
+            ),
+            own=Path(__file__).with_name("flask.jsonl"),
+        ),
+        "skills": JudgeFileOrigin(
+            PinnedFile(
+                f"{_MOA}{_MOA_REVISION}/FLASK/metadata_annotation/skillset/src/"
+                "skillset_description.json",
+                _MOA_REVISION,
+                row_count=0,
+                sha256="78f03c29f5a6510b76b8a765cb539c302d69898b7e4d7c68372c9cc2427e595e",
+            ),
+            own=Path(__file__).with_name("flask_skills.json"),
+        ),
+    }
+    # A guess: the 89 hard ones have 684.
+    typical_turn_bytes = (450,)
+    judge_prompt_tokens = 900
+
+    def format_outputs(self, system: str, rows: Sequence[JsonRow]) -> tuple[str, str]:
+        """Write what FLASK's own code reads."""
+        outputs = ({"question_id": row["id"], "text": row["turns"][0]["answer"]} for row in rows)
+        lines = (json.dumps(output, ensure_ascii=False) + "\n" for output in outputs)
+        return f"{system}.jsonl", "".join(lines)
+
+    def build_method(
+        self,
+        data: BenchmarkData,  # noqa: ARG002
+        files: JudgeFileReader,
+        opponent: Mapping[str | int, str] | None,  # noqa: ARG002
+    ) -> JudgingMethod:
+        """Review with the rubrics of the skills."""
+        return FlaskMethod(files.read("prompt"), files.read("skills"))
+
+    def score(
+        self,
+        rows: Sequence[JsonRow],
+        judging: Mapping[str, Any],  # noqa: ARG002
+        baselines: Any,  # noqa: ARG002
+    ) -> FlaskScore:
+        """Give the mean score by skill, domain and difficulty."""
+        return flask_score(
+            [row.get("scores") or {} for row in rows],
+            [row["domains"] for row in rows],
+            [row["difficulty"] for row in rows],
+        )
+
+    def score_by_instruction(self, judged: Sequence[JsonRow]) -> dict[str | int, float]:
+        """Average over the skills that apply."""
+        scores = {
+            row["id"]: [value for value in row["scores"].values() if value is not None]
+            for row in judged
+        }
+        return {item: fmean(values) for item, values in scores.items() if values}
+
+    def metric(self, *, is_headline: bool) -> str:  # noqa: ARG002
+        """Name the score."""
+        return "mean score, 1 to 5"
+
+    def report_cells(self, figures: FlaskScore) -> dict[str, str]:
+        """Count the scores."""
+        return {
+            "scores": f"{figures.scored:,}",
+            "not applicable": f"{figures.not_applicable:,}",
+            "incomplete": f"{figures.incomplete:,}",
+        }
+
+    def group_means(self, figures: FlaskScore) -> Mapping[str, Mapping[str, float | None]]:
+        """Group by skill, domain and difficulty."""
+        return {
+            "skill": {**figures.skills},
+            "domain": {**figures.domains},
+            "difficulty": dict(sorted(figures.difficulties.items())),
+        }
+
+    def radar_means(self, figures: FlaskScore) -> Mapping[str, float | None]:
+        """Show the skills."""
+        return {**figures.skills}
+
+    def score_table(self, systems: Sequence[FlaskScore]) -> list[tuple[str, list[str]]]:
+        """Give the mean scores by skill, domain and difficulty."""
+        rows: list[tuple[str, list[str]]] = []
+        for title in ("skills", "domains", "difficulties"):
+            means: list[Mapping[str, float]] = [getattr(each, title) for each in systems]
+            rows.append((title, [""] * len(systems)))
+            names = dict.fromkeys(name for each in means for name in each)
+            rows += [
+                (f"  {name}", [format_number(each.get(name), 2) for each in means])
+                for name in names
+            ]
+        rows.append(("scores", [f"{each.scored:,}" for each in systems]))
+        return [*rows, ("not applicable", [f"{each.not_applicable:,}" for each in systems])]

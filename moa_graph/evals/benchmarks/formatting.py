@@ -1,0 +1,11 @@
+"""How figures of benchmarks are written."""
+
+
+def format_number(value: float | None, digits: int = 1) -> str:
+    """Write a figure; `-` if there is none."""
+    return "-" if value is None or value != value else f"{value:.{digits}f}"  # noqa: PLR0124
+
+
+def format_with_error(value: float, error: float) -> str:
+    """Write a figure with its standard error."""
+    return f"{format_number(value)} ± {format_number(error)}"

@@ -1,0 +1,170 @@
+"""MT-Bench as a benchmark of `moa eval`."""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from moa_graph.evals.benchmark_data import BenchmarkData, BenchmarkItem
+from moa_graph.evals.benchmarks.formatting import format_number
+from moa_graph.evals.benchmarks.mt_bench.judge import MTBenchMethod
+from moa_graph.evals.benchmarks.mt_bench.score import MTBenchScore, mt_bench_score
+from moa_graph.evals.benchmarks.protocol import Benchmark, JudgeFileReader
+from moa_graph.evals.judging.cases import JudgingMethod
+from moa_graph.evals.pinned_files import JudgeFileOrigin, PinnedFile
+from moa_graph.evals.results_file import JsonRow
+
+MAX_TOKENS = 1024
+DEFAULT_TEMPERATURE = 0.7
+"""Of a category that is not among those below."""
+TEMPERATURES = {
+    **dict.fromkeys(("writing", "roleplay"), 0.7),
+    **dict.fromkeys(("extraction", "math", "coding", "reasoning"), 0.0),
+    **dict.fromkeys(("stem", "humanities"), 0.1),
+}
+TURNS = 2  # of each conversation
+
+_FASTCHAT = "https://raw.githubusercontent.com/lm-sys/FastChat/"
+_REVISION = "587d5cfa1609a43d192cedb8441cac3c17db105d"
+_PROMPT_REVISION = "0e6e7fdc78bf64aceea1508694ce4e6472810b8b"
+
+
+class MTBench(Benchmark):
+    """Conversations of two turns; each answer gets a rating from 1 to 10."""
+
+    name = "mt_bench"
+    pinned_file: PinnedFile | None = PinnedFile(
+        f"{_FASTCHAT}{_REVISION}/fastchat/llm_judge/data/mt_bench/question.jsonl",
+        _REVISION,
+        80,
+        sha256="119565adbab82227089cefdb44c8d7e2cf04dc0a0ec233634c82e7d4e2a944f7",
+    )
+    id_keys = ("question_id",)
+    required_keys = ("question_id", "category", "turns")
+    judging_method = MTBenchMethod
+    judge_files = {  # noqa: RUF012  # as the protocol has it
+        # Its hash is that of a stored copy of the revision, which could not be downloaded to
+        # compare.
+        "prompt": JudgeFileOrigin(
+            PinnedFile(
+                f"{_FASTCHAT}{_PROMPT_REVISION}/fastchat/llm_judge/data/judge_prompts.jsonl",
+                _PROMPT_REVISION,
+                row_count=0,
+                sha256="8baddf43f95f8c1a88166163b171f1cd68e9d8ce8606f867734d4b0efe38b98d",
+            ),
+            "fastchat",
+            "llm_judge/data/judge_prompts.jsonl",
+            own=Path(__file__).with_name("mt_bench.jsonl"),
+        ),
+        "reference_answers": JudgeFileOrigin(
+            PinnedFile(
+                f"{_FASTCHAT}{_REVISION}/fastchat/llm_judge/data/mt_bench/reference_answer/"
+                "gpt-4.jsonl",
+                _REVISION,
+                row_count=0,
+                sha256="f957a5bc977badb66885ec970e6cd08527845780313f0995764260e5777b9b3f",
+            ),
+            "fastchat",
+            "llm_judge/data/mt_bench/reference_answer/gpt-4.jsonl",
+        ),
+    }
+    paper_table = "table_2b"
+    typical_turn_bytes = (202, 202)
+    judge_prompt_tokens = 350
+    judges_each_turn = True
+    judge_reads_reference = False
+    # The temperatures are the same for all systems, so that any stands for them.
+    estimated_call_options = {"temperature": 0.0, "max_tokens": MAX_TOKENS}  # noqa: RUF012
+
+    def check_row(self, row: Mapping[str, Any]) -> None:
+        """Refuse a row without two turns."""
+        super().check_row(row)
+        if not (isinstance(row["turns"], list) and len(row["turns"]) == TURNS):
+            raise ValueError(
+                f"`turns`: expected a list of two texts, as {self.name} has, got {row['turns']!r}"
+            )
+
+    def call_options(self, item: BenchmarkItem) -> Mapping[str, Any]:
+        """Set the length of answers, and the temperature by category."""
+        default = TEMPERATURES.get(item.category or "", DEFAULT_TEMPERATURE)
+        temperature = float(item.row.get("required_temperature", default))
+        return {"temperature": temperature, "max_tokens": MAX_TOKENS}
+
+    def format_outputs(self, system: str, rows: Sequence[JsonRow]) -> tuple[str, str]:
+        """Write what FastChat reads."""
+        outputs = (
+            {
+                "question_id": row["id"],
+                "answer_id": row["answer_id"],
+                "model_id": system,
+                "choices": [{"index": 0, "turns": [turn["answer"] for turn in row["turns"]]}],
+                "tstamp": row["ended"],
+            }
+            for row in rows
+        )
+        lines = (json.dumps(output, ensure_ascii=False) + "\n" for output in outputs)
+        return f"{system}.jsonl", "".join(lines)
+
+    def build_method(
+        self,
+        data: BenchmarkData,
+        files: JudgeFileReader,
+        opponent: Mapping[str | int, str] | None,  # noqa: ARG002
+    ) -> JudgingMethod:
+        """Grade with the published reference answers, or those in data of one's own."""
+        prompt, references = files.read("prompt"), None
+        if files.was_given("reference_answers") or data.revision:
+            references = files.read("reference_answers")
+        return MTBenchMethod(prompt, references)
+
+    def score(
+        self,
+        rows: Sequence[JsonRow],
+        judging: Mapping[str, Any],  # noqa: ARG002
+        baselines: Any,  # noqa: ARG002
+    ) -> MTBenchScore:
+        """Give the mean rating by turn and by category."""
+        return mt_bench_score(
+            [row.get("score") for row in rows],
+            [row["turn"] for row in rows],
+            [row["category"] or "general" for row in rows],
+        )
+
+    def score_by_instruction(self, judged: Sequence[JsonRow]) -> dict[str | int, float]:
+        """Average over the turns of an item."""
+        ratings = defaultdict[str | int, list[float]](list)
+        for row in judged:
+            ratings[row["id"]].append(row["score"])
+        return {item: fmean(values) for item, values in ratings.items()}
+
+    def metric(self, *, is_headline: bool) -> str:  # noqa: ARG002
+        """Name the rating."""
+        return "mean rating, 1 to 10"
+
+    def report_cells(self, figures: MTBenchScore) -> dict[str, str]:
+        """Give the mean ratings by turn."""
+        return {
+            "average": format_number(figures.both, 2),
+            "first turn": format_number(figures.first_turn, 2),
+            "second turn": format_number(figures.second_turn, 2),
+        }
+
+    def group_means(self, figures: MTBenchScore) -> Mapping[str, Mapping[str, float | None]]:
+        """Group by category."""
+        return {"category": {**figures.categories}}
+
+    def score_table(self, systems: Sequence[MTBenchScore]) -> list[tuple[str, list[str]]]:
+        """Give the mean ratings by turn and by category."""
+        rows = [
+            ("both turns", [format_number(each.both, 2) for each in systems]),
+            ("first turn", [format_number(each.first_turn, 2) for each in systems]),
+            ("second turn", [format_number(each.second_turn, 2) for each in systems]),
+        ]
+        names = dict.fromkeys(name for each in systems for name in each.categories)
+        rows += [
+            (f"  {name}", [format_number(each.categories.get(name), 2) for each in systems])
+            for name in names
+        ]
+        return [*rows, ("rated", [f"{each.rated:,}" for each in systems])]

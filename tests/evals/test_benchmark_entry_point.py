@@ -1,0 +1,105 @@
+"""A benchmark that another package adds: the example of the documentation, installed and run."""
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from moa_graph.cli.app import app
+from moa_graph.evals.benchmarks import registry
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "benchmark"
+
+
+def install(monkeypatch, folder, entry_points):
+    """Put a package with entry points on the path, as an installer does."""
+    info = folder / "moa_arithmetic-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: moa-arithmetic\nVersion: 1.0\n")
+    lines = "".join(f"{name} = {value}\n" for name, value in entry_points.items())
+    (info / "entry_points.txt").write_text(f"[{registry.ENTRY_POINT_GROUP}]\n{lines}")
+    monkeypatch.syspath_prepend(folder)
+
+
+@pytest.fixture
+def installed(monkeypatch, tmp_path):
+    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "moa_arithmetic").symlink_to(EXAMPLE / "moa_arithmetic")
+    install(monkeypatch, tmp_path / "site", project["entry-points"][registry.ENTRY_POINT_GROUP])
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    sys.modules.pop("moa_arithmetic", None)
+
+
+def moa(*words):
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_a_benchmark_of_another_package_is_answered_judged_scored_and_reported(installed):
+    recorded = installed / "recorded.jsonl"
+    answers = {"What is 17 + 25?": "It is 42", "What is 12 * 12?": "It is 145"}
+    recorded.write_text(
+        "".join(
+            json.dumps({"instruction": f"{question} End with the number.", "output": answer}) + "\n"
+            for question, answer in answers.items()
+        )
+    )
+    mixture = installed / "mixture.toml"
+    mixture.write_text(
+        f'name = "mine"\nlayers = [["offline:lead"]]\naggregator = "recorded:{recorded}"\n'
+    )
+    moa("eval", "generate", "-b", "arithmetic", "-c", mixture)
+    moa("eval", "judge", "out/arithmetic/mine")
+    [scored] = json.loads(moa("eval", "score", "out", "--json"))["systems"]
+    assert scored["figures"] == {"correct": 50.0, "categories": {"sums": 100.0, "products": 0.0}}
+    assert scored["labels"] == []
+    assert "correct %" in moa("eval", "score", "out")
+    moa("eval", "report", "out")
+    page = (installed / "out" / "report" / "index.html").read_text(encoding="utf-8")
+    assert "correct, %" in page
+
+
+def test_a_benchmark_of_another_package_is_estimated(installed):
+    plan = installed / "plan.toml"
+    plan.write_text('[systems]\na = "openai:gpt-4o"\n[[benchmarks]]\nname = "arithmetic"\n')
+    assert "arithmetic" in moa("eval", "plan", plan)
+
+
+def test_what_its_judge_does_not_read_is_refused(installed):
+    moa("eval", "generate", "-b", "arithmetic", "-p", "offline")
+    done = CliRunner().invoke(app, ["eval", "judge", "out", "--prompt", "x.txt"])
+    assert "--prompt has no effect on arithmetic" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("value", "cause"),
+    [
+        ("no_such_module:IT", "cannot be loaded: ModuleNotFoundError"),
+        ("json:dumps", "expected an instance of a subclass of Benchmark"),
+    ],
+)
+def test_a_package_that_cannot_be_used_is_named(monkeypatch, tmp_path, value, cause):
+    install(monkeypatch, tmp_path / "site", {"broken": value})
+    with pytest.raises(ValueError, match=rf"benchmark 'broken' \({value}\).*{cause}"):
+        registry.find_benchmark("broken")
+
+
+def test_names_are_listed_without_an_import_of_the_packages(installed):
+    assert registry.benchmark_names() == ["alpaca_eval", "mt_bench", "flask", "arithmetic"]
+    assert "moa_arithmetic" not in sys.modules
+
+
+def test_help_looks_for_no_benchmark():
+    code = (
+        "import sys; from typer.testing import CliRunner; from moa_graph.cli.app import app; "
+        "CliRunner().invoke(app, ['eval', 'generate', '--help']); "
+        "sys.exit('moa_graph.evals.benchmarks' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
