@@ -90,7 +90,7 @@ def test_show_prints_the_proposals_too(moa, mixture):
     config = mixture(a={"reply": "from a"}, b={"reply": "from b"}, w={"reply": "final"})
     lines = moa("ask", "q", "--config", config, "--show").stdout
     assert lines.count("from a") == lines.count("from b") == 2
-    assert re.search(r"── layer_1_a  openai:a  \d+\.\d s  2 tokens$", lines, re.MULTILINE)
+    assert re.search(r"── layer_1_a  openai:a  \d+\.\d+ s  2 tokens$", lines, re.MULTILINE)
     assert "4 of 4 proposals received" in lines
     assert lines.index("layer_1_a") < lines.index("layer_1_b") < lines.index("layer_2_a")
 
@@ -311,7 +311,7 @@ def test_broken_answer_is_told_from_the_fallbacks(mixture, server):
 def test_progress_into_a_pipe_is_lines_and_the_answer_stays_alone(moa, mixture, server):
     done = moa("ask", "q", "--config", mixture(w={"reply": "final"}), "--progress")
     assert done.stdout == "final\n"
-    assert re.search(r"^layer 1: a answered in \d+\.\d s, 3 tokens$", done.stderr, re.MULTILINE)
+    assert re.search(r"^layer 1: a answered in \d+\.\d+ s, 3 tokens$", done.stderr, re.MULTILINE)
     assert "\x1b" not in done.stderr
     assert not any(call.streamed for call in server.calls)
 
