@@ -25,10 +25,12 @@ class CommandGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command that the first word names."""
         group = ctx.info_name if ctx.parent else None
-        return super().resolve_command(ctx, _translate(group, args, warn=not ctx.resilient_parsing))
+        return super().resolve_command(
+            ctx, _translate_words(group, args, warn=not ctx.resilient_parsing)
+        )
 
 
-def _translate(group: str | None, words: Sequence[str], *, warn: bool) -> list[str]:
+def _translate_words(group: str | None, words: Sequence[str], *, warn: bool) -> list[str]:
     """Give the words of a command in today's spelling.
 
     Args:
@@ -39,7 +41,7 @@ def _translate(group: str | None, words: Sequence[str], *, warn: bool) -> list[s
     prefix = f"{group} " if group else ""
     command = f"{prefix}{words[0]}"
     if new_command := COMMANDS.get(command):
-        _warn(command, new_command, warn=warn)
+        _print_notice(command, new_command, warn=warn)
         command = new_command
     return [command.removeprefix(prefix), *_translate_options(command, words[1:], warn=warn)]
 
@@ -52,13 +54,13 @@ def _translate_options(command: str, words: Sequence[str], *, warn: bool) -> Ite
         if index >= end or option not in {*flags, *arguments}:
             yield word
         elif new_option := flags.get(option):
-            _warn(option, new_option, warn=warn)
+            _print_notice(option, new_option, warn=warn)
             yield f"{new_option}{is_joined}{value}"
         elif is_joined:
-            _warn(option, arguments[option], warn=warn)
+            _print_notice(option, arguments[option], warn=warn)
             yield value
         elif index + 1 < end:  # the next word is the argument
-            _warn(option, arguments[option], warn=warn)
+            _print_notice(option, arguments[option], warn=warn)
         else:
             yield word
 
@@ -70,6 +72,6 @@ def _split_option(word: str) -> tuple[str, str, str]:
     return word.partition("=")
 
 
-def _warn(old: str, new: str, *, warn: bool) -> None:
+def _print_notice(old: str, new: str, *, warn: bool) -> None:
     if warn:
         typer.echo(f"moa: {old} is deprecated; use {new}", err=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langgraph.types import StateSnapshot
 
@@ -24,6 +24,9 @@ from moa_graph.run_report.prompts import MixtureGraph, find_graph_spec, read_pro
 from moa_graph.run_report.timeline import build_timeline
 from moa_graph.runs import formatting
 from moa_graph.runs.record import AgentCall, RunRecord, read_run
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 GOLDEN_ANGLE = 137.5  # degrees: neighbours in a list get hues that are far apart
 
@@ -57,33 +60,8 @@ def report(
         ValueError: If that is not the state of a mixture, or one of another graph.
         ImportError: If the extra `report` is not installed.
     """
-    try:
-        from jinja2 import Environment, FileSystemLoader  # noqa: PLC0415  # an extra
-    except ImportError as error:
-        raise ImportError(
-            f"a report needs the package {error.name}: pip install 'moa_graph[report]'"
-        ) from None
-    snapshots = list(history)
-    run = read_run(state, prices=prices)
-    if graph_spec := find_graph_spec(graph, run):
-        nodes = [
-            agent_node.node
-            for layer_spec in graph_spec.layers
-            for agent_node in layer_spec.agent_nodes
-        ]
-        run = read_run(state, prices=prices, order=nodes)
-    page = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        finalize=_strip_hidden,
-    )
-    page.globals |= {
-        "formatting": formatting,
-        "shortest": MIN_SHARED_WORDS,
-        "percentages": round_percentages,
-    }
-    return page.get_template("page.html").render(
+    snapshots, run = list(history), _read_ordered_run(state, graph, prices)
+    return _load_template().render(
         run=run,
         origin=_describe_origin(run, graph, snapshots),
         drawing=render_svg(read_diagram(graph, run) if graph else build_run_diagram(run)),
@@ -93,6 +71,43 @@ def report(
         sources=_number_proposals(run),
         influence=_measure_influences(run),
     )
+
+
+def _load_template() -> "Template":
+    """Load the template of the page.
+
+    Raises:
+        ImportError: If the extra `report` is not installed.
+    """
+    try:
+        from jinja2 import Environment, FileSystemLoader  # noqa: PLC0415  # an extra
+    except ImportError as error:
+        raise ImportError(
+            f"a report needs the package {error.name}: pip install 'moa_graph[report]'"
+        ) from None
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        finalize=_strip_hidden,
+    )
+    environment.globals |= {
+        "formatting": formatting,
+        "shortest": MIN_SHARED_WORDS,
+        "percentages": round_percentages,
+    }
+    return environment.get_template("page.html")
+
+
+def _read_ordered_run(
+    state: Mapping[str, Any], graph: MixtureGraph | None, prices: Prices | None
+) -> RunRecord:
+    """Read a run; its calls are in the order of the graph, where that is known."""
+    run = read_run(state, prices=prices)
+    if not (graph_spec := find_graph_spec(graph, run)):
+        return run
+    nodes = [agent.node for layer in graph_spec.layers for agent in layer.agent_nodes]
+    return read_run(state, prices=prices, order=nodes)
 
 
 def _strip_hidden(value: Any) -> Any:

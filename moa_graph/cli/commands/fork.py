@@ -16,7 +16,7 @@ EXAMPLES = (
 )
 
 
-def fork(
+def fork(  # long by its options and its help text, not by what it does
     thread: Annotated[
         str,
         typer.Argument(

@@ -14,7 +14,7 @@ EXAMPLES = (
 )
 
 
-def generate(
+def generate(  # long by its options and its help text, not by what it does
     benchmark: Annotated[
         str,
         typer.Option(

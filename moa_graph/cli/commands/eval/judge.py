@@ -13,7 +13,7 @@ EXAMPLES = (
 )
 
 
-def judge(
+def judge(  # long by its options and its help text, not by what it does
     folders: Annotated[
         list[Path],
         typer.Argument(help="OUT/BENCHMARK/NAME, or OUT or OUT/BENCHMARK for all that is in it."),
