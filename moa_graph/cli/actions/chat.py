@@ -16,6 +16,7 @@ import typer
 from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage, RemoveMessage
 from langchain_core.runnables import RunnableConfig
 
+from moa_graph.background_thread import run_in_thread
 from moa_graph.cli.actions.chat_commands import ChatCommands
 from moa_graph.cli.actions.fork import find_layer_proposer, parse_layer
 from moa_graph.cli.actions.run import (
@@ -32,7 +33,6 @@ from moa_graph.cli.errors import EXIT_FAILED, CommandError
 from moa_graph.cli.terminal.input import ChatInput, InteractiveInput, StdinInput
 from moa_graph.cli.terminal.text import print_warning, to_single_line
 from moa_graph.config.model import MoAConfig
-from moa_graph.graph.deadlines import run_in_thread
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.redaction import redacted_message
 from moa_graph.runs.store import (
