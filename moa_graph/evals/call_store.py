@@ -26,6 +26,7 @@ from langchain_core.messages.utils import messages_from_dict
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig
 
+from moa_graph.errors import MoAError
 from moa_graph.evals.call_table import CallOutcome, CallTable
 from moa_graph.models.adapt import find_api_keys
 from moa_graph.models.pricing import is_free_model
@@ -36,7 +37,7 @@ from moa_graph.redaction import redacted_message
 _RANDOM_TAG = re.compile(r"(</?response-)[0-9a-f]{16}(?= \d+>)")
 
 
-class CallError(RuntimeError):
+class CallError(MoAError, RuntimeError):
     """A model gave no answer; the text says why, without keys."""
 
 

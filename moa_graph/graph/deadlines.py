@@ -18,6 +18,7 @@ from uuid import uuid4
 from langgraph.runtime import get_runtime
 
 from moa_graph.background_thread import run_in_thread
+from moa_graph.errors import MoAError
 from moa_graph.graph.policy import LayerPolicy
 
 _MAX_LAYER_DEADLINES = (
@@ -26,7 +27,7 @@ _MAX_LAYER_DEADLINES = (
 _layer_deadlines: "OrderedDict[tuple[Any, ...], LayerDeadline]" = OrderedDict()
 
 
-class DeadlineExceededError(TimeoutError):
+class DeadlineExceededError(MoAError, TimeoutError):
     """A call took longer than it may."""
 
 
