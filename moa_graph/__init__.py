@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from moa_graph.config.deployment import deployable
     from moa_graph.config.model import MoAConfig
     from moa_graph.drawing.draw import draw_mermaid, draw_png, draw_svg
+    from moa_graph.errors import MoAError
     from moa_graph.graph.aggregator import AggregatorError
     from moa_graph.graph.builder import create_moa
     from moa_graph.graph.quorum import QuorumError
@@ -24,6 +25,7 @@ _HOMES = {
     "AggregatorError": "graph.aggregator",
     "ChatMoA": "chat_model.model",
     "MoAConfig": "config.model",
+    "MoAError": "errors",
     "MoAState": "graph.state",
     "Proposal": "graph.state",
     "QuorumError": "graph.quorum",
@@ -44,6 +46,7 @@ __all__ = [
     "AggregatorError",
     "ChatMoA",
     "MoAConfig",
+    "MoAError",
     "MoAState",
     "Proposal",
     "QuorumError",

@@ -13,13 +13,14 @@ from typing import IO, Any, NamedTuple, Self
 from moa_graph.atomic_files import replaced_file
 from moa_graph.batch.input import BatchRecord, thread_id_for
 from moa_graph.batch.record_runner import OutputRow
+from moa_graph.errors import MoAError
 from moa_graph.prompting.parsing import replace_surrogates
 
 _BLOCK_BYTES = 65_536
 _ROW_PREFIX = b'{"line": '
 
 
-class BatchError(ValueError):
+class BatchError(MoAError, ValueError):
     """What is in the files does not fit; the text explains it in full."""
 
 

@@ -1,10 +1,12 @@
 """What goes wrong at the command line."""
 
+from moa_graph.errors import MoAError
+
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
 
 
-class CommandError(Exception):
+class CommandError(MoAError):
     """A failure that its text explains in full."""
 
     def __init__(self, message: str, exit_code: int = EXIT_FAILED) -> None:

@@ -66,6 +66,8 @@ class MoAConfig(BaseModel):
     """As in `create_moa`: seconds."""
     deadline: Number | list[Number] | None = None
     """As in `create_moa`: seconds."""
+    prompt: str | None = Field(default=None, min_length=1)
+    """As in `create_moa`: what readers of references are told; by default the paper's prompt."""
     references_in: Literal["system", "user"] = "system"
     """As in `create_moa`."""
     max_reference_tokens: int | None = Field(default=16_384, ge=1, strict=True)
@@ -242,6 +244,7 @@ class MoAConfig(BaseModel):
             "fallbacks": completed.fallbacks,
             "lazy": True,
             **{name: getattr(self, name) for name in names},
+            **({} if self.prompt is None else {"prompt": self.prompt}),
         }
 
     def _agent_with_defaults(self, agent: Agent) -> Agent:

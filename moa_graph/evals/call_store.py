@@ -29,6 +29,7 @@ from langchain_core.messages.utils import messages_from_dict
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig
 
+from moa_graph.errors import MoAError
 from moa_graph.evals.call_table import CallOutcome, CallTable
 from moa_graph.models.adapt import find_api_keys
 from moa_graph.models.legacy_request_keys import legacy_call_store_key
@@ -39,7 +40,7 @@ from moa_graph.redaction import redacted_message
 from moa_graph.runs.model_calls import CallRecord, report_call
 
 
-class CallError(RuntimeError):
+class CallError(MoAError, RuntimeError):
     """A model gave no answer; the text says why, without keys."""
 
 

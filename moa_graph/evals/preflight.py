@@ -333,13 +333,17 @@ def _prompt_tokens(
     own = TokenEstimate(count_tokens(agent.system or ""), len((agent.system or "").encode()))
     if references is None:
         return own
-    prompt = AGGREGATE_AND_SYNTHESIZE
+    prompt = config.prompt or AGGREGATE_AND_SYNTHESIZE
     limit = config.max_reference_tokens or inf
     reference_tokens = [
         min(sum(min(size, limit) for size in sizes), TOTAL_REFERENCE_FACTOR * limit)
         for sizes in zip(*references, strict=True)
     ]
-    return own + TokenEstimate(count_tokens(prompt), len(prompt)) + TokenEstimate(*reference_tokens)
+    return (
+        own
+        + TokenEstimate(count_tokens(prompt), len(prompt.encode()))
+        + TokenEstimate(*reference_tokens)
+    )
 
 
 def _estimate_judging(

@@ -10,6 +10,7 @@ from langchain_core.messages.ai import add_usage
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import CachePolicy
 
+from moa_graph.errors import MoAError
 from moa_graph.graph import quorum
 from moa_graph.graph.answer_cache import AnswerCache, CacheBackend, CachedAnswer
 from moa_graph.graph.deadlines import LayerDeadline
@@ -38,7 +39,7 @@ Aggregation = Literal["write", "select"]
 """What the aggregator does."""
 
 
-class AggregatorError(RuntimeError):
+class AggregatorError(MoAError, RuntimeError):
     """No aggregator wrote an answer.
 
     `invoke(None, config)` on the same thread asks the aggregators again, and no proposer.

@@ -23,7 +23,7 @@ from langgraph.cache.base import BaseCache
 from langgraph.types import CachePolicy
 from typing_extensions import TypedDict
 
-from moa_graph.graph.deadlines import run_in_thread
+from moa_graph.background_thread import run_in_thread
 from moa_graph.graph.spec import AgentNode
 from moa_graph.graph.state import ZERO_USAGE, OriginalCallStats
 from moa_graph.models.legacy_request_keys import legacy_node_cache_key

@@ -11,13 +11,14 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
-from contextvars import copy_context
 from time import monotonic
 from typing import Any, NamedTuple
 from uuid import uuid4
 
 from langgraph.runtime import get_runtime
 
+from moa_graph.background_thread import run_in_thread
+from moa_graph.errors import MoAError
 from moa_graph.graph.policy import LayerPolicy
 
 _MAX_LAYER_DEADLINES = (
@@ -26,7 +27,7 @@ _MAX_LAYER_DEADLINES = (
 _layer_deadlines: "OrderedDict[tuple[Any, ...], LayerDeadline]" = OrderedDict()
 
 
-class DeadlineExceededError(TimeoutError):
+class DeadlineExceededError(MoAError, TimeoutError):
     """A call took longer than it may."""
 
 
@@ -105,7 +106,7 @@ class LayerDeadline:
         """Cancel what runs inside when its time is over.
 
         Raises:
-            CutOffError: If it was.
+            DeadlineExceededError: If it was.
         """
         if timeout is None and self._policy.has_no_cutoff:
             yield
@@ -136,7 +137,7 @@ class LayerDeadline:
         """Call in a thread, and go on without it when its time is over: it cannot be cancelled.
 
         Raises:
-            CutOffError: If its time was over.
+            DeadlineExceededError: If its time was over.
         """
         if timeout is None and self._policy.has_no_cutoff:
             return function(*args)
@@ -205,19 +206,3 @@ def _superstep_key() -> tuple[str | None, ...]:
     except RuntimeError:
         loop = None
     return (info.thread_id, info.checkpoint_id, loop) if info else (loop,)
-
-
-def run_in_thread(function: Callable[..., Any], *args: Any) -> Future[Any]:
-    """Call in a thread of its own, which the end of the process does not wait for."""
-    future: Future[Any] = Future()
-    context = copy_context()
-
-    def run() -> None:
-        try:
-            future.set_result(context.run(function, *args))
-        except BaseException as error:  # noqa: BLE001  # it is raised where the result is asked for
-            future.set_exception(error)
-
-    future.set_running_or_notify_cancel()  # from here on nobody can cancel it
-    threading.Thread(target=run, name="moa", daemon=True).start()
-    return future

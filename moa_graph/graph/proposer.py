@@ -1,6 +1,7 @@
 """What one proposer does: read, ask, time, count, and keep the answer or the failure."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from time import perf_counter, time
@@ -30,6 +31,8 @@ from moa_graph.prompting import parsing
 from moa_graph.prompting.layout import PromptLayout, add_system_text
 from moa_graph.prompting.tokens import count_message_tokens, fits_token_limit, truncate_text
 from moa_graph.redaction import redacted_message
+
+_logger = logging.getLogger("moa_graph")
 
 AGENT_METADATA_KEY = "moa_agent"
 """In the metadata of a call: whose it is."""
@@ -213,6 +216,7 @@ class ProposerAttempt:
         self.proposal["seconds"] = round(perf_counter() - self._started, 3)
         self.proposal["error"] = redacted_message(error, *self._agent_node.api_keys)
         quorum.record_unreported_failure(self.proposal["id"])
+        _logger.warning("%s failed: %s", self._agent_node.node, self.proposal["error"])
 
 
 def build_prompt(

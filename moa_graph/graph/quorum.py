@@ -8,6 +8,7 @@ or elsewhere, it has asked again.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from moa_graph.errors import MoAError
 from moa_graph.graph.policy import LayerPolicy
 from moa_graph.graph.state import Proposal, awaits_retry
 
@@ -15,7 +16,7 @@ _unreported: dict[str, None] = {}
 _MAX_UNREPORTED = 10_000  # runs that never reach their hub leave theirs behind
 
 
-class QuorumError(RuntimeError):
+class QuorumError(MoAError, RuntimeError):
     """Too few proposers of a layer answered.
 
     `invoke(None, config)` on the same thread asks again those that failed, and nobody else.

@@ -24,7 +24,7 @@ from langchain_core.runnables.configurable import (
 from langgraph.pregel.protocol import PregelProtocol
 from pydantic import SecretStr
 
-from moa_graph.graph.deadlines import run_in_thread
+from moa_graph.background_thread import run_in_thread
 
 
 class ThreadedRunnable(RunnableBinding[Any, Any]):

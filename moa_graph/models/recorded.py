@@ -17,6 +17,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatResult
 
+from moa_graph.errors import MoAError
 from moa_graph.prompting.layout import REFERENCES_HEADING
 
 MAX_INSTRUCTION_CHARS = 60  # characters of an instruction that is not there
@@ -31,7 +32,7 @@ _REFERENCES_START = (
 )
 
 
-class NotRecordedError(LookupError):
+class NotRecordedError(MoAError, LookupError):
     """What is asked is not among the stored outputs, or was a failure."""
 
 

@@ -7,6 +7,8 @@ from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, mes
 from langchain_core.messages.ai import UsageMetadata, add_usage
 from langchain_core.messages.utils import message_chunk_to_message
 
+from moa_graph.errors import MoAError
+
 MAX_QUOTED_REPLY_CHARS = 60  # characters of a reply that an error repeats
 
 _REASONING_TAGS = re.compile("(?<!`)(</?think>)(?!`)")
@@ -17,14 +19,14 @@ _SELECTION = re.compile(
 _REASONING_BLOCK_TYPES = {"reasoning", "reasoning_content", "thinking", "redacted_thinking"}
 
 
-class EmptyAnswerError(ValueError):
+class EmptyAnswerError(MoAError, ValueError):
     """A model gave no text."""
 
     def __init__(self, answer: AIMessage) -> None:
         super().__init__(f"empty answer (finish reason: {read_finish_reason(answer)})")
 
 
-class InvalidSelectionError(ValueError):
+class InvalidSelectionError(MoAError, ValueError):
     """A model named none of the responses that it was to pick one of."""
 
     def __init__(self, text: str, count: int) -> None:

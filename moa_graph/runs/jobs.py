@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from moa_graph.errors import MoAError
 from moa_graph.models.pricing import Prices, estimate_cost, is_free_model
 from moa_graph.redaction import redacted_message
 from moa_graph.runs.formatting import format_dollars
@@ -14,7 +15,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class PartialError(RuntimeError):
+class PartialError(MoAError, RuntimeError):
     """An item failed; what there is of its result is kept with the failure."""
 
     def __init__(self, cause: str, result: Any) -> None:

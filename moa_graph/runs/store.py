@@ -26,6 +26,7 @@ from platformdirs import user_data_path
 from pydantic import ValidationError
 
 from moa_graph.config.model import MoAConfig
+from moa_graph.errors import MoAError
 from moa_graph.graph.state import Proposal, merge_writes
 from moa_graph.graph.turns import Turn, read_turn, unanswered_messages
 from moa_graph.redaction import redacted_message
@@ -43,7 +44,7 @@ _BATCH_THREAD_ID = re.compile(
 )  # as `batch.input.thread_id_for` names it
 
 
-class StoreError(Exception):
+class StoreError(MoAError):
     """What is kept cannot be used; the text explains it in full."""
 
 

@@ -7,6 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from moa_graph.errors import MoAError
 from moa_graph.graph.aggregator import AggregatorError
 from moa_graph.graph.quorum import QuorumError
 from moa_graph.redaction import redacted_message
@@ -16,7 +17,7 @@ MAX_PATH_CHARS = 100  # characters of a path
 NO_RETRY_HEADERS = {"x-should-retry": "false"}  # OpenAI's clients heed it: a run is not paid thrice
 
 
-class ApiError(Exception):
+class ApiError(MoAError):
     """A request that is refused, or that failed."""
 
     def __init__(

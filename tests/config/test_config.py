@@ -3,6 +3,7 @@
 import pytest
 
 from moa_graph import Agent, MoAConfig
+from moa_graph.batch.input import batch_name
 from moa_graph.config.model import preset_names
 
 PAPER = [
@@ -307,3 +308,16 @@ def test_a_file_that_is_no_text_is_an_error(tmp_path):
 def test_a_preset_cannot_name_a_file_elsewhere():
     with pytest.raises(ValueError, match="no preset or file"):
         MoAConfig.load("../presets/moa")
+
+
+def test_prompt_of_a_file_is_what_readers_of_references_are_told(tmp_path):
+    path = tmp_path / "mixture.toml"
+    path.write_text(f"{LAYERS}{AGGREGATOR}prompt = 'Merge these answers.'\n")
+    assert MoAConfig.load(path).graph().spec.layout.prompt == "Merge these answers."
+
+
+def test_prompt_gives_a_batch_another_name_only_where_it_is_set(tmp_path):
+    plain = MoAConfig(layers=[["offline:lead"]], aggregator="offline:consensus")
+    told = plain.model_copy(update={"prompt": "Merge these answers."})
+    names = [batch_name(tmp_path / "out.jsonl", each) for each in (plain, told)]
+    assert names[0] != names[1]

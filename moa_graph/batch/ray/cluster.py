@@ -16,10 +16,11 @@ for _name, _value in {  # Ray reads them when it is imported
 import ray  # noqa: E402
 from ray.exceptions import RayError  # noqa: E402
 
+from moa_graph.errors import MoAError  # noqa: E402
 from moa_graph.redaction import redacted_message  # noqa: E402
 
 
-class ClusterError(RuntimeError):
+class ClusterError(MoAError, RuntimeError):
     """The cluster cannot be used, or has failed; the text explains it in full."""
 
 

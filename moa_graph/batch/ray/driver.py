@@ -15,6 +15,7 @@ from ray.data import ActorPoolStrategy, DataContext, Dataset, Datasource
 from ray.data.block import BlockMetadata
 from ray.data.datasource import ReadTask
 
+from moa_graph.background_thread import run_in_thread
 from moa_graph.batch.input import BatchRecord
 from moa_graph.batch.rate_limits import RateLimits
 from moa_graph.batch.ray.cluster import count_cpus
@@ -23,7 +24,6 @@ from moa_graph.batch.ray.worker import DATABASE_VARIABLE, RecordWorker
 from moa_graph.batch.record_runner import RecordOutcome
 from moa_graph.batch.runner import READ_AHEAD_FACTOR
 from moa_graph.config.model import MoAConfig
-from moa_graph.graph.deadlines import run_in_thread
 from moa_graph.runs.jobs import Tally
 
 PROGRESS_INTERVAL_S = 1.0  # seconds between two looks at what is done

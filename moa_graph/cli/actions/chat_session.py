@@ -16,6 +16,7 @@ import typer
 from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage, RemoveMessage
 from langchain_core.runnables import RunnableConfig
 
+from moa_graph.background_thread import run_in_thread
 from moa_graph.cli.actions.fork import find_layer_proposer, parse_layer
 from moa_graph.cli.actions.run import (
     CliRun,
@@ -28,7 +29,6 @@ from moa_graph.cli.actions.run import (
 from moa_graph.cli.errors import CommandError
 from moa_graph.cli.terminal.text import to_single_line
 from moa_graph.config.model import MoAConfig
-from moa_graph.graph.deadlines import run_in_thread
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.runs.driver import InputForTurn
 from moa_graph.runs.store import (

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Protocol
 
 from langchain_core.messages import AIMessage, BaseMessage
 
+from moa_graph.errors import MoAError
 from moa_graph.evals.benchmark_data import BenchmarkItem
 from moa_graph.evals.results_file import JsonRow
 
@@ -24,7 +25,7 @@ class JudgementCase:
     """The turn whose answer is judged."""
 
 
-class MalformedJudgementError(ValueError):
+class MalformedJudgementError(MoAError, ValueError):
     """A judge answered, but what it said is no judgement."""
 
 

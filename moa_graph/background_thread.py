@@ -1,0 +1,23 @@
+"""Run a blocking call in a daemon thread of its own."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextvars import copy_context
+from typing import Any
+
+
+def run_in_thread(function: Callable[..., Any], *args: Any) -> Future[Any]:
+    """Call in a thread of its own, which the end of the process does not wait for."""
+    future: Future[Any] = Future()
+    context = copy_context()
+
+    def run() -> None:
+        try:
+            future.set_result(context.run(function, *args))
+        except BaseException as error:  # noqa: BLE001  # it is raised where the result is asked for
+            future.set_exception(error)
+
+    future.set_running_or_notify_cancel()  # from here on nobody can cancel it
+    threading.Thread(target=run, name="moa", daemon=True).start()
+    return future

@@ -1,0 +1,53 @@
+"""Packages import one way, from the command line down."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+FLOORS = (
+    {"background_thread", "errors", "redaction", "sync_async", "atomic_files"},
+    {"prompting"},
+    {"models"},
+    {"graph"},
+    {"chat_model"},
+    {"config"},
+    {"runs"},
+    {"drawing"},
+    {"run_report"},
+    {"batch", "evals", "server"},
+    {"cli"},
+)
+
+
+def _module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {_module_name(path): path for path in sorted((ROOT / "moa_graph").rglob("*.py"))}
+
+
+def _imports(name: str) -> Iterator[str]:
+    """Name the modules of the package that a module imports, wherever in it."""
+    for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in MODULES)
+        elif isinstance(node, ast.ImportFrom) and node.module in MODULES:
+            names = {f"{node.module}.{alias.name}" for alias in node.names} & MODULES.keys()
+            yield from names or {node.module}
+
+
+def test_each_package_imports_only_those_below_it():
+    floor_of = {package: floor for floor, names in enumerate(FLOORS) for package in names}
+    packages = {name.split(".")[1] for name in MODULES if "." in name} - {"__main__"}
+    assert packages <= floor_of.keys(), "a new package needs a floor"
+    inside = [name for name in MODULES if name.split(".")[-1] not in {"moa_graph", "__main__"}]
+    edges = {
+        (name.split(".")[1], imported.split(".")[1])
+        for name in inside
+        for imported in _imports(name)
+        if imported != "moa_graph"
+    }
+    upward = {(a, b) for a, b in edges if a != b and floor_of[a] <= floor_of[b]}
+    assert not upward
