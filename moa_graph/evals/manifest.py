@@ -11,6 +11,7 @@ from typing import Any
 from moa_graph.config.model import MoAConfig
 from moa_graph.evals.datasets import Benchmark
 from moa_graph.evals.results_file import JsonRow, ResultsFile, write_text
+from moa_graph.stored_names import translate_options
 
 _PACKAGES = ("moa_graph", "langgraph", "langchain-core", "langchain-openai", "langchain-together")
 
@@ -26,7 +27,7 @@ def check_folder_matches(folder: Path, config: MoAConfig, benchmark: Benchmark) 
         return
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
-        stored = {**before["configuration"], "data": before["data"]["sha256"]}
+        stored = {**translate_options(before["configuration"]), "data": before["data"]["sha256"]}
         stored["recorded"] = before["recorded"]
     except (OSError, ValueError, KeyError, TypeError):
         raise ValueError(f"{path}: not a manifest of moa eval generate") from None

@@ -247,17 +247,18 @@ def _plan_calls(
         conversation += turn
         for layer in (*config.layers, {"": config.aggregator}):
             last, depth = layer is not config.layers[-1] and "" in layer, depth + 1
-            planned, final = list[PlannedCall](), config.final if last else "write"
+            planned = list[PlannedCall]()
+            aggregation = config.aggregation if last else "synthesize"
             for _, agent, sample in number_samples(layer):
                 request_agent = _agent_for_benchmark(agent, shape.name)
                 writes = _agent_output_tokens(
-                    request_agent, answer_tokens, selects=final == "select"
+                    request_agent, answer_tokens, selects=aggregation == "select"
                 )
                 reads = conversation + _prompt_tokens(config, request_agent, references)
                 key = (
                     request_agent.model_copy(update={"samples": 1}).model_dump_json(),
                     sample,
-                    final,
+                    aggregation,
                     before,
                 )
                 planned.append(PlannedCall(hash(key), request_agent.label, depth, reads, writes))
@@ -333,7 +334,9 @@ def _final_answer_tokens(config: MoAConfig, benchmark: str, answer_tokens: int) 
     """Give the length of a system's final answer."""
     complete = config.with_defaults()
     agents = (
-        [complete.aggregator] if config.final == "write" else list(complete.layers[-1].values())
+        [complete.aggregator]
+        if config.aggregation == "synthesize"
+        else list(complete.layers[-1].values())
     )
     lengths = [
         _agent_output_tokens(_agent_for_benchmark(each, benchmark), answer_tokens)

@@ -34,7 +34,7 @@ from moa_graph.prompting import parsing
 from moa_graph.prompting.layout import PromptLayout
 from moa_graph.redaction import redacted_message
 
-Aggregation = Literal["write", "select"]
+Aggregation = Literal["synthesize", "select"]
 """What the aggregator does."""
 
 
@@ -106,7 +106,7 @@ def aggregator_node(
     aggregators: Sequence[AgentNode],
     layer_specs: Sequence[LayerSpec],
     layout: PromptLayout,
-    aggregation: Aggregation = "write",
+    aggregation: Aggregation = "synthesize",
     cache_policy: CachePolicy[Any] | None = None,
 ) -> NodeRunnable:
     """Make the node that gives the final answer: the first of the writers that can does.

@@ -25,7 +25,7 @@ from langgraph.types import StateSnapshot
 from platformdirs import user_data_path
 from pydantic import ValidationError
 
-from moa_graph.config.model import MoAConfig
+from moa_graph.config.model import STORED, MoAConfig
 from moa_graph.graph.state import Proposal, merge_writes
 from moa_graph.graph.turns import Turn, read_turn, unanswered_messages
 from moa_graph.redaction import redacted_message
@@ -366,6 +366,6 @@ def _find_stop_cause(errors: Sequence[str]) -> Literal["failed", "interrupted"] 
 
 def _load_stored_config(stored: Any) -> MoAConfig | None:
     try:
-        return MoAConfig.model_validate_json(stored) if stored else None
+        return MoAConfig.model_validate_json(stored, context=STORED) if stored else None
     except ValidationError:
         return None

@@ -10,7 +10,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import StateSnapshot
 from pydantic import BaseModel, ConfigDict
 
-from moa_graph.config.model import MoAConfig
+from moa_graph.config.model import STORED, MoAConfig
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.state import ASK_AGAIN
 from moa_graph.runs.record import current_turn_proposals
@@ -166,7 +166,7 @@ async def read_checkpoint_history(
     graphs = {config_json: (mixture, mixture.graph().compile(checkpointer=saver))}
     snapshots = await _read_snapshots(graphs[config_json][1], thread)
     for other in {_stored_config(s) for s in snapshots} - {config_json, None}:
-        config = MoAConfig.model_validate_json(other or "")
+        config = MoAConfig.model_validate_json(other or "", context=STORED)
         graphs[str(other)] = (config, config.graph().compile(checkpointer=saver))
     for other in graphs.keys() - {config_json}:
         own = {checkpoint_id(s.config): s for s in await _read_snapshots(graphs[other][1], thread)}

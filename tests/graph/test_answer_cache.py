@@ -45,12 +45,14 @@ def compiled(layers, aggregator, cache, **options):
 
 
 @pytest.mark.parametrize("layout", ["system", "user"])
-@pytest.mark.parametrize("final", ["write", "select"])
-def test_the_same_question_costs_nothing_twice(server, agent, invoke, tmp_path, layout, final):
+@pytest.mark.parametrize("aggregation", ["synthesize", "select"])
+def test_the_same_question_costs_nothing_twice(
+    server, agent, invoke, tmp_path, layout, aggregation
+):
     server.model("judge", reply="2")
     cache = SqliteCache(path=str(tmp_path / "cache.sqlite"))
     layers = [[agent("a", samples=2), agent("b")]] * 2
-    graph = compiled(layers, agent("judge"), cache, references_in=layout, final=final)
+    graph = compiled(layers, agent("judge"), cache, references_in=layout, aggregation=aggregation)
     first = invoke(graph, QUESTION)
     asked = len(server.calls)
     second = invoke(graph, QUESTION)
@@ -109,7 +111,7 @@ def test_a_pick_that_names_none_is_not_kept(server, agent):
         [[agent("a"), agent("b")]],
         agent("judge"),
         InMemoryCache(),
-        final="select",
+        aggregation="select",
         fallbacks=[agent("judge")],
     )
     account = graph.invoke(QUESTION)["messages"][-1].response_metadata["moa"]

@@ -1,0 +1,79 @@
+import warnings
+from pathlib import Path
+
+import pytest
+
+from moa_graph import ChatMoA, MoAConfig, create_moa
+from moa_graph.batch.input import batch_name
+from moa_graph.config.model import STORED
+
+LAYERS = [["offline:lead", "offline:bm25"]]
+SHORT = 'layers = [["offline:lead"]]\naggregator = "offline:lead"\n'
+
+
+@pytest.mark.parametrize(("old", "new"), [("write", "synthesize"), ("select", "select")])
+@pytest.mark.parametrize("build", [create_moa, ChatMoA])
+def test_final_still_means_aggregation_and_the_warning_is_at_the_line_of_the_caller(
+    build, old, new
+):
+    expected = f"`final`='{old}' is deprecated; write `aggregation`='{new}'"
+    with pytest.warns(DeprecationWarning, match=expected) as caught:
+        built = build(LAYERS, "offline:consensus", final=old)
+    assert [warning.filename for warning in caught] == [__file__]
+    assert (built.spec if build is create_moa else built).aggregation == new
+
+
+def test_the_old_value_under_the_new_name_is_accepted():
+    with pytest.warns(DeprecationWarning, match="`aggregation`='write' is deprecated"):
+        assert create_moa(LAYERS, "offline:lead", aggregation="write").spec.aggregation == (
+            "synthesize"
+        )
+
+
+def test_both_names_at_once_are_refused(tmp_path):
+    expected = "`final`='select' and `aggregation`='select': the same option"
+    for build in (create_moa, ChatMoA):
+        with pytest.raises(ValueError, match=expected):
+            build(LAYERS, "offline:lead", final="select", aggregation="select")
+    path = tmp_path / "both.toml"
+    path.write_text(f'{SHORT}final = "select"\naggregation = "select"\n')
+    with pytest.raises(ValueError, match=rf"both\.toml: {expected}"):
+        MoAConfig.load(path)
+
+
+def test_a_file_with_the_old_key_is_read_and_the_warning_names_file_and_key(tmp_path):
+    path = tmp_path / "old.toml"
+    path.write_text(f'{SHORT}final = "select"\n')
+    with pytest.warns(DeprecationWarning, match=r"old\.toml: `final`='select'") as caught:
+        config = MoAConfig.load(path)
+    assert [warning.filename for warning in caught] == [__file__]
+    assert config.aggregation == "select"
+
+
+def test_a_configuration_takes_the_old_option_everywhere():
+    with pytest.warns(DeprecationWarning, match="`final`") as caught:
+        config = MoAConfig(layers=LAYERS, aggregator="offline:lead", final="select")
+    assert [warning.filename for warning in caught] == [__file__]
+    with pytest.warns(DeprecationWarning, match="`final`"):
+        assert config.graph(final="write").spec.aggregation == "synthesize"
+    with pytest.warns(DeprecationWarning, match="`final`"):
+        assert config.chat_model(final="write").aggregation == "synthesize"
+    with pytest.warns(DeprecationWarning, match="read `aggregation`"):
+        assert config.final == "select"
+
+
+@pytest.mark.parametrize("stored", ["", ', "final": "select"', ', "final": "write"'])
+def test_what_a_thread_stored_is_read_without_a_warning(stored):
+    text = f'{{"layers": [["offline:lead"]], "aggregator": "offline:lead"{stored}}}'
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        config = MoAConfig.model_validate_json(text, context=STORED)
+    assert config.aggregation == ("select" if "select" in stored else "synthesize")
+
+
+@pytest.mark.parametrize(
+    ("aggregation", "name"), [("synthesize", "out-d039126a"), ("select", "out-047b39c9")]
+)
+def test_a_batch_keeps_the_name_that_the_version_before_gave_it(aggregation, name):
+    config = MoAConfig(layers=LAYERS, aggregator="offline:lead", aggregation=aggregation)
+    assert batch_name(Path("out.jsonl"), config) == name
