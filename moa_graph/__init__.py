@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from moa_graph.graph.aggregator import AggregatorError
     from moa_graph.graph.builder import create_moa
     from moa_graph.graph.quorum import QuorumError
+    from moa_graph.graph.run_summary import RunSummary
     from moa_graph.graph.state import ASK_AGAIN, MoAState, Proposal
     from moa_graph.graph.turns import Turn, read_turn
     from moa_graph.models.agent import Agent
@@ -27,6 +28,7 @@ _HOMES = {
     "MoAState": "graph.state",
     "Proposal": "graph.state",
     "QuorumError": "graph.quorum",
+    "RunSummary": "graph.run_summary",
     "Turn": "graph.turns",
     "create_moa": "graph.builder",
     "deployable": "config.deployment",
@@ -47,6 +49,7 @@ __all__ = [
     "MoAState",
     "Proposal",
     "QuorumError",
+    "RunSummary",
     "Turn",
     "create_moa",
     "deployable",

@@ -9,7 +9,7 @@ from functools import wraps
 from inspect import currentframe
 from typing import Any, ParamSpec, TypeVar
 
-from moa_graph.stored_names import OLD_AGGREGATIONS, translate_options
+from moa_graph.stored_names import OLD_AGGREGATIONS, OLD_SUMMARY_KEYS, translate_options
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -48,6 +48,12 @@ def accept_old_options(function: Callable[P, T]) -> Callable[P, T]:
         return function(*args, **rename_options(kwargs))
 
     return call
+
+
+def with_old_keys(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a `RunSummary` with the keys that it had before beside the present ones."""
+    old = {old: summary[new] for old, new in OLD_SUMMARY_KEYS.items() if new in summary}
+    return {**summary, **old}
 
 
 class OldOptionAttributes:

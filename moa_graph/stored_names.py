@@ -18,3 +18,17 @@ def translate_options(options: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(value, str):
         translated["aggregation"] = OLD_AGGREGATIONS.get(value, value)
     return translated
+
+
+OLD_SUMMARY_KEYS = {
+    "received": "answered",
+    "causes": "errors",
+    "unread": "dropped_reference_chars",
+    "saved": "saved_usage",
+}
+"""Keys of `response_metadata["moa"]`."""
+
+
+def translate_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the summary of a run with its present keys alone."""
+    return {OLD_SUMMARY_KEYS.get(key, key): value for key, value in summary.items()}

@@ -2,10 +2,15 @@ import warnings
 from pathlib import Path
 
 import pytest
+from langgraph.cache.memory import InMemoryCache
+from langgraph.types import CachePolicy
 
-from moa_graph import ChatMoA, MoAConfig, create_moa
+from moa_graph import ChatMoA, MoAConfig, RunSummary, create_moa
 from moa_graph.batch.input import batch_name
 from moa_graph.config.model import STORED
+from moa_graph.graph.run_summary import read_run_summary
+from moa_graph.runs.record import read_run
+from moa_graph.server.openai_messages import moa_extension
 
 LAYERS = [["offline:lead", "offline:bm25"]]
 SHORT = 'layers = [["offline:lead"]]\naggregator = "offline:lead"\n'
@@ -77,3 +82,36 @@ def test_what_a_thread_stored_is_read_without_a_warning(stored):
 def test_a_batch_keeps_the_name_that_the_version_before_gave_it(aggregation, name):
     config = MoAConfig(layers=LAYERS, aggregator="offline:lead", aggregation=aggregation)
     assert batch_name(Path("out.jsonl"), config) == name
+
+
+OLD_KEYS = {
+    "received": "answered",
+    "causes": "errors",
+    "unread": "dropped_reference_chars",
+    "saved": "saved_usage",
+}
+
+
+def test_a_summary_has_old_and_new_keys_with_the_same_values():
+    graph = create_moa(LAYERS, "offline:lead", cache_policy=CachePolicy())
+    compiled = graph.compile(cache=InMemoryCache())
+    for _ in range(2):
+        answer = compiled.invoke({"messages": "Why? It is here."})["messages"][-1]
+    summary = answer.response_metadata["moa"]
+    assert OLD_KEYS.keys() | RunSummary.__annotations__.keys() - {"selected"} == summary.keys()
+    assert {old: summary[old] for old in OLD_KEYS} == {
+        old: summary[new] for old, new in OLD_KEYS.items()
+    }
+
+
+def test_an_answer_that_an_earlier_version_stored_is_read_under_the_new_keys():
+    graph = create_moa(LAYERS, "offline:lead").compile()
+    state = graph.invoke({"messages": "Why? It is here."})
+    answer = state["messages"][-1]
+    now = read_run_summary(answer)
+    new = set(OLD_KEYS.values())
+    summary = {k: v for k, v in answer.response_metadata["moa"].items() if k not in new}
+    answer.response_metadata["moa"] = summary
+    assert read_run_summary(answer) == now
+    assert read_run(state).calls[-1].dropped_reference_chars == 0
+    assert moa_extension(answer)["answered"] == moa_extension(answer)["received"] == 2

@@ -130,7 +130,7 @@ class RecordRunner:
 def _answer_fields(run: RunRecord) -> OutputRow:
     assert run.answer  # noqa: S101  # a graph that ends has one
     summary = run.answer.response_metadata["moa"]
-    return {"answer": run.answer.text, "usage": summary["usage"], "failed": summary["causes"]}
+    return {"answer": run.answer.text, "usage": summary["usage"], "failed": summary["errors"]}
 
 
 def _is_database_error(error: Exception) -> bool:

@@ -26,6 +26,7 @@ from platformdirs import user_data_path
 from pydantic import ValidationError
 
 from moa_graph.config.model import STORED, MoAConfig
+from moa_graph.graph.run_summary import read_run_summary
 from moa_graph.graph.state import Proposal, merge_writes
 from moa_graph.graph.turns import Turn, read_turn, unanswered_messages
 from moa_graph.redaction import redacted_message
@@ -313,9 +314,9 @@ async def _load_thread(saver: Checkpointer, checkpoint: CheckpointTuple) -> Stor
     thread = _thread_from_checkpoint(checkpoint)
     if not thread.messages:
         return thread
-    summary = thread.messages[-1].response_metadata.get("moa") if thread.is_finished else None
+    summary = read_run_summary(thread.messages[-1]) if thread.is_finished else None
     if summary:
-        return replace(thread, failed_nodes=summary.get("failed", ()))
+        return replace(thread, failed_nodes=summary["failed"])
     values = {"messages": thread.messages, "proposals": await _replay_proposals(saver, checkpoint)}
     failed = [node for node, p in current_turn_proposals(values).items() if p["error"]]
     return replace(thread, failed_nodes=failed)

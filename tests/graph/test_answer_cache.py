@@ -65,7 +65,7 @@ def test_the_same_question_costs_nothing_twice(
     assert len(account["cached"]) == 7
     assert account["usage"]["total_tokens"] == 0
     before = first["messages"][-1].response_metadata["moa"]["usage"]
-    assert account["saved"]["total_tokens"] == before["total_tokens"] > 0
+    assert account["saved_usage"]["total_tokens"] == before["total_tokens"] > 0
 
 
 def test_a_cached_proposal_belongs_to_the_present_turn(server, agent, invoke):
@@ -115,7 +115,7 @@ def test_a_pick_that_names_none_is_not_kept(server, agent):
         fallbacks=[agent("judge")],
     )
     account = graph.invoke(QUESTION)["messages"][-1].response_metadata["moa"]
-    assert list(account["causes"]) == ["aggregator"]
+    assert list(account["errors"]) == ["aggregator"]
     # The fallback asks what the aggregator asks: its answer counts for both.
     account = graph.invoke(QUESTION)["messages"][-1].response_metadata["moa"]
     assert account["selected"] == "layer_1_a"

@@ -131,7 +131,7 @@ def test_fallbacks_are_asked_when_the_aggregator_picks_nothing(invoke):
     )
     result = invoke(moa.compile(), {"messages": "q"})
     assert last(result).text == "one"
-    causes = account(result)["causes"]
+    causes = account(result)["errors"]
     assert "one of 2 responses alone, got '7'" in causes["aggregator"]
     assert "down" in causes["fallback_1"]
 
@@ -191,7 +191,7 @@ def test_references_are_cut_for_the_judge_and_the_answer_is_whole(invoke):
     assert user.text.endswith(NAME_THE_BEST)
     assert (len(system.text) + len(user.text)) / 4 < 600
     assert last(result).text == ("long " * 1000).strip()
-    assert account(result)["unread"] > 2000
+    assert account(result)["dropped_reference_chars"] > 2000
 
 
 def test_the_tokens_of_the_pick_are_counted_and_what_ended_the_proposal_is_told(invoke, server):
