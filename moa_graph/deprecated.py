@@ -14,7 +14,10 @@ from moa_graph.stored_names import OLD_AGGREGATIONS, OLD_SUMMARY_KEYS, translate
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_INTERNAL_MODULES = ("moa_graph", "pydantic", "functools")
+OLD_NAMES = {"ASK_AGAIN": "RETRY"}
+"""Names that `moa_graph` exports, and what they are called now."""
+
+_INTERNAL_MODULES = ("moa_graph", "pydantic", "importlib")
 
 
 def rename_options(options: Mapping[str, Any], location: str = "") -> dict[str, Any]:
@@ -56,6 +59,18 @@ def with_old_keys(summary: Mapping[str, Any]) -> dict[str, Any]:
     return {**summary, **old}
 
 
+def rename_export(name: str) -> str:
+    """Give the present name of what `moa_graph` exports under an old one.
+
+    Raises:
+        AttributeError: If it exports no such name.
+    """
+    if name not in OLD_NAMES:
+        raise AttributeError(f"module 'moa_graph' has no attribute {name!r}")
+    _warn(f"`moa_graph.{name}` is deprecated; import `{OLD_NAMES[name]}`")
+    return OLD_NAMES[name]
+
+
 class OldOptionAttributes:
     """The old names of options, as attributes."""
 
@@ -69,8 +84,21 @@ class OldOptionAttributes:
 
 def _warn(message: str) -> None:
     """Warn at the line outside the package that led here."""
-    frame, depth = currentframe(), 1
-    while frame and str(frame.f_globals.get("__name__")).startswith(_INTERNAL_MODULES):
-        frame, depth = frame.f_back, depth + 1
-    text = f"{message}. The old spelling is accepted until 0.3"
-    warnings.warn(text, DeprecationWarning, stacklevel=depth)
+    frame = currentframe()
+    while frame and _is_internal(frame.f_globals) and frame.f_back:
+        frame = frame.f_back
+    if frame is None:  # an interpreter without frames
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return
+    warnings.warn_explicit(
+        f"{message}. The old spelling is accepted until 0.3",
+        DeprecationWarning,
+        frame.f_code.co_filename,
+        frame.f_lineno,
+        module=frame.f_globals.get("__name__"),
+        registry=frame.f_globals.setdefault("__warningregistry__", {}),
+    )
+
+
+def _is_internal(module: Mapping[str, Any]) -> bool:
+    return str(module.get("__name__")).partition(".")[0] in _INTERNAL_MODULES

@@ -5,7 +5,8 @@ import pytest
 from langgraph.cache.memory import InMemoryCache
 from langgraph.types import CachePolicy
 
-from moa_graph import ChatMoA, MoAConfig, RunSummary, create_moa
+import moa_graph
+from moa_graph import RETRY, ChatMoA, MoAConfig, RunSummary, create_moa
 from moa_graph.batch.input import batch_name
 from moa_graph.config.model import STORED
 from moa_graph.graph.run_summary import read_run_summary
@@ -115,3 +116,13 @@ def test_an_answer_that_an_earlier_version_stored_is_read_under_the_new_keys():
     assert read_run_summary(answer) == now
     assert read_run(state).calls[-1].dropped_reference_chars == 0
     assert moa_extension(answer)["answered"] == moa_extension(answer)["received"] == 2
+
+
+def test_ask_again_is_retry_and_the_warning_is_at_the_line_of_the_import():
+    with pytest.warns(
+        DeprecationWarning, match="ASK_AGAIN` is deprecated; import `RETRY`"
+    ) as caught:
+        from moa_graph import ASK_AGAIN  # noqa: PLC0415
+    assert ASK_AGAIN is RETRY
+    assert {warning.filename for warning in caught} == {__file__}
+    assert "ASK_AGAIN" not in moa_graph.__all__

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from moa_graph.config.model import STORED, MoAConfig
 from moa_graph.graph.node_names import AGGREGATOR
-from moa_graph.graph.state import ASK_AGAIN
+from moa_graph.graph.state import RETRY
 from moa_graph.runs.record import current_turn_proposals
 from moa_graph.runs.store import (
     CANCELLED_PREFIX,
@@ -226,7 +226,7 @@ def _edit_proposal(step: CheckpointView, node: str, edit: ProposalEdit) -> JsonO
     if edit.action == "drop":
         return None
     if edit.action == "again":
-        return {"error": ASK_AGAIN}
+        return {"error": RETRY}
     if not edit.text.strip():
         raise ApiError(400, f"edits: the text of {node!r} is empty; drop it instead")
     return {"content": edit.text.strip(), "error": None, "cut": 0}

@@ -15,7 +15,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import CachePolicy
 from waiting import PATIENCE
 
-from moa_graph import ASK_AGAIN, Agent, create_moa
+from moa_graph import RETRY, Agent, create_moa
 from moa_graph.graph import answer_cache
 from moa_graph.runs.record import read_run
 
@@ -289,7 +289,7 @@ def test_a_human_who_has_it_asked_again_gets_another_answer(server, agent):
     graph = compiled([[agent("a")]], agent("w"), cache, checkpointer=saver)
     config = {"configurable": {"thread_id": "1"}}
     graph.invoke(QUESTION, config, interrupt_before=["layer_1_aggregator"])
-    edit = {"proposals": {"layer_1_a": {"error": ASK_AGAIN}}}
+    edit = {"proposals": {"layer_1_a": {"error": RETRY}}}
     graph.update_state(config, edit, as_node="layer_1_a")
     result = graph.invoke(None, config)
     assert result["proposals"]["layer_1_a"]["content"] == "answer 1"

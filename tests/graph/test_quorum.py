@@ -14,7 +14,7 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 
 from moa_graph import (
-    ASK_AGAIN,
+    RETRY,
     AggregatorError,
     QuorumError,
     create_moa,
@@ -204,7 +204,7 @@ def test_a_human_has_a_proposal_asked_for_again(invoke, model):
     )
     config = {"configurable": {"thread_id": "1"}}
     invoke(graph, {"messages": "q"}, config)
-    again = {"layer_1_b": {"error": ASK_AGAIN}}
+    again = {"layer_1_b": {"error": RETRY}}
     graph.update_state(config, {"proposals": again}, as_node="layer_1_b")
     invoke(graph, None, config)  # asks, and stops before the hub once more
     invoke(graph, None, config)

@@ -4,7 +4,7 @@ import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from moa_graph import ASK_AGAIN, create_moa
+from moa_graph import RETRY, create_moa
 
 CONFIG = {"configurable": {"thread_id": "1"}}
 
@@ -93,7 +93,7 @@ def test_one_proposer_is_swapped_and_the_other_pinned(models, model, invoke):
     invoke(graph, {"messages": "q"}, CONFIG)
     swapped = build(models, b1=other).compile(checkpointer=saver)
     place = before(swapped, "layer_1_aggregator").config
-    again = {"proposals": {"layer_1_b": {"error": ASK_AGAIN}}}
+    again = {"proposals": {"layer_1_b": {"error": RETRY}}}
     fork = swapped.update_state(place, again, as_node="layer_1_b")
     invoke(swapped, None, fork)
     assert models["a2"].asked[1][0].content.endswith("\n1. a11\n2. other")

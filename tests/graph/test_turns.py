@@ -19,7 +19,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from typing_extensions import TypedDict
 
 from moa_graph import (
-    ASK_AGAIN,
+    RETRY,
     Agent,
     AggregatorError,
     QuorumError,
@@ -194,7 +194,7 @@ class TestUpdateState:
             checkpointer=InMemorySaver(), interrupt_before=["layer_2_a", "layer_2_b"]
         )
         graph.invoke({"messages": "q"}, CONFIG)
-        mark = {"proposals": {"layer_1_a": {"error": ASK_AGAIN}}}
+        mark = {"proposals": {"layer_1_a": {"error": RETRY}}}
         graph.update_state(CONFIG, mark, as_node="layer_1_aggregator")
         assert graph.get_state(CONFIG).next == ("layer_1_a",)
         invoke(graph, None, CONFIG)
