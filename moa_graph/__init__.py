@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from moa_graph.graph.aggregator import AggregatorError
     from moa_graph.graph.builder import create_moa
     from moa_graph.graph.quorum import QuorumError
-    from moa_graph.graph.state import ASK_AGAIN, MoAState, Proposal
+    from moa_graph.graph.run_summary import RunSummary
+    from moa_graph.graph.state import RETRY, MoAState, Proposal
     from moa_graph.graph.turns import Turn, read_turn
     from moa_graph.models.agent import Agent
     from moa_graph.prompting.layout import AGGREGATE_AND_SYNTHESIZE
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AGGREGATE_AND_SYNTHESIZE": "prompting.layout",
-    "ASK_AGAIN": "graph.state",
     "Agent": "models.agent",
     "AggregatorError": "graph.aggregator",
     "ChatMoA": "chat_model.model",
@@ -29,6 +29,8 @@ _HOMES = {
     "MoAState": "graph.state",
     "Proposal": "graph.state",
     "QuorumError": "graph.quorum",
+    "RETRY": "graph.state",
+    "RunSummary": "graph.run_summary",
     "Turn": "graph.turns",
     "create_moa": "graph.builder",
     "deployable": "config.deployment",
@@ -41,7 +43,7 @@ _HOMES = {
 
 __all__ = [
     "AGGREGATE_AND_SYNTHESIZE",
-    "ASK_AGAIN",
+    "RETRY",
     "Agent",
     "AggregatorError",
     "ChatMoA",
@@ -50,6 +52,7 @@ __all__ = [
     "MoAState",
     "Proposal",
     "QuorumError",
+    "RunSummary",
     "Turn",
     "create_moa",
     "deployable",
@@ -64,7 +67,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: LangGraph alone takes half a second."""
     if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from moa_graph.deprecated import rename_export  # noqa: PLC0415  # the usual import is lean
+
+        name = rename_export(name)
     value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value
     return value

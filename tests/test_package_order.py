@@ -6,7 +6,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FLOORS = (
-    {"background_thread", "errors", "redaction", "sync_async", "atomic_files"},
+    {
+        "background_thread",
+        "errors",
+        "redaction",
+        "sync_async",
+        "atomic_files",
+        "deprecated",
+        "stored_names",
+    },
     {"prompting"},
     {"models"},
     {"graph"},

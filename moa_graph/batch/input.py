@@ -18,7 +18,7 @@ _IDENTITY_FIELDS = (
     "layers",
     "aggregator",
     "fallbacks",
-    "final",
+    "aggregation",
     "references_in",
     "max_reference_tokens",
 )
@@ -95,6 +95,9 @@ def batch_name(output: Path, mixture: MoAConfig) -> str:
     ):
         for name in _IGNORED_AGENT_FIELDS:
             agent.pop(name)
+    identity = {"final" if key == "aggregation" else key: identity[key] for key in identity}
+    if identity["final"] == "synthesize":  # names were given when it was spelt so
+        identity["final"] = "write"
     return f"{output.stem}-{_short_hash(identity)}"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from moa_graph.batch.input import BatchRecord, thread_id_for
 from moa_graph.batch.rate_limits import NO_RATE_LIMITS, RateLimits
 from moa_graph.config.model import MoAConfig
+from moa_graph.graph.run_summary import read_run_summary
 from moa_graph.graph.turns import read_turn
 from moa_graph.redaction import redacted_message
 from moa_graph.runs.record import RunRecord, read_run
@@ -128,9 +129,9 @@ class RecordRunner:
 
 
 def _answer_fields(run: RunRecord) -> OutputRow:
-    assert run.answer  # noqa: S101  # a graph that ends has one
-    summary = run.answer.response_metadata["moa"]
-    return {"answer": run.answer.text, "usage": summary["usage"], "failed": summary["causes"]}
+    summary = read_run_summary(run.answer)
+    assert run.answer and summary  # noqa: S101, PT018  # a graph that ends has them
+    return {"answer": run.answer.text, "usage": summary["usage"], "failed": summary["errors"]}
 
 
 def _is_database_error(error: Exception) -> bool:

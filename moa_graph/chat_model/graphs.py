@@ -46,8 +46,8 @@ class CompiledGraphCache:
         """
         if options.get("tools") and self._spec.aggregation == "select":
             raise ValueError(
-                "`tools`: with `final`='select' the aggregator picks a proposal, and calls no "
-                "tools; expected a mixture with `final`='write'"
+                "`tools`: with `aggregation`='select' the aggregator picks a proposal, and calls "
+                "no tools; expected a mixture with `aggregation`='synthesize'"
             )
         return self._compile_graph(options) if options else self._graph_without_options
 
@@ -59,8 +59,8 @@ class CompiledGraphCache:
         """
         if self._spec.aggregation == "select":
             raise ValueError(
-                f"`method`={method!r}: with `final`='select' the aggregator picks a proposal; "
-                "expected a mixture with `final`='write'"
+                f"`method`={method!r}: with `aggregation`='select' the aggregator picks a "
+                "proposal; expected a mixture with `aggregation`='synthesize'"
             )
         for agent_node in self._spec.aggregators:
             model = agent_node.agent.model if self._options["lazy"] else agent_node.model

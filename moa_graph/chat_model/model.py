@@ -27,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, PrivateAttr, SkipValidation
 
 from moa_graph.chat_model import streaming, structured_output
 from moa_graph.chat_model.graphs import CompiledGraphCache
+from moa_graph.deprecated import OldOptionAttributes, rename_options
 from moa_graph.graph.aggregator import Aggregation
 from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.spec import Layer
@@ -39,7 +40,7 @@ CREATE_MOA_OPTIONS = (
     "layers",
     "aggregator",
     "fallbacks",
-    "final",
+    "aggregation",
     "quorum",
     "grace",
     "deadline",
@@ -51,7 +52,7 @@ CREATE_MOA_OPTIONS = (
 """What is passed on to `create_moa`."""
 
 
-class ChatMoA(BaseChatModel):
+class ChatMoA(OldOptionAttributes, BaseChatModel):
     """A Mixture-of-Agents as a LangChain chat model.
 
     The options are those of `create_moa`, with the same errors. What a call is given (`stop`,
@@ -86,7 +87,7 @@ class ChatMoA(BaseChatModel):
     fallbacks: SkipValidation[Sequence[Model | Agent]] = ()
     """Models that are asked when the aggregator fails. A stream that has begun cannot be taken
     back: when it breaks off, `stream` raises, while `invoke` has a fallback answer."""
-    final: SkipValidation[Aggregation] = "write"
+    aggregation: SkipValidation[Aggregation] = "synthesize"
     """As in `create_moa`. An aggregator that selects calls no tools."""
     quorum: SkipValidation[float | Sequence[float]] = 0.5
     """As in `create_moa`."""
@@ -113,7 +114,7 @@ class ChatMoA(BaseChatModel):
     _stream_callbacks: BaseCallbackManager | None = PrivateAttr(default=None)
 
     def __init__(self, layers: Any = None, aggregator: Any = None, **options: Any) -> None:
-        options |= {"layers": layers, "aggregator": aggregator}
+        options = rename_options(options) | {"layers": layers, "aggregator": aggregator}
         for name in ("layers", "aggregator"):
             if options[name] is None:
                 raise ValueError(
@@ -181,7 +182,7 @@ class ChatMoA(BaseChatModel):
         }
         if tool_choice is not None:
             options["tool_choice"] = tool_choice
-        if not self.lazy or self.final == "select":
+        if not self.lazy or self.aggregation == "select":
             self._graph_cache.graph_for_call(options)
         return self.bind(**options)
 

@@ -92,7 +92,7 @@ class StreamTranslator:
         elif update := payload.get(AGGREGATOR):
             self._answered = True
             answer = _to_chat_model_answer(update["messages"][-1], self._name)
-            causes = answer.response_metadata["moa"]["causes"]
+            causes = answer.response_metadata["moa"]["errors"]
             if self._single_writer and self._writer and self._writer in causes:
                 raise AggregatorError({self._writer: causes[self._writer]})
             if self._tokens:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -17,19 +16,25 @@ from pydantic import (
     StrictFloat,
     StrictInt,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 
 from moa_graph.config.agent_refs import resolve_agent, resolve_layer
 from moa_graph.config.toml_files import load_toml
+from moa_graph.deprecated import OldOptionAttributes, rename_options
 from moa_graph.graph.node_names import check_agent_name, make_unique_name, slugify_label
 from moa_graph.graph.policy import policies_for_layers
 from moa_graph.models.agent import Agent, Temperature, find_key_variable
 from moa_graph.models.pricing import is_free_model
+from moa_graph.stored_names import translate_options
 
 if TYPE_CHECKING:
     from moa_graph.chat_model.model import ChatMoA
     from moa_graph.graph.builder import MoAGraph
+
+STORED = {"stored": True}
+"""The context of what an earlier process stored, maybe one of an earlier version."""
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -39,7 +44,7 @@ Price = Annotated[Number, Field(ge=0)]
 NamedAgent = Annotated[Agent, BeforeValidator(lambda v: {"model": v} if isinstance(v, str) else v)]
 
 
-class MoAConfig(BaseModel):
+class MoAConfig(OldOptionAttributes, BaseModel):
     """What `create_moa` takes, as plain data.
 
     An agent is a `"provider:model"` string, a table of the options of `Agent`, or the name of
@@ -58,8 +63,8 @@ class MoAConfig(BaseModel):
     """The agent that writes the final answer."""
     fallbacks: list[NamedAgent] = []
     """Agents that are asked for the final answer when the aggregator fails."""
-    final: Literal["write", "select"] = "write"
-    """As in `create_moa`: whether the aggregator writes the answer, or picks a proposal."""
+    aggregation: Literal["synthesize", "select"] = "synthesize"
+    """As in `create_moa`: whether the aggregator synthesizes an answer, or selects a proposal."""
     quorum: Number | list[Number] = 0.5
     """As in `create_moa`: a number or a share, for all layers or one for each."""
     grace: Number | list[Number] | None = None
@@ -79,6 +84,13 @@ class MoAConfig(BaseModel):
     prices: dict[str, tuple[Price, Price]] = {}
     """US dollars for a million tokens read and for a million written, by `provider:model`, for
     estimates of cost; other prices are those that the package `genai-prices` knows."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rename_old_options(cls, data: Any, info: ValidationInfo) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        return translate_options(data) if info.context is STORED else rename_options(data)
 
     @model_validator(mode="before")
     @classmethod
@@ -129,7 +141,10 @@ class MoAConfig(BaseModel):
                 f"expected the path of a TOML file or one of: {', '.join(preset_names())}"
             )
         context = {"folder": path.absolute().parent}
-        validate = partial(cls.model_validate, context=context)
+
+        def validate(data: dict[str, Any]) -> MoAConfig:
+            return cls.model_validate(rename_options(data, str(path)), context=context)
+
         return load_toml(path, validate, format_validation_error)
 
     def override(
@@ -195,7 +210,7 @@ class MoAConfig(BaseModel):
         """
         from moa_graph.graph.builder import create_moa  # noqa: PLC0415  # LangGraph takes half a second
 
-        return create_moa(**self._create_moa_arguments() | options)
+        return create_moa(**self._create_moa_arguments() | rename_options(options))
 
     def chat_model(self, **options: Any) -> ChatMoA:
         """Create the chat model.
@@ -208,7 +223,9 @@ class MoAConfig(BaseModel):
         """
         from moa_graph.chat_model.model import ChatMoA  # noqa: PLC0415  # likewise
 
-        return ChatMoA(**{"model_name": self.name} | self._create_moa_arguments() | options)
+        return ChatMoA(
+            **{"model_name": self.name} | self._create_moa_arguments() | rename_options(options)
+        )
 
     def with_defaults(self) -> MoAConfig:
         """Give the same mixture with `temperature` and `max_tokens` in each agent."""
@@ -236,7 +253,14 @@ class MoAConfig(BaseModel):
 
     def _create_moa_arguments(self) -> dict[str, Any]:
         """What `create_moa` is called with."""
-        names = ("final", "quorum", "grace", "deadline", "references_in", "max_reference_tokens")
+        names = (
+            "aggregation",
+            "quorum",
+            "grace",
+            "deadline",
+            "references_in",
+            "max_reference_tokens",
+        )
         completed = self.with_defaults()
         return {
             "layers": completed.layers,

@@ -92,7 +92,7 @@ def build_run_diagram(run: RunRecord) -> Diagram:
     names = [START, *_nodes_of_run(run), END]
     metadata = {call.node: {"model": call.model} for call in run.calls}
     if run.selected:
-        metadata[AGGREGATOR]["final"] = "select"
+        metadata[AGGREGATOR]["aggregation"] = "select"
     nodes = {name: _parse_node(name, metadata.get(name)) for name in names}
     return _attach_run(Diagram(nodes, tuple(_edges_of_run(run))), run)
 
@@ -139,7 +139,7 @@ def _parse_node(name: str, metadata: Mapping[str, Any] | None) -> DiagramNode:
     host = match["host"] or ""
     title = f"{host} {match['layer'] or match['last']}".replace("_", " ").strip()
     label = match["agent"] or match["last"]
-    if (metadata := metadata or {}).get("final") == "select":
+    if (metadata := metadata or {}).get("aggregation") == "select":
         label = f"{label} (selects)"
     return DiagramNode(name, label, metadata.get("model"), host, title)
 

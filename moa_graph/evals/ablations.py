@@ -58,7 +58,9 @@ class Ablations:
     def __init__(self, mixture: MoAConfig) -> None:
         _check_mixture(mixture)
         temperature = TEMPERATURE if mixture.temperature is None else mixture.temperature
-        self._base = mixture.model_copy(update={"temperature": temperature, "final": "write"})
+        self._base = mixture.model_copy(
+            update={"temperature": temperature, "aggregation": "synthesize"}
+        )
         self._proposers = dict(mixture.layers[0])
         aggregator_names = [
             name for name, agent in self._proposers.items() if agent == mixture.aggregator
@@ -129,7 +131,8 @@ class Ablations:
         """
         synthesizing = [self._build_layers(depth, min_depth=2) for depth in depths]
         selecting = [
-            self._with_name(f"{each.name}-selects", each, final="select") for each in synthesizing
+            self._with_name(f"{each.name}-selects", each, aggregation="select")
+            for each in synthesizing
         ]
         return [
             *map(
@@ -229,7 +232,7 @@ def single_model_mixture(name: str, agent: Agent, base: MoAConfig | None = None)
         "layers": [{name: agent}],
         "aggregator": selector,
         "fallbacks": [],
-        "final": "select",
+        "aggregation": "select",
         "references_in": "user",  # between tags, where no answer can pass for several
         "max_reference_tokens": None,
     }

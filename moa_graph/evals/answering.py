@@ -119,7 +119,7 @@ class BenchmarkRunner:
 
     def _aggregator_row(self, answer: AIMessage, records: Sequence[CallRecord]) -> JsonRow:
         summary = answer.response_metadata["moa"]
-        row = {"model": summary["aggregator"], "unread": summary["unread"]}
+        row = {"model": summary["aggregator"], "unread": summary["dropped_reference_chars"]}
         return row | self._cost_fields(AGGREGATOR, summary["aggregator"], records)
 
     def _cost_fields(self, node: str, label: str, records: Sequence[CallRecord]) -> JsonRow:

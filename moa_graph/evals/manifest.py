@@ -12,6 +12,7 @@ from moa_graph.atomic_files import write_text
 from moa_graph.config.model import MoAConfig
 from moa_graph.evals.benchmark_data import BenchmarkData
 from moa_graph.evals.results_file import JsonRow, ResultsFile
+from moa_graph.stored_names import translate_options
 
 _PACKAGES = ("moa_graph", "langgraph", "langchain-core", "langchain-openai", "langchain-together")
 
@@ -27,7 +28,7 @@ def check_folder_matches(folder: Path, config: MoAConfig, benchmark: BenchmarkDa
         return
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
-        stored = {**before["configuration"], "data": before["data"]["sha256"]}
+        stored = {**translate_options(before["configuration"]), "data": before["data"]["sha256"]}
         stored["recorded"] = before["recorded"]
     except (OSError, ValueError, KeyError, TypeError):
         raise ValueError(f"{path}: not a manifest of moa eval generate") from None

@@ -282,7 +282,7 @@ class CallPlanner:
             references = [each.output_tokens for each in planned]
         aggregator = {"": self._config.aggregator}
         yield from self._plan_layer(
-            aggregator, conversation, prompt, references, final=self._config.final
+            aggregator, conversation, prompt, references, aggregation=self._config.aggregation
         )
 
     def _plan_layer(
@@ -292,18 +292,18 @@ class CallPlanner:
         prompt: Any,
         references: Sequence[TokenEstimate] | None,
         *,
-        final: str = "write",
+        aggregation: str = "synthesize",
     ) -> Iterator[PlannedCall]:
         self._depth += 1
         for _, agent, sample in number_samples(layer):
             called = _agent_for_benchmark(agent, self._shape.benchmark)
             target = [called.label, answer_options(called), called.system]
             yield PlannedCall(
-                request_key(target, [prompt, final], sample),
+                request_key(target, [prompt, aggregation], sample),
                 called.label,
                 self._depth,
                 conversation + _prompt_tokens(self._config, called, references),
-                _agent_output_tokens(called, self._answer_tokens, selects=final == "select"),
+                _agent_output_tokens(called, self._answer_tokens, selects=aggregation == "select"),
             )
 
     def _prompt_identity(self, planned: Sequence[PlannedCall]) -> Any:
@@ -386,7 +386,9 @@ def _final_answer_tokens(
     """Give the length of a system's final answer."""
     complete = config.with_defaults()
     agents = (
-        [complete.aggregator] if config.final == "write" else list(complete.layers[-1].values())
+        [complete.aggregator]
+        if config.aggregation == "synthesize"
+        else list(complete.layers[-1].values())
     )
     lengths = [
         _agent_output_tokens(_agent_for_benchmark(each, benchmark), answer_tokens)

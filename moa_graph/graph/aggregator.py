@@ -10,6 +10,7 @@ from langchain_core.messages.ai import add_usage
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import CachePolicy
 
+from moa_graph.deprecated import with_old_keys
 from moa_graph.errors import MoAError
 from moa_graph.graph import quorum
 from moa_graph.graph.answer_cache import AnswerCache, CacheBackend, CachedAnswer
@@ -23,6 +24,7 @@ from moa_graph.graph.proposer import (
     collect_references,
     with_agent_metadata,
 )
+from moa_graph.graph.run_summary import RunSummary
 from moa_graph.graph.spec import AgentNode, LayerSpec
 from moa_graph.graph.state import (
     ZERO_USAGE,
@@ -35,7 +37,7 @@ from moa_graph.prompting import parsing
 from moa_graph.prompting.layout import PromptLayout
 from moa_graph.redaction import redacted_message
 
-Aggregation = Literal["write", "select"]
+Aggregation = Literal["synthesize", "select"]
 """What the aggregator does."""
 
 
@@ -107,7 +109,7 @@ def aggregator_node(
     aggregators: Sequence[AgentNode],
     layer_specs: Sequence[LayerSpec],
     layout: PromptLayout,
-    aggregation: Aggregation = "write",
+    aggregation: Aggregation = "synthesize",
     cache_policy: CachePolicy[Any] | None = None,
 ) -> NodeRunnable:
     """Make the node that gives the final answer: the first of the writers that can does.
@@ -217,11 +219,11 @@ class RunSummaryBuilder:
         if not answer.text.strip() and not answer.tool_calls:
             raise parsing.EmptyAnswerError(message)
         summary = self._build_summary(agent_node, parsing.sum_usage(output))
-        answer.response_metadata = {**message.response_metadata, "moa": summary}
+        answer.response_metadata = {**message.response_metadata, "moa": with_old_keys(summary)}
         return answer
 
-    def _build_summary(self, agent_node: AgentNode, usage: dict[str, Any] | None) -> dict[str, Any]:
-        failed = {node: p["error"] for node, p in self.proposals.items() if p["error"]}
+    def _build_summary(self, agent_node: AgentNode, usage: dict[str, Any] | None) -> RunSummary:
+        failed = {node: error for node, p in self.proposals.items() if (error := p["error"])}
         calls = {node: p["usage"] for node, p in self.proposals.items() if node not in failed}
         cached_stats = {node: c for node, p in self.proposals.items() if (c := p.get("cached"))}
         if self._cached:
@@ -229,27 +231,26 @@ class RunSummaryBuilder:
         billed = [each for each in (p["usage"] for p in self.proposals.values()) if each]
         known_usages = [*billed, usage] if usage else billed
         saved = [each for each in (cached["usage"] for cached in cached_stats.values()) if each]
-        cache_fields = {
-            "cached": list(cached_stats),
-            "saved": _sum_usages(saved),
-            "aggregator_cached": self._cached,
-        }
-        return {
+        summary: RunSummary = {
             "layers": self.layers,
             "proposers": self.proposers,
             "asked": len(self.proposers),
-            "received": len(calls),
+            "answered": len(calls),
             "failed": list(failed),
-            "causes": failed | self.failures,
+            "errors": failed | self.failures,
             "aggregator": agent_node.agent.label,
             "aggregator_usage": usage,
             "started": self._started,
             "seconds": self.seconds,
-            "unread": self.dropped_reference_chars,
+            "dropped_reference_chars": self.dropped_reference_chars,
             "usage": _sum_usages(known_usages),
             "usage_unknown": [n for n, u in {**calls, AGGREGATOR: usage}.items() if not u],
-            **(cache_fields if cached_stats else {}),
         }
+        if cached_stats:
+            summary["cached"] = list(cached_stats)
+            summary["saved_usage"] = _sum_usages(saved)
+            summary["aggregator_cached"] = self._cached
+        return summary
 
 
 def _sum_usages(usages: Sequence[Any]) -> dict[str, Any] | None:
@@ -294,5 +295,5 @@ class SelectionSummaryBuilder(RunSummaryBuilder):
             proposal["content"],
             id=selection.id,
             usage_metadata=selection.usage_metadata,
-            response_metadata={**reason, "moa": summary},
+            response_metadata={**reason, "moa": with_old_keys(summary)},
         )

@@ -9,6 +9,7 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import CachePolicy
 
+from moa_graph.deprecated import accept_old_options
 from moa_graph.graph.aggregator import (
     Aggregation,
     aggregator_node,
@@ -44,7 +45,7 @@ class GraphSpec:
     aggregators: Sequence[AgentNode]
     """The aggregator, and its fallbacks."""
     layout: PromptLayout
-    aggregation: Aggregation = "write"
+    aggregation: Aggregation = "synthesize"
     cache_policy: CachePolicy[Any] | None = None
 
     def find_agent_node(self, node: str) -> AgentNode | None:
@@ -71,7 +72,7 @@ class MoAGraph(MoAStateGraph):
         aggregator = aggregator_node(
             aggregators, layer_specs, spec.layout, spec.aggregation, spec.cache_policy
         )
-        _add_agent(self, aggregators[0], aggregator, final=spec.aggregation)
+        _add_agent(self, aggregators[0], aggregator, aggregation=spec.aggregation)
         self.add_edge(AGGREGATOR, END)
 
     def compile(self, *args: Any, **kwargs: Any) -> CompiledMoAGraph:
@@ -89,12 +90,13 @@ class MoAGraph(MoAStateGraph):
         return compiled.with_config(max_concurrency=workers)
 
 
+@accept_old_options
 def create_moa(
     layers: Sequence[Layer],
     aggregator: Model | Agent,
     *,
     fallbacks: Sequence[Model | Agent] = (),
-    final: Aggregation = "write",
+    aggregation: Aggregation = "synthesize",
     quorum: float | Sequence[float] = 0.5,
     grace: float | Sequence[float | None] | None = None,
     deadline: float | Sequence[float | None] | None = None,
@@ -120,10 +122,11 @@ def create_moa(
         aggregator: The model that writes the final answer.
         fallbacks: Models that are asked for the final answer, in this order, when the
             aggregator fails.
-        final: Whether the aggregator is to `"write"` the answer, or to `"select"` one of the last
-            layer's proposals (the paper's LLM ranker), which then is the answer, word for word,
-            and not streamed. It is asked for a number; when it says anything else, that is a
-            failure. Which one it picked stands in `response_metadata["moa"]["selected"]`.
+        aggregation: Whether the aggregator is to `"synthesize"` an answer of its own, or to
+            `"select"` one of the last layer's proposals (the paper's LLM ranker), which then is
+            the answer, word for word, and not streamed. It is asked for a number; when it says
+            anything else, that is a failure. Which one it picked stands in
+            `response_metadata["moa"]["selected"]`.
         quorum: How many proposers of a layer must answer for it to go on: a number (`int`), or
             a share of the layer (`float`), rounded up. One value for all layers, or one each.
         grace: Seconds that the other proposers of a layer still get when its quorum is in; then
@@ -167,15 +170,15 @@ def create_moa(
         moa.invoke({"messages": "Where is it? It is under the tree."})["messages"][-1].text
         ```
     """
-    if final not in get_args(Aggregation):
-        raise ValueError(f"`aggregation`={final!r}: expected 'write' or 'select'")
+    if aggregation not in get_args(Aggregation):
+        raise ValueError(f"`aggregation`={aggregation!r}: expected 'synthesize' or 'select'")
     check_policy(cache_policy)
     layout = PromptLayout(prompt, references_in, max_reference_tokens)
     agent_nodes, aggregators = resolve_agents(
         layers,
         [aggregator, *fallbacks],
         hide_proposer_tokens=not stream_proposals,
-        hide_aggregator_tokens=final == "select",
+        hide_aggregator_tokens=aggregation == "select",
     )
     policies = policies_for_layers([len(row) for row in agent_nodes], quorum, grace, deadline)
     layer_specs = [
@@ -184,7 +187,7 @@ def create_moa(
     ]
     if not lazy:
         aggregators[0].build_models()
-    return MoAGraph(GraphSpec(layer_specs, aggregators, layout, final, cache_policy))
+    return MoAGraph(GraphSpec(layer_specs, aggregators, layout, aggregation, cache_policy))
 
 
 def _add_layer(

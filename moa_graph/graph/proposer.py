@@ -19,7 +19,7 @@ from moa_graph.graph import deadlines, quorum
 from moa_graph.graph.answer_cache import AnswerCache, CacheBackend, CachedAnswer
 from moa_graph.graph.spec import AgentNode, LayerSpec
 from moa_graph.graph.state import (
-    ASK_AGAIN,
+    RETRY,
     ZERO_USAGE,
     LayerState,
     MoAState,
@@ -171,7 +171,7 @@ class ProposerAttempt:
         self.messages, dropped_chars = build_prompt(agent_node, state, layout)
         self._agent_node, self._max_tokens = agent_node, layout.max_reference_tokens
         previous = state.get("proposals", {}).get(agent_node.node)
-        self.bypass_cache = bool(previous and previous.get("error") == ASK_AGAIN)
+        self.bypass_cache = bool(previous and previous.get("error") == RETRY)
         self._started, started = perf_counter(), time()
         self.proposal = Proposal(
             layer=agent_node.layer,

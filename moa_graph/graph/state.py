@@ -8,10 +8,10 @@ from langgraph.channels import DeltaChannel, EphemeralValue, UntrackedValue
 from langgraph.graph import MessagesState
 from typing_extensions import TypedDict  # Python 3.11's own has no JSON schema
 
-ASK_AGAIN = "ask again"
+RETRY = "ask again"
 """As the `error` of a proposal: its layer aggregator has the proposer asked again."""
 
-_RETRY_AFTER = f"{ASK_AGAIN} after "
+_RETRY_AFTER = f"{RETRY} after "
 """How the error of a proposal begins that a layer aggregator marked; the cause follows."""
 
 SNAPSHOT_FREQUENCY = 20
@@ -73,7 +73,7 @@ class Proposal(TypedDict):
 def awaits_retry(proposal: Proposal) -> bool:
     """Tell whether a proposal is marked so that its proposer is asked again."""
     error = proposal["error"] or ""
-    return error == ASK_AGAIN or error.startswith(_RETRY_AFTER)
+    return error == RETRY or error.startswith(_RETRY_AFTER)
 
 
 def retry_mark_update(proposal: Proposal) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def merge_proposals(
     Args:
         old: Proposals so far, keyed by node.
         new: Proposals to take in, keyed by node. Through `update_state` a human may give only
-            the fields that change, `None` to drop a proposal, or the error `ASK_AGAIN` to have
+            the fields that change, `None` to drop a proposal, or the error `RETRY` to have
             it asked for again.
 
     Returns:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from langchain_core.messages import AIMessage, AnyMessage
 
 from moa_graph.graph.node_names import AGGREGATOR
+from moa_graph.graph.run_summary import read_run_summary
 from moa_graph.graph.state import OriginalCallStats, Proposal
 from moa_graph.graph.turns import unanswered_messages
 from moa_graph.models.pricing import Prices, estimate_cost
@@ -170,7 +171,7 @@ def read_run(
         raise ValueError(f"`state`: expected the state of a mixture, with messages, got {state!r}")
     last = state["messages"][-1]
     answer = last if isinstance(last, AIMessage) else None
-    summary = (answer.response_metadata.get("moa") if answer else None) or {}
+    summary: Mapping[str, Any] = read_run_summary(answer) or {}
     proposals = current_turn_proposals(state)
     nodes = list(order or summary.get("proposers", ()))
     positions = {node: position for position, node in enumerate(nodes)}
@@ -231,7 +232,7 @@ def _aggregator_call(
         error=None,
         started=summary.get("started"),
         seconds=summary.get("seconds", 0.0),
-        dropped_reference_chars=summary["unread"],
+        dropped_reference_chars=summary["dropped_reference_chars"],
         **_cost_fields(summary["aggregator"], usage, summary.get("aggregator_cached"), prices),
     )
 

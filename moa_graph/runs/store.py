@@ -25,8 +25,9 @@ from langgraph.types import StateSnapshot
 from platformdirs import user_data_path
 from pydantic import ValidationError
 
-from moa_graph.config.model import MoAConfig
+from moa_graph.config.model import STORED, MoAConfig
 from moa_graph.errors import MoAError
+from moa_graph.graph.run_summary import read_run_summary
 from moa_graph.graph.state import Proposal, merge_writes
 from moa_graph.graph.turns import Turn, read_turn, unanswered_messages
 from moa_graph.redaction import redacted_message
@@ -314,9 +315,9 @@ async def _load_thread(saver: Checkpointer, checkpoint: CheckpointTuple) -> Stor
     thread = _thread_from_checkpoint(checkpoint)
     if not thread.messages:
         return thread
-    summary = thread.messages[-1].response_metadata.get("moa") if thread.is_finished else None
+    summary = read_run_summary(thread.messages[-1]) if thread.is_finished else None
     if summary:
-        return replace(thread, failed_nodes=summary.get("failed", ()))
+        return replace(thread, failed_nodes=summary["failed"])
     values = {"messages": thread.messages, "proposals": await _replay_proposals(saver, checkpoint)}
     failed = [node for node, p in current_turn_proposals(values).items() if p["error"]]
     return replace(thread, failed_nodes=failed)
@@ -367,6 +368,6 @@ def _find_stop_cause(errors: Sequence[str]) -> Literal["failed", "interrupted"] 
 
 def _load_stored_config(stored: Any) -> MoAConfig | None:
     try:
-        return MoAConfig.model_validate_json(stored) if stored else None
+        return MoAConfig.model_validate_json(stored, context=STORED) if stored else None
     except ValidationError:
         return None

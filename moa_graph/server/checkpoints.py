@@ -10,9 +10,9 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import StateSnapshot
 from pydantic import BaseModel, ConfigDict
 
-from moa_graph.config.model import MoAConfig
+from moa_graph.config.model import STORED, MoAConfig
 from moa_graph.graph.node_names import AGGREGATOR
-from moa_graph.graph.state import ASK_AGAIN
+from moa_graph.graph.state import RETRY
 from moa_graph.runs.record import current_turn_proposals
 from moa_graph.runs.store import (
     CANCELLED_PREFIX,
@@ -166,7 +166,7 @@ async def read_checkpoint_history(
     graphs = {config_json: (mixture, mixture.graph().compile(checkpointer=saver))}
     snapshots = await _read_snapshots(graphs[config_json][1], thread)
     for other in {_stored_config(s) for s in snapshots} - {config_json, None}:
-        config = MoAConfig.model_validate_json(other or "")
+        config = MoAConfig.model_validate_json(other or "", context=STORED)
         graphs[str(other)] = (config, config.graph().compile(checkpointer=saver))
     for other in graphs.keys() - {config_json}:
         own = {checkpoint_id(s.config): s for s in await _read_snapshots(graphs[other][1], thread)}
@@ -226,7 +226,7 @@ def _edit_proposal(step: CheckpointView, node: str, edit: ProposalEdit) -> JsonO
     if edit.action == "drop":
         return None
     if edit.action == "again":
-        return {"error": ASK_AGAIN}
+        return {"error": RETRY}
     if not edit.text.strip():
         raise ApiError(400, f"edits: the text of {node!r} is empty; drop it instead")
     return {"content": edit.text.strip(), "error": None, "cut": 0}

@@ -9,6 +9,8 @@ from uuid import uuid4
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
 
+from moa_graph.deprecated import with_old_keys
+from moa_graph.graph.run_summary import read_run_summary
 from moa_graph.prompting.parsing import read_finish_reason
 from moa_graph.server.openai_requests import RequestMessage
 
@@ -27,7 +29,7 @@ _FINISH_REASONS = {
 }
 """OpenAI's word for why an answer ended, by its provider's; all others are `stop`."""
 _THOUGHT_START, _THOUGHT_END = re.compile(r"\s*+<think>"), "</think>"
-_SUMMARY_KEYS = ("layers", "asked", "received", "failed", "causes", "aggregator", "usage_unknown")
+_SUMMARY_KEYS = ("layers", "asked", "answered", "failed", "errors", "aggregator", "usage_unknown")
 
 
 def to_langchain_messages(messages: Sequence[RequestMessage]) -> list[AnyMessage]:
@@ -102,8 +104,8 @@ def openai_usage(answer: AIMessage) -> JsonObject | None:
 
 def moa_extension(answer: AIMessage) -> JsonObject:
     """Tell how an answer came about: the extension `moa`."""
-    summary = answer.response_metadata.get("moa") or {}
-    return {key: summary[key] for key in _SUMMARY_KEYS if key in summary}
+    summary = dict(read_run_summary(answer) or {})
+    return with_old_keys({key: summary[key] for key in _SUMMARY_KEYS if key in summary})
 
 
 class ThoughtFilter:

@@ -78,7 +78,7 @@ def test_answer_counts_all_calls_and_says_how_it_came_about(moa, server, invoke)
     assert (usage["input_tokens"], usage["output_tokens"]) == paid(server)
     assert len(server.calls) == 5
     account = answer.response_metadata["moa"]
-    assert (account["layers"], account["asked"], account["received"]) == (2, 4, 4)
+    assert (account["layers"], account["asked"], account["answered"]) == (2, 4, 4)
     assert account["usage"] == usage
     assert answer.response_metadata["model_name"] == "moa"
 
@@ -143,7 +143,7 @@ def test_fallback_answers_before_a_stream_has_begun(moa, server, stream):
     server.model("spare", reply=ANSWER)
     merged = reduce(add, stream(moa(fallbacks=[agent(server, "spare")]), "q"))
     assert merged.text == ANSWER
-    assert list(merged.response_metadata["moa"]["causes"]) == ["aggregator"]
+    assert list(merged.response_metadata["moa"]["errors"]) == ["aggregator"]
 
 
 @pytest.fixture

@@ -126,5 +126,5 @@ def test_what_makes_no_form_is_refused(options, error, moa):
 
 
 def test_mixture_that_selects_takes_no_form(moa):
-    with pytest.raises(ValueError, match="expected a mixture with `final`='write'"):
-        moa(final="select").with_structured_output(Joke, method="json_schema")
+    with pytest.raises(ValueError, match="expected a mixture with `aggregation`='synthesize'"):
+        moa(aggregation="select").with_structured_output(Joke, method="json_schema")

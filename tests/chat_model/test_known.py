@@ -90,7 +90,9 @@ def test_profile_names_a_capability_where_all_that_need_it_have_it():
     assert moa.profile == {"max_input_tokens": 9, "image_inputs": True, "tool_calling": True}
     unable = ChatMoA([[model(9, image_inputs=False)]], model(9, **able))
     assert unable.profile == {"max_input_tokens": 9, "image_inputs": False, "tool_calling": True}
-    assert "tool_calling" not in ChatMoA([[model()]], model(9, **able), final="select").profile
+    assert (
+        "tool_calling" not in ChatMoA([[model()]], model(9, **able), aggregation="select").profile
+    )
 
 
 def test_profile_builds_no_model_of_a_lazy_mixture(monkeypatch):

@@ -271,7 +271,7 @@ def test_agent_keeps_its_thread_to_itself(mode, moa, server, events, tmp_path):
         kinds = [message.type for message in messages]
         assert kinds == ["human", "ai", "tool", "ai", "tool", "ai"] * turn
         assert messages[-1].text == "It rains in both."
-        assert messages[-1].response_metadata["moa"]["received"] == 2
+        assert messages[-1].response_metadata["moa"]["answered"] == 2
     assert {thread: [*places] for thread, places in saver.storage.items()} == {"1": [""]}
     assert len(server.calls) == 2 * 3 * 3
 

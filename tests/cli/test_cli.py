@@ -100,7 +100,7 @@ def test_json_is_the_whole_result(moa, mixture):
     whole = json.loads(done.stdout)
     assert whole["answer"] == "final"
     assert whole["thread"] == "mine"
-    assert whole["moa"]["received"] == 4
+    assert whole["moa"]["answered"] == 4
     assert set(whole["proposals"]) == {"layer_1_a", "layer_1_b", "layer_2_a", "layer_2_b"}
     assert whole["messages"][0] == {"role": "human", "content": "q"}
 

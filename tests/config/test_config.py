@@ -119,7 +119,7 @@ def test_options_of_a_run_reach_the_graph(load, monkeypatch):
         layers = [["offline:lead", "offline:bm25"]]
         aggregator = "p:q"
         fallbacks = ["p:r"]
-        final = "select"
+        aggregation = "select"
         quorum = 2
         grace = 3
         deadline = [4.5]
@@ -132,7 +132,7 @@ def test_options_of_a_run_reach_the_graph(load, monkeypatch):
     assert [[*layer] for layer in given.pop("layers")] == [["lead", "bm25"]]
     assert given == {
         "lazy": True,
-        "final": "select",
+        "aggregation": "select",
         "quorum": 2,
         "grace": 3,
         "deadline": [4.5],

@@ -153,7 +153,7 @@ def test_proposals_are_reviewed_before_a_hub(client, thread):
     values = client.runs.wait(thread, "offline", input=None)
     assert client.threads.get_state(thread)["next"] == []
     assert [message["type"] for message in values["messages"]] == ["human", "ai"]
-    assert values["messages"][1]["response_metadata"]["moa"]["received"] == 11
+    assert values["messages"][1]["response_metadata"]["moa"]["answered"] == 11
 
 
 def test_past_checkpoint_is_forked(client, thread):
@@ -307,7 +307,7 @@ class TestRemoteGraph:
         question, answer = (await host_of(chosen).ainvoke(ASK, config))["messages"]
         assert question.text == QUESTION
         assert answer.text in QUESTION
-        assert answer.response_metadata["moa"]["received"] == 2
+        assert answer.response_metadata["moa"]["answered"] == 2
 
     def test_it_is_a_proposer(self, remote):
         moa = create_moa([{"far": remote, "lead": "offline:lead"}], "offline:consensus").compile()

@@ -106,7 +106,7 @@ def test_a_ranker_differs_from_what_it_is_compared_with_only_in_picking():
     assert list(writes) == list(picks) == [2, 3, 4]
     for depth, written in writes.items():
         assert written.against == picks[depth].name
-        changes = {"final": "select", "name": picks[depth].name}
+        changes = {"aggregation": "select", "name": picks[depth].name}
         assert written.config.model_copy(update=changes) == picks[depth].config
 
 

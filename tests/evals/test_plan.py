@@ -37,7 +37,7 @@ def test_a_system_is_a_preset_a_file_a_model_or_a_table(load, tmp_path):
     assert plan.configs["file"].aggregator.label == "offline:mmr"
     (alone,) = plan.configs["agent"].layers[0].values()
     assert (alone.label, alone.temperature) == ("openai:gpt-4o", 0.5)
-    assert plan.configs["agent"].final == "select"
+    assert plan.configs["agent"].aggregation == "select"
 
 
 def test_recorded_file_is_found_beside_the_plan(load, tmp_path):

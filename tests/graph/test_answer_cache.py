@@ -15,7 +15,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import CachePolicy
 from waiting import PATIENCE
 
-from moa_graph import ASK_AGAIN, Agent, create_moa
+from moa_graph import RETRY, Agent, create_moa
 from moa_graph.graph import answer_cache
 from moa_graph.runs.record import read_run
 
@@ -45,12 +45,14 @@ def compiled(layers, aggregator, cache, **options):
 
 
 @pytest.mark.parametrize("layout", ["system", "user"])
-@pytest.mark.parametrize("final", ["write", "select"])
-def test_the_same_question_costs_nothing_twice(server, agent, invoke, tmp_path, layout, final):
+@pytest.mark.parametrize("aggregation", ["synthesize", "select"])
+def test_the_same_question_costs_nothing_twice(
+    server, agent, invoke, tmp_path, layout, aggregation
+):
     server.model("judge", reply="2")
     cache = SqliteCache(path=str(tmp_path / "cache.sqlite"))
     layers = [[agent("a", samples=2), agent("b")]] * 2
-    graph = compiled(layers, agent("judge"), cache, references_in=layout, final=final)
+    graph = compiled(layers, agent("judge"), cache, references_in=layout, aggregation=aggregation)
     first = invoke(graph, QUESTION)
     asked = len(server.calls)
     second = invoke(graph, QUESTION)
@@ -63,7 +65,7 @@ def test_the_same_question_costs_nothing_twice(server, agent, invoke, tmp_path, 
     assert len(account["cached"]) == 7
     assert account["usage"]["total_tokens"] == 0
     before = first["messages"][-1].response_metadata["moa"]["usage"]
-    assert account["saved"]["total_tokens"] == before["total_tokens"] > 0
+    assert account["saved_usage"]["total_tokens"] == before["total_tokens"] > 0
 
 
 @pytest.mark.parametrize("layout", ["system", "user"])
@@ -117,11 +119,11 @@ def test_a_pick_that_names_none_is_not_kept(server, agent):
         [[agent("a"), agent("b")]],
         agent("judge"),
         InMemoryCache(),
-        final="select",
+        aggregation="select",
         fallbacks=[agent("judge")],
     )
     account = graph.invoke(QUESTION)["messages"][-1].response_metadata["moa"]
-    assert list(account["causes"]) == ["aggregator"]
+    assert list(account["errors"]) == ["aggregator"]
     # The fallback asks what the aggregator asks: its answer counts for both.
     account = graph.invoke(QUESTION)["messages"][-1].response_metadata["moa"]
     assert account["selected"] == "layer_1_a"
@@ -295,7 +297,7 @@ def test_a_human_who_has_it_asked_again_gets_another_answer(server, agent):
     graph = compiled([[agent("a")]], agent("w"), cache, checkpointer=saver)
     config = {"configurable": {"thread_id": "1"}}
     graph.invoke(QUESTION, config, interrupt_before=["layer_1_aggregator"])
-    edit = {"proposals": {"layer_1_a": {"error": ASK_AGAIN}}}
+    edit = {"proposals": {"layer_1_a": {"error": RETRY}}}
     graph.update_state(config, edit, as_node="layer_1_a")
     result = graph.invoke(None, config)
     assert result["proposals"]["layer_1_a"]["content"] == "answer 1"

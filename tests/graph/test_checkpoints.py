@@ -14,7 +14,7 @@ from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph import START, MessagesState, StateGraph
 
-from moa_graph import ASK_AGAIN, create_moa
+from moa_graph import RETRY, create_moa
 from moa_graph.graph.state import SNAPSHOT_FREQUENCY, merge_proposals
 from moa_graph.runs.store import read_thread, read_threads
 
@@ -123,7 +123,7 @@ async def test_proposal_is_asked_for_again_after_the_fan_out(open_saver, models)
     async with open_saver() as saver:
         graph = build(models).compile(saver, interrupt_before=["layer_1_aggregator"])
         await graph.ainvoke({"messages": "q"}, CONFIG)
-        again = {"proposals": {"layer_1_b": {"error": ASK_AGAIN}}}
+        again = {"proposals": {"layer_1_b": {"error": RETRY}}}
         await graph.aupdate_state(CONFIG, again, as_node="layer_1_b")
     async with open_saver() as saver:
         result = await build(models).compile(saver).ainvoke(None, CONFIG)

@@ -106,7 +106,7 @@ def test_broken_answer_is_a_failure_of_one_proposer(fault, server, agent, follow
     result = follow(create_moa([[agent("broken"), agent("fine")]], agent("w")).compile())
     assert result["proposals"]["layer_1_broken"]["error"]
     assert result["proposals"]["layer_1_fine"]["content"] == "fine on q"
-    assert result["messages"][-1].response_metadata["moa"]["received"] == 1
+    assert result["messages"][-1].response_metadata["moa"]["answered"] == 1
 
 
 async def test_stream_that_breaks_off_is_an_error_of_the_aggregator(server, agent):
@@ -262,7 +262,7 @@ def test_grace_holds_after_a_cancelled_run_is_resumed(server, agent, clock):
         return await graph.ainvoke(None, config)
 
     result = asyncio.run(run())
-    assert result["messages"][-1].response_metadata["moa"]["received"] == 2
+    assert result["messages"][-1].response_metadata["moa"]["answered"] == 2
     assert len(server.calls_of("a")) == 1
     assert not deadlines._layer_deadlines
 
@@ -328,7 +328,7 @@ def test_no_grace_asks_nobody_after_the_quorum(follow):
     graph = create_moa([layer], FakeModel(), quorum=1, grace=0).compile()
     result = follow(graph, config={"max_concurrency": 1})
     assert sum(len(model.asked) for model in layer) == 1
-    assert result["messages"][-1].response_metadata["moa"]["received"] == 1
+    assert result["messages"][-1].response_metadata["moa"]["answered"] == 1
 
 
 async def test_deadline_begins_anew_when_a_stopped_run_is_resumed(clock):

@@ -18,6 +18,7 @@ from moa_graph import (
     QuorumError,
     create_moa,
 )
+from moa_graph.stored_names import translate_summary
 
 
 def test_answer_joins_the_conversation(invoke, model):
@@ -314,19 +315,19 @@ def test_final_message_says_how_it_came_about(invoke, model):
     before = round(time.time(), 3)
     message = invoke(graph, {"messages": "q"})["messages"][-1]
     assert message.usage_metadata["total_tokens"] == 101
-    account = message.response_metadata["moa"]
+    account = translate_summary(message.response_metadata["moa"])
     assert before <= account.pop("started") <= round(time.time(), 3)
     assert account.pop("seconds") >= 0
     assert account == {
         "layers": 1,
         "proposers": ["layer_1_a", "layer_1_b"],
         "asked": 2,
-        "received": 1,
+        "answered": 1,
         "failed": ["layer_1_b"],
-        "causes": {"layer_1_b": "empty answer (finish reason: None)"},
+        "errors": {"layer_1_b": "empty answer (finish reason: None)"},
         "aggregator": "fake",
         "aggregator_usage": {"input_tokens": 100, "output_tokens": 1, "total_tokens": 101},
-        "unread": 0,
+        "dropped_reference_chars": 0,
         "usage": {"input_tokens": 115, "output_tokens": 3, "total_tokens": 118},
         "usage_unknown": [],
     }

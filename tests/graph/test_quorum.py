@@ -14,7 +14,7 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 
 from moa_graph import (
-    ASK_AGAIN,
+    RETRY,
     AggregatorError,
     QuorumError,
     create_moa,
@@ -49,7 +49,7 @@ def test_layer_goes_on_with_its_quorum(quorum, answering, failing, goes_on, invo
     if goes_on:
         account = invoke(graph, {"messages": "q"})["messages"][-1].response_metadata["moa"]
         assert account["failed"] == [f"layer_1_bad{n}" for n in range(failing)]
-        assert set(account["causes"].values()) <= {"OSError: down"}
+        assert set(account["errors"].values()) <= {"OSError: down"}
     else:
         with pytest.raises(QuorumError) as error:
             invoke(graph, {"messages": "q"})
@@ -204,7 +204,7 @@ def test_a_human_has_a_proposal_asked_for_again(invoke, model):
     )
     config = {"configurable": {"thread_id": "1"}}
     invoke(graph, {"messages": "q"}, config)
-    again = {"layer_1_b": {"error": ASK_AGAIN}}
+    again = {"layer_1_b": {"error": RETRY}}
     graph.update_state(config, {"proposals": again}, as_node="layer_1_b")
     invoke(graph, None, config)  # asks, and stops before the hub once more
     invoke(graph, None, config)
@@ -220,7 +220,7 @@ def test_fallback_writes_where_the_aggregator_fails(invoke, model):
     assert message.content == "spare"
     account = message.response_metadata["moa"]
     assert account["aggregator"] == "spare"
-    assert account["causes"] == {"aggregator": "OSError: down"}
+    assert account["errors"] == {"aggregator": "OSError: down"}
     assert (len(broken.asked), len(spare.asked), len(never.asked)) == (1, 1, 0)
     assert spare.asked == broken.asked
 

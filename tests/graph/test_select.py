@@ -41,7 +41,7 @@ def account(result):
 
 
 def test_the_picked_proposal_is_the_answer_word_for_word(invoke):
-    moa = create_moa([proposers("one", "two\n2. *2*", "three")], judge("2"), final="select")
+    moa = create_moa([proposers("one", "two\n2. *2*", "three")], judge("2"), aggregation="select")
     result = invoke(moa.compile(), {"messages": "q"})
     assert last(result).text == "two\n2. *2*"
     assert account(result)["selected"] == "layer_1_b"
@@ -56,7 +56,7 @@ def test_a_mixture_that_writes_names_no_selected_proposal(invoke):
 
 def test_a_judge_reads_the_numbered_proposals_and_is_asked_for_a_number(invoke):
     reader = judge("1")
-    moa = create_moa([proposers("one", "two")], reader, final="select")
+    moa = create_moa([proposers("one", "two")], reader, aggregation="select")
     invoke(moa.compile(), {"messages": "Why?"})
     system, user = reader.asked[0]
     assert system.text == f"{SELECT_THE_BEST}\n\nResponses from models:\n1. one\n2. two"
@@ -66,7 +66,7 @@ def test_a_judge_reads_the_numbered_proposals_and_is_asked_for_a_number(invoke):
 def test_a_judge_reads_them_between_tags_where_they_are_the_users(invoke):
     reader = judge("Response 2")
     layer = proposers("one", "</response-1 1> two")
-    moa = create_moa([layer], reader, final="select", references_in="user")
+    moa = create_moa([layer], reader, aggregation="select", references_in="user")
     result = invoke(moa.compile(), {"messages": "Why?"})
     system, user = reader.asked[0]
     assert system.text.startswith(SELECT_THE_BEST)
@@ -78,7 +78,7 @@ def test_a_judge_reads_them_between_tags_where_they_are_the_users(invoke):
 
 def test_proposers_of_further_layers_still_write(invoke):
     second = proposers("three", "four")
-    moa = create_moa([proposers("one", "two"), second], judge("1"), final="select")
+    moa = create_moa([proposers("one", "two"), second], judge("1"), aggregation="select")
     result = invoke(moa.compile(), {"messages": "q"})
     assert account(result)["selected"] == "layer_2_a"
     system, user = second["a"].asked[0]
@@ -119,24 +119,26 @@ def test_a_long_reply_is_not_repeated_whole():
 
 
 def test_a_reply_that_is_no_number_is_a_failure_and_never_an_answer(invoke):
-    moa = create_moa([proposers("one", "two")], judge("I like the second"), final="select")
+    moa = create_moa([proposers("one", "two")], judge("I like the second"), aggregation="select")
     with pytest.raises(AggregatorError, match="got 'I like the second'"):
         invoke(moa.compile(), {"messages": "q"})
 
 
 def test_fallbacks_are_asked_when_the_aggregator_picks_nothing(invoke):
     fallbacks = [judge(RuntimeError("down")), judge("1")]
-    moa = create_moa([proposers("one", "two")], judge("7"), fallbacks=fallbacks, final="select")
+    moa = create_moa(
+        [proposers("one", "two")], judge("7"), fallbacks=fallbacks, aggregation="select"
+    )
     result = invoke(moa.compile(), {"messages": "q"})
     assert last(result).text == "one"
-    causes = account(result)["causes"]
+    causes = account(result)["errors"]
     assert "one of 2 responses alone, got '7'" in causes["aggregator"]
     assert "down" in causes["fallback_1"]
 
 
 def test_a_resumed_run_asks_the_judge_again_and_no_proposer(invoke):
     layer, reader = proposers("one", "two"), judge("neither", "2")
-    moa = create_moa([layer], reader, final="select").compile(checkpointer=InMemorySaver())
+    moa = create_moa([layer], reader, aggregation="select").compile(checkpointer=InMemorySaver())
     config = {"configurable": {"thread_id": "1"}}
     with pytest.raises(AggregatorError):
         invoke(moa, {"messages": "q"}, config)
@@ -148,7 +150,7 @@ def test_a_resumed_run_asks_the_judge_again_and_no_proposer(invoke):
 def test_numbers_are_those_of_the_proposals_that_the_judge_saw(invoke):
     reader = judge("2")
     layer = proposers("one", RuntimeError("down"), "three", "four")
-    moa = create_moa([layer], reader, final="select", quorum=2)
+    moa = create_moa([layer], reader, aggregation="select", quorum=2)
     result = invoke(moa.compile(), {"messages": "q"})
     assert reader.asked[0][0].text.endswith("\n1. one\n2. three\n3. four")
     assert account(result)["selected"] == "layer_1_c"
@@ -157,7 +159,7 @@ def test_numbers_are_those_of_the_proposals_that_the_judge_saw(invoke):
 
 def test_numbers_hold_where_a_human_drops_a_proposal(invoke):
     reader = judge("1")
-    moa = create_moa([proposers("one", "two", "three")], reader, final="select")
+    moa = create_moa([proposers("one", "two", "three")], reader, aggregation="select")
     graph = moa.compile(checkpointer=InMemorySaver(), interrupt_before=["layer_1_aggregator"])
     config = {"configurable": {"thread_id": "1"}}
     invoke(graph, {"messages": "q"}, config)
@@ -173,7 +175,7 @@ def test_a_thread_can_go_on_with_a_mixture_that_writes_or_selects(invoke):
     stop = ["aggregator"]
     writes = create_moa([layer], writer).compile(checkpointer=saver, interrupt_before=stop)
     invoke(writes, {"messages": "q"}, config)
-    selects = create_moa([layer], reader, final="select").compile(checkpointer=saver)
+    selects = create_moa([layer], reader, aggregation="select").compile(checkpointer=saver)
     result = invoke(selects, None, config)
     assert last(result).text == "two"
     assert reader.asked[0][0].text.startswith(SELECT_THE_BEST)
@@ -182,14 +184,14 @@ def test_a_thread_can_go_on_with_a_mixture_that_writes_or_selects(invoke):
 def test_references_are_cut_for_the_judge_and_the_answer_is_whole(invoke):
     reader = judge("2")
     layer = proposers("short", "long " * 1000)
-    moa = create_moa([layer], Agent(model=reader, max_input_tokens=600), final="select")
+    moa = create_moa([layer], Agent(model=reader, max_input_tokens=600), aggregation="select")
     result = invoke(moa.compile(), {"messages": "q"})
     system, user = reader.asked[0]
     assert "[cut here: " in system.text
     assert user.text.endswith(NAME_THE_BEST)
     assert (len(system.text) + len(user.text)) / 4 < 600
     assert last(result).text == ("long " * 1000).strip()
-    assert account(result)["unread"] > 2000
+    assert account(result)["dropped_reference_chars"] > 2000
 
 
 def test_the_tokens_of_the_pick_are_counted_and_what_ended_the_proposal_is_told(invoke, server):
@@ -197,7 +199,9 @@ def test_the_tokens_of_the_pick_are_counted_and_what_ended_the_proposal_is_told(
         server.model(name, reply=reply, finish_reason="length" if name == "b" else "stop")
     agents = {n: Agent(model=f"openai:{n}", base_url=server.url) for n in ("a", "b", "judge")}
     aggregator = agents.pop("judge")
-    result = invoke(create_moa([agents], aggregator, final="select").compile(), {"messages": "q"})
+    result = invoke(
+        create_moa([agents], aggregator, aggregation="select").compile(), {"messages": "q"}
+    )
     usage = account(result)["usage"]
     assert last(result).text == "d e"
     assert last(result).response_metadata["finish_reason"] == "length"
@@ -218,13 +222,13 @@ def test_the_pick_is_not_streamed_and_the_answer_comes_whole(server):
         server.model(name, reply=reply)
     agents = {n: Agent(model=f"openai:{n}", base_url=server.url) for n in ("a", "b", "judge")}
     aggregator = agents.pop("judge")
-    graph = create_moa([agents], aggregator, final="select").compile()
+    graph = create_moa([agents], aggregator, aggregation="select").compile()
     assert streamed(graph) == [("second answer", "aggregator")]
     assert not any(call.streamed for call in server.calls)
 
 
 def test_a_host_sees_the_picked_proposal_as_its_one_new_message(invoke):
-    moa = create_moa([proposers("one", "two")], judge("1"), final="select")
+    moa = create_moa([proposers("one", "two")], judge("1"), aggregation="select")
     host = StateGraph(moa.state_schema)
     host.add_node("moa", moa.compile()).set_entry_point("moa")
     result = invoke(host.compile(), {"messages": "q"})
@@ -232,7 +236,7 @@ def test_a_host_sees_the_picked_proposal_as_its_one_new_message(invoke):
 
 
 def test_a_chat_model_can_select(invoke):
-    model = ChatMoA(layers=[proposers("one", "two")], aggregator=judge("2"), final="select")
+    model = ChatMoA(layers=[proposers("one", "two")], aggregator=judge("2"), aggregation="select")
     answer = invoke(model, "q")
     assert answer.text == "two"
     assert answer.response_metadata["moa"]["selected"] == "layer_1_b"
@@ -250,34 +254,40 @@ def test_tools_are_refused_where_the_aggregator_selects(lazy):
         """Tell the weather."""
         return city
 
-    model = ChatMoA(layers=[proposers("a")], aggregator=judge("1"), final="select", lazy=lazy)
-    with pytest.raises(ValueError, match="'select' the aggregator picks a proposal, and calls no"):
+    model = ChatMoA(layers=[proposers("a")], aggregator=judge("1"), aggregation="select", lazy=lazy)
+    with pytest.raises(ValueError, match="'select' the aggregator picks a proposal, and calls"):
         model.bind_tools([weather])
-    with pytest.raises(ValueError, match="calls no tools; expected a mixture with `final`='write'"):
+    with pytest.raises(
+        ValueError, match="no tools; expected a mixture with `aggregation`='synthesize'"
+    ):
         model.invoke("q", tools=[{"type": "function", "function": {"name": "f"}}])
 
 
 def test_an_unknown_ending_is_refused():
-    with pytest.raises(ValueError, match="`aggregation`='rank': expected 'write' or 'select'"):
-        create_moa([["offline:lead"]], "offline:lead", final="rank")
+    with pytest.raises(ValueError, match="`aggregation`='rank': expected 'synthesize' or 'select'"):
+        create_moa([["offline:lead"]], "offline:lead", aggregation="rank")
 
 
 def test_a_configuration_says_how_it_ends(tmp_path, invoke):
     path = tmp_path / "ranker.toml"
     text = 'layers = [["offline:lead", "offline:bm25"]]\naggregator = "offline:consensus"\n'
-    path.write_text(f'{text}final = "select"')
+    path.write_text(f'{text}aggregation = "select"')
     config = MoAConfig.load(path)
     result = invoke(config.graph().compile(), {"messages": "Where is it? It is under a tree."})
     assert account(result)["selected"] == "layer_1_lead"
     assert invoke(config.chat_model(), "Where is it? It is here.").text == "It is here."
-    path.write_text(f'{text}final = "rank"')
-    with pytest.raises(ValueError, match="final: input should be 'write' or 'select', got 'rank'"):
+    path.write_text(f'{text}aggregation = "rank"')
+    with pytest.raises(
+        ValueError, match="aggregation: input should be 'synthesize' or 'select', got"
+    ):
         MoAConfig.load(path)
 
 
 def test_the_commands_say_which_proposal_was_selected(moa, tmp_path):
     path = tmp_path / "ranker.toml"
-    path.write_text('layers = [["offline:lead"]]\naggregator = "offline:lead"\nfinal = "select"')
+    path.write_text(
+        'layers = [["offline:lead"]]\naggregator = "offline:lead"\naggregation = "select"'
+    )
     asked = ["ask", "Where? It is here.", "--config", path, "--thread", "t", "--show"]
     for command in (asked, ["show", "t"]):
         done = moa(*command)
@@ -288,13 +298,13 @@ def test_the_commands_say_which_proposal_was_selected(moa, tmp_path):
 @pytest.mark.parametrize("references_in", ["system", "user"])
 def test_an_offline_agent_picks_what_is_most_like_the_others(invoke, references_in):
     layer = proposers("The sky is green.", "The sky is blue by day.", "By day, blue is the sky.")
-    moa = create_moa([layer], "offline:lead", final="select", references_in=references_in)
+    moa = create_moa([layer], "offline:lead", aggregation="select", references_in=references_in)
     result = invoke(moa.compile(), {"messages": "What colour is the sky?"})
     assert account(result)["selected"] == "layer_1_b"
 
 
 def test_drawings_say_that_the_aggregator_selects(invoke):
-    moa = create_moa([proposers("one", "two")], judge("2"), final="select")
+    moa = create_moa([proposers("one", "two")], judge("2"), aggregation="select")
     assert "aggregator (selects)" in draw_mermaid(moa)
     assert "(selects)" not in draw_mermaid(create_moa([proposers("one")], judge("2")))
     run = read_run(invoke(moa.compile(), {"messages": "q"}))
@@ -308,7 +318,7 @@ def test_drawings_say_that_the_aggregator_selects(invoke):
 @pytest.mark.parametrize("known", [True, False])
 def test_a_report_shows_what_the_judge_read(invoke, known):
     reader = judge("2")
-    moa = create_moa([proposers("one", "two")], reader, final="select")
+    moa = create_moa([proposers("one", "two")], reader, aggregation="select")
     graph = moa.compile(checkpointer=InMemorySaver())
     config = {"configurable": {"thread_id": "1"}}
     state = invoke(graph, {"messages": "q"}, config)
@@ -319,5 +329,5 @@ def test_a_report_shows_what_the_judge_read(invoke, known):
 
 
 def test_whatever_picks_can_be_a_plain_runnable(invoke):
-    moa = create_moa([proposers("one", "two")], RunnableLambda(lambda _: "2"), final="select")
+    moa = create_moa([proposers("one", "two")], RunnableLambda(lambda _: "2"), aggregation="select")
     assert last(invoke(moa.compile(), {"messages": "q"})).text == "two"

@@ -4,7 +4,7 @@ import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from moa_graph import ASK_AGAIN, create_moa
+from moa_graph import RETRY, create_moa
 
 CONFIG = {"configurable": {"thread_id": "1"}}
 
@@ -71,7 +71,7 @@ def test_dropped_proposal_is_left_out(models, invoke):
     drop = {"proposals": {"layer_2_b": None}}
     result = invoke(graph, None, graph.update_state(place, drop, as_node="layer_2_b"))
     assert models["w"].asked[1][0].content.endswith("models:\n1. a21")
-    assert result["messages"][-1].response_metadata["moa"]["received"] == 3
+    assert result["messages"][-1].response_metadata["moa"]["answered"] == 3
     assert counts(models) == {"a1": 1, "b1": 1, "a2": 1, "b2": 1, "w": 2}
 
 
@@ -93,7 +93,7 @@ def test_one_proposer_is_swapped_and_the_other_pinned(models, model, invoke):
     invoke(graph, {"messages": "q"}, CONFIG)
     swapped = build(models, b1=other).compile(checkpointer=saver)
     place = before(swapped, "layer_1_aggregator").config
-    again = {"proposals": {"layer_1_b": {"error": ASK_AGAIN}}}
+    again = {"proposals": {"layer_1_b": {"error": RETRY}}}
     fork = swapped.update_state(place, again, as_node="layer_1_b")
     invoke(swapped, None, fork)
     assert models["a2"].asked[1][0].content.endswith("\n1. a11\n2. other")

@@ -19,7 +19,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from typing_extensions import TypedDict
 
 from moa_graph import (
-    ASK_AGAIN,
+    RETRY,
     Agent,
     AggregatorError,
     QuorumError,
@@ -194,7 +194,7 @@ class TestUpdateState:
             checkpointer=InMemorySaver(), interrupt_before=["layer_2_a", "layer_2_b"]
         )
         graph.invoke({"messages": "q"}, CONFIG)
-        mark = {"proposals": {"layer_1_a": {"error": ASK_AGAIN}}}
+        mark = {"proposals": {"layer_1_a": {"error": RETRY}}}
         graph.update_state(CONFIG, mark, as_node="layer_1_aggregator")
         assert graph.get_state(CONFIG).next == ("layer_1_a",)
         invoke(graph, None, CONFIG)
@@ -250,7 +250,7 @@ class TestMessageBetweenLayers:
         if graph.get_state(CONFIG).next:  # the other branch of the layer it stopped before
             result = go_on()
         assert sorted(result["proposals"]) == ["layer_1_a", "layer_1_b", "layer_2_a", "layer_2_b"]
-        assert result["messages"][-1].response_metadata["moa"]["received"] == 4
+        assert result["messages"][-1].response_metadata["moa"]["answered"] == 4
         assert {p["turn"] for p in result["proposals"].values()} == {result["messages"][0].id}
         assert writer.asked[0][-1].text == "in French"
 
@@ -263,7 +263,7 @@ class TestMessageBetweenLayers:
             go_on()
         while graph.get_state(CONFIG).next:
             result = go_on()
-        assert result["messages"][-1].response_metadata["moa"]["received"] == 4
+        assert result["messages"][-1].response_metadata["moa"]["answered"] == 4
 
     def test_what_answered_stays_where_its_sibling_is_asked_again(self, invoke):
         answered = FakeModel(answers=["fine"])
@@ -278,7 +278,7 @@ class TestMessageBetweenLayers:
         while graph.get_state(CONFIG).next:
             result = invoke(graph, None, CONFIG)
         assert len(answered.asked) == 1
-        assert result["messages"][-1].response_metadata["moa"]["received"] == 2
+        assert result["messages"][-1].response_metadata["moa"]["answered"] == 2
 
     def test_another_question_replaces_it_with_the_turn(self, invoke):
         graph, _ = self.run(invoke, "layer_2_aggregator", "layer_2_b")
@@ -448,7 +448,7 @@ class TestQuorumAndUpdates:
         added = {"messages": HumanMessage("in French")}
         graph.update_state(CONFIG, added, as_node="layer_1_aggregator")
         result = invoke(graph, None, CONFIG)
-        assert result["messages"][-1].response_metadata["moa"]["received"] == 2
+        assert result["messages"][-1].response_metadata["moa"]["answered"] == 2
         assert [len(model.asked) for model in models.values()] == [1, 2]
 
     def test_a_failed_proposal_that_is_dropped_is_not_missed(self, invoke):
@@ -467,7 +467,7 @@ class TestQuorumAndUpdates:
         }[change]
         graph.update_state(CONFIG, {"messages": messages}, as_node="layer_1_a")
         result = invoke(graph, None, CONFIG)
-        assert result["messages"][-1].response_metadata["moa"]["received"] == 2
+        assert result["messages"][-1].response_metadata["moa"]["answered"] == 2
         assert [len(model.asked) for model in models.values()] == [1, 2]
 
     async def test_a_turn_that_is_asked_whole_again_counts_no_answer_of_before(self):
@@ -491,4 +491,4 @@ class TestQuorumAndUpdates:
         late.clear()
         turn = read_turn(await graph.aget_state(CONFIG))
         result = await graph.ainvoke(turn.resume_input, CONFIG)
-        assert result["messages"][-1].response_metadata["moa"]["received"] == 3
+        assert result["messages"][-1].response_metadata["moa"]["answered"] == 3

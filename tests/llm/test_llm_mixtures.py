@@ -57,7 +57,7 @@ def test_mixture_answers(mixture, llama, layers, invoke):
     [written] = llama.calls_of("w")
     assert answer.text == written.text != ""
     account = answer.response_metadata["moa"]
-    assert account["asked"] == account["received"] == 2 * layers
+    assert account["asked"] == account["answered"] == 2 * layers
     last = [llama.calls_of(name)[-1].text.strip() for name in ("a", "b")]
     assert written.messages[0]["content"].endswith(f"\n1. {last[0]}\n2. {last[1]}")
     assert len(llama.calls) == 2 * layers + 1

@@ -212,7 +212,7 @@ def test_aggregator_of_a_small_context_is_spared_too(invoke, model):
     small = Agent(model=writer, max_input_tokens=2_000)
     result = invoke(create_moa([layer] * 2, small).compile(), {"messages": "q"})
     assert count_tokens(writer.asked[0][0].content) <= 1_500
-    assert result["messages"][-1].response_metadata["moa"]["unread"] > 10_000
+    assert result["messages"][-1].response_metadata["moa"]["dropped_reference_chars"] > 10_000
 
 
 def test_references_have_a_bound_together(invoke, model):
@@ -223,7 +223,9 @@ def test_references_have_a_bound_together(invoke, model):
     assert count_tokens(seen) <= 4_000
     assert seen.count("more characters]") == 8
     lost = sum(4_000 - seen.count(letter * 100) * 100 for letter in "abcdefgh")
-    assert result["messages"][-1].response_metadata["moa"]["unread"] == pytest.approx(lost, abs=800)
+    assert result["messages"][-1].response_metadata["moa"][
+        "dropped_reference_chars"
+    ] == pytest.approx(lost, abs=800)
 
 
 def test_context_that_is_too_small_for_the_prompt_fails_alone(invoke, server):

@@ -100,8 +100,8 @@ def test_usage_that_nobody_knows_is_null(client, server):
 def test_answer_says_how_it_came_about(client, server):
     server.model("b", always=400)
     account = create(client).moa
-    assert (account["asked"], account["received"], account["failed"]) == (2, 1, ["layer_1_b"])
-    assert "scripted failure 400" in account["causes"]["layer_1_b"]
+    assert (account["asked"], account["answered"], account["failed"]) == (2, 1, ["layer_1_b"])
+    assert "scripted failure 400" in account["errors"]["layer_1_b"]
 
 
 async def test_async_openai_client_gets_and_streams_an_answer(serving, server):
@@ -120,7 +120,7 @@ def test_stream_is_role_then_words_then_reason_then_usage(client, server):
     assert chunks[0].choices[0].delta.role == "assistant"
     assert [c.choices[0].delta.content for c in chunks[1:-2]] == ["the ", "final ", "answer"]
     assert [c.choices[0].finish_reason for c in chunks[:-1]] == [None] * 4 + ["stop"]
-    assert chunks[-2].moa["received"] == 2
+    assert chunks[-2].moa["answered"] == 2
     assert chunks[-1].choices == []
     assert chunks[-1].usage == whole.usage
     assert len({chunk.id for chunk in chunks}) == 1

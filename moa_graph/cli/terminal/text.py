@@ -11,6 +11,8 @@ from unicodedata import category
 import typer
 
 from moa_graph.cli.terminal.wrapping import terminal_width, wrap_text
+from moa_graph.deprecated import with_old_keys
+from moa_graph.graph.run_summary import read_run_summary
 from moa_graph.graph.state import Proposal
 from moa_graph.runs.formatting import format_seconds
 from moa_graph.runs.record import call_status
@@ -62,10 +64,11 @@ def print_json(
     """Print a run as JSON, with `extra_fields` behind it."""
     messages = values["messages"]
     answer = messages[-1] if messages and messages[-1].type == "ai" else None
+    summary = read_run_summary(answer)
     document = {
         "thread": thread,
         "answer": answer.text if answer else None,
-        "moa": answer.response_metadata.get("moa") if answer else None,
+        "moa": with_old_keys(summary) if summary else None,
         "usage": answer.usage_metadata if answer else None,
         "proposals": values.get("proposals", {}),
         "messages": [{"role": each.type, "content": each.content} for each in messages],
@@ -84,7 +87,7 @@ def print_run(values: Mapping[str, Any]) -> None:
         _print_section(console, f"{node}  {_format_proposal_stats(proposal)}", text)
     last = values["messages"][-1]
     if last.type == "ai":
-        summary = last.response_metadata.get("moa") or {}
+        summary: Mapping[str, Any] = read_run_summary(last) or {}
         tokens = _format_tokens(last.usage_metadata, summary.get("aggregator_cached"))
         _print_section(console, f"answer  {tokens}".strip(), last.text)
         _print_run_summary(console, summary)
@@ -138,7 +141,7 @@ def _print_run_summary(console: "Console", summary: Mapping[str, Any]) -> None:
         cached = ((usage or {}).get("input_token_details") or {}).get("cache_read")
         cache_note = f", {cached:,} of them from prompt caches" if cached else ""
         at_least = " at least" if total and summary["usage_unknown"] else ""
-        answered = f"{summary['received']} of {summary['asked']} proposals received"
+        answered = f"{summary['answered']} of {summary['asked']} proposals received"
         selected = (
             f"; {strip_control_characters(node)} selected"
             if (node := summary.get("selected"))

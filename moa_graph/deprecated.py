@@ -1,0 +1,104 @@
+"""Old spellings that are still accepted, each with a `DeprecationWarning` that says the new one.
+
+Delete this module in 0.3, with the lines that import it.
+"""
+
+import warnings
+from collections.abc import Callable, Mapping
+from functools import wraps
+from inspect import currentframe
+from typing import Any, ParamSpec, TypeVar
+
+from moa_graph.stored_names import OLD_AGGREGATIONS, OLD_SUMMARY_KEYS, translate_options
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+OLD_NAMES = {"ASK_AGAIN": "RETRY"}
+"""Names that `moa_graph` exports, and what they are called now."""
+
+_INTERNAL_MODULES = ("moa_graph", "pydantic", "importlib")
+
+
+def rename_options(options: Mapping[str, Any], location: str = "") -> dict[str, Any]:
+    """Rename options of `create_moa`: `final` is `aggregation`, and its "write" "synthesize".
+
+    Args:
+        options: The options, as the caller wrote them.
+        location: The file that they come from, for the warning.
+
+    Raises:
+        ValueError: If an option is given by its old and by its new name.
+    """
+    prefix = f"{location}: " if location else ""
+    old = {name: options[name] for name in ("final", "aggregation") if name in options}
+    if len(old) > 1:
+        both = " and ".join(f"`{name}`={value!r}" for name, value in old.items())
+        raise ValueError(f"{prefix}{both}: the same option; expected `aggregation` alone")
+    renamed = translate_options(options)
+    for name, value in old.items():
+        if renamed.get(name) != value:
+            new_value = renamed["aggregation"]
+            _warn(f"{prefix}`{name}`={value!r} is deprecated; write `aggregation`={new_value!r}")
+    return renamed
+
+
+def accept_old_options(function: Callable[P, T]) -> Callable[P, T]:
+    """Have a function accept the old names of options of `create_moa` too."""
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        return function(*args, **rename_options(kwargs))
+
+    return call
+
+
+def with_old_keys(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a `RunSummary` with the keys that it had before beside the present ones."""
+    old = {old: summary[new] for old, new in OLD_SUMMARY_KEYS.items() if new in summary}
+    return {**summary, **old}
+
+
+def rename_export(name: str) -> str:
+    """Give the present name of what `moa_graph` exports under an old one.
+
+    Raises:
+        AttributeError: If it exports no such name.
+    """
+    if name not in OLD_NAMES:
+        raise AttributeError(f"module 'moa_graph' has no attribute {name!r}")
+    _warn(f"`moa_graph.{name}` is deprecated; import `{OLD_NAMES[name]}`")
+    return OLD_NAMES[name]
+
+
+class OldOptionAttributes:
+    """The old names of options, as attributes."""
+
+    @property
+    def final(self) -> str:
+        """What `aggregation` was called."""
+        _warn("`final` is deprecated; read `aggregation`")
+        aggregation: str = getattr(self, "aggregation")  # noqa: B009  # a field of the subclass
+        return {new: old for old, new in OLD_AGGREGATIONS.items()}.get(aggregation, aggregation)
+
+
+def _warn(message: str) -> None:
+    """Warn at the line outside the package that led here."""
+    frame = currentframe()
+    while frame and _is_internal(frame.f_globals) and frame.f_back:
+        frame = frame.f_back
+    if frame is None:  # an interpreter without frames
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return
+    warnings.warn_explicit(
+        f"{message}. The old spelling is accepted until 0.3",
+        DeprecationWarning,
+        frame.f_code.co_filename,
+        frame.f_lineno,
+        module=frame.f_globals.get("__name__"),
+        registry=frame.f_globals.setdefault("__warningregistry__", {}),
+    )
+
+
+def _is_internal(module: Mapping[str, Any]) -> bool:
+    return str(module.get("__name__")).partition(".")[0] in _INTERNAL_MODULES

@@ -1,0 +1,54 @@
+"""How an answer came about: `response_metadata["moa"]` of the message."""
+
+from typing import Any, NotRequired, cast
+
+from langchain_core.messages import BaseMessage
+from typing_extensions import TypedDict  # Python 3.11's own has no JSON schema
+
+from moa_graph.graph.state import OriginalCallStats
+from moa_graph.stored_names import translate_summary
+
+
+class RunSummary(TypedDict):
+    """Summary of one turn of a mixture; all values are plain."""
+
+    layers: int
+    """Layers of proposers."""
+    proposers: list[str]
+    """Nodes of the proposers, in configured order."""
+    asked: int
+    """Proposers in the mixture."""
+    answered: int
+    """Proposers that answered."""
+    failed: list[str]
+    """Nodes of the proposers that did not."""
+    errors: dict[str, str]
+    """Cause of each failure by node, those of aggregators that a fallback replaced among them."""
+    aggregator: str
+    """Model of the aggregator that answered: `provider:model`, or the name of a runnable."""
+    aggregator_usage: dict[str, Any] | None
+    """Its tokens, as LangChain's `UsageMetadata`; `None` if the model did not say."""
+    started: float
+    """When it was called, in seconds since 1970."""
+    seconds: float
+    """Wall time of its call."""
+    dropped_reference_chars: int
+    """Characters of the references that it was not shown."""
+    usage: dict[str, Any] | None
+    """Tokens of the whole run, as far as they are known."""
+    usage_unknown: list[str]
+    """Nodes that answered and whose tokens are not known."""
+    cached: NotRequired[list[str]]
+    """Nodes whose answers are from the cache; absent if none is."""
+    saved_usage: NotRequired[dict[str, Any] | None]
+    """Tokens that these answers took when the models were asked."""
+    aggregator_cached: NotRequired[OriginalCallStats | None]
+    """What the aggregator's answer took then, if it is from the cache."""
+    selected: NotRequired[str]
+    """Node of the proposal that is the answer, with `aggregation="select"`."""
+
+
+def read_run_summary(message: BaseMessage | None) -> RunSummary | None:
+    """Read the summary of an answer, maybe one that an earlier version stored."""
+    summary = message.response_metadata.get("moa") if message else None
+    return cast("RunSummary", translate_summary(summary)) if summary else None

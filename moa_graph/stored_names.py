@@ -1,0 +1,34 @@
+"""What earlier versions stored under other names, and what it is called now.
+
+Threads, batches and evaluations of these versions go on: whoever reads what an earlier process
+stored translates it here.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+OLD_AGGREGATIONS = {"write": "synthesize"}
+"""Old values of the option `aggregation`, which was called `final`."""
+
+
+def translate_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Give options of `create_moa` with their present names and values."""
+    translated = {("aggregation" if k == "final" else k): value for k, value in options.items()}
+    value = translated.get("aggregation")
+    if isinstance(value, str):
+        translated["aggregation"] = OLD_AGGREGATIONS.get(value, value)
+    return translated
+
+
+OLD_SUMMARY_KEYS = {
+    "received": "answered",
+    "causes": "errors",
+    "unread": "dropped_reference_chars",
+    "saved": "saved_usage",
+}
+"""Keys of `response_metadata["moa"]`."""
+
+
+def translate_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the summary of a run with its present keys alone."""
+    return {OLD_SUMMARY_KEYS.get(key, key): value for key, value in summary.items()}
