@@ -17,6 +17,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import perf_counter, time
 from typing import Any, Self
@@ -31,6 +32,7 @@ from moa_graph.models.adapt import find_api_keys
 from moa_graph.models.pricing import is_free_model
 from moa_graph.prompting import parsing
 from moa_graph.redaction import redacted_message
+from moa_graph.sync_async import Flow, Step, run_async, run_sync
 
 # References may stand between tags with a random key.
 _RANDOM_TAG = re.compile(r"(</?response-)[0-9a-f]{16}(?= \d+>)")
@@ -234,14 +236,7 @@ class RecordedRunnable(Runnable[Any, AIMessage]):
         Raises:
             CallError: If there is none.
         """
-        key = self._request_key(input, kwargs)
-        while True:
-            future, is_owner = self._call_store.reserve(key)
-            if is_owner:
-                with self._record_attempt(key) as attempt:
-                    attempt.read_answer(self._bound.invoke(input, config, **kwargs))
-            if outcome := future.result():
-                return self._deliver_outcome(outcome, config, from_store=not is_owner)
+        return run_sync(self._call_once(input, config, kwargs))
 
     async def ainvoke(
         self,
@@ -254,14 +249,23 @@ class RecordedRunnable(Runnable[Any, AIMessage]):
         Raises:
             CallError: If there is none.
         """
-        key = self._request_key(input, kwargs)
+        return await run_async(self._call_once(input, config, kwargs))
+
+    def _call_once(
+        self, prompt: Any, config: RunnableConfig | None, kwargs: Mapping[str, Any]
+    ) -> Flow[AIMessage]:
+        """Make the call, unless its answer is stored or another is just making it."""
+        key = self._request_key(prompt, kwargs)
+        invoke, ainvoke = (
+            partial(self._bound.invoke, **kwargs),
+            partial(self._bound.ainvoke, **kwargs),
+        )
         while True:
             future, is_owner = self._call_store.reserve(key)
             if is_owner:
                 with self._record_attempt(key) as attempt:
-                    attempt.read_answer(await self._bound.ainvoke(input, config, **kwargs))
-            # One who waits may be cut off; the call is another's.
-            if outcome := await asyncio.shield(asyncio.wrap_future(future)):
+                    attempt.read_answer((yield Step(invoke, ainvoke, (prompt, config))))
+            if outcome := (yield Step(future.result, partial(_await_outcome, future))):
                 return self._deliver_outcome(outcome, config, from_store=not is_owner)
 
     def _request_key(self, prompt: Any, kwargs: Mapping[str, Any]) -> str:
@@ -300,6 +304,11 @@ class RecordedRunnable(Runnable[Any, AIMessage]):
         if record.message is None:
             raise CallError(outcome.error)
         return record.message
+
+
+async def _await_outcome(future: Future[CallOutcome | None]) -> CallOutcome | None:
+    """Wait for a call that may be another's: a waiter that is cancelled leaves it running."""
+    return await asyncio.shield(asyncio.wrap_future(future))
 
 
 def _message_fields(prompt: Any) -> list[dict[str, Any]]:
