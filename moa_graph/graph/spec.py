@@ -16,6 +16,7 @@ from moa_graph.graph.node_names import (
     AGGREGATOR,
     check_agent_name,
     make_unique_name,
+    proposer_node_name,
     slugify_label,
 )
 from moa_graph.graph.policy import LayerPolicy
@@ -128,7 +129,7 @@ def resolve_agents(
         layer_nodes.append(
             [
                 AgentNode(
-                    f"layer_{number}_{name}",
+                    proposer_node_name(number, name),
                     number,
                     name,
                     agent,

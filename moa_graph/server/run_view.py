@@ -1,6 +1,5 @@
 """The picture of a run, as the page draws it: one cell for each agent, live or from a state."""
 
-import re
 from collections.abc import Collection, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from time import time
@@ -9,7 +8,7 @@ from typing import Any
 from langchain_core.messages import HumanMessage
 
 from moa_graph.config.model import MoAConfig
-from moa_graph.graph.node_names import AGGREGATOR
+from moa_graph.graph.node_names import AGGREGATOR, parse_node_name
 from moa_graph.prompting.parsing import replace_surrogates
 from moa_graph.prompting.tokens import count_bytes, count_tokens_of_bytes
 from moa_graph.redaction import redacted_message
@@ -205,8 +204,8 @@ def _build_agent_views(graph: CompiledMoA, last: int) -> list[AgentView]:
     cells = []
     for node, spec in graph.builder.nodes.items():
         model = (spec.metadata or {}).get("model")
-        if model and (match := re.fullmatch(r"layer_(\d+)_(.+)", node)):
-            cells.append(AgentView(node, int(match[1]), match[2], model))
+        if model and (name := parse_node_name(node)):
+            cells.append(AgentView(node, name.layer, name.agent, model))
         elif node == AGGREGATOR:
             cells.append(AgentView(node, last, AGGREGATOR, model or ""))
     return cells

@@ -1,6 +1,5 @@
 """A run while it goes on: who waits, is asked, writes, has answered or failed."""
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -8,7 +7,7 @@ from typing import Any, Literal, Self
 
 from langchain_core.messages import AIMessageChunk, BaseMessage
 
-from moa_graph.graph.node_names import AGGREGATOR
+from moa_graph.graph.node_names import AGGREGATOR, parse_node_name
 from moa_graph.graph.policy import LayerPolicy
 from moa_graph.graph.state import Proposal
 from moa_graph.redaction import redacted_message
@@ -144,5 +143,4 @@ class RunProgress:
 
 def _parse_node_name(node: str, layers: int) -> tuple[int, str]:
     """Tell the layer and the name of the agent of a node."""
-    match = re.fullmatch(r"layer_(\d+)_(.+)", node)
-    return (int(match[1]), match[2]) if match else (layers + 1, AGGREGATOR)
+    return parse_node_name(node) or (layers + 1, AGGREGATOR)
