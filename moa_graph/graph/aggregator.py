@@ -20,9 +20,9 @@ from moa_graph.graph.proposer import (
     StateNode,
     build_prompt,
     capture_errors,
-    collect_references,
     with_agent_metadata,
 )
+from moa_graph.graph.references import references_update, without_references
 from moa_graph.graph.spec import AgentNode, LayerSpec
 from moa_graph.graph.state import (
     ZERO_USAGE,
@@ -69,11 +69,7 @@ def layer_aggregator_node(layer_spec: LayerSpec, layout: PromptLayout) -> NodeRu
         if retry_nodes := quorum.nodes_to_retry(layer_spec.number, proposals, layer_spec.policy):
             marks = {node: retry_mark_update(proposals[node]) for node in retry_nodes}
             return {"proposals": marks, "is_retry": True}
-        return {
-            "references": [
-                layout.template_references_text(*collect_references(list(proposals), state))
-            ]
-        }
+        return references_update(list(proposals), state, layout)
 
     return StateNode(gather)
 
@@ -250,7 +246,7 @@ class SelectionSummaryBuilder(RunSummaryBuilder):
     ) -> Sequence[AnyMessage]:
         """Assemble what a judge reads, and note when it is asked."""
         return super().start_call(
-            agent_node, {**state, "references": []}, layout
+            agent_node, without_references(state), layout
         )  # a prompt of its own
 
     def to_final_message(self, agent_node: AgentNode, output: Any) -> AIMessage:

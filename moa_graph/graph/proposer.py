@@ -17,12 +17,12 @@ from langgraph.types import CachePolicy
 
 from moa_graph.graph import deadlines, quorum
 from moa_graph.graph.answer_cache import AnswerCache, CacheBackend, CachedAnswer
+from moa_graph.graph.references import collect_references, read_references
 from moa_graph.graph.spec import AgentNode, LayerSpec
 from moa_graph.graph.state import (
     ASK_AGAIN,
     ZERO_USAGE,
     LayerState,
-    MoAState,
     Proposal,
     awaits_retry,
 )
@@ -230,10 +230,7 @@ def build_prompt(
             f"keep all "
             "checkpoints of a run, not only the last"
         )
-    [text], dropped_chars = (
-        state.get("references") or [layout.template_references_text(references, seed)],
-        0,
-    )
+    text, dropped_chars = read_references(agent_node.reference_nodes, state, layout), 0
     if whole:
         return layout.insert_references(messages, text), dropped_chars
     token_limits = [
@@ -244,12 +241,6 @@ def build_prompt(
     if (room := min(token_limits, default=None)) is not None and not fits_token_limit(text, room):
         text, dropped_chars = layout.template_within_limit(references, room, seed)
     return layout.insert_references(messages, text), dropped_chars
-
-
-def collect_references(nodes: Sequence[str], state: MoAState) -> tuple[list[str], str]:
-    """Give what these nodes proposed, and a seed that none of them knows."""
-    answered = [p for node in nodes if (p := state["proposals"].get(node)) and not p["error"]]
-    return [p["content"] for p in answered], "".join(p.get("id", "") for p in answered)
 
 
 def _free_context(agent_node: AgentNode, messages: Sequence[AnyMessage]) -> int | None:
