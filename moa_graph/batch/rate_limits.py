@@ -111,7 +111,7 @@ class RateLimitedNode(NodeRunnable):
         requests: RateLimiter | None,
         tokens: RateLimiter | None,
     ) -> None:
-        super().__init__(bound.invoke, bound.ainvoke)
+        super().__init__(bound.invoke)
         self._node, self._bound, self._requests, self._tokens = node, bound, requests, tokens
         self._last_total_tokens: int | None = None
 

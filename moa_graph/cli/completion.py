@@ -10,6 +10,8 @@ from typing import Any
 
 import typer
 
+from moa_graph.graph.node_names import AGGREGATOR, layer_name, proposer_node_name
+
 MAX_SUGGESTIONS = 50  # threads that are offered
 
 PRESETS_FOLDER = Path(__file__).parent.parent / "config" / "presets"
@@ -33,14 +35,14 @@ def complete_threads(context: typer.Context, incomplete: str) -> list[str]:
 def complete_layers(context: typer.Context, incomplete: str) -> list[str]:
     """Complete where a thread may be begun anew."""
     count = len(_read_layers(context))
-    names = [*(f"layer_{number + 1}" for number in range(count)), "aggregator"]
+    names = [*(layer_name(number + 1) for number in range(count)), AGGREGATOR]
     return [name for name in names if name.startswith(incomplete)]
 
 
 def complete_proposals(context: typer.Context, incomplete: str) -> list[str]:
     """Complete a proposal of a thread."""
     rows = enumerate(_read_layers(context), 1)
-    nodes = [f"layer_{number}_{name}" for number, row in rows for name in row]
+    nodes = [proposer_node_name(number, name) for number, row in rows for name in row]
     return [node for node in nodes if node.startswith(incomplete)]
 
 

@@ -1,6 +1,5 @@
 """What a drawing shows: nodes in boxes, edges, and what a run made of them."""
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -9,12 +8,13 @@ from langchain_core.runnables import Runnable
 from langchain_core.runnables.graph import Graph
 from langgraph.graph import END, START, StateGraph
 
-from moa_graph.graph.node_names import AGGREGATOR
-from moa_graph.runs.record import AgentCall, RunRecord
-
-_NODE_NAME = re.compile(
-    r"(?P<host>.*:)?(?:(?P<layer>layer_\d+)_(?P<agent>[^:]+)|(?P<last>aggregator))"
+from moa_graph.graph.node_names import (
+    AGGREGATOR,
+    layer_aggregator_name,
+    layer_name,
+    parse_node_name,
 )
+from moa_graph.runs.record import AgentCall, RunRecord
 
 
 @dataclass(frozen=True)
@@ -128,17 +128,19 @@ def _attach_run(diagram: Diagram, run: RunRecord) -> Diagram:
 
 def _continued_after(layer_aggregator: DiagramNode, run: RunRecord) -> bool:
     """Whether the run went on behind a hub."""
-    layer = int((re.findall(r"layer_(\d+)_aggregator$", layer_aggregator.name) or [0])[0])
-    return any(call.layer > layer for call in run.calls)
+    name = parse_node_name(layer_aggregator.name_in_host)
+    return any(call.layer > (name.layer if name else 0) for call in run.calls)
 
 
 def _parse_node(name: str, metadata: Mapping[str, Any] | None) -> DiagramNode:
     """Read a node's name, and what its metadata tell of it."""
-    if not (match := _NODE_NAME.fullmatch(name)):
-        return DiagramNode(name, name.rpartition(":")[2].strip("_"))
-    host = match["host"] or ""
-    title = f"{host} {match['layer'] or match['last']}".replace("_", " ").strip()
-    label = match["agent"] or match["last"]
+    prefix, colon, name_in_host = name.rpartition(":")
+    in_layer = parse_node_name(name_in_host)
+    if not in_layer and name_in_host != AGGREGATOR:
+        return DiagramNode(name, name_in_host.strip("_"))
+    host = f"{prefix}{colon}"
+    box, label = (layer_name(in_layer.layer), in_layer.agent) if in_layer else (AGGREGATOR,) * 2
+    title = f"{host} {box}".replace("_", " ").strip()
     if (metadata := metadata or {}).get("aggregation") == "select":
         label = f"{label} (selects)"
     return DiagramNode(name, label, metadata.get("model"), host, title)
@@ -154,7 +156,7 @@ def _nodes_of_run(run: RunRecord) -> Iterator[str]:
     for layer in run.layers:
         yield from (call.node for call in layer)
         if layer[0].node != AGGREGATOR:
-            yield f"layer_{layer[0].layer}_{AGGREGATOR}"
+            yield layer_aggregator_name(layer[0].layer)
 
 
 def _edges_of_run(run: RunRecord) -> Iterator[tuple[str, str]]:
@@ -164,5 +166,5 @@ def _edges_of_run(run: RunRecord) -> Iterator[tuple[str, str]]:
         if layer[0].node == AGGREGATOR:
             yield (AGGREGATOR, END)
             return
-        source = f"layer_{layer[0].layer}_{AGGREGATOR}"
+        source = layer_aggregator_name(layer[0].layer)
         yield from ((call.node, source) for call in layer)

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from moa_graph.evals.data import read_table
-from moa_graph.graph.node_names import AGGREGATOR
+from moa_graph.graph.node_names import AGGREGATOR, parse_node_name
 from moa_graph.models.pricing import (
     Prices,
     estimate_cost,
@@ -186,7 +186,7 @@ def read_turn_calls(turn: Mapping[str, Any]) -> list[AgentCall]:
         AgentCall(
             node=node,
             layer=row["layer"],
-            agent=node.removeprefix(f"layer_{row['layer']}_"),
+            agent=name.agent if (name := parse_node_name(node)) else node,
             model=row["model"],
             text=row["content"],
             error=row["error"],

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import perf_counter, time
 from typing import Any, Self
@@ -38,6 +39,7 @@ from moa_graph.models.request_key import request_key
 from moa_graph.prompting import parsing
 from moa_graph.redaction import redacted_message
 from moa_graph.runs.model_calls import CallRecord, report_call
+from moa_graph.sync_async import Flow, Step, run_async, run_sync
 
 
 class CallError(MoAError, RuntimeError):
@@ -204,14 +206,7 @@ class RecordedRunnable(Runnable[Any, AIMessage]):
         Raises:
             CallError: If there is none.
         """
-        key, legacy_key = self._request_keys(input, kwargs)
-        while True:
-            future, is_owner = self._call_store.reserve(key, legacy_key)
-            if is_owner:
-                with self._record_attempt(key) as attempt:
-                    attempt.read_answer(self._bound.invoke(input, config, **kwargs))
-            if outcome := future.result():
-                return self._deliver_outcome(outcome, config, from_store=not is_owner)
+        return run_sync(self._call_once(input, config, kwargs))
 
     async def ainvoke(
         self,
@@ -224,14 +219,23 @@ class RecordedRunnable(Runnable[Any, AIMessage]):
         Raises:
             CallError: If there is none.
         """
-        key, legacy_key = self._request_keys(input, kwargs)
+        return await run_async(self._call_once(input, config, kwargs))
+
+    def _call_once(
+        self, prompt: Any, config: RunnableConfig | None, kwargs: Mapping[str, Any]
+    ) -> Flow[AIMessage]:
+        """Make the call, unless its answer is stored or another is just making it."""
+        key, legacy_key = self._request_keys(prompt, kwargs)
+        invoke, ainvoke = (
+            partial(self._bound.invoke, **kwargs),
+            partial(self._bound.ainvoke, **kwargs),
+        )
         while True:
             future, is_owner = self._call_store.reserve(key, legacy_key)
             if is_owner:
                 with self._record_attempt(key) as attempt:
-                    attempt.read_answer(await self._bound.ainvoke(input, config, **kwargs))
-            # One who waits may be cut off; the call is another's.
-            if outcome := await asyncio.shield(asyncio.wrap_future(future)):
+                    attempt.read_answer((yield Step(invoke, ainvoke, (prompt, config))))
+            if outcome := (yield Step(future.result, partial(_await_outcome, future))):
                 return self._deliver_outcome(outcome, config, from_store=not is_owner)
 
     def _request_keys(self, prompt: Any, call_options: Mapping[str, Any]) -> tuple[str, str | None]:
@@ -273,6 +277,11 @@ class RecordedRunnable(Runnable[Any, AIMessage]):
         if record.message is None:
             raise CallError(outcome.error)
         return record.message
+
+
+async def _await_outcome(future: Future[CallOutcome | None]) -> CallOutcome | None:
+    """Wait for a call that may be another's: a waiter that is cancelled leaves it running."""
+    return await asyncio.shield(asyncio.wrap_future(future))
 
 
 def _to_messages(prompt: Any) -> Sequence[BaseMessage]:

@@ -19,11 +19,12 @@ from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.policy import LayerPolicy
 from moa_graph.graph.proposer import (
     NodeRunnable,
+    StateNode,
     build_prompt,
     capture_errors,
-    collect_references,
     with_agent_metadata,
 )
+from moa_graph.graph.references import references_update, without_references
 from moa_graph.graph.run_summary import RunSummary
 from moa_graph.graph.spec import AgentNode, LayerSpec
 from moa_graph.graph.state import (
@@ -36,6 +37,7 @@ from moa_graph.graph.state import (
 from moa_graph.prompting import parsing
 from moa_graph.prompting.layout import PromptLayout
 from moa_graph.redaction import redacted_message
+from moa_graph.sync_async import Flow
 
 Aggregation = Literal["synthesize", "select"]
 """What the aggregator does."""
@@ -65,21 +67,14 @@ def layer_aggregator_node(layer_spec: LayerSpec, layout: PromptLayout) -> NodeRu
     Where the layer lacks its quorum, the node marks the proposals to be asked for again.
     """
 
-    def gather(state: MoAState, *_: Any) -> dict[str, Any]:
+    def gather(state: MoAState) -> dict[str, Any]:
         proposals = layer_spec.proposals_in(state)
         if retry_nodes := quorum.nodes_to_retry(layer_spec.number, proposals, layer_spec.policy):
             marks = {node: retry_mark_update(proposals[node]) for node in retry_nodes}
             return {"proposals": marks, "is_retry": True}
-        return {
-            "references": [
-                layout.template_references_text(*collect_references(list(proposals), state))
-            ]
-        }
+        return references_update(list(proposals), state, layout)
 
-    async def agather(state: MoAState, *_: Any) -> dict[str, Any]:
-        return gather(state)
-
-    return NodeRunnable(gather, agather)
+    return StateNode(gather)
 
 
 def layer_router(
@@ -93,16 +88,13 @@ def layer_router(
     """
     next_nodes = [agent_node.node for agent_node in readers]
 
-    def route(state: MoAState, *_: Any) -> Sequence[str]:
+    def route(state: MoAState) -> Sequence[str]:
         proposals = layer_spec.proposals_in(state)
         if marked := quorum.nodes_marked_for_retry(proposals):
             return marked
         return next_nodes if quorum.has_quorum(proposals, layer_spec.policy) else [layer_aggregator]
 
-    async def aroute(state: MoAState, *_: Any) -> Sequence[str]:
-        return route(state)
-
-    return NodeRunnable(route, aroute)
+    return StateNode(route)
 
 
 def aggregator_node(
@@ -130,45 +122,25 @@ def aggregator_node(
 
     def aggregate(
         state: LayerState, config: RunnableConfig, cache: CacheBackend | None
-    ) -> dict[str, Any]:
+    ) -> Flow[dict[str, Any]]:
         summary = summary_builder_class(layer_specs, state)
         for agent_node, answer_cache in zip(aggregators, answer_caches, strict=True):
             messages = summary.start_call(agent_node, state, layout)
+            call_config = with_agent_metadata(agent_node, config)
             with capture_errors(partial(summary.record_failure, agent_node)):
                 entry = answer_cache.find_entry(messages, cache)
-                if cached_answer := entry.get():
-                    return {
-                        "messages": [summary.to_final_message_from_cache(agent_node, cached_answer)]
-                    }
-                call = (agent_node.model.invoke, messages, with_agent_metadata(agent_node, config))
-                output = call_deadline.call_with_deadline(agent_node.agent.timeout, *call)
-                answer = summary.to_final_message(agent_node, output)
-                entry.store(output, summary.seconds)
-                return {"messages": [answer]}
-        raise AggregatorError(summary.failures)
-
-    async def aaggregate(
-        state: LayerState, config: RunnableConfig, cache: CacheBackend | None
-    ) -> dict[str, Any]:
-        summary = summary_builder_class(layer_specs, state)
-        for agent_node, answer_cache in zip(aggregators, answer_caches, strict=True):
-            messages = summary.start_call(agent_node, state, layout)
-            with capture_errors(partial(summary.record_failure, agent_node)):
-                entry = answer_cache.find_entry(messages, cache)
-                if cached_answer := await entry.aget():
-                    return {
-                        "messages": [summary.to_final_message_from_cache(agent_node, cached_answer)]
-                    }
-                async with call_deadline.cancel_after(agent_node.agent.timeout):
-                    output = await agent_node.model.ainvoke(
-                        messages, with_agent_metadata(agent_node, config)
+                if cached_answer := (yield from entry.get()):
+                    answer = summary.to_final_message_from_cache(agent_node, cached_answer)
+                else:
+                    output = yield call_deadline.call_model(
+                        agent_node.model, agent_node.agent.timeout, messages, call_config
                     )
-                answer = summary.to_final_message(agent_node, output)
-                await entry.astore(output, summary.seconds)
+                    answer = summary.to_final_message(agent_node, output)
+                    yield from entry.store(output, summary.seconds)
                 return {"messages": [answer]}
         raise AggregatorError(summary.failures)
 
-    return NodeRunnable(aggregate, aaggregate, aggregators[0])
+    return NodeRunnable(aggregate, aggregators[0])
 
 
 class RunSummaryBuilder:
@@ -276,7 +248,7 @@ class SelectionSummaryBuilder(RunSummaryBuilder):
     ) -> Sequence[AnyMessage]:
         """Assemble what a judge reads, and note when it is asked."""
         return super().start_call(
-            agent_node, {**state, "references": []}, layout
+            agent_node, without_references(state), layout
         )  # a prompt of its own
 
     def to_final_message(self, agent_node: AgentNode, output: Any) -> AIMessage:

@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,6 +30,7 @@ from moa_graph.models.legacy_request_keys import legacy_node_cache_key
 from moa_graph.models.request_key import request_key
 from moa_graph.prompting import parsing
 from moa_graph.prompting.layout import PromptLayout
+from moa_graph.sync_async import Flow, Step
 
 NAMESPACE = ("moa_graph", "answers")
 CACHE_TIMEOUT_S = 2.0  # seconds that a run waits for the cache, each time; a deadline goes on
@@ -122,39 +123,21 @@ class CacheEntry:
     ttl: int | None
     bypass_cache: bool = False
 
-    def get(self) -> CachedAnswer | None:
+    def get(self) -> Flow[CachedAnswer | None]:
         """Read the answer, if it is there."""
         if self.cache is None or self.bypass_cache:
             return None
         hits: Mapping[Any, Any] = {}
         with _log_cache_errors():
-            hits = run_in_thread(self.cache.get, self._full_keys).result(CACHE_TIMEOUT_S)
+            hits = yield _cache_step(self.cache.get, self.cache.aget, self._full_keys)
         return self._first_valid_answer(hits)
 
-    async def aget(self) -> CachedAnswer | None:
-        """Read the answer, if it is there."""
-        if self.cache is None or self.bypass_cache:
-            return None
-        hits: Mapping[Any, Any] = {}
-        with _log_cache_errors():
-            async with asyncio.timeout(CACHE_TIMEOUT_S):
-                hits = await self.cache.aget(self._full_keys)
-        return self._first_valid_answer(hits)
-
-    def store(self, output: Any, seconds: float) -> None:
-        """Keep an answer."""
+    def store(self, output: Any, seconds: float) -> Flow[None]:
+        """Store an answer."""
         if self.cache is not None:
             with _log_cache_errors():
-                run_in_thread(self.cache.set, self._to_cache_item(output, seconds)).result(
-                    CACHE_TIMEOUT_S
-                )
-
-    async def astore(self, output: Any, seconds: float) -> None:
-        """Keep an answer."""
-        if self.cache is not None:
-            with _log_cache_errors():
-                async with asyncio.timeout(CACHE_TIMEOUT_S):
-                    await self.cache.aset(self._to_cache_item(output, seconds))
+                item = self._to_cache_item(output, seconds)
+                yield _cache_step(self.cache.set, self.cache.aset, item)
 
     def _to_cache_item(self, output: Any, seconds: float) -> dict[Any, Any]:
         return {self._full_keys[0]: (_to_cached_answer(output, seconds), self.ttl)}
@@ -168,6 +151,21 @@ class CacheEntry:
             if isinstance(value, dict) and isinstance(value.get("answer"), AIMessage):
                 return cast("CachedAnswer", value)
         return None
+
+
+def _cache_step(
+    function: Callable[..., Any], async_function: Callable[..., Awaitable[Any]], item: Any
+) -> Step:
+    """Call the cache with a time limit."""
+
+    def call() -> Any:
+        return run_in_thread(function, item).result(CACHE_TIMEOUT_S)
+
+    async def acall() -> Any:
+        async with asyncio.timeout(CACHE_TIMEOUT_S):
+            return await async_function(item)
+
+    return Step(call, acall)
 
 
 def check_policy(policy: CachePolicy[Any] | None) -> None:

@@ -17,7 +17,7 @@ from moa_graph.graph.aggregator import (
     layer_router,
 )
 from moa_graph.graph.answer_cache import check_policy
-from moa_graph.graph.node_names import AGGREGATOR
+from moa_graph.graph.node_names import AGGREGATOR, layer_aggregator_name
 from moa_graph.graph.policy import policies_for_layers
 from moa_graph.graph.proposer import NodeRunnable, proposer_node
 from moa_graph.graph.spec import (
@@ -193,7 +193,7 @@ def create_moa(
 def _add_layer(
     builder: MoAStateGraph, layer_spec: LayerSpec, readers: Sequence[AgentNode], spec: GraphSpec
 ) -> None:
-    layer_aggregator = f"layer_{layer_spec.number}_{AGGREGATOR}"
+    layer_aggregator = layer_aggregator_name(layer_spec.number)
     for agent_node in layer_spec.agent_nodes:
         _add_agent(
             builder,

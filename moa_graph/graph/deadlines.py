@@ -8,18 +8,21 @@ anew, and only in the process that ran it before do the answers it already has c
 import asyncio
 import threading
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from time import monotonic
 from typing import Any, NamedTuple
 from uuid import uuid4
 
+from langchain_core.runnables import Runnable
 from langgraph.runtime import get_runtime
 
 from moa_graph.background_thread import run_in_thread
 from moa_graph.errors import MoAError
 from moa_graph.graph.policy import LayerPolicy
+from moa_graph.sync_async import Step
 
 _MAX_LAYER_DEADLINES = (
     4096  # those of killed and partly resumed layers stay until newer ones push them out
@@ -150,6 +153,25 @@ class LayerDeadline:
                 deadline = self._raise_if_expired(started, timeout)
                 self._changed.wait(deadline and deadline.expires_at - monotonic())
         return future.result()
+
+    async def acall_with_deadline(
+        self, timeout: float | None, function: Callable[..., Awaitable[Any]], *args: Any
+    ) -> Any:
+        """Await a call, and cancel it when its time is over.
+
+        Raises:
+            DeadlineExceededError: If its time was over.
+        """
+        async with self.cancel_after(timeout):
+            return await function(*args)
+
+    def call_model(self, model: Runnable[Any, Any], timeout: float | None, *args: Any) -> Step:
+        """Make the step that calls a model within its time."""
+        return Step(
+            partial(self.call_with_deadline, timeout, model.invoke),
+            partial(self.acall_with_deadline, timeout, model.ainvoke),
+            args,
+        )
 
     def _raise_if_expired(self, started: float, timeout: float | None) -> CallDeadline | None:
         deadline = self.call_deadline(started, timeout)

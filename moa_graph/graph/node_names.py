@@ -1,11 +1,60 @@
-"""Names of agents: what LangGraph allows, and what is made up where none is given."""
+"""Names of nodes: how they are made and read, and which names agents may have.
+
+A proposer is the node `layer_<number>_<name>`, the layer aggregator the node
+`layer_<number>_aggregator`, and the aggregator at the end the node `aggregator`. No other module
+spells or parses these names.
+"""
 
 import re
 from collections.abc import Collection
 from itertools import chain, count
-from typing import Any
+from typing import Any, NamedTuple
 
 AGGREGATOR = "aggregator"
+
+_LAYER = re.compile(r"layer_(\d+)")
+_LAYER_NODE = re.compile(r"layer_(\d+)_(.+)", re.DOTALL)
+
+
+class LayerNodeName(NamedTuple):
+    """What the name of a node in a layer says."""
+
+    layer: int
+    """Number of the layer, from 1."""
+    agent: str
+    """Name of the proposer in its layer; `aggregator` for the layer aggregator."""
+
+    @property
+    def is_layer_aggregator(self) -> bool:
+        """Whether the node is the layer's aggregator, not a proposer."""
+        return self.agent == AGGREGATOR
+
+
+def layer_name(layer: int) -> str:
+    """Name a layer: `layer_2`."""
+    return f"layer_{layer}"
+
+
+def parse_layer_name(name: str) -> int | None:
+    """Read the number of a layer from its name; `None` if it is not one."""
+    match = _LAYER.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def proposer_node_name(layer: int, agent: str) -> str:
+    """Name the node of a proposer: `layer_2_qwen`."""
+    return f"{layer_name(layer)}_{agent}"
+
+
+def layer_aggregator_name(layer: int) -> str:
+    """Name the node that gathers the proposals of a layer: `layer_2_aggregator`."""
+    return proposer_node_name(layer, AGGREGATOR)
+
+
+def parse_node_name(node: str) -> LayerNodeName | None:
+    """Read the name of a node in a layer; `None` for other nodes, such as the aggregator."""
+    match = _LAYER_NODE.fullmatch(node)
+    return LayerNodeName(int(match[1]), match[2]) if match else None
 
 
 def check_agent_name(name: Any) -> str:

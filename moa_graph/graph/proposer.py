@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from time import perf_counter, time
 from typing import Any
 from uuid import uuid4
@@ -17,12 +18,12 @@ from langgraph.types import CachePolicy
 
 from moa_graph.graph import deadlines, quorum
 from moa_graph.graph.answer_cache import AnswerCache, CacheBackend, CachedAnswer
+from moa_graph.graph.references import collect_references, read_references
 from moa_graph.graph.spec import AgentNode, LayerSpec
 from moa_graph.graph.state import (
     RETRY,
     ZERO_USAGE,
     LayerState,
-    MoAState,
     Proposal,
     awaits_retry,
 )
@@ -31,6 +32,7 @@ from moa_graph.prompting import parsing
 from moa_graph.prompting.layout import PromptLayout, add_system_text
 from moa_graph.prompting.tokens import count_message_tokens, fits_token_limit, truncate_text
 from moa_graph.redaction import redacted_message
+from moa_graph.sync_async import Flow, run_async, run_sync
 
 _logger = logging.getLogger("moa_graph")
 
@@ -43,22 +45,23 @@ DEFAULT_ANSWER_TOKENS = 4096  # tokens that are kept free for an answer where no
 class NodeRunnable(RunnableLambda[Any, Any]):
     """A node with a sync and an async side, called without a trace run beside LangGraph's own.
 
+    Its function is called with the input, the config and the cache, and makes the flow to run.
+
     LangGraph finds the graph inside a node by its `deps`, which only a `RunnableLambda` has.
     """
 
     def __init__(
         self,
         func: Callable[..., Any],
-        afunc: Callable[..., Any],
         agent_node: AgentNode | None = None,
         cache: CacheBackend | None = None,
     ) -> None:
-        super().__init__(func, afunc)
-        self._call, self._acall, self._agent_node, self._cache = func, afunc, agent_node, cache
+        super().__init__(func)
+        self._make_flow, self._agent_node, self._cache = func, agent_node, cache
 
     def with_cache(self, cache: CacheBackend) -> "NodeRunnable":
         """Copy it for a graph that is compiled with a cache."""
-        return NodeRunnable(self._call, self._acall, self._agent_node, cache)
+        return type(self)(self._make_flow, self._agent_node, cache)
 
     @property
     def deps(self) -> list[Runnable[Any, Any]]:
@@ -68,16 +71,28 @@ class NodeRunnable(RunnableLambda[Any, Any]):
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002
         """Run the sync side."""
-        return self._call(input, config or {}, self._cache)
+        return run_sync(self._make_flow(input, config or {}, self._cache))
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002
         """Run the async side."""
-        return await self._acall(input, config or {}, self._cache)
+        return await run_async(self._make_flow(input, config or {}, self._cache))
 
     # LangGraph streams a node where `astream_events` or `astream_log` listens. A RunnableLambda
-    # would call the two functions itself then, without the cache; a plain runnable asks these two.
+    # would call the function itself then, without the cache; a plain runnable asks these two.
     stream, astream = Runnable.stream, Runnable.astream
     transform, atransform = Runnable.transform, Runnable.atransform
+
+
+class StateNode(NodeRunnable):
+    """A node that only reads the state: its function returns the result, and no thread is taken."""
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002, ARG002
+        """Call the function."""
+        return self._make_flow(input)
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002
+        """Call the function."""
+        return self.invoke(input, config)
 
 
 def proposer_node(
@@ -87,64 +102,32 @@ def proposer_node(
     cache_policy: CachePolicy[Any] | None = None,
 ) -> NodeRunnable:
     """Make the node that asks one proposer. It writes a proposal, whatever happens."""
-    answer_cache = AnswerCache(
-        agent_node,
-        layer_spec.agent_nodes[: layer_spec.agent_nodes.index(agent_node)],
-        layout,
-        cache_policy,
-    )
-    own_deadline = nullcontext(
-        deadlines.LayerDeadline(layer_spec.policy, unfinished=1, required_answers=1)
-    )
-
-    def layer_deadline(state: LayerState) -> AbstractContextManager[deadlines.LayerDeadline]:
-        return (
-            own_deadline
-            if layer_spec.policy.has_no_cutoff
-            else _enter_layer_deadline(layer_spec, state)
-        )
+    peers = layer_spec.agent_nodes[: layer_spec.agent_nodes.index(agent_node)]
+    answer_cache = AnswerCache(agent_node, peers, layout, cache_policy)
+    enter_layer = _layer_deadline_factory(layer_spec)
 
     def propose(
         state: LayerState, config: RunnableConfig, cache: CacheBackend | None
-    ) -> dict[str, Any]:
+    ) -> Flow[dict[str, Any]]:
         model, attempt = agent_node.model, ProposerAttempt(agent_node, layer_spec, state, layout)
-        with layer_deadline(state) as deadline, capture_errors(attempt.record_failure):
+        call_config = with_agent_metadata(agent_node, config)
+        with enter_layer(state) as deadline, capture_errors(attempt.record_failure):
             entry = answer_cache.find_entry(
                 attempt.messages, cache, bypass_cache=attempt.bypass_cache
             )
-            if cached_answer := entry.get():
+            if cached_answer := (yield from entry.get()):
                 attempt.record_cached_answer(cached_answer)
                 deadline.count_answer()
             else:
-                call = (model.invoke, attempt.messages, with_agent_metadata(agent_node, config))
-                answer = deadline.call_with_deadline(agent_node.agent.timeout, *call)
-                attempt.record_output(answer)
+                output = yield deadline.call_model(
+                    model, agent_node.agent.timeout, attempt.messages, call_config
+                )
+                attempt.record_output(output)
                 deadline.count_answer()
-                entry.store(answer, attempt.proposal["seconds"])
+                yield from entry.store(output, attempt.proposal["seconds"])
         return {"proposals": {agent_node.node: attempt.proposal}}
 
-    async def apropose(
-        state: LayerState, config: RunnableConfig, cache: CacheBackend | None
-    ) -> dict[str, Any]:
-        model, attempt = agent_node.model, ProposerAttempt(agent_node, layer_spec, state, layout)
-        with layer_deadline(state) as deadline, capture_errors(attempt.record_failure):
-            entry = answer_cache.find_entry(
-                attempt.messages, cache, bypass_cache=attempt.bypass_cache
-            )
-            if cached_answer := await entry.aget():
-                attempt.record_cached_answer(cached_answer)
-                deadline.count_answer()
-            else:
-                async with deadline.cancel_after(agent_node.agent.timeout):
-                    answer = await model.ainvoke(
-                        attempt.messages, with_agent_metadata(agent_node, config)
-                    )
-                attempt.record_output(answer)
-                deadline.count_answer()
-                await entry.astore(answer, attempt.proposal["seconds"])
-        return {"proposals": {agent_node.node: attempt.proposal}}
-
-    return NodeRunnable(propose, apropose, agent_node)
+    return NodeRunnable(propose, agent_node)
 
 
 @contextmanager
@@ -251,10 +234,7 @@ def build_prompt(
             f"keep all "
             "checkpoints of a run, not only the last"
         )
-    [text], dropped_chars = (
-        state.get("references") or [layout.template_references_text(references, seed)],
-        0,
-    )
+    text, dropped_chars = read_references(agent_node.reference_nodes, state, layout), 0
     if whole:
         return layout.insert_references(messages, text), dropped_chars
     token_limits = [
@@ -265,12 +245,6 @@ def build_prompt(
     if (room := min(token_limits, default=None)) is not None and not fits_token_limit(text, room):
         text, dropped_chars = layout.template_within_limit(references, room, seed)
     return layout.insert_references(messages, text), dropped_chars
-
-
-def collect_references(nodes: Sequence[str], state: MoAState) -> tuple[list[str], str]:
-    """Give what these nodes proposed, and a seed that none of them knows."""
-    answered = [p for node in nodes if (p := state["proposals"].get(node)) and not p["error"]]
-    return [p["content"] for p in answered], "".join(p.get("id", "") for p in answered)
 
 
 def _free_context(agent_node: AgentNode, messages: Sequence[AnyMessage]) -> int | None:
@@ -306,6 +280,16 @@ def _proposals_before_retry(layer_spec: LayerSpec, state: LayerState) -> Sequenc
     open_ids = {message.id for message in unanswered_messages(state["messages"])}
     marked = any(awaits_retry(p) and p["turn"] in open_ids for p in layer_proposals)
     return layer_proposals if state.get("is_retry") or marked else []
+
+
+def _layer_deadline_factory(
+    layer_spec: LayerSpec,
+) -> Callable[[LayerState], AbstractContextManager[deadlines.LayerDeadline]]:
+    """Give what a proposer enters while it runs: where nobody is cut off, it has no siblings."""
+    if layer_spec.policy.has_no_cutoff:
+        alone = deadlines.LayerDeadline(layer_spec.policy, unfinished=1, required_answers=1)
+        return lambda _: nullcontext(alone)
+    return partial(_enter_layer_deadline, layer_spec)
 
 
 def _enter_layer_deadline(

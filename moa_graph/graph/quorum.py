@@ -1,8 +1,11 @@
-"""When a layer goes on, and when it gives up or asks again.
+"""Where the quorum of a layer is decided: it goes on, asks failed proposers again, or gives up.
 
-A failure is reported once. The hub that lacks its quorum reports failures that happened in this
-process a moment ago; those that it finds in the state because someone resumed the thread, here
-or elsewhere, it has asked again.
+`nodes_to_retry` is the decision, which the layer aggregator (`graph/aggregator.py`) asks for;
+`has_quorum` counts the answers, and `LayerPolicy` in `graph/policy.py` says how many are required.
+
+A failure is reported once. The layer aggregator that lacks its quorum reports failures that
+happened in this process a moment ago; those that it finds in the state because someone resumed the
+thread, here or elsewhere, it has asked again.
 """
 
 from collections.abc import Mapping, Sequence

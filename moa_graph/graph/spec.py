@@ -2,8 +2,8 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from itertools import chain
 from typing import Any
 
@@ -16,6 +16,7 @@ from moa_graph.graph.node_names import (
     AGGREGATOR,
     check_agent_name,
     make_unique_name,
+    proposer_node_name,
     slugify_label,
 )
 from moa_graph.graph.policy import LayerPolicy
@@ -46,8 +47,8 @@ class AgentNode:
     """Nodes whose proposals it reads."""
     hide_tokens: bool
     """Whether `stream_mode="messages"` leaves the agent's tokens out."""
-    build_models: Callable[[], Mapping[str, Runnable[Any, Any]]]
-    """Builds the models of all seats, once."""
+    build_models: Callable[[], Mapping[str, Runnable[Any, Any]]] = dict
+    """Builds the models of all agents of the graph, once."""
     transform_messages: Callable[[Sequence[AnyMessage]], Sequence[AnyMessage]] = list
     """How it sees the conversation."""
 
@@ -99,7 +100,7 @@ def resolve_agents(
         hide_aggregator_tokens: Whether nobody sees those of the aggregators either.
 
     Returns:
-        The seats of each layer, and those of the aggregator and its fallbacks. Their models are
+        The nodes of each layer, and those of the aggregator and its fallbacks. Their models are
         built when the first is used, all together: a missing key shows before the first call.
 
     Raises:
@@ -110,50 +111,72 @@ def resolve_agents(
         raise ValueError(
             f"`layers`: expected a list of layers, such as [{{'name': model}}], got {layers!r}"
         )
-    layer_nodes, aggregator_nodes, reference_nodes = (
-        list[list[AgentNode]](),
-        list[AgentNode](),
-        list[str](),
+    layer_nodes = _resolve_layers(layers, hide_tokens=hide_proposer_tokens)
+    aggregator_nodes = _resolve_aggregators(
+        aggregators, layer_nodes, hide_tokens=hide_aggregator_tokens
+    )
+    all_nodes = [*chain.from_iterable(layer_nodes), *aggregator_nodes]
+    build_models = cache(partial(_build_models, all_nodes))
+    return (
+        [[replace(each, build_models=build_models) for each in row] for row in layer_nodes],
+        [replace(each, build_models=build_models) for each in aggregator_nodes],
     )
 
-    @cache
-    def build_models() -> dict[str, Runnable[Any, Any]]:
-        agent_nodes = [*chain.from_iterable(layer_nodes), *aggregator_nodes]
-        return {
-            s.node: adapt_model(build_model(s.agent), hidden=s.hide_tokens) for s in agent_nodes
-        }
 
+def _build_models(agent_nodes: Sequence[AgentNode]) -> dict[str, Runnable[Any, Any]]:
+    return {
+        each.node: adapt_model(build_model(each.agent), hidden=each.hide_tokens)
+        for each in agent_nodes
+    }
+
+
+def _resolve_layers(layers: Sequence[Layer], *, hide_tokens: bool) -> list[list[AgentNode]]:
+    layer_nodes: list[list[AgentNode]] = []
+    reference_nodes: list[str] = []
     for number, layer in enumerate(layers, 1):
         named = _name_agents(layer, f"`layers[{number - 1}]`")
         layer_nodes.append(
             [
                 AgentNode(
-                    f"layer_{number}_{name}",
+                    proposer_node_name(number, name),
                     number,
                     name,
                     agent,
                     reference_nodes,
-                    hide_proposer_tokens,
-                    build_models,
+                    hide_tokens,
                 )
                 for name, agent in named
             ]
         )
         reference_nodes = [agent_node.node for agent_node in layer_nodes[-1]]
+    return layer_nodes
+
+
+def _resolve_aggregators(
+    aggregators: Sequence[Model | Agent],
+    layer_nodes: Sequence[Sequence[AgentNode]],
+    *,
+    hide_tokens: bool,
+) -> list[AgentNode]:
+    reference_nodes = [agent_node.node for agent_node in layer_nodes[-1]]
+    aggregator_nodes: list[AgentNode] = []
     for index, value in enumerate(aggregators):
         name = f"fallback_{index}" if index else AGGREGATOR
-        agent = _to_aggregator_agent(
-            value, f"`fallbacks[{index - 1}]`" if index else "`aggregator`"
-        )
+        location = f"`fallbacks[{index - 1}]`" if index else "`aggregator`"
+        agent = _to_aggregator_agent(value, location)
         # What is not the streamed message itself would be seen twice: it comes whole instead.
         streams = isinstance(agent.model, str) or returns_streamed_message(agent.model)
-        hide_tokens = hide_aggregator_tokens or not streams
         aggregator_nodes.append(
             AgentNode(
-                name, len(layers) + 1, name, agent, reference_nodes, hide_tokens, build_models
+                name,
+                len(layer_nodes) + 1,
+                name,
+                agent,
+                reference_nodes,
+                hide_tokens or not streams,
             )
         )
-    return layer_nodes, aggregator_nodes
+    return aggregator_nodes
 
 
 def _to_aggregator_agent(value: Any, location: str) -> Agent:

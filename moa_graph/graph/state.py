@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from functools import reduce
 from typing import Annotated, Any, NotRequired
 
-from langgraph.channels import DeltaChannel, EphemeralValue, UntrackedValue
+from langgraph.channels import DeltaChannel, EphemeralValue
 from langgraph.graph import MessagesState
 from typing_extensions import TypedDict  # Python 3.11's own has no JSON schema
+
+from moa_graph.graph.references import ReferencesChannel
 
 RETRY = "ask again"
 """As the `error` of a proposal: its layer aggregator has the proposer asked again."""
@@ -128,11 +130,8 @@ class MoAState(MessagesState):
 class LayerState(MoAState):
     """What agents read; what it adds is private to the graph, never part of its output."""
 
-    references: NotRequired[Annotated[list[str], UntrackedValue(list, guard=False)]]
-    """The hub's prompt: the proposals of the layer before, templated. No checkpoint holds it, for
-    each would repeat what the proposals say: where a process goes on with a run of another, the
-    readers put it together again, word for word. It is a list of one because LangGraph looks for
-    messages to stream in every sequence, in a text character by character."""
+    references: NotRequired[ReferencesChannel]
+    """The proposals of the layer before, templated; see `moa_graph.graph.references`."""
     is_retry: NotRequired[Annotated[bool, EphemeralValue(bool)]]
     """Whether a layer aggregator has just sent proposers of its layer back. It holds for one
     superstep."""

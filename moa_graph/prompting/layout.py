@@ -1,4 +1,9 @@
-"""The paper's prompt, and where references are placed. Pure functions of text and messages."""
+"""Where a prompt is put together: the paper's prompt, the references in it, and their place.
+
+`PromptLayout` templates the references and inserts them into a conversation. `build_prompt` in
+`graph/proposer.py` calls it for each agent, with the agent's own system text and token limits.
+All functions here are pure functions of text and messages.
+"""
 
 import re
 import secrets

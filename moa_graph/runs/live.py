@@ -1,6 +1,5 @@
 """A run while it goes on: one reducer of its stream events, which terminal and page render."""
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,7 +8,7 @@ from typing import Any, Literal, Self
 
 from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage
 
-from moa_graph.graph.node_names import AGGREGATOR
+from moa_graph.graph.node_names import AGGREGATOR, parse_node_name
 from moa_graph.graph.policy import LayerPolicy
 from moa_graph.models.pricing import Prices
 from moa_graph.prompting.parsing import replace_surrogates
@@ -242,9 +241,9 @@ def _read_agents(graph: CompiledMoA) -> list[AgentProgress]:
     agents, last_layer = list[AgentProgress](), 0
     for node, spec in graph.builder.nodes.items():
         model = (spec.metadata or {}).get("model")
-        if model and (match := re.fullmatch(r"layer_(\d+)_(.+)", node)):
-            last_layer = int(match[1])
-            agents.append(AgentProgress(node, last_layer, match[2], model))
+        if model and (name := parse_node_name(node)):
+            last_layer = name.layer
+            agents.append(AgentProgress(node, name.layer, name.agent, model))
         elif node == AGGREGATOR:
             agents.append(AgentProgress(node, last_layer + 1, AGGREGATOR, model or ""))
     return agents

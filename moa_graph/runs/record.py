@@ -1,6 +1,5 @@
 """What happened in a run, read from its state: for drawings, reports and tables."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,7 +8,7 @@ from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, AnyMessage
 
-from moa_graph.graph.node_names import AGGREGATOR
+from moa_graph.graph.node_names import AGGREGATOR, parse_node_name
 from moa_graph.graph.run_summary import read_run_summary
 from moa_graph.graph.state import OriginalCallStats, Proposal
 from moa_graph.graph.turns import unanswered_messages
@@ -251,5 +250,5 @@ def _cost_fields(
 
 
 def _count_layer_sizes(nodes: Iterable[str]) -> Counter[int]:
-    layers = (re.fullmatch(rf"layer_(\d+)_(?!{AGGREGATOR}$).+", node) for node in nodes)
-    return Counter(int(match[1]) for match in layers if match)
+    names = filter(None, map(parse_node_name, nodes))
+    return Counter(name.layer for name in names if not name.is_layer_aggregator)

@@ -11,7 +11,7 @@ from langgraph.types import StateSnapshot
 from pydantic import BaseModel, ConfigDict
 
 from moa_graph.config.model import STORED, MoAConfig
-from moa_graph.graph.node_names import AGGREGATOR
+from moa_graph.graph.node_names import AGGREGATOR, parse_node_name
 from moa_graph.graph.state import RETRY
 from moa_graph.runs.record import current_turn_proposals
 from moa_graph.runs.store import (
@@ -57,8 +57,8 @@ class CheckpointView:
     @property
     def pending_layer(self) -> int | None:
         """The layer whose proposals are gathered next, and can be changed before."""
-        match = re.fullmatch(rf"layer_(\d+)_{AGGREGATOR}", (self.snapshot.next or ("",))[0])
-        return int(match[1]) if match else None
+        name = parse_node_name((self.snapshot.next or ("",))[0])
+        return name.layer if name and name.is_layer_aggregator else None
 
     @property
     def values(self) -> Mapping[str, Any]:
@@ -85,7 +85,8 @@ class CheckpointView:
             )
         if next_nodes[0] == AGGREGATOR:
             return f"Layer {len(self.mixture.layers)} gathered"
-        layer = int(next_nodes[0].split("_")[1])
+        name = parse_node_name(next_nodes[0])
+        layer = name.layer if name else 1
         proposals = current_turn_proposals(self.snapshot.values).values()
         if any(proposal["layer"] == layer for proposal in proposals):
             return f"Layer {layer} asks again"

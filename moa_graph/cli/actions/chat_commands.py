@@ -15,7 +15,7 @@ from moa_graph.cli.errors import CommandError
 from moa_graph.cli.terminal.tables import build_models_table, make_console, print_calls
 from moa_graph.cli.terminal.text import print_run
 from moa_graph.config.model import MoAConfig, preset_names
-from moa_graph.graph.node_names import AGGREGATOR
+from moa_graph.graph.node_names import AGGREGATOR, layer_name, proposer_node_name
 from moa_graph.runs.record import read_run
 from moa_graph.runs.store import require_config
 
@@ -94,7 +94,7 @@ class ChatCommands:
                 return [*_proposer_nodes(mixture), "all"]
             case "redo":
                 return [
-                    *(f"layer_{number + 1}" for number in range(len(mixture.layers))),
+                    *(layer_name(number + 1) for number in range(len(mixture.layers))),
                     AGGREGATOR,
                 ]
             case _:
@@ -173,4 +173,4 @@ def _format_model(label: str, samples: int) -> str:
 
 def _proposer_nodes(mixture: MoAConfig) -> list[str]:
     rows = enumerate(mixture.layers, 1)
-    return [f"layer_{number}_{name}" for number, row in rows for name in row]
+    return [proposer_node_name(number, name) for number, row in rows for name in row]

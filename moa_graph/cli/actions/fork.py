@@ -1,6 +1,5 @@
 """Answer a question anew from some layer on, with other models or without some proposals."""
 
-import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from moa_graph.cli.actions.run import (
 )
 from moa_graph.cli.errors import CommandError
 from moa_graph.config.model import MoAConfig
-from moa_graph.graph.node_names import AGGREGATOR
+from moa_graph.graph.node_names import AGGREGATOR, parse_layer_name, parse_node_name
 from moa_graph.runs.store import (
     CompiledMoA,
     build_run_config,
@@ -97,23 +96,17 @@ def _describe_fork(mixture: MoAConfig, proposals: Mapping[str, Any], layer: int)
     return f"{reuse_note}, {recipients} asked anew ({calls} call{'s' if calls > 1 else ''})"
 
 
-def parse_layer(layer_name: str, mixture: MoAConfig, option: str = "--from") -> int:
+def parse_layer(name: str, mixture: MoAConfig, option: str = "--from") -> int:
     """Read where to begin anew: the number of a layer; the aggregator's is one more.
 
     Raises:
         CommandError: If there is no such layer.
     """
     last = len(mixture.layers) + 1
-    number = (
-        last
-        if layer_name == AGGREGATOR
-        else int((re.findall(r"^layer_(\d+)$", layer_name) or [0])[0])
-    )
-    if not 1 <= number <= last or layer_name == f"layer_{last}":
-        layers = ", ".join(f"layer_{index}" for index in range(1, last))
-        raise CommandError(
-            f"{option}: no layer {layer_name!r}; expected one of: {layers}, {AGGREGATOR}"
-        )
+    number = last if name == AGGREGATOR else parse_layer_name(name) or 0
+    if not 1 <= number <= last or name == layer_name(last):
+        layers = ", ".join(layer_name(index) for index in range(1, last))
+        raise CommandError(f"{option}: no layer {name!r}; expected one of: {layers}, {AGGREGATOR}")
     return number
 
 
@@ -166,5 +159,9 @@ def _select_proposals(
 
 def find_layer_proposer(graph: CompiledMoA, layer: int) -> str:
     """Name a node that the hub of a layer follows."""
-    layer_aggregator = f"layer_{layer}_{AGGREGATOR}"
-    return next(n for n in graph.nodes if n.startswith(f"layer_{layer}_") and n != layer_aggregator)
+    names = ((node, parse_node_name(node)) for node in graph.nodes)
+    return next(
+        node
+        for node, name in names
+        if name and name.layer == layer and not name.is_layer_aggregator
+    )
