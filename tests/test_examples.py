@@ -20,6 +20,8 @@ SAYS = {
     "streaming": "layer_2_bm25: ",
 }
 
+WARNS = {"resume": "layer_2_flaky failed: ConnectionError: the provider is down\n"}
+
 
 @pytest.mark.process
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
@@ -27,7 +29,7 @@ def test_example_runs(example):
     done = subprocess.run([sys.executable, "-W", "error", example], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert SAYS[example.stem] in done.stdout
-    assert done.stderr == ""
+    assert done.stderr == WARNS.get(example.stem, "")
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)

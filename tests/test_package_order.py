@@ -14,7 +14,6 @@ FLOORS = (
         "sync_async",
         "atomic_files",
         "deprecated",
-        "stored_names",
     },
     {"prompting"},
     {"models"},

@@ -5,40 +5,39 @@ no checkpoint stores because it repeats the proposals. A reader in a process tha
 finds the channel empty and templates the same proposals again, word for word.
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, TypeVar, cast
 
 from langgraph.channels import UntrackedValue
 
 from moa_graph.prompting.layout import PromptLayout
 
-if TYPE_CHECKING:
-    from moa_graph.graph.state import LayerState, MoAState
+State = TypeVar("State", bound=Mapping[str, Any])
 
 # A list of one: LangGraph looks for messages to stream in every sequence, in a text character by
 # character.
 ReferencesChannel = Annotated[list[str], UntrackedValue(list, guard=False)]
 
 
-def collect_references(nodes: Sequence[str], state: "MoAState") -> tuple[list[str], str]:
+def collect_references(nodes: Sequence[str], state: Mapping[str, Any]) -> tuple[list[str], str]:
     """Give what these nodes proposed, and a seed that none of them knows."""
     answered = [p for node in nodes if (p := state["proposals"].get(node)) and not p["error"]]
     return [p["content"] for p in answered], "".join(p.get("id", "") for p in answered)
 
 
 def references_update(
-    nodes: Sequence[str], state: "MoAState", layout: PromptLayout
+    nodes: Sequence[str], state: Mapping[str, Any], layout: PromptLayout
 ) -> dict[str, list[str]]:
     """Template the proposals of these nodes for those who read them next."""
     return {"references": [layout.template_references_text(*collect_references(nodes, state))]}
 
 
-def read_references(nodes: Sequence[str], state: "LayerState", layout: PromptLayout) -> str:
+def read_references(nodes: Sequence[str], state: Mapping[str, Any], layout: PromptLayout) -> str:
     """Give the templated proposals of these nodes, passed on or templated again."""
     [text] = state.get("references") or references_update(nodes, state, layout)["references"]
     return text
 
 
-def without_references(state: "LayerState") -> "LayerState":
+def without_references(state: State) -> State:
     """Copy a state for a reader whose prompt is its own: it templates the proposals itself."""
-    return {**state, "references": []}
+    return cast("State", {**state, "references": []})

@@ -18,7 +18,7 @@ from moa_graph.cli.actions.run import (
 )
 from moa_graph.cli.errors import CommandError
 from moa_graph.config.model import MoAConfig
-from moa_graph.graph.node_names import AGGREGATOR, parse_layer_name, parse_node_name
+from moa_graph.graph.node_names import AGGREGATOR, layer_name, parse_layer_name, parse_node_name
 from moa_graph.runs.store import (
     CompiledMoA,
     build_run_config,
