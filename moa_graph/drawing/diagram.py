@@ -43,11 +43,11 @@ class DiagramNode:
         return self.name.rpartition(":")[2]
 
     @property
-    def kind(self) -> Literal["agent", "hub", "other"]:
+    def kind(self) -> Literal["agent", "layer_aggregator", "other"]:
         """What it is."""
         if self.model is not None:
             return "agent"
-        return "other" if self.box is None else "hub"
+        return "other" if self.box is None else "layer_aggregator"
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _attach_run(diagram: Diagram, run: RunRecord) -> Diagram:
         call = calls.get(node.name.removeprefix(host)) if node.host == host else None
         if node.host != host:
             return node
-        is_passed_aggregator = node.kind == "hub" and _continued_after(node, run)
+        is_passed_aggregator = node.kind == "layer_aggregator" and _continued_after(node, run)
         reason = "left out" if run.answer else "not answered"
         return replace(
             node,
@@ -127,7 +127,7 @@ def _attach_run(diagram: Diagram, run: RunRecord) -> Diagram:
 
 
 def _continued_after(layer_aggregator: DiagramNode, run: RunRecord) -> bool:
-    """Whether the run went on behind a hub."""
+    """Whether the run went on behind a layer aggregator."""
     name = parse_node_name(layer_aggregator.name_in_host)
     return any(call.layer > (name.layer if name else 0) for call in run.calls)
 

@@ -211,7 +211,7 @@ def node_size(node: DiagramNode) -> tuple[float, float]:
     match node.kind:
         case "agent":
             return 176, 62 if node.call or node.missing_reason else 46
-        case "hub":
+        case "layer_aggregator":
             return 104, 28
         case _:
             return max(64, 9 * len(node.label) + 24), 30

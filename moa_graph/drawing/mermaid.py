@@ -9,7 +9,7 @@ from moa_graph.runs.formatting import format_call
 
 _NODE_STYLES = {
     "agent": "fill:#eef2ff,stroke:#6366f1,color:#1e1b4b",
-    "hub": "fill:#fef3c7,stroke:#d97706,color:#451a03",
+    "layer_aggregator": "fill:#fef3c7,stroke:#d97706,color:#451a03",
     "other": "fill:#f1f5f9,stroke:#64748b,color:#0f172a",
 }
 _RUN_STYLES = {
@@ -47,8 +47,8 @@ def _declare_nodes(diagram: Diagram, ids: dict[str, str]) -> Iterator[str]:
 
 
 def _declare_node(node: DiagramNode, key: str) -> str:
-    if node.kind == "hub":
-        return f'{key}("{_escape_label(node.label)}"):::hub'
+    if node.kind == "layer_aggregator":
+        return f'{key}("{_escape_label(node.label)}"):::layer_aggregator'
     if node.kind == "other":
         return f'{key}(["{_escape_label(node.label)}"]):::other'
     lines = filter(None, [node.model, format_call(node.call) if node.call else node.missing_reason])

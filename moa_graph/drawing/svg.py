@@ -27,7 +27,7 @@ _STYLE = """
 .moa-drawing .edge.critical { stroke: #dc2626; stroke-width: 2.2 }
 .moa-drawing .arrow { fill: #94a3b8 }
 .moa-drawing .agent { fill: #eef2ff; stroke: #6366f1 }
-.moa-drawing .hub { fill: #fef3c7; stroke: #d97706 }
+.moa-drawing .layer_aggregator { fill: #fef3c7; stroke: #d97706 }
 .moa-drawing .other { fill: #f1f5f9; stroke: #64748b }
 .moa-drawing .failed { fill: #fee2e2; stroke: #dc2626 }
 .moa-drawing .cutoff { fill: #ffedd5; stroke: #ea580c; stroke-dasharray: 4 3 }
@@ -41,7 +41,7 @@ _STYLE = """
 .moa-drawing .edge { stroke: #475569 }
 .moa-drawing .edge.critical { stroke: #f87171 }
 .moa-drawing .agent { fill: #1e1b4b; stroke: #818cf8 }
-.moa-drawing .hub { fill: #451a03; stroke: #f59e0b }
+.moa-drawing .layer_aggregator { fill: #451a03; stroke: #f59e0b }
 .moa-drawing .other { fill: #1e293b; stroke: #94a3b8 }
 .moa-drawing .failed { fill: #450a0a; stroke: #f87171 }
 .moa-drawing .cutoff { fill: #431407; stroke: #fb923c }

@@ -1,4 +1,4 @@
-"""The nodes that bring proposals together: a hub behind each layer, and the aggregator."""
+"""The nodes that bring proposals together: layer aggregators and the aggregator."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial, reduce
@@ -232,8 +232,8 @@ def _sum_usages(usages: Sequence[Any]) -> dict[str, Any] | None:
 class SelectionSummaryBuilder(RunSummaryBuilder):
     """How an answer came about that is one of the proposals.
 
-    The references are templated here once more, not by the hub alone: a thread can go on with a
-    mixture that writes where it began with one that selects, and the other way round.
+    The references are templated here once more, not by the layer aggregator alone: a thread can
+    go on with a mixture that writes where it began with one that selects, and the other way round.
     """
 
     def __init__(self, layer_specs: Sequence[LayerSpec], state: LayerState) -> None:

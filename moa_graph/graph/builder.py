@@ -1,4 +1,4 @@
-"""Build a Mixture-of-Agents graph: layers of proposers, a hub behind each, and an aggregator."""
+"""Build a Mixture-of-Agents graph: layers, each with its layer aggregator, and an aggregator."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

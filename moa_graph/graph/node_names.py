@@ -66,7 +66,7 @@ def check_agent_name(name: Any) -> str:
     if not isinstance(name, str) or not re.fullmatch(r"[^\s:|](?:[^:|\n\r]*[^\s:|])?", name):
         raise ValueError(f"expected a name without ':', '|' and line breaks, got {name!r}")
     if name == AGGREGATOR:
-        raise ValueError(f"{name!r} is the name of a layer's hub; expected another name")
+        raise ValueError(f"{name!r} is the name of the layer aggregator; expected another name")
     return str(name)
 
 

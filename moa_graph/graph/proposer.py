@@ -228,7 +228,7 @@ def build_prompt(
     if agent_node.layer == 1:
         return messages, 0
     references, seed = collect_references(agent_node.reference_nodes, state)
-    if not references and not whole:  # a hub lets nobody go on without one
+    if not references and not whole:  # a layer aggregator lets nobody go on without one
         raise LookupError(
             f"{agent_node.node}: the proposals that it reads are gone; a checkpointer must "
             f"keep all "

@@ -16,7 +16,7 @@ from moa_graph.graph.policy import LayerPolicy
 from moa_graph.graph.state import Proposal, awaits_retry
 
 _unreported: dict[str, None] = {}
-_MAX_UNREPORTED = 10_000  # runs that never reach their hub leave theirs behind
+_MAX_UNREPORTED = 10_000  # runs that never reach their layer aggregator leave theirs behind
 
 
 class QuorumError(MoAError, RuntimeError):

@@ -73,7 +73,7 @@ _INVISIBLE = re.compile(
 
 @dataclass(frozen=True)
 class PromptLayout:
-    """What a hub makes of references, and where their readers find it."""
+    """What a layer aggregator makes of references, and where their readers find it."""
 
     prompt: str = AGGREGATE_AND_SYNTHESIZE
     references_in: Literal["system", "user"] = "system"
@@ -91,7 +91,7 @@ class PromptLayout:
             )
 
     def template_references_text(self, references: Iterable[str], seed: str = "") -> str:
-        """Make the text that a hub writes.
+        """Make the text that a layer aggregator writes.
 
         Args:
             references: The proposals, in configured order.

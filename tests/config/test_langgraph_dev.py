@@ -26,7 +26,7 @@ QUESTION = """What does the river carry?
 The river rises in the hills. In spring it carries timber. Nobody remembers the bridge."""
 ANSWER = "The river rises in the hills."
 ASK = {"messages": [{"role": "user", "content": QUESTION}]}
-HUB = "layer_1_aggregator"
+LAYER_AGGREGATOR = "layer_1_aggregator"
 PROTOCOL = pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
 
 
@@ -84,7 +84,7 @@ def test_stream_shows_tasks_proposals_and_the_tokens_of_the_answer(client):
     tokens = [p.data for p in parts if p.event == "messages"]
     assert "error" not in {part.event for part in parts}
     assert sorted(updates) == sorted(began)
-    assert updates[6] == HUB
+    assert updates[6] == LAYER_AGGREGATOR
     assert updates[13:] == ["layer_2_aggregator", "aggregator"]
     assert {metadata["langgraph_node"] for _, metadata in tokens} == {"aggregator"}
     answer = next(p.data["aggregator"] for p in reversed(parts) if p.event == "updates")
@@ -126,7 +126,7 @@ def test_events_name_the_nodes_and_show_the_tokens_of_the_answer(client, chat):
     parts = list(client.runs.stream(None, assistant, input=ASK, stream_mode="events"))
     told = [part.data for part in parts if part.event == "events"]
     assert "error" not in {part.event for part in parts}
-    nodes = ["layer_1_up", "layer_1_down", HUB, "aggregator"]
+    nodes = ["layer_1_up", "layer_1_down", LAYER_AGGREGATOR, "aggregator"]
     began = [event["name"] for event in told if event["event"] == "on_chain_start"]
     assert sorted(set(nodes) & set(began)) == sorted(each for each in began if each in nodes)
     ended = [e["metadata"]["moa_agent"] for e in told if e["event"] == "on_chat_model_end"]
@@ -138,15 +138,15 @@ def test_events_name_the_nodes_and_show_the_tokens_of_the_answer(client, chat):
 
 
 def test_proposals_are_reviewed_before_a_hub(client, thread):
-    client.runs.wait(thread, "offline", input=ASK, interrupt_before=[HUB])
+    client.runs.wait(thread, "offline", input=ASK, interrupt_before=[LAYER_AGGREGATOR])
     state = client.threads.get_state(thread)
-    assert state["next"] == [HUB]
+    assert state["next"] == [LAYER_AGGREGATOR]
     assert len(state["values"]["proposals"]) == 6
 
     edits = {"layer_1_lead": {"content": "It carries gold."}, "layer_1_bm25": None}
     client.threads.update_state(thread, {"proposals": edits}, as_node="layer_1_lead")
     state = client.threads.get_state(thread)
-    assert state["next"] == [HUB]
+    assert state["next"] == [LAYER_AGGREGATOR]
     assert state["values"]["proposals"]["layer_1_lead"]["content"] == "It carries gold."
     assert "layer_1_bm25" not in state["values"]["proposals"]
 
@@ -205,7 +205,7 @@ def test_assistant_asks_the_models_it_is_configured_with(client, chat):
 
     drawn = client.assistants.get_graph(assistant, xray=True)
     models = {node["id"]: node.get("metadata", {}).get("model") for node in drawn["nodes"]}
-    assert list(models) == ["__start__", *nodes, HUB, "aggregator", "__end__"]
+    assert list(models) == ["__start__", *nodes, LAYER_AGGREGATOR, "aggregator", "__end__"]
     assert models["layer_1_y_2"] == "openai:y"
     assert len(drawn["edges"]) == 10
 
@@ -264,7 +264,7 @@ def test_lost_layer_is_told_and_only_who_failed_is_asked_again(client, chat, thr
 
 def test_thread_goes_on_under_another_configuration(client, thread):
     two = configured(client, "offline", models=["lead", "bm25"])
-    client.runs.wait(thread, two, input=ASK, interrupt_before=[HUB])
+    client.runs.wait(thread, two, input=ASK, interrupt_before=[LAYER_AGGREGATOR])
     other = {"configurable": {"models": ["bm25", "mmr"], "aggregator": "offline:lead"}}
     values = client.runs.wait(thread, two, input=None, config=other)
     assert sorted(values["proposals"]) == [
@@ -351,7 +351,7 @@ class TestRemoteGraph:
         remote.update_state(config, {"proposals": edits}, as_node="layer_2_lead")
         assert text(remote.invoke(None, config)) == "It carries salt."
 
-        past = next(s for s in remote.get_state_history(config) if s.next == (HUB,))
+        past = next(s for s in remote.get_state_history(config) if s.next == (LAYER_AGGREGATOR,))
         edits = {"layer_1_lead": None}
         fork = remote.update_state(past.config, {"proposals": edits}, as_node="layer_1_mmr")
         values = remote.invoke(None, fork)

@@ -24,11 +24,11 @@ DRAWN = """flowchart TD
     subgraph box1["layer 1"]
         n1["b<br/><small>offline:lead</small>"]:::agent
         n2["a<br/><small>offline:bm25</small>"]:::agent
-        n3("aggregator"):::hub
+        n3("aggregator"):::layer_aggregator
     end
     subgraph box2["layer 2"]
         n4["bm25<br/><small>offline:bm25</small>"]:::agent
-        n5("aggregator"):::hub
+        n5("aggregator"):::layer_aggregator
     end
     subgraph box3["aggregator"]
         n6["aggregator<br/><small>offline:consensus</small>"]:::agent
@@ -42,7 +42,7 @@ DRAWN = """flowchart TD
     n5 --> n6
     n6 --> n7
     classDef agent fill:#eef2ff,stroke:#6366f1,color:#1e1b4b
-    classDef hub fill:#fef3c7,stroke:#d97706,color:#451a03
+    classDef layer_aggregator fill:#fef3c7,stroke:#d97706,color:#451a03
     classDef other fill:#f1f5f9,stroke:#64748b,color:#0f172a
 """
 
@@ -93,7 +93,7 @@ WITH_RUN = """
         n2["fast<br/><small>x:y</small><br/><small>0.20 s · 1,234 tok · ~$3.00</small>"]:::agent
         n3["broken<br/><small>fake</small><br/><small>failed · 1.0 s</small>"]:::failed
         n4["late<br/><small>fake</small><br/><small>cut off · 1.0 s</small>"]:::cutoff
-        n5("aggregator"):::hub
+        n5("aggregator"):::layer_aggregator
     end
 """
 

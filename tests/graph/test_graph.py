@@ -377,7 +377,7 @@ def test_samples_ask_the_same_model_several_times(invoke, model):
         ([["offline:lead"], []], r"`layers\[1\]`: expected names"),
         ([{"a:b": "offline:lead"}], "without ':', '|' and line breaks, got 'a:b'"),
         ([{"": "offline:lead"}], "got ''"),
-        ([{"aggregator": "offline:lead"}], "'aggregator' is the name of a layer's hub"),
+        ([{"aggregator": "offline:lead"}], "'aggregator' is the name of the layer aggregator"),
         ([["gpt-4o"]], r"`layers\[0\]`\[0\]: expected 'provider:model'.*, got 'gpt-4o'"),
         ([{"a": 3}], r"`layers\[0\]`\['a'\]: expected 'provider:model' or a runnable, got 3"),
         ([["offline:nonsense"]], "expected 'offline:' and one of lead, .*got 'offline:nonsense'"),

@@ -206,7 +206,7 @@ def test_a_human_has_a_proposal_asked_for_again(invoke, model):
     invoke(graph, {"messages": "q"}, config)
     again = {"layer_1_b": {"error": RETRY}}
     graph.update_state(config, {"proposals": again}, as_node="layer_1_b")
-    invoke(graph, None, config)  # asks, and stops before the hub once more
+    invoke(graph, None, config)  # asks, and stops before the layer aggregator once more
     invoke(graph, None, config)
     assert (len(one.asked), len(two.asked)) == (1, 2)
     assert writer.asked[0][0].content.endswith("\n1. a1\n2. b2")

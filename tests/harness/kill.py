@@ -3,10 +3,10 @@
     python tests/harness/kill.py --kills 200
 
 runs `moa ask` (in a pseudo-terminal, so that the answer streams) and a host program against the
-test server, over SQLite and PostgreSQL, and sends SIGKILL in layer 1, in the hub, in layer 2, in
-the aggregator's stream, and while an answer is being stored. After each kill it reads what the
-database holds, resumes, and checks: no call whose answer was stored is made again, nothing is lost
-or doubled in the state, and the final answer is the one of an undisturbed run.
+test server, over SQLite and PostgreSQL, and sends SIGKILL in layer 1, in the layer aggregator, in
+layer 2, in the aggregator's stream, and while an answer is being stored. After each kill it reads
+what the database holds, resumes, and checks: no call whose answer was stored is made again,
+nothing is lost or doubled in the state, and the final answer is the one of an undisturbed run.
 """
 
 import argparse
@@ -43,7 +43,7 @@ from moa_graph import MoAConfig, create_moa
 
 MOA = Path(sys.executable).parent / "moa"
 HOST = Path(__file__).parent / "host.py"
-PHASES = ("layer 1", "hub", "layer 2", "stream", "write")
+PHASES = ("layer 1", "layer aggregator", "layer 2", "stream", "write")
 PROPOSERS = ("a", "b", "c")
 PATIENCE = 300  # seconds for a run to end: a busy machine is no finding
 NODES = [f"layer_{layer}_{name}" for layer in (1, 2) for name in PROPOSERS]
@@ -97,13 +97,13 @@ class Trial:
         answered = self.harness.random.randrange(7)
         begun = {
             "layer 1": lambda: len(self.calls()) >= 1,
-            "hub": lambda: self.answered() >= 3,
+            "layer aggregator": lambda: self.answered() >= 3,
             "layer 2": lambda: len(self.calls()) >= 4,
             "stream": lambda: any(call.model == "w" for call in self.calls()),
             "write": lambda: self.answered() > answered,
             "any": lambda: len(self.calls()) > 0,
         }[phase]
-        spread = {"hub": 0.03, "write": 0.02, "any": 2.5}.get(phase, 0.25)
+        spread = {"layer aggregator": 0.03, "write": 0.02, "any": 2.5}.get(phase, 0.25)
         while process.poll() is None and not begun():
             time.sleep(0.001)
         time.sleep(self.harness.random.uniform(0, spread))

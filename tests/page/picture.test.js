@@ -128,14 +128,14 @@ test("a layer says how many have answered and how many must", () => {
   assert.equal(text(root, '[data-layer="3"] .count'), "");
 });
 
-test("a hub shows how many proposals it has gathered once the next layer has begun", () => {
+test("a layer aggregator shows how many proposals it has gathered once the next layer has begun", () => {
   const { picture, root } = draw(["a", "b", "c"]);
   picture.update(["a", "b", "c"].map((agent) => makeCell({ agent, status: agent === "a" ? "answered" : "failed" })));
-  assert.equal(text(root, '[data-hub="1"] b'), "");
+  assert.equal(text(root, '[data-layer-aggregator="1"] b'), "");
   picture.update([makeCell({ layer: 2, agent: "a", status: "running" })]);
-  assert.equal(text(root, '[data-hub="1"] b'), "1");
-  assert.ok(find(root, '[data-hub="1"]').classList.contains("done"));
-  assert.equal(text(root, '[data-hub="2"] b'), "");
+  assert.equal(text(root, '[data-layer-aggregator="1"] b'), "1");
+  assert.ok(find(root, '[data-layer-aggregator="1"]').classList.contains("done"));
+  assert.equal(text(root, '[data-layer-aggregator="2"] b'), "");
 });
 
 test("the clock of a running call goes on from what the server said, and stands when it is over", () => {

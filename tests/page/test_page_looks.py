@@ -103,7 +103,8 @@ CONTRAST = """() => {
   };
   const pairs = [['ink', 'paper'], ['ink', 'ground'], ['dim', 'paper'], ['dim', 'ground'],
     ['good', 'paper'], ['bad', 'bad-soft'], ['dim', 'bad-soft'], ['cut', 'cut-soft'],
-    ['dim', 'cut-soft'], ['accent', 'paper'], ['accent-ink', 'accent'], ['hub', 'hub-soft'],
+    ['dim', 'cut-soft'], ['accent', 'paper'], ['accent-ink', 'accent'],
+    ['layer-aggregator', 'layer-aggregator-soft'],
     ['ink', 'accent-soft'], ['dim', 'accent-soft']];
   return pairs.map(([front, back]) => {
     const [a, b] = [light('--' + front), light('--' + back)].sort((x, y) => y - x);

@@ -8,14 +8,14 @@ import { Wires } from "#page/wires.js";
 
 /** @import { Cell } from "#page/types.js" */
 
-/** Draw the wires between two proposers, their hub, and the aggregator. */
+/** Draw the wires between two proposers, their layer aggregator, and the aggregator. */
 function draw() {
   const box = () => h("button");
   const boxes = new Map([["a", box()], ["b", box()], ["aggregator", box()]]);
   const [a, b, aggregator] = boxes.values();
   const flow = h("div", {},
     h("section", { class: "layer", "data-layer": 1 }, a, b),
-    h("div", { class: "hub", "data-hub": 1 }, h("b")),
+    h("div", { class: "layer-aggregator", "data-layer-aggregator": 1 }, h("b")),
     h("section", { class: "layer", "data-layer": 2 }, aggregator));
   lay(flow, [100, 50, 400, 200]);
   lay(a, [100, 50, 100, 40]);
@@ -38,7 +38,7 @@ function colour(states) {
   return paths(flow).map((path) => path.getAttribute("class") ?? "");
 }
 
-test("each proposer is wired to its hub, and the hub to each agent behind it", () => {
+test("each proposer is wired to its layer aggregator, and the layer aggregator to each agent behind it", () => {
   const { flow } = draw();
   assert.deepEqual(paths(flow).map((path) => path.dataset.side), ["in", "in", "out"]);
 });
@@ -56,13 +56,13 @@ test("a wire goes from the right edge of a box to the left edge of the next", ()
   assert.equal(paths(flow)[2].getAttribute("d"), "M170 60C195 60 195 60 220 60");
 });
 
-test("a wire to the hub is used once its proposer has answered", () => {
+test("a wire to the layer aggregator is used once its proposer has answered", () => {
   const [a, b] = colour({ a: "answered", b: "failed", aggregator: "waiting" });
   assert.equal(a, "used");
   assert.equal(b, "critical");
 });
 
-test("a wire from the hub is used once its agent is asked, and flows while it writes", () => {
+test("a wire from the layer aggregator is used once its agent is asked, and flows while it writes", () => {
   const out = (/** @type {Cell["status"]} */ status) => colour({ a: "answered", b: "answered", aggregator: status })[2];
   assert.equal(out("waiting"), "");
   assert.equal(out("running"), "used flowing");

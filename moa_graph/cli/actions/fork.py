@@ -158,7 +158,7 @@ def _select_proposals(
 
 
 def find_layer_proposer(graph: CompiledMoA, layer: int) -> str:
-    """Name a node that the hub of a layer follows."""
+    """Name a node that the layer aggregator follows."""
     names = ((node, parse_node_name(node)) for node in graph.nodes)
     return next(
         node

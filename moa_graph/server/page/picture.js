@@ -1,4 +1,4 @@
-// The layers as a picture: a box for each agent, a hub behind each layer, wires between them.
+// The layers as a picture: a box for each agent, a layer aggregator behind each layer, wires between them.
 
 import { count, dollars, find, h, seconds } from "./dom.js";
 import { Wires } from "./wires.js";
@@ -60,7 +60,7 @@ export class Picture {
     this.cells = new Map(cells.map((cell) => [cell.node, received(cell)]));
     this.layout = layout;
     this.boxes = new Map(cells.map((cell) => [cell.node, this.box(cell)]));
-    const columns = layout.layers.flatMap((_, index) => [this.column(index + 1), hub(index + 1)]);
+    const columns = layout.layers.flatMap((_, index) => [this.column(index + 1), layerAggregator(index + 1)]);
     columns.push(this.column(layout.layers.length + 1));
     const flow = h("div", { class: "flow" }, ...columns);
     const widest = Math.max(...layout.layers.map((layer) => layer.asked));
@@ -162,12 +162,12 @@ export class Picture {
     this.countGathered();
   }
 
-  /** Say of each hub that has gathered how many proposals it has. */
+  /** Say of each layer aggregator that has gathered how many proposals it has. */
   countGathered() {
     for (let layer = 1; layer < this.last; layer += 1) {
       const gathered = this.layer(layer).filter((cell) => cell.status === "answered").length;
       const done = this.layer(layer + 1).some((cell) => cell.status !== "waiting");
-      const box = find(this.root, `[data-hub="${layer}"]`);
+      const box = find(this.root, `[data-layer-aggregator="${layer}"]`);
       box.classList.toggle("done", done);
       find(box, "b").textContent = done ? String(gathered) : "";
     }
@@ -204,9 +204,10 @@ function elapsed(cell) {
 }
 
 /** @param {number} layer */
-function hub(layer) {
-  return h("div", { class: "hub", "data-hub": layer, title: `Hub: gathers the proposals of layer ${layer}` },
-    h("b"), h("span", {}, `hub of layer ${layer}`));
+function layerAggregator(layer) {
+  const title = `Layer aggregator: gathers the proposals of layer ${layer}`;
+  return h("div", { class: "layer-aggregator", "data-layer-aggregator": layer, title },
+    h("b"), h("span", {}, `aggregator of layer ${layer}`));
 }
 
 /**

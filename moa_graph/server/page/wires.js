@@ -3,7 +3,7 @@
 import { find } from "./dom.js";
 
 /** @import { Cell } from "./types.js" */
-/** @typedef {"in" | "out"} Side of a hub, as a line reaches or leaves it */
+/** @typedef {"in" | "out"} Side of a layer aggregator, as a line reaches or leaves it */
 /** @typedef {{ from: Element, to: Element, node: string, path: SVGElement, side: Side }} Wire */
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -32,12 +32,12 @@ export class Wires {
    * @param {Map<string, HTMLElement>} boxes
    */
   connect(layer, boxes) {
-    const hub = find(this.flow, `[data-hub="${layer}"] b`);
+    const aggregator = find(this.flow, `[data-layer-aggregator="${layer}"] b`);
     /** @param {number} number */
     const inside = (number) =>
       [...boxes].filter(([, box]) => box.closest(`[data-layer="${number}"]`));
-    for (const [node, box] of inside(layer)) this.add(box, hub, node, "in");
-    for (const [node, box] of inside(layer + 1)) this.add(hub, box, node, "out");
+    for (const [node, box] of inside(layer)) this.add(box, aggregator, node, "in");
+    for (const [node, box] of inside(layer + 1)) this.add(aggregator, box, node, "out");
   }
 
   /**
