@@ -20,6 +20,22 @@ def translate_options(options: Mapping[str, Any]) -> dict[str, Any]:
     return translated
 
 
+OLD_PROPOSAL_KEYS = {
+    "cut": "truncated_chars",
+    "unread": "dropped_reference_chars",
+    "turn": "turn_id",
+    "id": "attempt_id",
+}
+"""Keys of a `Proposal`."""
+
+
+def translate_proposal(proposal: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give a proposal, or what changes of one, with its present keys."""
+    if OLD_PROPOSAL_KEYS.keys().isdisjoint(proposal):
+        return proposal
+    return {OLD_PROPOSAL_KEYS.get(key, key): value for key, value in proposal.items()}
+
+
 OLD_SUMMARY_KEYS = {
     "received": "answered",
     "causes": "errors",

@@ -6,14 +6,18 @@
 import gzip
 import json
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import RunnableLambda
 from langgraph.cache.sqlite import SqliteCache
+from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.types import CachePolicy
 from typer.testing import CliRunner
 
-from moa_graph import Agent, QuorumError, create_moa
+from moa_graph import Agent, QuorumError, create_moa, read_turn
 from moa_graph.cli.app import app
 from moa_graph.evals.call_store import CallStore
 
@@ -88,3 +92,71 @@ def test_a_batch_goes_on_with_its_threads(stored):
         *("--out", stored / "answers.jsonl"),
     )
     assert rows(stored / "answers.jsonl") == rows(stored / "complete.jsonl")
+
+
+PROPOSAL_KEYS = {"truncated_chars", "dropped_reference_chars", "turn_id", "attempt_id"}
+CONFIG = {"configurable": {"thread_id": "t"}}
+
+
+@pytest.fixture
+def old_thread():
+    """A thread of two layers, the second of which failed."""
+    connection = sqlite3.connect(":memory:", check_same_thread=False)
+    connection.deserialize(
+        gzip.decompress((DATA.parent / "thread_before_renames.sqlite.gz").read_bytes())
+    )
+    yield SqliteSaver(connection)
+    connection.close()
+
+
+def paid(_):
+    raise AssertionError("it is paid for")
+
+
+def asked(saver, first=paid, read=None):
+    """The mixture of that thread; its first layer was paid for."""
+
+    def answer(messages):
+        (read if read is not None else []).extend(messages)
+        return AIMessage("from c")
+
+    layers = [dict.fromkeys("ab", RunnableLambda(first)), {"c": RunnableLambda(answer)}]
+    moa = create_moa(layers, RunnableLambda(lambda _: AIMessage("new")), references_in="user")
+    return moa.compile(checkpointer=saver)
+
+
+def test_a_thread_goes_on_with_its_proposals(old_thread):
+    read = []
+    graph = asked(old_thread, read=read)
+    result = graph.invoke(None, CONFIG)
+    assert result["messages"][-1].text == "new"
+    assert all(text in read[-1].text for text in ("from a", "from b"))
+    assert result["messages"][-1].response_metadata["moa"]["answered"] == 3
+
+
+def test_proposals_of_a_thread_have_their_present_keys(old_thread):
+    graph = asked(old_thread)
+    proposals = graph.get_state(CONFIG).values["proposals"]
+    assert sorted(proposals) == ["layer_1_a", "layer_1_b", "layer_2_c"]
+    for snapshot in graph.get_state_history(CONFIG):
+        for proposal in snapshot.values.get("proposals", {}).values():
+            assert proposal.keys() > PROPOSAL_KEYS
+            assert proposal.keys().isdisjoint({"cut", "unread", "turn", "id"})
+
+
+def test_a_thread_is_asked_the_next_question(old_thread):
+    graph = asked(old_thread, first=lambda _: AIMessage("anew"))
+    turn = read_turn(graph.get_state(CONFIG))
+    assert [message.text for message in turn.messages] == ["q"]
+    result = graph.invoke(turn.ask("another"), CONFIG)
+    assert [message.text for message in result["messages"]] == ["another", "new"]
+    assert {p["turn_id"] for p in result["proposals"].values()} == {result["messages"][0].id}
+
+
+def test_an_edit_in_old_keys_is_taken(old_thread):
+    graph = asked(old_thread)
+    edit = {"layer_1_a": {"content": "edited", "cut": 3}}
+    graph.update_state(CONFIG, {"proposals": edit}, as_node="layer_1_a")
+    proposal = graph.get_state(CONFIG).values["proposals"]["layer_1_a"]
+    assert (proposal["content"], proposal["truncated_chars"]) == ("edited", 3)
+    assert "cut" not in proposal

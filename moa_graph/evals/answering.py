@@ -29,8 +29,6 @@ _PROPOSAL_FIELDS = (
     "usage",
     "seconds",
     "finish_reason",
-    "cut",
-    "unread",
 )
 
 
@@ -115,6 +113,8 @@ class BenchmarkRunner:
         self, node: str, proposal: Proposal, records: Sequence[CallRecord]
     ) -> JsonRow:
         fields: JsonRow = {name: proposal[name] for name in _PROPOSAL_FIELDS}  # type: ignore[literal-required]
+        fields["cut"] = proposal["truncated_chars"]
+        fields["unread"] = proposal["dropped_reference_chars"]
         return fields | self._cost_fields(node, proposal["model"], records)
 
     def _aggregator_row(self, answer: AIMessage, records: Sequence[CallRecord]) -> JsonRow:

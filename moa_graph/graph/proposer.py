@@ -162,15 +162,15 @@ class ProposerAttempt:
             model=agent_node.agent.label,
             content="",
             error=None,
-            cut=0,
-            unread=dropped_chars,
+            truncated_chars=0,
+            dropped_reference_chars=dropped_chars,
             usage=None,
             cached=None,
             started=round(started, 3),
             seconds=0.0,
             finish_reason=None,
-            turn=find_turn_id(layer_spec, state),
-            id=uuid4().hex,
+            turn_id=find_turn_id(layer_spec, state),
+            attempt_id=uuid4().hex,
         )
 
     def record_output(self, output: Any) -> None:
@@ -187,7 +187,9 @@ class ProposerAttempt:
         content = parsing.strip_reasoning(parsing.replace_surrogates(message.text))
         if not content:
             raise parsing.EmptyAnswerError(message)
-        self.proposal["content"], self.proposal["cut"] = truncate_text(content, self._max_tokens)
+        self.proposal["content"], self.proposal["truncated_chars"] = truncate_text(
+            content, self._max_tokens
+        )
 
     def record_cached_answer(self, cached_answer: CachedAnswer) -> None:
         """Take in what the model gave before."""
@@ -198,7 +200,7 @@ class ProposerAttempt:
         """Take in why there is no answer."""
         self.proposal["seconds"] = round(perf_counter() - self._started, 3)
         self.proposal["error"] = redacted_message(error, *self._agent_node.api_keys)
-        quorum.record_unreported_failure(self.proposal["id"])
+        quorum.record_unreported_failure(self.proposal["attempt_id"])
         _logger.warning("%s failed: %s", self._agent_node.node, self.proposal["error"])
 
 
@@ -268,7 +270,7 @@ def find_turn_id(layer_spec: LayerSpec, state: LayerState) -> str:
         p for node in layer_spec.agent_nodes[0].reference_nodes if (p := proposals.get(node))
     ]
     turn_proposals = read_proposals or _proposals_before_retry(layer_spec, state)
-    return turn_proposals[0]["turn"] if turn_proposals else state["messages"][-1].id or ""
+    return turn_proposals[0]["turn_id"] if turn_proposals else state["messages"][-1].id or ""
 
 
 def _proposals_before_retry(layer_spec: LayerSpec, state: LayerState) -> Sequence[Proposal]:
@@ -278,7 +280,7 @@ def _proposals_before_retry(layer_spec: LayerSpec, state: LayerState) -> Sequenc
     """
     layer_proposals = list(layer_spec.proposals_in(state).values())
     open_ids = {message.id for message in unanswered_messages(state["messages"])}
-    marked = any(awaits_retry(p) and p["turn"] in open_ids for p in layer_proposals)
+    marked = any(awaits_retry(p) and p["turn_id"] in open_ids for p in layer_proposals)
     return layer_proposals if state.get("is_retry") or marked else []
 
 

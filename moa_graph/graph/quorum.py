@@ -81,7 +81,7 @@ def nodes_to_retry(
     if marked := nodes_marked_for_retry(proposals):
         return marked
     failed = {node: p["error"] for node, p in proposals.items() if p["error"]}
-    attempts = [proposals[node].get("id", "") for node in failed]
+    attempts = [proposals[node].get("attempt_id", "") for node in failed]
     unreported = [attempt for attempt in attempts if _unreported.pop(attempt, 0) is None]
     if has_quorum(proposals, policy):
         return ()

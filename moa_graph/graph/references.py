@@ -22,7 +22,7 @@ ReferencesChannel = Annotated[list[str], UntrackedValue(list, guard=False)]
 def collect_references(nodes: Sequence[str], state: Mapping[str, Any]) -> tuple[list[str], str]:
     """Give what these nodes proposed, and a seed that none of them knows."""
     answered = [p for node in nodes if (p := state["proposals"].get(node)) and not p["error"]]
-    return [p["content"] for p in answered], "".join(p.get("id", "") for p in answered)
+    return [p["content"] for p in answered], "".join(p.get("attempt_id", "") for p in answered)
 
 
 def references_update(

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from functools import reduce
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any, NotRequired, Self
 
 from langgraph.channels import DeltaChannel, EphemeralValue
 from langgraph.graph import MessagesState
 from typing_extensions import TypedDict  # Python 3.11's own has no JSON schema
 
 from moa_graph.graph.references import ReferencesChannel
+from moa_graph.stored_names import translate_proposal
 
 RETRY = "ask again"
 """As the `error` of a proposal: its layer aggregator has the proposer asked again."""
@@ -51,9 +52,9 @@ class Proposal(TypedDict):
     failure."""
     error: str | None
     """Why there is no answer; `None` on success."""
-    cut: int
+    truncated_chars: int
     """Characters that were cut off its end, because it was longer than a reference may be."""
-    unread: int
+    dropped_reference_chars: int
     """Characters of the references that the agent was not shown: they were too long together,
     or for its context."""
     usage: dict[str, Any] | None
@@ -66,9 +67,9 @@ class Proposal(TypedDict):
     """Wall time of the call."""
     finish_reason: str | None
     """Why the model stopped, in its provider's word: `stop`, `length`, …"""
-    turn: str
+    turn_id: str
     """Id of the message that was answered."""
-    id: str
+    attempt_id: str
     """Id of the attempt: tells a failure from the next one of the same agent."""
 
 
@@ -101,8 +102,11 @@ def merge_proposals(
     Returns:
         A new mapping; neither argument is changed.
     """
-    turns = {proposal["turn"] for proposal in new.values() if proposal and "turn" in proposal}
-    merged = {node: p for node, p in old.items() if not turns or p.get("turn") in turns}
+    new = {node: p and translate_proposal(p) for node, p in new.items()}  # type: ignore[misc]
+    turn_ids = {
+        proposal["turn_id"] for proposal in new.values() if proposal and "turn_id" in proposal
+    }
+    merged = {node: p for node, p in old.items() if not turn_ids or p.get("turn_id") in turn_ids}
     for node, proposal in new.items():
         if proposal is None:
             merged.pop(node, None)
@@ -118,11 +122,21 @@ def merge_writes(
     return reduce(merge_proposals, writes, old)
 
 
+class ProposalsChannel(DeltaChannel[dict[str, Proposal]]):
+    """Holds the proposals; those that an earlier version stored get their present keys."""
+
+    def from_checkpoint(self, checkpoint: Any) -> Self:
+        """Restore the proposals of a checkpoint, before writes are replayed on them."""
+        channel = super().from_checkpoint(checkpoint)
+        channel.value = {node: translate_proposal(p) for node, p in channel.value.items()}
+        return channel
+
+
 class MoAState(MessagesState):
     """The conversation, and what the proposers made of its last message."""
 
     proposals: Annotated[
-        dict[str, Proposal], DeltaChannel(merge_writes, snapshot_frequency=SNAPSHOT_FREQUENCY)
+        dict[str, Proposal], ProposalsChannel(merge_writes, snapshot_frequency=SNAPSHOT_FREQUENCY)
     ]
     """Proposals of the present turn, keyed by node name (`layer_<k>_<agent>`)."""
 

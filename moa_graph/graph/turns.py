@@ -16,6 +16,8 @@ from langchain_core.messages import (
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import StateSnapshot
 
+from moa_graph.stored_names import translate_proposal
+
 Input = dict[str, Any]
 
 
@@ -155,9 +157,9 @@ def _started_turns(snapshot: StateSnapshot) -> Collection[str]:
     """Give the ids of the turns that proposals belong to, stored writes included."""
     results = [snapshot.values, *(task.result for task in snapshot.tasks)]
     proposals = chain.from_iterable(map(_proposals_of, results))
-    return {proposal["turn"] for proposal in proposals if "turn" in proposal}
+    return {proposal["turn_id"] for proposal in proposals if "turn_id" in proposal}
 
 
 def _proposals_of(result: Any) -> Collection[Mapping[str, Any]]:
     proposals = result.get("proposals") if isinstance(result, Mapping) else None
-    return [each for each in (proposals or {}).values() if each]
+    return [translate_proposal(each) for each in (proposals or {}).values() if each]

@@ -229,7 +229,7 @@ class RunProgress:
     def _apply_result(self, agent: AgentProgress, event: Mapping[str, Any]) -> None:
         result = event["result"] or {}
         if proposal := result.get("proposals", {}).get(agent.node):
-            question = HumanMessage("", id=proposal["turn"])
+            question = HumanMessage("", id=proposal["turn_id"])
             result = {"messages": [question], "proposals": {agent.node: proposal}}
         if result.get("messages"):
             agent.apply_call(read_run(result, prices=self.prices).calls[-1])

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from langchain_core.messages import AIMessage, AnyMessage
 
@@ -13,6 +13,7 @@ from moa_graph.graph.run_summary import read_run_summary
 from moa_graph.graph.state import OriginalCallStats, Proposal
 from moa_graph.graph.turns import unanswered_messages
 from moa_graph.models.pricing import Prices, estimate_cost
+from moa_graph.stored_names import translate_proposal
 
 CUT_OFF_PREFIXES = ("cut off", "no answer within its timeout")
 """How the errors of `race` begin; those of others begin with the name of their class."""
@@ -195,12 +196,15 @@ def last_question(messages: Sequence[AnyMessage]) -> str:
 
 def current_turn_proposals(state: Mapping[str, Any]) -> dict[str, Proposal]:
     """Give the proposals of the present turn: a question not yet begun has none."""
-    proposals = dict(state.get("proposals") or {})
+    proposals = {
+        node: cast("Proposal", translate_proposal(p))
+        for node, p in (state.get("proposals") or {}).items()
+    }
     if not (
         open_ids := {message.id for message in unanswered_messages(state.get("messages") or ())}
     ):
         return proposals if state.get("messages") else {}
-    return {node: p for node, p in proposals.items() if p["turn"] in open_ids}
+    return {node: p for node, p in proposals.items() if p["turn_id"] in open_ids}
 
 
 def _proposer_call(node: str, proposal: Proposal, prices: Prices | None) -> AgentCall:
@@ -213,7 +217,7 @@ def _proposer_call(node: str, proposal: Proposal, prices: Prices | None) -> Agen
         error=proposal["error"],
         started=proposal.get("started"),
         seconds=proposal["seconds"],
-        dropped_reference_chars=proposal.get("unread", 0),
+        dropped_reference_chars=proposal.get("dropped_reference_chars", 0),
         **_cost_fields(proposal["model"], proposal["usage"], proposal.get("cached"), prices),
     )
 

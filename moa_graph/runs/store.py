@@ -15,7 +15,6 @@ from typing import Any, Literal, cast
 from filelock import FileLock, Timeout
 from langchain_core.messages import AnyMessage
 from langchain_core.runnables import RunnableConfig
-from langgraph.channels import DeltaChannel
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.constants import START
@@ -28,7 +27,7 @@ from pydantic import ValidationError
 from moa_graph.config.model import STORED, MoAConfig
 from moa_graph.errors import MoAError
 from moa_graph.graph.run_summary import read_run_summary
-from moa_graph.graph.state import Proposal, merge_writes
+from moa_graph.graph.state import Proposal, ProposalsChannel, merge_writes
 from moa_graph.graph.turns import Turn, read_turn, unanswered_messages
 from moa_graph.redaction import redacted_message
 from moa_graph.runs.record import current_turn_proposals, last_question
@@ -332,7 +331,7 @@ async def _replay_proposals(
     if stored is None:
         deltas = await saver.aget_delta_channel_history(config=checkpoint.config, channels=[name])
         stored, writes = deltas[name].get("seed", {}), [*deltas[name]["writes"], *writes]
-    channel = DeltaChannel(merge_writes, dict).from_checkpoint(stored)
+    channel = ProposalsChannel(merge_writes, dict).from_checkpoint(stored)
     channel.replay_writes([write for write in writes if write[1] == name])
     return cast("dict[str, Proposal]", channel.get())
 

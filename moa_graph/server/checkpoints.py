@@ -230,7 +230,7 @@ def _edit_proposal(step: CheckpointView, node: str, edit: ProposalEdit) -> JsonO
         return {"error": RETRY}
     if not edit.text.strip():
         raise ApiError(400, f"edits: the text of {node!r} is empty; drop it instead")
-    return {"content": edit.text.strip(), "error": None, "cut": 0}
+    return {"content": edit.text.strip(), "error": None, "truncated_chars": 0}
 
 
 async def _read_snapshots(graph: CompiledMoA, thread: str) -> Sequence[StateSnapshot]:

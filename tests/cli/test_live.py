@@ -41,7 +41,7 @@ def begin(progress, *nodes):
 def proposal_of(node, error=None, seconds=1.0, tokens=7):
     layer, agent = re.fullmatch(r"layer_(\d)_(.+)", node).groups()
     usage = tokens and {"input_tokens": 0, "output_tokens": tokens, "total_tokens": tokens}
-    who = {"layer": int(layer), "agent": agent, "model": "offline:lead", "turn": "1"}
+    who = {"layer": int(layer), "agent": agent, "model": "offline:lead", "turn_id": "1"}
     return who | {"content": "", "error": error, "seconds": seconds, "usage": usage}
 
 

@@ -86,10 +86,10 @@ def test_a_cached_proposal_belongs_to_the_present_turn(server, agent, invoke):
 
     assert not other["proposals"]["layer_1_b"]["cached"]
     question = next(m for m in other["messages"] if isinstance(m, HumanMessage))
-    assert {p["turn"] for p in other["proposals"].values()} == {question.id}
+    assert {p["turn_id"] for p in other["proposals"].values()} == {question.id}
     one, two = (each["proposals"]["layer_1_a"] for each in (first, other))
     assert two["cached"]
-    assert two["id"] != one["id"]
+    assert two["attempt_id"] != one["attempt_id"]
     assert two["started"] > one["started"]
     assert first["messages"][-1].id != other["messages"][-1].id
 
@@ -312,7 +312,7 @@ def test_an_answer_is_cut_as_this_mixture_says(server, agent):
     short = compiled([[agent("a")]], agent("w"), cache, max_reference_tokens=5)
     proposal = short.invoke(QUESTION)["proposals"]["layer_1_a"]
     assert proposal["cached"]
-    assert proposal["cut"] > 400
+    assert proposal["truncated_chars"] > 400
 
 
 def test_an_old_answer_is_asked_for_anew(server, agent):

@@ -39,7 +39,7 @@ class Script:
 
 def final(state):
     """What of a state must not depend on chance."""
-    keys = ("layer", "agent", "content", "error", "cut")
+    keys = ("layer", "agent", "content", "error", "truncated_chars")
     proposals = {
         node: {key: proposal[key] for key in keys} for node, proposal in state["proposals"].items()
     }
@@ -105,7 +105,7 @@ writes = st.lists(
         st.sampled_from(NAMES),
         st.none()
         | st.fixed_dictionaries(
-            {"turn": st.just("1"), "content": st.text(max_size=3), "error": st.none()}
+            {"turn_id": st.just("1"), "content": st.text(max_size=3), "error": st.none()}
         ),
         max_size=3,
     ),
@@ -125,12 +125,14 @@ def test_taking_in_writes_one_by_one_or_in_batches_is_the_same(updates, cut):
     assert fold(fold({}, updates[:cut]), updates[cut:]) == fold({}, updates)
 
 
-@given(st.permutations([{name: {"turn": "1", "content": name, "error": None}} for name in NAMES]))
+@given(
+    st.permutations([{name: {"turn_id": "1", "content": name, "error": None}} for name in NAMES])
+)
 def test_order_of_arrival_does_not_matter(updates):
     state = {}
     for update in updates:
         state = merge_proposals(state, update)
-    assert state == {name: {"turn": "1", "content": name, "error": None} for name in NAMES}
+    assert state == {name: {"turn_id": "1", "content": name, "error": None} for name in NAMES}
 
 
 @pytest.mark.parametrize("names", [NAMES, sorted(NAMES), NAMES[::-1]])

@@ -11,7 +11,7 @@ from moa_graph.graph.state import merge_proposals
 
 
 def proposal(turn, content="x"):
-    return {"turn": turn, "content": content, "error": None}
+    return {"turn_id": turn, "content": content, "error": None}
 
 
 def test_proposals_of_a_turn_add_up():

@@ -79,7 +79,7 @@ def test_another_question_replaces_one_that_failed(failing, model, invoke):
     assert len(result["messages"]) == 2
     for each in models.values():
         assert all("failed" not in message.text for message in each.asked[-1])
-    assert {p["turn"] for p in result["proposals"].values()} == {result["messages"][0].id}
+    assert {p["turn_id"] for p in result["proposals"].values()} == {result["messages"][0].id}
 
 
 def test_questions_that_fail_one_after_another_do_not_pile_up(model, invoke):
@@ -251,7 +251,7 @@ class TestMessageBetweenLayers:
             result = go_on()
         assert sorted(result["proposals"]) == ["layer_1_a", "layer_1_b", "layer_2_a", "layer_2_b"]
         assert result["messages"][-1].response_metadata["moa"]["answered"] == 4
-        assert {p["turn"] for p in result["proposals"].values()} == {result["messages"][0].id}
+        assert {p["turn_id"] for p in result["proposals"].values()} == {result["messages"][0].id}
         assert writer.asked[0][-1].text == "in French"
 
     @pytest.mark.parametrize("layer", [1, 2])

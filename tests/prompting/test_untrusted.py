@@ -173,7 +173,7 @@ def test_ten_megabytes_do_no_harm(invoke, server):
     proposal = result["proposals"]["layer_1_huge"]
     assert count_tokens(proposal["content"]) < 16_384 + 20
     assert proposal["content"].endswith("[cut here: 9,934,463 more characters]")
-    assert proposal["cut"] == 9_934_463
+    assert proposal["truncated_chars"] == 9_934_463
     assert max(len(str(call.body)) for call in server.calls) < 300_000
 
 
@@ -203,8 +203,9 @@ def test_references_are_cut_to_fit_a_known_context(invoke, model):
     assert "more characters]\n2. short" in seen
     assert "l" * 40_000 in large.asked[0][0].content
     proposals = result["proposals"]
-    assert f"[cut here: {proposals['layer_2_small']['unread']:,} more characters]" in seen
-    assert proposals["layer_2_large"]["unread"] == 0
+    dropped = proposals["layer_2_small"]["dropped_reference_chars"]
+    assert f"[cut here: {dropped:,} more characters]" in seen
+    assert proposals["layer_2_large"]["dropped_reference_chars"] == 0
 
 
 def test_aggregator_of_a_small_context_is_spared_too(invoke, model):
