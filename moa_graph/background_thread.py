@@ -15,6 +15,10 @@ def run_in_thread(function: Callable[..., Any], *args: Any) -> Future[Any]:
     def run() -> None:
         try:
             future.set_result(context.run(function, *args))
+        except StopIteration as error:  # no `asyncio.Future` can hold it: who waits would hang
+            stopped = RuntimeError("the call raised StopIteration")
+            stopped.__cause__ = error
+            future.set_exception(stopped)
         except BaseException as error:  # noqa: BLE001  # it is raised where the result is asked for
             future.set_exception(error)
 

@@ -33,7 +33,7 @@ def translate_proposal(proposal: Mapping[str, Any]) -> Mapping[str, Any]:
     """Give a proposal, or what changes of one, with its present keys."""
     if OLD_PROPOSAL_KEYS.keys().isdisjoint(proposal):
         return proposal
-    return {OLD_PROPOSAL_KEYS.get(key, key): value for key, value in proposal.items()}
+    return _rename_keys(proposal, OLD_PROPOSAL_KEYS)
 
 
 OLD_SUMMARY_KEYS = {
@@ -47,4 +47,10 @@ OLD_SUMMARY_KEYS = {
 
 def translate_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
     """Give the summary of a run with its present keys alone."""
-    return {OLD_SUMMARY_KEYS.get(key, key): value for key, value in summary.items()}
+    return _rename_keys(summary, OLD_SUMMARY_KEYS)
+
+
+def _rename_keys(data: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Rename keys; where both are there, the value of the present one counts."""
+    stale = {old for old, new in names.items() if new in data}
+    return {names.get(key, key): value for key, value in data.items() if key not in stale}

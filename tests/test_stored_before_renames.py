@@ -20,6 +20,8 @@ from typer.testing import CliRunner
 from moa_graph import Agent, QuorumError, create_moa, read_turn
 from moa_graph.cli.app import app
 from moa_graph.evals.call_store import CallStore
+from moa_graph.graph.state import merge_proposals
+from moa_graph.stored_names import translate_summary
 
 DATA = Path(__file__).parent / "data" / "stored_before_renames"
 URL = "http://127.0.0.1:18471/v1"
@@ -160,3 +162,11 @@ def test_an_edit_in_old_keys_is_taken(old_thread):
     proposal = graph.get_state(CONFIG).values["proposals"]["layer_1_a"]
     assert (proposal["content"], proposal["truncated_chars"]) == ("edited", 3)
     assert "cut" not in proposal
+
+
+def test_present_key_counts_beside_an_old_one():
+    assert translate_summary({"answered": 3, "received": 2}) == {"answered": 3}
+    assert merge_proposals({"n": {"turn": "1"}}, {"m": {"turn_id": "1", "turn": "2"}}) == {
+        "n": {"turn_id": "1"},
+        "m": {"turn_id": "1"},
+    }

@@ -138,11 +138,20 @@ def capture_errors(fail: Callable[[Exception], None]) -> Iterator[None]:
     except GraphBubbleUp:  # LangGraph's own: a graph inside stops for a human
         raise
     except asyncio.CancelledError as error:
-        if (task := asyncio.current_task()) and task.cancelling():
+        if _is_being_cancelled():
             raise
         fail(RuntimeError(f"the call cancelled itself: {error!r}"))
     except Exception as error:  # noqa: BLE001  # whatever it is
         fail(error)
+
+
+def _is_being_cancelled() -> bool:
+    """Tell whether somebody cancels the task that runs; a sync run has none."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return False
+    return bool(task and task.cancelling())
 
 
 class ProposerAttempt:

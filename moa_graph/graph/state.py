@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import reduce
-from typing import Annotated, Any, NotRequired, Self
+from typing import Annotated, Any, NotRequired, Self, cast
 
 from langgraph.channels import DeltaChannel, EphemeralValue
 from langgraph.graph import MessagesState
@@ -106,6 +106,7 @@ def merge_proposals(
     turn_ids = {
         proposal["turn_id"] for proposal in new.values() if proposal and "turn_id" in proposal
     }
+    old = {node: cast("Proposal", translate_proposal(p)) for node, p in old.items()}
     merged = {node: p for node, p in old.items() if not turn_ids or p.get("turn_id") in turn_ids}
     for node, proposal in new.items():
         if proposal is None:

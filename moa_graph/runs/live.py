@@ -62,6 +62,11 @@ class AgentProgress:
         return self.status in {"answered", "failed", "cut off"}
 
     @property
+    def is_over(self) -> bool:
+        """Whether nothing more comes of it."""
+        return self.done or self.status == "dropped"
+
+    @property
     def has_started(self) -> bool:
         """Whether it was asked."""
         return self.status not in {"waiting", "dropped"}
@@ -105,7 +110,7 @@ class AgentProgress:
     def reset(self, status: Status) -> None:
         """Forget what it has done; it may be asked again."""
         self.status, self.error, self.message_id = status, None, None
-        self.critical = self.from_cache = False
+        self.critical = self.from_cache = self.is_shown_elsewhere = False
         self.started = perf_counter() if status == "running" else None
         self.seconds = self.read = self.written = self.cost = None
         self.replace_text("")

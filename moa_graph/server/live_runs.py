@@ -110,6 +110,7 @@ class LiveRuns:
         """
         if thread in self._runs_by_thread or thread in self._starting:
             raise ApiError(HTTP_CONFLICT, f"thread {thread!r} is already running", code="running")
+        self._service.require_capacity()  # before anything is stored
         self._starting.add(thread)
         try:
             async with AsyncExitStack() as lock_stack:
@@ -126,8 +127,8 @@ class LiveRuns:
                 )
                 live = LiveRun(mixture, run.progress, question)
                 task = self._service.start_run(self._run_turn(thread, live, run, lock_stack))
-                await asyncio.sleep(0)  # a task that is cancelled before it began cleans nothing up
                 live.task = task
+                await asyncio.sleep(0)  # a task that is cancelled before it began cleans nothing up
         finally:
             self._starting.discard(thread)
 

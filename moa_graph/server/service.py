@@ -101,13 +101,26 @@ class MixtureService:
         Raises:
             ApiError: If there are too many already, or the server is stopping.
         """
-        if self._stopping or len(self._runs) >= self.limits.runs:
+        try:
+            self.require_capacity()
+        except ApiError:
             run.close()
-            raise server_stopping_error() if self._stopping else self._busy_error()
+            raise
         task = asyncio.create_task(run)
         self._runs.add(task)
         task.add_done_callback(self._on_run_done)
         return task
+
+    def require_capacity(self) -> None:
+        """See that a run can be started.
+
+        Raises:
+            ApiError: If there are too many already, or the server is stopping.
+        """
+        if self._stopping:
+            raise server_stopping_error()
+        if len(self._runs) >= self.limits.runs:
+            raise self._busy_error()
 
     async def stop_runs(self, timeout: float) -> None:
         """Cancel all runs, start no more, and wait so many seconds until they have cleaned up."""

@@ -131,6 +131,35 @@ def test_stored_answers_are_shown_and_not_taken_for_running():
     assert progress.agents["layer_1_qwen"].status == "answered"
 
 
+@pytest.fixture
+def resumed():
+    """A run that goes on where one proposal was dropped, and one failed."""
+    progress = progress_of()
+    proposals = {
+        "layer_1_qwen": proposal_of("layer_1_qwen"),
+        "layer_1_llama": proposal_of("layer_1_llama"),
+        "layer_2_qwen": proposal_of("layer_2_qwen", error="OSError: gone"),
+    }
+    values = {"messages": [HumanMessage("q", id="1")], "proposals": proposals}
+    progress.load_state(values, ["layer_2_llama", "layer_2_gpt"])
+    return progress
+
+
+def test_layer_with_a_dropped_proposal_is_over(resumed):
+    assert drawn(resumed)[0] == "layer 1  2 of 3 answered"
+    summary = draw_summary(resumed, 80, 2.0)[0].plain
+    assert re.search(r"^! layer 1 +2 of 3 answered", summary)
+
+
+def test_stored_proposals_are_those_that_answered(resumed, capsys):
+    async def watch():
+        async with LineView(resumed):
+            pass
+
+    asyncio.run(watch())
+    assert capsys.readouterr().err == "2 proposals were stored\n"
+
+
 @pytest.mark.parametrize("width", [4, 10, 20, 40, 60, 80, 120, 200, 400])
 @pytest.mark.parametrize("height", [1, 2, 5, 9, 23, 60])
 @pytest.mark.parametrize("layers", [1, 3])

@@ -267,6 +267,14 @@ class TestFork:
         prompt = answered.calls[0].messages[0]["content"]
         assert prompt.endswith("\n1. a on the question\n2. b on the question")
 
+    def test_mistake_shows_before_anything_is_stored(self, moa, answered, db):
+        model = "nosuch:thing"
+        done = moa("fork", "old", "--from", "aggregator", "--aggregator", model, db=db)
+        assert done.returncode == 1
+        assert model in done.stderr
+        threads = json.loads(moa("threads", "--json", db=db).stdout)
+        assert [thread["thread"] for thread in threads] == ["old"]
+
     def test_proposer_is_swapped(self, moa, answered, db):
         done = moa(
             "fork", "old", "--from", "layer_2", "--model", "a=openai:new", db=db, env=keys(answered)

@@ -136,3 +136,24 @@ def test_event_loops_leave_no_connections_behind(server):
     for _ in range(5):
         asyncio.run(graph.ainvoke({"messages": "q"}))
     assert not shared_clients()["http_async_client"]._pools
+
+
+async def test_sync_model_that_raises_stop_iteration_is_a_failed_proposer():
+    def stop(_):
+        raise StopIteration
+
+    layer = {"a": RunnableLambda(stop), "b": FakeModel(answers=["fine"])}
+    graph = create_moa([layer], FakeModel(answers=["w"])).compile()
+    result = await asyncio.wait_for(graph.ainvoke({"messages": "q"}), PATIENCE)
+    assert "StopIteration" in result["proposals"]["layer_1_a"]["error"]
+    assert result["messages"][-1].text == "w"
+
+
+def test_call_that_cancels_itself_is_a_failed_proposer_in_a_sync_run():
+    def cancel(_):
+        raise asyncio.CancelledError
+
+    layer = {"a": RunnableLambda(cancel), "b": FakeModel(answers=["fine"])}
+    result = create_moa([layer], FakeModel(answers=["w"])).compile().invoke({"messages": "q"})
+    assert "cancelled itself" in result["proposals"]["layer_1_a"]["error"]
+    assert result["messages"][-1].text == "w"

@@ -165,6 +165,18 @@ def test_failed_start_lets_go_of_the_thread(client, server):
     assert finished(client, first)["finished"]
 
 
+def test_refused_continuation_changes_nothing(client, server):
+    before = finished(client, ask(client))
+    server.model("a", always="hang")
+    busy = ask(client)
+    step = next(step for step in before["steps"] if step["label"] == "Layer 1 answered")
+    edits = {"layer_1_a": {"action": "drop"}}
+    body = {"thread": before["id"], "checkpoint": step["id"], "edits": edits}
+    refused(client.post("/api/continue", json=body), 429, "the most")
+    assert show(client, before["id"])["steps"] == before["steps"]
+    client.post("/api/stop", json={"thread": busy})
+
+
 def test_thread_of_another_process_is_refused(client, held):
     thread = finished(client, ask(client))["id"]
     held.add(thread)

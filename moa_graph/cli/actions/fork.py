@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 from langchain_core.messages import AnyMessage
+from langchain_core.runnables import RunnableConfig
 
 from moa_graph.cli.actions.run import (
     CliRun,
@@ -73,9 +74,12 @@ def fork_thread(thread: str, options: ForkOptions, db: str | None, output: Outpu
             if layer == 1:
                 return await run.run_to_end(lambda turn: turn.ask(messages))
             update = {"messages": messages, "proposals": proposals}
-            before = find_layer_proposer(graph, layer - 1)
-            await graph.aupdate_state(build_run_config(name, mixture), update, as_node=before)
-            return await run.run_to_end(input_to_resume)
+
+            async def store_fork(fork: CompiledMoA, config: RunnableConfig) -> None:
+                before = find_layer_proposer(fork, layer - 1)
+                await fork.aupdate_state(config, update, as_node=before)
+
+            return await run.run_to_end(input_to_resume, edit=store_fork)
 
     run_and_print(run(), output, format_resume_command(name, db))
 

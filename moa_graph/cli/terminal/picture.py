@@ -120,7 +120,7 @@ def _make_layout(progress: RunProgress, width: int, now: float, *, tall: bool) -
 def _layer_phase(rows: Sequence[AgentProgress]) -> str:
     if all(not row.has_started for row in rows):
         return "waiting"
-    return "done" if all(row.done for row in rows) else "running"
+    return "done" if all(row.is_over for row in rows) else "running"
 
 
 def _join_columns(blocks: Sequence[Sequence[Text]], column: int) -> list[Text]:
@@ -154,7 +154,7 @@ def _draw_heading(progress: RunProgress, rows: Sequence[AgentProgress], frame: F
         return _truncate_text(title, frame.width)
     answered, unfinished = (
         sum(row.status == "answered" for row in rows),
-        [r for r in rows if not r.done],
+        [r for r in rows if not r.is_over],
     )
     title.append(f"  {answered} of {len(rows)} answered", "dim")
     if phase == "running" and answered < (required := progress.required_answers(layer)):

@@ -1,6 +1,7 @@
 """Views of a run while it goes on: none, and a line for each event."""
 
 import sys
+from itertools import chain
 from typing import ClassVar, Self
 
 from moa_graph.cli.terminal.text import failure_reason, to_single_line
@@ -34,7 +35,8 @@ class LineView(ProgressView):
     """A line for each event, on standard error."""
 
     async def __aenter__(self) -> Self:
-        stored = [row for row in self.progress.agents.values() if row.done]
+        proposers = chain.from_iterable(self.progress.layers[:-1])
+        stored = [row for row in proposers if row.status == "answered"]
         if stored:
             _print_line(f"{len(stored)} proposals were stored")
         return self
