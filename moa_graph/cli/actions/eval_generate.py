@@ -1,10 +1,12 @@
 """`moa eval generate`: run a mixture on a benchmark, and say what came of it."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import typer
 from filelock import FileLock, Timeout
@@ -109,18 +111,20 @@ def _print_summary(generation: GenerationResult, benchmark: BenchmarkData) -> No
             EXIT_BUDGET_EXHAUSTED,
         )
     if failures := generation.failures:
-        causes = [
-            f"{item}: {strip_control_characters(cause)}"
-            for item, cause in list(failures.items())[:MAX_SHOWN_FAILURES]
-        ]
-        more = (
-            f"; and {len(failures) - MAX_SHOWN_FAILURES:,} more"
-            if len(failures) > MAX_SHOWN_FAILURES
-            else ""
-        )
         have = "item has" if len(failures) == 1 else "items have"
-        text = f"{len(failures):,} {have} no answer ({'; '.join(causes)}{more}); {retry_hint}"
+        text = f"{len(failures):,} {have} no answer ({list_failures(failures)}); {retry_hint}"
         raise CommandError(text, EXIT_FAILED)
+
+
+def list_failures(failures: Mapping[Any, str]) -> str:
+    """Name the first failed items with their causes, and count the others."""
+    shown = [
+        f"{item}: {strip_control_characters(cause)}"
+        for item, cause in islice(failures.items(), MAX_SHOWN_FAILURES)
+    ]
+    if len(failures) > MAX_SHOWN_FAILURES:
+        shown.append(f"and {len(failures) - MAX_SHOWN_FAILURES:,} more")
+    return "; ".join(shown)
 
 
 def check_prices(labels: Iterable[str], prices: Prices, price_source: str) -> None:

@@ -10,8 +10,8 @@ import typer
 
 from moa_graph.cli.actions.eval_generate import (
     EXIT_BUDGET_EXHAUSTED,
-    MAX_SHOWN_FAILURES,
     check_prices,
+    list_failures,
     lock_folder,
 )
 from moa_graph.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, CommandError
@@ -151,16 +151,7 @@ def _failure_summary(judging: JudgingResult, folder: Path) -> CommandError | Non
         text = f"{folder}: {remaining:,} judgements were not made: {judging.progress.stopped}"
         return CommandError(text, EXIT_BUDGET_EXHAUSTED)
     if failures := judging.failures:
-        reasons = [
-            f"{item}: {strip_control_characters(cause)}"
-            for item, cause in list(failures.items())[:MAX_SHOWN_FAILURES]
-        ]
-        more = (
-            f"; and {len(failures) - MAX_SHOWN_FAILURES:,} more"
-            if len(failures) > MAX_SHOWN_FAILURES
-            else ""
-        )
         what = "judgement" if len(failures) == 1 else "judgements"
-        text = f"{folder}: {len(failures):,} {what} failed ({'; '.join(reasons)}{more})"
+        text = f"{folder}: {len(failures):,} {what} failed ({list_failures(failures)})"
         return CommandError(f"{text}; run the command again to ask for them again", EXIT_FAILED)
     return None
