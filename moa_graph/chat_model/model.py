@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
-from typing import Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from langchain_core.callbacks import (
     AsyncCallbackManager,
@@ -23,36 +23,18 @@ from langchain_core.runnables.config import (
 )
 from langchain_core.tools import BaseTool
 from langchain_core.utils.uuid import uuid7
-from pydantic import BaseModel, ConfigDict, PrivateAttr, SkipValidation
+from pydantic import BaseModel, ConfigDict, PrivateAttr, field_validator
 
 from moa_graph.chat_model import streaming, structured_output
 from moa_graph.chat_model.graphs import CompiledGraphCache
 from moa_graph.deprecated import OldOptionAttributes, rename_options
-from moa_graph.graph.aggregator import Aggregation
 from moa_graph.graph.builder import CompiledMoAGraph
-from moa_graph.graph.spec import Layer
-from moa_graph.models.agent import Agent, Model
-from moa_graph.prompting.layout import AGGREGATE_AND_SYNTHESIZE
+from moa_graph.graph.options import ChatModelOptions, suggest_name
 from moa_graph.prompting.tokens import count_message_tokens, count_tokens
 from moa_graph.prompting.tool_text import describe_tools_in_text, to_openai_tool
 
-CREATE_MOA_OPTIONS = (
-    "layers",
-    "aggregator",
-    "fallbacks",
-    "aggregation",
-    "quorum",
-    "grace",
-    "deadline",
-    "prompt",
-    "references_in",
-    "max_reference_tokens",
-    "lazy",
-)
-"""What is passed on to `create_moa`."""
 
-
-class ChatMoA(OldOptionAttributes, BaseChatModel):
+class ChatMoA(ChatModelOptions, OldOptionAttributes, BaseChatModel):
     """A Mixture-of-Agents as a LangChain chat model.
 
     The options are those of `create_moa`, with the same errors. What a call is given (`stop`,
@@ -77,32 +59,9 @@ class ChatMoA(OldOptionAttributes, BaseChatModel):
     """
 
     model_config = ConfigDict(
-        arbitrary_types_allowed=True, extra="forbid", hide_input_in_errors=True
+        arbitrary_types_allowed=True, extra="forbid", hide_input_in_errors=True, defer_build=False
     )
 
-    layers: SkipValidation[Sequence[Layer]]
-    """As in `create_moa`: the layers of proposers, first to last."""
-    aggregator: SkipValidation[Model | Agent]
-    """The model that writes the answer, and calls tools."""
-    fallbacks: SkipValidation[Sequence[Model | Agent]] = ()
-    """Models that are asked when the aggregator fails. A stream that has begun cannot be taken
-    back: when it breaks off, `stream` raises, while `invoke` has a fallback answer."""
-    aggregation: SkipValidation[Aggregation] = "synthesize"
-    """As in `create_moa`. An aggregator that selects calls no tools."""
-    quorum: SkipValidation[float | Sequence[float]] = 0.5
-    """As in `create_moa`."""
-    grace: SkipValidation[float | Sequence[float | None] | None] = None
-    """As in `create_moa`: seconds."""
-    deadline: SkipValidation[float | Sequence[float | None] | None] = None
-    """As in `create_moa`: seconds."""
-    prompt: SkipValidation[str] = AGGREGATE_AND_SYNTHESIZE
-    """As in `create_moa`."""
-    references_in: SkipValidation[Literal["system", "user"]] = "system"
-    """As in `create_moa`."""
-    max_reference_tokens: SkipValidation[int | None] = 16_384
-    """As in `create_moa`."""
-    lazy: SkipValidation[bool] = False
-    """As in `create_moa`: whether models are built at the first call."""
     model_name: str = "moa"
     """What the mixture is called in traces and in `response_metadata`."""
     stop: list[str] | None = None
@@ -113,27 +72,24 @@ class ChatMoA(OldOptionAttributes, BaseChatModel):
     _built_graphs: CompiledGraphCache | None = PrivateAttr(default=None)
     _stream_callbacks: BaseCallbackManager | None = PrivateAttr(default=None)
 
-    def __init__(self, layers: Any = None, aggregator: Any = None, **options: Any) -> None:
-        options = rename_options(options) | {"layers": layers, "aggregator": aggregator}
-        for name in ("layers", "aggregator"):
-            if options[name] is None:
-                raise ValueError(
-                    f"`{name}` is missing; expected `layers` and `aggregator`, as in "
-                    "ChatMoA([['openai:gpt-4o', 'openai:gpt-4.1']], 'openai:gpt-4o')"
-                )
-        if unknown := options.keys() - type(self).model_fields.keys():
-            raise ValueError(
-                f"unknown option {min(unknown)!r}; expected some of: "
-                f"{', '.join(CREATE_MOA_OPTIONS)}, or "
-                "those of any chat model. What a model is asked with is an option of its `Agent`"
-            )
-        super().__init__(**options)
-        _ = self._graph_cache
+    if not TYPE_CHECKING:  # type checkers make the constructor of the fields
+
+        def __init__(self, layers: Any = None, aggregator: Any = None, **options: Any) -> None:
+            options = rename_options(options) | {"layers": layers, "aggregator": aggregator}
+            _check_option_names(options, type(self).model_fields)
+            super().__init__(**options)
+            _ = self._graph_cache
+
+    @field_validator(*ChatModelOptions.model_fields, mode="wrap")
+    @classmethod
+    def _leave_to_create_moa(cls, value: Any, _: Any) -> Any:
+        """Keep an option as it is: `create_moa` says what is wrong with it."""
+        return value
 
     @property
     def _graph_cache(self) -> CompiledGraphCache:
         """What is built of the options, anew where they have changed."""
-        options = {name: getattr(self, name) for name in CREATE_MOA_OPTIONS}
+        options = {name: getattr(self, name) for name in ChatModelOptions.model_fields}
         if self._built_graphs is None or not self._built_graphs.was_built_from(
             self.model_name, options
         ):
@@ -378,6 +334,22 @@ class ChatMoA(OldOptionAttributes, BaseChatModel):
         if stop := stop or self.stop:
             options["stop"] = stop
         return self._graph_cache.graph_for_call(options), messages, callbacks
+
+
+def _check_option_names(options: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
+    for name in ("layers", "aggregator"):
+        if options[name] is None:
+            raise ValueError(
+                f"`{name}` is missing; expected `layers` and `aggregator`, as in "
+                "ChatMoA([['openai:gpt-4o', 'openai:gpt-4.1']], 'openai:gpt-4o')"
+            )
+    if unknown := options.keys() - fields.keys():
+        name = min(unknown)
+        raise ValueError(
+            f"unknown option {name!r}{suggest_name(name, fields)}; expected some of: "
+            f"{', '.join(ChatModelOptions.model_fields)}, or "
+            "those of any chat model. What a model is asked with is an option of its `Agent`"
+        )
 
 
 def _child_callback_manager(

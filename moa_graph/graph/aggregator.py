@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import partial, reduce
 from time import perf_counter, time
-from typing import Any, Literal
+from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.messages.ai import add_usage
@@ -16,6 +16,7 @@ from moa_graph.graph import quorum
 from moa_graph.graph.answer_cache import AnswerCache, CacheBackend, CachedAnswer
 from moa_graph.graph.deadlines import LayerDeadline
 from moa_graph.graph.node_names import AGGREGATOR
+from moa_graph.graph.options import Aggregation
 from moa_graph.graph.policy import LayerPolicy
 from moa_graph.graph.proposer import (
     NodeRunnable,
@@ -39,7 +40,6 @@ from moa_graph.prompting.layout import PromptLayout
 from moa_graph.redaction import redacted_message
 from moa_graph.sync_async import Flow
 
-Aggregation = Literal["synthesize", "select"]
 """What the aggregator does."""
 
 
