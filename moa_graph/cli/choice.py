@@ -117,8 +117,7 @@ def _runnable_presets() -> list[MoAConfig]:
 
 def describe_mixture(mixture: MoAConfig) -> str:
     """Describe a mixture in a line."""
-    widths = (sum(agent.samples for agent in layer.values()) for layer in mixture.layers)
-    proposers = " + ".join(map(str, widths))
+    proposers = " + ".join(map(str, mixture.layer_widths()))
     return f"{mixture.name}: {proposers} proposers, aggregator {mixture.aggregator.label}"
 
 
@@ -131,13 +130,13 @@ def list_presets() -> None:
     for name in preset_names():
         mixture = MoAConfig.load(name)
         agents = [agent for layer in mixture.layers for agent in layer.values()]
-        widths = (sum(agent.samples for agent in layer.values()) for layer in mixture.layers)
         keys = [
             f"{key} ({'' if os.environ.get(key) else 'not '}set)" for key in mixture.required_keys()
         ]
         servers = sorted({agent.base_url for agent in agents if agent.base_url})
         needs = ", ".join([*keys, *servers]) or "nothing"
-        table.add_row(name, " + ".join(map(str, widths)), mixture.aggregator.label, needs)
+        proposers = " + ".join(map(str, mixture.layer_widths()))
+        table.add_row(name, proposers, mixture.aggregator.label, needs)
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 

@@ -39,7 +39,8 @@ CacheTtlOption = Annotated[
         "--cache-ttl",
         metavar="SECONDS",
         min=1,
-        help="How long an answer counts that is kept from now on; implies --cache.",
+        help="How long an answer counts that is kept from now on, by default as `cache_policy` of "
+        "the mixture says; implies --cache.",
     ),
 ]
 ShowOption = Annotated[bool, typer.Option("--show", help="Print the proposals too.")]

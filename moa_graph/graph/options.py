@@ -43,14 +43,19 @@ class SharedOptions(BaseModel):
     max_reference_tokens: int | None = Field(default=16_384, ge=1, strict=True)
 
 
-class ChatModelOptions(SharedOptions):
-    """Options of `create_moa` and of `ChatMoA`: models may be objects."""
+class ModelOptions(BaseModel):
+    """The models of a mixture, by name or as objects; `help` shows the first two first."""
 
     model_config = ConfigDict(defer_build=True)
 
     layers: Sequence[Layer] = Field(kw_only=False)
     aggregator: Model | Agent = Field(kw_only=False)
     fallbacks: Sequence[Model | Agent] = ()
+
+
+class ChatModelOptions(SharedOptions, ModelOptions):
+    """Options of `create_moa` and of `ChatMoA`."""
+
     lazy: bool = False
 
 

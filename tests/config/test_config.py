@@ -136,8 +136,11 @@ def test_options_of_a_run_reach_the_graph(load, monkeypatch):
         "quorum": 2,
         "grace": 3,
         "deadline": [4.5],
+        "prompt": None,
         "references_in": "user",
         "max_reference_tokens": 50,
+        "stream_proposals": False,
+        "cache_policy": None,
     }
 
 

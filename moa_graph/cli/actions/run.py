@@ -29,7 +29,6 @@ from moa_graph.cli.terminal.text import (
 )
 from moa_graph.config.model import MoAConfig
 from moa_graph.graph.node_names import AGGREGATOR
-from moa_graph.graph.policy import LayerPolicy, policies_for_layers
 from moa_graph.graph.turns import Turn
 from moa_graph.models.pricing import Prices
 from moa_graph.redaction import redacted_message
@@ -194,7 +193,7 @@ class CliRun:
             # Not lazy: a mistake shows before anything is stored.
             options = {
                 "stream_proposals": view.streams_proposals,
-                "cache_policy": self.cache.policy,
+                "cache_policy": self.cache.policy_for(self.mixture),
             }
             builder = self.mixture.graph(lazy=False, **options)
             graph = builder.compile(
@@ -206,7 +205,7 @@ class CliRun:
                 if edit:
                     await edit(graph, config)
                 progress = RunProgress.from_graph(
-                    graph, self.mixture.prices, _layer_policies(self.mixture)
+                    graph, self.mixture.prices, self.mixture.layer_policies()
                 )
                 run = await TurnRun.prepare(graph, config, input_for_turn, progress)
                 with closing(StreamedAnswer()) as answer:
@@ -248,11 +247,6 @@ def input_to_ask(turn: Turn, question: HumanMessage) -> GraphInput:
             "moa: the last question of the thread was never answered; this one replaces it"
         )
     return turn.ask(question)
-
-
-def _layer_policies(mixture: MoAConfig) -> list[LayerPolicy]:
-    widths = [sum(agent.samples for agent in layer.values()) for layer in mixture.layers]
-    return policies_for_layers(widths, mixture.quorum, mixture.grace, mixture.deadline)
 
 
 def require_api_keys(mixture: MoAConfig) -> None:
