@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from pydantic import (
     Field,
     ValidationError,
     ValidationInfo,
+    field_validator,
     model_validator,
 )
 
@@ -42,6 +44,13 @@ Price = Annotated[Number, Field(ge=0)]
 NamedAgent = Annotated[Agent, BeforeValidator(lambda v: {"model": v} if isinstance(v, str) else v)]
 
 
+PYTHON_OPTIONS = {
+    "lazy": "`graph()` and `chat_model()` build the models at the first call, unless they are "
+    "called with `lazy=False`",
+}
+"""Options of `create_moa` that a configuration does not have, and why."""
+
+
 class CachePolicyTable(BaseModel):
     """A `CachePolicy` of LangGraph, as plain data."""
 
@@ -55,7 +64,8 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
     """What `create_moa` takes, as plain data; its other options are documented there.
 
     An agent is a `"provider:model"` string, a table of the options of `Agent`, or the name of
-    an entry in `agents`. A layer is a table of names and agents, or a list of agents.
+    an entry in `agents`. A layer is a table of names and agents, or a list of agents. In `grace`,
+    `deadline` and `max_reference_tokens`, `inf` stands for `None`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -109,6 +119,14 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
         if "aggregator" in data:
             resolved["aggregator"] = resolve_agent(data["aggregator"], agents, "aggregator")
         return resolved
+
+    @field_validator("grace", "deadline", "max_reference_tokens", mode="before")
+    @classmethod
+    def _read_infinity(cls, value: Any) -> Any:
+        """Read `inf` as `None`, which TOML cannot write."""
+        if isinstance(value, list):
+            return [None if each == math.inf else each for each in value]
+        return None if value == math.inf else value
 
     @model_validator(mode="after")
     def _check_policies(self) -> Self:
@@ -308,7 +326,8 @@ def format_validation_error(
     match first["type"]:
         case "extra_forbidden":  # the value may be a key: it is not repeated
             keys = (accepted_keys or _accepted_keys_at)(location)
-            message = f"unknown key; expected one of: {', '.join(keys)}"
+            reason = PYTHON_OPTIONS.get(location, "unknown key")
+            message = f"{reason}; expected one of: {', '.join(keys)}"
         case "missing":
             message = "required, but missing"
         case "value_error":

@@ -144,6 +144,8 @@ def create_moa(options: GraphOptions) -> MoAGraph:  # noqa: D417  # the fields a
         max_reference_tokens: Tokens (estimated) beyond which a proposal is cut; all references
             together are cut at four times as many. `None` for no bound. Where the size of a
             reader's context is known, they are cut to fit it in any case.
+        lazy: Build the models of `"provider:model"` strings at the first call, not now. A graph
+            can then be drawn and deployed where its keys are not set.
         stream_proposals: Whether `stream_mode="messages"` shows the proposers' tokens beside
             the aggregator's.
         cache_policy: Have agents that are asked the same again give the answer that they gave
@@ -151,8 +153,6 @@ def create_moa(options: GraphOptions) -> MoAGraph:  # noqa: D417  # the fields a
             `StateGraph.add_node`, but a failure is never kept. Only `ttl` may be set: the key is
             made of model, parameters, endpoint and all that is read. Kept are the answers of
             `"provider:model"` strings, and of chat models that LangChain can describe.
-        lazy: Build the models of `"provider:model"` strings at the first call, not now. A graph
-            can then be drawn and deployed where its keys are not set.
 
     Returns:
         The graph's builder: compile it with a checkpointer, store, cache and name of your own.
