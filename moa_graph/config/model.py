@@ -226,10 +226,10 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
 
         from moa_graph.graph.builder import create_moa  # noqa: PLC0415  # likewise
 
-        arguments = {
-            "stream_proposals": self.stream_proposals,
-            "cache_policy": self.cache_policy and CachePolicy[Any](ttl=self.cache_policy.ttl),
-        }
+        policy: CachePolicy[Any] | None = None
+        if self.cache_policy:
+            policy = CachePolicy(ttl=self.cache_policy.ttl)
+        arguments = {"stream_proposals": self.stream_proposals, "cache_policy": policy}
         return create_moa(**self._shared_arguments() | arguments | rename_options(options))
 
     def chat_model(self, **options: Any) -> ChatMoA:
