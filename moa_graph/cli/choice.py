@@ -9,8 +9,9 @@ import typer
 
 from moa_graph.cli.errors import CommandError
 from moa_graph.config.model import MoAConfig, preset_names
-from moa_graph.models.agent import KEY_VARIABLES
 
+DEFAULT_PRESETS = ("together", "openai")
+"""What is asked without --preset and --config: the first whose keys are set."""
 OFFLINE_PRESET = "offline"
 
 MISSING_QUESTION = (
@@ -106,13 +107,13 @@ def load_mixtures(presets: Sequence[str], configs: Sequence[Path]) -> dict[str, 
 
 def _runnable_presets() -> list[MoAConfig]:
     presets = [MoAConfig.load(name) for name in preset_names()]
-    keys = {mixture.name: mixture.required_keys() for mixture in presets}
-    return [
-        mixture
-        for mixture in presets
-        if mixture.name == OFFLINE_PRESET
-        or (keys[mixture.name] and all(map(os.environ.get, keys[mixture.name])))
-    ]
+    return [mixture for mixture in presets if mixture.name == OFFLINE_PRESET or _has_keys(mixture)]
+
+
+def _has_keys(mixture: MoAConfig) -> bool:
+    """Tell whether a mixture needs keys, and all are set."""
+    keys = mixture.required_keys()
+    return bool(keys) and all(map(os.environ.get, keys))
 
 
 def describe_mixture(mixture: MoAConfig) -> str:
@@ -142,8 +143,8 @@ def list_presets() -> None:
 
 
 def _default_preset() -> str:
-    for provider in ("together", "openai"):
-        if os.environ.get(KEY_VARIABLES[provider]):
-            return provider
+    for name in DEFAULT_PRESETS:
+        if _has_keys(MoAConfig.load(name)):
+            return name
     typer.echo(NO_KEY_NOTICE + (PRESET_HINTS if sys.stderr.isatty() else ""), err=True)
     return OFFLINE_PRESET

@@ -21,6 +21,7 @@ from moa_graph.evals.call_store import CallStore
 from moa_graph.evals.datasets import load_benchmark
 from moa_graph.evals.generate import GenerationResult, answer_benchmark, check_system_name
 from moa_graph.models.pricing import Prices, estimate_cost
+from moa_graph.models.providers import provider_of
 from moa_graph.runs.job_progress import progress
 
 EXIT_BUDGET_EXHAUSTED = 3  # the exit code when `--max-cost` left items alone
@@ -134,7 +135,7 @@ def check_prices(labels: Iterable[str], prices: Prices, price_source: str) -> No
         CommandError: If the price of a model is not known.
     """
     usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
-    paid_labels = [label for label in labels if not label.startswith("recorded:")]
+    paid_labels = [label for label in labels if not provider_of(label).replays_files]
     if unknown := [label for label in paid_labels if estimate_cost(label, usage, prices) is None]:
         raise CommandError(
             f"--max-cost cannot be kept: no price is known for {', '.join(unknown)}; give it in "
