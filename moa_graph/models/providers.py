@@ -172,13 +172,6 @@ def find_provider(name: str) -> Provider:
     return _langchain_provider(name)
 
 
-def suggest_provider(name: str) -> str | None:
-    """Give the known provider whose name is most like one that is not known."""
-    known = {*PROVIDERS, *_added_providers(tuple(sys.path))}
-    matches = difflib.get_close_matches(name, known - {name}, n=1, cutoff=_NAME_SIMILARITY)
-    return None if name in known or not matches else matches[0]
-
-
 @lru_cache(maxsize=8)
 def _added_providers(_path: tuple[str, ...]) -> Mapping[str, EntryPoint]:
     """Name the providers of installed packages, importing none; once for a `sys.path`."""
@@ -216,12 +209,23 @@ def _build_by_package(
     provider: str, build: Callable[..., Any], *, model: str, **options: Any
 ) -> Any:
     """Build with the code of others; what it raises is told in a line, without a key."""
+    title = f"model '{provider}:{model}': "
     try:
         return build(model=model, **options)
     except ImportError as error:
-        raise ImportError(f"model '{provider}:{model}': {error}") from None
+        raise ImportError(f"{title}{_suggestion(provider, model)}{error}") from None
     except Exception as error:  # noqa: BLE001  # each package has its own
-        raise ValueError(f"model '{provider}:{model}': {redacted_message(error)}") from None
+        suggestion = _suggestion(provider, model)
+        raise ValueError(f"{title}{suggestion}{redacted_message(error)}") from None
+
+
+def _suggestion(provider: str, model: str) -> str:
+    """Suggest the known provider whose name is most like one that is not known."""
+    known = {*PROVIDERS, *_added_providers(tuple(sys.path))}
+    if provider in known:
+        return ""
+    nearest = difflib.get_close_matches(provider.lower(), known, n=1, cutoff=_NAME_SIMILARITY)
+    return f"did you mean '{nearest[0]}:{model}'? " if nearest else ""
 
 
 def _build_offline_model(*, model: str, max_tokens: int | None = None) -> BaseChatModel:
@@ -264,22 +268,16 @@ def _build_fast_model(
 
 
 def _init_langchain_model(provider: str, *, model: str, **options: Any) -> Any:
-    hint = f"did you mean '{nearest}:{model}'? " if (nearest := suggest_provider(provider)) else ""
     if importlib.util.find_spec("langchain") is None:
         *names, last = (repr(each.name) for each in _BUILT_IN)
         raise ImportError(
-            f"{hint}{', '.join(names)} and {last} are built in; for provider {provider!r} install "
+            f"{', '.join(names)} and {last} are built in; for provider {provider!r} install "
             "LangChain and its package: "
             f"pip install langchain langchain-{provider.replace('_', '-')}"
         )
     from langchain.chat_models import init_chat_model  # noqa: PLC0415
 
-    try:
-        return init_chat_model(model, model_provider=provider, **options)
-    except ValueError as error:
-        if hint:
-            raise ValueError(f"{hint}{error}") from error
-        raise
+    return init_chat_model(model, model_provider=provider, **options)
 
 
 def _langchain_provider(name: str, **known: Any) -> Provider:
