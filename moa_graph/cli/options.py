@@ -64,3 +64,12 @@ ThreadOption = Annotated[
 ThreadArgument = Annotated[
     str, typer.Argument(help="Which thread.", autocompletion=completion.complete_threads)
 ]
+MaxCostOption = Annotated[
+    float | None,
+    typer.Option(
+        "--max-cost",
+        min=0,
+        help="Budget of this run in US dollars: nothing more starts that could exceed it, if it "
+        "costs as much as the most expensive so far.",
+    ),
+]
