@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from moa_graph.prompting.refusals import MessageRoles
 from moa_graph.redaction import redacted_message
 
 if TYPE_CHECKING:
@@ -73,6 +74,11 @@ class Agent(BaseModel):
     max_input_tokens: int | None = Field(default=None, ge=1, strict=True)
     """Size of the model's context, where its provider's package does not know it. References
     that do not fit are cut."""
+    message_roles: MessageRoles | None = None
+    """Which messages the model takes: `"alternating"` for user and assistant in turns behind one
+    system message at most, `"no_system"` for these without a system message. Others are put
+    into that form. By default any; a model that refuses some is asked again, and others like
+    it from then on."""
     base_url: str | None = None
     """Where an OpenAI-compatible server listens, such as `http://localhost:11434/v1`."""
     api_key_env: str | None = None
@@ -108,6 +114,8 @@ class Agent(BaseModel):
             names = [*_PROVIDER_OPTIONS, "max_tokens"]
         elif self.model.startswith("offline:"):
             names = [*_PROVIDER_OPTIONS]
+        if isinstance(self.model, str) and self.model.startswith(("recorded:", "offline:")):
+            names.append("message_roles")
         for name in names:
             if getattr(self, name) is not None:
                 raise ValueError(
