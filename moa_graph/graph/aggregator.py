@@ -15,6 +15,7 @@ from moa_graph.errors import MoAError
 from moa_graph.graph import quorum
 from moa_graph.graph.answer_cache import AnswerCache, CacheBackend, CachedAnswer
 from moa_graph.graph.deadlines import LayerDeadline
+from moa_graph.graph.model_call import call_model
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.policy import LayerPolicy
 from moa_graph.graph.proposer import (
@@ -132,9 +133,10 @@ def aggregator_node(
                 if cached_answer := (yield from entry.get()):
                     answer = summary.to_final_message_from_cache(agent_node, cached_answer)
                 else:
-                    output = yield call_deadline.call_model(
-                        agent_node.model, agent_node.agent.timeout, messages, call_config
+                    start_call = call_deadline.call_starter(
+                        agent_node.model, agent_node.agent.timeout, call_config
                     )
+                    output = yield from call_model(agent_node, messages, start_call)
                     answer = summary.to_final_message(agent_node, output)
                     yield from entry.store(output, summary.seconds)
                 return {"messages": [answer]}

@@ -18,6 +18,7 @@ from langgraph.types import CachePolicy
 
 from moa_graph.graph import deadlines, quorum
 from moa_graph.graph.answer_cache import AnswerCache, CacheBackend, CachedAnswer
+from moa_graph.graph.model_call import call_model
 from moa_graph.graph.references import collect_references, read_references
 from moa_graph.graph.spec import AgentNode, LayerSpec
 from moa_graph.graph.state import (
@@ -119,9 +120,8 @@ def proposer_node(
                 attempt.record_cached_answer(cached_answer)
                 deadline.count_answer()
             else:
-                output = yield deadline.call_model(
-                    model, agent_node.agent.timeout, attempt.messages, call_config
-                )
+                start_call = deadline.call_starter(model, agent_node.agent.timeout, call_config)
+                output = yield from call_model(agent_node, attempt.messages, start_call)
                 attempt.record_output(output)
                 deadline.count_answer()
                 yield from entry.store(output, attempt.proposal["seconds"])
