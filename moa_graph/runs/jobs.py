@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class PartialError(MoAError, RuntimeError):
+class PartialError(MoAError):
     """An item failed; what there is of its result is kept with the failure."""
 
     def __init__(self, cause: str, result: Any) -> None:
