@@ -35,7 +35,7 @@ class CallerScope:
         if (max_concurrency := config.get("max_concurrency")) is not None:
             passed_on["max_concurrency"] = max_concurrency
         with set_config_context(config) as scope:
-            runtime: Runtime[Any] | None = scope.run(get_runtime, None)
+            runtime = scope.run(_current_runtime)
         return cls(passed_on, runtime.context, runtime.store) if runtime else cls(passed_on)
 
     def with_store(self, graph: CompiledMoAGraph) -> CompiledMoAGraph:
@@ -45,3 +45,7 @@ class CallerScope:
         graph = copy(graph)
         graph.store = self.store
         return graph
+
+
+def _current_runtime() -> Runtime[Any] | None:
+    return get_runtime()
