@@ -32,7 +32,7 @@ from moa_graph.graph.turns import unanswered_messages
 from moa_graph.prompting import parsing
 from moa_graph.prompting.layout import PromptLayout, add_system_text
 from moa_graph.prompting.tokens import count_message_tokens, fits_token_limit, truncate_text
-from moa_graph.redaction import redacted_message
+from moa_graph.redaction import redacted_message, without_keys
 from moa_graph.sync_async import Flow, run_async, run_sync
 
 _logger = logging.getLogger("moa_graph")
@@ -208,8 +208,9 @@ class ProposerAttempt:
     def record_failure(self, error: Exception) -> None:
         """Take in why there is no answer."""
         self.proposal["seconds"] = round(perf_counter() - self._started, 3)
-        self.proposal["error"] = redacted_message(error, *self._agent_node.api_keys)
-        quorum.record_unreported_failure(self.proposal["attempt_id"])
+        keys = self._agent_node.api_keys
+        self.proposal["error"] = redacted_message(error, *keys)
+        quorum.record_unreported_failure(self.proposal["attempt_id"], without_keys(error, *keys))
         _logger.warning("%s failed: %s", self._agent_node.node, self.proposal["error"])
 
 
