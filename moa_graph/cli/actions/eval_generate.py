@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from moa_graph.cli.actions.run import require_api_keys
 from moa_graph.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, CommandError, budget_error
-from moa_graph.cli.terminal.text import strip_control_characters
+from moa_graph.cli.terminal.plain_text import strip_control_characters
 from moa_graph.config.model import MoAConfig
 from moa_graph.evals.benchmark_data import BenchmarkData
 from moa_graph.evals.benchmarks.registry import find_benchmark

@@ -14,7 +14,7 @@ from moa_graph.cli.actions.eval_generate import (
     lock_folder,
 )
 from moa_graph.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, CommandError, budget_error
-from moa_graph.cli.terminal.text import strip_control_characters
+from moa_graph.cli.terminal.plain_text import strip_control_characters
 from moa_graph.evals.call_store import CallStore
 from moa_graph.evals.judging.judge import Judge, read_judge
 from moa_graph.evals.judging.run import JudgingResult, judge_system
