@@ -25,6 +25,7 @@ from langgraph.pregel.protocol import PregelProtocol
 from pydantic import SecretStr
 
 from moa_graph.background_thread import run_in_thread
+from moa_graph.models.providers import provider_of
 
 
 class ThreadedRunnable(RunnableBinding[Any, Any]):
@@ -116,7 +117,7 @@ def supports_response_format(model: Any) -> bool:
         model: A chat model, adapted or not, or the `"provider:model"` of one that is not built.
     """
     if isinstance(model, str):
-        return model.partition(":")[0] in {"openai", "azure_openai", "together"}
+        return provider_of(model).supports_response_format
     if isinstance(model, RunnableSequence):
         return supports_response_format(model.last)
     if isinstance(model, RunnableBindingBase):
