@@ -1,13 +1,15 @@
 """Providers: those of other packages, the example of the documentation among them, and options."""
 
+import re
 import sys
+from dataclasses import fields
 from typing import Any
 
 import pytest
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
-from packages import add_package, install_example
+from packages import EXAMPLES, add_package, install_example
 from pydantic import Field
 
 from moa_graph import Agent, MoAConfig, create_moa
@@ -76,6 +78,22 @@ def test_models_of_an_added_provider_are_asked(gateway, invoke, monkeypatch):
         assert call.headers["authorization"] == "Bearer gw-key"
         assert call.headers["x-team"] == "physics"
         assert call.body["temperature"] == 0.3
+
+
+def test_the_documentation_shows_the_example():
+    page = (EXAMPLES.parent / "docs" / "models.md").read_text(encoding="utf-8")
+    module = (EXAMPLES / "provider" / "moa_gateway" / "__init__.py").read_text(encoding="utf-8")
+    entry_point = '[project.entry-points."moa_graph.providers"]\ngateway = "moa_gateway:GATEWAY"\n'
+    assert f"```py\n{module}```" in page
+    assert f"```text\n{entry_point}```" in page
+    assert entry_point in (EXAMPLES / "provider" / "pyproject.toml").read_text(encoding="utf-8")
+
+
+def test_the_documentation_names_all_that_a_provider_says():
+    page = (EXAMPLES.parent / "docs" / "models.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \| \w", page, re.MULTILINE) == [
+        each.name for each in fields(Provider)
+    ]
 
 
 def test_the_command_line_asks_an_added_provider(gateway, moa, tmp_path):
