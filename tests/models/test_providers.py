@@ -3,6 +3,7 @@
 import re
 import sys
 from dataclasses import fields
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -34,7 +35,7 @@ def added(monkeypatch, tmp_path):
     """Add a provider under its name, from a module of the test's own."""
 
     def add(provider):
-        module = type(sys)(f"provider_{id(provider)}")
+        module = ModuleType(f"provider_{id(provider)}")
         module.IT = provider
         monkeypatch.setitem(sys.modules, module.__name__, module)
         site = tmp_path / module.__name__
@@ -148,10 +149,13 @@ def test_nothing_of_a_package_is_imported_before_one_of_its_models_is_named(monk
     ("value", "cause"),
     [
         ("no_such_module:IT", "cannot be loaded: ModuleNotFoundError"),
-        ("json:dumps", "expected a Provider whose `name` is 'broken'"),
+        ("json:dumps", "expected a Provider, got <function dumps"),
+        ("provider_other:IT", "expected `name` to be that of the entry point, got 'other'"),
     ],
 )
 def test_a_package_that_cannot_be_used_is_named(monkeypatch, tmp_path, value, cause):
+    other = SimpleNamespace(IT=Provider(name="other", build=EchoModel))
+    monkeypatch.setitem(sys.modules, "provider_other", other)
     add_package(monkeypatch, tmp_path / "site", ENTRY_POINT_GROUP, {"broken": value})
     with pytest.raises(ValueError, match=rf"provider 'broken' \({value}\).*{cause}"):
         Agent(model="broken:x")
@@ -220,6 +224,12 @@ def test_what_the_code_of_a_provider_raises_is_one_line_without_a_key(added, mon
         create_moa([["echo:x"]], "offline:consensus")
     assert "sk-0123" not in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_provider_that_builds_no_chat_model_is_told(added):
+    added(Provider(name="echo", build=dict))
+    with pytest.raises(ValueError, match="'echo': expected a chat model of `build`, got dict"):
+        create_moa([["echo:x"]], "offline:consensus")
 
 
 def test_models_that_are_not_language_models_cost_nothing(added):
