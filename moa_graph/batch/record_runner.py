@@ -12,31 +12,32 @@ from moa_graph.config.model import MoAConfig
 from moa_graph.graph.run_summary import read_run_summary
 from moa_graph.graph.turns import read_turn
 from moa_graph.redaction import redacted_message
+from moa_graph.runs.job_progress import CallTotals, JobProgress
 from moa_graph.runs.record import RunRecord, read_run
 from moa_graph.runs.store import Checkpointer, build_run_config, current_turn_values
 
 OutputRow = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class RecordOutcome:
-    """What came of a record. It is plain data, so that it can be sent to another process."""
+@dataclass
+class RecordOutcome(CallTotals):
+    """What came of a record. It is plain data, so that it can be sent to another process.
+
+    Calls that a process before made are not counted.
+    """
 
     row: OutputRow
     """What is written of it: with an `answer`, or with an `error`."""
-    calls: int = 0
-    """Calls that were made now, not by a process before."""
-    tokens: int = 0
-    """Tokens of these calls, as far as they are known."""
-    spent: float = 0.0
-    """US dollars that these calls cost, as far as it is known."""
-    unpriced: int = 0
-    """Calls among them that gave an answer whose cost is not known: it is not in `spent`."""
 
     @property
     def failed(self) -> bool:
         """Whether there is no answer."""
         return "error" in self.row
+
+    def count_in(self, progress: JobProgress) -> None:
+        """Add the record and its calls to what was done."""
+        progress.count_job(failed=self.failed)
+        progress.add_totals(self)
 
 
 class RecordRunner:

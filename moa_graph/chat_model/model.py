@@ -26,6 +26,7 @@ from langchain_core.utils.uuid import uuid7
 from pydantic import BaseModel, ConfigDict, PrivateAttr, SkipValidation
 
 from moa_graph.chat_model import streaming, structured_output
+from moa_graph.chat_model.caller import CallerScope
 from moa_graph.chat_model.graphs import CompiledGraphCache
 from moa_graph.deprecated import OldOptionAttributes, rename_options
 from moa_graph.graph.aggregator import Aggregation
@@ -112,6 +113,7 @@ class ChatMoA(OldOptionAttributes, BaseChatModel):
 
     _built_graphs: CompiledGraphCache | None = PrivateAttr(default=None)
     _stream_callbacks: BaseCallbackManager | None = PrivateAttr(default=None)
+    _caller: CallerScope | None = PrivateAttr(default=None)
 
     def __init__(self, layers: Any = None, aggregator: Any = None, **options: Any) -> None:
         options = rename_options(options) | {"layers": layers, "aggregator": aggregator}
@@ -331,6 +333,24 @@ class ChatMoA(OldOptionAttributes, BaseChatModel):
         """Leave it to `_generate` to stream within `invoke`: it can have a fallback answer."""
         return run_manager is None and super()._should_stream(**options)
 
+    def invoke(
+        self,
+        input: LanguageModelInput,  # noqa: A002  # LangChain's name
+        config: RunnableConfig | None = None,
+        **options: Any,
+    ) -> AIMessage:
+        """Answer as any chat model does."""
+        return super(ChatMoA, self._with_caller(config)).invoke(input, config, **options)
+
+    async def ainvoke(
+        self,
+        input: LanguageModelInput,  # noqa: A002  # LangChain's name
+        config: RunnableConfig | None = None,
+        **options: Any,
+    ) -> AIMessage:
+        """Answer as any chat model does."""
+        return await super(ChatMoA, self._with_caller(config)).ainvoke(input, config, **options)
+
     def stream(
         self,
         input: LanguageModelInput,  # noqa: A002  # LangChain's name
@@ -351,17 +371,23 @@ class ChatMoA(OldOptionAttributes, BaseChatModel):
         model, config = self._with_run_manager(config, get_async_callback_manager_for_config)
         return super(ChatMoA, model).astream(input, config, **options)
 
+    def _with_caller(self, config: RunnableConfig | None) -> Self:
+        """Copy the model for one call: LangChain does not hand the config on to `_generate`."""
+        _ = self._graph_cache  # is shared with the copy
+        model = self.model_copy()
+        model._caller = CallerScope.read(config)  # noqa: SLF001  # its own
+        return model
+
     def _with_run_manager(
         self,
         config: RunnableConfig | None,
         get_manager: Callable[[RunnableConfig], BaseCallbackManager],
     ) -> tuple[Self, RunnableConfig]:
         """Copy the model for one stream: LangChain does not tell `_stream` whose child it is."""
-        _ = self._graph_cache  # is shared with the copy
         config = ensure_config(config)
         manager = get_manager(config)
         config = {**config, "callbacks": manager, "run_id": config.get("run_id") or uuid7()}
-        model = self.model_copy()
+        model = self._with_caller(config)
         model._stream_callbacks = manager.copy()  # noqa: SLF001  # its own
         model._stream_callbacks.parent_run_id = config["run_id"]  # noqa: SLF001
         return model, config
@@ -372,12 +398,14 @@ class ChatMoA(OldOptionAttributes, BaseChatModel):
         callbacks: BaseCallbackManager | None,
         stop: list[str] | None,
         kwargs: Mapping[str, Any],
-    ) -> tuple[CompiledMoAGraph, Sequence[BaseMessage], BaseCallbackManager | None]:
+    ) -> tuple[CompiledMoAGraph, Sequence[BaseMessage], BaseCallbackManager | None, CallerScope]:
         """Make ready what a call with these options runs."""
         options = {key: value for key, value in kwargs.items() if key != "stream"}
         if stop := stop or self.stop:
             options["stop"] = stop
-        return self._graph_cache.graph_for_call(options), messages, callbacks
+        caller = self._caller or CallerScope.read()
+        graph = caller.with_store(self._graph_cache.graph_for_call(options))
+        return graph, messages, callbacks, caller
 
 
 def _child_callback_manager(

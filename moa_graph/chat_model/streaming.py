@@ -10,6 +10,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.runnables.config import var_child_runnable_config
 from langgraph.constants import TAG_NOSTREAM
 
+from moa_graph.chat_model.caller import CallerScope
 from moa_graph.graph.aggregator import AggregatorError
 from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.node_names import AGGREGATOR
@@ -22,6 +23,7 @@ def run_graph(
     graph: CompiledMoAGraph,
     messages: Sequence[BaseMessage],
     callbacks: BaseCallbackManager | None,
+    caller: CallerScope,
     *,
     tokens: bool,
     single_writer: bool = False,
@@ -32,6 +34,7 @@ def run_graph(
         graph: The mixture.
         messages: The conversation; left as it is.
         callbacks: Who is told of the calls.
+        caller: What the agents are given of the caller's.
         tokens: Whether the answer is wanted in chunks, too.
         single_writer: Whether no chunk may be followed by those of another model.
 
@@ -45,7 +48,9 @@ def run_graph(
     """
     translator = StreamTranslator(graph.name, tokens=tokens, single_writer=single_writer)
     stream: Any = graph.stream(
-        *_graph_arguments(messages, callbacks), stream_mode=translator.stream_modes
+        *_graph_arguments(messages, callbacks, caller),
+        context=caller.context,
+        stream_mode=translator.stream_modes,
     )
     with closing(stream) as events:
         while event := _next_event(events):
@@ -57,6 +62,7 @@ async def arun_graph(
     graph: CompiledMoAGraph,
     messages: Sequence[BaseMessage],
     callbacks: BaseCallbackManager | None,
+    caller: CallerScope,
     *,
     tokens: bool,
     single_writer: bool = False,
@@ -64,7 +70,9 @@ async def arun_graph(
     """Run a mixture as `run_graph` does; closed, it cancels the calls."""
     translator = StreamTranslator(graph.name, tokens=tokens, single_writer=single_writer)
     stream: Any = graph.astream(
-        *_graph_arguments(messages, callbacks), stream_mode=translator.stream_modes
+        *_graph_arguments(messages, callbacks, caller),
+        context=caller.context,
+        stream_mode=translator.stream_modes,
     )
     async with aclosing(stream) as events:
         while event := await _anext_event(events):
@@ -115,14 +123,16 @@ class StreamTranslator:
         self._writer = writer
 
 
-def _graph_arguments(messages: Sequence[BaseMessage], callbacks: BaseCallbackManager | None) -> Any:
+def _graph_arguments(
+    messages: Sequence[BaseMessage], callbacks: BaseCallbackManager | None, caller: CallerScope
+) -> Any:
     if callbacks:
         # LangGraph's own handlers would show what happens inside beside the answer itself.
         for handler in [*callbacks.handlers]:
             if type(handler).__module__.startswith("langgraph."):
                 callbacks.remove_handler(handler)
         callbacks.remove_tags([TAG_NOSTREAM])
-    return {"messages": _with_unique_ids(messages)}, {"callbacks": callbacks}
+    return {"messages": _with_unique_ids(messages)}, {**caller.config, "callbacks": callbacks}
 
 
 def _with_unique_ids(messages: Sequence[BaseMessage]) -> list[BaseMessage]:

@@ -4,12 +4,12 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Any
 
-import typer
 from langgraph.cache.base import BaseCache
 from langgraph.cache.sqlite import SqliteCache
 from langgraph.types import CachePolicy
 
 from moa_graph.cli.errors import CommandError
+from moa_graph.cli.terminal.plain_text import print_warning
 from moa_graph.runs.formatting import format_cost
 from moa_graph.runs.record import RunRecord
 from moa_graph.runs.store import sqlite_path
@@ -43,7 +43,7 @@ def open_node_cache(db: str | None, ttl: int | None) -> NodeCache:
 def print_savings(run: RunRecord) -> None:
     """Say on standard error what came from the cache, and what it would have taken."""
     if run.cached_calls:
-        typer.echo(f"moa: {describe_savings(run)}", err=True)
+        print_warning(f"moa: {describe_savings(run)}")
 
 
 def describe_savings(run: RunRecord) -> str:

@@ -43,7 +43,7 @@ from moa_graph.runs.model_calls import CallRecord, report_call
 from moa_graph.sync_async import Flow, Step, run_async, run_sync
 
 
-class CallError(MoAError, RuntimeError):
+class CallError(MoAError):
     """A model gave no answer; the text says why, without keys."""
 
 

@@ -15,6 +15,8 @@ from moa_graph.errors import MoAError
 from moa_graph.graph import quorum
 from moa_graph.graph.answer_cache import AnswerCache, CacheBackend, CachedAnswer
 from moa_graph.graph.deadlines import LayerDeadline
+from moa_graph.graph.error_causes import error_with_causes, reduce_error
+from moa_graph.graph.model_call import call_model
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.policy import LayerPolicy
 from moa_graph.graph.proposer import (
@@ -36,15 +38,18 @@ from moa_graph.graph.state import (
 )
 from moa_graph.prompting import parsing
 from moa_graph.prompting.layout import PromptLayout
-from moa_graph.redaction import redacted_message
+from moa_graph.redaction import redacted_message, without_keys
 from moa_graph.sync_async import Flow
 
 Aggregation = Literal["synthesize", "select"]
 """What the aggregator does."""
 
 
-class AggregatorError(MoAError, RuntimeError):
+class AggregatorError(MoAError):
     """No aggregator wrote an answer.
+
+    Where the failures of the aggregator and all its fallbacks share a type, such as LangChain's
+    `ContextOverflowError`, the error has it too. Its `__cause__` is the aggregator's failure.
 
     `invoke(None, config)` on the same thread asks the aggregators again, and no proposer.
     """
@@ -55,10 +60,10 @@ class AggregatorError(MoAError, RuntimeError):
     def __init__(self, failures: Mapping[str, str]) -> None:
         self.failures = dict(failures)
         causes = "; ".join(f"{name}: {cause}" for name, cause in self.failures.items())
-        super().__init__(f"no final answer: {causes}")
+        Exception.__init__(self, f"no final answer: {causes}")  # no other type's
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.failures,)
+        return reduce_error(self, AggregatorError, self.failures)
 
 
 def layer_aggregator_node(layer_spec: LayerSpec, layout: PromptLayout) -> NodeRunnable:
@@ -132,13 +137,14 @@ def aggregator_node(
                 if cached_answer := (yield from entry.get()):
                     answer = summary.to_final_message_from_cache(agent_node, cached_answer)
                 else:
-                    output = yield call_deadline.call_model(
-                        agent_node.model, agent_node.agent.timeout, messages, call_config
+                    start_call = call_deadline.call_starter(
+                        agent_node.model, agent_node.agent.timeout, call_config
                     )
+                    output = yield from call_model(agent_node, messages, start_call)
                     answer = summary.to_final_message(agent_node, output)
                     yield from entry.store(output, summary.seconds)
                 return {"messages": [answer]}
-        raise AggregatorError(summary.failures)
+        raise error_with_causes(summary.causes, AggregatorError, summary.failures)
 
     return NodeRunnable(aggregate, aggregators[0])
 
@@ -153,6 +159,7 @@ class RunSummaryBuilder:
         self.layers, self.proposers, self.dropped_reference_chars = len(layer_specs), nodes, 0
         self.proposals = {node: p for node in nodes if (p := state["proposals"].get(node))}
         self.failures: dict[str, str] = {}
+        self.causes: list[Exception] = []
         self._cached: OriginalCallStats | None = None
 
     @property
@@ -171,6 +178,7 @@ class RunSummaryBuilder:
     def record_failure(self, agent_node: AgentNode, error: Exception) -> None:
         """Take in why a writer gave no answer."""
         self.failures[agent_node.node] = redacted_message(error, *agent_node.api_keys)
+        self.causes.append(without_keys(error, *agent_node.api_keys))
 
     def to_final_message_from_cache(
         self, agent_node: AgentNode, cached_answer: CachedAnswer

@@ -18,6 +18,7 @@ from langgraph.types import CachePolicy
 
 from moa_graph.graph import deadlines, quorum
 from moa_graph.graph.answer_cache import AnswerCache, CacheBackend, CachedAnswer
+from moa_graph.graph.model_call import call_model
 from moa_graph.graph.references import collect_references, read_references
 from moa_graph.graph.spec import AgentNode, LayerSpec
 from moa_graph.graph.state import (
@@ -31,7 +32,7 @@ from moa_graph.graph.turns import unanswered_messages
 from moa_graph.prompting import parsing
 from moa_graph.prompting.layout import PromptLayout, add_system_text
 from moa_graph.prompting.tokens import count_message_tokens, fits_token_limit, truncate_text
-from moa_graph.redaction import redacted_message
+from moa_graph.redaction import redacted_message, without_keys
 from moa_graph.sync_async import Flow, run_async, run_sync
 
 _logger = logging.getLogger("moa_graph")
@@ -119,9 +120,8 @@ def proposer_node(
                 attempt.record_cached_answer(cached_answer)
                 deadline.count_answer()
             else:
-                output = yield deadline.call_model(
-                    model, agent_node.agent.timeout, attempt.messages, call_config
-                )
+                start_call = deadline.call_starter(model, agent_node.agent.timeout, call_config)
+                output = yield from call_model(agent_node, attempt.messages, start_call)
                 attempt.record_output(output)
                 deadline.count_answer()
                 yield from entry.store(output, attempt.proposal["seconds"])
@@ -208,8 +208,9 @@ class ProposerAttempt:
     def record_failure(self, error: Exception) -> None:
         """Take in why there is no answer."""
         self.proposal["seconds"] = round(perf_counter() - self._started, 3)
-        self.proposal["error"] = redacted_message(error, *self._agent_node.api_keys)
-        quorum.record_unreported_failure(self.proposal["attempt_id"])
+        keys = self._agent_node.api_keys
+        self.proposal["error"] = redacted_message(error, *keys)
+        quorum.record_unreported_failure(self.proposal["attempt_id"], without_keys(error, *keys))
         _logger.warning("%s failed: %s", self._agent_node.node, self.proposal["error"])
 
 

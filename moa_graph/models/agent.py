@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from moa_graph.models.providers import MODEL_OPTIONS, split_label
+from moa_graph.prompting.refusals import MessageRoles
 
 if TYPE_CHECKING:
     from langchain_core.runnables import Runnable
@@ -65,6 +66,11 @@ class Agent(BaseModel):
     max_input_tokens: int | None = Field(default=None, ge=1, strict=True)
     """Size of the model's context, where its provider's package does not know it. References
     that do not fit are cut."""
+    message_roles: MessageRoles | None = None
+    """Which messages the model takes: `"alternating"` for user and assistant in turns behind one
+    system message at most, `"no_system"` for these without a system message. Others are put
+    into that form. By default any; a model that refuses some is asked again, and others like
+    it from then on."""
     base_url: str | None = None
     """Where an OpenAI-compatible server listens, such as `http://localhost:11434/v1`."""
     api_key_env: str | None = None
@@ -96,6 +102,8 @@ class Agent(BaseModel):
         for option in _given_options(self):
             if provider is None or not provider.takes_option(option):
                 _refuse_option(self, option)
+        if provider is not None and provider.is_free and self.message_roles is not None:
+            _refuse_option(self, "message_roles")
         return self
 
     @field_validator("base_url")

@@ -185,11 +185,10 @@ def _load_entry_point(point: EntryPoint) -> Provider:
         provider = point.load()
     except Exception as error:
         raise ValueError(f"{location} cannot be loaded: {type(error).__name__}: {error}") from error
-    if not isinstance(provider, Provider):
-        raise ValueError(f"{location}: expected a Provider, got {provider!r}")
-    if provider.name != point.name:
+    if not isinstance(provider, Provider) or provider.name != point.name:
+        given = f"name={provider.name!r}" if isinstance(provider, Provider) else repr(provider)
         raise ValueError(
-            f"{location}: expected `name` to be that of the entry point, got {provider.name!r}"
+            f"{location}: expected a Provider whose `name` is {point.name!r}, got {given}"
         )
     if unknown := {*(provider.options or ()), *provider.option_names} - {*MODEL_OPTIONS}:
         raise ValueError(
@@ -219,7 +218,7 @@ def _build_by_package(
     except Exception as error:  # noqa: BLE001  # each package has its own
         suggestion = _suggestion(provider, model)
         raise ValueError(f"{title}{suggestion}{redacted_message(error)}") from None
-    if not callable(getattr(chat_model, "invoke", None)):
+    if getattr(chat_model, "invoke", None) is None:
         given = type(chat_model).__name__
         raise ValueError(
             f"{title}provider {provider!r}: expected a chat model of `build`, got {given}"

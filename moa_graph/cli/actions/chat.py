@@ -9,7 +9,7 @@ from moa_graph.cli.actions.run import OutputOptions
 from moa_graph.cli.choice import describe_mixture, load_mixture
 from moa_graph.cli.errors import EXIT_FAILED, CommandError
 from moa_graph.cli.terminal.input import ChatInput, InteractiveInput, StdinInput
-from moa_graph.cli.terminal.text import print_warning
+from moa_graph.cli.terminal.plain_text import print_warning
 from moa_graph.config.model import MoAConfig
 from moa_graph.redaction import redacted_message
 from moa_graph.runs.store import StoredThread, open_run_store, read_thread, require_config

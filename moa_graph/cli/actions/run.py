@@ -5,7 +5,7 @@ import os
 import secrets
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import aclosing, closing
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,14 +19,9 @@ from moa_graph.cli.node_cache import NodeCache, print_savings
 from moa_graph.cli.startup import show_startup_notice
 from moa_graph.cli.terminal.answer import StreamedAnswer
 from moa_graph.cli.terminal.live import choose_view
+from moa_graph.cli.terminal.plain_text import print_warning
 from moa_graph.cli.terminal.progress_view import ProgressView
-from moa_graph.cli.terminal.text import (
-    print_answer,
-    print_failures,
-    print_json,
-    print_run,
-    print_warning,
-)
+from moa_graph.cli.terminal.text import print_answer, print_failures, print_json, print_run
 from moa_graph.config.model import MoAConfig
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.policy import LayerPolicy, policies_for_layers
@@ -34,6 +29,7 @@ from moa_graph.graph.turns import Turn
 from moa_graph.models.pricing import Prices
 from moa_graph.redaction import redacted_message
 from moa_graph.runs.driver import GraphInput, InputForTurn, TurnRun
+from moa_graph.runs.formatting import format_totals
 from moa_graph.runs.live import RunProgress
 from moa_graph.runs.record import read_run
 from moa_graph.runs.store import (
@@ -75,12 +71,15 @@ class OutputOptions:
             print_json(result.thread, result.values)
         elif self.show:
             print_run(result.values)
-        elif result.was_streamed:
-            typer.echo()
-        else:
+        elif not result.was_streamed:
             print_answer(result.values["messages"][-1].text)
+        if is_terminal := sys.stderr.isatty():
+            typer.echo(err=True)
+        run = read_run(result.values, prices=result.prices)
         print_failures(result.values)
-        print_savings(read_run(result.values, prices=result.prices))
+        print_savings(run)
+        if is_terminal:
+            typer.secho(f"thread {result.thread} · {format_totals(run)}", err=True, dim=True)
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,7 @@ def resume_thread(thread: str | None, db: str | None, output: OutputOptions) -> 
             if not stored_thread.messages:
                 raise CommandError(describe_missing_question(stored_thread))
             if stored_thread.is_finished:
-                typer.echo(f"moa: thread {stored_thread.id} is already answered", err=True)
+                print_warning(f"moa: thread {stored_thread.id} is already answered")
             run = CliRun(store, stored_thread.id, require_config(stored_thread), output, db)
             return await run.run_to_end(input_to_resume)
 
@@ -209,7 +208,7 @@ class CliRun:
                     graph, self.mixture.prices, _layer_policies(self.mixture)
                 )
                 run = await TurnRun.prepare(graph, config, input_for_turn, progress)
-                with closing(StreamedAnswer()) as answer:
+                with StreamedAnswer() as answer:
                     await self._stream_updates(run, view, answer)
                 values = await read_current_values(graph, config)
                 return CliRunResult(self.thread, values, answer.is_started, self.mixture.prices)
@@ -230,6 +229,8 @@ class CliRun:
         ):
             async for agent, chunk in updates:
                 if chunk is None:
+                    if agent.node == AGGREGATOR and agent.done:
+                        answer.end_line()
                     view.show(agent)
                 elif self.output.streams_answer and agent.node == AGGREGATOR and chunk.text:
                     await view.make_room_for_answer()
@@ -278,5 +279,3 @@ def run_and_print(
     except KeyboardInterrupt:
         raise CommandError(f"interrupted; continue with: {command}", EXIT_INTERRUPTED) from None
     output.print_result(result)
-    if sys.stderr.isatty():
-        typer.echo(f"thread {result.thread}", err=True)
