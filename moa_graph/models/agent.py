@@ -92,8 +92,9 @@ class Agent(BaseModel):
                 raise ValueError(
                     f"expected 'offline:' and one of {', '.join(OFFLINE_STYLES)}, got {model!r}"
                 )
-            if provider == "recorded" and info.context:  # a path in a file is relative to it
-                return f"recorded:{Path(info.context['folder'], Path(name).expanduser())}"
+            folder = (info.context or {}).get("folder")
+            if provider == "recorded" and folder:  # a path in a file is relative to it
+                return f"recorded:{Path(folder, Path(name).expanduser())}"
         elif not callable(getattr(model, "invoke", None)) or inspect.isclass(model):
             raise ValueError(
                 f"expected 'provider:model' or a runnable, got {model!r}"
