@@ -87,8 +87,9 @@ class Agent(BaseModel):
                 )
             provider, name = split_label(model)
             provider.check_model_name(name)
-            if provider.replays_files and info.context:  # a path in a file is relative to it
-                return f"{provider.name}:{Path(info.context['folder'], Path(name).expanduser())}"
+            folder = (info.context or {}).get("folder")
+            if provider.replays_files and folder:  # a path in a file is relative to it
+                return f"{provider.name}:{Path(folder, Path(name).expanduser())}"
         elif not callable(getattr(model, "invoke", None)) or inspect.isclass(model):
             raise ValueError(
                 f"expected 'provider:model' or a runnable, got {model!r}"

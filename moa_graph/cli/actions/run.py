@@ -206,9 +206,10 @@ class CliRun:
                 progress = RunProgress.from_graph(
                     graph, self.mixture.prices, self.mixture.layer_policies()
                 )
-                run = await TurnRun.prepare(graph, config, input_for_turn, progress)
+                run = await TurnRun.prepare(graph, config, input_for_turn)
+                run.load_stored(progress)
                 with StreamedAnswer() as answer:
-                    await self._stream_updates(run, view, answer)
+                    await self._stream_updates(run, progress, view, answer)
                 values = await read_current_values(graph, config)
                 return CliRunResult(self.thread, values, answer.is_started, self.mixture.prices)
             except Exception as error:
@@ -218,13 +219,17 @@ class CliRun:
                 ) from error
 
     async def _stream_updates(
-        self, run: TurnRun, view_class: type[ProgressView], answer: StreamedAnswer
+        self,
+        run: TurnRun,
+        progress: RunProgress,
+        view_class: type[ProgressView],
+        answer: StreamedAnswer,
     ) -> None:
         """Show the run on standard error, and stream the answer where someone reads along."""
         streams_tokens = view_class.streams_proposals or self.output.streams_answer
         async with (
-            view_class(run.progress) as view,
-            aclosing(run.stream(chunks=streams_tokens)) as updates,
+            view_class(progress) as view,
+            aclosing(run.stream(progress, chunks=streams_tokens)) as updates,
         ):
             async for agent, chunk in updates:
                 if chunk is None:
