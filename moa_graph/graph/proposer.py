@@ -31,7 +31,7 @@ from moa_graph.graph.turns import unanswered_messages
 from moa_graph.prompting import parsing
 from moa_graph.prompting.layout import PromptLayout, add_system_text
 from moa_graph.prompting.tokens import count_message_tokens, fits_token_limit, truncate_text
-from moa_graph.redaction import redacted_message, without_keys
+from moa_graph.redaction import find_keys, redacted_message, without_keys
 from moa_graph.sync_async import Flow, run_async, run_sync
 
 _logger = logging.getLogger("moa_graph")
@@ -110,8 +110,9 @@ def proposer_node(
         state: LayerState, config: RunnableConfig, cache: CacheBackend | None
     ) -> Flow[dict[str, Any]]:
         model, attempt = agent_node.model, ProposerAttempt(agent_node, layer_spec, state, layout)
+        record_failure = partial(attempt.record_failure, config)
         call_config = with_agent_metadata(agent_node, config)
-        with enter_layer(state) as deadline, capture_errors(attempt.record_failure):
+        with enter_layer(state) as deadline, capture_errors(record_failure):
             entry = answer_cache.find_entry(
                 attempt.messages, cache, bypass_cache=attempt.bypass_cache
             )
@@ -205,10 +206,10 @@ class ProposerAttempt:
         self.record_output(cached_answer["answer"])
         self.proposal["usage"], self.proposal["cached"] = {**ZERO_USAGE}, cached_answer["took"]
 
-    def record_failure(self, error: Exception) -> None:
+    def record_failure(self, config: RunnableConfig, error: Exception) -> None:
         """Take in why there is no answer."""
         self.proposal["seconds"] = round(perf_counter() - self._started, 3)
-        keys = self._agent_node.api_keys
+        keys = [*self._agent_node.api_keys, *find_keys(config.get("configurable", {}))]
         self.proposal["error"] = redacted_message(error, *keys)
         quorum.record_unreported_failure(self.proposal["attempt_id"], without_keys(error, *keys))
         _logger.warning("%s failed: %s", self._agent_node.node, self.proposal["error"])

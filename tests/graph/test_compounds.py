@@ -38,6 +38,9 @@ COMPOUNDS = {
     "alternatives": lambda model: model.configurable_alternatives(
         ConfigurableField("which"), other=model
     ),
+    "configured": lambda model: model.configurable_fields(
+        name=ConfigurableField("name")
+    ).with_config(configurable={"name": "another"}),
 }
 
 
@@ -60,10 +63,6 @@ class SyncOnly(BaseChatModel):
         return ChatResult(generations=[ChatGeneration(message=AIMessage("done"))])
 
 
-# Not "fields": it is made anew by each call that configures it, and runs in the loop's own threads.
-@pytest.mark.parametrize(
-    "compound", [name for name in COMPOUNDS if name != "fields"], indirect=True
-)
 async def test_sync_only_models_run_side_by_side(compound):
     model = SyncOnly(together=threading.Barrier(24))
     layer = [compound(model) for _ in range(24)]
