@@ -12,10 +12,11 @@ from uuid import uuid4
 from langchain_core.messages import AnyMessage
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langgraph.constants import TAG_NOSTREAM
-from langgraph.errors import GraphBubbleUp
+from langgraph.errors import GraphBubbleUp, ParentCommand
 from langgraph.pregel.protocol import PregelProtocol
-from langgraph.types import CachePolicy
+from langgraph.types import CachePolicy, Command
 
+from moa_graph.errors import MoAError
 from moa_graph.graph import deadlines, quorum
 from moa_graph.graph.answer_cache import AnswerCache, CacheBackend, CachedAnswer
 from moa_graph.graph.references import collect_references, read_references
@@ -40,6 +41,16 @@ AGENT_METADATA_KEY = "moa_agent"
 """In the metadata of a call: whose it is."""
 
 DEFAULT_ANSWER_TOKENS = 4096  # tokens that are kept free for an answer where no bound is set
+
+
+class HandoffError(MoAError):
+    """An agent left its graph for a node of another one instead of giving an answer."""
+
+    def __init__(self, command: Command[Any]) -> None:
+        super().__init__(
+            f"it handed over to {command.goto!r} of a graph around it (`Command(graph=…)`); "
+            "expected an answer, which a mixture needs of each of its agents"
+        )
 
 
 class NodeRunnable(RunnableLambda[Any, Any]):
@@ -136,6 +147,8 @@ def capture_errors(fail: Callable[[Exception], None]) -> Iterator[None]:
     """Hand over whatever goes wrong inside; raised, it would cancel the siblings' calls."""
     try:
         yield
+    except ParentCommand as error:
+        fail(HandoffError(error.args[0]))
     except GraphBubbleUp:  # LangGraph's own: a graph inside stops for a human
         raise
     except asyncio.CancelledError as error:
