@@ -119,7 +119,10 @@ class ChatMoA(ChatModelOptions, OldOptionAttributes, BaseChatModel):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        return {"model_name": self.model_name, "stop": self.stop, **self._graph_cache.identity}
+        identity = {"model_name": self.model_name, "stop": self.stop, **self._graph_cache.identity}
+        if self._graph_cache.is_configurable:  # a cache tells what was configured apart
+            identity["configurable"] = (self._caller or CallerScope.read()).shaping_values
+        return identity
 
     def __repr_args__(self) -> Any:
         """Name the models; what is in them is theirs to show."""
