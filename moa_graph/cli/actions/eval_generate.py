@@ -1,7 +1,7 @@
 """`moa eval generate`: run a mixture on a benchmark, and say what came of it."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from moa_graph.cli.actions.run import require_api_keys
 from moa_graph.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, CommandError, budget_error
+from moa_graph.cli.price_check import check_prices
 from moa_graph.cli.terminal.plain_text import strip_control_characters
 from moa_graph.config.model import MoAConfig
 from moa_graph.evals.benchmark_data import BenchmarkData
@@ -20,8 +21,6 @@ from moa_graph.evals.benchmarks.registry import find_benchmark
 from moa_graph.evals.call_store import CallStore
 from moa_graph.evals.datasets import load_benchmark
 from moa_graph.evals.generate import GenerationResult, answer_benchmark, check_system_name
-from moa_graph.models.pricing import Prices, estimate_cost
-from moa_graph.models.providers import provider_of
 from moa_graph.runs.progress_display import progress_display
 
 MAX_SHOWN_FAILURES = 3  # failures that are told in full
@@ -121,21 +120,6 @@ def list_failures(failures: Mapping[Any, str]) -> str:
     if len(failures) > MAX_SHOWN_FAILURES:
         shown.append(f"and {len(failures) - MAX_SHOWN_FAILURES:,} more")
     return "; ".join(shown)
-
-
-def check_prices(labels: Iterable[str], prices: Prices, price_source: str) -> None:
-    """Refuse a limit that cannot be kept.
-
-    Raises:
-        CommandError: If the price of a model is not known.
-    """
-    usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
-    paid_labels = [label for label in labels if not provider_of(label).replays_files]
-    if unknown := [label for label in paid_labels if estimate_cost(label, usage, prices) is None]:
-        raise CommandError(
-            f"--max-cost cannot be kept: no price is known for {', '.join(unknown)}; give it in "
-            f"{price_source}, in dollars for a million tokens read and written"
-        )
 
 
 @contextmanager

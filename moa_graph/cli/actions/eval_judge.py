@@ -9,11 +9,11 @@ from pathlib import Path
 import typer
 
 from moa_graph.cli.actions.eval_generate import (
-    check_prices,
     list_failures,
     lock_folder,
 )
 from moa_graph.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, CommandError, budget_error
+from moa_graph.cli.price_check import check_prices
 from moa_graph.cli.terminal.plain_text import strip_control_characters
 from moa_graph.evals.call_store import CallStore
 from moa_graph.evals.judging.judge import Judge, read_judge

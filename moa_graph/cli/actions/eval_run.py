@@ -16,13 +16,13 @@ from rich.console import Console
 from rich.table import Table
 
 from moa_graph.cli.actions.eval_generate import (
-    check_prices,
     list_failures,
     lock_folder,
 )
 from moa_graph.cli.actions.eval_judge import CALL_STORE_FILE
 from moa_graph.cli.actions.run import require_api_keys
 from moa_graph.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, CommandError, budget_error
+from moa_graph.cli.price_check import check_prices
 from moa_graph.cli.terminal.plain_text import strip_control_characters
 from moa_graph.evals.call_store import CallStore
 from moa_graph.evals.comparison import (
