@@ -23,6 +23,7 @@ def require_input_file(path: Path) -> Path:
     return path
 
 
+# Long, because it declares the options.
 def batch(  # long by its options and its help text, not by what it does
     prompts: Annotated[
         Path,

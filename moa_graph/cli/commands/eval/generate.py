@@ -14,6 +14,7 @@ EXAMPLES = (
 )
 
 
+# Long, because it declares the options.
 def generate(  # long by its options and its help text, not by what it does
     benchmark: Annotated[
         str,

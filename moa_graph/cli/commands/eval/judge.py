@@ -15,6 +15,7 @@ EXAMPLES = (
 )
 
 
+# Long, because it declares the options.
 def judge(  # long by its options and its help text, not by what it does
     folders: Annotated[
         list[Path],
