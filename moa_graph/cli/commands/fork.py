@@ -16,7 +16,6 @@ EXAMPLES = (
 )
 
 
-# Long, because it declares the options.
 def fork(  # long by its options and its help text, not by what it does
     thread: Annotated[
         str,

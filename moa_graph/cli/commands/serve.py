@@ -13,7 +13,6 @@ PANEL = ASK_PANEL
 EXAMPLES = ("moa serve", "moa serve --preset together --config mine.toml --port 9000")
 
 
-# Long, because it declares the options.
 def serve(  # long by its options and its help text, not by what it does
     preset: Annotated[
         list[str] | None,
