@@ -17,6 +17,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.runnables.config import var_child_runnable_config
 from langgraph.constants import TAG_NOSTREAM
 
+from moa_graph.chat_model.caller import CallerScope
 from moa_graph.graph.aggregator import AggregatorError
 from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.node_names import AGGREGATOR
@@ -32,6 +33,7 @@ def run_graph(
     graph: CompiledMoAGraph,
     messages: Sequence[BaseMessage],
     callbacks: BaseCallbackManager | None,
+    caller: CallerScope,
     *,
     async_api: bool,
     emit: Callable[[AIMessageChunk], Emitted] | None = None,
@@ -43,6 +45,7 @@ def run_graph(
         graph: The mixture.
         messages: The conversation; left as it is.
         callbacks: Who is told of the calls.
+        caller: What the agents are given of the caller's.
         async_api: Whether the steps are awaited.
         emit: Gives what is yielded for a chunk of the answer: a step, or a value of the stream.
             The last chunk has the usage and the account. By default nothing is streamed.
@@ -58,7 +61,9 @@ def run_graph(
     translator = StreamTranslator(graph.name, tokens=bool(emit), single_writer=single_writer)
     open_stream: Any = graph.astream if async_api else graph.stream
     events = open_stream(
-        *_graph_arguments(messages, callbacks), stream_mode=translator.stream_modes
+        *_graph_arguments(messages, callbacks, caller),
+        context=caller.context,
+        stream_mode=translator.stream_modes,
     )
     try:
         while event := (yield Step(_next_event, _anext_event, (events,))):
@@ -116,14 +121,16 @@ class StreamTranslator:
         self._writer = writer
 
 
-def _graph_arguments(messages: Sequence[BaseMessage], callbacks: BaseCallbackManager | None) -> Any:
+def _graph_arguments(
+    messages: Sequence[BaseMessage], callbacks: BaseCallbackManager | None, caller: CallerScope
+) -> Any:
     if callbacks:
         # LangGraph's own handlers would show what happens inside beside the answer itself.
         for handler in [*callbacks.handlers]:
             if type(handler).__module__.startswith("langgraph."):
                 callbacks.remove_handler(handler)
         callbacks.remove_tags([TAG_NOSTREAM])
-    return {"messages": _with_unique_ids(messages)}, {"callbacks": callbacks}
+    return {"messages": _with_unique_ids(messages)}, {**caller.config, "callbacks": callbacks}
 
 
 def _with_unique_ids(messages: Sequence[BaseMessage]) -> list[BaseMessage]:

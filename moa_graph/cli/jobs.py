@@ -9,8 +9,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from moa_graph.cli.errors import EXIT_BUDGET_EXHAUSTED, EXIT_INTERRUPTED, CommandError
-from moa_graph.cli.terminal.text import strip_control_characters
+from moa_graph.cli.terminal.plain_text import strip_control_characters
 from moa_graph.models.pricing import Prices, estimate_cost
+from moa_graph.models.providers import provider_of
 
 MAX_SHOWN_FAILURES = 3  # failures that are told in full
 
@@ -62,7 +63,7 @@ def check_prices(labels: Iterable[str], prices: Prices, price_source: str) -> No
         CommandError: If the price of a model is not known.
     """
     usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
-    paid_labels = [label for label in labels if not label.startswith("recorded:")]
+    paid_labels = [label for label in labels if not provider_of(label).replays_files]
     if unknown := [label for label in paid_labels if estimate_cost(label, usage, prices) is None]:
         raise CommandError(
             f"--max-cost cannot be kept: no price is known for {', '.join(unknown)}; give it in "

@@ -39,6 +39,7 @@ from moa_graph.evals.judging.judge import Judge, read_judge
 from moa_graph.evals.judging.setup import JudgeFilePaths, official_judge_for_benchmark
 from moa_graph.evals.resource_use import default_prices
 from moa_graph.models.agent import Agent, build_model
+from moa_graph.models.providers import provider_of
 
 AnalysisName = Literal["proposers", "roles", "collaborativeness", "depth", "ranker"]
 SystemName = Annotated[str, AfterValidator(check_system_name)]
@@ -258,7 +259,7 @@ class EvalPlan(_PlanTable):
             raise ValueError(f"gamed_baselines: no file {self.resolve_path(self.gamed_baselines)}")
         for system, config in self.configs.items():
             for label in config.labels():
-                if not label.startswith("recorded:"):
+                if not provider_of(label).replays_files:
                     continue
                 try:
                     build_model(Agent(model=label))

@@ -112,7 +112,7 @@ def read_json_rows(path: Path) -> list[Any]:
         ValueError: If it is neither.
     """
     try:
-        return _parse_json_rows(path.read_text(encoding="utf-8"))
+        return _parse_json_rows(path.read_text(encoding="utf-8-sig"))
     except RecursionError:
         raise ValueError("not JSON that can be read: too deep") from None
 

@@ -40,6 +40,17 @@ def format_run(run: RunRecord) -> str:
     )
 
 
+def format_totals(run: RunRecord) -> str:
+    """Write the tokens, cost and seconds of a run."""
+    return " · ".join(
+        [
+            format_total_tokens(run.tokens, complete=run.usage_is_complete),
+            format_total_cost(run.cost, complete=run.cost_is_complete),
+            format_seconds(run.seconds),
+        ]
+    )
+
+
 def _format_prompt_cached(run: RunRecord) -> str:
     return f" ({run.cached_prompt_tokens:,} from prompt caches)" if run.cached_prompt_tokens else ""
 

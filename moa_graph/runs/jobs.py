@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 _NO_ITEM: Any = object()
 
 
-class PartialError(MoAError, RuntimeError):
+class PartialError(MoAError):
     """An item failed; what there is of its result is kept with the failure."""
 
     def __init__(self, cause: str, result: Any) -> None:

@@ -7,31 +7,18 @@ from time import monotonic
 
 from moa_graph.batch.record_runner import RecordOutcome
 from moa_graph.config.model import MoAConfig
+from moa_graph.models.providers import provider_of
 from moa_graph.runs.budget import Budget
 from moa_graph.runs.job_progress import JobProgress
 
 _SHARED_VARIABLES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}  # also in small letters
 _SHARED_VARIABLES |= {"SSL_CERT_FILE", "SSL_CERT_DIR", "MOA_MAX_CONNECTIONS"}
 
-_VARIABLE_PREFIXES = {  # where a provider's variables do not begin with a word of its name
-    "anthropic_bedrock": {"AWS"},
-    "bedrock": {"AWS"},
-    "bedrock_converse": {"AWS"},
-    "cohere": {"CO"},
-    "google_genai": {"GEMINI"},
-    "huggingface": {"HF", "HUGGINGFACEHUB"},
-    "ibm": {"WATSONX"},
-    "mistralai": {"MISTRAL"},
-    "perplexity": {"PPLX"},
-}
-
 
 def environment_for(mixture: MoAConfig) -> dict[str, str]:
     """Pick the variables of a mixture's keys and providers, and of the way to any of them."""
     keys = mixture.required_keys()
-    providers = {label.partition(":")[0] for label in mixture.labels()}
-    words = {word for provider in providers for word in provider.upper().split("_")}
-    words = words.union(*(_VARIABLE_PREFIXES.get(provider, ()) for provider in providers))
+    words = set[str]().union(*(provider_of(each).variable_prefixes for each in mixture.labels()))
     return {
         name: value
         for name, value in os.environ.items()

@@ -27,7 +27,7 @@ from moa_graph.cli.actions.run import (
     input_to_resume,
 )
 from moa_graph.cli.errors import CommandError
-from moa_graph.cli.terminal.text import to_single_line
+from moa_graph.cli.terminal.plain_text import print_warning, to_single_line
 from moa_graph.config.model import MoAConfig
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.runs.driver import InputForTurn
@@ -159,7 +159,7 @@ class ChatSession:
     def print_notice(self, text: str, *, always: bool = False) -> None:
         """Tell a person something; a pipe does not want to know."""
         if always or self.is_interactive:
-            typer.echo(text, err=True)
+            print_warning(text)
 
     async def _remove_last_turn(self, thread: StoredThread) -> str:
         """Remove the last question and what follows it, and give its text."""

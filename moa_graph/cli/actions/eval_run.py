@@ -25,7 +25,7 @@ from moa_graph.cli.jobs import (
     list_failures,
     lock_folder,
 )
-from moa_graph.cli.terminal.text import strip_control_characters
+from moa_graph.cli.terminal.plain_text import strip_control_characters
 from moa_graph.evals.call_store import CallStore
 from moa_graph.evals.comparison import (
     ComparisonStep,

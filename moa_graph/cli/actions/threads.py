@@ -9,8 +9,8 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
+from moa_graph.cli.terminal.plain_text import to_single_line
 from moa_graph.cli.terminal.tables import format_age, make_console
-from moa_graph.cli.terminal.text import to_single_line
 from moa_graph.runs.store import StoredThread, open_run_store, read_threads
 
 COLUMN_GAP = 2  # columns between two columns of a table
