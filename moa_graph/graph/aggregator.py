@@ -35,6 +35,7 @@ from moa_graph.graph.state import (
     OriginalCallStats,
     retry_mark_update,
 )
+from moa_graph.models.served_context import ask_servers
 from moa_graph.prompting import parsing
 from moa_graph.prompting.layout import PromptLayout
 from moa_graph.redaction import redacted_message
@@ -72,17 +73,21 @@ def layer_aggregator_node(
     Where the layer lacks its quorum, the node marks the proposals to be asked for again.
     """
 
-    def gather(state: MoAState) -> dict[str, Any]:
+    def gather(
+        state: MoAState, _config: RunnableConfig, _cache: CacheBackend | None
+    ) -> Flow[dict[str, Any]]:
         proposals = layer_spec.proposals_in(state)
         if retry_nodes := quorum.nodes_to_retry(layer_spec.number, proposals, layer_spec.policy):
             marks = {node: retry_mark_update(proposals[node]) for node in retry_nodes}
             return {"proposals": marks, "is_retry": True}
+        if asking := ask_servers([each.agent for each in readers]):
+            yield asking
         limits = {each.node: current_limits(each) for each in readers}
         known = {node: each for node, each in limits.items() if each["context_tokens"]}
         update: dict[str, Any] = references_update(list(proposals), state, layout)
         return update | ({"model_limits": known} if known or state.get("model_limits") else {})
 
-    return StateNode(gather)
+    return NodeRunnable(gather)
 
 
 def layer_router(

@@ -3,6 +3,7 @@
 import threading
 import weakref
 from collections.abc import Hashable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -39,8 +40,18 @@ class ModelTraits:
     """Which messages it takes, if it has refused some."""
     context_tokens: int | None = None
     """Tokens that a prompt and its answer may have together, as its server has said."""
+    context_reading: "Future[None] | None" = None
+    """The question for it that its server was asked, once."""
     _estimated: float = _PRIOR_TOKENS
     _counted: float = _PRIOR_TOKENS
+
+    def __deepcopy__(self, _: object) -> "ModelTraits":
+        """Share it: a copy of a graph asks the same models."""
+        return self
+
+    def __reduce__(self) -> tuple[type["ModelTraits"], tuple[()]]:
+        """Leave it behind where a graph is sent to another process, which learns itself."""
+        return type(self), ()
 
     @property
     def token_ratio(self) -> float:

@@ -119,13 +119,13 @@ def test_resumed_layer_reads_what_the_stopped_one_read(invoke, model):
     """In between, the model has counted so much that a new run would be cut to a third."""
     reader = model(answers=[ValueError("down"), counted(3 * 1700), "fine"])
     agent = Agent(model=reader, max_input_tokens=4000)
-    graph = create_moa([[model(answers=[LONG])]], agent).compile(checkpointer=InMemorySaver())
+    graph = create_moa([[model(answers=[LONG * 3])]], agent).compile(checkpointer=InMemorySaver())
     with pytest.raises(AggregatorError, match="down"):
         invoke(graph, {"messages": "Why?"}, CONFIG)
     invoke(create_moa([[model()]], agent).compile(), {"messages": LONG})
     invoke(graph, None, CONFIG)
     assert reader.asked[2] == reader.asked[0]
-    invoke(create_moa([[model(answers=[LONG])]], agent).compile(), {"messages": "Why?"})
+    invoke(create_moa([[model(answers=[LONG * 3])]], agent).compile(), {"messages": "Why?"})
     assert sizes(reader)[3] < sizes(reader)[0] / 2
 
 
