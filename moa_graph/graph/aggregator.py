@@ -5,7 +5,7 @@ from functools import partial, reduce
 from time import perf_counter, time
 from typing import Any
 
-from langchain_core.messages import AIMessage, AnyMessage
+from langchain_core.messages import AIMessage
 from langchain_core.messages.ai import add_usage
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import CachePolicy
@@ -20,10 +20,10 @@ from moa_graph.graph.model_call import call_model
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.options import Aggregation
 from moa_graph.graph.policy import LayerPolicy
+from moa_graph.graph.prompts import PromptDraft, current_limits
 from moa_graph.graph.proposer import (
     NodeRunnable,
     StateNode,
-    build_prompt,
     capture_errors,
     with_agent_metadata,
 )
@@ -37,12 +37,11 @@ from moa_graph.graph.state import (
     OriginalCallStats,
     retry_mark_update,
 )
+from moa_graph.models.served_context import ask_servers
 from moa_graph.prompting import parsing
 from moa_graph.prompting.layout import PromptLayout
 from moa_graph.redaction import find_keys, redacted_message, without_keys
 from moa_graph.sync_async import Flow
-
-"""What the aggregator does."""
 
 
 class AggregatorError(MoAError):
@@ -66,20 +65,31 @@ class AggregatorError(MoAError):
         return reduce_error(self, AggregatorError, self.failures)
 
 
-def layer_aggregator_node(layer_spec: LayerSpec, layout: PromptLayout) -> NodeRunnable:
+def layer_aggregator_node(
+    layer_spec: LayerSpec, layout: PromptLayout, readers: Sequence[AgentNode]
+) -> NodeRunnable:
     """Make the node that templates the proposals of a layer for those who read them next.
+
+    It also notes how long their prompts may be, so that a checkpoint holds it.
 
     Where the layer lacks its quorum, the node marks the proposals to be asked for again.
     """
 
-    def gather(state: MoAState) -> dict[str, Any]:
+    def gather(
+        state: MoAState, _config: RunnableConfig, _cache: CacheBackend | None
+    ) -> Flow[dict[str, Any]]:
         proposals = layer_spec.proposals_in(state)
         if retry_nodes := quorum.nodes_to_retry(layer_spec.number, proposals, layer_spec.policy):
             marks = {node: retry_mark_update(proposals[node]) for node in retry_nodes}
             return {"proposals": marks, "is_retry": True}
-        return references_update(list(proposals), state, layout)
+        if asking := ask_servers([each.agent for each in readers]):
+            yield asking
+        limits = {each.node: current_limits(each) for each in readers}
+        known = {node: each for node, each in limits.items() if each["context_tokens"]}
+        update: dict[str, Any] = references_update(list(proposals), state, layout)
+        return update | ({"model_limits": known} if known or state.get("model_limits") else {})
 
-    return StateNode(gather)
+    return NodeRunnable(gather)
 
 
 def layer_router(
@@ -130,17 +140,17 @@ def aggregator_node(
     ) -> Flow[dict[str, Any]]:
         summary = summary_builder_class(layer_specs, state)
         for agent_node, answer_cache in zip(aggregators, answer_caches, strict=True):
-            messages = summary.start_call(agent_node, state, layout)
+            draft = summary.start_call(agent_node, state, layout)
             call_config = with_agent_metadata(agent_node, config)
             with capture_errors(partial(summary.record_failure, agent_node, config)):
-                entry = answer_cache.find_entry(messages, cache)
+                entry = answer_cache.find_entry(draft.prompt.messages, cache)
                 if cached_answer := (yield from entry.get()):
                     answer = summary.to_final_message_from_cache(agent_node, cached_answer)
                 else:
                     start_call = call_deadline.call_starter(
                         agent_node.model, agent_node.agent.timeout, call_config
                     )
-                    output = yield from call_model(agent_node, messages, start_call)
+                    output = yield from call_model(agent_node, draft, start_call)
                     answer = summary.to_final_message(agent_node, output)
                     yield from entry.store(output, summary.seconds)
                 return {"messages": [answer]}
@@ -156,7 +166,7 @@ class RunSummaryBuilder:
         nodes = [
             agent_node.node for layer_spec in layer_specs for agent_node in layer_spec.agent_nodes
         ]
-        self.layers, self.proposers, self.dropped_reference_chars = len(layer_specs), nodes, 0
+        self.layers, self.proposers = len(layer_specs), nodes
         self.proposals = {node: p for node in nodes if (p := state["proposals"].get(node))}
         self.failures: dict[str, str] = {}
         self.causes: list[Exception] = []
@@ -169,11 +179,11 @@ class RunSummaryBuilder:
 
     def start_call(
         self, agent_node: AgentNode, state: LayerState, layout: PromptLayout
-    ) -> Sequence[AnyMessage]:
+    ) -> PromptDraft:
         """Assemble what a writer reads, and note when it is asked."""
-        messages, self.dropped_reference_chars = build_prompt(agent_node, state, layout)
+        self._draft = PromptDraft(agent_node, state, layout)
         self._started, self._call_started = round(time(), 3), perf_counter()
-        return messages
+        return self._draft
 
     def record_failure(
         self, agent_node: AgentNode, config: RunnableConfig, error: Exception
@@ -225,10 +235,12 @@ class RunSummaryBuilder:
             "aggregator_usage": usage,
             "started": self._started,
             "seconds": self.seconds,
-            "dropped_reference_chars": self.dropped_reference_chars,
+            "dropped_reference_chars": self._draft.prompt.dropped_reference_chars,
             "usage": _sum_usages(known_usages),
             "usage_unknown": [n for n, u in {**calls, AGGREGATOR: usage}.items() if not u],
         }
+        if refused := self._draft.refused_prompt:
+            summary["refused_prompt"] = refused
         if cached_stats:
             summary["cached"] = list(cached_stats)
             summary["saved_usage"] = _sum_usages(saved)
@@ -256,7 +268,7 @@ class SelectionSummaryBuilder(RunSummaryBuilder):
 
     def start_call(
         self, agent_node: AgentNode, state: LayerState, layout: PromptLayout
-    ) -> Sequence[AnyMessage]:
+    ) -> PromptDraft:
         """Assemble what a judge reads, and note when it is asked."""
         return super().start_call(
             agent_node, without_references(state), layout

@@ -75,7 +75,7 @@ class MoAGraph(MoAStateGraph):
         self.spec = spec
         layer_specs, aggregators = spec.layers, spec.aggregators
         for layer_spec, readers in zip(
-            layer_specs, [*(r.agent_nodes for r in layer_specs[1:]), aggregators[:1]], strict=True
+            layer_specs, [*(r.agent_nodes for r in layer_specs[1:]), aggregators], strict=True
         ):
             _add_layer(self, layer_spec, readers, spec)
         for agent_node in layer_specs[0].agent_nodes:
@@ -207,12 +207,14 @@ def _add_layer(
         )
         builder.add_edge(agent_node.node, layer_aggregator)
     # `destinations` are what is drawn; without a `path_map`, edges of a retry stay undrawn.
-    destinations = tuple(seat.node for seat in readers)
+    next_agents = [each for each in readers if each not in spec.aggregators[1:]]
     builder.add_node(
-        layer_aggregator, layer_aggregator_node(layer_spec, spec.layout), destinations=destinations
+        layer_aggregator,
+        layer_aggregator_node(layer_spec, spec.layout, readers),
+        destinations=tuple(each.node for each in next_agents),
     )
     builder.add_conditional_edges(
-        layer_aggregator, layer_router(layer_aggregator, layer_spec, readers)
+        layer_aggregator, layer_router(layer_aggregator, layer_spec, next_agents)
     )
 
 
