@@ -31,7 +31,6 @@ from moa_graph.graph.references import references_update, without_references
 from moa_graph.graph.run_summary import RunSummary
 from moa_graph.graph.spec import AgentNode, LayerSpec
 from moa_graph.graph.state import (
-    ZERO_USAGE,
     LayerState,
     MoAState,
     OriginalCallStats,
@@ -207,7 +206,7 @@ class RunSummaryBuilder:
             EmptyAnswerError: If it is empty.
             TypeError: If it is no answer at all.
         """
-        message = parsing.to_message(output)
+        message = self._read_message(output)
         answer = message.model_copy(update={"content": parsing.content_without_reasoning(message)})
         if not answer.text.strip() and not answer.tool_calls:
             raise parsing.EmptyAnswerError(message)
@@ -215,12 +214,20 @@ class RunSummaryBuilder:
         answer.response_metadata = {**message.response_metadata, "moa": with_old_keys(summary)}
         return answer
 
+    def _read_message(self, output: Any) -> AIMessage:
+        """Find the message in an output, and note whether LangChain's cache gave it."""
+        message, usage = parsing.to_message(output), parsing.read_usage(output)
+        if not usage.is_cached:
+            return message
+        self._cached = OriginalCallStats(usage=usage.saved_usage, seconds=None)
+        return message.model_copy(update={"usage_metadata": {**parsing.ZERO_USAGE}})
+
     def _build_summary(self, agent_node: AgentNode, usage: dict[str, Any] | None) -> RunSummary:
         failed = {node: error for node, p in self.proposals.items() if (error := p["error"])}
         calls = {node: p["usage"] for node, p in self.proposals.items() if node not in failed}
         cached_stats = {node: c for node, p in self.proposals.items() if (c := p.get("cached"))}
         if self._cached:
-            usage, cached_stats[AGGREGATOR] = {**ZERO_USAGE}, self._cached
+            usage, cached_stats[AGGREGATOR] = {**parsing.ZERO_USAGE}, self._cached
         billed = [each for each in (p["usage"] for p in self.proposals.values()) if each]
         known_usages = [*billed, usage] if usage else billed
         saved = [each for each in (cached["usage"] for cached in cached_stats.values()) if each]
@@ -281,7 +288,7 @@ class SelectionSummaryBuilder(RunSummaryBuilder):
             NoPickError: If it picked none.
             TypeError: If it gave no answer at all.
         """
-        selection = parsing.to_message(output)
+        selection = self._read_message(output)
         number = parsing.parse_selected_number(selection, len(self._candidates))
         node, proposal = self._candidates[number - 1]
         reason = {"finish_reason": r} if (r := proposal["finish_reason"]) else {}

@@ -23,8 +23,8 @@ from moa_graph.graph.prompts import PromptDraft
 from moa_graph.graph.spec import AgentNode, LayerSpec
 from moa_graph.graph.state import (
     RETRY,
-    ZERO_USAGE,
     LayerState,
+    OriginalCallStats,
     Proposal,
     awaits_retry,
 )
@@ -203,7 +203,10 @@ class ProposerAttempt:
         message = parsing.to_message(output)
         self._record_prompt()
         self.proposal["seconds"] = round(perf_counter() - self._started, 3)
-        self.proposal["usage"] = parsing.sum_usage(output)
+        usage = parsing.read_usage(output)
+        self.proposal["usage"] = usage.usage
+        if usage.is_cached:
+            self.proposal["cached"] = OriginalCallStats(usage=usage.saved_usage, seconds=None)
         self.proposal["finish_reason"] = parsing.read_finish_reason(message)
         content = parsing.strip_reasoning(parsing.replace_surrogates(message.text))
         if not content:
@@ -215,7 +218,10 @@ class ProposerAttempt:
     def record_cached_answer(self, cached_answer: CachedAnswer) -> None:
         """Take in what the model gave before."""
         self.record_output(cached_answer["answer"])
-        self.proposal["usage"], self.proposal["cached"] = {**ZERO_USAGE}, cached_answer["took"]
+        self.proposal["usage"], self.proposal["cached"] = (
+            {**parsing.ZERO_USAGE},
+            cached_answer["took"],
+        )
 
     def record_failure(self, config: RunnableConfig, error: Exception) -> None:
         """Take in why there is no answer."""

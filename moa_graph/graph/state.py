@@ -28,11 +28,8 @@ class OriginalCallStats(TypedDict):
 
     usage: dict[str, Any] | None
     """Tokens, as LangChain's `UsageMetadata`; `None` if the model did not say."""
-    seconds: float
-
-
-ZERO_USAGE = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
-"""The tokens of a call that was not made."""
+    seconds: float | None
+    """`None` where it is from LangChain's cache, which does not say."""
 
 
 class RefusedPrompt(TypedDict):
