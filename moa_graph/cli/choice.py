@@ -172,14 +172,17 @@ def load_mixtures(presets: Sequence[str], configs: Sequence[Path]) -> dict[str, 
 
 
 def _runnable_presets() -> list[MoAConfig]:
+    """Load the presets that can be asked; the first is the one that `moa ask` takes."""
     presets = [MoAConfig.load(name) for name in preset_names()]
     keys = {mixture.name: mixture.required_keys() for mixture in presets}
-    return [
+    runnable = [
         mixture
         for mixture in presets
         if mixture.name == OFFLINE_PRESET
         or (keys[mixture.name] and all(map(os.environ.get, keys[mixture.name])))
     ]
+    default = find_default_preset()
+    return sorted(runnable, key=lambda mixture: mixture.name != default)
 
 
 def describe_mixture(mixture: MoAConfig) -> str:
@@ -208,10 +211,17 @@ def list_presets() -> None:
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
-def _default_preset() -> str:
+def find_default_preset() -> str:
+    """Name the preset that is asked where none is named."""
     for provider in ("together", "openai"):
         if os.environ.get(KEY_VARIABLES[provider]):
             return provider
+    return OFFLINE_PRESET
+
+
+def _default_preset() -> str:
+    if (preset := find_default_preset()) != OFFLINE_PRESET:
+        return preset
     print_warning(NO_KEY_NOTICE)
     if sys.stderr.isatty():
         typer.echo(PRESET_HINTS, err=True)
