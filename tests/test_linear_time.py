@@ -391,6 +391,7 @@ def test_llamas_marker_is_escaped_however_many_blanks_are_in_it(times):
     assert escape_markers(f"<<{' ' * times}SYS>>") == f"&lt;<{' ' * times}SYS>>"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("reader", ["hardened", "tool"])
 def test_blanks_of_a_stranger_hold_up_nobody(reader, server):
     for name in ("waiting", "stuck"):

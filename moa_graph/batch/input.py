@@ -85,7 +85,8 @@ def batch_name(output: Path, mixture: MoAConfig) -> str:
 
     What only says how long and how often agents are asked, or what they cost, is no part of it.
     """
-    identity = mixture.with_defaults().model_dump(mode="json", include=set(_IDENTITY_FIELDS))
+    options = mixture.with_defaults().model_dump(mode="json", include=set(_IDENTITY_FIELDS))
+    identity = {name: options[name] for name in _IDENTITY_FIELDS}
     if mixture.prompt is not None:  # left out when unset: batches of earlier versions go on
         identity["prompt"] = mixture.prompt
     for agent in (

@@ -13,8 +13,9 @@ import typer
 from moa_graph.cli.errors import CommandError
 from moa_graph.cli.terminal.plain_text import print_warning
 from moa_graph.config.model import MoAConfig, preset_names
-from moa_graph.models.agent import KEY_VARIABLES
 
+DEFAULT_PRESETS = ("together", "openai")
+"""What is asked without --preset and --config: the first whose keys are set."""
 OFFLINE_PRESET = "offline"
 
 MAX_QUESTION_BYTES = 10_000_000  # with what is attached: more than any model reads
@@ -174,21 +175,20 @@ def load_mixtures(presets: Sequence[str], configs: Sequence[Path]) -> dict[str, 
 def _runnable_presets() -> list[MoAConfig]:
     """Load the presets that can be asked; the first is the one that `moa ask` takes."""
     presets = [MoAConfig.load(name) for name in preset_names()]
-    keys = {mixture.name: mixture.required_keys() for mixture in presets}
-    runnable = [
-        mixture
-        for mixture in presets
-        if mixture.name == OFFLINE_PRESET
-        or (keys[mixture.name] and all(map(os.environ.get, keys[mixture.name])))
-    ]
+    runnable = [m for m in presets if m.name == OFFLINE_PRESET or _has_keys(m)]
     default = find_default_preset()
     return sorted(runnable, key=lambda mixture: mixture.name != default)
 
 
+def _has_keys(mixture: MoAConfig) -> bool:
+    """Tell whether a mixture needs keys, and all are set."""
+    keys = mixture.required_keys()
+    return bool(keys) and all(map(os.environ.get, keys))
+
+
 def describe_mixture(mixture: MoAConfig) -> str:
     """Describe a mixture in a line."""
-    widths = (sum(agent.samples for agent in layer.values()) for layer in mixture.layers)
-    proposers = " + ".join(map(str, widths))
+    proposers = " + ".join(map(str, mixture.layer_widths()))
     return f"{mixture.name}: {proposers} proposers, aggregator {mixture.aggregator.label}"
 
 
@@ -201,21 +201,21 @@ def list_presets() -> None:
     for name in preset_names():
         mixture = MoAConfig.load(name)
         agents = [agent for layer in mixture.layers for agent in layer.values()]
-        widths = (sum(agent.samples for agent in layer.values()) for layer in mixture.layers)
         keys = [
             f"{key} ({'' if os.environ.get(key) else 'not '}set)" for key in mixture.required_keys()
         ]
         servers = sorted({agent.base_url for agent in agents if agent.base_url})
         needs = ", ".join([*keys, *servers]) or "nothing"
-        table.add_row(name, " + ".join(map(str, widths)), mixture.aggregator.label, needs)
+        proposers = " + ".join(map(str, mixture.layer_widths()))
+        table.add_row(name, proposers, mixture.aggregator.label, needs)
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 def find_default_preset() -> str:
     """Name the preset that is asked where none is named."""
-    for provider in ("together", "openai"):
-        if os.environ.get(KEY_VARIABLES[provider]):
-            return provider
+    for name in DEFAULT_PRESETS:
+        if _has_keys(MoAConfig.load(name)):
+            return name
     return OFFLINE_PRESET
 
 

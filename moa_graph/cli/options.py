@@ -45,7 +45,8 @@ CacheTtlOption = Annotated[
         "--cache-ttl",
         metavar="SECONDS",
         min=1,
-        help="How long an answer counts that is kept from now on; implies --cache.",
+        help="How long an answer counts that is kept from now on, by default as `cache_policy` of "
+        "the mixture says; implies --cache.",
     ),
 ]
 ShowOption = Annotated[bool, typer.Option("--show", help="Print the proposals too.")]
@@ -74,5 +75,14 @@ ThreadArgument = Annotated[
         help="Which thread; by default the last one.",
         autocompletion=completion.complete_threads,
         callback=_decode_thread,
+    ),
+]
+MaxCostOption = Annotated[
+    float | None,
+    typer.Option(
+        "--max-cost",
+        min=0,
+        help="Budget of this run in US dollars: nothing more starts that could exceed it, if it "
+        "costs as much as the most expensive so far.",
     ),
 ]

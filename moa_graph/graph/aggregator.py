@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import partial, reduce
 from time import perf_counter, time
-from typing import Any, Literal
+from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.messages.ai import add_usage
@@ -15,7 +15,10 @@ from moa_graph.errors import MoAError
 from moa_graph.graph import quorum
 from moa_graph.graph.answer_cache import AnswerCache, CacheBackend, CachedAnswer
 from moa_graph.graph.deadlines import LayerDeadline
+from moa_graph.graph.error_causes import error_with_causes, reduce_error
+from moa_graph.graph.model_call import call_model
 from moa_graph.graph.node_names import AGGREGATOR
+from moa_graph.graph.options import Aggregation
 from moa_graph.graph.policy import LayerPolicy
 from moa_graph.graph.proposer import (
     NodeRunnable,
@@ -36,15 +39,17 @@ from moa_graph.graph.state import (
 )
 from moa_graph.prompting import parsing
 from moa_graph.prompting.layout import PromptLayout
-from moa_graph.redaction import redacted_message
+from moa_graph.redaction import find_keys, redacted_message, without_keys
 from moa_graph.sync_async import Flow
 
-Aggregation = Literal["synthesize", "select"]
 """What the aggregator does."""
 
 
-class AggregatorError(MoAError, RuntimeError):
+class AggregatorError(MoAError):
     """No aggregator wrote an answer.
+
+    Where the failures of the aggregator and all its fallbacks share a type, such as LangChain's
+    `ContextOverflowError`, the error has it too. Its `__cause__` is the aggregator's failure.
 
     `invoke(None, config)` on the same thread asks the aggregators again, and no proposer.
     """
@@ -55,10 +60,10 @@ class AggregatorError(MoAError, RuntimeError):
     def __init__(self, failures: Mapping[str, str]) -> None:
         self.failures = dict(failures)
         causes = "; ".join(f"{name}: {cause}" for name, cause in self.failures.items())
-        super().__init__(f"no final answer: {causes}")
+        Exception.__init__(self, f"no final answer: {causes}")  # no other type's
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.failures,)
+        return reduce_error(self, AggregatorError, self.failures)
 
 
 def layer_aggregator_node(layer_spec: LayerSpec, layout: PromptLayout) -> NodeRunnable:
@@ -127,18 +132,19 @@ def aggregator_node(
         for agent_node, answer_cache in zip(aggregators, answer_caches, strict=True):
             messages = summary.start_call(agent_node, state, layout)
             call_config = with_agent_metadata(agent_node, config)
-            with capture_errors(partial(summary.record_failure, agent_node)):
+            with capture_errors(partial(summary.record_failure, agent_node, config)):
                 entry = answer_cache.find_entry(messages, cache)
                 if cached_answer := (yield from entry.get()):
                     answer = summary.to_final_message_from_cache(agent_node, cached_answer)
                 else:
-                    output = yield call_deadline.call_model(
-                        agent_node.model, agent_node.agent.timeout, messages, call_config
+                    start_call = call_deadline.call_starter(
+                        agent_node.model, agent_node.agent.timeout, call_config
                     )
+                    output = yield from call_model(agent_node, messages, start_call)
                     answer = summary.to_final_message(agent_node, output)
                     yield from entry.store(output, summary.seconds)
                 return {"messages": [answer]}
-        raise AggregatorError(summary.failures)
+        raise error_with_causes(summary.causes, AggregatorError, summary.failures)
 
     return NodeRunnable(aggregate, aggregators[0])
 
@@ -153,6 +159,7 @@ class RunSummaryBuilder:
         self.layers, self.proposers, self.dropped_reference_chars = len(layer_specs), nodes, 0
         self.proposals = {node: p for node in nodes if (p := state["proposals"].get(node))}
         self.failures: dict[str, str] = {}
+        self.causes: list[Exception] = []
         self._cached: OriginalCallStats | None = None
 
     @property
@@ -168,9 +175,13 @@ class RunSummaryBuilder:
         self._started, self._call_started = round(time(), 3), perf_counter()
         return messages
 
-    def record_failure(self, agent_node: AgentNode, error: Exception) -> None:
+    def record_failure(
+        self, agent_node: AgentNode, config: RunnableConfig, error: Exception
+    ) -> None:
         """Take in why a writer gave no answer."""
-        self.failures[agent_node.node] = redacted_message(error, *agent_node.api_keys)
+        keys = [*agent_node.api_keys, *find_keys(config.get("configurable", {}))]
+        self.failures[agent_node.node] = redacted_message(error, *keys)
+        self.causes.append(without_keys(error, *keys))
 
     def to_final_message_from_cache(
         self, agent_node: AgentNode, cached_answer: CachedAnswer

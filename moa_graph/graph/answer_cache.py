@@ -27,6 +27,7 @@ from moa_graph.background_thread import run_in_thread
 from moa_graph.graph.spec import AgentNode
 from moa_graph.graph.state import ZERO_USAGE, OriginalCallStats
 from moa_graph.models.legacy_request_keys import legacy_node_cache_key
+from moa_graph.models.providers import provider_of
 from moa_graph.models.request_key import request_key
 from moa_graph.prompting import parsing
 from moa_graph.prompting.layout import PromptLayout
@@ -201,7 +202,7 @@ def _identify_request(agent_node: AgentNode) -> Any:
     """Describe what is asked: model, parameters, endpoint; `None` where that is not known."""
     agent = agent_node.agent
     if isinstance(agent.model, str):
-        if agent.model.startswith("recorded:"):  # its file may change, and it costs nothing
+        if provider_of(agent.model).replays_files:  # the file may change, and it costs nothing
             return None
         return [agent.model_dump(include=_SHAPING_OPTIONS), _identify_endpoint(agent_node.model)]
     if not _can_be_described(agent.model):

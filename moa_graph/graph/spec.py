@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from itertools import chain
 from typing import Any
@@ -19,6 +19,7 @@ from moa_graph.graph.node_names import (
     proposer_node_name,
     slugify_label,
 )
+from moa_graph.graph.options import Layer
 from moa_graph.graph.policy import LayerPolicy
 from moa_graph.graph.state import MoAState, Proposal
 from moa_graph.models.adapt import adapt_model, find_api_keys, returns_streamed_message
@@ -28,8 +29,8 @@ from moa_graph.models.agent import (
     build_model,
     find_key_variable,
 )
-
-Layer = Mapping[str, Model | Agent] | Sequence[Model | Agent]
+from moa_graph.models.traits import ModelTraits, traits_of
+from moa_graph.prompting.refusals import MessageRoles
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,11 @@ class AgentNode:
     """Builds the models of all agents of the graph, once."""
     transform_messages: Callable[[Sequence[AnyMessage]], Sequence[AnyMessage]] = list
     """How it sees the conversation."""
+    traits: ModelTraits = field(init=False, compare=False)
+    """What this process has learned of its model."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "traits", traits_of(self.agent))
 
     @property
     def api_keys(self) -> list[str]:
@@ -58,6 +64,11 @@ class AgentNode:
         variable = find_key_variable(self.agent)
         values = [os.environ.get(variable, "")] if variable else []
         return [*values, *find_api_keys(self.model)]
+
+    @property
+    def message_roles(self) -> MessageRoles | None:
+        """Which messages its model takes, as far as that is known; `None` for any."""
+        return self.agent.message_roles or self.traits.message_roles
 
     @property
     def model(self) -> Runnable[Any, Any]:

@@ -19,14 +19,14 @@ _SELECTION = re.compile(
 _REASONING_BLOCK_TYPES = {"reasoning", "reasoning_content", "thinking", "redacted_thinking"}
 
 
-class EmptyAnswerError(MoAError, ValueError):
+class EmptyAnswerError(MoAError):
     """A model gave no text."""
 
     def __init__(self, answer: AIMessage) -> None:
         super().__init__(f"empty answer (finish reason: {read_finish_reason(answer)})")
 
 
-class InvalidSelectionError(MoAError, ValueError):
+class InvalidSelectionError(MoAError):
     """A model named none of the responses that it was to pick one of."""
 
     def __init__(self, text: str, count: int) -> None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Se
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -17,6 +18,7 @@ from langchain_core.messages import AnyMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.constants import START
+from langgraph.graph import StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import StateSnapshot
@@ -27,7 +29,7 @@ from moa_graph.config.model import STORED, MoAConfig
 from moa_graph.errors import MoAError
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.run_summary import read_run_summary
-from moa_graph.graph.state import Proposal, ProposalsChannel, merge_writes
+from moa_graph.graph.state import MoAState, Proposal, merge_writes
 from moa_graph.graph.turns import Turn, read_turn, unanswered_messages
 from moa_graph.redaction import redacted_message
 from moa_graph.runs.failover_saver import IN_MEMORY, FailoverSqliteSaver
@@ -338,13 +340,25 @@ def require_config(thread: StoredThread) -> MoAConfig:
     return thread.config
 
 
-async def read_newest_turn(graph: CompiledMoA, config: RunnableConfig) -> Turn:
-    """Read the newest turn of a thread, with questions before it that were never answered."""
-    snapshot = await graph.aget_state(config)
+async def read_newest_turn(
+    graph: CompiledMoA, config: RunnableConfig, snapshot: StateSnapshot
+) -> Turn:
+    """Read the newest turn of a thread, with questions before it that were never answered.
+
+    Args:
+        graph: The compiled mixture.
+        config: Names the thread, and the checkpoint if it is not the newest.
+        snapshot: What `graph.aget_state(config)` returned.
+    """
     turn = read_turn(snapshot)
     if turn.status != "unanswered" or not unanswered_messages(turn.history):
         return turn
     return read_turn(snapshot, [each async for each in graph.aget_state_history(config)])
+
+
+def is_database_error(error: BaseException) -> bool:
+    """Whether the checkpoint database failed, not the run."""
+    return isinstance(error, sqlite3.Error) or type(error).__module__.startswith("psycopg")
 
 
 async def read_current_values(graph: CompiledMoA, config: RunnableConfig) -> dict[str, Any]:
@@ -378,23 +392,25 @@ async def _load_thread(saver: Checkpointer, checkpoint: CheckpointTuple) -> Stor
     summary = read_run_summary(thread.messages[-1]) if thread.is_finished else None
     if summary:
         return replace(thread, failed_nodes=summary["failed"])
-    values = {"messages": thread.messages, "proposals": await _replay_proposals(saver, checkpoint)}
+    values = {"messages": thread.messages, "proposals": await _read_proposals(saver, checkpoint)}
     failed = [node for node, p in current_turn_proposals(values).items() if p["error"]]
     return replace(thread, failed_nodes=failed)
 
 
-async def _replay_proposals(
-    saver: Checkpointer, checkpoint: CheckpointTuple
-) -> dict[str, Proposal]:
-    """Put together what a checkpoint has and what was written since the last that has them all."""
-    values, name = checkpoint.checkpoint["channel_values"], "proposals"
-    stored, writes = values.get(name), list(checkpoint.pending_writes or ())
-    if stored is None:
-        deltas = await saver.aget_delta_channel_history(config=checkpoint.config, channels=[name])
-        stored, writes = deltas[name].get("seed", {}), [*deltas[name]["writes"], *writes]
-    channel = ProposalsChannel(merge_writes, dict).from_checkpoint(stored)
-    channel.replay_writes([write for write in writes if write[1] == name])
-    return cast("dict[str, Proposal]", channel.get())
+async def _read_proposals(saver: Checkpointer, checkpoint: CheckpointTuple) -> dict[str, Proposal]:
+    """Read the proposals of a checkpoint, with those that were stored since."""
+    snapshot = await _state_reader().copy({"checkpointer": saver}).aget_state(checkpoint.config)
+    writes = checkpoint.pending_writes or ()
+    new = [value for _, channel, value in writes if channel == "proposals"]
+    return merge_writes(snapshot.values.get("proposals", {}), new)
+
+
+@cache
+def _state_reader() -> CompiledMoA:
+    """A graph that reads the state of any mixture: the mixture itself may not be known."""
+    builder = StateGraph(MoAState)
+    builder.add_node("reader", lambda _: {})
+    return builder.set_entry_point("reader").compile()
 
 
 def _thread_from_checkpoint(checkpoint: CheckpointTuple) -> StoredThread:

@@ -12,7 +12,7 @@ import typer
 from filelock import FileLock, Timeout
 
 from moa_graph.cli.actions.run import require_api_keys
-from moa_graph.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, CommandError
+from moa_graph.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, CommandError, budget_error
 from moa_graph.cli.terminal.plain_text import strip_control_characters
 from moa_graph.config.model import MoAConfig
 from moa_graph.evals.benchmark_data import BenchmarkData
@@ -21,9 +21,9 @@ from moa_graph.evals.call_store import CallStore
 from moa_graph.evals.datasets import load_benchmark
 from moa_graph.evals.generate import GenerationResult, answer_benchmark, check_system_name
 from moa_graph.models.pricing import Prices, estimate_cost
-from moa_graph.runs.job_progress import progress
+from moa_graph.models.providers import provider_of
+from moa_graph.runs.progress_display import progress_display
 
-EXIT_BUDGET_EXHAUSTED = 3  # the exit code when `--max-cost` left items alone
 MAX_SHOWN_FAILURES = 3  # failures that are told in full
 
 
@@ -70,7 +70,7 @@ def generate_answers(options: GenerateOptions) -> None:
 def _run_generation(
     options: GenerateOptions, name: str, benchmark: BenchmarkData, call_store: CallStore
 ) -> GenerationResult:
-    with progress(f"{benchmark.name}, {name}") as show:
+    with progress_display(f"{benchmark.name}, {name}") as show:
         work = answer_benchmark(
             options.config,
             benchmark,
@@ -100,16 +100,12 @@ def _print_summary(generation: GenerationResult, benchmark: BenchmarkData) -> No
     )
     typer.echo(
         f"{generation.answered:,} of {item_count:,} answered{part}; now "
-        f"{job_progress.calls:,} calls, "
-        f"{job_progress.tokens:,} tokens, {job_progress.money()}"
+        f"{job_progress.describe_calls()}"
     )
     typer.echo(generation.outputs)
     retry_hint = "run the command again to ask them again"
     if job_progress.stopped:
-        raise CommandError(
-            f"{job_progress.left:,} items were not asked: {job_progress.stopped}",
-            EXIT_BUDGET_EXHAUSTED,
-        )
+        raise budget_error(f"{job_progress.left:,} items were not asked", job_progress.stopped)
     if failures := generation.failures:
         have = "item has" if len(failures) == 1 else "items have"
         text = f"{len(failures):,} {have} no answer ({list_failures(failures)}); {retry_hint}"
@@ -134,7 +130,7 @@ def check_prices(labels: Iterable[str], prices: Prices, price_source: str) -> No
         CommandError: If the price of a model is not known.
     """
     usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
-    paid_labels = [label for label in labels if not label.startswith("recorded:")]
+    paid_labels = [label for label in labels if not provider_of(label).replays_files]
     if unknown := [label for label in paid_labels if estimate_cost(label, usage, prices) is None]:
         raise CommandError(
             f"--max-cost cannot be kept: no price is known for {', '.join(unknown)}; give it in "

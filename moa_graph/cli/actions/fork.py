@@ -87,14 +87,9 @@ def fork_thread(
 
 def _describe_fork(mixture: MoAConfig, proposals: Mapping[str, Any], layer: int) -> str:
     """Say what is taken over, and how many calls will be made."""
-    rows = enumerate(mixture.layers, 1)
-    widths = {
-        number: sum(agent.samples for agent in row.values())
-        for number, row in rows
-        if number >= layer
-    }
-    call_counts = [f"{width} of layer {number}" for number, width in widths.items()]
-    calls = sum(widths.values()) + 1
+    widths = mixture.layer_widths()[layer - 1 :]
+    call_counts = [f"{width} of layer {number}" for number, width in enumerate(widths, layer)]
+    calls = sum(widths) + 1
     usable = sum(not proposal["error"] for proposal in proposals.values())
     reuse_note = f"{usable} proposals are taken over" if proposals else "nothing is taken over"
     recipients = " and ".join(filter(None, [", ".join(call_counts), "the aggregator"]))

@@ -25,7 +25,6 @@ from moa_graph.cli.terminal.progress_view import ProgressView
 from moa_graph.cli.terminal.text import print_answer, print_failures, print_json, print_run
 from moa_graph.config.model import MoAConfig
 from moa_graph.graph.node_names import AGGREGATOR
-from moa_graph.graph.policy import LayerPolicy, policies_for_layers
 from moa_graph.graph.turns import Turn
 from moa_graph.models.pricing import Prices
 from moa_graph.redaction import redacted_message
@@ -197,7 +196,7 @@ class CliRun:
             # Not lazy: a mistake shows before anything is stored.
             options = {
                 "stream_proposals": view.streams_proposals,
-                "cache_policy": self.cache.policy,
+                "cache_policy": self.cache.policy_for(self.mixture),
             }
             builder = self.mixture.graph(lazy=False, **options)
             graph = builder.compile(
@@ -209,11 +208,12 @@ class CliRun:
                 if edit:
                     await edit(graph, config)
                 progress = RunProgress.from_graph(
-                    graph, self.mixture.prices, _layer_policies(self.mixture)
+                    graph, self.mixture.prices, self.mixture.layer_policies()
                 )
-                run = await TurnRun.prepare(graph, config, input_for_turn, progress)
+                run = await TurnRun.prepare(graph, config, input_for_turn)
+                run.load_stored(progress)
                 with StreamedAnswer() as answer:
-                    await self._stream_updates(run, view, answer)
+                    await self._stream_updates(run, progress, view, answer)
                 values = await read_current_values(graph, config)
                 return CliRunResult(
                     self.thread,
@@ -231,13 +231,17 @@ class CliRun:
                 ) from error
 
     async def _stream_updates(
-        self, run: TurnRun, view_class: type[ProgressView], answer: StreamedAnswer
+        self,
+        run: TurnRun,
+        progress: RunProgress,
+        view_class: type[ProgressView],
+        answer: StreamedAnswer,
     ) -> None:
         """Show the run on standard error, and stream the answer where someone reads along."""
         streams_tokens = view_class.streams_proposals or self.output.streams_answer
         async with (
-            view_class(run.progress) as view,
-            aclosing(run.stream(chunks=streams_tokens)) as updates,
+            view_class(progress) as view,
+            aclosing(run.stream(progress, chunks=streams_tokens)) as updates,
         ):
             async for agent, chunk in updates:
                 if chunk is None:
@@ -261,11 +265,6 @@ def input_to_ask(turn: Turn, question: HumanMessage) -> GraphInput:
             "moa: the last question of the thread was never answered; this one replaces it"
         )
     return turn.ask(question)
-
-
-def _layer_policies(mixture: MoAConfig) -> list[LayerPolicy]:
-    widths = [sum(agent.samples for agent in layer.values()) for layer in mixture.layers]
-    return policies_for_layers(widths, mixture.quorum, mixture.grace, mixture.deadline)
 
 
 def require_api_keys(mixture: MoAConfig) -> None:

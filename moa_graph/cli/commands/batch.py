@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from moa_graph.cli.options import ConfigOption, PresetOption
+from moa_graph.cli.options import ConfigOption, MaxCostOption, PresetOption
 from moa_graph.cli.registration import ASK_PANEL
 from moa_graph.cli.startup import show_startup_notice
 
@@ -61,15 +61,7 @@ def batch(  # long by its options and its help text, not by what it does
         list[str] | None,
         typer.Option("--tpm", help="Tokens a minute, read and written; likewise."),
     ] = None,
-    max_cost: Annotated[
-        float | None,
-        typer.Option(
-            "--max-cost",
-            min=0,
-            help="US dollars that are not to be passed: no record is begun that would, if it cost "
-            "as much as the dearest so far.",
-        ),
-    ] = None,
+    max_cost: MaxCostOption = None,
     validate_first: Annotated[
         bool, typer.Option("--validate-first", help="Begin only if every line can be asked.")
     ] = False,

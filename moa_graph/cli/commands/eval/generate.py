@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from moa_graph.cli.options import ConfigOption, PresetOption
+from moa_graph.cli.options import ConfigOption, MaxCostOption, PresetOption
 
 EXAMPLES = (
     "moa eval generate -b alpaca_eval -p together --limit 40 --max-cost 5",
@@ -47,10 +47,7 @@ def generate(  # long by its options and its help text, not by what it does
     concurrency: Annotated[
         int, typer.Option("--concurrency", min=1, help="Items under way at a time.")
     ] = 8,
-    max_cost: Annotated[
-        float | None,
-        typer.Option("--max-cost", min=0, help="US dollars after which no further item is begun."),
-    ] = None,
+    max_cost: MaxCostOption = None,
 ) -> None:
     """Have a mixture answer a benchmark.
 
