@@ -173,8 +173,11 @@ def load_mixtures(presets: Sequence[str], configs: Sequence[Path]) -> dict[str, 
 
 
 def _runnable_presets() -> list[MoAConfig]:
+    """Load the presets that can be asked; the first is the one that `moa ask` takes."""
     presets = [MoAConfig.load(name) for name in preset_names()]
-    return [mixture for mixture in presets if mixture.name == OFFLINE_PRESET or _has_keys(mixture)]
+    runnable = [m for m in presets if m.name == OFFLINE_PRESET or _has_keys(m)]
+    default = find_default_preset()
+    return sorted(runnable, key=lambda mixture: mixture.name != default)
 
 
 def _has_keys(mixture: MoAConfig) -> bool:
@@ -208,10 +211,17 @@ def list_presets() -> None:
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
-def _default_preset() -> str:
+def find_default_preset() -> str:
+    """Name the preset that is asked where none is named."""
     for name in DEFAULT_PRESETS:
         if _has_keys(MoAConfig.load(name)):
             return name
+    return OFFLINE_PRESET
+
+
+def _default_preset() -> str:
+    if (preset := find_default_preset()) != OFFLINE_PRESET:
+        return preset
     print_warning(NO_KEY_NOTICE)
     if sys.stderr.isatty():
         typer.echo(PRESET_HINTS, err=True)

@@ -27,19 +27,25 @@ from pydantic import ValidationError
 
 from moa_graph.config.model import STORED, MoAConfig
 from moa_graph.errors import MoAError
+from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.run_summary import read_run_summary
 from moa_graph.graph.state import MoAState, Proposal, merge_writes
 from moa_graph.graph.turns import Turn, read_turn, unanswered_messages
 from moa_graph.redaction import redacted_message
 from moa_graph.runs.failover_saver import IN_MEMORY, FailoverSqliteSaver
-from moa_graph.runs.record import current_turn_proposals, last_question
+from moa_graph.runs.record import (
+    AGGREGATOR_FAILURE,
+    current_turn_proposals,
+    first_question,
+    last_question,
+)
+from moa_graph.runs.stored_errors import CANCELLED_PREFIX, read_node_errors
 
 Checkpointer = BaseCheckpointSaver[Any]
 CompiledMoA = CompiledStateGraph[Any, Any, Any, Any]
 
 CONFIG_KEY = "moa_config"  # in the metadata of each checkpoint
 ERROR_CHANNEL = "__error__"  # LangGraph's channel for what a node raised
-CANCELLED_PREFIX = "CancelledError("  # how it stores what Ctrl-C raises in a node
 
 _BATCH_THREAD_ID = re.compile(
     r"(.+-[0-9a-f]{8})-\d+-[0-9a-f]{8}"
@@ -87,6 +93,11 @@ class StoredThread:
     def question(self) -> str:
         """The last question, without attachments."""
         return last_question(self.messages)
+
+    @property
+    def title(self) -> str:
+        """The first question, without attachments."""
+        return first_question(self.messages)
 
 
 @dataclass(frozen=True)
@@ -359,7 +370,7 @@ def current_turn_values(graph: CompiledMoA, snapshot: StateSnapshot) -> dict[str
     """Give a state with the proposals of its present turn, in configured order.
 
     Those count too that were stored in the middle of a layer, and that the state will only take
-    in when the layer is over.
+    in when the layer is over. `AGGREGATOR_FAILURE` says how the aggregator failed, if it did.
     """
     values = dict(snapshot.values)
     if START in snapshot.next:  # the question of these proposals is not the last one
@@ -367,6 +378,9 @@ def current_turn_values(graph: CompiledMoA, snapshot: StateSnapshot) -> dict[str
     results = [(task.result or {}).get("proposals", {}) for task in snapshot.tasks]
     proposals = merge_writes(current_turn_proposals(values), results)
     values["proposals"] = {node: proposals[node] for node in graph.nodes if node in proposals}
+    if error := read_node_errors(snapshot).get(AGGREGATOR):
+        model = (graph.builder.nodes[AGGREGATOR].metadata or {}).get("model", "")
+        values[AGGREGATOR_FAILURE] = {"model": model, "error": error}
     return values
 
 

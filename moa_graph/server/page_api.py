@@ -211,7 +211,9 @@ class PageApi:
         return {
             "id": thread.id,
             "when": thread.updated_at.isoformat(),
+            "title": thread.title,
             "question": thread.question,
+            "state": thread.status_text,
             "mixture": thread.config.name if thread.config else None,
             "finished": thread.is_finished,
             "running": self._live_runs.get_run(thread.id) is not None,

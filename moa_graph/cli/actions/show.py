@@ -46,7 +46,10 @@ def show_thread(
                 else ""
             )
             command = format_resume_command(thread.id, db)
-            typer.echo(f"unfinished{waiting}; if no process is at it, continue with: {command}")
+            if thread.stop_cause == "failed":
+                typer.echo(f"failed{waiting}; continue with: {command}")
+            else:
+                typer.echo(f"unfinished{waiting}; if no process is at it, continue with: {command}")
 
 
 def print_proposal(values: Mapping[str, Any], name: str) -> None:
