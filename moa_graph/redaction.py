@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,6 +28,13 @@ def redact(text: str, *keys: str) -> str:
         if len(key) >= MIN_KEY_CHARS:
             text = text.replace(key, "***")
     return _KEY_PATTERN.sub("***", text)
+
+
+def find_keys(values: Mapping[str, Any]) -> list[str]:
+    """Give the keys among named values, by their names."""
+    named = [value for name, value in values.items() if _KEY_VARIABLE_NAMES.search(name)]
+    texts = [getattr(value, "get_secret_value", lambda value=value: value)() for value in named]
+    return [text for text in texts if isinstance(text, str)]
 
 
 def redacted_message(error: BaseException, *keys: str) -> str:

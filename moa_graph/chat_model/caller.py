@@ -10,8 +10,11 @@ from langgraph.runtime import Runtime, get_runtime
 from langgraph.store.base import BaseStore
 
 from moa_graph.graph.builder import CompiledMoAGraph
+from moa_graph.redaction import find_keys, redact
 
 _CALLERS_OWN = {"checkpoint_id", "checkpoint_map", "checkpoint_ns"}  # of the graph around the call
+
+_IDS = {"run_id", "thread_id"}
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,12 @@ class CallerScope:
         with set_config_context(config) as scope:
             runtime = scope.run(_current_runtime)
         return cls(passed_on, runtime.context, runtime.store) if runtime else cls(passed_on)
+
+    @property
+    def shaping_values(self) -> dict[str, str]:
+        """The values of the config that may shape an answer, keys aside."""
+        values = self.config.get("configurable", {})
+        return {k: redact(str(v), *find_keys(values)) for k, v in values.items() if k not in _IDS}
 
     def with_store(self, graph: CompiledMoAGraph) -> CompiledMoAGraph:
         """Copy a graph so that its agents find the caller's store."""

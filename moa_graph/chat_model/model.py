@@ -1,7 +1,7 @@
 """A mixture as a chat model: `ChatMoA`, for any code of LangChain's that takes one."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, closing
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from langchain_core.callbacks import (
@@ -33,6 +33,17 @@ from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.options import ChatModelOptions, suggest_name
 from moa_graph.prompting.tokens import count_message_tokens, count_tokens
 from moa_graph.prompting.tool_text import describe_tools_in_text, to_openai_tool
+from moa_graph.sync_async import (
+    Flow,
+    Step,
+    StreamFlow,
+    iterate_async,
+    iterate_sync,
+    run_async,
+    run_sync,
+)
+
+RunManager = CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun
 
 
 class ChatMoA(ChatModelOptions, OldOptionAttributes, BaseChatModel):
@@ -108,7 +119,10 @@ class ChatMoA(ChatModelOptions, OldOptionAttributes, BaseChatModel):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        return {"model_name": self.model_name, "stop": self.stop, **self._graph_cache.identity}
+        identity = {"model_name": self.model_name, "stop": self.stop, **self._graph_cache.identity}
+        if self._graph_cache.is_configurable:  # a cache tells what was configured apart
+            identity["configurable"] = (self._caller or CallerScope.read()).shaping_values
+        return identity
 
     def __repr_args__(self) -> Any:
         """Name the models; what is in them is theirs to show."""
@@ -225,14 +239,7 @@ class ChatMoA(ChatModelOptions, OldOptionAttributes, BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        tokens = super()._should_stream(async_api=False, run_manager=run_manager, **kwargs)
-        call = self._prepare_call(
-            messages, _child_callback_manager(run_manager, CallbackManager), stop, kwargs
-        )
-        for message in streaming.run_graph(*call, tokens=tokens):
-            if isinstance(message, AIMessageChunk) and run_manager:
-                run_manager.on_llm_new_token(message.text, chunk=_to_generation_chunk(message))
-        return ChatResult(generations=[ChatGeneration(message=message)])
+        return run_sync(self._answer(messages, stop, run_manager, kwargs, async_api=False))
 
     async def _agenerate(
         self,
@@ -241,17 +248,7 @@ class ChatMoA(ChatModelOptions, OldOptionAttributes, BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        tokens = super()._should_stream(async_api=True, run_manager=run_manager, **kwargs)
-        call = self._prepare_call(
-            messages, _child_callback_manager(run_manager, AsyncCallbackManager), stop, kwargs
-        )
-        async with aclosing(streaming.arun_graph(*call, tokens=tokens)) as running:
-            async for message in running:
-                if isinstance(message, AIMessageChunk) and run_manager:
-                    await run_manager.on_llm_new_token(
-                        message.text, chunk=_to_generation_chunk(message)
-                    )
-        return ChatResult(generations=[ChatGeneration(message=message)])
+        return await run_async(self._answer(messages, stop, run_manager, kwargs, async_api=True))
 
     def _stream(
         self,
@@ -260,30 +257,62 @@ class ChatMoA(ChatModelOptions, OldOptionAttributes, BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        callbacks = _child_callback_manager(run_manager, CallbackManager) or self._stream_callbacks
-        call = self._prepare_call(messages, callbacks, stop, kwargs)
-        with closing(streaming.run_graph(*call, tokens=True, single_writer=True)) as running:
-            for message in running:
-                if isinstance(message, AIMessageChunk):
-                    yield _to_generation_chunk(message)
+        flow = self._answer_in_chunks(messages, stop, run_manager, kwargs, async_api=False)
+        return iterate_sync(flow)
 
-    async def _astream(
+    def _astream(
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        callbacks = (
-            _child_callback_manager(run_manager, AsyncCallbackManager) or self._stream_callbacks
+        flow = self._answer_in_chunks(messages, stop, run_manager, kwargs, async_api=True)
+        return iterate_async(flow)
+
+    def _answer(
+        self,
+        messages: Sequence[BaseMessage],
+        stop: list[str] | None,
+        run_manager: RunManager | None,
+        kwargs: Mapping[str, Any],
+        *,
+        async_api: bool,
+    ) -> Flow[ChatResult]:
+        """Answer as a whole, and report each chunk where a caller streams within `invoke`."""
+        streams = super()._should_stream(async_api=async_api, run_manager=run_manager, **kwargs)
+        graph, caller = self._graph_and_caller(stop, kwargs)
+        message = yield from streaming.run_graph(
+            graph,
+            messages,
+            _child_callback_manager(run_manager, async_api=async_api),
+            caller,
+            async_api=async_api,
+            emit=partial(_report_chunk, run_manager) if run_manager and streams else None,
         )
-        call = self._prepare_call(messages, callbacks, stop, kwargs)
-        async with aclosing(
-            streaming.arun_graph(*call, tokens=True, single_writer=True)
-        ) as running:
-            async for message in running:
-                if isinstance(message, AIMessageChunk):
-                    yield _to_generation_chunk(message)
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+    def _answer_in_chunks(
+        self,
+        messages: Sequence[BaseMessage],
+        stop: list[str] | None,
+        run_manager: RunManager | None,
+        kwargs: Mapping[str, Any],
+        *,
+        async_api: bool,
+    ) -> StreamFlow[ChatGenerationChunk]:
+        """Answer chunk by chunk."""
+        callbacks = _child_callback_manager(run_manager, async_api=async_api)
+        graph, caller = self._graph_and_caller(stop, kwargs)
+        return streaming.run_graph(
+            graph,
+            messages,
+            callbacks or self._stream_callbacks,
+            caller,
+            async_api=async_api,
+            emit=_to_generation_chunk,
+            single_writer=True,
+        )
 
     def _should_stream(self, *, run_manager: Any = None, **options: Any) -> bool:
         """Leave it to `_generate` to stream within `invoke`: it can have a fallback answer."""
@@ -348,20 +377,15 @@ class ChatMoA(ChatModelOptions, OldOptionAttributes, BaseChatModel):
         model._stream_callbacks.parent_run_id = config["run_id"]  # noqa: SLF001
         return model, config
 
-    def _prepare_call(
-        self,
-        messages: Sequence[BaseMessage],
-        callbacks: BaseCallbackManager | None,
-        stop: list[str] | None,
-        kwargs: Mapping[str, Any],
-    ) -> tuple[CompiledMoAGraph, Sequence[BaseMessage], BaseCallbackManager | None, CallerScope]:
-        """Make ready what a call with these options runs."""
+    def _graph_and_caller(
+        self, stop: list[str] | None, kwargs: Mapping[str, Any]
+    ) -> tuple[CompiledMoAGraph, CallerScope]:
+        """Give the graph whose aggregator is called with these options, and what it is given."""
         options = {key: value for key, value in kwargs.items() if key != "stream"}
         if stop := stop or self.stop:
             options["stop"] = stop
         caller = self._caller or CallerScope.read()
-        graph = caller.with_store(self._graph_cache.graph_for_call(options))
-        return graph, messages, callbacks, caller
+        return caller.with_store(self._graph_cache.graph_for_call(options)), caller
 
 
 def _check_option_names(options: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
@@ -381,16 +405,23 @@ def _check_option_names(options: Mapping[str, Any], fields: Mapping[str, Any]) -
 
 
 def _child_callback_manager(
-    run: BaseRunManager | None, manager_class: type[CallbackManager | AsyncCallbackManager]
+    run: BaseRunManager | None, *, async_api: bool
 ) -> BaseCallbackManager | None:
     """Make what tells of the runs inside a run; LangChain has it only for chains."""
     if run is None:
         return None
+    manager_class = AsyncCallbackManager if async_api else CallbackManager
     manager = manager_class(handlers=[], parent_run_id=run.run_id)
     manager.set_handlers(run.inheritable_handlers)
     manager.add_tags(run.inheritable_tags)
     manager.add_metadata(run.inheritable_metadata)
     return manager
+
+
+def _report_chunk(run_manager: Any, message: AIMessageChunk) -> Step:
+    """Make the step that tells a run manager, sync or async, of a chunk."""
+    report = partial(run_manager.on_llm_new_token, chunk=_to_generation_chunk(message))
+    return Step(report, report, (message.text,))
 
 
 def _to_generation_chunk(message: AIMessageChunk) -> ChatGenerationChunk:

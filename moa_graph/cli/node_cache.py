@@ -13,7 +13,7 @@ from moa_graph.cli.terminal.plain_text import print_warning
 from moa_graph.config.model import MoAConfig
 from moa_graph.runs.formatting import format_cost
 from moa_graph.runs.record import RunRecord
-from moa_graph.runs.store import sqlite_path
+from moa_graph.runs.store import StoreError, sqlite_path
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class NodeCache:
 
 
 def open_node_cache(db: str | None, ttl: int | None) -> NodeCache:
-    """Open the cache that belongs to a database of runs.
+    """Open the cache that belongs to a database of runs; without a home, warn and do without.
 
     Args:
         db: The database; the cache of one in PostgreSQL is where runs are kept by default.
@@ -43,7 +43,13 @@ def open_node_cache(db: str | None, ttl: int | None) -> NodeCache:
     Raises:
         CommandError: If the file cannot be used.
     """
-    path = sqlite_path(db).with_suffix(".cache.sqlite")
+    try:
+        path = sqlite_path(db).with_suffix(".cache.sqlite")
+    except (OSError, StoreError) as error:
+        if db:
+            raise CommandError(f"cannot use a cache: {error}") from None
+        print_warning(f"moa: cannot use a cache: {error}; every model is asked")
+        return NodeCache()
     try:
         return NodeCache(SqliteCache(path=str(path)), ttl)
     except sqlite3.Error as error:

@@ -39,7 +39,7 @@ from moa_graph.graph.state import (
 )
 from moa_graph.prompting import parsing
 from moa_graph.prompting.layout import PromptLayout
-from moa_graph.redaction import redacted_message, without_keys
+from moa_graph.redaction import find_keys, redacted_message, without_keys
 from moa_graph.sync_async import Flow
 
 """What the aggregator does."""
@@ -132,7 +132,7 @@ def aggregator_node(
         for agent_node, answer_cache in zip(aggregators, answer_caches, strict=True):
             messages = summary.start_call(agent_node, state, layout)
             call_config = with_agent_metadata(agent_node, config)
-            with capture_errors(partial(summary.record_failure, agent_node)):
+            with capture_errors(partial(summary.record_failure, agent_node, config)):
                 entry = answer_cache.find_entry(messages, cache)
                 if cached_answer := (yield from entry.get()):
                     answer = summary.to_final_message_from_cache(agent_node, cached_answer)
@@ -175,10 +175,13 @@ class RunSummaryBuilder:
         self._started, self._call_started = round(time(), 3), perf_counter()
         return messages
 
-    def record_failure(self, agent_node: AgentNode, error: Exception) -> None:
+    def record_failure(
+        self, agent_node: AgentNode, config: RunnableConfig, error: Exception
+    ) -> None:
         """Take in why a writer gave no answer."""
-        self.failures[agent_node.node] = redacted_message(error, *agent_node.api_keys)
-        self.causes.append(without_keys(error, *agent_node.api_keys))
+        keys = [*agent_node.api_keys, *find_keys(config.get("configurable", {}))]
+        self.failures[agent_node.node] = redacted_message(error, *keys)
+        self.causes.append(without_keys(error, *keys))
 
     def to_final_message_from_cache(
         self, agent_node: AgentNode, cached_answer: CachedAnswer

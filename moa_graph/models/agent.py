@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self, cast
 from urllib.parse import urlsplit
@@ -87,8 +88,9 @@ class Agent(BaseModel):
                 )
             provider, name = split_label(model)
             provider.check_model_name(name)
-            if provider.replays_files and info.context:  # a path in a file is relative to it
-                return f"{provider.name}:{Path(info.context['folder'], Path(name).expanduser())}"
+            folder = (info.context or {}).get("folder")
+            if provider.replays_files and folder:  # a path in a file is relative to it
+                return f"{provider.name}:{Path(folder, Path(name).expanduser())}"
         elif not callable(getattr(model, "invoke", None)) or inspect.isclass(model):
             raise ValueError(
                 f"expected 'provider:model' or a runnable, got {model!r}"
@@ -124,13 +126,16 @@ class Agent(BaseModel):
             raise ValueError("expected the name of an environment variable, such as 'VLLM_API_KEY'")
         return name
 
-    @property
+    @cached_property
     def label(self) -> str:
         """What the model is called: `provider:model`, or the name of the runnable."""
         if isinstance(self.model, str):
             return self.model
+        from moa_graph.models.configurable import default_model, is_configurable  # noqa: PLC0415  # LangChain
+
+        model = default_model(self.model) if is_configurable(self.model) else self.model
         for attribute in ("model_name", "model", "name"):
-            if isinstance(name := getattr(self.model, attribute, None), str) and name:
+            if isinstance(name := getattr(model, attribute, None), str) and name:
                 return name
         return type(self.model).__name__
 

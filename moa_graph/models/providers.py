@@ -186,8 +186,9 @@ def _load_entry_point(point: EntryPoint) -> Provider:
     except Exception as error:
         raise ValueError(f"{location} cannot be loaded: {type(error).__name__}: {error}") from error
     if not isinstance(provider, Provider) or provider.name != point.name:
+        given = f"name={provider.name!r}" if isinstance(provider, Provider) else repr(provider)
         raise ValueError(
-            f"{location}: expected a Provider whose `name` is {point.name!r}, got {provider!r}"
+            f"{location}: expected a Provider whose `name` is {point.name!r}, got {given}"
         )
     if unknown := {*(provider.options or ()), *provider.option_names} - {*MODEL_OPTIONS}:
         raise ValueError(
@@ -211,12 +212,18 @@ def _build_by_package(
     """Build with the code of others; what it raises is told in a line, without a key."""
     title = f"model '{provider}:{model}': "
     try:
-        return build(model=model, **options)
+        chat_model = build(model=model, **options)
     except ImportError as error:
         raise ImportError(f"{title}{_suggestion(provider, model)}{error}") from None
     except Exception as error:  # noqa: BLE001  # each package has its own
         suggestion = _suggestion(provider, model)
         raise ValueError(f"{title}{suggestion}{redacted_message(error)}") from None
+    if getattr(chat_model, "invoke", None) is None:
+        given = type(chat_model).__name__
+        raise ValueError(
+            f"{title}provider {provider!r}: expected a chat model of `build`, got {given}"
+        )
+    return chat_model
 
 
 def _suggestion(provider: str, model: str) -> str:
@@ -272,7 +279,7 @@ def _init_langchain_model(provider: str, *, model: str, **options: Any) -> Any:
         *names, last = (repr(each.name) for each in _BUILT_IN)
         raise ImportError(
             f"{', '.join(names)} and {last} are built in; for provider {provider!r} install "
-            "LangChain and its package: "
+            "the package that adds it, or LangChain and its package: "
             f"pip install langchain langchain-{provider.replace('_', '-')}"
         )
     from langchain.chat_models import init_chat_model  # noqa: PLC0415

@@ -1,13 +1,16 @@
 """Providers: those of other packages, the example of the documentation among them, and options."""
 
+import re
 import sys
+from dataclasses import fields
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
-from packages import add_package, install_example
+from packages import EXAMPLES, add_package, install_example
 from pydantic import Field
 
 from moa_graph import Agent, MoAConfig, create_moa
@@ -32,7 +35,7 @@ def added(monkeypatch, tmp_path):
     """Add a provider under its name, from a module of the test's own."""
 
     def add(provider):
-        module = type(sys)(f"provider_{id(provider)}")
+        module = ModuleType(f"provider_{id(provider)}")
         module.IT = provider
         monkeypatch.setitem(sys.modules, module.__name__, module)
         site = tmp_path / module.__name__
@@ -76,6 +79,22 @@ def test_models_of_an_added_provider_are_asked(gateway, invoke, monkeypatch):
         assert call.headers["authorization"] == "Bearer gw-key"
         assert call.headers["x-team"] == "physics"
         assert call.body["temperature"] == 0.3
+
+
+def test_the_documentation_shows_the_example():
+    page = (EXAMPLES.parent / "docs" / "models.md").read_text(encoding="utf-8")
+    module = (EXAMPLES / "provider" / "moa_gateway" / "__init__.py").read_text(encoding="utf-8")
+    entry_point = '[project.entry-points."moa_graph.providers"]\ngateway = "moa_gateway:GATEWAY"\n'
+    assert f"```py\n{module}```" in page
+    assert f"```text\n{entry_point}```" in page
+    assert entry_point in (EXAMPLES / "provider" / "pyproject.toml").read_text(encoding="utf-8")
+
+
+def test_the_documentation_names_all_that_a_provider_says():
+    page = (EXAMPLES.parent / "docs" / "models.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \| \w", page, re.MULTILINE) == [
+        each.name for each in fields(Provider)
+    ]
 
 
 def test_the_command_line_asks_an_added_provider(gateway, moa, tmp_path):
@@ -130,10 +149,13 @@ def test_nothing_of_a_package_is_imported_before_one_of_its_models_is_named(monk
     ("value", "cause"),
     [
         ("no_such_module:IT", "cannot be loaded: ModuleNotFoundError"),
-        ("json:dumps", "expected a Provider whose `name` is 'broken'"),
+        ("json:dumps", "expected a Provider whose `name` is 'broken', got <function dumps"),
+        ("provider_other:IT", "expected a Provider whose `name` is 'broken', got name='other'"),
     ],
 )
 def test_a_package_that_cannot_be_used_is_named(monkeypatch, tmp_path, value, cause):
+    other = SimpleNamespace(IT=Provider(name="other", build=EchoModel))
+    monkeypatch.setitem(sys.modules, "provider_other", other)
     add_package(monkeypatch, tmp_path / "site", ENTRY_POINT_GROUP, {"broken": value})
     with pytest.raises(ValueError, match=rf"provider 'broken' \({value}\).*{cause}"):
         Agent(model="broken:x")
@@ -202,6 +224,12 @@ def test_what_the_code_of_a_provider_raises_is_one_line_without_a_key(added, mon
         create_moa([["echo:x"]], "offline:consensus")
     assert "sk-0123" not in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_provider_that_builds_no_chat_model_is_told(added):
+    added(Provider(name="echo", build=dict))
+    with pytest.raises(ValueError, match="'echo': expected a chat model of `build`, got dict"):
+        create_moa([["echo:x"]], "offline:consensus")
 
 
 def test_models_that_are_not_language_models_cost_nothing(added):

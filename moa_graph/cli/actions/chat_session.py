@@ -36,6 +36,7 @@ from moa_graph.runs.store import (
     RunStore,
     StoredThread,
     build_run_config,
+    current_turn_values,
     read_current_values,
     read_newest_turn,
     read_thread,
@@ -166,12 +167,12 @@ class ChatSession:
         graph = mixture.graph().compile(checkpointer=self.store.checkpointer)
         config = build_run_config(thread.id, mixture)
         async with self.store.lock_thread(thread.id):
-            turn = await read_newest_turn(graph, config)
+            snapshot = await graph.aget_state(config)
+            turn = await read_newest_turn(graph, config, snapshot)
             earlier_messages = list(takewhile(lambda each: each.id != question.id, turn.history))
-            values = (await graph.aget_state(config)).values
             update = {
                 "messages": turn.replaced_by(earlier_messages),
-                "proposals": dict.fromkeys(values.get("proposals", ())),
+                "proposals": dict.fromkeys(snapshot.values.get("proposals", ())),
             }
             await graph.aupdate_state(config, update, as_node=AGGREGATOR)
         return str(question.text)
@@ -247,9 +248,10 @@ def _last_turn(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
 
 async def _answered_state(graph: CompiledMoA, config: RunnableConfig) -> dict[str, Any]:
     """Give the state of a thread without a question that has no answer."""
-    turn = await read_newest_turn(graph, config)
-    values = await read_current_values(graph, config)
-    return {"messages": turn.history, "proposals": {} if turn.messages else values["proposals"]}
+    snapshot = await graph.aget_state(config)
+    turn = await read_newest_turn(graph, config, snapshot)
+    proposals = {} if turn.messages else current_turn_values(graph, snapshot)["proposals"]
+    return {"messages": turn.history, "proposals": proposals}
 
 
 def _repeat_question(messages: list[AnyMessage]) -> list[BaseMessage]:

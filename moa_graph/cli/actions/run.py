@@ -15,6 +15,7 @@ from langchain_core.runnables import RunnableConfig
 
 from moa_graph.cli.choice import load_mixture
 from moa_graph.cli.errors import EXIT_INTERRUPTED, CommandError
+from moa_graph.cli.forgiving_store import open_forgiving_store
 from moa_graph.cli.node_cache import NodeCache, print_savings
 from moa_graph.cli.startup import show_startup_notice
 from moa_graph.cli.terminal.answer import StreamedAnswer
@@ -78,7 +79,8 @@ class OutputOptions:
         print_failures(result.values)
         print_savings(run)
         if is_terminal:
-            typer.secho(f"thread {result.thread} · {format_totals(run)}", err=True, dim=True)
+            name = f"thread {result.thread}" if result.is_kept else "not kept"
+            typer.secho(f"{name} · {format_totals(run)}", err=True, dim=True)
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ class CliRunResult:
     was_streamed: bool
     """Whether its answer was printed while it came."""
     prices: Prices
+    is_kept: bool = True
+    """Whether one can go on with the thread in another process."""
 
 
 def ask_mixture(
@@ -116,7 +120,7 @@ def ask_mixture(
     name = thread or secrets.token_hex(4)
 
     async def run() -> CliRunResult:
-        async with open_run_store(db) as store:
+        async with open_forgiving_store(db, thread) as store:
             stored_thread = await read_thread(store.checkpointer, name) if thread else None
             mixture = (
                 requested_mixture or (stored_thread and stored_thread.config) or load_mixture()
@@ -125,7 +129,7 @@ def ask_mixture(
                 run = CliRun(store, name, mixture, output, db, cache)
                 return await run.run_to_end(lambda turn: input_to_ask(turn, HumanMessage(content)))
             except asyncio.CancelledError:
-                if await read_thread(store.checkpointer, name):
+                if store.keeps_runs and await read_thread(store.checkpointer, name):
                     raise
                 raise CommandError(
                     "interrupted; nothing was stored yet", EXIT_INTERRUPTED
@@ -206,25 +210,38 @@ class CliRun:
                 progress = RunProgress.from_graph(
                     graph, self.mixture.prices, self.mixture.layer_policies()
                 )
-                run = await TurnRun.prepare(graph, config, input_for_turn, progress)
+                run = await TurnRun.prepare(graph, config, input_for_turn)
+                run.load_stored(progress)
                 with StreamedAnswer() as answer:
-                    await self._stream_updates(run, view, answer)
+                    await self._stream_updates(run, progress, view, answer)
                 values = await read_current_values(graph, config)
-                return CliRunResult(self.thread, values, answer.is_started, self.mixture.prices)
+                return CliRunResult(
+                    self.thread,
+                    values,
+                    answer.is_started,
+                    self.mixture.prices,
+                    is_kept=self.store.keeps_runs,
+                )
             except Exception as error:
+                if not self.store.keeps_runs:
+                    raise CommandError(redacted_message(error)) from error
                 command = format_resume_command(self.thread, self.db)
                 raise CommandError(
                     f"{redacted_message(error)}; continue with: {command}"
                 ) from error
 
     async def _stream_updates(
-        self, run: TurnRun, view_class: type[ProgressView], answer: StreamedAnswer
+        self,
+        run: TurnRun,
+        progress: RunProgress,
+        view_class: type[ProgressView],
+        answer: StreamedAnswer,
     ) -> None:
         """Show the run on standard error, and stream the answer where someone reads along."""
         streams_tokens = view_class.streams_proposals or self.output.streams_answer
         async with (
-            view_class(run.progress) as view,
-            aclosing(run.stream(chunks=streams_tokens)) as updates,
+            view_class(progress) as view,
+            aclosing(run.stream(progress, chunks=streams_tokens)) as updates,
         ):
             async for agent, chunk in updates:
                 if chunk is None:
