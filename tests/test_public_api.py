@@ -90,6 +90,12 @@ def test_a_batch_needs_no_extra_but_that_of_the_command_line(tmp_path, monkeypat
 
 
 @pytest.mark.process
+def test_chat_models_are_loaded_when_the_first_is_built():
+    code = "from moa_graph import MoAConfig, create_moa; MoAConfig.load('moa').graph().compile()"
+    assert loaded_by(code, ("langchain_core.language_models.chat_models",)) == set()
+
+
+@pytest.mark.process
 def test_providers_are_loaded_when_a_model_of_theirs_is_built():
     lazy = "from moa_graph import MoAConfig; MoAConfig.load('moa').graph().compile()"
     assert loaded_by(lazy) == {"langgraph", "langchain_core"}
