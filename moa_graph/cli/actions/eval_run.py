@@ -225,7 +225,7 @@ def _check_stopped(step: ComparisonStep, step_result: StepResult, earlier: CallT
     """Stop where a step used up what the steps before it left of the budget."""
     if reason := step_result.progress.stopped:
         if earlier.spent:
-            reason += f" (earlier steps spent {earlier.money()})"
+            reason += f" (earlier steps spent {earlier.format_spent()})"
         skipped = f"{step.title}: {step_result.progress.left:,} items were left"
         raise budget_error(skipped, reason)
 
