@@ -2,6 +2,8 @@
 
 import os
 import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 MAX_ERROR_CHARS = 1000  # characters of an error
@@ -28,6 +30,13 @@ def redact(text: str, *keys: str) -> str:
     return _KEY_PATTERN.sub("***", text)
 
 
+def find_keys(values: Mapping[str, Any]) -> list[str]:
+    """Give the keys among named values, by their names."""
+    named = [value for name, value in values.items() if _KEY_VARIABLE_NAMES.search(name)]
+    texts = [getattr(value, "get_secret_value", lambda value=value: value)() for value in named]
+    return [text for text in texts if isinstance(text, str)]
+
+
 def redacted_message(error: BaseException, *keys: str) -> str:
     """Say what went wrong in one line of bounded length, without these and other keys."""
     is_own_error = type(error).__module__.startswith("moa_graph.")  # such a text stands for itself
@@ -50,3 +59,105 @@ def _unreachable_address(error: BaseException) -> str | None:
     parts = urlsplit(str(url))
     host = parts.netloc.rpartition("@")[2]
     return f"cannot reach {parts.scheme}://{host}{parts.path.removesuffix('/chat/completions')}"
+
+
+def without_keys(error: Exception, *keys: str) -> Exception:
+    """Give an error that holds no key: the same, or a redacted copy of its type.
+
+    Args:
+        error: What a provider's package raised.
+        *keys: Keys as in `redact`.
+
+    Returns:
+        The error where neither its texts, its attributes, the headers of its request nor the
+        errors behind it hold a key. Else a copy without these headers and errors; where its own
+        type cannot be made anew, of the next type above it that can.
+    """
+    if not any(_holds_key(text, keys) for each in _error_chain(error) for text in _texts_in(each)):
+        return error
+    kinds = [kind for kind in type(error).__mro__ if issubclass(kind, Exception)]
+    copies = (_copy_as(kind, error, keys) for kind in kinds)
+    return next((each for each in copies if each is not None), Exception(redact(str(error), *keys)))
+
+
+def _error_chain(error: BaseException) -> Iterator[BaseException]:
+    """Give an error, and those that led to it."""
+    seen, pending = set[int](), [error]
+    while pending:
+        each = pending.pop()
+        if id(each) not in seen:
+            seen.add(id(each))
+            yield each
+            parts = each.exceptions if isinstance(each, BaseExceptionGroup) else ()
+            pending += [part for part in (each.__cause__, each.__context__, *parts) if part]
+
+
+def _texts_in(error: BaseException) -> Iterator[str]:
+    """Give the texts of an error, of its attributes, and of the headers of its request."""
+    yield from (_text_of(error, str), _text_of(error))
+    for value in vars(error).values():
+        yield _text_of(value)
+        for part in (value, _attribute(value, "request")):
+            if headers := _attribute(part, "headers"):
+                yield _text_of(headers, lambda each: str(dict(each)))
+
+
+def _holds_key(text: str, keys: Sequence[str]) -> bool:
+    return redact(text, *keys) != text
+
+
+def _copy_as(kind: type[Exception], error: Exception, keys: Sequence[str]) -> Exception | None:
+    """Copy an error as one of its types; `None` where that type cannot be made so."""
+    arguments = error.args if kind is type(error) else (_text_of(error, str),)
+    try:
+        copied = kind.__new__(kind, *(_redact_value(each, keys) for each in arguments))
+        copied.args = tuple(_redact_value(each, keys) for each in arguments)
+        if kind is type(error):
+            copied.__dict__ |= {k: _redact_value(v, keys) for k, v in vars(error).items()}
+        texts = [str(copied), *_texts_in(copied)]
+    except Exception:  # noqa: BLE001  # each type fails in its own way
+        return None
+    return None if any(_holds_key(text, keys) for text in texts) else copied
+
+
+def _redact_value(value: Any, keys: Sequence[str]) -> Any:
+    """Redact an argument or an attribute of an error; a request goes without its headers."""
+    if isinstance(value, str):
+        return redact(value, *keys)
+    if isinstance(value, dict):
+        return {k: _redact_value(v, keys) for k, v in value.items()}
+    if type(value) in {list, tuple}:
+        return type(value)(_redact_value(each, keys) for each in value)
+    if (headers := _attribute(value, "headers")) is not None:
+        return _redact_http(value, headers, keys)
+    return redact(text, *keys) if _holds_key(text := _text_of(value), keys) else value
+
+
+def _redact_http(value: Any, headers: Any, keys: Sequence[str]) -> Any:
+    """Copy a request of HTTPX's without its headers, or a response with such a request."""
+    request = _attribute(value, "request") or value
+    bare_request = type(request)(request.method, redact(str(request.url), *keys))
+    if request is value:
+        return bare_request
+    named = {name: redact(text, *keys) for name, text in headers.items()}
+    unencoded = {k: v for k, v in named.items() if k.lower() != "content-encoding"}
+    return type(value)(
+        value.status_code,
+        headers=unencoded,
+        content=redact(value.text, *keys).encode(),
+        request=bare_request,
+    )
+
+
+def _attribute(value: Any, name: str) -> Any:
+    try:
+        return getattr(value, name, None)
+    except Exception:  # noqa: BLE001  # HTTPX raises where a response has no request
+        return None
+
+
+def _text_of(value: Any, convert: Callable[[Any], str] = repr) -> str:
+    try:
+        return convert(value)
+    except Exception:  # noqa: BLE001  # its own text fails
+        return ""

@@ -41,7 +41,7 @@ def defined_exceptions():
 def test_every_exception_of_the_package_derives_from_one():
     own = {each for each in defined_exceptions() if each.__module__.startswith("moa_graph.")}
     assert {each for each in own if not issubclass(each, MoAError)} == set()
-    assert issubclass(moa_graph.QuorumError, RuntimeError)
+    assert {each for each in own if issubclass(each, RuntimeError)} == set()  # never retried
     assert len(own) > 10
 
 

@@ -32,7 +32,7 @@ from waiting import wait_for
 from moa_graph.batch.input import parse_record
 from moa_graph.chat_model.structured_output import _build_parser
 from moa_graph.cli.terminal.diff import WordDiff
-from moa_graph.cli.terminal.text import strip_control_characters, to_single_line
+from moa_graph.cli.terminal.plain_text import strip_control_characters, to_single_line
 from moa_graph.cli.terminal.wrapping import LineWrapper
 from moa_graph.config.model import format_validation_error
 from moa_graph.evals.benchmarks.alpaca_eval.judge import AlpacaEvalMethod
@@ -391,6 +391,7 @@ def test_llamas_marker_is_escaped_however_many_blanks_are_in_it(times):
     assert escape_markers(f"<<{' ' * times}SYS>>") == f"&lt;<{' ' * times}SYS>>"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("reader", ["hardened", "tool"])
 def test_blanks_of_a_stranger_hold_up_nobody(reader, server):
     for name in ("waiting", "stuck"):

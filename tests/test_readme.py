@@ -135,11 +135,12 @@ def test_all_markers_are_listed():
 
 
 def test_every_block_is_of_a_language_that_is_tested():
-    """`console` is only shown; the blocks `py` are run by `test_langgraph_dev.py`."""
-    tested = {"bash", "console", "mermaid", "py", "python", "sh", "toml"}
+    """`console` is only shown; `py` and `text` are of `test_langgraph_dev` and `test_providers`."""
+    tested = {"bash", "console", "mermaid", "py", "python", "sh", "text", "toml"}
     tags = {page: {tag for tag, _ in BLOCK.findall(text)} for page, text in PAGES.items()}
     assert set().union(*tags.values()) <= tested
-    assert [page for page in tags if "py" in tags[page]] == ["docs/deploying.md"]
+    assert [page for page in tags if "py" in tags[page]] == ["docs/deploying.md", "docs/models.md"]
+    assert [page for page in tags if "text" in tags[page]] == ["docs/models.md"]
     for text in PAGES.values():
         assert len(re.findall(r"^ *```", text, re.MULTILINE)) == 2 * len(BLOCK.findall(text))
 

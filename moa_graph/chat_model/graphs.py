@@ -18,6 +18,7 @@ from moa_graph.graph.builder import (
 from moa_graph.graph.spec import AgentNode
 from moa_graph.models.adapt import bind_call_options, supports_response_format
 from moa_graph.models.agent import Agent
+from moa_graph.models.configurable import default_model, is_configurable
 from moa_graph.prompting.tool_text import describe_tools_in_text, tell_aggregator_about_tools
 from moa_graph.redaction import redact
 
@@ -111,7 +112,14 @@ class CompiledGraphCache:
             "aggregator": _identify_agent(aggregator.agent),
             "fallbacks": [_identify_agent(agent_node.agent) for agent_node in fallbacks],
             **shared_options,
+            "prompt": self._spec.layout.prompt,
         }
+
+    @property
+    def is_configurable(self) -> bool:
+        """Whether the config of a call completes one of its models."""
+        layers = (each for layer_spec in self._spec.layers for each in layer_spec.agent_nodes)
+        return any(is_configurable(each.agent.model) for each in (*layers, *self._spec.aggregators))
 
     @cached_property
     def _graph_without_options(self) -> CompiledMoAGraph:
@@ -159,5 +167,6 @@ def _identify_agent(agent: Agent) -> dict[str, Any]:
     options = agent.model_dump(exclude={"model"}, exclude_defaults=True)
     if isinstance(agent.model, str):
         return {"model": agent.model, **options}
-    text = agent.model.asdict() if isinstance(agent.model, BaseChatModel) else agent.model
+    model = default_model(agent.model) if is_configurable(agent.model) else agent.model
+    text = model.asdict() if isinstance(model, BaseChatModel) else model
     return {"model": agent.label, "is": redact(str(text)), **options}

@@ -7,6 +7,9 @@ import sys
 
 def main() -> None:
     """Run the command; every failure is one line on standard error."""
+    from moa_graph.cli.standard_streams import prepare_standard_streams
+
+    prepare_standard_streams()
     try:
         from moa_graph.cli.app import app
     except ModuleNotFoundError as error:
@@ -14,8 +17,6 @@ def main() -> None:
             raise
         sys.exit(f"moa: {error.name} is not installed; pip install 'moa_graph[cli]'")
     logging.getLogger().addHandler(logging.NullHandler())  # libraries' warnings are not for people
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
         sys.exit(app(standalone_mode=False))
     except BrokenPipeError:  # whoever read our output has gone; nothing is left to say
@@ -31,6 +32,7 @@ def main() -> None:
 def _report_error(error: Exception) -> int:
     """Say what went wrong in one line, and give the exit code."""
     from moa_graph.cli.errors import EXIT_FAILED, CommandError
+    from moa_graph.cli.terminal.plain_text import print_warning
     from moa_graph.redaction import redact, redacted_message
 
     exit_code = int(getattr(error, "exit_code", EXIT_FAILED))
@@ -43,5 +45,5 @@ def _report_error(error: Exception) -> int:
         message = redact(str(error))
     else:
         message = redacted_message(error)
-    sys.stderr.write(f"moa: {' '.join(message.split())}\n")
+    print_warning(f"moa: {' '.join(message.split())}")
     return exit_code

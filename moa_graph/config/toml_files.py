@@ -29,7 +29,7 @@ def load_toml(
         ValueError: If the file cannot be read, or `build` refuses what is in it.
     """
     try:
-        return build(tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8")))
+        return build(tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8-sig")))
     except OSError as error:
         reason = error.strerror or str(error)
     except UnicodeDecodeError:

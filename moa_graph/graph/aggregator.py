@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import partial, reduce
 from time import perf_counter, time
-from typing import Any, Literal
+from typing import Any
 
 from langchain_core.messages import AIMessage
 from langchain_core.messages.ai import add_usage
@@ -15,8 +15,10 @@ from moa_graph.errors import MoAError
 from moa_graph.graph import quorum
 from moa_graph.graph.answer_cache import AnswerCache, CacheBackend, CachedAnswer
 from moa_graph.graph.deadlines import LayerDeadline
+from moa_graph.graph.error_causes import error_with_causes, reduce_error
 from moa_graph.graph.model_call import call_model
 from moa_graph.graph.node_names import AGGREGATOR
+from moa_graph.graph.options import Aggregation
 from moa_graph.graph.policy import LayerPolicy
 from moa_graph.graph.prompts import PromptDraft, current_limits
 from moa_graph.graph.proposer import (
@@ -29,7 +31,6 @@ from moa_graph.graph.references import references_update, without_references
 from moa_graph.graph.run_summary import RunSummary
 from moa_graph.graph.spec import AgentNode, LayerSpec
 from moa_graph.graph.state import (
-    ZERO_USAGE,
     LayerState,
     MoAState,
     OriginalCallStats,
@@ -38,15 +39,15 @@ from moa_graph.graph.state import (
 from moa_graph.models.served_context import ask_servers
 from moa_graph.prompting import parsing
 from moa_graph.prompting.layout import PromptLayout
-from moa_graph.redaction import redacted_message
+from moa_graph.redaction import find_keys, redacted_message, without_keys
 from moa_graph.sync_async import Flow
 
-Aggregation = Literal["synthesize", "select"]
-"""What the aggregator does."""
 
-
-class AggregatorError(MoAError, RuntimeError):
+class AggregatorError(MoAError):
     """No aggregator wrote an answer.
+
+    Where the failures of the aggregator and all its fallbacks share a type, such as LangChain's
+    `ContextOverflowError`, the error has it too. Its `__cause__` is the aggregator's failure.
 
     `invoke(None, config)` on the same thread asks the aggregators again, and no proposer.
     """
@@ -57,10 +58,10 @@ class AggregatorError(MoAError, RuntimeError):
     def __init__(self, failures: Mapping[str, str]) -> None:
         self.failures = dict(failures)
         causes = "; ".join(f"{name}: {cause}" for name, cause in self.failures.items())
-        super().__init__(f"no final answer: {causes}")
+        Exception.__init__(self, f"no final answer: {causes}")  # no other type's
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.failures,)
+        return reduce_error(self, AggregatorError, self.failures)
 
 
 def layer_aggregator_node(
@@ -140,7 +141,7 @@ def aggregator_node(
         for agent_node, answer_cache in zip(aggregators, answer_caches, strict=True):
             draft = summary.start_call(agent_node, state, layout)
             call_config = with_agent_metadata(agent_node, config)
-            with capture_errors(partial(summary.record_failure, agent_node)):
+            with capture_errors(partial(summary.record_failure, agent_node, config)):
                 entry = answer_cache.find_entry(draft.prompt.messages, cache)
                 if cached_answer := (yield from entry.get()):
                     answer = summary.to_final_message_from_cache(agent_node, cached_answer)
@@ -152,7 +153,7 @@ def aggregator_node(
                     answer = summary.to_final_message(agent_node, output)
                     yield from entry.store(output, summary.seconds)
                 return {"messages": [answer]}
-        raise AggregatorError(summary.failures)
+        raise error_with_causes(summary.causes, AggregatorError, summary.failures)
 
     return NodeRunnable(aggregate, aggregators[0])
 
@@ -167,6 +168,7 @@ class RunSummaryBuilder:
         self.layers, self.proposers = len(layer_specs), nodes
         self.proposals = {node: p for node in nodes if (p := state["proposals"].get(node))}
         self.failures: dict[str, str] = {}
+        self.causes: list[Exception] = []
         self._cached: OriginalCallStats | None = None
 
     @property
@@ -182,9 +184,13 @@ class RunSummaryBuilder:
         self._started, self._call_started = round(time(), 3), perf_counter()
         return self._draft
 
-    def record_failure(self, agent_node: AgentNode, error: Exception) -> None:
+    def record_failure(
+        self, agent_node: AgentNode, config: RunnableConfig, error: Exception
+    ) -> None:
         """Take in why a writer gave no answer."""
-        self.failures[agent_node.node] = redacted_message(error, *agent_node.api_keys)
+        keys = [*agent_node.api_keys, *find_keys(config.get("configurable", {}))]
+        self.failures[agent_node.node] = redacted_message(error, *keys)
+        self.causes.append(without_keys(error, *keys))
 
     def to_final_message_from_cache(
         self, agent_node: AgentNode, cached_answer: CachedAnswer
@@ -200,7 +206,7 @@ class RunSummaryBuilder:
             EmptyAnswerError: If it is empty.
             TypeError: If it is no answer at all.
         """
-        message = parsing.to_message(output)
+        message = self._read_message(output)
         answer = message.model_copy(update={"content": parsing.content_without_reasoning(message)})
         if not answer.text.strip() and not answer.tool_calls:
             raise parsing.EmptyAnswerError(message)
@@ -208,12 +214,20 @@ class RunSummaryBuilder:
         answer.response_metadata = {**message.response_metadata, "moa": with_old_keys(summary)}
         return answer
 
+    def _read_message(self, output: Any) -> AIMessage:
+        """Find the message in an output, and note whether LangChain's cache gave it."""
+        message, usage = parsing.to_message(output), parsing.read_usage(output)
+        if not usage.is_cached:
+            return message
+        self._cached = OriginalCallStats(usage=usage.saved_usage, seconds=None)
+        return message.model_copy(update={"usage_metadata": {**parsing.ZERO_USAGE}})
+
     def _build_summary(self, agent_node: AgentNode, usage: dict[str, Any] | None) -> RunSummary:
         failed = {node: error for node, p in self.proposals.items() if (error := p["error"])}
         calls = {node: p["usage"] for node, p in self.proposals.items() if node not in failed}
         cached_stats = {node: c for node, p in self.proposals.items() if (c := p.get("cached"))}
         if self._cached:
-            usage, cached_stats[AGGREGATOR] = {**ZERO_USAGE}, self._cached
+            usage, cached_stats[AGGREGATOR] = {**parsing.ZERO_USAGE}, self._cached
         billed = [each for each in (p["usage"] for p in self.proposals.values()) if each]
         known_usages = [*billed, usage] if usage else billed
         saved = [each for each in (cached["usage"] for cached in cached_stats.values()) if each]
@@ -274,7 +288,7 @@ class SelectionSummaryBuilder(RunSummaryBuilder):
             NoPickError: If it picked none.
             TypeError: If it gave no answer at all.
         """
-        selection = parsing.to_message(output)
+        selection = self._read_message(output)
         number = parsing.parse_selected_number(selection, len(self._candidates))
         node, proposal = self._candidates[number - 1]
         reason = {"finish_reason": r} if (r := proposal["finish_reason"]) else {}

@@ -25,8 +25,9 @@ from typing_extensions import TypedDict
 
 from moa_graph.background_thread import run_in_thread
 from moa_graph.graph.spec import AgentNode
-from moa_graph.graph.state import ZERO_USAGE, OriginalCallStats
+from moa_graph.graph.state import OriginalCallStats
 from moa_graph.models.legacy_request_keys import legacy_node_cache_key
+from moa_graph.models.providers import provider_of
 from moa_graph.models.request_key import request_key
 from moa_graph.prompting import parsing
 from moa_graph.prompting.layout import PromptLayout
@@ -191,9 +192,13 @@ def _log_cache_errors() -> Iterator[None]:
 
 def _to_cached_answer(output: Any, seconds: float) -> CachedAnswer:
     answer = parsing.to_message(output)
-    original_stats = OriginalCallStats(usage=parsing.sum_usage(output), seconds=seconds)
+    usage = parsing.read_usage(output)
+    original_stats = OriginalCallStats(
+        usage=usage.saved_usage if usage.is_cached else usage.usage,
+        seconds=None if usage.is_cached else seconds,
+    )
     # A message id is a thread's own, and tokens that nobody used are not counted again.
-    update = {"id": None, "usage_metadata": ZERO_USAGE}
+    update = {"id": None, "usage_metadata": parsing.ZERO_USAGE}
     return CachedAnswer(answer=answer.model_copy(update=update), took=original_stats)
 
 
@@ -201,7 +206,7 @@ def _identify_request(agent_node: AgentNode) -> Any:
     """Describe what is asked: model, parameters, endpoint; `None` where that is not known."""
     agent = agent_node.agent
     if isinstance(agent.model, str):
-        if agent.model.startswith("recorded:"):  # its file may change, and it costs nothing
+        if provider_of(agent.model).replays_files:  # the file may change, and it costs nothing
             return None
         return [agent.model_dump(include=_SHAPING_OPTIONS), _identify_endpoint(agent_node.model)]
     if not _can_be_described(agent.model):

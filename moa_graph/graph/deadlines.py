@@ -16,6 +16,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 from uuid import uuid4
 
+from langchain_core.exceptions import ModelTimeoutError
 from langchain_core.runnables import Runnable
 from langgraph.runtime import get_runtime
 
@@ -30,7 +31,7 @@ _MAX_LAYER_DEADLINES = (
 _layer_deadlines: "OrderedDict[tuple[Any, ...], LayerDeadline]" = OrderedDict()
 
 
-class DeadlineExceededError(MoAError, TimeoutError):
+class DeadlineExceededError(MoAError, ModelTimeoutError):
     """A call took longer than it may."""
 
 

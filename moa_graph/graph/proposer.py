@@ -11,10 +11,11 @@ from uuid import uuid4
 
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langgraph.constants import TAG_NOSTREAM
-from langgraph.errors import GraphBubbleUp
+from langgraph.errors import GraphBubbleUp, ParentCommand
 from langgraph.pregel.protocol import PregelProtocol
-from langgraph.types import CachePolicy
+from langgraph.types import CachePolicy, Command
 
+from moa_graph.errors import MoAError
 from moa_graph.graph import deadlines, quorum
 from moa_graph.graph.answer_cache import AnswerCache, CacheBackend, CachedAnswer
 from moa_graph.graph.model_call import call_model
@@ -22,8 +23,8 @@ from moa_graph.graph.prompts import PromptDraft
 from moa_graph.graph.spec import AgentNode, LayerSpec
 from moa_graph.graph.state import (
     RETRY,
-    ZERO_USAGE,
     LayerState,
+    OriginalCallStats,
     Proposal,
     awaits_retry,
 )
@@ -31,13 +32,23 @@ from moa_graph.graph.turns import unanswered_messages
 from moa_graph.prompting import parsing
 from moa_graph.prompting.layout import PromptLayout
 from moa_graph.prompting.tokens import truncate_text
-from moa_graph.redaction import redacted_message
+from moa_graph.redaction import find_keys, redacted_message, without_keys
 from moa_graph.sync_async import Flow, run_async, run_sync
 
 _logger = logging.getLogger("moa_graph")
 
 AGENT_METADATA_KEY = "moa_agent"
 """In the metadata of a call: whose it is."""
+
+
+class HandoffError(MoAError):
+    """An agent left its graph for a node of another one instead of giving an answer."""
+
+    def __init__(self, command: Command[Any]) -> None:
+        super().__init__(
+            f"it handed over to {command.goto!r} of a graph around it (`Command(graph=…)`); "
+            "expected an answer, which a mixture needs of each of its agents"
+        )
 
 
 class NodeRunnable(RunnableLambda[Any, Any]):
@@ -108,8 +119,9 @@ def proposer_node(
         state: LayerState, config: RunnableConfig, cache: CacheBackend | None
     ) -> Flow[dict[str, Any]]:
         model, attempt = agent_node.model, ProposerAttempt(agent_node, layer_spec, state, layout)
+        record_failure = partial(attempt.record_failure, config)
         call_config = with_agent_metadata(agent_node, config)
-        with enter_layer(state) as deadline, capture_errors(attempt.record_failure):
+        with enter_layer(state) as deadline, capture_errors(record_failure):
             entry = answer_cache.find_entry(
                 attempt.draft.prompt.messages, cache, bypass_cache=attempt.bypass_cache
             )
@@ -132,6 +144,8 @@ def capture_errors(fail: Callable[[Exception], None]) -> Iterator[None]:
     """Hand over whatever goes wrong inside; raised, it would cancel the siblings' calls."""
     try:
         yield
+    except ParentCommand as error:
+        fail(HandoffError(error.args[0]))
     except GraphBubbleUp:  # LangGraph's own: a graph inside stops for a human
         raise
     except asyncio.CancelledError as error:
@@ -189,7 +203,10 @@ class ProposerAttempt:
         message = parsing.to_message(output)
         self._record_prompt()
         self.proposal["seconds"] = round(perf_counter() - self._started, 3)
-        self.proposal["usage"] = parsing.sum_usage(output)
+        usage = parsing.read_usage(output)
+        self.proposal["usage"] = usage.usage
+        if usage.is_cached:
+            self.proposal["cached"] = OriginalCallStats(usage=usage.saved_usage, seconds=None)
         self.proposal["finish_reason"] = parsing.read_finish_reason(message)
         content = parsing.strip_reasoning(parsing.replace_surrogates(message.text))
         if not content:
@@ -201,14 +218,18 @@ class ProposerAttempt:
     def record_cached_answer(self, cached_answer: CachedAnswer) -> None:
         """Take in what the model gave before."""
         self.record_output(cached_answer["answer"])
-        self.proposal["usage"], self.proposal["cached"] = {**ZERO_USAGE}, cached_answer["took"]
+        self.proposal["usage"], self.proposal["cached"] = (
+            {**parsing.ZERO_USAGE},
+            cached_answer["took"],
+        )
 
-    def record_failure(self, error: Exception) -> None:
+    def record_failure(self, config: RunnableConfig, error: Exception) -> None:
         """Take in why there is no answer."""
         self._record_prompt()
         self.proposal["seconds"] = round(perf_counter() - self._started, 3)
-        self.proposal["error"] = redacted_message(error, *self._agent_node.api_keys)
-        quorum.record_unreported_failure(self.proposal["attempt_id"])
+        keys = [*self._agent_node.api_keys, *find_keys(config.get("configurable", {}))]
+        self.proposal["error"] = redacted_message(error, *keys)
+        quorum.record_unreported_failure(self.proposal["attempt_id"], without_keys(error, *keys))
         _logger.warning("%s failed: %s", self._agent_node.node, self.proposal["error"])
 
     def _record_prompt(self) -> None:

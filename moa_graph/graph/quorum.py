@@ -12,15 +12,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from moa_graph.errors import MoAError
+from moa_graph.graph.error_causes import error_with_causes, reduce_error
 from moa_graph.graph.policy import LayerPolicy
 from moa_graph.graph.state import Proposal, awaits_retry
 
-_unreported: dict[str, None] = {}
+_unreported: dict[str, Exception] = {}
 _MAX_UNREPORTED = 10_000  # runs that never reach their layer aggregator leave theirs behind
 
 
-class QuorumError(MoAError, RuntimeError):
+class QuorumError(MoAError):
     """Too few proposers of a layer answered.
+
+    Where all failures share a type, such as LangChain's `ContextOverflowError`, the error has it
+    too, and its `__cause__` is the first of them.
 
     `invoke(None, config)` on the same thread asks again those that failed, and nobody else.
     """
@@ -34,18 +38,23 @@ class QuorumError(MoAError, RuntimeError):
         self.layer, self._proposer_count, self._required_answers = layer, asked, needed
         self.failures = dict(failures)
         causes = "; ".join(f"{node}: {cause}" for node, cause in self.failures.items())
-        super().__init__(
+        Exception.__init__(  # no other type's, which may want more
+            self,
             f"layer {layer}: {asked - len(failures)} of {asked} proposers answered, "
-            f"{needed} must: {causes or 'all were dropped'}"
+            f"{needed} must: {causes or 'all were dropped'}",
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.layer, self.failures, self._proposer_count, self._required_answers)
+        return reduce_error(
+            self,
+            QuorumError,
+            *(self.layer, self.failures, self._proposer_count, self._required_answers),
+        )
 
 
-def record_unreported_failure(attempt_id: str) -> None:
-    """Note the id of a failure that nobody has been told of."""
-    _unreported[attempt_id] = None
+def record_unreported_failure(attempt_id: str, error: Exception) -> None:
+    """Note a failure that nobody has been told of."""
+    _unreported[attempt_id] = error
     while len(_unreported) > _MAX_UNREPORTED:
         _unreported.pop(next(iter(_unreported)), None)
 
@@ -81,10 +90,10 @@ def nodes_to_retry(
     if marked := nodes_marked_for_retry(proposals):
         return marked
     failed = {node: p["error"] for node, p in proposals.items() if p["error"]}
-    attempts = [proposals[node].get("attempt_id", "") for node in failed]
-    unreported = [attempt for attempt in attempts if _unreported.pop(attempt, 0) is None]
+    errors = [_unreported.pop(proposals[node].get("attempt_id", ""), None) for node in failed]
     if has_quorum(proposals, policy):
         return ()
-    if unreported or not failed:
-        raise QuorumError(layer, failed, len(proposals), policy.required_answers(len(proposals)))
+    if any(errors) or not failed:
+        required = policy.required_answers(len(proposals))
+        raise error_with_causes(errors, QuorumError, layer, failed, len(proposals), required)
     return tuple(failed)

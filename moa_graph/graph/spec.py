@@ -19,6 +19,7 @@ from moa_graph.graph.node_names import (
     proposer_node_name,
     slugify_label,
 )
+from moa_graph.graph.options import Layer
 from moa_graph.graph.policy import LayerPolicy
 from moa_graph.graph.state import MoAState, Proposal
 from moa_graph.models.adapt import adapt_model, find_api_keys, returns_streamed_message
@@ -30,8 +31,6 @@ from moa_graph.models.agent import (
 )
 from moa_graph.models.traits import ModelTraits, traits_of
 from moa_graph.prompting.refusals import MessageRoles
-
-Layer = Mapping[str, Model | Agent] | Sequence[Model | Agent]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import reduce
-from typing import Annotated, Any, NotRequired, Self, cast
+from typing import Annotated, Any, NotRequired, Self
 
 from langgraph.channels import DeltaChannel, EphemeralValue
 from langgraph.graph import MessagesState
@@ -28,11 +28,8 @@ class OriginalCallStats(TypedDict):
 
     usage: dict[str, Any] | None
     """Tokens, as LangChain's `UsageMetadata`; `None` if the model did not say."""
-    seconds: float
-
-
-ZERO_USAGE = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
-"""The tokens of a call that was not made."""
+    seconds: float | None
+    """`None` where it is from LangChain's cache, which does not say."""
 
 
 class RefusedPrompt(TypedDict):
@@ -106,7 +103,7 @@ def merge_proposals(
     thread never stands beside leftovers, even where the graph has changed in between.
 
     Args:
-        old: Proposals so far, keyed by node.
+        old: Proposals so far, keyed by node, in present keys.
         new: Proposals to take in, keyed by node. Through `update_state` a human may give only
             the fields that change, `None` to drop a proposal, or the error `RETRY` to have
             it asked for again.
@@ -118,7 +115,6 @@ def merge_proposals(
     turn_ids = {
         proposal["turn_id"] for proposal in new.values() if proposal and "turn_id" in proposal
     }
-    old = {node: cast("Proposal", translate_proposal(p)) for node, p in old.items()}
     merged = {node: p for node, p in old.items() if not turn_ids or p.get("turn_id") in turn_ids}
     for node, proposal in new.items():
         if proposal is None:

@@ -17,14 +17,17 @@ from langchain_core.runnables import (
     RunnableWithFallbacks,
 )
 from langchain_core.runnables.base import RunnableBindingBase
-from langchain_core.runnables.configurable import (
-    RunnableConfigurableAlternatives,
-    RunnableConfigurableFields,
-)
 from langgraph.pregel.protocol import PregelProtocol
 from pydantic import SecretStr
 
 from moa_graph.background_thread import run_in_thread
+from moa_graph.models.configurable import (
+    ConfigurableModel,
+    default_model,
+    is_configurable,
+    possible_models,
+)
+from moa_graph.models.providers import provider_of
 
 
 class ThreadedRunnable(RunnableBinding[Any, Any]):
@@ -66,11 +69,8 @@ def adapt_model(model: Any, *, hidden: bool) -> Runnable[Any, Any]:
         return RunnableLambda(_to_state) | model
     if isinstance(model, BaseChatModel):
         model = _with_shared_clients(model, hidden=hidden)
-    elif isinstance(model, RunnableConfigurableFields):
-        # It is made anew from its fields where a call configures it, so it cannot be wrapped.
-        return model.model_copy(
-            update={"default": _with_shared_clients(model.default, hidden=hidden)}
-        )
+    elif is_configurable(model):
+        return ConfigurableModel(model, inner)
     elif parts := _adapt_parts(model, inner):
         return model.model_copy(update=parts)  # type: ignore[no-any-return]
     elif isinstance(model, RunnableSequence):
@@ -100,6 +100,11 @@ def bind_call_options(model: Any, options: Mapping[str, Any]) -> Any:
                 key: bound_options[key] for key in bound_options.keys() - options.keys()
             }
         return model.model_copy(update=update)
+    if isinstance(model, ConfigurableModel):
+        bind = partial(bind_call_options, options=options)
+        if model.default is not None:
+            bind(model.default)  # what it cannot take is told at once
+        return model.converted(bind)
     if not isinstance(model, BaseChatModel):
         raise NotImplementedError(f"{type(model).__name__} is no chat model")
     if not options.get("tools"):
@@ -116,11 +121,10 @@ def supports_response_format(model: Any) -> bool:
         model: A chat model, adapted or not, or the `"provider:model"` of one that is not built.
     """
     if isinstance(model, str):
-        return model.partition(":")[0] in {"openai", "azure_openai", "together"}
+        return provider_of(model).supports_response_format
     if isinstance(model, RunnableSequence):
         return supports_response_format(model.last)
-    if isinstance(model, RunnableBindingBase):
-        return supports_response_format(model.bound)
+    model = unwrap_model(model)
     if isinstance(model, RunnableWithFallbacks):
         return all(map(supports_response_format, model.runnables))
     return hasattr(model, "root_async_client")  # what is built upon LangChain's ChatOpenAI
@@ -128,10 +132,21 @@ def supports_response_format(model: Any) -> bool:
 
 def find_api_keys(model: Any) -> list[str]:
     """Give the keys that a model was given, also one that something was bound to."""
-    while isinstance(model, RunnableBindingBase):
-        model = model.bound
-    fields = getattr(model, "__dict__", {}).values()
+    fields = getattr(unwrap_model(model), "__dict__", {}).values()
     return [each.get_secret_value() for each in fields if isinstance(each, SecretStr)]
+
+
+def unwrap_model(model: Any) -> Any:
+    """Give the model that something was bound to, or that a call makes which configures nothing."""
+    while True:
+        if isinstance(model, RunnableBindingBase):
+            model = model.bound
+        elif isinstance(model, ConfigurableModel):
+            model = model.default
+        elif is_configurable(model):
+            model = default_model(model)
+        else:
+            return model
 
 
 def returns_streamed_message(model: Any) -> bool:
@@ -142,6 +157,10 @@ def returns_streamed_message(model: Any) -> bool:
         return all(map(returns_streamed_message, model.runnables))
     if isinstance(model, RunnableSequence):
         return returns_streamed_message(model.last)
+    if isinstance(model, ConfigurableModel):
+        return model.default is None or returns_streamed_message(model.default)
+    if is_configurable(model):  # what is not there yet will be a chat model
+        return all(map(returns_streamed_message, possible_models(model)))
     return isinstance(model, (BaseChatModel, PregelProtocol))
 
 
@@ -157,12 +176,6 @@ def _adapt_parts(model: Any, inner: Callable[[Any], Any]) -> dict[str, Any]:
     if isinstance(model, RunnableBranch):
         branches = [(condition, inner(branch)) for condition, branch in model.branches]
         return {"branches": branches, "default": inner(model.default)}
-    if isinstance(model, RunnableConfigurableAlternatives):
-        others = {
-            name: inner(other) if isinstance(other, Runnable) else other
-            for name, other in model.alternatives.items()
-        }
-        return {"default": inner(model.default), "alternatives": others}
     return {}
 
 

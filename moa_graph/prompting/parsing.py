@@ -1,13 +1,18 @@
 """What is read from an answer: its text, its tokens, and why it ended. Pure functions."""
 
 import re
-from typing import Any
+from collections.abc import Iterable, Mapping
+from itertools import takewhile
+from typing import Any, NamedTuple, TypeGuard
 
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, messages_from_dict
 from langchain_core.messages.ai import UsageMetadata, add_usage
 from langchain_core.messages.utils import message_chunk_to_message
 
 from moa_graph.errors import MoAError
+
+ZERO_USAGE = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
+"""The tokens of a call that was not made."""
 
 MAX_QUOTED_REPLY_CHARS = 60  # characters of a reply that an error repeats
 
@@ -19,14 +24,14 @@ _SELECTION = re.compile(
 _REASONING_BLOCK_TYPES = {"reasoning", "reasoning_content", "thinking", "redacted_thinking"}
 
 
-class EmptyAnswerError(MoAError, ValueError):
+class EmptyAnswerError(MoAError):
     """A model gave no text."""
 
     def __init__(self, answer: AIMessage) -> None:
         super().__init__(f"empty answer (finish reason: {read_finish_reason(answer)})")
 
 
-class InvalidSelectionError(MoAError, ValueError):
+class InvalidSelectionError(MoAError):
     """A model named none of the responses that it was to pick one of."""
 
     def __init__(self, text: str, count: int) -> None:
@@ -55,17 +60,54 @@ def to_message(output: Any) -> AIMessage:
     return output
 
 
-def sum_usage(output: Any) -> dict[str, Any] | None:
+class OutputUsage(NamedTuple):
+    """The tokens behind an output; `None` where the models did not say."""
+
+    usage: dict[str, Any] | None
+    """Of the calls that were made."""
+    saved_usage: dict[str, Any] | None
+    """Of the calls whose answers came from LangChain's cache, when they were made."""
+    is_cached: bool
+    """Whether all answers came from there."""
+
+
+def read_usage(output: Any) -> OutputUsage:
     """Sum the tokens behind an output: those of one call, or of all calls of a graph's turn."""
     messages = output.get("messages", ()) if isinstance(output, dict) else (output,)
+    loaded = takewhile(
+        lambda message: not isinstance(message, HumanMessage), map(_load_message, messages[::-1])
+    )
+    answers = [message for message in loaded if isinstance(message, AIMessage)]
+    hits = [answer for answer in answers if _is_cache_hit(answer)]
+    made = [answer for answer in answers if not _is_cache_hit(answer)]
+    is_cached = bool(hits and not made)
+    usage = {**ZERO_USAGE} if is_cached else _sum_usages(made)
+    return OutputUsage(usage, _sum_usages(hits), is_cached)
+
+
+def sum_usage(output: Any) -> dict[str, Any] | None:
+    """Sum the tokens of the calls that an output took; see `read_usage`."""
+    return read_usage(output).usage
+
+
+def _is_cache_hit(answer: AIMessage) -> bool:
+    """Tell whether an answer is from LangChain's cache, which marks it so."""
+    usage: Mapping[str, Any] = answer.usage_metadata or {}
+    return usage.get("total_cost") == 0
+
+
+def _sum_usages(answers: Iterable[AIMessage]) -> dict[str, Any] | None:
     total: UsageMetadata | None = None
-    for message in map(_load_message, reversed(messages)):
-        if isinstance(message, HumanMessage):
-            break
-        if isinstance(message, AIMessage):
-            summary = message.response_metadata.get("moa") or {}
-            total = add_usage(total, summary.get("usage") or message.usage_metadata)
-    return dict(total) if total and total["total_tokens"] else None
+    for answer in answers:
+        summary = answer.response_metadata.get("moa") or {}
+        usage = summary.get("usage") or answer.usage_metadata
+        if usage and "total_tokens" in usage:  # a hit of an answer without usage has a cost alone
+            total = add_usage(total, usage)
+    return {k: v for k, v in total.items() if k != "total_cost"} if _has_tokens(total) else None
+
+
+def _has_tokens(usage: UsageMetadata | None) -> TypeGuard[UsageMetadata]:
+    return bool(usage and usage["total_tokens"])
 
 
 def _load_message(value: Any) -> Any:

@@ -16,7 +16,8 @@ _HIDDEN_CHARACTERS = re.compile(
 def format_call(call: AgentCall) -> str:
     """Write what a call came to, such as `1.2 s · 340 tok · ~$0.0021`."""
     parts: list[str] = [call.status] if call.error else []
-    parts.append(format_seconds(call.seconds))
+    if call.seconds or not call.error:
+        parts.append(format_seconds(call.seconds))
     if call.cached:
         parts.append("from the cache")
     elif call.usage:
@@ -31,11 +32,28 @@ def format_run(run: RunRecord) -> str:
     answered = sum(call.error is None for call in run.proposals)
     return " · ".join(
         [
+            *_offline_note(run),
             f"{answered} of {run.planned_proposals} proposals",
             f"{format_seconds(run.seconds)} on the critical path",
             format_total_tokens(run.tokens, complete=run.usage_is_complete)
             + _format_prompt_cached(run),
             format_total_cost(run.cost, complete=run.cost_is_complete),
+        ]
+    )
+
+
+def _offline_note(run: RunRecord) -> list[str]:
+    return [] if run.has_language_model else ["no language model: quotes"]
+
+
+def format_totals(run: RunRecord) -> str:
+    """Write the tokens, cost and seconds of a run."""
+    return " · ".join(
+        [
+            *_offline_note(run),
+            format_total_tokens(run.tokens, complete=run.usage_is_complete),
+            format_total_cost(run.cost, complete=run.cost_is_complete),
+            format_seconds(run.seconds),
         ]
     )
 

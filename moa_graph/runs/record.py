@@ -21,6 +21,9 @@ CUT_OFF_PREFIXES = ("cut off", "no answer within its timeout")
 ATTACHMENT_START = "\n\n<file "
 """What stands before a file that is attached to a question."""
 
+AGGREGATOR_FAILURE = "aggregator_failure"
+"""The key under which a state that was read from a store says how the aggregator failed."""
+
 Status = Literal["answered", "failed", "cut off"]
 
 
@@ -89,6 +92,11 @@ class RunRecord:
     def proposals(self) -> Sequence[AgentCall]:
         """The calls of proposers."""
         return [call for call in self.calls if call.node != AGGREGATOR]
+
+    @property
+    def has_language_model(self) -> bool:
+        """Whether any of the models is one: the agents of `offline:` quote."""
+        return not all(call.model.startswith("offline:") for call in self.calls)
 
     @property
     def selected(self) -> AgentCall | None:
@@ -185,7 +193,15 @@ def read_run(
     ]
     if answer and summary:
         calls.append(_aggregator_call(answer, summary, prices))
+    elif failure := state.get(AGGREGATOR_FAILURE):
+        calls.append(_failed_aggregator_call(failure, calls))
     return RunRecord(last_question(state["messages"]), answer, calls, _count_layer_sizes(nodes))
+
+
+def first_question(messages: Sequence[AnyMessage]) -> str:
+    """Give the first question of a conversation, without the files that are attached to it."""
+    questions = (message.text for message in messages if message.type == "human")
+    return next(questions, "").partition(ATTACHMENT_START)[0]
 
 
 def last_question(messages: Sequence[AnyMessage]) -> str:
@@ -237,6 +253,24 @@ def _aggregator_call(
         seconds=summary.get("seconds", 0.0),
         dropped_reference_chars=summary["dropped_reference_chars"],
         **_cost_fields(summary["aggregator"], usage, summary.get("aggregator_cached"), prices),
+    )
+
+
+def _failed_aggregator_call(
+    failure: Mapping[str, str], proposals: Sequence[AgentCall]
+) -> AgentCall:
+    return AgentCall(
+        node=AGGREGATOR,
+        layer=1 + max((call.layer for call in proposals), default=0),
+        agent=AGGREGATOR,
+        model=failure["model"],
+        text="",
+        error=failure["error"],
+        started=None,
+        seconds=0.0,
+        dropped_reference_chars=0,
+        usage=None,
+        cost=None,
     )
 
 

@@ -20,7 +20,7 @@ from moa_graph.batch.output import BatchError, BatchFiles
 from moa_graph.batch.rate_limits import RateLimiter, parse_rates
 from moa_graph.batch.record_runner import RecordOutcome
 from moa_graph.batch.runner import READ_AHEAD_FACTOR, run_batch
-from moa_graph.runs.jobs import Tally
+from moa_graph.runs.job_progress import JobProgress
 
 TOO_DEEP = b'{"messages": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
 
@@ -216,7 +216,7 @@ async def batch_of(count, answer, read=None, kept=None, **options):
     async def keep(outcome):
         kept.append(outcome.row["line"])
 
-    tally = Tally(count)
+    tally = JobProgress(count)
     await run_batch(records(), answer, keep, tally, **options)
     return tally, kept
 
@@ -262,7 +262,7 @@ async def test_calls_go_on_while_what_is_answered_is_read_over():
     async def keep(_):
         pass
 
-    await run_batch(records(), answer, keep, Tally(2), concurrency=2)
+    await run_batch(records(), answer, keep, JobProgress(2), concurrency=2)
     assert len(seen) > 50
 
 
@@ -286,15 +286,23 @@ async def test_an_error_that_is_no_failure_of_a_record_ends_the_batch():
 
 
 @pytest.mark.parametrize("concurrency", [1, 4])
-async def test_budget_is_kept_where_no_record_is_dearer_than_those_before(concurrency):
+async def test_budget_is_kept_where_no_record_costs_more_than_those_before(concurrency):
     async def answer(record):
         await asyncio.sleep(0)
         return RecordOutcome({"line": record.line}, calls=1, spent=1.0 if record.line == 1 else 0.5)
 
     tally, kept = await batch_of(100, answer, concurrency=concurrency, max_cost=10.0)
     assert 9.0 <= tally.spent <= 10.0
-    assert tally.stopped.startswith("$10 were to be spent at most, $9.50 are")
+    assert tally.stopped.startswith("the budget is $10.00; $9.50 are spent")
     assert kept == list(range(1, len(kept) + 1))
+
+
+async def test_budget_that_the_last_record_uses_up_stops_nothing():
+    async def answer(record):
+        return RecordOutcome({"line": record.line}, calls=1, spent=1.0)
+
+    progress, kept = await batch_of(3, answer, max_cost=3.0)
+    assert (kept, progress.left, progress.stopped) == ([1, 2, 3], 0, None)
 
 
 async def test_budget_ends_where_a_cost_is_not_known():

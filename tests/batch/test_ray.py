@@ -195,7 +195,7 @@ async def test_desk_stops_reading_and_beginning_when_the_money_is_spent():
     await desk.finish_record(1, RecordOutcome({"line": 1}, calls=1, spent=0.75))
     assert not await second
     tally = await desk.exchange_progress(0, 0)
-    assert tally.stopped.startswith("$1 were to be spent")
+    assert tally.stopped.startswith("the budget is $1.00; ")
     assert not await waiting
 
 

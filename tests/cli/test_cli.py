@@ -261,6 +261,15 @@ def test_threads_are_listed_newest_first(moa, mixture):
     assert done.stderr == ""
 
 
+def test_thread_with_recorded_answers_is_listed_and_shown(moa, tmp_path):
+    (tmp_path / "outputs.json").write_text('[{"instruction": "q", "output": "recorded"}]')
+    config = tmp_path / "mixture.toml"
+    config.write_text('layers = [["offline:lead"]]\naggregator = "recorded:outputs.json"\n')
+    assert moa("ask", "q", "--config", config, "--thread", "mine").stdout == "recorded\n"
+    assert "answered" in moa("threads").stdout
+    assert moa("show", "mine", "--json").returncode == 0
+
+
 def test_show_prints_a_run(moa, mixture):
     config = mixture(b={"always": 400}, w={"reply": "final"})
     moa("ask", "the question", "--config", config, "--thread", "mine")

@@ -149,7 +149,7 @@ def test_mixture_that_costs_nothing_needs_no_money(moa, tmp_path):
 def test_spent_money_has_an_exit_code_of_its_own(moa, words, server):
     done = moa(*words, "--max-cost", 1, "--concurrency", 1)
     assert done.returncode == 3
-    assert "11 items were not asked: $1 were to be spent at most, and $" in done.stderr
+    assert "11 items were not asked: the budget is $1.00; $" in done.stderr
     assert len(server.calls) == 5
 
 

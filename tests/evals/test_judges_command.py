@@ -242,7 +242,7 @@ def test_money_that_is_spent_ends_in_3(tmp_path, judge, moa):
     words = ["judge", folder, "--judge", judge, "--builtin-prompt", "--concurrency", 1]
     done = moa(*words, "--max-cost", 0.0001)
     assert done.code == 3
-    assert "judgements were not made: $0.0001 were to be spent at most" in done.err
+    assert "judgements were not made: the budget is $0.0001; $" in done.err
     judge.write_text(judge.read_text().partition("[prices]")[0])
     done = moa(*words, "--max-cost", 1)
     assert done.code == 1

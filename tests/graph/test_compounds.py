@@ -8,7 +8,7 @@ import pytest
 from fakes import FakeModel
 from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import (
@@ -17,11 +17,14 @@ from langchain_core.runnables import (
     RunnableLambda,
     RunnableParallel,
 )
+from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from langgraph.config import get_stream_writer
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import Command
 from waiting import PATIENCE
 
-from moa_graph import create_moa
+from moa_graph import AggregatorError, QuorumError, create_moa
 from moa_graph.models.openai.clients import shared_clients
 
 COMPOUNDS = {
@@ -38,6 +41,9 @@ COMPOUNDS = {
     "alternatives": lambda model: model.configurable_alternatives(
         ConfigurableField("which"), other=model
     ),
+    "configured": lambda model: model.configurable_fields(
+        name=ConfigurableField("name")
+    ).with_config(configurable={"name": "another"}),
 }
 
 
@@ -60,10 +66,6 @@ class SyncOnly(BaseChatModel):
         return ChatResult(generations=[ChatGeneration(message=AIMessage("done"))])
 
 
-# Not "fields": it is made anew by each call that configures it, and runs in the loop's own threads.
-@pytest.mark.parametrize(
-    "compound", [name for name in COMPOUNDS if name != "fields"], indirect=True
-)
 async def test_sync_only_models_run_side_by_side(compound):
     model = SyncOnly(together=threading.Barrier(24))
     layer = [compound(model) for _ in range(24)]
@@ -157,3 +159,47 @@ def test_call_that_cancels_itself_is_a_failed_proposer_in_a_sync_run():
     result = create_moa([layer], FakeModel(answers=["w"])).compile().invoke({"messages": "q"})
     assert "cancelled itself" in result["proposals"]["layer_1_a"]["error"]
     assert result["messages"][-1].text == "w"
+
+
+@tool
+def hand_over() -> Command:
+    """Hand over to the department that pays money back."""
+    update = {"messages": [HumanMessage("I WANT A REFUND")]}
+    return Command(graph=Command.PARENT, goto="billing", update=update)
+
+
+class ToolCaller(FakeModel):
+    def bind_tools(self, *_, **__):
+        return self
+
+
+def leaving_agent():
+    call = AIMessage("", tool_calls=[{"name": "hand_over", "args": {}, "id": "1"}])
+    return create_agent(ToolCaller(answers=[call]), [hand_over])
+
+
+def in_a_host(graph):
+    host = StateGraph(MessagesState).add_node("moa", graph).add_edge(START, "moa")
+    host.add_node("billing", lambda _: {"messages": "paid back"})
+    return host.compile()
+
+
+@pytest.mark.parametrize("place", [lambda graph: graph, in_a_host])
+def test_a_proposer_that_leaves_the_graph_is_a_failed_proposer(place, invoke):
+    layer = {"a": leaving_agent(), "b": FakeModel()}
+    result = invoke(place(create_moa([layer], FakeModel()).compile()), {"messages": "q"})
+    assert [message.text for message in result["messages"]] == ["q", "an answer"]
+    summary = result["messages"][-1].response_metadata["moa"]
+    assert summary["failed"] == ["layer_1_a"]
+    assert "handed over to 'billing'" in summary["errors"]["layer_1_a"]
+    with pytest.raises(QuorumError, match="handed over to 'billing'"):
+        invoke(place(create_moa([layer], FakeModel(), quorum=1.0).compile()), {"messages": "q"})
+
+
+@pytest.mark.parametrize("place", [lambda graph: graph, in_a_host])
+def test_an_aggregator_that_leaves_the_graph_is_a_failed_aggregator(place, invoke):
+    moa = create_moa([[FakeModel()]], leaving_agent(), fallbacks=[FakeModel(answers=["spare"])])
+    result = invoke(place(moa.compile()), {"messages": "q"})
+    assert [message.text for message in result["messages"]] == ["q", "spare"]
+    with pytest.raises(AggregatorError, match="handed over to 'billing'"):
+        invoke(place(create_moa([[FakeModel()]], leaving_agent()).compile()), {"messages": "q"})

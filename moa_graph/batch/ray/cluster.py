@@ -20,7 +20,7 @@ from moa_graph.errors import MoAError  # noqa: E402
 from moa_graph.redaction import redacted_message  # noqa: E402
 
 
-class ClusterError(MoAError, RuntimeError):
+class ClusterError(MoAError):
     """The cluster cannot be used, or has failed; the text explains it in full."""
 
 

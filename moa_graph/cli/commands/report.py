@@ -13,10 +13,10 @@ EXAMPLES = ("moa report sky --out run.html",)
 
 
 def report(
-    thread: ThreadArgument,
+    thread: ThreadArgument = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="The file to write; by default standard output."),
+        typer.Option("--out", "-o", help="The file to write; without it, pipe the page somewhere."),
     ] = None,
     db: DatabaseOption = None,
 ) -> None:

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from moa_graph.cli.terminal.text import describe_failure, fit_to_stream, to_single_line
+from moa_graph.cli.terminal.plain_text import fit_to_stream, to_single_line
+from moa_graph.cli.terminal.text import describe_failure
 from moa_graph.runs.formatting import format_cost, format_seconds
 from moa_graph.runs.record import AgentCall, RunRecord
 

@@ -1,0 +1,93 @@
+"""How an error of the package keeps the type of the failures that it reports."""
+
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any, TypeVar, cast
+
+from langgraph.errors import GraphBubbleUp
+
+from moa_graph.errors import MoAError
+
+_UNSHARED_TYPES = (GraphBubbleUp, StopIteration, StopAsyncIteration)  # they steer what runs
+_UNTELLING_TYPES = {Exception, RuntimeError}  # LangGraph's default retry exempts RuntimeError
+
+E = TypeVar("E", bound=MoAError)
+
+
+def error_with_causes(causes: Sequence[Exception | None], error_class: type[E], *args: Any) -> E:
+    """Make an error that whatever catches each of its causes catches, too.
+
+    Args:
+        causes: Why it is raised; `None` for one that is known by its text alone.
+        error_class: The class of the error.
+        *args: What it is made of.
+
+    Returns:
+        The error, with the types that all causes share and the first known one as `__cause__`.
+    """
+    types = (
+        tuple(_shared_types(cast("Sequence[Exception]", causes))) if causes and all(causes) else ()
+    )
+    error = error_of_types(error_class, types, args)
+    if cause := next(filter(None, causes), None):
+        error.__cause__ = cause
+        if type(cause) in types:  # such as `status_code` and `response`
+            error.__dict__ |= {**vars(cause), **vars(error)}
+    return error
+
+
+def error_of_types(error_class: type[E], types: tuple[type[Exception], ...], args: Any) -> E:
+    """Make an error of a class that has other types, too."""
+    return cast("E", _with_cause_types(error_class, types)(*args))  # type: ignore[arg-type]  # mypy takes a type variable for no hashable
+
+
+def reduce_error(error: MoAError, error_class: type[MoAError], *args: Any) -> tuple[Any, ...]:
+    """Give what `__reduce__` has to; a type that another process cannot import is left out."""
+    return error_of_types, (error_class, tuple(filter(_is_importable, error.cause_types)), args)
+
+
+@lru_cache(maxsize=256)
+def _with_cause_types(error_class: type[Any], types: tuple[type[Exception], ...]) -> type[Any]:
+    if not types:
+        return error_class
+    namespace = {
+        "__module__": error_class.__module__,
+        "__qualname__": error_class.__qualname__,
+        "__doc__": error_class.__doc__,
+        "cause_types": types,
+    }
+    try:
+        return type(error_class.__name__, (error_class, *types), namespace)
+    except TypeError:  # types that exclude each other
+        return error_class
+
+
+def _shared_types(causes: Sequence[Exception]) -> Iterator[type[Exception]]:
+    """Give the narrowest types, not our own, that all causes have and that can be taken on."""
+    shared = [
+        kind
+        for kind in type(causes[0]).__mro__
+        if all(isinstance(each, kind) for each in causes) and _can_be_shared(kind)
+    ]
+    for kind in shared:
+        if not any(each is not kind and issubclass(each, kind) for each in shared):
+            yield kind
+
+
+def _can_be_shared(kind: type) -> bool:
+    if not issubclass(kind, Exception) or issubclass(kind, (MoAError, *_UNSHARED_TYPES)):
+        return False
+    return kind not in _UNTELLING_TYPES and _is_accepted(lambda: type("_", (kind,), {}))
+
+
+def _is_importable(kind: type) -> bool:
+    return _is_accepted(lambda: pickle.dumps(kind))
+
+
+def _is_accepted(attempt: Callable[[], Any]) -> bool:
+    try:
+        attempt()
+    except Exception:  # noqa: BLE001  # whoever refuses does so in its own way
+        return False
+    return True
