@@ -1,6 +1,6 @@
 """The nodes that bring proposals together: layer aggregators and the aggregator."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial, reduce
 from time import perf_counter, time
 from typing import Any, Literal
@@ -27,6 +27,7 @@ from moa_graph.graph.proposer import (
 )
 from moa_graph.graph.references import references_update, without_references
 from moa_graph.graph.run_summary import RunSummary
+from moa_graph.graph.selection import NumberRequest
 from moa_graph.graph.spec import AgentNode, LayerSpec
 from moa_graph.graph.state import (
     LayerState,
@@ -37,7 +38,7 @@ from moa_graph.graph.state import (
 from moa_graph.prompting import parsing
 from moa_graph.prompting.layout import PromptLayout
 from moa_graph.redaction import find_keys, redacted_message, without_keys
-from moa_graph.sync_async import Flow
+from moa_graph.sync_async import Flow, Step
 
 Aggregation = Literal["synthesize", "select"]
 """What the aggregator does."""
@@ -122,12 +123,15 @@ def aggregator_node(
     )
     layout = layout.for_selection() if aggregation == "select" else layout
     answer_caches = [AnswerCache(seat, (), layout, cache_policy) for seat in aggregators]
+    number_requests = [NumberRequest(seat) for seat in aggregators]
 
     def aggregate(
         state: LayerState, config: RunnableConfig, cache: CacheBackend | None
     ) -> Flow[dict[str, Any]]:
         summary = summary_builder_class(layer_specs, state)
-        for agent_node, answer_cache in zip(aggregators, answer_caches, strict=True):
+        for agent_node, answer_cache, number_request in zip(
+            aggregators, answer_caches, number_requests, strict=True
+        ):
             messages = summary.start_call(agent_node, state, layout)
             call_config = with_agent_metadata(agent_node, config)
             with capture_errors(partial(summary.record_failure, agent_node, config)):
@@ -135,15 +139,19 @@ def aggregator_node(
                 if cached_answer := (yield from entry.get()):
                     answer = summary.to_final_message_from_cache(agent_node, cached_answer)
                 else:
-                    output = yield call_deadline.call_model(
-                        agent_node.model, agent_node.agent.timeout, messages, call_config
-                    )
+                    call = _make_call(call_deadline, agent_node, messages, call_config)
+                    output = yield from summary.ask(number_request, call)
                     answer = summary.to_final_message(agent_node, output)
                     yield from entry.store(output, summary.seconds)
                 return {"messages": [answer]}
         raise error_with_causes(summary.causes, AggregatorError, summary.failures)
 
     return NodeRunnable(aggregate, aggregators[0])
+
+
+def _make_call(deadline: LayerDeadline, agent_node: AgentNode, *args: Any) -> Callable[[Any], Step]:
+    """Make what makes the step that calls a model in the place of an agent's."""
+    return lambda model: deadline.call_model(model, agent_node.agent.timeout, *args)
 
 
 class RunSummaryBuilder:
@@ -171,6 +179,10 @@ class RunSummaryBuilder:
         messages, self.dropped_reference_chars = build_prompt(agent_node, state, layout)
         self._started, self._call_started = round(time(), 3), perf_counter()
         return messages
+
+    def ask(self, request: NumberRequest, call: Callable[[Any], Step]) -> Flow[Any]:
+        """Ask a writer for an answer."""
+        return (yield call(request.agent_node.model))
 
     def record_failure(
         self, agent_node: AgentNode, config: RunnableConfig, error: Exception
@@ -267,6 +279,10 @@ class SelectionSummaryBuilder(RunSummaryBuilder):
             agent_node, without_references(state), layout
         )  # a prompt of its own
 
+    def ask(self, request: NumberRequest, call: Callable[[Any], Step]) -> Flow[Any]:
+        """Ask a judge for a number."""
+        return request.ask(len(self._candidates), call)
+
     def to_final_message(self, agent_node: AgentNode, output: Any) -> AIMessage:
         """Make the proposal that a judge picked the message that joins the conversation.
 
@@ -275,7 +291,8 @@ class SelectionSummaryBuilder(RunSummaryBuilder):
             TypeError: If it gave no answer at all.
         """
         selection = self._read_message(output)
-        number = parsing.parse_selected_number(selection, len(self._candidates))
+        texts = [proposal["content"] for _, proposal in self._candidates]
+        number = parsing.parse_selected_number(selection, len(texts), texts)
         node, proposal = self._candidates[number - 1]
         reason = {"finish_reason": r} if (r := proposal["finish_reason"]) else {}
         summary = {**self._build_summary(agent_node, parsing.sum_usage(output)), "selected": node}
