@@ -97,7 +97,7 @@ class CheckpointView:
         """Why the run ended here without an answer; `None` if somebody stopped it."""
         errors = [str(task.error) for task in self.snapshot.tasks if task.error]
         failures = [each for each in errors if not each.startswith(CANCELLED_PREFIX)]
-        return _parse_stored_error(failures[0]) if failures and self.is_branch_end else None
+        return parse_stored_error(failures[0]) if failures and self.is_branch_end else None
 
     def as_json(self) -> JsonObject:
         """Give what a timeline shows of it."""
@@ -259,7 +259,7 @@ def _stored_config(snapshot: StateSnapshot) -> str | None:
     return metadata.get(CONFIG_KEY)
 
 
-def _parse_stored_error(error: str) -> str:
+def parse_stored_error(error: str) -> str:
     """Read the text of an error back from the form in which LangGraph stores it."""
     match = re.fullmatch(r"\w+\((.*)\)", error, re.DOTALL)
     try:
