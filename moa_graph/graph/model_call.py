@@ -93,7 +93,7 @@ def _learn_prompt_size(agent_node: AgentNode, messages: Sequence[AnyMessage], ou
     if not isinstance(output, AIMessage) or "moa" in output.response_metadata:
         return
     usage = output.usage_metadata
-    prompt_tokens = (usage or {}).get("input_tokens")
+    prompt_tokens = usage.get("input_tokens") if usage else None  # some providers leave it out
     if prompt_tokens and _is_plain_chat_model(agent_node.model) and all(map(_is_text, messages)):
         agent_node.traits.learn_prompt_size(estimate_prompt(agent_node, messages), prompt_tokens)
 
