@@ -96,7 +96,7 @@ def _learn_prompt_size(agent_node: AgentNode, messages: Sequence[AnyMessage], ou
     usage = output.usage_metadata
     if usage and _is_plain_chat_model(agent_node.model) and all(map(_is_text, messages)):
         agent_node.traits.learn_prompt_size(
-            estimate_prompt(agent_node, messages), usage["input_tokens"]
+            estimate_prompt(agent_node, messages), usage.get("input_tokens")
         )
 
 
