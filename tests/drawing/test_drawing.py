@@ -17,6 +17,7 @@ from moa_graph import (
     draw_svg,
 )
 from moa_graph.drawing.png import render_png
+from moa_graph.runs.record import AGGREGATOR_FAILURE
 
 DRAWN = """flowchart TD
     n0(["start"]):::other
@@ -24,11 +25,11 @@ DRAWN = """flowchart TD
     subgraph box1["layer 1"]
         n1["b<br/><small>offline:lead</small>"]:::agent
         n2["a<br/><small>offline:bm25</small>"]:::agent
-        n3("aggregator"):::layer_aggregator
+        n3("layer aggregator"):::layer_aggregator
     end
     subgraph box2["layer 2"]
         n4["bm25<br/><small>offline:bm25</small>"]:::agent
-        n5("aggregator"):::layer_aggregator
+        n5("layer aggregator"):::layer_aggregator
     end
     subgraph box3["aggregator"]
         n6["aggregator<br/><small>offline:consensus</small>"]:::agent
@@ -93,7 +94,7 @@ WITH_RUN = """
         n2["fast<br/><small>x:y</small><br/><small>0.20 s · 1,234 tok · ~$3.00</small>"]:::agent
         n3["broken<br/><small>fake</small><br/><small>failed · 1.0 s</small>"]:::failed
         n4["late<br/><small>fake</small><br/><small>cut off · 1.0 s</small>"]:::cutoff
-        n5("aggregator"):::layer_aggregator
+        n5("layer aggregator"):::layer_aggregator
     end
 """
 
@@ -244,6 +245,47 @@ def test_svg_says_what_the_run_came_to(ran):
     assert "~$3.00 at least" in svg
     assert svg.count('class="edge critical"') == 4
     assert "<title>layer_1_broken\nfake\nOSError: down</title>" in svg
+
+
+def test_legend_says_what_occurs_in_the_run(ran):
+    svg, mermaid = draw_svg(*ran), draw_mermaid(*ran)
+    for words in ("what the run waited for", "failed", "cut off"):
+        assert f">{words}</text>" in svg
+    assert "not answered or left out" not in svg
+    assert 'legend["thick line: what the run waited for"]' in mermaid
+    assert 'legend_failed["failed"]:::failed' in mermaid
+    assert "legend" not in draw_svg(ran[0])
+    assert "legend" not in draw_mermaid(ran[0])
+
+
+def test_critical_path_has_another_colour_than_failures(ran):
+    svg = draw_svg(*ran)
+    failed = set(re.findall(r"\.failed \{[^}]*stroke: (#\w+)", svg))
+    critical = set(re.findall(r"\.edge\.critical[^{]*\{ stroke: (#\w+)", svg))
+    assert len(failed) == len(critical) == 2  # light and dark
+    assert not failed & critical
+
+
+def test_caption_stays_inside_a_narrow_picture(model):
+    graph = create_moa([{"a": model()}], model())
+    state = graph.compile().invoke({"messages": "q"})
+    svg = draw_svg(graph, state)
+    width, height = (
+        float(each) for each in re.search(r'width="(\S+)" height="(\S+)"', svg).groups()
+    )
+    captions = re.findall(r'class="caption" x="(\S+)" y="(\S+)">([^<]*)<', svg)
+    assert len(captions) > 2
+    for x, y, words in captions:
+        assert float(x) + 5.5 * len(words) < width
+        assert float(y) < height
+
+
+def test_aggregator_that_failed_is_drawn_as_failed_and_leads_nowhere(ran):
+    failure = {AGGREGATOR_FAILURE: {"model": "x:y", "error": "OSError: down"}}
+    state = {**ran[1], "messages": ran[1]["messages"][:1], **failure}
+    drawn = draw_mermaid(ran[0], state)
+    assert '"aggregator<br/><small>w</small><br/><small>failed</small>"]:::failed' in drawn
+    assert "class n1,n5 critical" in drawn
 
 
 def test_text_of_strangers_stays_text(ran):

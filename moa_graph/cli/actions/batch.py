@@ -27,7 +27,7 @@ from moa_graph.batch.rate_limits import RateLimits, parse_rates
 from moa_graph.batch.record_runner import RecordOutcome, RecordRunner
 from moa_graph.batch.runner import run_batch
 from moa_graph.cli.actions.eval_generate import check_prices
-from moa_graph.cli.actions.run import require_api_keys
+from moa_graph.cli.choice import require_api_keys
 from moa_graph.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, CommandError, budget_error
 from moa_graph.config.model import MoAConfig
 from moa_graph.runs.job_progress import JobProgress

@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from filelock import FileLock, Timeout
 
-from moa_graph.cli.actions.run import require_api_keys
+from moa_graph.cli.choice import require_api_keys
 from moa_graph.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, CommandError, budget_error
 from moa_graph.cli.terminal.plain_text import strip_control_characters
 from moa_graph.config.model import MoAConfig

@@ -21,7 +21,7 @@ from moa_graph.cli.actions.eval_generate import (
     lock_folder,
 )
 from moa_graph.cli.actions.eval_judge import CALL_STORE_FILE
-from moa_graph.cli.actions.run import require_api_keys
+from moa_graph.cli.choice import require_api_keys
 from moa_graph.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, CommandError, budget_error
 from moa_graph.cli.terminal.plain_text import strip_control_characters
 from moa_graph.evals.call_store import CallStore
