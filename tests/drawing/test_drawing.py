@@ -17,6 +17,7 @@ from moa_graph import (
     draw_svg,
 )
 from moa_graph.drawing.png import render_png
+from moa_graph.runs.record import AGGREGATOR_FAILURE
 
 
 @pytest.fixture
@@ -203,6 +204,47 @@ def test_svg_says_what_the_run_came_to(ran):
     assert "~$3.00 at least" in svg
     assert svg.count('class="edge critical"') == 4
     assert "<title>layer_1_broken\nfake\nOSError: down</title>" in svg
+
+
+def test_legend_says_what_occurs_in_the_run(ran):
+    svg, mermaid = draw_svg(*ran), draw_mermaid(*ran)
+    for words in ("what the run waited for", "failed", "cut off"):
+        assert f">{words}</text>" in svg
+    assert "not answered or left out" not in svg
+    assert 'legend["thick line: what the run waited for"]' in mermaid
+    assert 'legend_failed["failed"]:::failed' in mermaid
+    assert "legend" not in draw_svg(ran[0])
+    assert "legend" not in draw_mermaid(ran[0])
+
+
+def test_critical_path_has_another_colour_than_failures(ran):
+    svg = draw_svg(*ran)
+    failed = set(re.findall(r"\.failed \{[^}]*stroke: (#\w+)", svg))
+    critical = set(re.findall(r"\.edge\.critical[^{]*\{ stroke: (#\w+)", svg))
+    assert len(failed) == len(critical) == 2  # light and dark
+    assert not failed & critical
+
+
+def test_caption_stays_inside_a_narrow_picture(model):
+    graph = create_moa([{"a": model()}], model())
+    state = graph.compile().invoke({"messages": "q"})
+    svg = draw_svg(graph, state)
+    width, height = (
+        float(each) for each in re.search(r'width="(\S+)" height="(\S+)"', svg).groups()
+    )
+    captions = re.findall(r'class="caption" x="(\S+)" y="(\S+)">([^<]*)<', svg)
+    assert len(captions) > 2
+    for x, y, words in captions:
+        assert float(x) + 5.5 * len(words) < width
+        assert float(y) < height
+
+
+def test_aggregator_that_failed_is_drawn_as_failed_and_leads_nowhere(ran):
+    failure = {AGGREGATOR_FAILURE: {"model": "x:y", "error": "OSError: down"}}
+    state = {**ran[1], "messages": ran[1]["messages"][:1], **failure}
+    drawn = draw_mermaid(ran[0], state)
+    assert '"aggregator<br/><small>w</small><br/><small>failed</small>"]:::failed' in drawn
+    assert "class n1,n5 critical" in drawn
 
 
 def test_text_of_strangers_stays_text(ran):

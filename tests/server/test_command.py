@@ -147,7 +147,7 @@ def test_without_a_choice_it_serves_offline_and_what_has_its_keys():
     with served() as process:
         assert "/v1 serves offline\n" in process.said
     with served(env={"OPENAI_API_KEY": "x"}) as process:
-        assert "/v1 serves offline, openai, self-moa\n" in process.said
+        assert "/v1 serves openai, offline, self-moa\n" in process.said
 
 
 def test_listening_elsewhere_without_a_key_is_warned_of():

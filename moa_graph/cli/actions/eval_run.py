@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from moa_graph.cli.actions.eval_judge import CALL_STORE_FILE
-from moa_graph.cli.actions.run import require_api_keys
+from moa_graph.cli.choice import require_api_keys
 from moa_graph.cli.errors import EXIT_FAILED, CommandError
 from moa_graph.cli.jobs import (
     budget_error,
