@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.runnables.base import RunnableBindingBase
 from langgraph.errors import GraphBubbleUp
@@ -102,6 +101,8 @@ def _learn_prompt_size(agent_node: AgentNode, messages: Sequence[AnyMessage], ou
 
 def _is_plain_chat_model(model: Any) -> bool:
     """Whether a model reads the messages that it is called with, and nothing else."""
+    from langchain_core.language_models import BaseChatModel  # noqa: PLC0415  # loaded with a model
+
     while isinstance(model, RunnableBindingBase):
         model = model.bound
     return isinstance(model, BaseChatModel)
