@@ -12,7 +12,7 @@ from langchain_core.messages import convert_to_messages
 from pydantic import ValidationError
 
 from moa_graph.config.model import MoAConfig
-from moa_graph.prompting.parsing import replace_surrogates
+from moa_graph.prompting.surrogates import replace_surrogates
 
 _IDENTITY_FIELDS = (
     "layers",

@@ -38,6 +38,7 @@ from moa_graph.models.pricing import is_free_model
 from moa_graph.models.providers import provider_of
 from moa_graph.models.request_key import request_key
 from moa_graph.prompting import parsing
+from moa_graph.prompting.thoughts import strip_thoughts
 from moa_graph.redaction import redacted_message
 from moa_graph.runs.model_calls import CallRecord, report_call
 from moa_graph.sync_async import Flow, Step, run_async, run_sync
@@ -163,7 +164,7 @@ class CallAttempt:
         """
         message = parsing.to_message(output)
         self.usage = parsing.sum_usage(output)
-        content = parsing.strip_reasoning(message.text) or message.tool_calls
+        content = strip_thoughts(message.text) or message.tool_calls
         if not content and not message.response_metadata.get("logprobs"):
             raise parsing.EmptyAnswerError(message)
         if message is not output:

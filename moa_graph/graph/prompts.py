@@ -16,6 +16,7 @@ from moa_graph.graph.state import LayerState, RefusedPrompt
 from moa_graph.models.traits import ModelLimits
 from moa_graph.prompting.layout import PromptLayout, add_system_text
 from moa_graph.prompting.refusals import ContextOverflow
+from moa_graph.prompting.surrogates import replace_in_messages
 from moa_graph.prompting.tokens import count_message_tokens, count_tokens, fits_token_limit
 from moa_graph.redaction import redacted_message
 
@@ -141,7 +142,7 @@ def build_prompt(
     """
     if not state["messages"]:
         raise ValueError("`messages` is empty; expected at least one message to answer")
-    messages = agent_node.transform_messages(state["messages"])
+    messages = replace_in_messages(agent_node.transform_messages(state["messages"]))
     if agent_node.agent.system:
         messages = add_system_text(messages, agent_node.agent.system, in_front=True)
     if agent_node.layer == 1:

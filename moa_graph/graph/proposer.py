@@ -31,6 +31,7 @@ from moa_graph.graph.state import (
 from moa_graph.graph.turns import unanswered_messages
 from moa_graph.prompting import parsing
 from moa_graph.prompting.layout import PromptLayout
+from moa_graph.prompting.thoughts import strip_thoughts
 from moa_graph.prompting.tokens import truncate_text
 from moa_graph.redaction import find_keys, redacted_message, without_keys
 from moa_graph.sync_async import Flow, run_async, run_sync
@@ -208,7 +209,7 @@ class ProposerAttempt:
         if usage.is_cached:
             self.proposal["cached"] = OriginalCallStats(usage=usage.saved_usage, seconds=None)
         self.proposal["finish_reason"] = parsing.read_finish_reason(message)
-        content = parsing.strip_reasoning(parsing.replace_surrogates(message.text))
+        content = strip_thoughts(message.text)
         if not content:
             raise parsing.EmptyAnswerError(message)
         self.proposal["content"], self.proposal["truncated_chars"] = truncate_text(

@@ -11,7 +11,7 @@ from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage
 from moa_graph.graph.node_names import AGGREGATOR, parse_node_name
 from moa_graph.graph.policy import LayerPolicy
 from moa_graph.models.pricing import Prices
-from moa_graph.prompting.parsing import replace_surrogates
+from moa_graph.prompting.surrogates import replace_surrogates
 from moa_graph.prompting.tokens import tokens_of_weight, weigh_text
 from moa_graph.redaction import redacted_message
 from moa_graph.runs.record import AgentCall, RunRecord, read_run
