@@ -1,8 +1,10 @@
 """Tokens as providers tell them, made whole numbers that can be added. Pure functions."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import ceil
-from typing import Any
+from typing import Any, cast
+
+from langchain_core.messages.ai import UsageMetadata, add_usage
 
 MAX_TOKENS = 10**12  # more than any call has; a checkpoint holds 64 bits
 
@@ -68,6 +70,14 @@ def merge_openai_usages(first: Mapping[str, Any], second: Mapping[str, Any]) -> 
     for name, value in first.items():
         merged[name] = _merge_values(value, second.get(name))
     return merged
+
+
+def sum_usages(usages: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Add what `clean_usage` gave of several calls; `None` if it gave nothing of any."""
+    total: UsageMetadata | None = None
+    for usage in usages:
+        total = add_usage(total, cast("UsageMetadata", usage))
+    return dict(total) if total else None
 
 
 def read_count(value: object) -> int | None:

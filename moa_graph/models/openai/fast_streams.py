@@ -3,7 +3,7 @@
 The openai client makes a model of each chunk, which `ChatOpenAI` dumps to the mapping that it was.
 """
 
-from asyncio import sleep, timeout
+from asyncio import CancelledError, sleep, timeout
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -54,7 +54,7 @@ class AsyncChunkStream(AsyncStream[object]):
                 for each in normalizer.normalize(chunk):
                     yield each
                     await sleep(0)  # what comes in a burst is seen as it is read, and others run
-        except Exception as error:
+        except (Exception, CancelledError) as error:
             normalizer.attach_partial(error)
             raise
         for each in normalizer.finish(is_done=self._is_done):
