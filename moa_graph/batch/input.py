@@ -93,6 +93,8 @@ def batch_name(output: Path, mixture: MoAConfig) -> str:
     identity = {name: options[name] for name in _IDENTITY_FIELDS}
     if mixture.prompt is not None:  # left out when unset: batches of earlier versions go on
         identity["prompt"] = mixture.prompt
+    if mixture.mark_truncated:
+        identity["mark_truncated"] = True
     for agent in (
         *_iterate_agents(identity["layers"]),
         identity["aggregator"],

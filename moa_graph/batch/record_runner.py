@@ -93,6 +93,8 @@ class RecordRunner:
         run = self._read_run_record(result.values, getattr(result.error, "failed_calls", ()))
         row: OutputRow = {"line": record.line, "id": record.id}
         row |= {"error": redacted_message(result.error)} if result.error else _answer_fields(run)
+        if notes := {c.node: c.ending_note for c in run.calls if c.ending_note}:
+            row["incomplete"] = notes
         row |= {"cost": run.cost if run.cost_is_complete else None, "thread": thread}
         calls = (*run.calls, *run.failed_writers)
         new_calls = [call for call in calls if (call.started or 0.0) >= self._started_at]

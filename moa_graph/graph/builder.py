@@ -145,6 +145,9 @@ def create_moa(options: GraphOptions) -> MoAGraph:  # noqa: D417  # the fields a
         max_reference_tokens: Tokens (estimated) beyond which a proposal is cut; all references
             together are cut at four times as many. `None` for no bound. Where the size of a
             reader's context is known, they are cut to fit it in any case.
+        mark_truncated: Whether readers are told of a proposal that its model did not end by itself
+            (it came to its `max_tokens`, or a filter cut it) where it breaks off. By default they
+            are not, as in the paper.
         lazy: Build the models of `"provider:model"` strings at the first call, not now. A graph
             can then be drawn and deployed where its keys are not set.
         stream_proposals: Whether `stream_mode="messages"` shows the proposers' tokens beside
@@ -175,7 +178,12 @@ def create_moa(options: GraphOptions) -> MoAGraph:  # noqa: D417  # the fields a
         )
     check_policy(options.cache_policy)
     prompt = AGGREGATE_AND_SYNTHESIZE if options.prompt is None else options.prompt
-    layout = PromptLayout(prompt, options.references_in, options.max_reference_tokens)
+    layout = PromptLayout(
+        prompt,
+        options.references_in,
+        options.max_reference_tokens,
+        mark_truncated=options.mark_truncated,
+    )
     agent_nodes, aggregators = resolve_agents(
         options.layers,
         [options.aggregator, *options.fallbacks],

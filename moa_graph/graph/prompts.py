@@ -147,7 +147,7 @@ def build_prompt(
         messages = add_system_text(messages, agent_node.agent.system, in_front=True)
     if agent_node.layer == 1:
         return Prompt(messages)
-    references, seed = collect_references(agent_node.reference_nodes, state)
+    references, seed = collect_references(agent_node.reference_nodes, state, layout)
     if not references and not whole:  # a layer aggregator lets nobody go on without one
         raise LookupError(
             f"{agent_node.node}: the proposals that it reads are gone; a checkpointer must "

@@ -38,6 +38,12 @@ _WORDS: dict[Ending, str] = {
     "refused": "refused",
     "failed": "ended in an error",
 }
+_SHORT_WORDS: dict[Ending, str] = {
+    "cut": "cut off",
+    "filtered": "filtered",
+    "refused": "refused",
+    "failed": "ended in an error",
+}
 _REPEATED = re.compile(r"(.{3,40}?)\1{1,8}", re.DOTALL)
 
 
@@ -55,6 +61,11 @@ def read_ending(reason: str | None) -> Ending:
 def is_whole(reason: str | None) -> bool:
     """Tell whether an answer ended by itself, as far as is known."""
     return read_ending(reason) == "whole"
+
+
+def name_ending(reason: str | None) -> str | None:
+    """Say the same in a word or two, where there is little room."""
+    return _SHORT_WORDS.get(read_ending(reason))
 
 
 def describe_ending(reason: str | None) -> str | None:

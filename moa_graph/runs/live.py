@@ -32,6 +32,8 @@ class AgentProgress:
     model: str
     status: Status = "waiting"
     error: str | None = None
+    ending_note: str | None = None
+    """What is to be told of an answer that is not whole."""
     started: float | None = None
     """When it was asked, on the clock of `perf_counter`; `None` where it is not running."""
     seconds: float | None = None
@@ -110,6 +112,7 @@ class AgentProgress:
     def reset(self, status: Status) -> None:
         """Forget what it has done; it may be asked again."""
         self.status, self.error, self.message_id = status, None, None
+        self.ending_note = None
         self.critical = self.from_cache = self.is_shown_elsewhere = False
         self.started = perf_counter() if status == "running" else None
         self.seconds = self.read = self.written = self.cost = None
@@ -134,6 +137,7 @@ class AgentProgress:
     def apply_call(self, call: AgentCall) -> None:
         """Take in a call that is over."""
         self.status, self.error, self.model = call.status, call.error, call.model
+        self.ending_note = call.ending_note
         self.started, self.seconds, self.cost = None, call.seconds, call.cost
         self.read = call.usage["input_tokens"] if call.usage else None
         self.written = call.usage["output_tokens"] if call.usage else None
