@@ -383,3 +383,14 @@ def test_key_in_what_a_provider_says_is_blotted_out(server, agent, invoke, monke
     state = invoke(create_moa([layer], agent("w")).compile(), {"messages": "q"})
     assert "no: " in state["proposals"]["layer_1_r"]["error"]
     assert "sk-secret" not in str(state)
+
+
+def test_connection_that_is_closed_in_mid_stream_leaves_the_text_so_far(server, agent, stream):
+    server.model("b", reply="one two three four", always="truncate")
+    moa = create_moa([[agent("a")]], agent("b"), fallbacks=[agent("w")]).compile()
+    events = stream(moa, {"messages": "q"}, stream_mode=["messages", "values"])
+    state = [event for mode, event in events if mode == "values"][-1]
+    (failed,) = state["messages"][-1].response_metadata["moa"]["failed_calls"]
+    assert failed["error"].startswith("the answer broke off after ")
+    assert "one two three four".startswith(failed["partial_content"])
+    assert failed["may_be_billed"]
