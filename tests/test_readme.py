@@ -71,6 +71,20 @@ def test_python_runs(page, code, server, monkeypatch, tmp_path):
     assert server.calls
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/concepts.md"])
+def test_first_example_quotes_without_a_key(page, capsys):
+    code = next(param.values[1] for param in blocks("python") if param.values[0] == page)
+    for model, agent in (
+        ("openai:gpt-4o-mini", "offline:lead"),
+        ("together:meta-llama/Llama-3.3-70B-Instruct-Turbo", "offline:bm25"),
+        ("openai:gpt-4o", "offline:consensus"),
+    ):
+        assert f'"{model}"' in code
+        code = code.replace(f'"{model}"', f'"{agent}"')
+    exec(compile(code, page, "exec"), {})
+    assert capsys.readouterr().out == "Air scatters blue light most.\n"
+
+
 @pytest.mark.process
 @pytest.mark.parametrize(
     ("page", "commands"), [b for b in blocks("bash") if not installs(b.values[1])]

@@ -40,10 +40,22 @@ def _report_error(error: Exception) -> int:
         sys.stderr.write(f"{error}\n")
         return exit_code
     if hasattr(error, "format_message"):  # typer's own, about the words of the command
-        message = error.format_message()
+        message = f"{error.format_message()}{_hint_at_question(error)}"
     elif isinstance(error, (CommandError, ValueError, ImportError)):
         message = redact(str(error))
     else:
         message = redacted_message(error)
     print_warning(f"moa: {' '.join(message.split())}")
     return exit_code
+
+
+def _hint_at_question(error: Exception) -> str:
+    """Say how to write a question that the shell or the command has taken for something else."""
+    context = getattr(error, "ctx", None)
+    if getattr(context, "info_name", None) != "ask":
+        return ""
+    if type(error).__name__ == "NoSuchOption" and not getattr(error, "possibilities", None):
+        return "; a question that begins with - stands behind --: moa ask -- '-v ...'"
+    if "unexpected extra argument" in str(error):
+        return "; a question of several words stands in quotes: moa ask 'Why is ...?'"
+    return ""

@@ -13,6 +13,7 @@ import typer
 from moa_graph.cli.errors import CommandError
 from moa_graph.cli.terminal.plain_text import print_warning
 from moa_graph.config.model import MoAConfig, preset_names
+from moa_graph.graph.options import suggest_name
 
 DEFAULT_PRESETS = ("together", "openai")
 """What is asked without --preset and --config: the first whose keys are set."""
@@ -147,8 +148,12 @@ def load_mixture(preset: str | None = None, config: Path | None = None) -> MoACo
     if config:
         return MoAConfig.load(config.expanduser())
     if preset and preset not in preset_names():
+        if Path(preset).expanduser().is_file():
+            raise CommandError(f"--preset: {preset!r} is a file; write --config {preset}")
+        suggestion = suggest_name(preset, preset_names())
         raise CommandError(
-            f"--preset: no preset {preset!r}; expected one of: {', '.join(preset_names())}"
+            f"--preset: no preset {preset!r}; "
+            f"expected one of: {', '.join(preset_names())}{suggestion}"
         )
     return MoAConfig.load(preset or _default_preset())
 
@@ -184,6 +189,25 @@ def _has_keys(mixture: MoAConfig) -> bool:
     """Tell whether a mixture needs keys, and all are set."""
     keys = mixture.required_keys()
     return bool(keys) and all(map(os.environ.get, keys))
+
+
+def require_api_keys(mixture: MoAConfig, source: str | Path | None = None) -> None:
+    """See that the keys of a mixture are set.
+
+    Args:
+        mixture: The mixture.
+        source: The file or preset that it was read from, where that is known.
+
+    Raises:
+        CommandError: If one is not; the message names them all, the file and the agents.
+    """
+    required = mixture.agents_by_key()
+    if missing := [key for key in required if not os.environ.get(key)]:
+        users = "; ".join(f"{key} is for {', '.join(required[key])}" for key in missing)
+        place = f" in {source}" if source else ""
+        raise CommandError(
+            f"{mixture.name!r} needs a key: set {' and '.join(missing)} ({users}{place})"
+        )
 
 
 def describe_mixture(mixture: MoAConfig) -> str:

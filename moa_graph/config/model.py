@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -19,12 +20,14 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from moa_graph.config.agent_refs import resolve_agent, resolve_layer
+from moa_graph.config.table_names import check_dotted_names, check_layers, check_misplaced_keys
 from moa_graph.config.toml_files import load_toml
 from moa_graph.deprecated import OldOptionAttributes, rename_options
 from moa_graph.graph.node_names import check_agent_name, make_unique_name, slugify_label
-from moa_graph.graph.options import Number, SharedOptions
+from moa_graph.graph.options import Number, SharedOptions, suggest_name
 from moa_graph.graph.policy import LayerPolicy, policies_for_layers
 from moa_graph.models.agent import Agent, Temperature, find_key_variable
 from moa_graph.models.pricing import is_free_model
@@ -106,7 +109,14 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
         if not isinstance(data, Mapping) or not isinstance(data.get("agents", {}), Mapping):
             return data
         agents, resolved = data.get("agents", {}), dict(data)
+        check_layers(data.get("layers"))
+        agent_keys = Agent.model_fields.keys()
+        for table in ("agents", "prices"):
+            check_dotted_names(data.get(table), table, agent_keys)
+        check_misplaced_keys(agents, cls.model_fields.keys())
         if isinstance(layers := data.get("layers"), list):
+            for index, layer in enumerate(layers):
+                check_dotted_names(layer, f"layers[{index}]", agent_keys)
             resolved["layers"] = [
                 resolve_layer(layer, agents, f"layers[{index}]")
                 for index, layer in enumerate(layers)
@@ -153,6 +163,7 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
             raise ValueError(
                 f"no preset or file {str(source)!r}; "
                 f"expected the path of a TOML file or one of: {', '.join(preset_names())}"
+                f"{suggest_name(str(source), preset_names())}"
             )
         context = {"folder": path.absolute().parent}
 
@@ -267,9 +278,18 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
 
     def required_keys(self) -> list[str]:
         """Name the environment variables that hold the keys of the agents."""
-        proposers = (agent for layer in self.layers for agent in layer.values())
-        agents = [*proposers, self.aggregator, *self.fallbacks]
-        return sorted({key for agent in agents if (key := find_key_variable(agent))})
+        return list(self.agents_by_key())
+
+    def agents_by_key(self) -> dict[str, list[str]]:
+        """Name the agents that need each of the environment variables that hold keys."""
+        agents = [(name, agent) for layer in self.layers for name, agent in layer.items()]
+        agents += [("aggregator", self.aggregator)]
+        agents += [("fallbacks", agent) for agent in self.fallbacks]
+        users: dict[str, dict[str, None]] = defaultdict(dict)
+        for name, agent in agents:
+            if key := find_key_variable(agent):
+                users[key][name] = None
+        return {key: list(users[key]) for key in sorted(users)}
 
     def layer_widths(self) -> list[int]:
         """Count the proposers of each layer; each sample of an agent is one."""
@@ -316,18 +336,16 @@ def format_validation_error(
         error: The mistakes.
         accepted_keys: Names the keys that are known at a place; by default those of a mixture.
     """
-    first = error.errors()[0]
-    location = "".join(
-        f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]
-    )
-    branch = r"\.(\[key\]|int|float|list\[.*)$"  # of a union
-    location = re.sub(branch, "", location.removeprefix("."), flags=re.DOTALL)
+    accepted_keys = accepted_keys or _accepted_keys_at
+    first = _find_first_mistake(error, accepted_keys)
+    location = _format_location(first)
     message = first["msg"].removeprefix("Value error, ")
     match first["type"]:
         case "extra_forbidden":  # the value may be a key: it is not repeated
-            keys = (accepted_keys or _accepted_keys_at)(location)
+            keys = list(accepted_keys(location))
+            suggestion = suggest_name(str(first["loc"][-1]), keys)
             reason = PYTHON_OPTIONS.get(location, "unknown key")
-            message = f"{reason}; expected one of: {', '.join(keys)}"
+            message = f"{reason}; expected one of: {', '.join(keys)}{suggestion}"
         case "missing":
             message = "required, but missing"
         case "value_error":
@@ -338,6 +356,28 @@ def format_validation_error(
             message = re.sub(r" or instance of \w+", "", message.replace("dictionary", "table"))
             message = f"{message[0].lower()}{message[1:]}, got {first['input']!r}"
     return f"{location}: {message}" if location else message
+
+
+def _find_first_mistake(
+    error: ValidationError, accepted_keys: Callable[[str], Iterable[str]]
+) -> ErrorDetails:
+    """Give the first mistake; a mistyped key stands before the key that is missing for it."""
+    mistakes = error.errors()
+    mistyped = (
+        each
+        for each in mistakes
+        if each["type"] == "extra_forbidden"
+        and suggest_name(str(each["loc"][-1]), accepted_keys(_format_location(each)))
+    )
+    return next(mistyped, mistakes[0]) if mistakes[0]["type"] == "missing" else mistakes[0]
+
+
+def _format_location(mistake: ErrorDetails) -> str:
+    location = "".join(
+        f"[{part}]" if isinstance(part, int) else f".{part}" for part in mistake["loc"]
+    )
+    branch = r"\.(\[key\]|int|float|list\[.*)$"  # of a union
+    return re.sub(branch, "", location.removeprefix("."), flags=re.DOTALL)
 
 
 def _accepted_keys_at(location: str) -> Iterable[str]:
@@ -383,4 +423,5 @@ def _resolve_agent(model: str, named: Mapping[str, Agent], location: str) -> Age
 
 
 def _copy_agent(agent: Agent, update: dict[str, Any]) -> Agent:
-    return Agent(**dict(agent) | update)
+    fields = {name: getattr(agent, name) for name in Agent.model_fields}  # `dict` has caches too
+    return Agent(**fields | update)

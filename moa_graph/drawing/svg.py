@@ -11,6 +11,7 @@ from moa_graph.runs.formatting import format_call, format_run, strip_hidden_char
 LINE_HEIGHT, CAPTION_MARGIN, SIDE_MARGIN, SIGN_WIDTH = 20, 8, 24, 22  # pixels
 LETTER_WIDTH = 6.1  # pixels, about, of a small letter
 CAPTION_LETTER_WIDTH = 6.2  # likewise, in the caption
+CRITICAL_SIGN = "critical-sign"  # its class in the style sheet
 SEPARATOR = " · "  # of the facts in a caption
 
 _ARROW = (
@@ -27,7 +28,7 @@ _STYLE = """
 .moa-drawing .caption { text-anchor: start; font-size: 12px; fill: #475569 }
 .moa-drawing .box { fill: #f8fafc; stroke: #cbd5e1 }
 .moa-drawing .edge { fill: none; stroke: #cbd5e1; stroke-width: 1.2 }
-.moa-drawing .edge.critical { stroke: #0f172a; stroke-width: 2.4 }
+.moa-drawing .edge.critical, .moa-drawing .critical-sign { stroke: #0f172a; stroke-width: 2.4 }
 .moa-drawing .arrow { fill: #94a3b8 }
 .moa-drawing .agent { fill: #eef2ff; stroke: #6366f1 }
 .moa-drawing .layer_aggregator { fill: #fef3c7; stroke: #d97706 }
@@ -42,7 +43,7 @@ _STYLE = """
 .moa-drawing .title { stroke: #0f172a }
 .moa-drawing .box { fill: #0f172a; stroke: #334155 }
 .moa-drawing .edge { stroke: #475569 }
-.moa-drawing .edge.critical { stroke: #f8fafc }
+.moa-drawing .edge.critical, .moa-drawing .critical-sign { stroke: #f8fafc }
 .moa-drawing .agent { fill: #1e1b4b; stroke: #818cf8 }
 .moa-drawing .layer_aggregator { fill: #451a03; stroke: #f59e0b }
 .moa-drawing .other { fill: #1e293b; stroke: #94a3b8 }
@@ -172,7 +173,7 @@ def _place_legend(diagram: Diagram, width: float) -> Iterator[LegendItem]:
     classes = {_node_class(node) for node in diagram.nodes.values()}
     signs = {name: words for name, words in LEGEND.items() if name in classes}
     if diagram.has_critical_path:
-        signs = {"edge critical": CRITICAL_LEGEND} | signs
+        signs = {CRITICAL_SIGN: CRITICAL_LEGEND} | signs
     x, row = float(SIDE_MARGIN), 0
     for style, words in signs.items():
         item_width = SIGN_WIDTH + 24 + len(words) * CAPTION_LETTER_WIDTH
@@ -186,7 +187,7 @@ def _draw_legend_item(item: LegendItem, top: float) -> str:
     y = top + 8 + LINE_HEIGHT * item.row
     sign = (
         f'<path class="{item.style}" d="M{item.x:g} {y - 4:g} h{SIGN_WIDTH}"/>'
-        if item.style == "edge critical"
+        if item.style == CRITICAL_SIGN
         else f'<rect class="{item.style}" x="{item.x:g}" y="{y - 10:g}" width="{SIGN_WIDTH}" '
         'height="12" rx="3"/>'
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage
 from langchain_core.messages.ai import add_usage
-from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.types import CachePolicy
 
 from moa_graph.deprecated import with_old_keys
@@ -29,6 +29,7 @@ from moa_graph.graph.proposer import (
 )
 from moa_graph.graph.references import references_update, without_references
 from moa_graph.graph.run_summary import RunSummary
+from moa_graph.graph.selection import ModelCall, NumberRequest
 from moa_graph.graph.spec import AgentNode, LayerSpec
 from moa_graph.graph.state import (
     LayerState,
@@ -133,12 +134,15 @@ def aggregator_node(
     )
     layout = layout.for_selection() if aggregation == "select" else layout
     answer_caches = [AnswerCache(seat, (), layout, cache_policy) for seat in aggregators]
+    number_requests = [NumberRequest(seat) for seat in aggregators]
 
     def aggregate(
         state: LayerState, config: RunnableConfig, cache: CacheBackend | None
     ) -> Flow[dict[str, Any]]:
         summary = summary_builder_class(layer_specs, state)
-        for agent_node, answer_cache in zip(aggregators, answer_caches, strict=True):
+        for agent_node, answer_cache, number_request in zip(
+            aggregators, answer_caches, number_requests, strict=True
+        ):
             draft = summary.start_call(agent_node, state, layout)
             call_config = with_agent_metadata(agent_node, config)
             with capture_errors(partial(summary.record_failure, agent_node, config)):
@@ -146,16 +150,26 @@ def aggregator_node(
                 if cached_answer := (yield from entry.get()):
                     answer = summary.to_final_message_from_cache(agent_node, cached_answer)
                 else:
-                    start_call = call_deadline.call_starter(
-                        agent_node.model, agent_node.agent.timeout, call_config
-                    )
-                    output = yield from call_model(agent_node, draft, start_call)
+                    call = _make_call(call_deadline, agent_node, draft, call_config)
+                    output = yield from summary.ask(number_request, call)
                     answer = summary.to_final_message(agent_node, output)
                     yield from entry.store(output, summary.seconds)
                 return {"messages": [answer]}
         raise error_with_causes(summary.causes, AggregatorError, summary.failures)
 
     return NodeRunnable(aggregate, aggregators[0])
+
+
+def _make_call(
+    deadline: LayerDeadline, agent_node: AgentNode, draft: PromptDraft, config: RunnableConfig
+) -> ModelCall:
+    """Make the call of a model in the place of an agent's."""
+
+    def call(model: Runnable[Any, Any]) -> Flow[Any]:
+        start_call = deadline.call_starter(model, agent_node.agent.timeout, config)
+        return call_model(agent_node, draft, start_call)
+
+    return call
 
 
 class RunSummaryBuilder:
@@ -183,6 +197,10 @@ class RunSummaryBuilder:
         self._draft = PromptDraft(agent_node, state, layout)
         self._started, self._call_started = round(time(), 3), perf_counter()
         return self._draft
+
+    def ask(self, request: NumberRequest, call: ModelCall) -> Flow[Any]:
+        """Ask a writer for an answer."""
+        return call(request.agent_node.model)
 
     def record_failure(
         self, agent_node: AgentNode, config: RunnableConfig, error: Exception
@@ -283,6 +301,10 @@ class SelectionSummaryBuilder(RunSummaryBuilder):
             agent_node, without_references(state), layout
         )  # a prompt of its own
 
+    def ask(self, request: NumberRequest, call: ModelCall) -> Flow[Any]:
+        """Ask a judge for a number."""
+        return request.ask(len(self._candidates), call)
+
     def to_final_message(self, agent_node: AgentNode, output: Any) -> AIMessage:
         """Make the proposal that a judge picked the message that joins the conversation.
 
@@ -291,7 +313,8 @@ class SelectionSummaryBuilder(RunSummaryBuilder):
             TypeError: If it gave no answer at all.
         """
         selection = self._read_message(output)
-        number = parsing.parse_selected_number(selection, len(self._candidates))
+        texts = [proposal["content"] for _, proposal in self._candidates]
+        number = parsing.parse_selected_number(selection, len(texts), texts)
         node, proposal = self._candidates[number - 1]
         reason = {"finish_reason": r} if (r := proposal["finish_reason"]) else {}
         summary = {**self._build_summary(agent_node, parsing.sum_usage(output)), "selected": node}

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
 
-from langchain_core.language_models import BaseChatModel
 from langchain_core.load import dumpd
 from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.runnables.base import RunnableBindingBase
@@ -219,6 +218,8 @@ def _identify_request(agent_node: AgentNode) -> Any:
 
 def _can_be_described(model: Any) -> bool:
     """Tell whether a description says all of a model: what a user's subclass adds is not in it."""
+    from langchain_core.language_models import BaseChatModel  # noqa: PLC0415  # loaded with a model
+
     is_own_class = type(model).__module__.startswith(_DESCRIBABLE_PACKAGES)
     if isinstance(model, RunnableBindingBase):
         return is_own_class and _can_be_described(model.bound)

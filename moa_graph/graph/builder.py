@@ -122,8 +122,9 @@ def create_moa(options: GraphOptions) -> MoAGraph:  # noqa: D417  # the fields a
             aggregator fails.
         aggregation: Whether the aggregator is to `"synthesize"` an answer of its own, or to
             `"select"` one of the last layer's proposals (the paper's LLM ranker), which then is
-            the answer, word for word, and not streamed. It is asked for a number; when it says
-            anything else, that is a failure. Which one it picked stands in
+            the answer, word for word, and not streamed. It is asked for a number, in a form
+            that its provider holds it to where it can; a reply that points to no number, or
+            to several, is a failure. Which one it picked stands in
             `response_metadata["moa"]["selected"]`.
         quorum: How many proposers of a layer must answer for it to go on: a number (`int`), or
             a share of the layer (`float`), rounded up. One value for all layers, or one each.

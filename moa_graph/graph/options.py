@@ -106,7 +106,7 @@ def accept_fields(
 
 def suggest_name(name: str, names: Iterable[str]) -> str:
     """Ask whether a name that is close to an unknown one was meant; nothing if none is."""
-    close = get_close_matches(name, names, 1)
+    close = get_close_matches(name, names, 1, cutoff=0.7)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 

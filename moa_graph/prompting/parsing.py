@@ -1,7 +1,7 @@
 """What is read from an answer: its text, its tokens, and why it ended. Pure functions."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import Any, NamedTuple, TypeGuard
 
@@ -14,6 +14,9 @@ from moa_graph.errors import MoAError
 ZERO_USAGE = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
 """The tokens of a call that was not made."""
 
+SELECTION_NAME, SELECTION_FIELD = "select_response", "number"
+"""The tool, or the form, in which a model says which response is the best."""
+
 MAX_QUOTED_REPLY_CHARS = 60  # characters of a reply that an error repeats
 
 _REASONING_TAGS = re.compile("(?<!`)(</?think>)(?!`)")
@@ -21,6 +24,25 @@ _SELECTION = re.compile(
     r"[\s*_`\"'#(\[]*(?:(?:response|answer|number)[\s*_`\"':#(\[]+)?([0-9]{1,4})[\s*_`\"'.)\]]*",
     re.IGNORECASE,
 )
+_MARKUP = r"[\s*_`\"'#(\[]{0,8}"
+_LEADING_NUMBERS = re.compile(  # at the beginning of a line, as in a list, or before a reason
+    rf"^{_MARKUP}(?P<number>[0-9]{{1,4}})[*_`\"']{{0,4}}"
+    r"(?:[.):\]][*_`\"']{0,4}(?=\s|$)|(?=\s*$)|(?=\s{1,4}(?:[-\u2013\u2014]|is\b|because\b|as\b|since\b)))",
+    re.IGNORECASE | re.MULTILINE,
+)
+_NAMED_NUMBERS = re.compile(
+    r"(?:\b(?:response|answer|option|reply|candidate|number|best(?: [a-z]{1,12})? is):?"
+    rf"|\"number\":){_MARKUP}(?P<number>[0-9]{{1,4}})"
+    r"(?![0-9]|[.,/][0-9]|\W{0,4}(?:\b(?:and|or|to)\b|[,/&])\W{0,4}[0-9])",
+    re.IGNORECASE,
+)
+_FURTHER_NUMBERS = re.compile(  # "2) and 3)"
+    r"^\W{0,8}[0-9]{1,4}\W{0,4}(?:\b(?:and|or|to)\b|[,/&])\W{0,4}[0-9]", re.IGNORECASE
+)
+_NEGATIONS = re.compile(
+    r"\b(?:not|no|neither|none|never|nor|worse|worst)\b|n['\u2019]t\b", re.IGNORECASE
+)
+_REPEATED_CHARS = 12  # of a response: as many are no accident
 _REASONING_BLOCK_TYPES = {"reasoning", "reasoning_content", "thinking", "redacted_thinking"}
 
 
@@ -117,21 +139,54 @@ def _load_message(value: Any) -> Any:
     return value
 
 
-def parse_selected_number(answer: AIMessage, count: int) -> int:
-    """Read the number of a response that a model picked: 2, 2., **2**, "Response 2".
+def parse_selected_number(answer: AIMessage, count: int, responses: Sequence[str] = ()) -> int:
+    """Read the number of a response that a model selected.
+
+    It is the argument of a tool call or of JSON, or stands alone (2, 2., **2**, "Response 2"), or
+    it is the only one that a text points to: "2. It is right", "The best is response 2.".
 
     Args:
         answer: Its whole reply, thoughts aside.
         count: How many responses there are.
+        responses: Their texts. A reply that puts the number of one before the text of another
+            selects none.
 
     Raises:
-        NoPickError: If the reply says anything more or less, or there is no such response.
+        InvalidSelectionError: If the reply points to none of them, or to several.
     """
     text = strip_reasoning(answer.text)
-    match = _SELECTION.fullmatch(text)
-    if not match or not 1 <= int(match[1]) <= count:
-        raise InvalidSelectionError(replace_surrogates(text), count)
-    return int(match[1])
+    numbers = _called_numbers(answer) or _mentioned_numbers(text)
+    number = numbers.pop() if len(numbers) == 1 else 0
+    if 1 <= number <= count and not _repeats_another(text, number, responses):
+        return number
+    raise InvalidSelectionError(replace_surrogates(text), count)
+
+
+def _called_numbers(answer: AIMessage) -> set[int]:
+    """Give the numbers that a reply gives to the tool for it."""
+    arguments = [
+        str(call["args"].get(SELECTION_FIELD, ""))
+        for call in answer.tool_calls
+        if call["name"] == SELECTION_NAME
+    ]
+    return {int(each) for each in arguments if re.fullmatch(r"[0-9]{1,4}", each)}
+
+
+def _mentioned_numbers(text: str) -> set[int]:
+    """Give the numbers of responses that a text points to."""
+    if match := _SELECTION.fullmatch(text):
+        return {int(match[1])}
+    leading = {int(match["number"]) for match in _LEADING_NUMBERS.finditer(text)}
+    named = {int(match["number"]) for match in _NAMED_NUMBERS.finditer(text)}
+    is_unclear = _FURTHER_NUMBERS.search(text) or (not leading and _NEGATIONS.search(text))
+    return set() if is_unclear else leading | named
+
+
+def _repeats_another(text: str, number: int, responses: Sequence[str]) -> bool:
+    """Tell whether a text goes on behind its number with the beginning of another response."""
+    repeated = _LEADING_NUMBERS.sub("", text, count=1).strip()[:_REPEATED_CHARS].casefold()
+    starts = [each[: len(repeated)].casefold() == repeated for each in responses]
+    return len(repeated) == _REPEATED_CHARS and any(starts) and not starts[number - 1]
 
 
 def read_finish_reason(answer: AIMessage) -> str | None:

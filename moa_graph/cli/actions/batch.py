@@ -26,7 +26,7 @@ from moa_graph.batch.output import BatchFiles
 from moa_graph.batch.rate_limits import RateLimits, parse_rates
 from moa_graph.batch.record_runner import RecordOutcome, RecordRunner
 from moa_graph.batch.runner import run_batch
-from moa_graph.cli.actions.run import require_api_keys
+from moa_graph.cli.choice import require_api_keys
 from moa_graph.cli.errors import EXIT_FAILED, CommandError
 from moa_graph.cli.jobs import budget_error, check_prices, explain_interrupt
 from moa_graph.config.model import MoAConfig

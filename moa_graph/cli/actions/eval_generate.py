@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from moa_graph.cli.actions.run import require_api_keys
+from moa_graph.cli.choice import require_api_keys
 from moa_graph.cli.errors import EXIT_FAILED, CommandError
 from moa_graph.cli.jobs import (
     budget_error,

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from moa_graph.cli.actions.eval_judge import CALL_STORE_FILE
-from moa_graph.cli.actions.run import require_api_keys
+from moa_graph.cli.choice import require_api_keys
 from moa_graph.cli.errors import EXIT_FAILED, CommandError
 from moa_graph.cli.jobs import (
     budget_error,
@@ -225,7 +225,7 @@ def _check_stopped(step: ComparisonStep, step_result: StepResult, earlier: CallT
     """Stop where a step used up what the steps before it left of the budget."""
     if reason := step_result.progress.stopped:
         if earlier.spent:
-            reason += f" (earlier steps spent {earlier.money()})"
+            reason += f" (earlier steps spent {earlier.format_spent()})"
         skipped = f"{step.title}: {step_result.progress.left:,} items were left"
         raise budget_error(skipped, reason)
 

@@ -13,9 +13,9 @@ from moa_graph.cli.actions.run import (
     CliRunResult,
     OutputOptions,
     input_to_resume,
-    require_api_keys,
     run_and_print,
 )
+from moa_graph.cli.choice import require_api_keys
 from moa_graph.cli.errors import CommandError
 from moa_graph.cli.terminal.plain_text import print_warning
 from moa_graph.cli.thread_loading import find_thread_or_last

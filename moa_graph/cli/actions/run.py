@@ -1,7 +1,6 @@
 """Run a mixture from the command line: ask, watch, print."""
 
 import asyncio
-import os
 import secrets
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
@@ -14,7 +13,7 @@ from langchain_core.exceptions import ContextOverflowError
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
 
-from moa_graph.cli.choice import load_mixture
+from moa_graph.cli.choice import load_mixture, require_api_keys
 from moa_graph.cli.errors import EXIT_INTERRUPTED, CommandError
 from moa_graph.cli.forgiving_store import open_forgiving_store
 from moa_graph.cli.node_cache import NodeCache, print_savings
@@ -274,16 +273,6 @@ def input_to_ask(turn: Turn, question: HumanMessage) -> GraphInput:
             "moa: the last question of the thread was never answered; this one replaces it"
         )
     return turn.ask(question)
-
-
-def require_api_keys(mixture: MoAConfig) -> None:
-    """See that the keys of a mixture are set.
-
-    Raises:
-        CommandError: If one is not; the message names them all.
-    """
-    if missing := [key for key in mixture.required_keys() if not os.environ.get(key)]:
-        raise CommandError(f"{mixture.name!r} needs a key: set {' and '.join(missing)}")
 
 
 def run_and_print(

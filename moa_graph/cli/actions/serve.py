@@ -12,7 +12,7 @@ from ipaddress import ip_address
 
 import typer
 
-from moa_graph.cli.actions.run import require_api_keys
+from moa_graph.cli.choice import require_api_keys
 from moa_graph.cli.errors import CommandError
 from moa_graph.cli.terminal.plain_text import print_warning
 from moa_graph.config.model import MoAConfig

@@ -20,10 +20,10 @@ export async function drawThreads(open) {
  * @param {boolean} current
  */
 function item(thread, current) {
-  const words = thread.running ? "running" : thread.state;
+  const words = thread.running ? "running" : thread.state ?? (thread.finished ? "answered" : "unfinished");
   const state = words.split(",")[0];
   const link = h("a", { href: `#${encodeURIComponent(thread.id)}`, "aria-current": current ? "page" : null },
-    h("span", { class: "question" }, thread.title.slice(0, 200) || thread.id),
+    h("span", { class: "question" }, (thread.title ?? thread.question).slice(0, 200) || thread.id),
     h("span", { class: "meta" }, `${words} · ${thread.mixture ?? "another program"} · ${ago(thread.when)}`));
   return h("li", { "data-state": state }, link);
 }
