@@ -50,9 +50,9 @@ def test_proposer_of_a_later_layer_is_asked_again_with_less(invoke, model):
     assert proposal["dropped_reference_chars"] > 1000
 
 
-@pytest.mark.parametrize("told", [overflow(), overflow(None, 1500)])
-def test_refusal_without_sizes_cuts_by_half_or_more(invoke, model, told):
-    writer = model(answers=[told, "fine"])
+@pytest.mark.parametrize("sizes_told", [(None, None), (None, 1500)])
+def test_refusal_without_sizes_cuts_by_half_or_more(invoke, model, sizes_told):
+    writer = model(answers=[overflow(*sizes_told), "fine"])
     invoke(create_moa([[model(answers=[LONG])]], writer).compile(), {"messages": "Why?"})
     refused, asked = sizes(writer)
     assert refused / 8 < asked < refused / 2
