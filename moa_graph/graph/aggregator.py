@@ -264,6 +264,8 @@ class RunSummaryBuilder:
             "usage": _sum_usages(known_usages),
             "usage_unknown": [n for n, u in {**calls, AGGREGATOR: usage}.items() if not u],
         }
+        if dropped := self._draft.prompt.dropped_messages:
+            summary["dropped_messages"] = dropped
         if refused := self._draft.refused_prompt:
             summary["refused_prompt"] = refused
         if cached_stats:

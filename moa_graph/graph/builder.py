@@ -145,6 +145,9 @@ def create_moa(options: GraphOptions) -> MoAGraph:  # noqa: D417  # the fields a
         max_reference_tokens: Tokens (estimated) beyond which a proposal is cut; all references
             together are cut at four times as many. `None` for no bound. Where the size of a
             reader's context is known, they are cut to fit it in any case.
+        trim_history: Whether an agent is not shown the oldest turns of a conversation that does
+            not fit the context of its model, as far as that is known; the state keeps them. The
+            last turn and system messages stay. References may take half of the room.
         lazy: Build the models of `"provider:model"` strings at the first call, not now. A graph
             can then be drawn and deployed where its keys are not set.
         stream_proposals: Whether `stream_mode="messages"` shows the proposers' tokens beside
@@ -181,6 +184,7 @@ def create_moa(options: GraphOptions) -> MoAGraph:  # noqa: D417  # the fields a
         [options.aggregator, *options.fallbacks],
         hide_proposer_tokens=not options.stream_proposals,
         hide_aggregator_tokens=options.aggregation == "select",
+        trim_history=options.trim_history,
     )
     policies = policies_for_layers(
         [len(row) for row in agent_nodes], options.quorum, options.grace, options.deadline

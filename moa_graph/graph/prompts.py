@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from langchain_core.exceptions import ContextOverflowError
-from langchain_core.messages import AnyMessage
+from langchain_core.messages import AnyMessage, HumanMessage, SystemMessage, trim_messages
 from langchain_core.runnables.base import RunnableBindingBase
 
 from moa_graph.errors import MoAError
@@ -54,6 +54,8 @@ class Prompt(NamedTuple):
     messages: Sequence[AnyMessage]
     dropped_reference_chars: int = 0
     """Characters of the references that are left out: too long together, or for the context."""
+    dropped_messages: int = 0
+    """Messages of earlier turns that are left out: too long for the context."""
 
 
 class PromptDraft:
@@ -144,23 +146,56 @@ def build_prompt(
     messages = agent_node.transform_messages(state["messages"])
     if agent_node.agent.system:
         messages = add_system_text(messages, agent_node.agent.system, in_front=True)
+    limits = None if whole else limits or find_limits(agent_node, state)
+    room = limits and _prompt_room(agent_node, limits)
+    references, seed, text = _read_references(agent_node, state, layout, required=not whole)
+    count = len(messages)
+    if agent_node.trim_history and room is not None:
+        reserve = min(count_tokens(text), room // 2)
+        messages = _trim_turns(agent_node, messages, room - reserve)
+    dropped_messages, dropped_chars = count - len(messages), 0
     if agent_node.layer == 1:
-        return Prompt(messages)
-    references, seed = collect_references(agent_node.reference_nodes, state)
-    if not references and not whole:  # a layer aggregator lets nobody go on without one
-        raise LookupError(
-            f"{agent_node.node}: the proposals that it reads are gone; a checkpointer must "
-            "keep all checkpoints of a run, not only the last"
-        )
-    text, dropped_chars = read_references(agent_node.reference_nodes, state, layout), 0
-    if whole:
-        return Prompt(layout.insert_references(messages, text))
-    room = _prompt_room(agent_node, limits or find_limits(agent_node, state))
+        return Prompt(messages, dropped_chars, dropped_messages)
     free = None if room is None else max(0, room - estimate_prompt(agent_node, messages))
-    max_tokens = min((n for n in (free, layout.max_total_tokens) if n is not None), default=None)
-    if max_tokens is not None and not fits_token_limit(text, max_tokens):
-        text, dropped_chars = layout.template_within_limit(references, max_tokens, seed)
-    return Prompt(layout.insert_references(messages, text), dropped_chars)
+    token_limits = [n for n in (free, None if whole else layout.max_total_tokens) if n is not None]
+    if token_limits and not fits_token_limit(text, min(token_limits)):
+        text, dropped_chars = layout.template_within_limit(references, min(token_limits), seed)
+    return Prompt(layout.insert_references(messages, text), dropped_chars, dropped_messages)
+
+
+def _read_references(
+    agent_node: AgentNode, state: LayerState, layout: PromptLayout, *, required: bool
+) -> tuple[Sequence[str], str, str]:
+    """Give the references that an agent reads, their seed, and their text; the first layer none."""
+    if agent_node.layer == 1:
+        return (), "", ""
+    references, seed = collect_references(agent_node.reference_nodes, state)
+    if not references and required:  # a layer aggregator lets nobody go on without one
+        raise LookupError(
+            f"{agent_node.node}: the proposals that it reads are gone; a checkpointer must keep "
+            "all checkpoints of a run, not only the last"
+        )
+    return references, seed, read_references(agent_node.reference_nodes, state, layout)
+
+
+def _trim_turns(
+    agent_node: AgentNode, messages: Sequence[AnyMessage], max_tokens: int
+) -> Sequence[AnyMessage]:
+    """Leave out the oldest turns; the last one stays, and what system messages say."""
+    if estimate_prompt(agent_node, messages) <= max_tokens:
+        return messages
+    kept = trim_messages(
+        list(messages),
+        max_tokens=max_tokens,
+        token_counter=lambda counted: estimate_prompt(agent_node, cast("Any", counted)),
+        strategy="last",
+        start_on="human",
+        include_system=True,
+    )
+    if any(isinstance(each, HumanMessage) for each in kept):
+        return cast("Sequence[AnyMessage]", kept)
+    last = max((n for n, m in enumerate(messages) if isinstance(m, HumanMessage)), default=0)
+    return [m for n, m in enumerate(messages) if n >= last or isinstance(m, SystemMessage)]
 
 
 def find_limits(agent_node: AgentNode, state: LayerState) -> ModelLimits:

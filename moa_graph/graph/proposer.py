@@ -29,6 +29,7 @@ from moa_graph.graph.state import (
     awaits_retry,
 )
 from moa_graph.graph.turns import unanswered_messages
+from moa_graph.models.served_context import ask_servers
 from moa_graph.prompting import parsing
 from moa_graph.prompting.layout import PromptLayout
 from moa_graph.prompting.tokens import truncate_text
@@ -118,6 +119,8 @@ def proposer_node(
     def propose(
         state: LayerState, config: RunnableConfig, cache: CacheBackend | None
     ) -> Flow[dict[str, Any]]:
+        if agent_node.trim_history and (asking := ask_servers([agent_node.agent])):
+            yield asking
         model, attempt = agent_node.model, ProposerAttempt(agent_node, layer_spec, state, layout)
         record_failure = partial(attempt.record_failure, config)
         call_config = with_agent_metadata(agent_node, config)
@@ -236,6 +239,8 @@ class ProposerAttempt:
     def _record_prompt(self) -> None:
         """Note what the agent was not shown."""
         self.proposal["dropped_reference_chars"] = self.draft.prompt.dropped_reference_chars
+        if dropped := self.draft.prompt.dropped_messages:
+            self.proposal["dropped_messages"] = dropped
         if refused := self.draft.refused_prompt:
             self.proposal["refused_prompt"] = refused
 

@@ -51,6 +51,8 @@ class AgentNode:
     """Builds the models of all agents of the graph, once."""
     transform_messages: Callable[[Sequence[AnyMessage]], Sequence[AnyMessage]] = list
     """How it sees the conversation."""
+    trim_history: bool = False
+    """Whether it is not shown the oldest turns of a conversation that does not fit its model."""
     traits: ModelTraits = field(init=False, compare=False)
     """What this process has learned of its model."""
 
@@ -102,6 +104,7 @@ def resolve_agents(
     *,
     hide_proposer_tokens: bool,
     hide_aggregator_tokens: bool = False,
+    trim_history: bool = False,
 ) -> tuple[list[list[AgentNode]], list[AgentNode]]:
     """Name and check all agents of a graph.
 
@@ -110,6 +113,7 @@ def resolve_agents(
         aggregators: The aggregator, and its fallbacks.
         hide_proposer_tokens: Whether nobody sees the tokens of the proposers.
         hide_aggregator_tokens: Whether nobody sees those of the aggregators either.
+        trim_history: Whether old turns that do not fit a model are left out.
 
     Returns:
         The nodes of each layer, and those of the aggregator and its fallbacks. Their models are
@@ -128,10 +132,13 @@ def resolve_agents(
         aggregators, layer_nodes, hide_tokens=hide_aggregator_tokens
     )
     all_nodes = [*chain.from_iterable(layer_nodes), *aggregator_nodes]
-    build_models = cache(partial(_build_models, all_nodes))
+    shared: dict[str, Any] = {
+        "build_models": cache(partial(_build_models, all_nodes)),
+        "trim_history": trim_history,
+    }
     return (
-        [[replace(each, build_models=build_models) for each in row] for row in layer_nodes],
-        [replace(each, build_models=build_models) for each in aggregator_nodes],
+        [[replace(each, **shared) for each in row] for row in layer_nodes],
+        [replace(each, **shared) for each in aggregator_nodes],
     )
 
 

@@ -58,6 +58,8 @@ class AgentCall:
     """What it took before, if the answer is from the cache; now it took and cost nothing."""
     saved_cost: float | None = None
     """US dollars that it cost then, estimated; `None` if not known."""
+    dropped_messages: int = 0
+    """Messages of earlier turns that it was not shown."""
     refused_prompt: RefusedPrompt | None = None
     """The prompt that its model refused before, because it was too long."""
     selected: bool = False
@@ -100,6 +102,11 @@ class RunRecord:
     def has_language_model(self) -> bool:
         """Whether any of the models is one: the agents of `offline:` quote."""
         return any(provider_of(call.model).is_language_model for call in self.calls)
+
+    @property
+    def dropped_messages(self) -> int:
+        """Messages of earlier turns that were not shown, to the agent that was shown least."""
+        return max((call.dropped_messages for call in self.calls), default=0)
 
     @property
     def selected(self) -> AgentCall | None:
@@ -237,6 +244,7 @@ def _proposer_call(node: str, proposal: Proposal, prices: Prices | None) -> Agen
         started=proposal.get("started"),
         seconds=proposal["seconds"],
         dropped_reference_chars=proposal.get("dropped_reference_chars", 0),
+        dropped_messages=proposal.get("dropped_messages", 0),
         refused_prompt=proposal.get("refused_prompt"),
         **_cost_fields(proposal["model"], proposal["usage"], proposal.get("cached"), prices),
     )
@@ -256,6 +264,7 @@ def _aggregator_call(
         started=summary.get("started"),
         seconds=summary.get("seconds", 0.0),
         dropped_reference_chars=summary["dropped_reference_chars"],
+        dropped_messages=summary.get("dropped_messages", 0),
         refused_prompt=summary.get("refused_prompt"),
         **_cost_fields(summary["aggregator"], usage, summary.get("aggregator_cached"), prices),
     )

@@ -96,7 +96,7 @@ function draw(shown) {
   show(byId("board"), Boolean(layout));
   show(byId("texts"), Boolean(layout));
   complain(running ? null : shown.error);
-  drawConversation(shown.messages);
+  drawConversation(shown.messages, shown.notice);
   if (layout && cells) picture.show(layout, cells);
   timeline.draw(shown, running);
   drawMixtures();
