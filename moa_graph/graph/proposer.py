@@ -29,9 +29,12 @@ from moa_graph.graph.state import (
     awaits_retry,
 )
 from moa_graph.graph.turns import unanswered_messages
+from moa_graph.models.adapt import is_chat_model_without_tools, model_provider
 from moa_graph.prompting import parsing
+from moa_graph.prompting.history import has_tool_traffic, portable_history
 from moa_graph.prompting.layout import PromptLayout, add_system_text
 from moa_graph.prompting.tokens import count_message_tokens, fits_token_limit, truncate_text
+from moa_graph.prompting.tool_text import describe_tools_in_text
 from moa_graph.redaction import find_keys, redacted_message, without_keys
 from moa_graph.sync_async import Flow, run_async, run_sync
 
@@ -39,6 +42,9 @@ _logger = logging.getLogger("moa_graph")
 
 AGENT_METADATA_KEY = "moa_agent"
 """In the metadata of a call: whose it is."""
+
+_PROVIDERS_THAT_WANT_TOOLS = {"anthropic", "aws"}
+"""They refuse calls and results of tools in a conversation where no tool is bound."""
 
 DEFAULT_ANSWER_TOKENS = 4096  # tokens that are kept free for an answer where no bound is set
 
@@ -254,7 +260,7 @@ def build_prompt(
     """
     if not state["messages"]:
         raise ValueError("`messages` is empty; expected at least one message to answer")
-    messages = agent_node.transform_messages(state["messages"])
+    messages = _read_conversation(agent_node, state["messages"])
     if agent_node.agent.system:
         messages = add_system_text(messages, agent_node.agent.system, in_front=True)
     if agent_node.layer == 1:
@@ -277,6 +283,22 @@ def build_prompt(
     if (room := min(token_limits, default=None)) is not None and not fits_token_limit(text, room):
         text, dropped_chars = layout.template_within_limit(references, room, seed)
     return layout.insert_references(messages, text), dropped_chars
+
+
+def _read_conversation(
+    agent_node: AgentNode, messages: Sequence[AnyMessage]
+) -> Sequence[AnyMessage]:
+    """Give the conversation as an agent's model takes it."""
+    messages = agent_node.transform_messages(messages)
+    if not has_tool_traffic(messages):
+        return portable_history(messages)
+    if agent_node.is_proposer and isinstance(agent_node.agent.model, str):
+        return portable_history(describe_tools_in_text(messages))
+    provider = model_provider(agent_node.model)
+    wants_words = agent_node.is_proposer or provider in _PROVIDERS_THAT_WANT_TOOLS
+    if wants_words and is_chat_model_without_tools(agent_node.model):
+        messages = describe_tools_in_text(messages)
+    return portable_history(messages, provider)
 
 
 def _free_context(agent_node: AgentNode, messages: Sequence[AnyMessage]) -> int | None:

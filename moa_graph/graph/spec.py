@@ -53,6 +53,11 @@ class AgentNode:
     """How it sees the conversation."""
 
     @property
+    def is_proposer(self) -> bool:
+        """Whether it is in a layer; else it is the aggregator, or one of its fallbacks."""
+        return self.node != self.name
+
+    @property
     def api_keys(self) -> list[str]:
         """The keys that the agent's model was given, to be kept out of what is stored."""
         variable = find_key_variable(self.agent)
