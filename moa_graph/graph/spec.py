@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -51,6 +51,10 @@ class AgentNode:
     """Builds the models of all agents of the graph, once."""
     transform_messages: Callable[[Sequence[AnyMessage]], Sequence[AnyMessage]] = list
     """How it sees the conversation."""
+
+    def __deepcopy__(self, _: Any) -> "AgentNode":
+        """Share it with a copy of the graph, as LangGraph does its functions: it never changes."""
+        return self
 
     @property
     def is_proposer(self) -> bool:
@@ -121,18 +125,31 @@ def resolve_agents(
         aggregators, layer_nodes, hide_tokens=hide_aggregator_tokens
     )
     all_nodes = [*chain.from_iterable(layer_nodes), *aggregator_nodes]
-    build_models = cache(partial(_build_models, all_nodes))
+    build_models = _ModelBuilder(all_nodes)
     return (
         [[replace(each, build_models=build_models) for each in row] for row in layer_nodes],
         [replace(each, build_models=build_models) for each in aggregator_nodes],
     )
 
 
-def _build_models(agent_nodes: Sequence[AgentNode]) -> dict[str, Runnable[Any, Any]]:
-    return {
-        each.node: adapt_model(build_model(each.agent), hidden=each.hide_tokens)
-        for each in agent_nodes
-    }
+class _ModelBuilder:
+    """Builds the models of a graph once; a copy in another process builds its own."""
+
+    def __init__(self, agent_nodes: Sequence[AgentNode]) -> None:
+        self._agent_nodes = agent_nodes
+
+    def __call__(self) -> Mapping[str, Runnable[Any, Any]]:
+        return self._models
+
+    @cached_property
+    def _models(self) -> dict[str, Runnable[Any, Any]]:
+        return {
+            each.node: adapt_model(build_model(each.agent), hidden=each.hide_tokens)
+            for each in self._agent_nodes
+        }
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._agent_nodes,)
 
 
 def _resolve_layers(layers: Sequence[Layer], *, hide_tokens: bool) -> list[list[AgentNode]]:
