@@ -39,7 +39,9 @@ def rename_options(options: Mapping[str, Any], location: str = "") -> dict[str, 
     for name, value in old.items():
         if renamed.get(name) != value:
             new_value = renamed["aggregation"]
-            _warn(f"{prefix}`{name}`={value!r} is deprecated; write `aggregation`={new_value!r}")
+            _warn_caller(
+                f"{prefix}`{name}`={value!r} is deprecated; write `aggregation`={new_value!r}"
+            )
     return renamed
 
 
@@ -67,7 +69,7 @@ def rename_export(name: str) -> str:
     """
     if name not in OLD_NAMES:
         raise AttributeError(f"module 'moa_graph' has no attribute {name!r}")
-    _warn(f"`moa_graph.{name}` is deprecated; import `{OLD_NAMES[name]}`")
+    _warn_caller(f"`moa_graph.{name}` is deprecated; import `{OLD_NAMES[name]}`")
     return OLD_NAMES[name]
 
 
@@ -77,12 +79,12 @@ class OldOptionAttributes:
     @property
     def final(self) -> str:
         """What `aggregation` was called."""
-        _warn("`final` is deprecated; read `aggregation`")
+        _warn_caller("`final` is deprecated; read `aggregation`")
         aggregation: str = getattr(self, "aggregation")  # noqa: B009  # a field of the subclass
         return {new: old for old, new in OLD_AGGREGATIONS.items()}.get(aggregation, aggregation)
 
 
-def _warn(message: str) -> None:
+def _warn_caller(message: str) -> None:
     """Warn at the line outside the package that led here."""
     frame = currentframe()
     while frame and _is_internal(frame.f_globals) and frame.f_back:

@@ -3,9 +3,13 @@
 A flow is a generator: it yields a `Step` for each call that may block, is sent the result, and
 returns its own. `run_sync` makes the calls, `run_async` awaits them. What a call raises, a
 cancellation too, is raised in the flow at its `yield`.
+
+A stream flow also yields values that are no steps. `iterate_sync` and `iterate_async` give them to
+who iterates, at once. When that closes the iterator, `GeneratorExit` is raised in the flow at its
+`yield`, and the steps of its `finally` are still made.
 """
 
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 T = TypeVar("T")
@@ -20,6 +24,7 @@ class Step(NamedTuple):
 
 
 Flow: TypeAlias = Generator[Step, Any, T]
+StreamFlow: TypeAlias = Generator[Step | T, Any, object]
 
 
 def run_sync(flow: Flow[T]) -> T:
@@ -50,3 +55,41 @@ async def run_async(flow: Flow[T]) -> T:
                 step = flow.send(result)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
+
+
+def iterate_sync(flow: StreamFlow[T]) -> Generator[T]:
+    """Give the values of a stream flow, and run the sync functions of its steps."""
+    try:
+        item = next(flow)
+        while True:
+            result = None
+            try:
+                if isinstance(item, Step):
+                    result = item.function(*item.args)
+                else:
+                    yield item
+            except BaseException as error:  # noqa: BLE001  # the flow decides
+                item = flow.throw(error)
+            else:
+                item = flow.send(result)
+    except StopIteration:
+        return
+
+
+async def iterate_async(flow: StreamFlow[T]) -> AsyncGenerator[T]:
+    """Give the values of a stream flow, and run the async functions of its steps."""
+    try:
+        item = next(flow)
+        while True:
+            result = None
+            try:
+                if isinstance(item, Step):
+                    result = await item.async_function(*item.args)
+                else:
+                    yield item
+            except BaseException as error:  # noqa: BLE001  # the flow decides
+                item = flow.throw(error)
+            else:
+                item = flow.send(result)
+    except StopIteration:
+        return

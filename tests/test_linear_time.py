@@ -30,9 +30,9 @@ from pydantic import ValidationError
 from waiting import wait_for
 
 from moa_graph.batch.input import parse_record
-from moa_graph.chat_model.structured_output import _build_parser
+from moa_graph.chat_model.structured_output import build_parser
 from moa_graph.cli.terminal.diff import WordDiff
-from moa_graph.cli.terminal.text import strip_control_characters, to_single_line
+from moa_graph.cli.terminal.plain_text import strip_control_characters, to_single_line
 from moa_graph.cli.terminal.wrapping import LineWrapper
 from moa_graph.config.model import format_validation_error
 from moa_graph.evals.benchmarks.alpaca_eval.judge import AlpacaEvalMethod
@@ -64,7 +64,7 @@ from moa_graph.run_report.influence import measure_influence
 from moa_graph.runs.formatting import strip_hidden_characters
 from moa_graph.runs.live import AgentProgress
 from moa_graph.runs.store import redact_password
-from moa_graph.server.checkpoints import _parse_stored_error
+from moa_graph.runs.stored_errors import parse_stored_error
 from moa_graph.server.errors import ApiError
 from moa_graph.server.openai_messages import ThoughtFilter
 from moa_graph.server.openai_requests import parse_chat_request as parse_request
@@ -232,7 +232,7 @@ def read_record(text: str) -> None:
 
 def read_form(text: str) -> None:
     with suppress(OutputParserException):
-        _build_parser({"title": "form"}, "json_mode").invoke(AIMessage(f'{{"a": {text}'))
+        build_parser({"title": "form"}, "json_mode").invoke(AIMessage(f'{{"a": {text}'))
 
 
 def put_into_words(text: str) -> None:
@@ -285,8 +285,8 @@ READERS = {
     "error": lambda text: redacted_message(ValueError(text)),
     "cut": lambda text: truncate_text(text, 100),
     "influence": lambda text: measure_influence(text, {"a": text, "b": text[::-1]}),
-    "stored error": lambda text: _parse_stored_error(f"Error({text})"),
-    "stored text of an error": lambda text: _parse_stored_error(f"Error({text!r})"),
+    "stored error": lambda text: parse_stored_error(f"Error({text})"),
+    "stored text of an error": lambda text: parse_stored_error(f"Error({text!r})"),
     "scores of a review": lambda text: parse_review(f"{{'robustness': {text}}}"),
     "prompt of a judge": lambda text: fill_template(text, {"question": "q", "answer": "a"}),
     "address": lambda text: redact_password(f"postgresql://{text}"),
@@ -391,6 +391,7 @@ def test_llamas_marker_is_escaped_however_many_blanks_are_in_it(times):
     assert escape_markers(f"<<{' ' * times}SYS>>") == f"&lt;<{' ' * times}SYS>>"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("reader", ["hardened", "tool"])
 def test_blanks_of_a_stranger_hold_up_nobody(reader, server):
     for name in ("waiting", "stuck"):

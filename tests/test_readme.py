@@ -71,6 +71,20 @@ def test_python_runs(page, code, server, monkeypatch, tmp_path):
     assert server.calls
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/concepts.md"])
+def test_first_example_quotes_without_a_key(page, capsys):
+    code = next(param.values[1] for param in blocks("python") if param.values[0] == page)
+    for model, agent in (
+        ("openai:gpt-4o-mini", "offline:lead"),
+        ("together:meta-llama/Llama-3.3-70B-Instruct-Turbo", "offline:bm25"),
+        ("openai:gpt-4o", "offline:consensus"),
+    ):
+        assert f'"{model}"' in code
+        code = code.replace(f'"{model}"', f'"{agent}"')
+    exec(compile(code, page, "exec"), {})
+    assert capsys.readouterr().out == "Air scatters blue light most.\n"
+
+
 @pytest.mark.process
 @pytest.mark.parametrize(
     ("page", "commands"), [b for b in blocks("bash") if not installs(b.values[1])]
@@ -135,11 +149,12 @@ def test_all_markers_are_listed():
 
 
 def test_every_block_is_of_a_language_that_is_tested():
-    """`console` is only shown; the blocks `py` are run by `test_langgraph_dev.py`."""
-    tested = {"bash", "console", "mermaid", "py", "python", "sh", "toml"}
+    """`console` is only shown; `py` and `text` are of `test_langgraph_dev` and `test_providers`."""
+    tested = {"bash", "console", "mermaid", "py", "python", "sh", "text", "toml"}
     tags = {page: {tag for tag, _ in BLOCK.findall(text)} for page, text in PAGES.items()}
     assert set().union(*tags.values()) <= tested
-    assert [page for page in tags if "py" in tags[page]] == ["docs/deploying.md"]
+    assert [page for page in tags if "py" in tags[page]] == ["docs/deploying.md", "docs/models.md"]
+    assert [page for page in tags if "text" in tags[page]] == ["docs/models.md"]
     for text in PAGES.values():
         assert len(re.findall(r"^ *```", text, re.MULTILINE)) == 2 * len(BLOCK.findall(text))
 

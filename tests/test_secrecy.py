@@ -73,7 +73,7 @@ def agents(request, server, monkeypatch):
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("role", ["proposer", "layer", "aggregator"])
-def test_no_failure_brings_a_key_to_light(role, fault, agents, server, invoke, tmp_path, caplog):
+def test_no_failure_brings_a_key_to_light(role, fault, agents, server, tmp_path, caplog):
     caplog.set_level("DEBUG", logger="openai")
     server.model("bad", always=fault)
     layer = {"proposer": ["bad", "good"], "layer": ["bad"], "aggregator": ["good"]}[role]

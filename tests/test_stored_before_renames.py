@@ -166,7 +166,7 @@ def test_an_edit_in_old_keys_is_taken(old_thread):
 
 def test_present_key_counts_beside_an_old_one():
     assert translate_summary({"answered": 3, "received": 2}) == {"answered": 3}
-    assert merge_proposals({"n": {"turn": "1"}}, {"m": {"turn_id": "1", "turn": "2"}}) == {
+    assert merge_proposals({"n": {"turn_id": "1"}}, {"m": {"turn_id": "1", "turn": "2"}}) == {
         "n": {"turn_id": "1"},
         "m": {"turn_id": "1"},
     }

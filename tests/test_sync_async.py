@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from moa_graph.sync_async import Step, run_async, run_sync
+from moa_graph.sync_async import Step, iterate_async, iterate_sync, run_async, run_sync
 
 
 def run_both(make_flow):
@@ -87,4 +87,103 @@ def test_a_cancellation_is_raised_in_the_flow():
             await task
 
     asyncio.run(run())
+    assert events == ["cancelled", "closed"]
+
+
+def iterate_both(make_flow):
+    async def collect():
+        return [each async for each in iterate_async(make_flow())]
+
+    return list(iterate_sync(make_flow())), asyncio.run(collect())
+
+
+def test_a_stream_flow_gives_its_values_and_makes_its_steps():
+    def flow():
+        number = 1
+        while number < 8:
+            number = yield double_step(number)
+            yield str(number)
+
+    assert iterate_both(flow) == (["2", "4", "8"], ["2", "4", "8"])
+
+
+def test_a_value_of_a_stream_flow_is_given_before_its_next_step_is_made():
+    made = []
+
+    def flow():
+        yield "first"
+        yield Step(made.append, None, (1,))
+
+    values = iterate_sync(flow())
+    assert next(values) == "first"
+    assert made == []
+
+
+def test_what_a_step_of_a_stream_flow_raises_can_be_caught_at_the_yield():
+    def flow():
+        try:
+            yield failing_step(OSError("gone"))
+        except OSError as error:
+            yield str(error)
+
+    assert iterate_both(flow) == (["gone"], ["gone"])
+
+
+def closing_flow(closed):
+    async def close_async():
+        await asyncio.sleep(0)
+        closed.append("async")
+
+    def flow():
+        try:
+            yield "first"
+            yield "second"
+        finally:
+            yield Step(lambda: closed.append("sync"), close_async)
+
+    return flow()
+
+
+def test_a_stream_flow_that_is_closed_makes_the_steps_of_its_finally():
+    closed = []
+    values = iterate_sync(closing_flow(closed))
+    assert next(values) == "first"
+    values.close()
+    assert closed == ["sync"]
+    assert list(values) == []
+
+
+async def test_an_async_stream_flow_that_is_closed_makes_the_steps_of_its_finally():
+    closed = []
+    values = iterate_async(closing_flow(closed))
+    assert await anext(values) == "first"
+    await values.aclose()
+    assert closed == ["async"]
+
+
+async def test_a_cancellation_is_raised_in_a_stream_flow_which_still_closes():
+    events, waiting = [], asyncio.Event()
+
+    async def wait():
+        waiting.set()
+        await asyncio.Event().wait()
+
+    async def close():
+        await asyncio.sleep(0)
+        events.append("closed")
+
+    def flow():
+        try:
+            yield Step(list, wait)
+        except asyncio.CancelledError:
+            events.append("cancelled")
+            raise
+        finally:
+            yield Step(list, close)
+
+    task = asyncio.ensure_future(anext(iterate_async(flow())))
+    await waiting.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
     assert events == ["cancelled", "closed"]

@@ -1,6 +1,5 @@
 """How a record is answered: on a thread of its own, so that no answer is paid for twice."""
 
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from time import time
@@ -10,33 +9,34 @@ from moa_graph.batch.input import BatchRecord, thread_id_for
 from moa_graph.batch.rate_limits import NO_RATE_LIMITS, RateLimits
 from moa_graph.config.model import MoAConfig
 from moa_graph.graph.run_summary import read_run_summary
-from moa_graph.graph.turns import read_turn
 from moa_graph.redaction import redacted_message
+from moa_graph.runs.driver import TurnResult, TurnRun
+from moa_graph.runs.job_progress import CallTotals, JobProgress
 from moa_graph.runs.record import RunRecord, read_run
-from moa_graph.runs.store import Checkpointer, build_run_config, current_turn_values
+from moa_graph.runs.store import Checkpointer, build_run_config
 
 OutputRow = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class RecordOutcome:
-    """What came of a record. It is plain data, so that it can be sent to another process."""
+@dataclass
+class RecordOutcome(CallTotals):
+    """What came of a record. It is plain data, so that it can be sent to another process.
+
+    Calls that a process before made are not counted.
+    """
 
     row: OutputRow
     """What is written of it: with an `answer`, or with an `error`."""
-    calls: int = 0
-    """Calls that were made now, not by a process before."""
-    tokens: int = 0
-    """Tokens of these calls, as far as they are known."""
-    spent: float = 0.0
-    """US dollars that these calls cost, as far as it is known."""
-    unpriced: int = 0
-    """Calls among them that gave an answer whose cost is not known: it is not in `spent`."""
 
     @property
     def failed(self) -> bool:
         """Whether there is no answer."""
         return "error" in self.row
+
+    def count_in(self, progress: JobProgress) -> None:
+        """Add the record and its calls to what was done."""
+        progress.count_job(failed=self.failed)
+        progress.add_totals(self)
 
 
 class RecordRunner:
@@ -81,36 +81,17 @@ class RecordRunner:
                 {"line": record.line, "id": record.id, "error": record.invalid_reason}
             )
         thread = thread_id_for(self._batch, record)
-        try:
-            values = await self._run_graph(record, thread)
-        except Exception as error:
-            if _is_database_error(error):
-                raise
-            return self._build_outcome(
-                record, thread, await self._read_partial_values(thread), redacted_message(error)
-            )
-        return self._build_outcome(record, thread, values)
+        run = await TurnRun.prepare(
+            self._graph,
+            build_run_config(thread, self._mixture),
+            lambda turn: turn.ask(record.messages) if turn.status == "none" else turn.resume_input,
+        )
+        return self._build_outcome(record, thread, await run.run_to_end())
 
-    async def _run_graph(self, record: BatchRecord, thread: str) -> Mapping[str, Any]:
-        config = build_run_config(thread, self._mixture)
-        snapshot = await self._graph.aget_state(config)
-        turn = read_turn(snapshot)
-        if turn.answered:
-            return snapshot.values
-        message = turn.ask(record.messages) if turn.status == "none" else turn.resume_input
-        return await self._graph.ainvoke(message, config, durability="sync")
-
-    async def _read_partial_values(self, thread: str) -> Mapping[str, Any]:
-        """Read what is stored of a run that failed."""
-        snapshot = await self._graph.aget_state(build_run_config(thread, self._mixture))
-        return current_turn_values(self._graph, snapshot)
-
-    def _build_outcome(
-        self, record: BatchRecord, thread: str, values: Mapping[str, Any], error: str | None = None
-    ) -> RecordOutcome:
-        run = self._read_run_record(values)
+    def _build_outcome(self, record: BatchRecord, thread: str, result: TurnResult) -> RecordOutcome:
+        run = self._read_run_record(result.values)
         row: OutputRow = {"line": record.line, "id": record.id}
-        row |= {"error": error} if error else _answer_fields(run)
+        row |= {"error": redacted_message(result.error)} if result.error else _answer_fields(run)
         row |= {"cost": run.cost if run.cost_is_complete else None, "thread": thread}
         new_calls = [call for call in run.calls if (call.started or 0.0) >= self._started_at]
         billable_calls = [call for call in new_calls if call.error is None or call.usage]
@@ -132,7 +113,3 @@ def _answer_fields(run: RunRecord) -> OutputRow:
     summary = read_run_summary(run.answer)
     assert run.answer and summary  # noqa: S101, PT018  # a graph that ends has them
     return {"answer": run.answer.text, "usage": summary["usage"], "failed": summary["errors"]}
-
-
-def _is_database_error(error: Exception) -> bool:
-    return isinstance(error, sqlite3.Error) or type(error).__module__.startswith("psycopg")

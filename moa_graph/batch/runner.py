@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from itertools import count
 
-from moa_graph.batch.budget import BatchBudget
 from moa_graph.batch.input import BatchRecord
 from moa_graph.batch.record_runner import RecordOutcome
-from moa_graph.runs.jobs import Tally, run_workers
+from moa_graph.runs.budget import Budget
+from moa_graph.runs.job_progress import JobProgress
+from moa_graph.runs.jobs import run_workers
 
 READ_AHEAD_FACTOR = 8
 """How many times as many records as run at a time may be ahead of the first unfinished one."""
@@ -17,11 +18,11 @@ async def run_batch(
     records: Iterator[BatchRecord | None],
     answer: Callable[[BatchRecord], Awaitable[RecordOutcome]],
     write_outcome: Callable[[RecordOutcome], Awaitable[None]],
-    progress: Tally,
+    progress: JobProgress,
     *,
     concurrency: int = 8,
     max_cost: float | None = None,
-    show: Callable[[Tally], None] = lambda _: None,
+    show: Callable[[JobProgress], None] = lambda _: None,
 ) -> None:
     """Answer records, and keep what came of them in the order of the input.
 
@@ -35,23 +36,21 @@ async def run_batch(
         write_outcome: Stores what came of one; likewise.
         progress: Takes in what is done.
         concurrency: How many records are under way at a time.
-        max_cost: US dollars. No record is begun that would pass it, with those under way, if each
-            cost as much as the dearest so far.
+        max_cost: As in `run_jobs`.
         show: Is told of every record.
     """
-    read_ahead, budget = (
-        asyncio.Semaphore(concurrency * READ_AHEAD_FACTOR),
-        BatchBudget(progress, max_cost),
-    )
+    read_ahead = asyncio.Semaphore(concurrency * READ_AHEAD_FACTOR)
+    budget = Budget(progress, max_cost)
     reader, writer = _RecordReader(records), _OrderedWriter(write_outcome, read_ahead)
 
     async def worker() -> None:
-        while await read_ahead.acquire() and await budget.start_record():
+        while await read_ahead.acquire() and await budget.start_job():
             if (numbered_record := await reader.read_next()) is None:
-                return await budget.finish_record(None)
+                return await budget.finish_job()
             number, record = numbered_record
             outcome = await answer(record)
-            await budget.finish_record(outcome)
+            outcome.count_in(progress)
+            await budget.finish_job(outcome)
             show(progress)
             await writer.put(number, outcome)
         return None

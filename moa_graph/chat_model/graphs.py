@@ -112,6 +112,7 @@ class CompiledGraphCache:
             "aggregator": _identify_agent(aggregator.agent),
             "fallbacks": [_identify_agent(agent_node.agent) for agent_node in fallbacks],
             **shared_options,
+            "prompt": self._spec.layout.prompt,
         }
 
     @property

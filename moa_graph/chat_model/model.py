@@ -1,8 +1,8 @@
 """A mixture as a chat model: `ChatMoA`, for any code of LangChain's that takes one."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, closing
-from typing import Any, Literal, Self, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from langchain_core.callbacks import (
     AsyncCallbackManager,
@@ -23,37 +23,30 @@ from langchain_core.runnables.config import (
 )
 from langchain_core.tools import BaseTool
 from langchain_core.utils.uuid import uuid7
-from pydantic import BaseModel, ConfigDict, PrivateAttr, SkipValidation
+from pydantic import BaseModel, ConfigDict, PrivateAttr, field_validator
 
 from moa_graph.chat_model import streaming, structured_output
 from moa_graph.chat_model.caller import CallerScope
 from moa_graph.chat_model.graphs import CompiledGraphCache
 from moa_graph.deprecated import OldOptionAttributes, rename_options
-from moa_graph.graph.aggregator import Aggregation
 from moa_graph.graph.builder import CompiledMoAGraph
-from moa_graph.graph.spec import Layer
-from moa_graph.models.agent import Agent, Model
-from moa_graph.prompting.layout import AGGREGATE_AND_SYNTHESIZE
+from moa_graph.graph.options import ChatModelOptions, suggest_name
 from moa_graph.prompting.tokens import count_message_tokens, count_tokens
 from moa_graph.prompting.tool_text import describe_tools_in_text, to_openai_tool
-
-CREATE_MOA_OPTIONS = (
-    "layers",
-    "aggregator",
-    "fallbacks",
-    "aggregation",
-    "quorum",
-    "grace",
-    "deadline",
-    "prompt",
-    "references_in",
-    "max_reference_tokens",
-    "lazy",
+from moa_graph.sync_async import (
+    Flow,
+    Step,
+    StreamFlow,
+    iterate_async,
+    iterate_sync,
+    run_async,
+    run_sync,
 )
-"""What is passed on to `create_moa`."""
+
+RunManager = CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun
 
 
-class ChatMoA(OldOptionAttributes, BaseChatModel):
+class ChatMoA(ChatModelOptions, OldOptionAttributes, BaseChatModel):
     """A Mixture-of-Agents as a LangChain chat model.
 
     The options are those of `create_moa`, with the same errors. What a call is given (`stop`,
@@ -78,32 +71,9 @@ class ChatMoA(OldOptionAttributes, BaseChatModel):
     """
 
     model_config = ConfigDict(
-        arbitrary_types_allowed=True, extra="forbid", hide_input_in_errors=True
+        arbitrary_types_allowed=True, extra="forbid", hide_input_in_errors=True, defer_build=False
     )
 
-    layers: SkipValidation[Sequence[Layer]]
-    """As in `create_moa`: the layers of proposers, first to last."""
-    aggregator: SkipValidation[Model | Agent]
-    """The model that writes the answer, and calls tools."""
-    fallbacks: SkipValidation[Sequence[Model | Agent]] = ()
-    """Models that are asked when the aggregator fails. A stream that has begun cannot be taken
-    back: when it breaks off, `stream` raises, while `invoke` has a fallback answer."""
-    aggregation: SkipValidation[Aggregation] = "synthesize"
-    """As in `create_moa`. An aggregator that selects calls no tools."""
-    quorum: SkipValidation[float | Sequence[float]] = 0.5
-    """As in `create_moa`."""
-    grace: SkipValidation[float | Sequence[float | None] | None] = None
-    """As in `create_moa`: seconds."""
-    deadline: SkipValidation[float | Sequence[float | None] | None] = None
-    """As in `create_moa`: seconds."""
-    prompt: SkipValidation[str] = AGGREGATE_AND_SYNTHESIZE
-    """As in `create_moa`."""
-    references_in: SkipValidation[Literal["system", "user"]] = "system"
-    """As in `create_moa`."""
-    max_reference_tokens: SkipValidation[int | None] = 16_384
-    """As in `create_moa`."""
-    lazy: SkipValidation[bool] = False
-    """As in `create_moa`: whether models are built at the first call."""
     model_name: str = "moa"
     """What the mixture is called in traces and in `response_metadata`."""
     stop: list[str] | None = None
@@ -115,27 +85,24 @@ class ChatMoA(OldOptionAttributes, BaseChatModel):
     _stream_callbacks: BaseCallbackManager | None = PrivateAttr(default=None)
     _caller: CallerScope | None = PrivateAttr(default=None)
 
-    def __init__(self, layers: Any = None, aggregator: Any = None, **options: Any) -> None:
-        options = rename_options(options) | {"layers": layers, "aggregator": aggregator}
-        for name in ("layers", "aggregator"):
-            if options[name] is None:
-                raise ValueError(
-                    f"`{name}` is missing; expected `layers` and `aggregator`, as in "
-                    "ChatMoA([['openai:gpt-4o', 'openai:gpt-4.1']], 'openai:gpt-4o')"
-                )
-        if unknown := options.keys() - type(self).model_fields.keys():
-            raise ValueError(
-                f"unknown option {min(unknown)!r}; expected some of: "
-                f"{', '.join(CREATE_MOA_OPTIONS)}, or "
-                "those of any chat model. What a model is asked with is an option of its `Agent`"
-            )
-        super().__init__(**options)
-        _ = self._graph_cache
+    if not TYPE_CHECKING:  # type checkers make the constructor of the fields
+
+        def __init__(self, layers: Any = None, aggregator: Any = None, **options: Any) -> None:
+            options = rename_options(options) | {"layers": layers, "aggregator": aggregator}
+            _check_option_names(options, type(self).model_fields)
+            super().__init__(**options)
+            _ = self._graph_cache
+
+    @field_validator(*ChatModelOptions.model_fields, mode="wrap")
+    @classmethod
+    def _leave_to_create_moa(cls, value: Any, _: Any) -> Any:
+        """Keep an option as it is: `create_moa` says what is wrong with it."""
+        return value
 
     @property
     def _graph_cache(self) -> CompiledGraphCache:
         """What is built of the options, anew where they have changed."""
-        options = {name: getattr(self, name) for name in CREATE_MOA_OPTIONS}
+        options = {name: getattr(self, name) for name in ChatModelOptions.model_fields}
         if self._built_graphs is None or not self._built_graphs.was_built_from(
             self.model_name, options
         ):
@@ -272,14 +239,7 @@ class ChatMoA(OldOptionAttributes, BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        tokens = super()._should_stream(async_api=False, run_manager=run_manager, **kwargs)
-        call = self._prepare_call(
-            messages, _child_callback_manager(run_manager, CallbackManager), stop, kwargs
-        )
-        for message in streaming.run_graph(*call, tokens=tokens):
-            if isinstance(message, AIMessageChunk) and run_manager:
-                run_manager.on_llm_new_token(message.text, chunk=_to_generation_chunk(message))
-        return ChatResult(generations=[ChatGeneration(message=message)])
+        return run_sync(self._generate_answer(messages, stop, run_manager, kwargs, async_api=False))
 
     async def _agenerate(
         self,
@@ -288,17 +248,9 @@ class ChatMoA(OldOptionAttributes, BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        tokens = super()._should_stream(async_api=True, run_manager=run_manager, **kwargs)
-        call = self._prepare_call(
-            messages, _child_callback_manager(run_manager, AsyncCallbackManager), stop, kwargs
+        return await run_async(
+            self._generate_answer(messages, stop, run_manager, kwargs, async_api=True)
         )
-        async with aclosing(streaming.arun_graph(*call, tokens=tokens)) as running:
-            async for message in running:
-                if isinstance(message, AIMessageChunk) and run_manager:
-                    await run_manager.on_llm_new_token(
-                        message.text, chunk=_to_generation_chunk(message)
-                    )
-        return ChatResult(generations=[ChatGeneration(message=message)])
 
     def _stream(
         self,
@@ -307,30 +259,62 @@ class ChatMoA(OldOptionAttributes, BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        callbacks = _child_callback_manager(run_manager, CallbackManager) or self._stream_callbacks
-        call = self._prepare_call(messages, callbacks, stop, kwargs)
-        with closing(streaming.run_graph(*call, tokens=True, single_writer=True)) as running:
-            for message in running:
-                if isinstance(message, AIMessageChunk):
-                    yield _to_generation_chunk(message)
+        flow = self._stream_answer(messages, stop, run_manager, kwargs, async_api=False)
+        return iterate_sync(flow)
 
-    async def _astream(
+    def _astream(
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        callbacks = (
-            _child_callback_manager(run_manager, AsyncCallbackManager) or self._stream_callbacks
+        flow = self._stream_answer(messages, stop, run_manager, kwargs, async_api=True)
+        return iterate_async(flow)
+
+    def _generate_answer(
+        self,
+        messages: Sequence[BaseMessage],
+        stop: list[str] | None,
+        run_manager: RunManager | None,
+        kwargs: Mapping[str, Any],
+        *,
+        async_api: bool,
+    ) -> Flow[ChatResult]:
+        """Answer as a whole, and report each chunk where a caller streams within `invoke`."""
+        streams = super()._should_stream(async_api=async_api, run_manager=run_manager, **kwargs)
+        graph, caller = self._graph_and_caller(stop, kwargs)
+        message = yield from streaming.run_graph(
+            graph,
+            messages,
+            _child_callback_manager(run_manager, async_api=async_api),
+            caller,
+            async_api=async_api,
+            emit=partial(_report_chunk, run_manager) if run_manager and streams else None,
         )
-        call = self._prepare_call(messages, callbacks, stop, kwargs)
-        async with aclosing(
-            streaming.arun_graph(*call, tokens=True, single_writer=True)
-        ) as running:
-            async for message in running:
-                if isinstance(message, AIMessageChunk):
-                    yield _to_generation_chunk(message)
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+    def _stream_answer(
+        self,
+        messages: Sequence[BaseMessage],
+        stop: list[str] | None,
+        run_manager: RunManager | None,
+        kwargs: Mapping[str, Any],
+        *,
+        async_api: bool,
+    ) -> StreamFlow[ChatGenerationChunk]:
+        """Answer chunk by chunk."""
+        callbacks = _child_callback_manager(run_manager, async_api=async_api)
+        graph, caller = self._graph_and_caller(stop, kwargs)
+        return streaming.run_graph(
+            graph,
+            messages,
+            callbacks or self._stream_callbacks,
+            caller,
+            async_api=async_api,
+            emit=_to_generation_chunk,
+            single_writer=True,
+        )
 
     def _should_stream(self, *, run_manager: Any = None, **options: Any) -> bool:
         """Leave it to `_generate` to stream within `invoke`: it can have a fallback answer."""
@@ -395,33 +379,51 @@ class ChatMoA(OldOptionAttributes, BaseChatModel):
         model._stream_callbacks.parent_run_id = config["run_id"]  # noqa: SLF001
         return model, config
 
-    def _prepare_call(
-        self,
-        messages: Sequence[BaseMessage],
-        callbacks: BaseCallbackManager | None,
-        stop: list[str] | None,
-        kwargs: Mapping[str, Any],
-    ) -> tuple[CompiledMoAGraph, Sequence[BaseMessage], BaseCallbackManager | None, CallerScope]:
-        """Make ready what a call with these options runs."""
+    def _graph_and_caller(
+        self, stop: list[str] | None, kwargs: Mapping[str, Any]
+    ) -> tuple[CompiledMoAGraph, CallerScope]:
+        """Give the graph whose aggregator is called with these options, and what it is given."""
         options = {key: value for key, value in kwargs.items() if key != "stream"}
         if stop := stop or self.stop:
             options["stop"] = stop
         caller = self._caller or CallerScope.read()
-        graph = caller.with_store(self._graph_cache.graph_for_call(options))
-        return graph, messages, callbacks, caller
+        return caller.with_store(self._graph_cache.graph_for_call(options)), caller
+
+
+def _check_option_names(options: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
+    for name in ("layers", "aggregator"):
+        if options[name] is None:
+            raise ValueError(
+                f"`{name}` is missing; expected `layers` and `aggregator`, as in "
+                "ChatMoA([['openai:gpt-4o', 'openai:gpt-4.1']], 'openai:gpt-4o')"
+            )
+    if unknown := options.keys() - fields.keys():
+        name = min(unknown)
+        raise ValueError(
+            f"unknown option {name!r}{suggest_name(name, fields)}; expected some of: "
+            f"{', '.join(ChatModelOptions.model_fields)}, or "
+            "those of any chat model. What a model is asked with is an option of its `Agent`"
+        )
 
 
 def _child_callback_manager(
-    run: BaseRunManager | None, manager_class: type[CallbackManager | AsyncCallbackManager]
+    run: BaseRunManager | None, *, async_api: bool
 ) -> BaseCallbackManager | None:
     """Make what tells of the runs inside a run; LangChain has it only for chains."""
     if run is None:
         return None
+    manager_class = AsyncCallbackManager if async_api else CallbackManager
     manager = manager_class(handlers=[], parent_run_id=run.run_id)
     manager.set_handlers(run.inheritable_handlers)
     manager.add_tags(run.inheritable_tags)
     manager.add_metadata(run.inheritable_metadata)
     return manager
+
+
+def _report_chunk(run_manager: Any, message: AIMessageChunk) -> Step:
+    """Make the step that tells a run manager, sync or async, of a chunk."""
+    report = partial(run_manager.on_llm_new_token, chunk=_to_generation_chunk(message))
+    return Step(report, report, (message.text,))
 
 
 def _to_generation_chunk(message: AIMessageChunk) -> ChatGenerationChunk:

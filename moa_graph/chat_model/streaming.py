@@ -1,8 +1,15 @@
 """A mixture's run as a chat model tells of it: chunks of the answer, then the answer."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
-from contextlib import aclosing, closing, contextmanager
-from typing import Any
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterator,
+    Sequence,
+)
+from contextlib import contextmanager
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from langchain_core.callbacks import BaseCallbackManager
@@ -15,6 +22,9 @@ from moa_graph.graph.aggregator import AggregatorError
 from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.proposer import AGENT_METADATA_KEY
+from moa_graph.sync_async import Step
+
+Emitted = TypeVar("Emitted")
 
 _SINGLE_CALL_METADATA = {"model_name", "token_usage", "usage"}  # as providers' packages call it
 
@@ -25,60 +35,44 @@ def run_graph(
     callbacks: BaseCallbackManager | None,
     caller: CallerScope,
     *,
-    tokens: bool,
+    async_api: bool,
+    emit: Callable[[AIMessageChunk], Emitted] | None = None,
     single_writer: bool = False,
-) -> Generator[AIMessage]:
-    """Run a mixture, apart from the graph that it may be called in.
+) -> Generator[Step | Emitted, Any, AIMessage]:
+    """Run a mixture, apart from the graph that it may be called in; closed, it cancels the calls.
 
     Args:
         graph: The mixture.
         messages: The conversation; left as it is.
         callbacks: Who is told of the calls.
         caller: What the agents are given of the caller's.
-        tokens: Whether the answer is wanted in chunks, too.
+        async_api: Whether the steps are awaited.
+        emit: Gives what is yielded for a chunk of the answer: a step, or a value of the stream.
+            The last chunk has the usage and the account. By default nothing is streamed.
         single_writer: Whether no chunk may be followed by those of another model.
 
-    Yields:
-        Chunks of the answer if they are wanted, with the usage and the account in the last; then
-        the answer.
+    Returns:
+        The answer.
 
     Raises:
         QuorumError, AggregatorError: As the graph; the latter also when a stream broke off that
             cannot be taken back.
     """
-    translator = StreamTranslator(graph.name, tokens=tokens, single_writer=single_writer)
-    stream: Any = graph.stream(
+    translator = StreamTranslator(graph.name, tokens=bool(emit), single_writer=single_writer)
+    open_stream: Any = graph.astream if async_api else graph.stream
+    events = open_stream(
         *_graph_arguments(messages, callbacks, caller),
         context=caller.context,
         stream_mode=translator.stream_modes,
     )
-    with closing(stream) as events:
-        while event := _next_event(events):
-            yield from translator.translate_event(*event)
-    translator.check_answered()
-
-
-async def arun_graph(
-    graph: CompiledMoAGraph,
-    messages: Sequence[BaseMessage],
-    callbacks: BaseCallbackManager | None,
-    caller: CallerScope,
-    *,
-    tokens: bool,
-    single_writer: bool = False,
-) -> AsyncGenerator[AIMessage]:
-    """Run a mixture as `run_graph` does; closed, it cancels the calls."""
-    translator = StreamTranslator(graph.name, tokens=tokens, single_writer=single_writer)
-    stream: Any = graph.astream(
-        *_graph_arguments(messages, callbacks, caller),
-        context=caller.context,
-        stream_mode=translator.stream_modes,
-    )
-    async with aclosing(stream) as events:
-        while event := await _anext_event(events):
-            for message in translator.translate_event(*event):
-                yield message
-    translator.check_answered()
+    try:
+        while event := (yield Step(_next_event, _anext_event, (events,))):
+            for chunk in translator.translate_event(*event):
+                if emit:
+                    yield emit(chunk)
+    finally:
+        yield Step(_close_events, _aclose_events, (events,))
+    return translator.require_answer()
 
 
 class StreamTranslator:
@@ -88,17 +82,16 @@ class StreamTranslator:
         self._name, self._tokens, self._single_writer = name, tokens, single_writer
         self.stream_modes: Any = ["messages", "updates"] if tokens else ["updates"]
         self._writer: str | None = None
-        self._answered = False
+        self._answer: AIMessage | None = None
 
-    def translate_event(self, mode: str, payload: Any) -> Iterator[AIMessage]:
-        """Turn an event of the graph into what is told."""
+    def translate_event(self, mode: str, payload: Any) -> Iterator[AIMessageChunk]:
+        """Turn an event of the graph into chunks of the answer."""
         if mode == "messages":
             chunk, metadata = payload
             if isinstance(chunk, AIMessageChunk):
                 self._start_writer(metadata[AGENT_METADATA_KEY])
                 yield _to_partial_chunk(chunk)
         elif update := payload.get(AGGREGATOR):
-            self._answered = True
             answer = _to_chat_model_answer(update["messages"][-1], self._name)
             causes = answer.response_metadata["moa"]["errors"]
             if self._single_writer and self._writer and self._writer in causes:
@@ -106,15 +99,20 @@ class StreamTranslator:
             if self._tokens:
                 is_whole = self._writer is None or self._writer in causes
                 yield _to_last_chunk(answer, whole=is_whole)
-            yield answer
+            self._answer = answer
 
-    def check_answered(self) -> None:
-        """Refuse to have no answer."""
-        if not self._answered:
+    def require_answer(self) -> AIMessage:
+        """Give the answer.
+
+        Raises:
+            RuntimeError: If there is none.
+        """
+        if self._answer is None:
             raise RuntimeError(
                 f"{self._name!r} stopped for a human, which a chat model cannot; expected "
                 "proposers that do not interrupt (compile a graph with a checkpointer for those)"
             )
+        return self._answer
 
     def _start_writer(self, writer: str) -> None:
         if self._single_writer and self._writer not in {None, writer}:
@@ -165,6 +163,14 @@ def _next_event(events: Iterator[Any]) -> Any:
 async def _anext_event(events: AsyncIterator[Any]) -> Any:
     with _detached_from_parent_run():
         return await anext(events, None)
+
+
+def _close_events(events: Generator[Any]) -> None:
+    events.close()
+
+
+async def _aclose_events(events: AsyncGenerator[Any]) -> None:
+    await events.aclose()
 
 
 def _to_chat_model_answer(message: AIMessage, name: str) -> AIMessage:

@@ -1,21 +1,30 @@
 """What is asked, and of which mixture."""
 
 import os
+import stat
 import sys
+import threading
 from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
 
 import typer
 
 from moa_graph.cli.errors import CommandError
+from moa_graph.cli.terminal.plain_text import print_warning
 from moa_graph.config.model import MoAConfig, preset_names
-from moa_graph.models.agent import KEY_VARIABLES
+from moa_graph.graph.options import suggest_name
 
+DEFAULT_PRESETS = ("together", "openai")
+"""What is asked without --preset and --config: the first whose keys are set."""
 OFFLINE_PRESET = "offline"
 
+MAX_QUESTION_BYTES = 10_000_000  # with what is attached: more than any model reads
+PIPE_NOTICE_SECONDS = 2.0  # that a pipe may be silent before it is told that it is waited for
 MISSING_QUESTION = (
     "moa: Missing argument 'QUESTION'; `moa chat` reads questions from standard input"
 )
+PIPE_NOTICE = "moa: reading standard input; where nothing is to be read, add: < /dev/null"
 ASK_USAGE = """\
 moa: what is the question?
 
@@ -27,7 +36,7 @@ NO_KEY_NOTICE = (
     "moa: neither TOGETHER_API_KEY nor OPENAI_API_KEY is set; using preset 'offline', which "
     "quotes from the text it is given and is no language model"
 )
-PRESET_HINTS = """
+PRESET_HINTS = """\
   real models:   export OPENAI_API_KEY=...      or TOGETHER_API_KEY
   local models:  --preset ollama                with Ollama running; no key
   as it is:      --preset offline --file FILE   without this note"""
@@ -39,21 +48,51 @@ def build_question(question: str | None, paths: Sequence[str]) -> str:
     Raises:
         CommandError: If there is no question, or a file cannot be read as text.
     """
+    named = [question, *paths]
+    if named.count("-") > 1:
+        raise CommandError("standard input can be read once; give - once, and files by their names")
+    if question is not None and not question.strip():
+        raise CommandError("the question is empty")
+    piped_text = "" if "-" in named or not _has_piped_text() else _read_text("-", "standard input")
     if question is None:
+        question, piped_text = piped_text, ""
+    elif question == "-":
+        question = _read_text("-", "QUESTION -")
+        if not question.strip():
+            raise CommandError("the question is empty")
+    if not question.strip():
         typer.echo(ASK_USAGE if sys.stdin.isatty() else MISSING_QUESTION, err=True)
         raise typer.Exit(2)
-    if [question, *paths].count("-") > 1:
-        raise CommandError("standard input can be read once; give - once, and files by their names")
-    if question == "-":
-        question = _read_text("-", "QUESTION -")
-    if not question.strip():
-        raise CommandError("the question is empty")
-    return "\n\n".join([question, *map(_format_attachment, paths)])
+    parts = [question, *map(_format_attachment, paths)]
+    if piped_text.strip():
+        parts.append(_enclose_text(piped_text, "standard input"))
+    if (size := sum(len(each.encode("utf-8", "replace")) for each in parts)) > MAX_QUESTION_BYTES:
+        raise CommandError(_describe_size_limit("the question with its files", size))
+    return "\n\n".join(parts)
+
+
+def _has_piped_text() -> bool:
+    """Whether standard input is a pipe, or a file from its beginning.
+
+    A file that was read before belongs to somebody else, such as a loop of the shell.
+    """
+    if not isinstance(sys.stdin, TextIOWrapper) or sys.stdin.isatty():
+        return False
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+        if stat.S_ISREG(mode):
+            return os.lseek(sys.stdin.fileno(), 0, os.SEEK_CUR) == 0
+    except (OSError, ValueError):  # no descriptor: bytes of this process
+        return True
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 def _read_text(path: str, option: str) -> str:
     try:
-        data = sys.stdin.buffer.read() if path == "-" else Path(path).expanduser().read_bytes()
+        data = _read_stdin() if path == "-" else _read_file(Path(path).expanduser())
+        if len(data) > MAX_QUESTION_BYTES:
+            size = None if path == "-" else Path(path).expanduser().stat().st_size
+            raise CommandError(_describe_size_limit(option, size or len(data)))
         return data.decode("utf-8-sig").rstrip()
     except OSError as error:
         raise CommandError(f"{option}: {error.strerror}") from None
@@ -61,9 +100,39 @@ def _read_text(path: str, option: str) -> str:
         raise CommandError(f"{option}: not UTF-8 text") from None
 
 
+def _read_stdin() -> bytes:
+    """Read as much as may be attached, and say that it is waited for if nothing comes."""
+    notice = threading.Timer(PIPE_NOTICE_SECONDS, typer.echo, [PIPE_NOTICE], {"err": True})
+    notice.daemon = True
+    notice.start()
+    try:
+        first = sys.stdin.buffer.read(1)
+    finally:
+        notice.cancel()
+    return first + sys.stdin.buffer.read(MAX_QUESTION_BYTES)
+
+
+def _read_file(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MAX_QUESTION_BYTES + 1)
+
+
+def _describe_size_limit(what: str, size: int) -> str:
+    limit = MAX_QUESTION_BYTES // 1_000_000
+    return (
+        f"{what}: {size / 1e6:,.0f} MB or more; a question may have {limit} MB with all its "
+        "files, which is more than a model reads: give a part, such as by "
+        "head -c 1M FILE | moa ask QUESTION"
+    )
+
+
 def _format_attachment(path: str) -> str:
-    text = _read_text(path, f"--file {path}").replace("</file>", "<\\/file>")
     name = "standard input" if path == "-" else " ".join(Path(path).name.replace('"', "'").split())
+    return _enclose_text(_read_text(path, f"--file {path}"), name)
+
+
+def _enclose_text(text: str, name: str) -> str:
+    text = text.replace("</file>", "<\\/file>")
     return f'<file name="{name}">\n{text}\n</file>'
 
 
@@ -79,8 +148,12 @@ def load_mixture(preset: str | None = None, config: Path | None = None) -> MoACo
     if config:
         return MoAConfig.load(config.expanduser())
     if preset and preset not in preset_names():
+        if Path(preset).expanduser().is_file():
+            raise CommandError(f"--preset: {preset!r} is a file; write --config {preset}")
+        suggestion = suggest_name(preset, preset_names())
         raise CommandError(
-            f"--preset: no preset {preset!r}; expected one of: {', '.join(preset_names())}"
+            f"--preset: no preset {preset!r}; "
+            f"expected one of: {', '.join(preset_names())}{suggestion}"
         )
     return MoAConfig.load(preset or _default_preset())
 
@@ -105,20 +178,41 @@ def load_mixtures(presets: Sequence[str], configs: Sequence[Path]) -> dict[str, 
 
 
 def _runnable_presets() -> list[MoAConfig]:
+    """Load the presets that can be asked; the first is the one that `moa ask` takes."""
     presets = [MoAConfig.load(name) for name in preset_names()]
-    keys = {mixture.name: mixture.required_keys() for mixture in presets}
-    return [
-        mixture
-        for mixture in presets
-        if mixture.name == OFFLINE_PRESET
-        or (keys[mixture.name] and all(map(os.environ.get, keys[mixture.name])))
-    ]
+    runnable = [m for m in presets if m.name == OFFLINE_PRESET or _has_keys(m)]
+    default = find_default_preset()
+    return sorted(runnable, key=lambda mixture: mixture.name != default)
+
+
+def _has_keys(mixture: MoAConfig) -> bool:
+    """Tell whether a mixture needs keys, and all are set."""
+    keys = mixture.required_keys()
+    return bool(keys) and all(map(os.environ.get, keys))
+
+
+def require_api_keys(mixture: MoAConfig, source: str | Path | None = None) -> None:
+    """See that the keys of a mixture are set.
+
+    Args:
+        mixture: The mixture.
+        source: The file or preset that it was read from, where that is known.
+
+    Raises:
+        CommandError: If one is not; the message names them all, the file and the agents.
+    """
+    required = mixture.agents_by_key()
+    if missing := [key for key in required if not os.environ.get(key)]:
+        users = "; ".join(f"{key} is for {', '.join(required[key])}" for key in missing)
+        place = f" in {source}" if source else ""
+        raise CommandError(
+            f"{mixture.name!r} needs a key: set {' and '.join(missing)} ({users}{place})"
+        )
 
 
 def describe_mixture(mixture: MoAConfig) -> str:
     """Describe a mixture in a line."""
-    widths = (sum(agent.samples for agent in layer.values()) for layer in mixture.layers)
-    proposers = " + ".join(map(str, widths))
+    proposers = " + ".join(map(str, mixture.layer_widths()))
     return f"{mixture.name}: {proposers} proposers, aggregator {mixture.aggregator.label}"
 
 
@@ -131,19 +225,28 @@ def list_presets() -> None:
     for name in preset_names():
         mixture = MoAConfig.load(name)
         agents = [agent for layer in mixture.layers for agent in layer.values()]
-        widths = (sum(agent.samples for agent in layer.values()) for layer in mixture.layers)
         keys = [
             f"{key} ({'' if os.environ.get(key) else 'not '}set)" for key in mixture.required_keys()
         ]
         servers = sorted({agent.base_url for agent in agents if agent.base_url})
         needs = ", ".join([*keys, *servers]) or "nothing"
-        table.add_row(name, " + ".join(map(str, widths)), mixture.aggregator.label, needs)
+        proposers = " + ".join(map(str, mixture.layer_widths()))
+        table.add_row(name, proposers, mixture.aggregator.label, needs)
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
+def find_default_preset() -> str:
+    """Name the preset that is asked where none is named."""
+    for name in DEFAULT_PRESETS:
+        if _has_keys(MoAConfig.load(name)):
+            return name
+    return OFFLINE_PRESET
+
+
 def _default_preset() -> str:
-    for provider in ("together", "openai"):
-        if os.environ.get(KEY_VARIABLES[provider]):
-            return provider
-    typer.echo(NO_KEY_NOTICE + (PRESET_HINTS if sys.stderr.isatty() else ""), err=True)
+    if (preset := find_default_preset()) != OFFLINE_PRESET:
+        return preset
+    print_warning(NO_KEY_NOTICE)
+    if sys.stderr.isatty():
+        typer.echo(PRESET_HINTS, err=True)
     return OFFLINE_PRESET

@@ -66,10 +66,10 @@ def _query_database(context: typer.Context, query: str, *values: Any) -> Iterato
     from platformdirs import user_data_path
 
     location = context.params.get("db") or os.environ.get("MOA_DB")
-    path = Path(
-        location or user_data_path("moa_graph", appauthor=False) / "runs.sqlite"
-    ).expanduser()
-    with suppress(sqlite3.Error, OSError, ValueError):
+    with suppress(sqlite3.Error, OSError, ValueError, RuntimeError):  # there may be no home
+        path = Path(
+            location or user_data_path("moa_graph", appauthor=False) / "runs.sqlite"
+        ).expanduser()
         uri = f"{path.absolute().as_uri()}?mode=ro"
         with closing(sqlite3.connect(uri, uri=True, timeout=0.2)) as connection:
             yield from connection.execute(query, values)

@@ -3,6 +3,7 @@
 from moa_graph.errors import MoAError
 
 EXIT_FAILED = 1
+EXIT_BUDGET_EXHAUSTED = 3  # `--max-cost` left work undone
 EXIT_INTERRUPTED = 130
 
 

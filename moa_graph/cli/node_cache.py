@@ -4,15 +4,16 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Any
 
-import typer
 from langgraph.cache.base import BaseCache
 from langgraph.cache.sqlite import SqliteCache
 from langgraph.types import CachePolicy
 
 from moa_graph.cli.errors import CommandError
+from moa_graph.cli.terminal.plain_text import print_warning
+from moa_graph.config.model import MoAConfig
 from moa_graph.runs.formatting import format_cost
 from moa_graph.runs.record import RunRecord
-from moa_graph.runs.store import sqlite_path
+from moa_graph.runs.store import StoreError, sqlite_path
 
 
 @dataclass(frozen=True)
@@ -20,22 +21,37 @@ class NodeCache:
     """Where answers are kept, and for how long."""
 
     cache: BaseCache[Any] | None = None
-    policy: CachePolicy[Any] | None = None
+    ttl: int | None = None
+    """Seconds; `None` for as long as the mixture's own policy says."""
+
+    def policy_for(self, mixture: MoAConfig) -> CachePolicy[Any] | None:
+        """Give the policy for the answers of a mixture."""
+        if self.cache is None:
+            return None
+        own_ttl = mixture.cache_policy.ttl if mixture.cache_policy else None
+        return CachePolicy(ttl=own_ttl if self.ttl is None else self.ttl)
 
 
 def open_node_cache(db: str | None, ttl: int | None) -> NodeCache:
-    """Open the cache that belongs to a database of runs.
+    """Open the cache that belongs to a database of runs; without a home, warn and do without.
 
     Args:
         db: The database; the cache of one in PostgreSQL is where runs are kept by default.
-        ttl: Seconds for which an answer counts; `None` for any time.
+        ttl: Seconds for which an answer counts; `None` for as long as the mixture's own
+            `cache_policy` says, or else for any time.
 
     Raises:
         CommandError: If the file cannot be used.
     """
-    path = sqlite_path(db).with_suffix(".cache.sqlite")
     try:
-        return NodeCache(SqliteCache(path=str(path)), CachePolicy(ttl=ttl))
+        path = sqlite_path(db).with_suffix(".cache.sqlite")
+    except (OSError, StoreError) as error:
+        if db:
+            raise CommandError(f"cannot use a cache: {error}") from None
+        print_warning(f"moa: cannot use a cache: {error}; every model is asked")
+        return NodeCache()
+    try:
+        return NodeCache(SqliteCache(path=str(path)), ttl)
     except sqlite3.Error as error:
         raise CommandError(f"cannot use the cache {path}: {error}") from None
 
@@ -43,7 +59,7 @@ def open_node_cache(db: str | None, ttl: int | None) -> NodeCache:
 def print_savings(run: RunRecord) -> None:
     """Say on standard error what came from the cache, and what it would have taken."""
     if run.cached_calls:
-        typer.echo(f"moa: {describe_savings(run)}", err=True)
+        print_warning(f"moa: {describe_savings(run)}")
 
 
 def describe_savings(run: RunRecord) -> str:

@@ -6,6 +6,12 @@ from typing import Annotated
 import typer
 
 from moa_graph.cli import completion
+from moa_graph.cli.standard_streams import decode_argument
+
+
+def _decode_thread(name: str | None) -> str | None:
+    return None if name is None else decode_argument(name)
+
 
 PresetOption = Annotated[
     str | None,
@@ -39,7 +45,8 @@ CacheTtlOption = Annotated[
         "--cache-ttl",
         metavar="SECONDS",
         min=1,
-        help="How long an answer counts that is kept from now on; implies --cache.",
+        help="How long an answer counts that is kept from now on, by default as `cache_policy` of "
+        "the mixture says; implies --cache.",
     ),
 ]
 ShowOption = Annotated[bool, typer.Option("--show", help="Print the proposals too.")]
@@ -59,8 +66,23 @@ ThreadOption = Annotated[
         "-t",
         help="Go on with a thread, or name a new one.",
         autocompletion=completion.complete_threads,
+        callback=_decode_thread,
     ),
 ]
 ThreadArgument = Annotated[
-    str, typer.Argument(help="Which thread.", autocompletion=completion.complete_threads)
+    str | None,
+    typer.Argument(
+        help="Which thread; by default the last one.",
+        autocompletion=completion.complete_threads,
+        callback=_decode_thread,
+    ),
+]
+MaxCostOption = Annotated[
+    float | None,
+    typer.Option(
+        "--max-cost",
+        min=0,
+        help="Budget of this run in US dollars: nothing more starts that could exceed it, if it "
+        "costs as much as the most expensive so far.",
+    ),
 ]

@@ -9,6 +9,7 @@ from langgraph.types import StateSnapshot
 
 from moa_graph.config.model import MoAConfig
 from moa_graph.runs.store import (
+    Checkpointer,
     CompiledMoA,
     StoredThread,
     StoreError,
@@ -17,6 +18,7 @@ from moa_graph.runs.store import (
     describe_missing_question,
     find_thread,
     open_run_store,
+    read_threads,
     require_config,
 )
 
@@ -35,8 +37,8 @@ class LoadedThread:
     """Nodes that have not written what they were begun for."""
 
 
-def load_thread(name: str, db: str | None, *, history: bool = False) -> LoadedThread:
-    """Read a thread.
+def load_thread(name: str | None, db: str | None, *, history: bool = False) -> LoadedThread:
+    """Read a thread; by default the last one.
 
     Raises:
         StoreError: If there is no such thread, or the database cannot be used.
@@ -44,10 +46,10 @@ def load_thread(name: str, db: str | None, *, history: bool = False) -> LoadedTh
 
     async def read() -> LoadedThread:
         async with open_run_store(db, create=False) as store:
-            thread = await find_thread(store.checkpointer, name)
+            thread = await find_thread_or_last(store.checkpointer, name)
             mixture = require_config(thread)
             graph = mixture.graph().compile(checkpointer=store.checkpointer, name=mixture.name)
-            config = build_run_config(name, mixture)
+            config = build_run_config(thread.id, mixture)
             past = [each async for each in graph.aget_state_history(config)] if history else []
             snapshot = await graph.aget_state(config)
             values = current_turn_values(graph, snapshot)
@@ -56,3 +58,16 @@ def load_thread(name: str, db: str | None, *, history: bool = False) -> LoadedTh
             return LoadedThread(thread, mixture, graph, values, past, snapshot.next)
 
     return asyncio.run(read())
+
+
+async def find_thread_or_last(saver: Checkpointer, name: str | None) -> StoredThread:
+    """Read a thread by its name; without one, the last that a mixture of this package was asked on.
+
+    Raises:
+        StoreError: If there is none.
+    """
+    if name is not None:
+        return await find_thread(saver, name)
+    if last := await read_threads(saver, 1, only=lambda t: bool(t.config and t.messages)):
+        return last[0]
+    raise StoreError("there is no thread yet; `moa ask` makes one")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from moa_graph.graph.node_names import make_unique_name, slugify_label
+from moa_graph.graph.options import suggest_name
 from moa_graph.models.agent import Agent
 
 
@@ -43,7 +44,10 @@ def resolve_agent(agent: Any, agents: Mapping[str, Any], location: str) -> Any:
         return agent
     if agent not in agents:
         accepted = f"one of {', '.join(agents)}" if agents else "a name in `agents`"
-        raise ValueError(f"{location}: expected 'provider:model' or {accepted}, got {agent!r}")
+        suggestion = suggest_name(agent, agents)
+        raise ValueError(
+            f"{location}: expected 'provider:model' or {accepted}, got {agent!r}{suggestion}"
+        )
     return agents[agent]
 
 

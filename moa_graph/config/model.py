@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
@@ -13,18 +15,20 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    StrictFloat,
-    StrictInt,
     ValidationError,
     ValidationInfo,
+    field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from moa_graph.config.agent_refs import resolve_agent, resolve_layer
+from moa_graph.config.table_names import check_dotted_names, check_layers, check_misplaced_keys
 from moa_graph.config.toml_files import load_toml
 from moa_graph.deprecated import OldOptionAttributes, rename_options
 from moa_graph.graph.node_names import check_agent_name, make_unique_name, slugify_label
-from moa_graph.graph.policy import policies_for_layers
+from moa_graph.graph.options import Number, SharedOptions, suggest_name
+from moa_graph.graph.policy import LayerPolicy, policies_for_layers
 from moa_graph.models.agent import Agent, Temperature, find_key_variable
 from moa_graph.models.pricing import is_free_model
 from moa_graph.stored_names import translate_options
@@ -39,16 +43,32 @@ STORED = {"stored": True}
 PRESETS = Path(__file__).parent / "presets"
 
 Name = Annotated[str, AfterValidator(check_agent_name)]
-Number = StrictInt | StrictFloat
 Price = Annotated[Number, Field(ge=0)]
 NamedAgent = Annotated[Agent, BeforeValidator(lambda v: {"model": v} if isinstance(v, str) else v)]
 
 
-class MoAConfig(OldOptionAttributes, BaseModel):
-    """What `create_moa` takes, as plain data.
+PYTHON_OPTIONS = {
+    "lazy": "`graph()` and `chat_model()` build the models at the first call, unless they are "
+    "called with `lazy=False`",
+}
+"""Options of `create_moa` that a configuration does not have, and why."""
+
+
+class CachePolicyTable(BaseModel):
+    """A `CachePolicy` of LangGraph, as plain data."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ttl: int | None = Field(default=None, ge=1, strict=True)
+    """Seconds for which an answer counts; by default any time."""
+
+
+class MoAConfig(SharedOptions, OldOptionAttributes):
+    """What `create_moa` takes, as plain data; its other options are documented there.
 
     An agent is a `"provider:model"` string, a table of the options of `Agent`, or the name of
-    an entry in `agents`. A layer is a table of names and agents, or a list of agents.
+    an entry in `agents`. A layer is a table of names and agents, or a list of agents. In `grace`,
+    `deadline` and `max_reference_tokens`, `inf` stands for `None`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -61,27 +81,17 @@ class MoAConfig(OldOptionAttributes, BaseModel):
     """The layers of proposers. The paper counts the aggregator as one more."""
     aggregator: NamedAgent
     """The agent that writes the final answer."""
-    fallbacks: list[NamedAgent] = []
+    fallbacks: list[NamedAgent] = Field(default=[])
     """Agents that are asked for the final answer when the aggregator fails."""
-    aggregation: Literal["synthesize", "select"] = "synthesize"
-    """As in `create_moa`: whether the aggregator synthesizes an answer, or selects a proposal."""
-    quorum: Number | list[Number] = 0.5
-    """As in `create_moa`: a number or a share, for all layers or one for each."""
-    grace: Number | list[Number] | None = None
-    """As in `create_moa`: seconds."""
-    deadline: Number | list[Number] | None = None
-    """As in `create_moa`: seconds."""
-    prompt: str | None = Field(default=None, min_length=1)
-    """As in `create_moa`: what readers of references are told; by default the paper's prompt."""
-    references_in: Literal["system", "user"] = "system"
-    """As in `create_moa`."""
-    max_reference_tokens: int | None = Field(default=16_384, ge=1, strict=True)
-    """As in `create_moa`."""
+    stream_proposals: bool = Field(default=False, strict=True)
+    """As in `create_moa`; a chat model never shows them."""
+    cache_policy: CachePolicyTable | None = None
+    """As in `create_moa`: answers are reused from the `cache` that the graph is compiled with."""
     temperature: Temperature | None = None
     """Sampling temperature of the agents that set none."""
     max_tokens: int | None = Field(default=None, ge=1, strict=True)
     """The most tokens in an answer of the agents that set no number."""
-    prices: dict[str, tuple[Price, Price]] = {}
+    prices: dict[str, tuple[Price, Price]] = Field(default={})
     """US dollars for a million tokens read and for a million written, by `provider:model`, for
     estimates of cost; other prices are those that the package `genai-prices` knows."""
 
@@ -99,7 +109,14 @@ class MoAConfig(OldOptionAttributes, BaseModel):
         if not isinstance(data, Mapping) or not isinstance(data.get("agents", {}), Mapping):
             return data
         agents, resolved = data.get("agents", {}), dict(data)
+        check_layers(data.get("layers"))
+        agent_keys = Agent.model_fields.keys()
+        for table in ("agents", "prices"):
+            check_dotted_names(data.get(table), table, agent_keys)
+        check_misplaced_keys(agents, cls.model_fields.keys())
         if isinstance(layers := data.get("layers"), list):
+            for index, layer in enumerate(layers):
+                check_dotted_names(layer, f"layers[{index}]", agent_keys)
             resolved["layers"] = [
                 resolve_layer(layer, agents, f"layers[{index}]")
                 for index, layer in enumerate(layers)
@@ -113,13 +130,20 @@ class MoAConfig(OldOptionAttributes, BaseModel):
             resolved["aggregator"] = resolve_agent(data["aggregator"], agents, "aggregator")
         return resolved
 
+    @field_validator("grace", "deadline", "max_reference_tokens", mode="before")
+    @classmethod
+    def _read_infinity(cls, value: Any) -> Any:
+        """Read `inf` as `None`, which TOML cannot write."""
+        if isinstance(value, list):
+            return [None if each == math.inf else each for each in value]
+        return None if value == math.inf else value
+
     @model_validator(mode="after")
     def _check_policies(self) -> Self:
         for agent in (self.aggregator, *self.fallbacks):
             if agent.samples != 1:
                 raise ValueError(f"samples = {agent.samples}: an aggregator is asked once")
-        widths = [sum(agent.samples for agent in layer.values()) for layer in self.layers]
-        policies_for_layers(widths, self.quorum, self.grace, self.deadline)
+        self.layer_policies()
         return self
 
     @classmethod
@@ -139,6 +163,7 @@ class MoAConfig(OldOptionAttributes, BaseModel):
             raise ValueError(
                 f"no preset or file {str(source)!r}; "
                 f"expected the path of a TOML file or one of: {', '.join(preset_names())}"
+                f"{suggest_name(str(source), preset_names())}"
             )
         context = {"folder": path.absolute().parent}
 
@@ -208,9 +233,15 @@ class MoAConfig(OldOptionAttributes, BaseModel):
         Returns:
             The graph's builder.
         """
-        from moa_graph.graph.builder import create_moa  # noqa: PLC0415  # LangGraph takes half a second
+        from langgraph.types import CachePolicy  # noqa: PLC0415  # LangGraph takes half a second
 
-        return create_moa(**self._create_moa_arguments() | rename_options(options))
+        from moa_graph.graph.builder import create_moa  # noqa: PLC0415  # likewise
+
+        policy: CachePolicy[Any] | None = None
+        if self.cache_policy:
+            policy = CachePolicy(ttl=self.cache_policy.ttl)
+        arguments = {"stream_proposals": self.stream_proposals, "cache_policy": policy}
+        return create_moa(**self._shared_arguments() | arguments | rename_options(options))
 
     def chat_model(self, **options: Any) -> ChatMoA:
         """Create the chat model.
@@ -224,7 +255,7 @@ class MoAConfig(OldOptionAttributes, BaseModel):
         from moa_graph.chat_model.model import ChatMoA  # noqa: PLC0415  # likewise
 
         return ChatMoA(
-            **{"model_name": self.name} | self._create_moa_arguments() | rename_options(options)
+            **{"model_name": self.name} | self._shared_arguments() | rename_options(options)
         )
 
     def with_defaults(self) -> MoAConfig:
@@ -247,28 +278,40 @@ class MoAConfig(OldOptionAttributes, BaseModel):
 
     def required_keys(self) -> list[str]:
         """Name the environment variables that hold the keys of the agents."""
-        proposers = (agent for layer in self.layers for agent in layer.values())
-        agents = [*proposers, self.aggregator, *self.fallbacks]
-        return sorted({key for agent in agents if (key := find_key_variable(agent))})
+        return list(self.agents_by_key())
 
-    def _create_moa_arguments(self) -> dict[str, Any]:
-        """What `create_moa` is called with."""
-        names = (
-            "aggregation",
-            "quorum",
-            "grace",
-            "deadline",
-            "references_in",
-            "max_reference_tokens",
-        )
+    def agents_by_key(self) -> dict[str, list[str]]:
+        """Name the agents that need each of the environment variables that hold keys."""
+        agents = [(name, agent) for layer in self.layers for name, agent in layer.items()]
+        agents += [("aggregator", self.aggregator)]
+        agents += [("fallbacks", agent) for agent in self.fallbacks]
+        users: dict[str, dict[str, None]] = defaultdict(dict)
+        for name, agent in agents:
+            if key := find_key_variable(agent):
+                users[key][name] = None
+        return {key: list(users[key]) for key in sorted(users)}
+
+    def layer_widths(self) -> list[int]:
+        """Count the proposers of each layer; each sample of an agent is one."""
+        return [sum(agent.samples for agent in layer.values()) for layer in self.layers]
+
+    def layer_policies(self) -> list[LayerPolicy]:
+        """Give the quorum, grace and deadline of each layer.
+
+        Raises:
+            ValueError: If they do not fit the layers.
+        """
+        return policies_for_layers(self.layer_widths(), self.quorum, self.grace, self.deadline)
+
+    def _shared_arguments(self) -> dict[str, Any]:
+        """Give the arguments that `create_moa` and `ChatMoA` both take."""
         completed = self.with_defaults()
         return {
             "layers": completed.layers,
             "aggregator": completed.aggregator,
             "fallbacks": completed.fallbacks,
             "lazy": True,
-            **{name: getattr(self, name) for name in names},
-            **({} if self.prompt is None else {"prompt": self.prompt}),
+            **{name: getattr(self, name) for name in SharedOptions.model_fields},
         }
 
     def _agent_with_defaults(self, agent: Agent) -> Agent:
@@ -293,17 +336,16 @@ def format_validation_error(
         error: The mistakes.
         accepted_keys: Names the keys that are known at a place; by default those of a mixture.
     """
-    first = error.errors()[0]
-    location = "".join(
-        f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]
-    )
-    branch = r"\.(\[key\]|int|float|list\[.*)$"  # of a union
-    location = re.sub(branch, "", location.removeprefix("."), flags=re.DOTALL)
+    accepted_keys = accepted_keys or _accepted_keys_at
+    first = _find_first_mistake(error, accepted_keys)
+    location = _format_location(first)
     message = first["msg"].removeprefix("Value error, ")
     match first["type"]:
         case "extra_forbidden":  # the value may be a key: it is not repeated
-            keys = (accepted_keys or _accepted_keys_at)(location)
-            message = f"unknown key; expected one of: {', '.join(keys)}"
+            keys = list(accepted_keys(location))
+            suggestion = suggest_name(str(first["loc"][-1]), keys)
+            reason = PYTHON_OPTIONS.get(location, "unknown key")
+            message = f"{reason}; expected one of: {', '.join(keys)}{suggestion}"
         case "missing":
             message = "required, but missing"
         case "value_error":
@@ -311,14 +353,38 @@ def format_validation_error(
         case "too_short":
             message = "empty; expected at least one"
         case _:
-            message = message.replace("dictionary", "table").replace(" or instance of Agent", "")
+            message = re.sub(r" or instance of \w+", "", message.replace("dictionary", "table"))
             message = f"{message[0].lower()}{message[1:]}, got {first['input']!r}"
     return f"{location}: {message}" if location else message
 
 
+def _find_first_mistake(
+    error: ValidationError, accepted_keys: Callable[[str], Iterable[str]]
+) -> ErrorDetails:
+    """Give the first mistake; a mistyped key stands before the key that is missing for it."""
+    mistakes = error.errors()
+    mistyped = (
+        each
+        for each in mistakes
+        if each["type"] == "extra_forbidden"
+        and suggest_name(str(each["loc"][-1]), accepted_keys(_format_location(each)))
+    )
+    return next(mistyped, mistakes[0]) if mistakes[0]["type"] == "missing" else mistakes[0]
+
+
+def _format_location(mistake: ErrorDetails) -> str:
+    location = "".join(
+        f"[{part}]" if isinstance(part, int) else f".{part}" for part in mistake["loc"]
+    )
+    branch = r"\.(\[key\]|int|float|list\[.*)$"  # of a union
+    return re.sub(branch, "", location.removeprefix("."), flags=re.DOTALL)
+
+
 def _accepted_keys_at(location: str) -> Iterable[str]:
+    if location.startswith("cache_policy."):
+        return CachePolicyTable.model_fields
     model = Agent if location.startswith(("agents.", "layers[", "aggregator.")) else MoAConfig
-    return model.model_fields
+    return sorted(model.model_fields, key=SharedOptions.model_fields.__contains__)  # own ones first
 
 
 def _replace_proposers(
@@ -357,4 +423,5 @@ def _resolve_agent(model: str, named: Mapping[str, Agent], location: str) -> Age
 
 
 def _copy_agent(agent: Agent, update: dict[str, Any]) -> Agent:
-    return Agent(**dict(agent) | update)
+    fields = {name: getattr(agent, name) for name in Agent.model_fields}  # `dict` has caches too
+    return Agent(**fields | update)

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from moa_graph.config.table_names import describe_unquoted_name
+
 Loaded = TypeVar("Loaded")
 
 
@@ -28,14 +30,16 @@ def load_toml(
     Raises:
         ValueError: If the file cannot be read, or `build` refuses what is in it.
     """
+    text = ""
     try:
-        return build(tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8")))
+        text = Path(path).expanduser().read_text(encoding="utf-8-sig")
+        return build(tomllib.loads(text))
     except OSError as error:
         reason = error.strerror or str(error)
     except UnicodeDecodeError:
         reason = "not UTF-8 text, as TOML must be"
     except tomllib.TOMLDecodeError as error:
-        reason = f"not valid TOML: {error}"
+        reason = f"not valid TOML: {error}{describe_unquoted_name(text)}"
     except ValidationError as error:
         reason = format_error(error)
     except ValueError as error:

@@ -16,6 +16,10 @@ from moa_graph.graph.node_names import (
 )
 from moa_graph.runs.record import AgentCall, RunRecord
 
+CRITICAL_LEGEND = "what the run waited for"
+LEGEND = {"failed": "failed", "cutoff": "cut off", "missing": "not answered or left out"}
+"""What the styles of agents mean that gave no answer."""
+
 
 @dataclass(frozen=True)
 class DiagramNode:
@@ -57,6 +61,11 @@ class Diagram:
     nodes: Mapping[str, DiagramNode]
     edges: tuple[tuple[str, str], ...]
     run: RunRecord | None = None
+
+    @property
+    def has_critical_path(self) -> bool:
+        """Whether an edge is on it."""
+        return any(map(self.is_critical_edge, self.edges))
 
     def is_critical_edge(self, edge: tuple[str, str]) -> bool:
         """Whether an edge is on the critical path of the run."""
@@ -119,11 +128,16 @@ def _attach_run(diagram: Diagram, run: RunRecord) -> Diagram:
             label=f"{node.label} (selected)" if call and call.selected else node.label,
             call=call,
             missing_reason=reason if node.kind == "agent" and not call else None,
-            critical=is_passed_aggregator or bool(call and call.node in run.critical_path),
+            critical=is_passed_aggregator or bool(call and _led_on(call, run)),
         )
 
     nodes = {name: mark(node) for name, node in diagram.nodes.items()}
     return replace(diagram, nodes=nodes, run=run)
+
+
+def _led_on(call: AgentCall, run: RunRecord) -> bool:
+    """Whether the run waited for a call; from an aggregator that failed nothing leads on."""
+    return call.node in run.critical_path and not (call.node == AGGREGATOR and call.error)
 
 
 def _continued_after(layer_aggregator: DiagramNode, run: RunRecord) -> bool:
@@ -140,6 +154,8 @@ def _parse_node(name: str, metadata: Mapping[str, Any] | None) -> DiagramNode:
         return DiagramNode(name, name_in_host.strip("_"))
     host = f"{prefix}{colon}"
     box, label = (layer_name(in_layer.layer), in_layer.agent) if in_layer else (AGGREGATOR,) * 2
+    if in_layer and in_layer.is_layer_aggregator:
+        label = "layer aggregator"  # unlike the aggregator, it calls no model
     title = f"{host} {box}".replace("_", " ").strip()
     if (metadata := metadata or {}).get("aggregation") == "select":
         label = f"{label} (selects)"

@@ -212,7 +212,7 @@ def node_size(node: DiagramNode) -> tuple[float, float]:
         case "agent":
             return 176, 62 if node.call or node.missing_reason else 46
         case "layer_aggregator":
-            return 104, 28
+            return 120, 28
         case _:
             return max(64, 9 * len(node.label) + 24), 30
 

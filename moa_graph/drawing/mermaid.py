@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from html import escape
 
-from moa_graph.drawing.diagram import Diagram, DiagramNode
+from moa_graph.drawing.diagram import CRITICAL_LEGEND, LEGEND, Diagram, DiagramNode
 from moa_graph.runs.formatting import format_call
 
 _NODE_STYLES = {
@@ -28,6 +28,7 @@ def render_mermaid(diagram: Diagram) -> str:
         *(f"{ids[source]} --> {ids[target]}" for source, target in diagram.edges),
         *(f"classDef {name} {style}" for name, style in styles.items()),
         *_critical_path(diagram, ids),
+        *_declare_legend(diagram),
     ]
     return "\n".join(["flowchart TD", *(f"    {line}" for line in lines)]) + "\n"
 
@@ -71,7 +72,16 @@ def _critical_path(diagram: Diagram, ids: dict[str, str]) -> Iterator[str]:
         yield f"class {','.join(nodes)} critical"
     edges = [str(n) for n, edge in enumerate(diagram.edges) if diagram.is_critical_edge(edge)]
     if edges:
-        yield f"linkStyle {','.join(edges)} stroke:#dc2626,stroke-width:3px"
+        yield f"linkStyle {','.join(edges)} stroke:#0f172a,stroke-width:3px"
+
+
+def _declare_legend(diagram: Diagram) -> Iterator[str]:
+    """Say what thick lines and the styles of nodes mean, as far as they occur."""
+    classes = {_node_class(node) for node in diagram.nodes.values() if node.kind == "agent"}
+    signs = {name: words for name, words in LEGEND.items() if name in classes}
+    if diagram.has_critical_path:
+        yield f'legend["thick line: {CRITICAL_LEGEND}"]:::other'
+    yield from (f'legend_{name}["{words}"]:::{name}' for name, words in signs.items())
 
 
 def _escape_label(label: str) -> str:

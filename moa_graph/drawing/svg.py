@@ -1,14 +1,18 @@
 """A diagram as SVG."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from html import escape
 
-from moa_graph.drawing.diagram import Diagram, DiagramNode
+from moa_graph.drawing.diagram import CRITICAL_LEGEND, LEGEND, Diagram, DiagramNode
 from moa_graph.drawing.layout import DiagramLayout, Rect
 from moa_graph.runs.formatting import format_call, format_run, strip_hidden_characters
 
-CAPTION_HEIGHT = 28
+LINE_HEIGHT, CAPTION_MARGIN, SIDE_MARGIN, SIGN_WIDTH = 20, 8, 24, 22  # pixels
 LETTER_WIDTH = 6.1  # pixels, about, of a small letter
+CAPTION_LETTER_WIDTH = 6.2  # likewise, in the caption
+CRITICAL_SIGN = "critical-sign"  # its class in the style sheet
+SEPARATOR = " · "  # of the facts in a caption
 
 _ARROW = (
     '<defs><marker id="moa-arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
@@ -24,7 +28,7 @@ _STYLE = """
 .moa-drawing .caption { text-anchor: start; font-size: 12px; fill: #475569 }
 .moa-drawing .box { fill: #f8fafc; stroke: #cbd5e1 }
 .moa-drawing .edge { fill: none; stroke: #cbd5e1; stroke-width: 1.2 }
-.moa-drawing .edge.critical { stroke: #dc2626; stroke-width: 2.2 }
+.moa-drawing .edge.critical, .moa-drawing .critical-sign { stroke: #0f172a; stroke-width: 2.4 }
 .moa-drawing .arrow { fill: #94a3b8 }
 .moa-drawing .agent { fill: #eef2ff; stroke: #6366f1 }
 .moa-drawing .layer_aggregator { fill: #fef3c7; stroke: #d97706 }
@@ -39,7 +43,7 @@ _STYLE = """
 .moa-drawing .title { stroke: #0f172a }
 .moa-drawing .box { fill: #0f172a; stroke: #334155 }
 .moa-drawing .edge { stroke: #475569 }
-.moa-drawing .edge.critical { stroke: #f87171 }
+.moa-drawing .edge.critical, .moa-drawing .critical-sign { stroke: #f8fafc }
 .moa-drawing .agent { fill: #1e1b4b; stroke: #818cf8 }
 .moa-drawing .layer_aggregator { fill: #451a03; stroke: #f59e0b }
 .moa-drawing .other { fill: #1e293b; stroke: #94a3b8 }
@@ -52,7 +56,12 @@ _STYLE = """
 def render_svg(diagram: Diagram) -> str:
     """Draw a diagram; it follows the reader's light or dark mode."""
     layout = DiagramLayout(diagram)
-    width, height = layout.width, layout.height + CAPTION_HEIGHT * bool(diagram.run)
+    caption = list(_wrap_caption(diagram, layout.width))
+    legend = list(_place_legend(diagram, layout.width))
+    legend_rows = legend[-1].row + 1 if legend else 0
+    height = layout.height + LINE_HEIGHT * (len(caption) + legend_rows)
+    height += CAPTION_MARGIN * bool(diagram.run)
+    width, legend_y = layout.width, layout.height + LINE_HEIGHT * len(caption)
     start = (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="moa-drawing" role="img" '
         f'aria-label="{escape(_accessible_label(diagram))}" width="{width:g}" height="{height:g}" '
@@ -69,7 +78,8 @@ def render_svg(diagram: Diagram) -> str:
         *_draw_edges(diagram, layout),
         *(_draw_title(title, rect) for title, rect in layout.box_rects.items()),
         *(_draw_node(node, layout.node_rects[name]) for name, node in diagram.nodes.items()),
-        *_draw_caption(diagram, layout.height),
+        *_draw_caption(caption, layout.height),
+        *(_draw_legend_item(item, legend_y) for item in legend),
         "</svg>",
     ]
     return "\n".join(lines) + "\n"
@@ -127,10 +137,62 @@ def _node_class(node: DiagramNode) -> str:
     return node.kind
 
 
-def _draw_caption(diagram: Diagram, y: float) -> Iterator[str]:
-    if diagram.run:
-        caption = _escape_text(format_run(diagram.run))
-        yield f'<text class="caption" x="24" y="{y + 8:g}">{caption}</text>'
+def _wrap_caption(diagram: Diagram, width: float) -> Iterator[str]:
+    """Break what the run came to into lines that fit."""
+    facts = format_run(diagram.run).split(SEPARATOR) if diagram.run else []
+    line = ""
+    for fact in facts:
+        longer = f"{line}{SEPARATOR}{fact}" if line else fact
+        if line and len(longer) * CAPTION_LETTER_WIDTH > width - 2 * SIDE_MARGIN:
+            yield line
+            line = fact
+        else:
+            line = longer
+    if line:
+        yield line
+
+
+def _draw_caption(lines: Sequence[str], y: float) -> Iterator[str]:
+    for number, line in enumerate(lines):
+        place = f'x="{SIDE_MARGIN}" y="{y + 8 + LINE_HEIGHT * number:g}"'
+        yield f'<text class="caption" {place}>{_escape_text(line)}</text>'
+
+
+@dataclass(frozen=True)
+class LegendItem:
+    """A sign and what it means."""
+
+    style: str
+    words: str
+    x: float
+    row: int
+
+
+def _place_legend(diagram: Diagram, width: float) -> Iterator[LegendItem]:
+    """Say what thick lines and the styles of nodes mean, as far as they occur."""
+    classes = {_node_class(node) for node in diagram.nodes.values()}
+    signs = {name: words for name, words in LEGEND.items() if name in classes}
+    if diagram.has_critical_path:
+        signs = {CRITICAL_SIGN: CRITICAL_LEGEND} | signs
+    x, row = float(SIDE_MARGIN), 0
+    for style, words in signs.items():
+        item_width = SIGN_WIDTH + 24 + len(words) * CAPTION_LETTER_WIDTH
+        if x > SIDE_MARGIN and x + item_width > width:
+            x, row = float(SIDE_MARGIN), row + 1
+        yield LegendItem(style, words, x, row)
+        x += item_width
+
+
+def _draw_legend_item(item: LegendItem, top: float) -> str:
+    y = top + 8 + LINE_HEIGHT * item.row
+    sign = (
+        f'<path class="{item.style}" d="M{item.x:g} {y - 4:g} h{SIGN_WIDTH}"/>'
+        if item.style == CRITICAL_SIGN
+        else f'<rect class="{item.style}" x="{item.x:g}" y="{y - 10:g}" width="{SIGN_WIDTH}" '
+        'height="12" rx="3"/>'
+    )
+    text = f'<text class="caption" x="{item.x + SIGN_WIDTH + 6:g}" y="{y:g}">{item.words}</text>'
+    return f'<g class="legend">{sign}{text}</g>'
 
 
 def _accessible_label(diagram: Diagram) -> str:

@@ -18,6 +18,7 @@ from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.state import Proposal
 from moa_graph.models.pricing import estimate_cost
 from moa_graph.redaction import redacted_message
+from moa_graph.runs.driver import TurnRun
 from moa_graph.runs.jobs import PartialError
 from moa_graph.runs.model_calls import CallRecord, call_listener
 
@@ -87,21 +88,17 @@ class BenchmarkRunner:
         return self._compile_graph(tuple(sorted(self._benchmark.call_options(item).items())))
 
     async def _run_turn(self, graph: Any, messages: Sequence[AnyMessage]) -> JsonRow:
-        state: dict[str, Any] = {}
-        records, error = list[CallRecord](), None
-        try:
-            with call_listener(records.append):
-                async for values in graph.astream({"messages": messages}, stream_mode="values"):
-                    state = values
-        except Exception as failure:  # noqa: BLE001  # it is this item's
-            error = redacted_message(failure)
-        finished = state.get("proposals", {})
+        records = list[CallRecord]()
+        with call_listener(records.append):
+            result = await TurnRun(graph, {}, {"messages": messages}).run_to_end()
+        error = redacted_message(result.error) if result.error else None
+        finished = result.values.get("proposals", {})
         proposals = {
             node: self._proposal_row(node, finished[node], records)
             for node in graph.builder.nodes  # in the order of the mixture
             if node in finished
         }
-        answer = None if error else state["messages"][-1]
+        answer = None if error else result.values["messages"][-1]
         return {
             "answer": answer.text if answer else None,
             "error": error,

@@ -35,6 +35,7 @@ from moa_graph.evals.call_table import CallOutcome, CallTable
 from moa_graph.models.adapt import find_api_keys
 from moa_graph.models.legacy_request_keys import legacy_call_store_key
 from moa_graph.models.pricing import is_free_model
+from moa_graph.models.providers import provider_of
 from moa_graph.models.request_key import request_key
 from moa_graph.prompting import parsing
 from moa_graph.redaction import redacted_message
@@ -271,7 +272,7 @@ class RecordedRunnable(Runnable[Any, AIMessage]):
             usage=getattr(message, "usage_metadata", None) or outcome.usage,
             started=outcome.started,
             seconds=outcome.seconds,
-            from_store=from_store or self._label.startswith("recorded:"),
+            from_store=from_store or provider_of(self._label).replays_files,
         )
         report_call(record)
         if record.message is None:

@@ -14,7 +14,7 @@ from moa_graph.evals.judging.run import judge_system
 from moa_graph.evals.judging.setup import build_method, prepare_judging
 from moa_graph.evals.plan import BenchmarkEntry, EvalPlan
 from moa_graph.evals.proposal_judging import judge_proposals
-from moa_graph.runs.jobs import Tally
+from moa_graph.runs.job_progress import JobProgress
 
 COMPARISON_FILE = "comparison.json"
 
@@ -23,7 +23,7 @@ COMPARISON_FILE = "comparison.json"
 class StepResult:
     """What came of a step."""
 
-    progress: Tally
+    progress: JobProgress
     failures: Mapping[Any, str]
     """Why something is missing, by item."""
 
@@ -54,14 +54,14 @@ class ComparisonStep:
         call_store: CallStore,
         *,
         max_cost: float | None = None,
-        show: Callable[[Tally], None] = lambda _: None,
+        show: Callable[[JobProgress], None] = lambda _: None,
     ) -> StepResult:
         """Do it.
 
         Args:
             call_store: Where each call is kept: the same for all steps.
-            max_cost: As in `work_through`, for this step.
-            show: As in `work_through`.
+            max_cost: As in `run_jobs`, for this step.
+            show: As in `run_jobs`.
 
         Raises:
             ValueError: If a key is missing, or the folder has the answers of another system.

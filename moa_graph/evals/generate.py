@@ -14,12 +14,9 @@ from moa_graph.evals.benchmarks.registry import benchmark_for
 from moa_graph.evals.call_store import CallStore
 from moa_graph.evals.manifest import check_folder_matches, write_manifest
 from moa_graph.evals.results_file import JsonRow, ResultsFile
-from moa_graph.runs.jobs import (
-    Outcome,
-    Tally,
-    limit,
-    work_through,
-)
+from moa_graph.runs.budget import applicable_max_cost
+from moa_graph.runs.job_progress import JobProgress
+from moa_graph.runs.jobs import JobOutcome, run_jobs
 
 
 @dataclass(frozen=True)
@@ -29,7 +26,7 @@ class GenerationResult:
     folder: Path
     outputs: Path
     """The file in the benchmark's own format."""
-    progress: Tally
+    progress: JobProgress
     """What was done now."""
     answered: int
     """Items that have an answer, from now or before."""
@@ -46,7 +43,7 @@ async def answer_benchmark(
     name: str | None = None,
     concurrency: int = 8,
     max_cost: float | None = None,
-    show: Callable[[Tally], None] = lambda _: None,
+    show: Callable[[JobProgress], None] = lambda _: None,
 ) -> GenerationResult:
     """Have a mixture answer each item of a benchmark.
 
@@ -61,8 +58,8 @@ async def answer_benchmark(
         call_store: Where each call is kept.
         name: What the system is called; by default as the mixture is.
         concurrency: How many items are under way at a time.
-        max_cost: As in `work_through`.
-        show: As in `work_through`.
+        max_cost: As in `run_jobs`.
+        show: As in `run_jobs`.
 
     Raises:
         ValueError: If the folder holds the answers of another mixture, a key is missing, or an
@@ -73,11 +70,6 @@ async def answer_benchmark(
     check_folder_matches(folder, config, benchmark)
     runner = BenchmarkRunner(config, benchmark, call_store)
     results = ResultsFile(folder)
-    answered_ids = {row["id"] for row in results.answered_rows(benchmark.items)}
-
-    def keep(item: BenchmarkItem, outcome: Outcome[JsonRow]) -> None:
-        row: JsonRow = {"id": item.id, "category": item.category, "turns": [], "ended": time()}
-        results.write(row | (outcome.result or {}) | {"error": outcome.error})
 
     def finish() -> Path:
         write_manifest(folder, name, config, benchmark, results)
@@ -85,12 +77,12 @@ async def answer_benchmark(
 
     finish()
     try:
-        progress = await work_through(
-            [item for item in benchmark.items if item.id not in answered_ids],
+        progress = await run_jobs(
+            _unanswered_items(benchmark, results),
             runner.answer,
-            keep,
+            lambda item, outcome: results.write(_result_row(item, outcome)),
             concurrency=concurrency,
-            max_cost=limit(max_cost, config.labels()),
+            max_cost=applicable_max_cost(max_cost, config.labels()),
             prices=config.prices,
             show=show,
         )
@@ -99,6 +91,16 @@ async def answer_benchmark(
     answered = len(results.answered_rows(benchmark.items))
     failures = results.failures(benchmark.items)
     return GenerationResult(folder, outputs, progress, answered, failures)
+
+
+def _unanswered_items(benchmark: BenchmarkData, results: ResultsFile) -> list[BenchmarkItem]:
+    answered_ids = {row["id"] for row in results.answered_rows(benchmark.items)}
+    return [item for item in benchmark.items if item.id not in answered_ids]
+
+
+def _result_row(item: BenchmarkItem, outcome: JobOutcome[JsonRow]) -> JsonRow:
+    row: JsonRow = {"id": item.id, "category": item.category, "turns": [], "ended": time()}
+    return row | (outcome.result or {}) | {"error": outcome.error}
 
 
 def _write_outputs(folder: Path, name: str, benchmark: BenchmarkData, results: ResultsFile) -> Path:

@@ -12,6 +12,7 @@ from moa_graph.atomic_files import write_text
 from moa_graph.config.model import MoAConfig
 from moa_graph.evals.benchmark_data import BenchmarkData
 from moa_graph.evals.results_file import JsonRow, ResultsFile
+from moa_graph.models.providers import replayed_file
 from moa_graph.stored_names import translate_options
 
 _PACKAGES = ("moa_graph", "langgraph", "langchain-core", "langchain-openai", "langchain-together")
@@ -28,7 +29,8 @@ def check_folder_matches(folder: Path, config: MoAConfig, benchmark: BenchmarkDa
         return
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
-        stored = {**translate_options(before["configuration"]), "data": before["data"]["sha256"]}
+        config_before = MoAConfig.model_validate(translate_options(before["configuration"]))
+        stored = {**_dump_config(config_before), "data": before["data"]["sha256"]}
         stored["recorded"] = before["recorded"]
     except (OSError, ValueError, KeyError, TypeError):
         raise ValueError(f"{path}: not a manifest of moa eval generate") from None
@@ -95,7 +97,7 @@ def _hash_recorded_files(config: MoAConfig) -> dict[str, str]:
     """Give the hash of each file that is replayed: its content is part of the mixture."""
     agents = [*(a for layer in config.layers for a in layer.values()), config.aggregator]
     labels = [agent.label for agent in (*agents, *config.fallbacks)]
-    names = {label[9:].partition("#")[0] for label in labels if label.startswith("recorded:")}
+    names = {name for label in labels if (name := replayed_file(label))}
     paths = {name: Path(name).expanduser() for name in sorted(names)}
     return {name: sha256(p.read_bytes()).hexdigest() for name, p in paths.items() if p.is_file()}
 

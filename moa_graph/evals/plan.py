@@ -32,13 +32,14 @@ from moa_graph.evals.ablations import (
 )
 from moa_graph.evals.benchmark_data import BenchmarkData
 from moa_graph.evals.benchmarks.registry import find_benchmark
-from moa_graph.evals.budget import default_prices
 from moa_graph.evals.data import read_table
 from moa_graph.evals.datasets import load_benchmark
 from moa_graph.evals.generate import check_system_name
 from moa_graph.evals.judging.judge import Judge, read_judge
 from moa_graph.evals.judging.setup import JudgeFilePaths, official_judge_for_benchmark
+from moa_graph.evals.resource_use import default_prices
 from moa_graph.models.agent import Agent, build_model
+from moa_graph.models.providers import provider_of
 
 AnalysisName = Literal["proposers", "roles", "collaborativeness", "depth", "ranker"]
 SystemName = Annotated[str, AfterValidator(check_system_name)]
@@ -111,7 +112,7 @@ class EvalPlan(_PlanTable):
     out: Path = Path("out")
     concurrency: StrictPositiveInt = 8
     max_cost: float | None = Field(default=None, ge=0)
-    """US dollars after which nothing more is begun."""
+    """Budget of a run in US dollars: nothing more starts that could exceed it."""
     gamed_baselines: Path | None = None
     """AlpacaEval's table `df_gamed.csv`; by default it is downloaded once."""
     prices: dict[str, tuple[Price, Price]] = {}
@@ -134,10 +135,10 @@ class EvalPlan(_PlanTable):
         path = Path(path).expanduser()
         folder = path.absolute().parent
         format_error = partial(format_validation_error, accepted_keys=_expected_keys)
-        return load_toml(path, partial(cls._build, folder=folder), format_error)
+        return load_toml(path, partial(cls._validate_plan, folder=folder), format_error)
 
     @classmethod
-    def _build(cls, data: Mapping[str, Any], folder: Path) -> Self:
+    def _validate_plan(cls, data: Mapping[str, Any], folder: Path) -> Self:
         plan = cls.model_validate(data, context={"folder": folder})
         plan.check_references(folder)
         return plan
@@ -258,7 +259,7 @@ class EvalPlan(_PlanTable):
             raise ValueError(f"gamed_baselines: no file {self.resolve_path(self.gamed_baselines)}")
         for system, config in self.configs.items():
             for label in config.labels():
-                if not label.startswith("recorded:"):
+                if not provider_of(label).replays_files:
                     continue
                 try:
                     build_model(Agent(model=label))

@@ -359,7 +359,7 @@ def _estimate_judging(
         answer = _final_answer_tokens(config, shape.benchmark, answer_tokens)
         answers = 1
         if name in plan.correlation:  # its proposals are judged, too
-            answers += sum(agent.samples for agent in config.layers[-1].values())
+            answers += config.layer_widths()[-1]
         for number, reads in enumerate(_judge_input_tokens(shape, answer)):
             if judge.agent:
                 call = PlannedCall("", judge.label, 1, reads, writes)

@@ -1,7 +1,6 @@
 """What the aggregator takes: the proposals that it read are judged as answers are."""
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -14,14 +13,11 @@ from moa_graph.evals.correlation import PreferenceSample
 from moa_graph.evals.judging.cases import JudgementCase
 from moa_graph.evals.judging.judge import BenchmarkJudge
 from moa_graph.evals.judging.setup import JudgingTask
-from moa_graph.evals.results_file import ANSWERS_FILE, JsonRow
+from moa_graph.evals.results_file import ANSWERS_FILE, JsonRow, format_json_lines
 from moa_graph.models.recorded import read_json_rows
-from moa_graph.runs.jobs import (
-    Outcome,
-    Tally,
-    limit,
-    work_through,
-)
+from moa_graph.runs.budget import applicable_max_cost
+from moa_graph.runs.job_progress import JobProgress
+from moa_graph.runs.jobs import JobOutcome, run_jobs
 
 PROPOSAL_JUDGEMENTS_FILE = "proposal_judgements.jsonl"
 
@@ -40,8 +36,8 @@ async def judge_proposals(
     *,
     concurrency: int = 8,
     max_cost: float | None = None,
-    show: Callable[[Tally], None] = lambda _: None,
-) -> tuple[Tally, Mapping[str, str]]:
+    show: Callable[[JobProgress], None] = lambda _: None,
+) -> tuple[JobProgress, Mapping[str, str]]:
     """Have the proposals that the aggregator read judged; the judgements are written beside them.
 
     Args:
@@ -50,8 +46,8 @@ async def judge_proposals(
         call_store: Where each call is kept: a proposal that is a system's answer, too, is judged
             once.
         concurrency: How many judgements are under way at a time.
-        max_cost: As in `work_through`.
-        show: As in `work_through`.
+        max_cost: As in `run_jobs`.
+        show: As in `run_jobs`.
 
     Returns:
         What was done, and why judgements are missing, by item and node.
@@ -65,25 +61,24 @@ async def judge_proposals(
     )
     rows = list[JsonRow]()
 
-    def keep(proposal: ProposalCase, outcome: Outcome[JsonRow]) -> None:
+    def keep(proposal: ProposalCase, outcome: JobOutcome[JsonRow]) -> None:
         result = {"id": proposal.item.id, "node": proposal.node, **(outcome.result or {})}
         rows.append(
             {**result, "text": _text_hash(proposal.case.answers[0]), "error": outcome.error}
         )
 
     try:
-        progress = await work_through(
+        progress = await run_jobs(
             list(_proposal_cases(task)),
             lambda proposal: benchmark_judge.judge_case(proposal.case),
             keep,
             concurrency=concurrency,
-            max_cost=limit(max_cost, [task.judge.label]),
+            max_cost=applicable_max_cost(max_cost, [task.judge.label]),
             prices=task.judge.prices,
             show=show,
         )
     finally:
-        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        write_text(folder / PROPOSAL_JUDGEMENTS_FILE, "".join(lines))
+        write_text(folder / PROPOSAL_JUDGEMENTS_FILE, format_json_lines(rows))
     return progress, {f"{r['id']}, {r['node']}": r["error"] for r in rows if r["error"]}
 
 

@@ -1,13 +1,13 @@
 """The nodes that bring proposals together: layer aggregators and the aggregator."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial, reduce
 from time import perf_counter, time
-from typing import Any, Literal
+from typing import Any
 
-from langchain_core.messages import AIMessage, AnyMessage
+from langchain_core.messages import AIMessage
 from langchain_core.messages.ai import add_usage
-from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.types import CachePolicy
 
 from moa_graph.deprecated import with_old_keys
@@ -16,18 +16,20 @@ from moa_graph.graph import quorum
 from moa_graph.graph.answer_cache import AnswerCache, CacheBackend, CachedAnswer
 from moa_graph.graph.deadlines import LayerDeadline
 from moa_graph.graph.error_causes import error_with_causes, reduce_error
+from moa_graph.graph.model_call import call_model
 from moa_graph.graph.node_names import AGGREGATOR
+from moa_graph.graph.options import Aggregation
 from moa_graph.graph.policy import LayerPolicy
+from moa_graph.graph.prompts import PromptDraft, current_limits, original_failure
 from moa_graph.graph.proposer import (
     NodeRunnable,
     StateNode,
-    build_prompt,
     capture_errors,
     with_agent_metadata,
 )
 from moa_graph.graph.references import references_update, without_references
 from moa_graph.graph.run_summary import RunSummary
-from moa_graph.graph.selection import NumberRequest
+from moa_graph.graph.selection import ModelCall, NumberRequest
 from moa_graph.graph.spec import AgentNode, LayerSpec
 from moa_graph.graph.state import (
     LayerState,
@@ -35,14 +37,12 @@ from moa_graph.graph.state import (
     OriginalCallStats,
     retry_mark_update,
 )
+from moa_graph.models.served_context import ask_servers
 from moa_graph.prompting import parsing
 from moa_graph.prompting.history import has_media
 from moa_graph.prompting.layout import PromptLayout
 from moa_graph.redaction import find_keys, redacted_message, without_keys
-from moa_graph.sync_async import Flow, Step
-
-Aggregation = Literal["synthesize", "select"]
-"""What the aggregator does."""
+from moa_graph.sync_async import Flow
 
 
 class AggregatorError(MoAError):
@@ -66,20 +66,31 @@ class AggregatorError(MoAError):
         return reduce_error(self, AggregatorError, self.failures)
 
 
-def layer_aggregator_node(layer_spec: LayerSpec, layout: PromptLayout) -> NodeRunnable:
+def layer_aggregator_node(
+    layer_spec: LayerSpec, layout: PromptLayout, readers: Sequence[AgentNode]
+) -> NodeRunnable:
     """Make the node that templates the proposals of a layer for those who read them next.
+
+    It also notes how long their prompts may be, so that a checkpoint holds it.
 
     Where the layer lacks its quorum, the node marks the proposals to be asked for again.
     """
 
-    def gather(state: MoAState) -> dict[str, Any]:
+    def gather(
+        state: MoAState, _config: RunnableConfig, _cache: CacheBackend | None
+    ) -> Flow[dict[str, Any]]:
         proposals = layer_spec.proposals_in(state)
         if retry_nodes := quorum.nodes_to_retry(layer_spec.number, proposals, layer_spec.policy):
             marks = {node: retry_mark_update(proposals[node]) for node in retry_nodes}
             return {"proposals": marks, "is_retry": True}
-        return references_update(list(proposals), state, layout)
+        if asking := ask_servers([each.agent for each in readers]):
+            yield asking
+        limits = {each.node: current_limits(each) for each in readers}
+        known = {node: each for node, each in limits.items() if each["context_tokens"]}
+        update: dict[str, Any] = references_update(list(proposals), state, layout)
+        return update | ({"model_limits": known} if known or state.get("model_limits") else {})
 
-    return StateNode(gather)
+    return NodeRunnable(gather)
 
 
 def layer_router(
@@ -133,14 +144,14 @@ def aggregator_node(
         for agent_node, answer_cache, number_request in zip(
             aggregators, answer_caches, number_requests, strict=True
         ):
-            messages = summary.start_call(agent_node, state, layout)
+            draft = summary.start_call(agent_node, state, layout)
             call_config = with_agent_metadata(agent_node, config)
             with capture_errors(partial(summary.record_failure, agent_node, config)):
-                entry = answer_cache.find_entry(messages, cache)
+                entry = answer_cache.find_entry(draft.prompt.messages, cache)
                 if cached_answer := (yield from entry.get()):
                     answer = summary.to_final_message_from_cache(agent_node, cached_answer)
                 else:
-                    call = _make_call(call_deadline, agent_node, messages, call_config)
+                    call = _make_call(call_deadline, agent_node, draft, call_config)
                     output = yield from summary.ask(number_request, call)
                     answer = summary.to_final_message(agent_node, output)
                     yield from entry.store(output, summary.seconds)
@@ -150,9 +161,16 @@ def aggregator_node(
     return NodeRunnable(aggregate, aggregators[0])
 
 
-def _make_call(deadline: LayerDeadline, agent_node: AgentNode, *args: Any) -> Callable[[Any], Step]:
-    """Make what makes the step that calls a model in the place of an agent's."""
-    return lambda model: deadline.call_model(model, agent_node.agent.timeout, *args)
+def _make_call(
+    deadline: LayerDeadline, agent_node: AgentNode, draft: PromptDraft, config: RunnableConfig
+) -> ModelCall:
+    """Make the call of a model in the place of an agent's."""
+
+    def call(model: Runnable[Any, Any]) -> Flow[Any]:
+        start_call = deadline.call_starter(model, agent_node.agent.timeout, config)
+        return call_model(agent_node, draft, start_call)
+
+    return call
 
 
 class RunSummaryBuilder:
@@ -162,7 +180,7 @@ class RunSummaryBuilder:
         nodes = [
             agent_node.node for layer_spec in layer_specs for agent_node in layer_spec.agent_nodes
         ]
-        self.layers, self.proposers, self.dropped_reference_chars = len(layer_specs), nodes, 0
+        self.layers, self.proposers = len(layer_specs), nodes
         self.proposals = {node: p for node in nodes if (p := state["proposals"].get(node))}
         self.failures: dict[str, str] = {}
         self.causes: list[Exception] = []
@@ -175,15 +193,15 @@ class RunSummaryBuilder:
 
     def start_call(
         self, agent_node: AgentNode, state: LayerState, layout: PromptLayout
-    ) -> Sequence[AnyMessage]:
+    ) -> PromptDraft:
         """Assemble what a writer reads, and note when it is asked."""
-        messages, self.dropped_reference_chars = build_prompt(agent_node, state, layout)
+        self._draft = PromptDraft(agent_node, state, layout)
         self._started, self._call_started = round(time(), 3), perf_counter()
-        return messages
+        return self._draft
 
-    def ask(self, request: NumberRequest, call: Callable[[Any], Step]) -> Flow[Any]:
+    def ask(self, request: NumberRequest, call: ModelCall) -> Flow[Any]:
         """Ask a writer for an answer."""
-        return (yield call(request.agent_node.model))
+        return call(request.agent_node.model)
 
     def record_failure(
         self, agent_node: AgentNode, config: RunnableConfig, error: Exception
@@ -191,7 +209,7 @@ class RunSummaryBuilder:
         """Take in why a writer gave no answer."""
         keys = [*agent_node.api_keys, *find_keys(config.get("configurable", {}))]
         self.failures[agent_node.node] = redacted_message(error, *keys)
-        self.causes.append(without_keys(error, *keys))
+        self.causes.append(without_keys(original_failure(error), *keys))
 
     def to_final_message_from_cache(
         self, agent_node: AgentNode, cached_answer: CachedAnswer
@@ -243,10 +261,12 @@ class RunSummaryBuilder:
             "aggregator_usage": usage,
             "started": self._started,
             "seconds": self.seconds,
-            "dropped_reference_chars": self.dropped_reference_chars,
+            "dropped_reference_chars": self._draft.prompt.dropped_reference_chars,
             "usage": _sum_usages(known_usages),
             "usage_unknown": [n for n, u in {**calls, AGGREGATOR: usage}.items() if not u],
         }
+        if refused := self._draft.refused_prompt:
+            summary["refused_prompt"] = refused
         if cached_stats:
             summary["cached"] = list(cached_stats)
             summary["saved_usage"] = _sum_usages(saved)
@@ -274,13 +294,13 @@ class SelectionSummaryBuilder(RunSummaryBuilder):
 
     def start_call(
         self, agent_node: AgentNode, state: LayerState, layout: PromptLayout
-    ) -> Sequence[AnyMessage]:
+    ) -> PromptDraft:
         """Assemble what a judge reads, and note when it is asked."""
         return super().start_call(
             agent_node, without_references(state), layout
         )  # a prompt of its own
 
-    def ask(self, request: NumberRequest, call: Callable[[Any], Step]) -> Flow[Any]:
+    def ask(self, request: NumberRequest, call: ModelCall) -> Flow[Any]:
         """Ask a judge for a number."""
         return request.ask(len(self._candidates), call)
 

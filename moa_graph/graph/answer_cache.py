@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
 
-from langchain_core.language_models import BaseChatModel
 from langchain_core.load import dumpd
 from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.runnables.base import RunnableBindingBase
@@ -27,6 +26,7 @@ from moa_graph.background_thread import run_in_thread
 from moa_graph.graph.spec import AgentNode
 from moa_graph.graph.state import OriginalCallStats
 from moa_graph.models.legacy_request_keys import legacy_node_cache_key
+from moa_graph.models.providers import provider_of
 from moa_graph.models.request_key import request_key
 from moa_graph.prompting import parsing
 from moa_graph.prompting.layout import PromptLayout
@@ -205,7 +205,7 @@ def _identify_request(agent_node: AgentNode) -> Any:
     """Describe what is asked: model, parameters, endpoint; `None` where that is not known."""
     agent = agent_node.agent
     if isinstance(agent.model, str):
-        if agent.model.startswith("recorded:"):  # its file may change, and it costs nothing
+        if provider_of(agent.model).replays_files:  # the file may change, and it costs nothing
             return None
         return [agent.model_dump(include=_SHAPING_OPTIONS), _identify_endpoint(agent_node.model)]
     if not _can_be_described(agent.model):
@@ -218,6 +218,8 @@ def _identify_request(agent_node: AgentNode) -> Any:
 
 def _can_be_described(model: Any) -> bool:
     """Tell whether a description says all of a model: what a user's subclass adds is not in it."""
+    from langchain_core.language_models import BaseChatModel  # noqa: PLC0415  # loaded with a model
+
     is_own_class = type(model).__module__.startswith(_DESCRIBABLE_PACKAGES)
     if isinstance(model, RunnableBindingBase):
         return is_own_class and _can_be_described(model.bound)

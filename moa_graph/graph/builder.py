@@ -1,9 +1,10 @@
 """Build a Mixture-of-Agents graph: layers, each with its layer aggregator, and an aggregator."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from itertools import chain
-from typing import Any, Literal, get_args
+from typing import Any, Concatenate, ParamSpec, TypeVar, get_args
 
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.graph.state import CompiledStateGraph
@@ -11,23 +12,17 @@ from langgraph.types import CachePolicy
 
 from moa_graph.deprecated import accept_old_options
 from moa_graph.graph.aggregator import (
-    Aggregation,
     aggregator_node,
     layer_aggregator_node,
     layer_router,
 )
 from moa_graph.graph.answer_cache import check_policy
 from moa_graph.graph.node_names import AGGREGATOR, layer_aggregator_name
+from moa_graph.graph.options import Aggregation, GraphOptions, accept_fields
 from moa_graph.graph.policy import policies_for_layers
 from moa_graph.graph.proposer import NodeRunnable, proposer_node
-from moa_graph.graph.spec import (
-    AgentNode,
-    Layer,
-    LayerSpec,
-    resolve_agents,
-)
+from moa_graph.graph.spec import AgentNode, LayerSpec, resolve_agents
 from moa_graph.graph.state import LayerState, MoAState
-from moa_graph.models.agent import Agent, Model
 from moa_graph.prompting.layout import AGGREGATE_AND_SYNTHESIZE, PromptLayout
 
 MoAStateGraph = StateGraph[MoAState, Any, Any, MoAState]  # the context is the caller's
@@ -35,6 +30,22 @@ CompiledMoAGraph = CompiledStateGraph[MoAState, Any, Any, MoAState]
 
 MIN_CONCURRENCY = 128
 """Threads that wait in a sync call; LangGraph starts each when it is needed."""
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _with_parameters_of(
+    method: Callable[Concatenate[Any, P], Any],
+) -> Callable[[Callable[..., T]], Callable[Concatenate[Any, P], T]]:
+    """Give a method the parameters of the one that it overrides, for type checkers and `help`."""
+
+    def decorate(override: Callable[..., T]) -> Callable[Concatenate[Any, P], T]:
+        override.__signature__ = signature(method)  # type: ignore[attr-defined]  # of any callable
+        return override
+
+    return decorate
 
 
 @dataclass(frozen=True)
@@ -68,7 +79,7 @@ class MoAGraph(MoAStateGraph):
         self.spec = spec
         layer_specs, aggregators = spec.layers, spec.aggregators
         for layer_spec, readers in zip(
-            layer_specs, [*(r.agent_nodes for r in layer_specs[1:]), aggregators[:1]], strict=True
+            layer_specs, [*(r.agent_nodes for r in layer_specs[1:]), aggregators], strict=True
         ):
             _add_layer(self, layer_spec, readers, spec)
         for agent_node in layer_specs[0].agent_nodes:
@@ -79,6 +90,7 @@ class MoAGraph(MoAStateGraph):
         _add_agent(self, aggregators[0], aggregator, aggregation=spec.aggregation)
         self.add_edge(AGGREGATOR, END)
 
+    @_with_parameters_of(MoAStateGraph.compile)
     def compile(self, *args: Any, **kwargs: Any) -> CompiledMoAGraph:
         """Compile as `StateGraph.compile` does, with threads enough for a layer.
 
@@ -95,22 +107,8 @@ class MoAGraph(MoAStateGraph):
 
 
 @accept_old_options
-def create_moa(
-    layers: Sequence[Layer],
-    aggregator: Model | Agent,
-    *,
-    fallbacks: Sequence[Model | Agent] = (),
-    aggregation: Aggregation = "synthesize",
-    quorum: float | Sequence[float] = 0.5,
-    grace: float | Sequence[float | None] | None = None,
-    deadline: float | Sequence[float | None] | None = None,
-    prompt: str = AGGREGATE_AND_SYNTHESIZE,
-    references_in: Literal["system", "user"] = "system",
-    max_reference_tokens: int | None = 16_384,
-    stream_proposals: bool = False,
-    cache_policy: CachePolicy[Any] | None = None,
-    lazy: bool = False,
-) -> MoAGraph:
+@accept_fields(GraphOptions)
+def create_moa(options: GraphOptions) -> MoAGraph:  # noqa: D417  # the fields are its arguments
     """Create a Mixture-of-Agents graph (Wang et al. 2024, arXiv 2406.04692, section 2.2).
 
     The proposers of the first layer answer the conversation side by side; those of each further
@@ -143,14 +141,16 @@ def create_moa(
         deadline: Seconds after which the proposers of a layer that have not answered are cut
             off, quorum or not. One value, or one each; async and sync as with `grace`, and
             with the `timeout` of an `Agent`.
-        prompt: What readers of references are told to do with them; the paper's by default. An
-            aggregator that selects has a prompt of its own.
+        prompt: What readers of references are told to do with them; `None` for the paper's,
+            `AGGREGATE_AND_SYNTHESIZE`. An aggregator that selects has a prompt of its own.
         references_in: Where references stand: at the end of the `"system"` message, as in the
             paper, or at the end of the last `"user"` message, each between tags that its text
             cannot forge and with a word that it is data.
         max_reference_tokens: Tokens (estimated) beyond which a proposal is cut; all references
             together are cut at four times as many. `None` for no bound. Where the size of a
             reader's context is known, they are cut to fit it in any case.
+        lazy: Build the models of `"provider:model"` strings at the first call, not now. A graph
+            can then be drawn and deployed where its keys are not set.
         stream_proposals: Whether `stream_mode="messages"` shows the proposers' tokens beside
             the aggregator's.
         cache_policy: Have agents that are asked the same again give the answer that they gave
@@ -158,8 +158,6 @@ def create_moa(
             `StateGraph.add_node`, but a failure is never kept. Only `ttl` may be set: the key is
             made of model, parameters, endpoint and all that is read. Kept are the answers of
             `"provider:model"` strings, and of chat models that LangChain can describe.
-        lazy: Build the models of `"provider:model"` strings at the first call, not now. A graph
-            can then be drawn and deployed where its keys are not set.
 
     Returns:
         The graph's builder: compile it with a checkpointer, store, cache and name of your own.
@@ -175,24 +173,31 @@ def create_moa(
         moa.invoke({"messages": "Where is it? It is under the tree."})["messages"][-1].text
         ```
     """
-    if aggregation not in get_args(Aggregation):
-        raise ValueError(f"`aggregation`={aggregation!r}: expected 'synthesize' or 'select'")
-    check_policy(cache_policy)
-    layout = PromptLayout(prompt, references_in, max_reference_tokens)
+    if options.aggregation not in get_args(Aggregation):
+        raise ValueError(
+            f"`aggregation`={options.aggregation!r}: expected 'synthesize' or 'select'"
+        )
+    check_policy(options.cache_policy)
+    prompt = AGGREGATE_AND_SYNTHESIZE if options.prompt is None else options.prompt
+    layout = PromptLayout(prompt, options.references_in, options.max_reference_tokens)
     agent_nodes, aggregators = resolve_agents(
-        layers,
-        [aggregator, *fallbacks],
-        hide_proposer_tokens=not stream_proposals,
-        hide_aggregator_tokens=aggregation == "select",
+        options.layers,
+        [options.aggregator, *options.fallbacks],
+        hide_proposer_tokens=not options.stream_proposals,
+        hide_aggregator_tokens=options.aggregation == "select",
     )
-    policies = policies_for_layers([len(row) for row in agent_nodes], quorum, grace, deadline)
+    policies = policies_for_layers(
+        [len(row) for row in agent_nodes], options.quorum, options.grace, options.deadline
+    )
     layer_specs = [
         LayerSpec(number, *row)
         for number, row in enumerate(zip(agent_nodes, policies, strict=True), 1)
     ]
-    if not lazy:
+    if not options.lazy:
         aggregators[0].build_models()
-    return MoAGraph(GraphSpec(layer_specs, aggregators, layout, aggregation, cache_policy))
+    return MoAGraph(
+        GraphSpec(layer_specs, aggregators, layout, options.aggregation, options.cache_policy)
+    )
 
 
 def _add_layer(
@@ -207,12 +212,14 @@ def _add_layer(
         )
         builder.add_edge(agent_node.node, layer_aggregator)
     # `destinations` are what is drawn; without a `path_map`, edges of a retry stay undrawn.
-    destinations = tuple(seat.node for seat in readers)
+    next_agents = [each for each in readers if each not in spec.aggregators[1:]]
     builder.add_node(
-        layer_aggregator, layer_aggregator_node(layer_spec, spec.layout), destinations=destinations
+        layer_aggregator,
+        layer_aggregator_node(layer_spec, spec.layout, readers),
+        destinations=tuple(each.node for each in next_agents),
     )
     builder.add_conditional_edges(
-        layer_aggregator, layer_router(layer_aggregator, layer_spec, readers)
+        layer_aggregator, layer_router(layer_aggregator, layer_spec, next_agents)
     )
 
 

@@ -114,7 +114,7 @@ class LayerDeadline:
         return min(deadlines, default=None)
 
     @asynccontextmanager
-    async def cancel_after(self, timeout: float | None) -> AsyncIterator[None]:
+    async def cancel_after(self, started: float, timeout: float | None) -> AsyncIterator[None]:
         """Cancel what runs inside when its time is over.
 
         Raises:
@@ -123,7 +123,7 @@ class LayerDeadline:
         if timeout is None and self._policy.has_no_cutoff:
             yield
             return
-        started, loop = monotonic(), asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
 
         def loop_deadline() -> float | None:
             deadline = self.call_deadline(started, timeout)
@@ -144,7 +144,7 @@ class LayerDeadline:
             raise
 
     def call_with_deadline(
-        self, timeout: float | None, function: Callable[..., Any], *args: Any
+        self, started: float, timeout: float | None, function: Callable[..., Any], *args: Any
     ) -> Any:
         """Call in a thread, and go on without it when its time is over: it cannot be cancelled.
 
@@ -153,7 +153,6 @@ class LayerDeadline:
         """
         if timeout is None and self._policy.has_no_cutoff:
             return function(*args)
-        started = monotonic()
         self._raise_if_expired(started, timeout)
         future = run_in_thread(function, *args)
         future.add_done_callback(self._notify_waiters)
@@ -164,23 +163,37 @@ class LayerDeadline:
         return future.result()
 
     async def acall_with_deadline(
-        self, timeout: float | None, function: Callable[..., Awaitable[Any]], *args: Any
+        self,
+        started: float,
+        timeout: float | None,
+        function: Callable[..., Awaitable[Any]],
+        *args: Any,
     ) -> Any:
         """Await a call, and cancel it when its time is over.
 
         Raises:
             DeadlineExceededError: If its time was over.
         """
-        async with self.cancel_after(timeout):
+        async with self.cancel_after(started, timeout):
             return await function(*args)
 
-    def call_model(self, model: Runnable[Any, Any], timeout: float | None, *args: Any) -> Step:
-        """Make the step that calls a model within its time."""
-        return Step(
-            partial(self.call_with_deadline, timeout, model.invoke),
-            partial(self.acall_with_deadline, timeout, model.ainvoke),
-            args,
-        )
+    def call_starter(
+        self, model: Runnable[Any, Any], timeout: float | None, *args: Any
+    ) -> Callable[[Any], Step]:
+        """Give what makes a step of an input: it calls a model with it.
+
+        All steps together may take the timeout.
+        """
+        started = monotonic()
+
+        def start_call(model_input: Any) -> Step:
+            return Step(
+                partial(self.call_with_deadline, started, timeout, model.invoke),
+                partial(self.acall_with_deadline, started, timeout, model.ainvoke),
+                (model_input, *args),
+            )
+
+        return start_call
 
     def _raise_if_expired(self, started: float, timeout: float | None) -> CallDeadline | None:
         deadline = self.call_deadline(started, timeout)

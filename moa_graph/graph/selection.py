@@ -8,9 +8,11 @@ from langchain_core.exceptions import ModelInvalidRequestError
 from langchain_core.runnables.base import RunnableBindingBase
 
 from moa_graph.graph.spec import AgentNode
-from moa_graph.models.adapt import bind_call_options, supports_response_format, unwrap_model
 from moa_graph.prompting.parsing import SELECTION_FIELD, SELECTION_NAME
-from moa_graph.sync_async import Flow, Step
+from moa_graph.sync_async import Flow
+
+ModelCall = Callable[[Any], Flow[Any]]
+"""Calls a model with the prompt of an agent."""
 
 MIN_FORM_TOKENS = 64
 """Tokens that an answer must be allowed for a form; a number alone takes fewer."""
@@ -30,31 +32,36 @@ class NumberRequest:
     def __init__(self, agent_node: AgentNode) -> None:
         self.agent_node, self._is_refused = agent_node, False
 
-    def ask(self, count: int, call: Callable[[Any], Step]) -> Flow[Any]:
+    def ask(self, count: int, call: ModelCall) -> Flow[Any]:
         """Ask for a number.
 
         Args:
             count: How many responses there are.
-            call: Makes the step that calls a model.
+            call: Calls a model.
 
         Returns:
             What the model gave.
         """
         model = None if self._is_refused else _constrain(self.agent_node, count)
         if model is None:
-            return (yield call(self.agent_node.model))
+            return (yield from call(self.agent_node.model))
         try:
-            return (yield call(model))
+            return (yield from call(model))
         except Exception as error:
             if not _is_refusal(error):
                 raise
-            output = yield call(self.agent_node.model)
+            output = yield from call(self.agent_node.model)
             self._is_refused = True
             return output
 
 
 def _constrain(agent_node: AgentNode, count: int) -> Any:
     """Hold a model to the numbers; `None` where it cannot be."""
+    from moa_graph.models.adapt import (  # noqa: PLC0415  # loaded with the model
+        bind_call_options,
+        supports_response_format,
+    )
+
     model = agent_node.model
     if _max_tokens(agent_node) < MIN_FORM_TOKENS:
         return None
@@ -84,6 +91,8 @@ def _constrain(agent_node: AgentNode, count: int) -> Any:
 
 def _max_tokens(agent_node: AgentNode) -> float:
     """Give the most tokens that an answer may have."""
+    from moa_graph.models.adapt import unwrap_model  # noqa: PLC0415  # loaded with the model
+
     own = getattr(unwrap_model(agent_node.model), "max_tokens", None)
     limits = [each for each in (agent_node.agent.max_tokens, own) if isinstance(each, int)]
     return min(limits, default=math.inf)

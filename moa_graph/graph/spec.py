@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -19,17 +19,17 @@ from moa_graph.graph.node_names import (
     proposer_node_name,
     slugify_label,
 )
+from moa_graph.graph.options import Layer
 from moa_graph.graph.policy import LayerPolicy
 from moa_graph.graph.state import MoAState, Proposal
-from moa_graph.models.adapt import adapt_model, find_api_keys, returns_streamed_message
 from moa_graph.models.agent import (
     Agent,
     Model,
     build_model,
     find_key_variable,
 )
-
-Layer = Mapping[str, Model | Agent] | Sequence[Model | Agent]
+from moa_graph.models.traits import ModelTraits, traits_of
+from moa_graph.prompting.refusals import MessageRoles
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,11 @@ class AgentNode:
     """Builds the models of all agents of the graph, once."""
     transform_messages: Callable[[Sequence[AnyMessage]], Sequence[AnyMessage]] = list
     """How it sees the conversation."""
+    traits: ModelTraits = field(init=False, compare=False)
+    """What this process has learned of its model."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "traits", traits_of(self.agent))
 
     def __deepcopy__(self, _: Any) -> "AgentNode":
         """Share it with a copy of the graph, as LangGraph does its functions: it never changes."""
@@ -66,7 +71,14 @@ class AgentNode:
         """The keys that the agent's model was given, to be kept out of what is stored."""
         variable = find_key_variable(self.agent)
         values = [os.environ.get(variable, "")] if variable else []
+        from moa_graph.models.adapt import find_api_keys  # noqa: PLC0415  # loaded with the model
+
         return [*values, *find_api_keys(self.model)]
+
+    @property
+    def message_roles(self) -> MessageRoles | None:
+        """Which messages its model takes, as far as that is known; `None` for any."""
+        return self.agent.message_roles or self.traits.message_roles
 
     @property
     def model(self) -> Runnable[Any, Any]:
@@ -143,6 +155,9 @@ class _ModelBuilder:
 
     @cached_property
     def _models(self) -> dict[str, Runnable[Any, Any]]:
+        # LangChain's chat models take a while to load: not before one is built.
+        from moa_graph.models.adapt import adapt_model  # noqa: PLC0415  # see above
+
         return {
             each.node: adapt_model(build_model(each.agent), hidden=each.hide_tokens)
             for each in self._agent_nodes
@@ -187,7 +202,7 @@ def _resolve_aggregators(
         location = f"`fallbacks[{index - 1}]`" if index else "`aggregator`"
         agent = _to_aggregator_agent(value, location)
         # What is not the streamed message itself would be seen twice: it comes whole instead.
-        streams = isinstance(agent.model, str) or returns_streamed_message(agent.model)
+        streams = isinstance(agent.model, str) or _streams_its_message(agent.model)
         aggregator_nodes.append(
             AgentNode(
                 name,
@@ -199,6 +214,12 @@ def _resolve_aggregators(
             )
         )
     return aggregator_nodes
+
+
+def _streams_its_message(model: Runnable[Any, Any]) -> bool:
+    from moa_graph.models.adapt import returns_streamed_message  # noqa: PLC0415  # as above
+
+    return returns_streamed_message(model)
 
 
 def _to_aggregator_agent(value: Any, location: str) -> Agent:

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from functools import reduce
-from typing import Annotated, Any, NotRequired, Self, cast
+from typing import Annotated, Any, NotRequired, Self
 
 from langgraph.channels import DeltaChannel, EphemeralValue
 from langgraph.graph import MessagesState
 from typing_extensions import TypedDict  # Python 3.11's own has no JSON schema
 
 from moa_graph.graph.references import ReferencesChannel
+from moa_graph.models.traits import ModelLimits
 from moa_graph.stored_names import translate_proposal
 
 RETRY = "ask again"
@@ -29,6 +30,15 @@ class OriginalCallStats(TypedDict):
     """Tokens, as LangChain's `UsageMetadata`; `None` if the model did not say."""
     seconds: float | None
     """`None` where it is from LangChain's cache, which does not say."""
+
+
+class RefusedPrompt(TypedDict):
+    """A prompt that was too long for its model, which was then asked with a shorter one."""
+
+    prompt_tokens: int | None
+    """Tokens of the refused prompt; `None` if the model did not say."""
+    context_tokens: int | None
+    """Tokens that prompt and answer may have together; `None` if the model did not say."""
 
 
 class Proposal(TypedDict):
@@ -68,6 +78,8 @@ class Proposal(TypedDict):
     """Id of the message that was answered."""
     attempt_id: str
     """Id of the attempt: tells a failure from the next one of the same agent."""
+    refused_prompt: NotRequired[RefusedPrompt]
+    """The prompt that the model refused before, because it was too long; absent if it did not."""
 
 
 def awaits_retry(proposal: Proposal) -> bool:
@@ -91,7 +103,7 @@ def merge_proposals(
     thread never stands beside leftovers, even where the graph has changed in between.
 
     Args:
-        old: Proposals so far, keyed by node.
+        old: Proposals so far, keyed by node, in present keys.
         new: Proposals to take in, keyed by node. Through `update_state` a human may give only
             the fields that change, `None` to drop a proposal, or the error `RETRY` to have
             it asked for again.
@@ -103,7 +115,6 @@ def merge_proposals(
     turn_ids = {
         proposal["turn_id"] for proposal in new.values() if proposal and "turn_id" in proposal
     }
-    old = {node: cast("Proposal", translate_proposal(p)) for node, p in old.items()}
     merged = {node: p for node, p in old.items() if not turn_ids or p.get("turn_id") in turn_ids}
     for node, proposal in new.items():
         if proposal is None:
@@ -144,6 +155,9 @@ class LayerState(MoAState):
 
     references: NotRequired[ReferencesChannel]
     """The proposals of the layer before, templated; see `moa_graph.graph.references`."""
+    model_limits: NotRequired[dict[str, ModelLimits]]
+    """How long the prompts of the next layer's agents may be, by node: who resumes a layer cuts
+    references as they were cut before."""
     is_retry: NotRequired[Annotated[bool, EphemeralValue(bool)]]
     """Whether a layer aggregator has just sent proposers of its layer back. It holds for one
     superstep."""

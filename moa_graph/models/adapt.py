@@ -27,6 +27,7 @@ from moa_graph.models.configurable import (
     is_configurable,
     possible_models,
 )
+from moa_graph.models.providers import provider_of
 
 
 class ThreadedRunnable(RunnableBinding[Any, Any]):
@@ -120,7 +121,7 @@ def supports_response_format(model: Any) -> bool:
         model: A chat model, adapted or not, or the `"provider:model"` of one that is not built.
     """
     if isinstance(model, str):
-        return model.partition(":")[0] in {"openai", "azure_openai", "together"}
+        return provider_of(model).supports_response_format
     if isinstance(model, RunnableSequence):
         return supports_response_format(model.last)
     model = unwrap_model(model)

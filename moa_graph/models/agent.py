@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import os
 import re
@@ -20,26 +19,20 @@ from pydantic import (
     model_validator,
 )
 
-from moa_graph.redaction import redacted_message
+from moa_graph.models.providers import MODEL_OPTIONS, split_label
+from moa_graph.prompting.refusals import MessageRoles
 
 if TYPE_CHECKING:
-    from langchain_core.language_models import BaseChatModel
     from langchain_core.runnables import Runnable
 
     Model = str | Runnable[Any, Any]
 else:
     Model = Any  # the name alone costs no import of LangChain
 
-OFFLINE_STYLES = ("lead", "bm25", "centroid", "textrank", "mmr", "ngram", "consensus")
-"""The built-in extractive agents; see `moa_graph.models.offline`."""
-
 Samples = Annotated[int, Field(ge=1, le=100, strict=True)]
 Temperature = Annotated[float, Field(ge=0, le=2, strict=True)]
 
-KEY_VARIABLES = {"openai": "OPENAI_API_KEY", "together": "TOGETHER_API_KEY"}
-"""The environment variable that holds the key of each built-in provider."""
-
-_PROVIDER_OPTIONS = ("temperature", "top_p", "stop", "max_retries", "base_url", "api_key_env")
+_OPTION_FIELDS = {"api_key": "api_key_env"}  # the fields of an agent that have another name
 
 
 class Agent(BaseModel):
@@ -74,6 +67,11 @@ class Agent(BaseModel):
     max_input_tokens: int | None = Field(default=None, ge=1, strict=True)
     """Size of the model's context, where its provider's package does not know it. References
     that do not fit are cut."""
+    message_roles: MessageRoles | None = None
+    """Which messages the model takes: `"alternating"` for user and assistant in turns behind one
+    system message at most, `"no_system"` for these without a system message. Others are put
+    into that form. By default any; a model that refuses some is asked again, and others like
+    it from then on."""
     base_url: str | None = None
     """Where an OpenAI-compatible server listens, such as `http://localhost:11434/v1`."""
     api_key_env: str | None = None
@@ -88,13 +86,11 @@ class Agent(BaseModel):
                 raise ValueError(
                     f"expected 'provider:model', such as 'openai:gpt-4o', got {model!r}"
                 )
-            provider, _, name = model.partition(":")
-            if provider == "offline" and name not in OFFLINE_STYLES:
-                raise ValueError(
-                    f"expected 'offline:' and one of {', '.join(OFFLINE_STYLES)}, got {model!r}"
-                )
-            if provider == "recorded" and info.context:  # a path in a file is relative to it
-                return f"recorded:{Path(info.context['folder'], Path(name).expanduser())}"
+            provider, name = split_label(model)
+            provider.check_model_name(name)
+            folder = (info.context or {}).get("folder")
+            if provider.replays_files and folder:  # a path in a file is relative to it
+                return f"{provider.name}:{Path(folder, Path(name).expanduser())}"
         elif not callable(getattr(model, "invoke", None)) or inspect.isclass(model):
             raise ValueError(
                 f"expected 'provider:model' or a runnable, got {model!r}"
@@ -104,17 +100,12 @@ class Agent(BaseModel):
     @model_validator(mode="after")
     def _check_options(self) -> Self:
         """Refuse options that would silently have no effect."""
-        names = list[str]()
-        if not isinstance(self.model, str) or self.model.startswith("recorded:"):
-            names = [*_PROVIDER_OPTIONS, "max_tokens"]
-        elif self.model.startswith("offline:"):
-            names = [*_PROVIDER_OPTIONS]
-        for name in names:
-            if getattr(self, name) is not None:
-                raise ValueError(
-                    f"`{name}`={getattr(self, name)!r} has no effect on {self.label!r}; it applies "
-                    "to language models that are given as 'provider:model'"
-                )
+        provider = split_label(self.model)[0] if isinstance(self.model, str) else None
+        for option in _given_options(self):
+            if provider is None or not provider.takes_option(option):
+                _refuse_option(self, option)
+        if provider is not None and provider.is_free and self.message_roles is not None:
+            _refuse_option(self, "message_roles")
         return self
 
     @field_validator("base_url")
@@ -164,97 +155,53 @@ def build_model(agent: Agent) -> Runnable[Any, Any]:
     """
     if not isinstance(agent.model, str):
         return agent.model
-    provider, _, name = agent.model.partition(":")
-    match provider:
-        case "offline":
-            from moa_graph.models.offline import OfflineModel  # noqa: PLC0415
-
-            return OfflineModel(style=name, max_tokens=agent.max_tokens)
-        case "recorded":
-            return _build_recorded_model(name)
-        case "openai":
-            return _build_openai_model(agent, name)
-        case "together":
-            return _build_together_model(agent, name)
-        case _:
-            return _build_langchain_model(agent, provider, name)
+    provider, name = split_label(agent.model)
+    given = _given_options(agent)
+    key = _read_key(agent)
+    model, ineffective = provider.build_model(name, given | ({"api_key": key} if key else {}))
+    for option in given.keys() & ineffective:
+        _refuse_option(agent, option)
+    return cast("Runnable[Any, Any]", model)
 
 
 def find_key_variable(agent: Agent) -> str | None:
     """Name the environment variable that holds the key of an agent, if it needs one."""
     if not isinstance(agent.model, str):
         return None
-    provider = agent.model.partition(":")[0]
-    return agent.api_key_env or (None if agent.base_url else KEY_VARIABLES.get(provider))
+    provider, _ = split_label(agent.model)
+    return agent.api_key_env or (None if agent.base_url else provider.key_variable)
 
 
-def _build_recorded_model(name: str) -> BaseChatModel:
-    from moa_graph.models.recorded import RecordedModel  # noqa: PLC0415
-
-    path, _, node = name.partition("#")
-    model = RecordedModel(path=path, node=node or None)
-    model.read_outputs()  # a mistake shows before the first call
-    return model
+def _given_options(agent: Agent) -> dict[str, Any]:
+    """Give those of `MODEL_OPTIONS` that are set; instead of the key, its variable."""
+    options = {name: getattr(agent, _OPTION_FIELDS.get(name, name)) for name in MODEL_OPTIONS}
+    return {name: value for name, value in options.items() if value is not None}
 
 
-def _build_openai_model(agent: Agent, name: str) -> BaseChatModel:
-    from langchain_openai import ChatOpenAI  # noqa: PLC0415
-
-    from moa_graph.models.openai.clients import shared_clients  # noqa: PLC0415
-    from moa_graph.models.openai.fast_completions import use_fast_completions  # noqa: PLC0415
-
-    options = _constructor_options(agent)
-    if agent.base_url and agent.max_tokens:
-        # OpenAI itself wants `max_completion_tokens`, which Ollama and others do not know.
-        options["extra_body"] = {"max_tokens": options.pop("max_tokens")}
-    return use_fast_completions(ChatOpenAI(model=name, **options, **shared_clients()))
-
-
-def _build_together_model(agent: Agent, name: str) -> BaseChatModel:
-    from langchain_together import ChatTogether  # noqa: PLC0415
-
-    from moa_graph.models.openai.clients import shared_clients  # noqa: PLC0415
-    from moa_graph.models.openai.fast_completions import use_fast_completions  # noqa: PLC0415
-
-    return use_fast_completions(
-        ChatTogether(model=name, **_constructor_options(agent), **shared_clients())
+def _refuse_option(agent: Agent, option: str) -> None:
+    """Refuse an option that would silently have no effect."""
+    if option == "timeout":  # the graph keeps it, whether or not the client does
+        return
+    name = _OPTION_FIELDS.get(option, option)
+    if isinstance(agent.model, str) and not (provider := split_label(agent.model)[0]).is_free:
+        reason = (
+            f"{provider.name!r} takes no `{option}`; leave it out, or give a chat model that is "
+            "set up with it"
+        )
+    else:
+        reason = "it applies to language models that are given as 'provider:model'"
+    raise ValueError(
+        f"`{name}`={getattr(agent, name)!r} has no effect on {agent.label!r}; {reason}"
     )
 
 
-def _build_langchain_model(agent: Agent, provider: str, name: str) -> BaseChatModel:
-    if importlib.util.find_spec("langchain") is None:
-        raise ImportError(
-            f"model {agent.model!r}: 'openai', 'together', 'offline' and 'recorded' are built in; "
-            "for provider "
-            f"{provider!r} install LangChain and its package: "
-            f"pip install langchain langchain-{provider.replace('_', '-')}"
-        )
-    from langchain.chat_models import init_chat_model  # noqa: PLC0415
-
-    options = _constructor_options(agent)
-    options.pop("stream_usage")
-    if provider == "ollama" and "max_tokens" in options:
-        options["num_predict"] = options.pop("max_tokens")
-    try:
-        return cast("BaseChatModel", init_chat_model(name, model_provider=provider, **options))
-    except ImportError as error:
-        raise ImportError(f"model {agent.model!r}: {error}") from None
-    except Exception as error:  # noqa: BLE001  # each package has its own
-        raise ValueError(f"model {agent.model!r}: {redacted_message(error)}") from None
-
-
-def _constructor_options(agent: Agent) -> dict[str, Any]:
-    """Constructor arguments that the chat models of all providers share."""
+def _read_key(agent: Agent) -> str | None:
+    """Read the key of an agent; clients want one also where a server does not."""
     variable = find_key_variable(agent)
-    if variable and not os.environ.get(variable):
+    if variable is None:
+        return "none" if agent.base_url else None
+    if not (key := os.environ.get(variable)):
         raise ValueError(
             f"model {agent.model!r} needs a key: set the environment variable {variable}"
         )
-    names = ("temperature", "top_p", "max_tokens", "stop", "timeout", "max_retries")
-    given = {name: getattr(agent, name) for name in names}
-    options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    if agent.base_url:
-        options |= {"base_url": agent.base_url, "api_key": "none"}
-    if agent.api_key_env:
-        options["api_key"] = os.environ[agent.api_key_env]
-    return {**options, "stream_usage": True}
+    return key

@@ -15,7 +15,6 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import (
     AIMessage,
     AIMessageChunk,
@@ -24,8 +23,9 @@ from langchain_core.messages import (
     SystemMessage,
 )
 from langchain_core.messages.ai import UsageMetadata
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.outputs import ChatGenerationChunk
 
+from moa_graph.models.in_process import InProcessModel
 from moa_graph.prompting.layout import NAME_THE_BEST, REFERENCES_HEADING
 
 MAX_QUOTED_SENTENCES = (
@@ -58,7 +58,7 @@ class ParsedConversation(NamedTuple):
     references: list[str]
 
 
-class OfflineModel(BaseChatModel):
+class OfflineModel(InProcessModel):
     """An extractive agent behind the interface of a chat model."""
 
     style: str
@@ -70,16 +70,9 @@ class OfflineModel(BaseChatModel):
     def _llm_type(self) -> str:
         return "offline-extractive"
 
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,  # noqa: ARG002
-        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002
-        **_: Any,
-    ) -> ChatResult:
+    def _build_message(self, messages: Sequence[BaseMessage]) -> AIMessage:
         words, usage, metadata = self._build_answer(messages)
-        message = AIMessage("".join(words), usage_metadata=usage, response_metadata=metadata)
-        return ChatResult(generations=[ChatGeneration(message=message)])
+        return AIMessage("".join(words), usage_metadata=usage, response_metadata=metadata)
 
     def _stream(
         self,

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from moa_graph.models.providers import provider_of
+
 Prices = Mapping[str, Sequence[float]]
 """US dollars for a million tokens read and for a million written, by `provider:model`."""
 
@@ -24,14 +26,15 @@ def estimate_cost(
     Returns:
         US dollars, or `None` where the price or the tokens are not known.
     """
-    if model.startswith("offline:"):
+    provider = provider_of(model)
+    if not provider.is_language_model:
         return 0.0
     if usage is None:
         return None
     if price := (prices or {}).get(model):
         return price_tokens(price, usage)
-    provider, _, name = model.partition(":")
-    return _list_price(provider, name, usage)
+    name = model.partition(":")[2]
+    return _list_price(provider.price_provider or provider.name, name, usage)
 
 
 def price_tokens(price: Sequence[float], usage: Mapping[str, Any]) -> float:
@@ -41,7 +44,7 @@ def price_tokens(price: Sequence[float], usage: Mapping[str, Any]) -> float:
 
 def is_free_model(model: str) -> bool:
     """Whether nobody is asked, and nobody paid: built-in agents, and stored outputs."""
-    return model.startswith(("offline:", "recorded:"))
+    return provider_of(model).is_free
 
 
 def _list_price(provider: str, name: str, usage: Mapping[str, Any]) -> float | None:

@@ -11,13 +11,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from langchain_core.callbacks import CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
-from langchain_core.messages.ai import UsageMetadata
-from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.outputs import ChatResult
 
 from moa_graph.errors import MoAError
+from moa_graph.models.in_process import InProcessModel
 from moa_graph.prompting.layout import REFERENCES_HEADING
 
 MAX_INSTRUCTION_CHARS = 60  # characters of an instruction that is not there
@@ -44,7 +42,7 @@ class RecordedOutput(NamedTuple):
     usage: Mapping[str, Any] | None = None
 
 
-class RecordedModel(BaseChatModel):
+class RecordedModel(InProcessModel):
     """Stored outputs behind the interface of a chat model, found by what the user says."""
 
     path: str
@@ -69,13 +67,7 @@ class RecordedModel(BaseChatModel):
             raise ValueError(f"recorded outputs: {path}: {error.strerror}") from None
         return _load_outputs(path, self.node, changed)
 
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,  # noqa: ARG002
-        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002
-        **_: Any,
-    ) -> ChatResult:
+    def _build_message(self, messages: Sequence[BaseMessage]) -> AIMessage:
         user_turns = tuple(each.text for each in messages if isinstance(each, HumanMessage))
         questions = (
             (*user_turns[:-1], user_turns[-1].partition(_REFERENCES_START)[0]) if user_turns else ()
@@ -88,14 +80,11 @@ class RecordedModel(BaseChatModel):
         if output.error:
             raise NotRecordedError(f"{self.path}: recorded as a failure: {output.error}")
         usage: Any = dict(output.usage) if output.usage else None
-        return ChatResult(generations=[ChatGeneration(message=_to_ai_message(output.text, usage))])
+        metadata = {"finish_reason": "stop"}
+        return AIMessage(output.text, usage_metadata=usage, response_metadata=metadata)
 
     async def _agenerate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
         return self._generate(messages)
-
-
-def _to_ai_message(text: str, usage: UsageMetadata | None) -> AIMessage:
-    return AIMessage(text, usage_metadata=usage, response_metadata={"finish_reason": "stop"})
 
 
 @lru_cache(maxsize=64)
@@ -123,7 +112,7 @@ def read_json_rows(path: Path) -> list[Any]:
         ValueError: If it is neither.
     """
     try:
-        return _parse_json_rows(path.read_text(encoding="utf-8"))
+        return _parse_json_rows(path.read_text(encoding="utf-8-sig"))
     except RecursionError:
         raise ValueError("not JSON that can be read: too deep") from None
 

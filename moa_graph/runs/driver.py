@@ -1,17 +1,23 @@
 """A turn that is run on a thread: what the graph is invoked with, and its events as they come."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Self, cast
 
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
-from langgraph.types import StreamMode
+from langgraph.types import Durability, StateSnapshot, StreamMode
 
 from moa_graph.graph.turns import Turn
 from moa_graph.runs.live import AgentProgress, RunProgress
-from moa_graph.runs.store import CompiledMoA, current_turn_values, read_newest_turn
+from moa_graph.runs.store import (
+    CompiledMoA,
+    current_turn_values,
+    is_database_error,
+    read_current_values,
+    read_newest_turn,
+)
 
 GraphInput = dict[str, Any] | None
 InputForTurn = Callable[[Turn], GraphInput]
@@ -21,39 +27,61 @@ AgentUpdate = tuple[AgentProgress, BaseMessage | None]
 
 
 @dataclass(frozen=True)
+class TurnResult:
+    """What came of a turn that was run to its end."""
+
+    values: Mapping[str, Any]
+    """The state; of a turn that failed, what was answered."""
+    error: Exception | None = None
+    """Why there is no answer; `None` on success."""
+
+
+@dataclass(frozen=True)
 class TurnRun:
     """A run that asks a question or resumes a turn. Whoever runs it holds the thread."""
 
     graph: CompiledMoA
     config: RunnableConfig
     graph_input: GraphInput
-    progress: RunProgress
+    snapshot: StateSnapshot | None = None
+    """The thread before the run; `None` if the graph keeps no threads."""
+    is_answered: bool = False
+    """Whether the thread's newest turn has its answer, and none is asked."""
 
     @classmethod
     async def prepare(
-        cls,
-        graph: CompiledMoA,
-        config: RunnableConfig,
-        input_for_turn: InputForTurn,
-        progress: RunProgress,
+        cls, graph: CompiledMoA, config: RunnableConfig, input_for_turn: InputForTurn
     ) -> Self:
-        """Choose the input, and take in what is stored where the run goes on with a turn.
+        """Read the thread, and choose the input.
 
         Args:
             graph: The compiled mixture.
             config: Names the thread, and the checkpoint if it is not the newest.
             input_for_turn: Chooses the input.
-            progress: What the run is followed by; nothing is done yet.
         """
-        graph_input = input_for_turn(await read_newest_turn(graph, config))
-        if graph_input is None:
-            await _load_stored(progress, graph, config)
-        return cls(graph, config, graph_input, progress)
+        snapshot = await graph.aget_state(config)
+        turn = await read_newest_turn(graph, config, snapshot)
+        graph_input = input_for_turn(turn)
+        return cls(graph, config, graph_input, snapshot, turn.answered and graph_input is None)
 
-    async def stream(self, *, chunks: bool = True) -> AsyncGenerator[AgentUpdate, None]:
+    def load_stored(self, progress: RunProgress) -> None:
+        """Show in the progress what is stored of a turn that is resumed."""
+        if self.graph_input is not None or self.snapshot is None:
+            return
+        snapshot = self.snapshot
+        if "checkpoint_id" in self.config["configurable"]:  # a fork takes no half layers over
+            progress.load_state(snapshot.values, snapshot.next)
+        elif snapshot.values.get("messages"):  # else it was stopped before anything was taken in
+            stored = [task.name for task in snapshot.tasks if task.result]
+            progress.load_state(current_turn_values(self.graph, snapshot), snapshot.next, stored)
+
+    async def stream(
+        self, progress: RunProgress, *, chunks: bool = True
+    ) -> AsyncGenerator[AgentUpdate, None]:
         """Run, and give each agent that changed, and the chunk of its answer that changed it.
 
         Args:
+            progress: Takes in the events.
             chunks: Whether chunks of answers are wanted: agents that are not streamed cost less.
 
         Raises:
@@ -66,17 +94,31 @@ class TurnRun:
         async with aclosing(cast("AsyncGenerator[Any, None]", run)) as events:
             async for mode, event in events:
                 if mode == "tasks":
-                    agent, chunk = self.progress.update(event), None
+                    agent, chunk = progress.update(event), None
                 else:
-                    agent, chunk = self.progress.add_chunk(*event), event[0]
+                    agent, chunk = progress.add_chunk(*event), event[0]
                 if agent:
                     yield agent, chunk
 
+    async def run_to_end(self) -> TurnResult:
+        """Run without following it; a failure is a result, too.
 
-async def _load_stored(progress: RunProgress, graph: CompiledMoA, config: RunnableConfig) -> None:
-    snapshot = await graph.aget_state(config)
-    if "checkpoint_id" in config["configurable"]:  # a fork, which takes no half layers over
-        progress.load_state(snapshot.values, snapshot.next)
-    elif snapshot.values.get("messages"):  # else it was stopped before anything was taken in
-        stored = [task.name for task in snapshot.tasks if task.result]
-        progress.load_state(current_turn_values(graph, snapshot), snapshot.next, stored)
+        Raises:
+            Exception: If the database fails: what cannot be stored must not be paid for.
+        """
+        if self.snapshot and self.is_answered:
+            return TurnResult(self.snapshot.values)
+        values: Mapping[str, Any] = {}
+        durability: Durability | None = "sync" if self.graph.checkpointer else None
+        try:
+            async for state in self.graph.astream(
+                self.graph_input, self.config, stream_mode="values", durability=durability
+            ):
+                values = state
+        except Exception as error:
+            if is_database_error(error):
+                raise
+            if self.graph.checkpointer:
+                values = await read_current_values(self.graph, self.config)
+            return TurnResult(values, error)
+        return TurnResult(values)

@@ -2,6 +2,7 @@
 
 import re
 
+from moa_graph.graph.state import RefusedPrompt
 from moa_graph.runs.record import AgentCall, RunRecord
 
 MIN_SHOWN_COST = 0.0001
@@ -16,7 +17,8 @@ _HIDDEN_CHARACTERS = re.compile(
 def format_call(call: AgentCall) -> str:
     """Write what a call came to, such as `1.2 s · 340 tok · ~$0.0021`."""
     parts: list[str] = [call.status] if call.error else []
-    parts.append(format_seconds(call.seconds))
+    if call.seconds or not call.error:
+        parts.append(format_seconds(call.seconds))
     if call.cached:
         parts.append("from the cache")
     elif call.usage:
@@ -31,11 +33,28 @@ def format_run(run: RunRecord) -> str:
     answered = sum(call.error is None for call in run.proposals)
     return " · ".join(
         [
+            *_offline_note(run),
             f"{answered} of {run.planned_proposals} proposals",
             f"{format_seconds(run.seconds)} on the critical path",
             format_total_tokens(run.tokens, complete=run.usage_is_complete)
             + _format_prompt_cached(run),
             format_total_cost(run.cost, complete=run.cost_is_complete),
+        ]
+    )
+
+
+def _offline_note(run: RunRecord) -> list[str]:
+    return [] if run.has_language_model else ["no language model: quotes"]
+
+
+def format_totals(run: RunRecord) -> str:
+    """Write the tokens, cost and seconds of a run."""
+    return " · ".join(
+        [
+            *_offline_note(run),
+            format_total_tokens(run.tokens, complete=run.usage_is_complete),
+            format_total_cost(run.cost, complete=run.cost_is_complete),
+            format_seconds(run.seconds),
         ]
     )
 
@@ -98,3 +117,11 @@ def format_cost(dollars: float | None) -> str:
 def format_dollars(dollars: float) -> str:
     """Write an amount that was counted up or is a limit, such as `$0.0021` or `$3.00`."""
     return f"${dollars:,.{4 if 0 < dollars < 1 else 2}f}"
+
+
+def format_refused_prompt(refused: RefusedPrompt) -> str:
+    """Say of an agent that it was asked again because its first prompt was too long."""
+    tokens, context = refused["prompt_tokens"], refused["context_tokens"]
+    size = f" of {tokens:,} tokens" if tokens else ""
+    bound = f", which may have {context:,} with its answer" if context else ""
+    return f"asked again with a shorter prompt: the first{size} was too long{bound}"

@@ -1,72 +1,86 @@
-"""How far the work is: a bar on a terminal, a line now and then elsewhere."""
+"""What many jobs came to so far: how many are done, and what their calls took."""
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from time import monotonic
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-from moa_graph.runs.formatting import format_about_seconds
-from moa_graph.runs.jobs import Tally
-
-LINES = 10
-SECONDS = 300  # after which a line is printed in any case
+from moa_graph.models.pricing import Prices, estimate_cost
+from moa_graph.runs.formatting import format_dollars
+from moa_graph.runs.model_calls import CallRecord
 
 
-@contextmanager
-def progress(title: str, lines: int = LINES) -> Iterator[Callable[[Tally], None]]:
-    """Show on standard error how far the work is: give what `work_through` tells.
+@dataclass(kw_only=True)
+class CallTotals:
+    """What calls of models took, summed up."""
 
-    Args:
-        title: What is done.
-        lines: How many are printed in all, about, where there is no terminal.
-    """
-    if not sys.stderr.isatty():
-        yield _Lines(title, lines).print
-        return
-    started = monotonic()
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[account]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=None, account="")
+    calls: int = 0
+    """Calls that were made now; stored answers are not among them."""
+    tokens: int = 0
+    """Tokens of these calls, as far as they are known."""
+    spent: float = 0.0
+    """US dollars that these calls cost, as far as it is known."""
+    unpriced: int = 0
+    """Calls that gave an answer whose cost is not known: it is not in `spent`."""
 
-        def draw(tally: Tally) -> None:
-            tried = tally.total - tally.left
-            account = _describe_progress(tally, monotonic() - started)
-            bar.update(task, total=tally.total, completed=tried, account=account)
+    @classmethod
+    def from_calls(cls, calls: Iterable[CallRecord], prices: Prices | None) -> Self:
+        """Sum up calls."""
+        totals = cls()
+        for call in calls:
+            totals.count_call(call, prices)
+        return totals
 
-        yield draw
-
-
-class _Lines:
-    def __init__(self, title: str, lines: int) -> None:
-        self._title, self._lines, self._tried = title, lines, 0
-        self._started = self._last = monotonic()
-
-    def print(self, tally: Tally) -> None:
-        """Print a line where there is news."""
-        tried, now = tally.total - tally.left, monotonic()
-        news = tried * self._lines // tally.total > self._tried * self._lines // tally.total
-        if not news and now - self._last < SECONDS:
+    def count_call(self, record: CallRecord, prices: Prices | None) -> None:
+        """Add a call."""
+        if record.from_store:
             return
-        self._tried, self._last = tried, now
-        account = _describe_progress(tally, now - self._started)
-        sys.stderr.write(f"{self._title}: {tried:,} of {tally.total:,}; {account}\n")
-        sys.stderr.flush()
+        self.calls += 1
+        self.tokens += record.usage["total_tokens"] if record.usage else 0
+        cost = estimate_cost(record.label, record.usage, prices)
+        self.spent += cost or 0.0
+        # Providers do not bill a call that failed and reported no tokens: they refused it.
+        self.unpriced += cost is None and (record.error is None or record.usage is not None)
+
+    def add_totals(self, other: "CallTotals") -> None:
+        """Add the calls of other work."""
+        self.calls += other.calls
+        self.tokens += other.tokens
+        self.spent += other.spent
+        self.unpriced += other.unpriced
+
+    def format_spent(self) -> str:
+        """Write what was spent; an unknown cost is never 0."""
+        if self.unpriced and not self.spent:
+            return "cost unknown"
+        return f"{'at least ' if self.unpriced else ''}{format_dollars(self.spent)}"
+
+    def describe_calls(self) -> str:
+        """Write what the calls took, in one line."""
+        return f"{self.calls:,} calls, {self.tokens:,} tokens, {self.format_spent()}"
 
 
-def _describe_progress(tally: Tally, seconds: float) -> str:
-    """Tell tokens, money, failures, and about how long it still takes."""
-    parts = [f"{tally.tokens:,} tokens", tally.money()]
-    if tally.failed:
-        parts.append(f"{tally.failed:,} failed")
-    if tally.left and tally.left < tally.total:
-        left = seconds / (tally.total - tally.left) * tally.left
-        parts.append(f"about {format_about_seconds(left)} left")
-    return "; ".join(parts)
+@dataclass
+class JobProgress(CallTotals):
+    """What was done so far."""
+
+    total: int
+    done: int = 0
+    """Items that have a result."""
+    failed: int = 0
+    stopped: str | None = None
+    """Why items were not tried; `None` if all were, or still may be."""
+
+    @property
+    def tried(self) -> int:
+        """Items that are done or failed."""
+        return self.done + self.failed
+
+    @property
+    def left(self) -> int:
+        """Items that were neither done nor tried."""
+        return self.total - self.tried
+
+    def count_job(self, *, failed: bool) -> None:
+        """Add an item that was tried."""
+        self.done += not failed
+        self.failed += failed

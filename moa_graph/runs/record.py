@@ -10,9 +10,10 @@ from langchain_core.messages import AIMessage, AnyMessage
 
 from moa_graph.graph.node_names import AGGREGATOR, parse_node_name
 from moa_graph.graph.run_summary import read_run_summary
-from moa_graph.graph.state import OriginalCallStats, Proposal
+from moa_graph.graph.state import OriginalCallStats, Proposal, RefusedPrompt
 from moa_graph.graph.turns import unanswered_messages
 from moa_graph.models.pricing import Prices, estimate_cost
+from moa_graph.models.providers import provider_of
 from moa_graph.stored_names import translate_proposal
 
 CUT_OFF_PREFIXES = ("cut off", "no answer within its timeout")
@@ -20,6 +21,9 @@ CUT_OFF_PREFIXES = ("cut off", "no answer within its timeout")
 
 ATTACHMENT_START = "\n\n<file "
 """What stands before a file that is attached to a question."""
+
+AGGREGATOR_FAILURE = "aggregator_failure"
+"""The key under which a state that was read from a store says how the aggregator failed."""
 
 Status = Literal["answered", "failed", "cut off"]
 
@@ -54,6 +58,8 @@ class AgentCall:
     """What it took before, if the answer is from the cache; now it took and cost nothing."""
     saved_cost: float | None = None
     """US dollars that it cost then, estimated; `None` if not known."""
+    refused_prompt: RefusedPrompt | None = None
+    """The prompt that its model refused before, because it was too long."""
     selected: bool = False
     """Whether the aggregator picked it to be the answer."""
 
@@ -89,6 +95,11 @@ class RunRecord:
     def proposals(self) -> Sequence[AgentCall]:
         """The calls of proposers."""
         return [call for call in self.calls if call.node != AGGREGATOR]
+
+    @property
+    def has_language_model(self) -> bool:
+        """Whether any of the models is one: the agents of `offline:` quote."""
+        return any(provider_of(call.model).is_language_model for call in self.calls)
 
     @property
     def selected(self) -> AgentCall | None:
@@ -185,7 +196,15 @@ def read_run(
     ]
     if answer and summary:
         calls.append(_aggregator_call(answer, summary, prices))
+    elif failure := state.get(AGGREGATOR_FAILURE):
+        calls.append(_failed_aggregator_call(failure, calls))
     return RunRecord(last_question(state["messages"]), answer, calls, _count_layer_sizes(nodes))
+
+
+def first_question(messages: Sequence[AnyMessage]) -> str:
+    """Give the first question of a conversation, without the files that are attached to it."""
+    questions = (message.text for message in messages if message.type == "human")
+    return next(questions, "").partition(ATTACHMENT_START)[0]
 
 
 def last_question(messages: Sequence[AnyMessage]) -> str:
@@ -218,6 +237,7 @@ def _proposer_call(node: str, proposal: Proposal, prices: Prices | None) -> Agen
         started=proposal.get("started"),
         seconds=proposal["seconds"],
         dropped_reference_chars=proposal.get("dropped_reference_chars", 0),
+        refused_prompt=proposal.get("refused_prompt"),
         **_cost_fields(proposal["model"], proposal["usage"], proposal.get("cached"), prices),
     )
 
@@ -236,7 +256,26 @@ def _aggregator_call(
         started=summary.get("started"),
         seconds=summary.get("seconds", 0.0),
         dropped_reference_chars=summary["dropped_reference_chars"],
+        refused_prompt=summary.get("refused_prompt"),
         **_cost_fields(summary["aggregator"], usage, summary.get("aggregator_cached"), prices),
+    )
+
+
+def _failed_aggregator_call(
+    failure: Mapping[str, str], proposals: Sequence[AgentCall]
+) -> AgentCall:
+    return AgentCall(
+        node=AGGREGATOR,
+        layer=1 + max((call.layer for call in proposals), default=0),
+        agent=AGGREGATOR,
+        model=failure["model"],
+        text="",
+        error=failure["error"],
+        started=None,
+        seconds=0.0,
+        dropped_reference_chars=0,
+        usage=None,
+        cost=None,
     )
 
 

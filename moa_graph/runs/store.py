@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Se
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -16,8 +17,8 @@ from filelock import FileLock, Timeout
 from langchain_core.messages import AnyMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
-from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.constants import START
+from langgraph.graph import StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import StateSnapshot
@@ -26,18 +27,25 @@ from pydantic import ValidationError
 
 from moa_graph.config.model import STORED, MoAConfig
 from moa_graph.errors import MoAError
+from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.run_summary import read_run_summary
-from moa_graph.graph.state import Proposal, ProposalsChannel, merge_writes
+from moa_graph.graph.state import MoAState, Proposal, merge_writes
 from moa_graph.graph.turns import Turn, read_turn, unanswered_messages
 from moa_graph.redaction import redacted_message
-from moa_graph.runs.record import current_turn_proposals, last_question
+from moa_graph.runs.failover_saver import IN_MEMORY, FailoverSqliteSaver
+from moa_graph.runs.record import (
+    AGGREGATOR_FAILURE,
+    current_turn_proposals,
+    first_question,
+    last_question,
+)
+from moa_graph.runs.stored_errors import CANCELLED_PREFIX, read_node_errors
 
 Checkpointer = BaseCheckpointSaver[Any]
 CompiledMoA = CompiledStateGraph[Any, Any, Any, Any]
 
 CONFIG_KEY = "moa_config"  # in the metadata of each checkpoint
 ERROR_CHANNEL = "__error__"  # LangGraph's channel for what a node raised
-CANCELLED_PREFIX = "CancelledError("  # how it stores what Ctrl-C raises in a node
 
 _BATCH_THREAD_ID = re.compile(
     r"(.+-[0-9a-f]{8})-\d+-[0-9a-f]{8}"
@@ -86,6 +94,11 @@ class StoredThread:
         """The last question, without attachments."""
         return last_question(self.messages)
 
+    @property
+    def title(self) -> str:
+        """The first question, without attachments."""
+        return first_question(self.messages)
+
 
 @dataclass(frozen=True)
 class RunStore:
@@ -94,6 +107,11 @@ class RunStore:
     checkpointer: Checkpointer
     try_lock: Callable[[str], AbstractAsyncContextManager[bool]]
     """Takes a name for this process alone; gives whether no other had it."""
+
+    @property
+    def keeps_runs(self) -> bool:
+        """Whether what is stored is there when this process has ended."""
+        return not getattr(self.checkpointer, "is_in_memory", False)
 
     @asynccontextmanager
     async def lock_thread(self, thread: str) -> AsyncIterator[None]:
@@ -111,18 +129,29 @@ class RunStore:
 
 
 @asynccontextmanager
-async def open_run_store(db: str | None, *, create: bool = True) -> AsyncIterator[RunStore]:
+async def open_run_store(
+    db: str | None,
+    *,
+    create: bool = True,
+    on_write_failure: Callable[[str], None] | None = None,
+) -> AsyncIterator[RunStore]:
     """Open the checkpoint database.
 
     Args:
         db: Path of an SQLite file, or address of a PostgreSQL database.
         create: Whether a file that was named and is missing is made; who only reads may have
             misspelt it.
+        on_write_failure: Is told once that an SQLite file can no longer be written, and why; the
+            run goes on in memory. Without it, a failed write raises.
 
     Raises:
         StoreError: If it cannot be used.
     """
-    opened = _open_postgres(str(db)) if is_postgres(db) else _open_sqlite(db, create=create)
+    opened = (
+        _open_postgres(str(db))
+        if is_postgres(db)
+        else _open_sqlite(db, create=create, on_write_failure=on_write_failure)
+    )
     try:
         async with opened as store:
             yield store
@@ -133,7 +162,7 @@ async def open_run_store(db: str | None, *, create: bool = True) -> AsyncIterato
 
 def sqlite_path(db: str | None) -> Path:
     """Give the path of a database, or of the default one; its folder is there."""
-    return _create_parent_folder(_sqlite_file(db))
+    return _create_parent_folder(sqlite_file(db))
 
 
 def is_postgres(db: str | None) -> bool:
@@ -142,29 +171,51 @@ def is_postgres(db: str | None) -> bool:
 
 
 @asynccontextmanager
-async def _open_sqlite(db: str | None, *, create: bool) -> AsyncIterator[RunStore]:
-    if db and not create and not _sqlite_file(db).exists():
-        raise StoreError(f"there is no database {_sqlite_file(db)}; `moa ask` makes one")
+async def _open_sqlite(
+    db: str | None, *, create: bool, on_write_failure: Callable[[str], None] | None
+) -> AsyncIterator[RunStore]:
+    if db and not create and not sqlite_file(db).exists():
+        raise StoreError(f"there is no database {sqlite_file(db)}; `moa ask` makes one")
     path = sqlite_path(db)
 
     @asynccontextmanager
     async def try_lock(name: str) -> AsyncIterator[bool]:
         file = sha256(name.encode("utf-8", "replace")).hexdigest()[:16]
-        file_lock = FileLock(_create_parent_folder(path.with_name(f"{path.name}.locks") / file))
+        file_lock = FileLock(path.with_name(f"{path.name}.locks") / file)
         try:
+            _create_parent_folder(Path(file_lock.lock_file))
             file_lock.acquire(blocking=False)
         except Timeout:
             yield False
+            return
+        except OSError:
+            if on_write_failure is None:
+                raise
+            yield True  # what cannot be locked cannot be written by anybody else
             return
         try:
             yield True
         finally:
             file_lock.release()
 
-    async with AsyncSqliteSaver.from_conn_string(str(path)) as saver:
+    async with FailoverSqliteSaver.open_path(str(path)) as saver:
+        saver.on_write_failure = on_write_failure
         await saver.setup()  # which turns on write-ahead logging
         # A killed process loses nothing; a power cut may lose the last moments, and breaks nothing.
         await saver.conn.execute("PRAGMA synchronous=NORMAL")
+        yield RunStore(saver, try_lock)
+
+
+@asynccontextmanager
+async def open_memory_store() -> AsyncIterator[RunStore]:
+    """Open a store that forgets everything when it is closed."""
+
+    @asynccontextmanager
+    async def try_lock(_: str) -> AsyncIterator[bool]:
+        yield True
+
+    async with FailoverSqliteSaver.open_path(IN_MEMORY) as saver:
+        await saver.setup()
         yield RunStore(saver, try_lock)
 
 
@@ -192,9 +243,18 @@ async def _open_postgres(db: str) -> AsyncIterator[RunStore]:
         raise StoreError(f"cannot use the database: {redacted_message(error)}") from None
 
 
-def _sqlite_file(db: str | None) -> Path:
+def sqlite_file(db: str | None) -> Path:
+    """Give the path of a database, or of the default one.
+
+    Raises:
+        StoreError: If there is no home folder.
+    """
     own = Path(db) if db and not is_postgres(db) else None
-    return (own or user_data_path("moa_graph", appauthor=False) / "runs.sqlite").expanduser()
+    try:
+        path = own or user_data_path("moa_graph", appauthor=False) / "runs.sqlite"
+        return path.expanduser()
+    except RuntimeError as error:  # nobody knows where that is
+        raise StoreError("cannot use the database: there is no home folder; set HOME") from error
 
 
 def _create_parent_folder(path: Path) -> Path:
@@ -280,13 +340,25 @@ def require_config(thread: StoredThread) -> MoAConfig:
     return thread.config
 
 
-async def read_newest_turn(graph: CompiledMoA, config: RunnableConfig) -> Turn:
-    """Read the newest turn of a thread, with questions before it that were never answered."""
-    snapshot = await graph.aget_state(config)
+async def read_newest_turn(
+    graph: CompiledMoA, config: RunnableConfig, snapshot: StateSnapshot
+) -> Turn:
+    """Read the newest turn of a thread, with questions before it that were never answered.
+
+    Args:
+        graph: The compiled mixture.
+        config: Names the thread, and the checkpoint if it is not the newest.
+        snapshot: What `graph.aget_state(config)` returned.
+    """
     turn = read_turn(snapshot)
     if turn.status != "unanswered" or not unanswered_messages(turn.history):
         return turn
     return read_turn(snapshot, [each async for each in graph.aget_state_history(config)])
+
+
+def is_database_error(error: BaseException) -> bool:
+    """Whether the checkpoint database failed, not the run."""
+    return isinstance(error, sqlite3.Error) or type(error).__module__.startswith("psycopg")
 
 
 async def read_current_values(graph: CompiledMoA, config: RunnableConfig) -> dict[str, Any]:
@@ -298,7 +370,7 @@ def current_turn_values(graph: CompiledMoA, snapshot: StateSnapshot) -> dict[str
     """Give a state with the proposals of its present turn, in configured order.
 
     Those count too that were stored in the middle of a layer, and that the state will only take
-    in when the layer is over.
+    in when the layer is over. `AGGREGATOR_FAILURE` says how the aggregator failed, if it did.
     """
     values = dict(snapshot.values)
     if START in snapshot.next:  # the question of these proposals is not the last one
@@ -306,6 +378,9 @@ def current_turn_values(graph: CompiledMoA, snapshot: StateSnapshot) -> dict[str
     results = [(task.result or {}).get("proposals", {}) for task in snapshot.tasks]
     proposals = merge_writes(current_turn_proposals(values), results)
     values["proposals"] = {node: proposals[node] for node in graph.nodes if node in proposals}
+    if error := read_node_errors(snapshot).get(AGGREGATOR):
+        model = (graph.builder.nodes[AGGREGATOR].metadata or {}).get("model", "")
+        values[AGGREGATOR_FAILURE] = {"model": model, "error": error}
     return values
 
 
@@ -317,23 +392,25 @@ async def _load_thread(saver: Checkpointer, checkpoint: CheckpointTuple) -> Stor
     summary = read_run_summary(thread.messages[-1]) if thread.is_finished else None
     if summary:
         return replace(thread, failed_nodes=summary["failed"])
-    values = {"messages": thread.messages, "proposals": await _replay_proposals(saver, checkpoint)}
+    values = {"messages": thread.messages, "proposals": await _read_proposals(saver, checkpoint)}
     failed = [node for node, p in current_turn_proposals(values).items() if p["error"]]
     return replace(thread, failed_nodes=failed)
 
 
-async def _replay_proposals(
-    saver: Checkpointer, checkpoint: CheckpointTuple
-) -> dict[str, Proposal]:
-    """Put together what a checkpoint has and what was written since the last that has them all."""
-    values, name = checkpoint.checkpoint["channel_values"], "proposals"
-    stored, writes = values.get(name), list(checkpoint.pending_writes or ())
-    if stored is None:
-        deltas = await saver.aget_delta_channel_history(config=checkpoint.config, channels=[name])
-        stored, writes = deltas[name].get("seed", {}), [*deltas[name]["writes"], *writes]
-    channel = ProposalsChannel(merge_writes, dict).from_checkpoint(stored)
-    channel.replay_writes([write for write in writes if write[1] == name])
-    return cast("dict[str, Proposal]", channel.get())
+async def _read_proposals(saver: Checkpointer, checkpoint: CheckpointTuple) -> dict[str, Proposal]:
+    """Read the proposals of a checkpoint, with those that were stored since."""
+    snapshot = await _state_reader().copy({"checkpointer": saver}).aget_state(checkpoint.config)
+    writes = checkpoint.pending_writes or ()
+    new = [value for _, channel, value in writes if channel == "proposals"]
+    return merge_writes(snapshot.values.get("proposals", {}), new)
+
+
+@cache
+def _state_reader() -> CompiledMoA:
+    """A graph that reads the state of any mixture: the mixture itself may not be known."""
+    builder = StateGraph(MoAState)
+    builder.add_node("reader", lambda _: {})
+    return builder.set_entry_point("reader").compile()
 
 
 def _thread_from_checkpoint(checkpoint: CheckpointTuple) -> StoredThread:

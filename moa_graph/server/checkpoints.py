@@ -1,7 +1,5 @@
 """The checkpoints of a thread as steps that a person can name, go back to, and go on from."""
 
-import ast
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,12 +13,12 @@ from moa_graph.graph.node_names import AGGREGATOR, parse_node_name
 from moa_graph.graph.state import RETRY
 from moa_graph.runs.record import current_turn_proposals
 from moa_graph.runs.store import (
-    CANCELLED_PREFIX,
     CONFIG_KEY,
     Checkpointer,
     CompiledMoA,
     current_turn_values,
 )
+from moa_graph.runs.stored_errors import read_node_errors
 from moa_graph.server.errors import ApiError
 
 JsonObject = dict[str, Any]
@@ -80,9 +78,7 @@ class CheckpointView:
         if not next_nodes:
             return "Answer"
         if self.pending_layer:
-            return (
-                f"Layer {self.pending_layer} {'edited' if self.source == 'update' else 'answered'}"
-            )
+            return f"Layer {self.pending_layer} {self._describe_layer(self.pending_layer)}"
         if next_nodes[0] == AGGREGATOR:
             return f"Layer {len(self.mixture.layers)} gathered"
         name = parse_node_name(next_nodes[0])
@@ -92,12 +88,18 @@ class CheckpointView:
             return f"Layer {layer} asks again"
         return f"Layer {layer - 1} gathered" if layer > 1 else "Question"
 
+    def _describe_layer(self, layer: int) -> str:
+        if self.source == "update":
+            return "edited"
+        proposals = current_turn_proposals(self.snapshot.values).values()
+        errors = [proposal["error"] for proposal in proposals if proposal["layer"] == layer]
+        return "failed" if errors and all(errors) else "answered"
+
     @property
     def error(self) -> str | None:
         """Why the run ended here without an answer; `None` if somebody stopped it."""
-        errors = [str(task.error) for task in self.snapshot.tasks if task.error]
-        failures = [each for each in errors if not each.startswith(CANCELLED_PREFIX)]
-        return _parse_stored_error(failures[0]) if failures and self.is_branch_end else None
+        errors = list(read_node_errors(self.snapshot).values()) if self.is_branch_end else []
+        return errors[0] if errors else None
 
     def as_json(self) -> JsonObject:
         """Give what a timeline shows of it."""
@@ -257,12 +259,3 @@ def _find_parents(snapshots: Sequence[StateSnapshot]) -> dict[str, str]:
 def _stored_config(snapshot: StateSnapshot) -> str | None:
     metadata: dict[str, Any] = {**(snapshot.metadata or {})}
     return metadata.get(CONFIG_KEY)
-
-
-def _parse_stored_error(error: str) -> str:
-    """Read the text of an error back from the form in which LangGraph stores it."""
-    match = re.fullmatch(r"\w+\((.*)\)", error, re.DOTALL)
-    try:
-        return str(ast.literal_eval(match[1])) if match else error
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
-        return error

@@ -123,9 +123,10 @@ class LiveRuns:
                     graph,
                     config,
                     lambda turn: turn.ask(question) if question else turn.resume_input,
-                    RunProgress.from_graph(graph, mixture.prices),
                 )
-                live = LiveRun(mixture, run.progress, question)
+                progress = RunProgress.from_graph(graph, mixture.prices)
+                run.load_stored(progress)
+                live = LiveRun(mixture, progress, question)
                 task = self._service.start_run(self._run_turn(thread, live, run, lock_stack))
                 live.task = task
                 await asyncio.sleep(0)  # a task that is cancelled before it began cleans nothing up
@@ -150,7 +151,7 @@ class LiveRuns:
         status, error = "stopped", None
         self._runs_by_thread[thread] = live
         try:
-            async with lock_stack.pop_all(), aclosing(run.stream()) as updates:
+            async with lock_stack.pop_all(), aclosing(run.stream(live.progress)) as updates:
                 async for _ in updates:
                     live.notify_watchers()
             status = "answered"

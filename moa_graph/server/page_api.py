@@ -13,7 +13,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from moa_graph.config.model import MoAConfig, format_validation_error
-from moa_graph.graph.policy import policies_for_layers
 from moa_graph.runs.live import RunProgress
 from moa_graph.runs.store import (
     CompiledMoA,
@@ -212,7 +211,9 @@ class PageApi:
         return {
             "id": thread.id,
             "when": thread.updated_at.isoformat(),
+            "title": thread.title,
             "question": thread.question,
+            "state": thread.status_text,
             "mixture": thread.config.name if thread.config else None,
             "finished": thread.is_finished,
             "running": self._live_runs.get_run(thread.id) is not None,
@@ -250,13 +251,11 @@ def _live_state(live: LiveRun, messages: Sequence[JsonObject] = ()) -> JsonObjec
 
 def _mixture_shape(mixture: MoAConfig) -> JsonObject:
     """Tell the shape of a mixture."""
-    widths = [sum(agent.samples for agent in layer.values()) for layer in mixture.layers]
-    rules = policies_for_layers(widths, mixture.quorum, mixture.grace, mixture.deadline)
     return {
         "name": mixture.name,
         "layers": [
-            {"asked": width, "needed": rule.required_answers(width)}
-            for width, rule in zip(widths, rules, strict=True)
+            {"asked": width, "needed": policy.required_answers(width)}
+            for width, policy in zip(mixture.layer_widths(), mixture.layer_policies(), strict=True)
         ],
         "aggregator": mixture.aggregator.label,
     }

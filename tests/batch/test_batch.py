@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from shutil import copytree
 
 import pytest
 from langgraph.cache.memory import InMemoryCache
@@ -20,7 +21,7 @@ from moa_graph.batch.output import BatchError, BatchFiles
 from moa_graph.batch.rate_limits import RateLimiter, parse_rates
 from moa_graph.batch.record_runner import RecordOutcome
 from moa_graph.batch.runner import READ_AHEAD_FACTOR, run_batch
-from moa_graph.runs.jobs import Tally
+from moa_graph.runs.job_progress import JobProgress
 
 TOO_DEEP = b'{"messages": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
 
@@ -168,14 +169,14 @@ def test_a_kill_loses_no_known_failure(tmp_path):
     with BatchFiles(path) as files:
         for line in (1, 3, 5):
             files.write(failure(line))
-    killed = BatchFiles(path).__enter__()
-    killed.write(row(1))
-    killed.write(failure(3, "new"))
-    killed._open_files.close()
-    with BatchFiles(path):
+    with BatchFiles(path) as killed:
+        killed.write(row(1))
+        killed.write(failure(3, "new"))
+        left = copytree(tmp_path, tmp_path.with_name("left"))  # what a kill leaves
+    with BatchFiles(left / path.name) as files:
         pass
     assert causes(files.failures) == [(3, "new"), (5, "old")]
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["a.failed.jsonl", "a.jsonl"]
+    assert sorted(each.name for each in left.iterdir()) == ["a.failed.jsonl", "a.jsonl"]
 
 
 def test_what_is_written_now_is_not_read_as_answered_before(tmp_path):
@@ -216,9 +217,9 @@ async def batch_of(count, answer, read=None, kept=None, **options):
     async def keep(outcome):
         kept.append(outcome.row["line"])
 
-    tally = Tally(count)
-    await run_batch(records(), answer, keep, tally, **options)
-    return tally, kept
+    progress = JobProgress(count)
+    await run_batch(records(), answer, keep, progress, **options)
+    return progress, kept
 
 
 async def test_reading_waits_for_a_slow_record_and_order_is_kept():
@@ -238,9 +239,9 @@ async def test_reading_waits_for_a_slow_record_and_order_is_kept():
     assert kept == []
     assert len(read) == 3 * READ_AHEAD_FACTOR
     go_on.set()
-    tally, _ = await work
+    progress, _ = await work
     assert kept == list(range(1, 1001))
-    assert (tally.done, tally.left) == (1000, 0)
+    assert (progress.done, progress.left) == (1000, 0)
 
 
 async def test_calls_go_on_while_what_is_answered_is_read_over():
@@ -262,17 +263,19 @@ async def test_calls_go_on_while_what_is_answered_is_read_over():
     async def keep(_):
         pass
 
-    await run_batch(records(), answer, keep, Tally(2), concurrency=2)
+    await run_batch(records(), answer, keep, JobProgress(2), concurrency=2)
     assert len(seen) > 50
 
 
 def test_a_full_disk_is_told(tmp_path):
-    with BatchFiles(tmp_path / "a.jsonl") as files:
-        files._late_path.symlink_to("/dev/full")
-        files._last_answered_line = 5
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps(row(5)) + "\n")
+    with BatchFiles(path) as files:
+        late = path.with_name("a.late.jsonl")
+        late.symlink_to("/dev/full")
         with pytest.raises(BatchError, match="cannot be written: No space left"):
             files.write(row(1))
-        files._late_path.unlink()
+        late.unlink()
 
 
 async def test_an_error_that_is_no_failure_of_a_record_ends_the_batch():
@@ -286,24 +289,32 @@ async def test_an_error_that_is_no_failure_of_a_record_ends_the_batch():
 
 
 @pytest.mark.parametrize("concurrency", [1, 4])
-async def test_budget_is_kept_where_no_record_is_dearer_than_those_before(concurrency):
+async def test_budget_is_kept_where_no_record_costs_more_than_those_before(concurrency):
     async def answer(record):
         await asyncio.sleep(0)
         return RecordOutcome({"line": record.line}, calls=1, spent=1.0 if record.line == 1 else 0.5)
 
-    tally, kept = await batch_of(100, answer, concurrency=concurrency, max_cost=10.0)
-    assert 9.0 <= tally.spent <= 10.0
-    assert tally.stopped.startswith("$10 were to be spent at most, $9.50 are")
+    progress, kept = await batch_of(100, answer, concurrency=concurrency, max_cost=10.0)
+    assert 9.0 <= progress.spent <= 10.0
+    assert progress.stopped.startswith("the budget is $10.00; $9.50 are spent")
     assert kept == list(range(1, len(kept) + 1))
+
+
+async def test_budget_that_the_last_record_uses_up_stops_nothing():
+    async def answer(record):
+        return RecordOutcome({"line": record.line}, calls=1, spent=1.0)
+
+    progress, kept = await batch_of(3, answer, max_cost=3.0)
+    assert (kept, progress.left, progress.stopped) == ([1, 2, 3], 0, None)
 
 
 async def test_budget_ends_where_a_cost_is_not_known():
     async def answer(record):
         return RecordOutcome({"line": record.line}, calls=1, unpriced=1)
 
-    tally, kept = await batch_of(100, answer, max_cost=10.0)
+    progress, kept = await batch_of(100, answer, max_cost=10.0)
     assert kept == [1]
-    assert "cost is not known" in tally.stopped
+    assert "cost is not known" in progress.stopped
 
 
 @pytest.fixture

@@ -124,7 +124,7 @@ async def test_thread_is_held_by_one_until_its_connection_is_lost(postgres, monk
 
     async def sleep(_):
         tries.append("in vain")
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
 
     monkeypatch.setattr(thread_locks, "asyncio", SimpleNamespace(sleep=sleep))
 
@@ -145,7 +145,7 @@ async def test_thread_is_held_by_one_until_its_connection_is_lost(postgres, monk
             async with mine.hold("another thread"):
                 await wait_until(lambda: len(tries) > 6)
             assert order == ["lost"]
-            await end_connections_but(postgres, others)
+            await end_connections_with_locks(postgres)
             await waiting[1]
             assert order == ["lost", "other"]
             for task in (lost, waiting[0]):
@@ -153,12 +153,11 @@ async def test_thread_is_held_by_one_until_its_connection_is_lost(postgres, monk
             await asyncio.gather(lost, waiting[0], return_exceptions=True)
 
 
-async def end_connections_but(postgres, others):
+async def end_connections_with_locks(postgres):
     async with await psycopg.AsyncConnection.connect(postgres, autocommit=True) as connection:
         await connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname ="
-            " current_database() AND pid NOT IN (pg_backend_pid(), %s)",
-            (others._connection.info.backend_pid,),
+            "SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_database d ON d.oid ="
+            " l.database WHERE datname = current_database() AND locktype = 'advisory' AND granted"
         )
 
 
@@ -171,8 +170,8 @@ async def test_desk_counts_a_record_once_that_began_again():
         await desk.finish_record(1, outcome)
     assert await desk.start_record(1)
     await desk.finish_record(1, outcome)
-    tally = await desk.exchange_progress(written_count=0, last_line=0)
-    assert (tally.done, tally.calls, tally.spent) == (1, 2, 0.5)
+    progress = await desk.exchange_progress(written_count=0, last_line=0)
+    assert (progress.done, progress.calls, progress.spent) == (1, 2, 0.5)
 
 
 async def test_desk_lets_records_be_read_as_they_are_kept():
@@ -194,8 +193,8 @@ async def test_desk_stops_reading_and_beginning_when_the_money_is_spent():
     waiting = asyncio.create_task(desk.may_read(2))
     await desk.finish_record(1, RecordOutcome({"line": 1}, calls=1, spent=0.75))
     assert not await second
-    tally = await desk.exchange_progress(0, 0)
-    assert tally.stopped.startswith("$1 were to be spent")
+    progress = await desk.exchange_progress(0, 0)
+    assert progress.stopped.startswith("the budget is $1.00; ")
     assert not await waiting
 
 

@@ -95,7 +95,7 @@ def test_proposers_are_told_which_tools_there_are(moa, server, invoke):
     assert AGGREGATOR_TOOL_PROMPT in server.calls_of("writer")[0].messages[0]["content"]
 
 
-def test_calls_stream_piece_by_piece(moa, invoke):
+def test_calls_stream_piece_by_piece(moa):
     chunks = list(moa().bind_tools([weather]).stream("q"))
     pieces = [piece["args"] for chunk in chunks for piece in chunk.tool_call_chunks]
     assert len(pieces) > 2

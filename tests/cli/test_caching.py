@@ -2,9 +2,11 @@
 
 import json
 import sys
+from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 
 import pytest
+from langgraph.cache import sqlite as sqlite_cache
 from waiting import PATIENCE
 
 from moa_graph.cli import main
@@ -29,6 +31,24 @@ def moa(monkeypatch, capsys):
         return SimpleNamespace(code=ended.value.code, out=told.out, err=told.err)
 
     return run
+
+
+def let_cache_run_ahead(monkeypatch):
+    """Give a function that puts the clock of LangGraph's cache forward."""
+    ahead = timedelta()
+
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return super().now(tz) + ahead
+
+    def put_forward(seconds):
+        nonlocal ahead
+        ahead += timedelta(seconds=seconds)
+
+    module = SimpleNamespace(datetime=Ahead, timedelta=timedelta, timezone=timezone)
+    monkeypatch.setattr(sqlite_cache, "datetime", module)
+    return put_forward
 
 
 @pytest.fixture
@@ -63,6 +83,25 @@ def test_the_second_time_nobody_is_asked_and_it_says_what_was_saved(moa, mixture
     told = json.loads(moa("show", "kept", "--json").out)
     assert told["cost"] == 0
     assert all(p["cached"]["usage"] for p in told["proposals"].values())
+
+
+def test_mixture_says_how_long_an_answer_counts_and_the_option_overrules_it(
+    moa, mixture, server, monkeypatch
+):
+    later = let_cache_run_ahead(monkeypatch)
+    mixture.write_text(f"cache_policy = {{ttl = 60}}\n{mixture.read_text()}")
+    for question, options, seconds, calls in [
+        ("Why?", ["--cache"], 59, 3),
+        ("Why?", ["--cache"], 2, 3),
+        ("Why?", ["--cache"], 0, 6),
+        ("How?", ["--cache-ttl", "600"], 100, 9),
+        ("How?", ["--cache"], 0, 9),
+        ("Who?", [], 0, 12),
+        ("Who?", [], 0, 15),
+    ]:
+        moa("ask", question, "--config", mixture, *options)
+        assert len(server.calls) == calls
+        later(seconds)
 
 
 def test_without_the_option_everybody_is_asked(moa, mixture, server):

@@ -261,6 +261,15 @@ def test_threads_are_listed_newest_first(moa, mixture):
     assert done.stderr == ""
 
 
+def test_thread_with_recorded_answers_is_listed_and_shown(moa, tmp_path):
+    (tmp_path / "outputs.json").write_text('[{"instruction": "q", "output": "recorded"}]')
+    config = tmp_path / "mixture.toml"
+    config.write_text('layers = [["offline:lead"]]\naggregator = "recorded:outputs.json"\n')
+    assert moa("ask", "q", "--config", config, "--thread", "mine").stdout == "recorded\n"
+    assert "answered" in moa("threads").stdout
+    assert moa("show", "mine", "--json").returncode == 0
+
+
 def test_show_prints_a_run(moa, mixture):
     config = mixture(b={"always": 400}, w={"reply": "final"})
     moa("ask", "the question", "--config", config, "--thread", "mine")
@@ -434,3 +443,28 @@ def on_a_terminal(*words, columns=100, look=lambda written: None):
     os.close(terminal)
     assert os.waitstatus_to_exitcode(status) == 0
     return written.decode()
+
+
+def test_prompt_that_is_too_long_is_told_with_its_remedy_and_shown_if_it_was_cut(
+    moa, server, tmp_path
+):
+    server.model("a", reply="word " * 3000)
+    server.model("w", context=2000)
+    options = f'base_url = "{server.url}", max_retries = 0'
+    config = tmp_path / "mixture.toml"
+    config.write_text(
+        'layers = [["a"], ["w"]]\naggregator = "w"\n[agents]\n'
+        f'a = {{ model = "openai:a", {options} }}\nw = {{ model = "openai:w", {options} }}\n'
+    )
+    answered = moa("ask", "Why?", "--config", config, "--thread", "t")
+    assert answered.returncode == 0, answered.stderr
+    told = (
+        r"layer_2_w asked again with a shorter prompt: the first of 3,\d\d\d tokens was too long, "
+        "which may have 2,000 with its answer\n"
+    )
+    assert re.search(told, moa("show", "t").stdout)
+    refused = moa("ask", "word " * 2500, "--config", config, "--thread", "t")
+    assert refused.returncode == 1
+    assert "maximum context length is 2000 tokens" in refused.stderr
+    assert "the prompt does not fit: shorten the conversation" in refused.stderr
+    assert "continue with" not in refused.stderr

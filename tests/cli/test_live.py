@@ -16,9 +16,9 @@ from moa_graph import MoAConfig
 from moa_graph.cli.terminal.live import choose_view
 from moa_graph.cli.terminal.live_view import LiveView
 from moa_graph.cli.terminal.picture import draw_run, draw_summary, truncate_start
+from moa_graph.cli.terminal.plain_text import to_single_line
 from moa_graph.cli.terminal.progress_view import LineView, ProgressView
 from moa_graph.cli.terminal.region import TerminalRegion
-from moa_graph.cli.terminal.text import to_single_line
 from moa_graph.graph.policy import policies_for_layers
 from moa_graph.runs.live import RunProgress
 

@@ -134,7 +134,7 @@ def test_another_question_replaces_one_whose_process_was_killed(moa, db, mixture
 
 
 @pytest.mark.process
-def test_full_disk_is_one_line_and_the_thread_goes_on_when_there_is_room(
+def test_full_disk_answers_and_the_thread_goes_on_when_there_is_room(
     moa, mixture, server, tmp_path
 ):
     db = tmp_path / "mine.sqlite"
@@ -147,7 +147,7 @@ def test_full_disk_is_one_line_and_the_thread_goes_on_when_there_is_room(
 
     process = start("ask", "q", "--config", config, "-t", "t", db=db, preexec_fn=fill_disk)
     out, err = process.communicate()
-    assert (process.returncode, out) == (1, "")
+    assert (process.returncode, out) == (0, "final\n")
     assert err.count("\n") == 1
     assert "disk" in err
     with closing(sqlite3.connect(db)) as connection:

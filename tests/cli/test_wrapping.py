@@ -12,7 +12,8 @@ from rich.cells import cell_len
 
 from moa_graph.cli.startup import show_startup_notice
 from moa_graph.cli.terminal.answer import StreamedAnswer
-from moa_graph.cli.terminal.text import fit_to_stream, print_failures, strip_control_characters
+from moa_graph.cli.terminal.plain_text import fit_to_stream, strip_control_characters
+from moa_graph.cli.terminal.text import print_failures
 from moa_graph.cli.terminal.wrapping import LineWrapper, terminal_width, wrap_text
 
 

@@ -1,6 +1,7 @@
 """A mixture as TOML."""
 
 import pytest
+from langgraph.types import CachePolicy
 
 from moa_graph import Agent, MoAConfig
 from moa_graph.batch.input import batch_name
@@ -136,9 +137,41 @@ def test_options_of_a_run_reach_the_graph(load, monkeypatch):
         "quorum": 2,
         "grace": 3,
         "deadline": [4.5],
+        "prompt": None,
         "references_in": "user",
         "max_reference_tokens": 50,
+        "stream_proposals": False,
+        "cache_policy": None,
     }
+
+
+SHORT = 'layers = [["offline:lead"], ["offline:lead"]]\naggregator = "offline:lead"\n'
+
+
+def test_cache_policy_and_streaming_are_options_of_the_graph_alone(load):
+    config = load(f"{SHORT}cache_policy = {{ttl = 60}}\nstream_proposals = true")
+    spec = config.graph().spec
+    assert spec.cache_policy.ttl == 60
+    assert not any(node.hide_tokens for layer in spec.layers for node in layer.agent_nodes)
+    assert config.graph(cache_policy=None).spec.cache_policy is None
+    assert load(f"{SHORT}cache_policy = {{}}").graph().spec.cache_policy == CachePolicy()
+    assert config.chat_model().invoke("Why? It is here.").text == "It is here."
+
+
+def test_infinity_stands_for_none_which_toml_cannot_write(load):
+    config = load(f"{SHORT}grace = [2, inf]\ndeadline = inf\nmax_reference_tokens = inf")
+    assert (config.grace, config.deadline, config.max_reference_tokens) == ([2, None], None, None)
+    assert [policy.grace for policy in config.layer_policies()] == [2, None]
+    assert config == MoAConfig.model_validate_json(config.model_dump_json())
+
+
+def test_layers_count_each_sample_and_have_their_policy(load):
+    layers = 'layers = [[{model = "offline:lead", samples = 3}, "offline:bm25"], ["offline:lead"]]'
+    config = load(f'{layers}\naggregator = "offline:lead"\nquorum = [3, 1.0]\ngrace = 5')
+    assert config.layer_widths() == [4, 1]
+    policies = config.layer_policies()
+    assert policies == [layer.policy for layer in config.graph().spec.layers]
+    assert [(policy.quorum, policy.grace) for policy in policies] == [(3, 5), (1.0, 5)]
 
 
 def test_keys_of_fallbacks_are_required_too(load):
@@ -189,6 +222,10 @@ class TestOverride:
         agents = [*changed.layers[0].values(), changed.aggregator, *changed.fallbacks]
         assert {agent.temperature for agent in agents} == {None}
         assert changed.temperature == 1
+
+    def test_mixture_whose_labels_were_read_is_changed_alike(self, mixture):
+        assert mixture.labels() == ["openai:a", "p:b", "p:c", "p:f"]
+        assert mixture.override(models=["p:x"]).labels() == ["p:b", "p:f", "p:x"]
 
     def test_samples_are_those_of_each_proposer(self, mixture):
         changed = mixture.override(samples=2)
@@ -248,6 +285,20 @@ AGGREGATOR = 'aggregator = "offline:consensus"\n'
         (f"{LAYERS}{AGGREGATOR}quorum = true", "quorum: input should be a valid"),
         (f"{LAYERS}{AGGREGATOR}grace = true", "grace: input should be a valid"),
         (f"{LAYERS}{AGGREGATOR}max_reference_tokens = true", "max_reference_tokens: input should"),
+        (
+            f"{LAYERS}{AGGREGATOR}lazy = false",
+            r"lazy: `graph\(\)` and .* with `lazy=False`; expected",
+        ),
+        (
+            f"{LAYERS}{AGGREGATOR}stream_proposals = 1",
+            "stream_proposals: input should be a valid b",
+        ),
+        (f"{LAYERS}{AGGREGATOR}cache_policy = 60", "cache_policy: input should be a .* table, got"),
+        (f"{LAYERS}{AGGREGATOR}cache_policy.ttl = 0", "cache_policy.ttl: input should be greater"),
+        (
+            f"{LAYERS}{AGGREGATOR}cache_policy.key_func = 'f'",
+            "cache_policy.key_func: unknown key; expected one of: ttl",
+        ),
         (f"{LAYERS}{AGGREGATOR}quorum = 'x'", "quorum: input should be a valid"),
         (f"{LAYERS}{AGGREGATOR}grace = [1, 2]", "`grace`=.*: expected one value, or one for each"),
         (

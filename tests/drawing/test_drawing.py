@@ -17,34 +17,7 @@ from moa_graph import (
     draw_svg,
 )
 from moa_graph.drawing.png import render_png
-
-DRAWN = """flowchart TD
-    n0(["start"]):::other
-    n7(["end"]):::other
-    subgraph box1["layer 1"]
-        n1["b<br/><small>offline:lead</small>"]:::agent
-        n2["a<br/><small>offline:bm25</small>"]:::agent
-        n3("aggregator"):::layer_aggregator
-    end
-    subgraph box2["layer 2"]
-        n4["bm25<br/><small>offline:bm25</small>"]:::agent
-        n5("aggregator"):::layer_aggregator
-    end
-    subgraph box3["aggregator"]
-        n6["aggregator<br/><small>offline:consensus</small>"]:::agent
-    end
-    n0 --> n1
-    n0 --> n2
-    n1 --> n3
-    n2 --> n3
-    n3 --> n4
-    n4 --> n5
-    n5 --> n6
-    n6 --> n7
-    classDef agent fill:#eef2ff,stroke:#6366f1,color:#1e1b4b
-    classDef layer_aggregator fill:#fef3c7,stroke:#d97706,color:#451a03
-    classDef other fill:#f1f5f9,stroke:#64748b,color:#0f172a
-"""
+from moa_graph.runs.record import AGGREGATOR_FAILURE
 
 
 @pytest.fixture
@@ -54,8 +27,8 @@ def graph():
     )
 
 
-def test_each_layer_is_a_box(graph):
-    assert draw_mermaid(graph) == draw_mermaid(graph.compile()) == DRAWN
+def test_each_layer_is_a_box(graph, snapshot):
+    assert draw_mermaid(graph) == draw_mermaid(graph.compile()) == snapshot
 
 
 def test_graph_in_a_host_is_drawn_with_its_layers(graph):
@@ -87,17 +60,6 @@ def test_plain_langgraph_drawing_shows_every_node(graph):
     assert "layer_2_aggregator -.-> aggregator" in drawn
 
 
-WITH_RUN = """
-    subgraph box1["layer 1"]
-        n1["slow<br/><small>fake</small><br/><small>1 min 05 s · 1,234 tok</small>"]:::agent
-        n2["fast<br/><small>x:y</small><br/><small>0.20 s · 1,234 tok · ~$3.00</small>"]:::agent
-        n3["broken<br/><small>fake</small><br/><small>failed · 1.0 s</small>"]:::failed
-        n4["late<br/><small>fake</small><br/><small>cut off · 1.0 s</small>"]:::cutoff
-        n5("aggregator"):::layer_aggregator
-    end
-"""
-
-
 @pytest.fixture
 def ran():
     """A graph, and the state of a run of it whose times and failures are known."""
@@ -118,14 +80,12 @@ def ran():
     }
     for name, fate in fates.items():
         state["proposals"][f"layer_1_{name}"] |= fate
+    state["messages"][-1].response_metadata["moa"]["seconds"] = 0.01
     return graph, state
 
 
-def test_run_is_drawn_on_the_graph(ran):
-    drawn = draw_mermaid(*ran, prices={"x:y": (3000, 0)})
-    assert WITH_RUN in drawn
-    assert "class n1,n5,n6 critical" in drawn
-    assert "linkStyle 0,4,8,9 stroke" in drawn
+def test_run_is_drawn_on_the_graph(ran, snapshot):
+    assert draw_mermaid(*ran, prices={"x:y": (3000, 0)}) == snapshot
 
 
 def test_run_of_another_graph_is_refused(ran):
@@ -244,6 +204,47 @@ def test_svg_says_what_the_run_came_to(ran):
     assert "~$3.00 at least" in svg
     assert svg.count('class="edge critical"') == 4
     assert "<title>layer_1_broken\nfake\nOSError: down</title>" in svg
+
+
+def test_legend_says_what_occurs_in_the_run(ran):
+    svg, mermaid = draw_svg(*ran), draw_mermaid(*ran)
+    for words in ("what the run waited for", "failed", "cut off"):
+        assert f">{words}</text>" in svg
+    assert "not answered or left out" not in svg
+    assert 'legend["thick line: what the run waited for"]' in mermaid
+    assert 'legend_failed["failed"]:::failed' in mermaid
+    assert "legend" not in draw_svg(ran[0])
+    assert "legend" not in draw_mermaid(ran[0])
+
+
+def test_critical_path_has_another_colour_than_failures(ran):
+    svg = draw_svg(*ran)
+    failed = set(re.findall(r"\.failed \{[^}]*stroke: (#\w+)", svg))
+    critical = set(re.findall(r"\.edge\.critical[^{]*\{ stroke: (#\w+)", svg))
+    assert len(failed) == len(critical) == 2  # light and dark
+    assert not failed & critical
+
+
+def test_caption_stays_inside_a_narrow_picture(model):
+    graph = create_moa([{"a": model()}], model())
+    state = graph.compile().invoke({"messages": "q"})
+    svg = draw_svg(graph, state)
+    width, height = (
+        float(each) for each in re.search(r'width="(\S+)" height="(\S+)"', svg).groups()
+    )
+    captions = re.findall(r'class="caption" x="(\S+)" y="(\S+)">([^<]*)<', svg)
+    assert len(captions) > 2
+    for x, y, words in captions:
+        assert float(x) + 5.5 * len(words) < width
+        assert float(y) < height
+
+
+def test_aggregator_that_failed_is_drawn_as_failed_and_leads_nowhere(ran):
+    failure = {AGGREGATOR_FAILURE: {"model": "x:y", "error": "OSError: down"}}
+    state = {**ran[1], "messages": ran[1]["messages"][:1], **failure}
+    drawn = draw_mermaid(ran[0], state)
+    assert '"aggregator<br/><small>w</small><br/><small>failed</small>"]:::failed' in drawn
+    assert "class n1,n5 critical" in drawn
 
 
 def test_text_of_strangers_stays_text(ran):

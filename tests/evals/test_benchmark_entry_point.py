@@ -1,36 +1,19 @@
 """A benchmark that another package adds: the example of the documentation, installed and run."""
 
 import json
-import subprocess
 import sys
-import tomllib
-from pathlib import Path
 
 import pytest
+from packages import add_package, install_example
 from typer.testing import CliRunner
 
 from moa_graph.cli.app import app
 from moa_graph.evals.benchmarks import registry
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "benchmark"
-
-
-def install(monkeypatch, folder, entry_points):
-    """Put a package with entry points on the path, as an installer does."""
-    info = folder / "moa_arithmetic-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: moa-arithmetic\nVersion: 1.0\n")
-    lines = "".join(f"{name} = {value}\n" for name, value in entry_points.items())
-    (info / "entry_points.txt").write_text(f"[{registry.ENTRY_POINT_GROUP}]\n{lines}")
-    monkeypatch.syspath_prepend(folder)
-
 
 @pytest.fixture
 def installed(monkeypatch, tmp_path):
-    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "moa_arithmetic").symlink_to(EXAMPLE / "moa_arithmetic")
-    install(monkeypatch, tmp_path / "site", project["entry-points"][registry.ENTRY_POINT_GROUP])
+    install_example(monkeypatch, tmp_path / "site", "benchmark")
     monkeypatch.chdir(tmp_path)
     yield tmp_path
     sys.modules.pop("moa_arithmetic", None)
@@ -86,7 +69,7 @@ def test_what_its_judge_does_not_read_is_refused(installed):
     ],
 )
 def test_a_package_that_cannot_be_used_is_named(monkeypatch, tmp_path, value, cause):
-    install(monkeypatch, tmp_path / "site", {"broken": value})
+    add_package(monkeypatch, tmp_path / "site", registry.ENTRY_POINT_GROUP, {"broken": value})
     with pytest.raises(ValueError, match=rf"benchmark 'broken' \({value}\).*{cause}"):
         registry.find_benchmark("broken")
 
@@ -94,12 +77,3 @@ def test_a_package_that_cannot_be_used_is_named(monkeypatch, tmp_path, value, ca
 def test_names_are_listed_without_an_import_of_the_packages(installed):
     assert registry.benchmark_names() == ["alpaca_eval", "mt_bench", "flask", "arithmetic"]
     assert "moa_arithmetic" not in sys.modules
-
-
-def test_help_looks_for_no_benchmark():
-    code = (
-        "import sys; from typer.testing import CliRunner; from moa_graph.cli.app import app; "
-        "CliRunner().invoke(app, ['eval', 'generate', '--help']); "
-        "sys.exit('moa_graph.evals.benchmarks' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -49,7 +49,7 @@ def test_a_human_edits_and_drops_proposals(invoke, model):
     assert result["proposals"]["layer_1_a"]["agent"] == "a"
 
 
-def test_checkpoints_are_read_back_strictly_and_without_a_warning(invoke, model, tmp_path):
+def test_checkpoints_are_read_back_strictly_and_without_a_warning(model, tmp_path):
     config = {"configurable": {"thread_id": "1"}}
     with SqliteSaver.from_conn_string(str(tmp_path / "x.sqlite")) as saver:
         graph = create_moa([{"a": model()}] * 2, model()).compile(checkpointer=saver)

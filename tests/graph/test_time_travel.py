@@ -75,7 +75,7 @@ def test_dropped_proposal_is_left_out(models, invoke):
     assert counts(models) == {"a1": 1, "b1": 1, "a2": 1, "b2": 1, "w": 2}
 
 
-def test_another_aggregator_writes_from_the_same_proposals(models, model, invoke, tmp_path):
+def test_another_aggregator_writes_from_the_same_proposals(models, model, tmp_path):
     other = model(name="other", answers=["other"])
     with SqliteSaver.from_conn_string(str(tmp_path / "x.sqlite")) as saver:
         graph = build(models).compile(checkpointer=saver)

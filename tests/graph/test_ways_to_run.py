@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
+from itertools import product
 from operator import add
 from typing import Any
 from uuid import uuid4
@@ -90,7 +91,10 @@ def models_of_a_server(request):
     )
 
 
-@pytest.fixture(params=[offline_models, fakes, models_of_a_server], ids=lambda make: make.__name__)
+MODELS = [offline_models, fakes, models_of_a_server]
+
+
+@pytest.fixture(params=MODELS, ids=lambda make: make.__name__)
 def panel(request):
     return request.param(request)
 
@@ -261,16 +265,41 @@ def by_name(values):
     return pytest.mark.parametrize("way", values.values(), ids=values.keys())
 
 
-@pytest.mark.parametrize(
-    ("host", "way"),
-    [
-        pytest.param(host, way, id=f"{host.__name__}-{name}")
-        for host in HOSTS
-        for name, way in WAYS.items()
-        if host not in CHAINS or "v3" not in name  # LangChain has none for a chain
-    ],
-)
-def test_every_way_gives_the_answer_and_asks_each_agent_once(host, way, panel):
+def over_models(names, *values):
+    """Parametrize a test by all combinations of values, over each kind of model.
+
+    By itself, `pytest` runs each combination over one kind, and each kind; the others are slow.
+    """
+    combinations = product(*(enumerate(each.items()) for each in (*values, named(MODELS))))
+    return pytest.mark.parametrize(
+        (*names, "panel"),
+        [
+            pytest.param(
+                *(value for _, (_, value) in each),
+                id="-".join(name for _, (name, _) in each),
+                marks=[pytest.mark.slow] * (sum(number for number, _ in each) % len(MODELS) > 0),
+            )
+            for each in combinations
+        ],
+        indirect=["panel"],
+    )
+
+
+def named(functions):
+    return {each.__name__: each for each in functions}
+
+
+WAYS_OF_HOSTS = {
+    f"{host.__name__}-{name}": (host, way)
+    for host in HOSTS
+    for name, way in WAYS.items()
+    if host not in CHAINS or "v3" not in name  # LangChain has none for a chain
+}
+
+
+@over_models(["host_and_way"], WAYS_OF_HOSTS)
+def test_every_way_gives_the_answer_and_asks_each_agent_once(host_and_way, panel):
+    host, way = host_and_way
     agents, runnable = Agents(), host(panel)
     outputs = way(runnable, asked_of(host), agents.config)
     assert {text_of(output).strip() for output in outputs} == {panel.answer}
@@ -290,8 +319,7 @@ def agents_of(told, kind):
     return Counter(filter(None, agents))
 
 
-@pytest.mark.parametrize("version", ["v1", "v2"])
-@pytest.mark.parametrize("host", HOSTS, ids=lambda host: host.__name__)
+@over_models(["host", "version"], named(HOSTS), {"v1": "v1", "v2": "v2"})
 def test_events_tell_of_each_node_and_each_model(host, version, panel):
     told = events(host(panel), asked_of(host), Agents().config(), version)
     nodes = Counter(NODES)
@@ -312,7 +340,7 @@ def test_events_have_the_proposers_tokens_where_they_are_asked_for(version, pane
     assert set(agents_of(told, "on_chat_model_stream")) == set(ONCE)
 
 
-@pytest.mark.parametrize("host", HOSTS, ids=lambda host: host.__name__)
+@over_models(["host"], named(HOSTS))
 def test_no_run_stands_between_a_node_and_its_model(host, panel):
     told = events(host(panel), asked_of(host), Agents().config(), "v2")
     names = {event["run_id"]: event["name"] for event in told}
@@ -328,7 +356,7 @@ def test_no_run_stands_between_a_node_and_its_model(host, panel):
     assert roots == {told[0]["run_id"]}
 
 
-@pytest.mark.parametrize("host", HOSTS, ids=lambda host: host.__name__)
+@over_models(["host"], named(HOSTS))
 def test_log_has_each_node(host, panel):
     entries = log(host(panel), asked_of(host), Agents().config())["logs"].values()
     names = Counter(entry["name"] for entry in entries if entry["end_time"])
@@ -390,11 +418,12 @@ MODES = {
 }
 
 
-@pytest.mark.parametrize("stream", STREAMS.values(), ids=STREAMS.keys())
-@pytest.mark.parametrize(
-    "host", [threaded_mixture, subgraph_of_a_threaded_host], ids=lambda host: host.__name__
+@over_models(
+    ["modes", "host", "stream"],
+    {" ".join(modes): modes for modes in (*([mode] for mode in MODES), [*MODES])},
+    named([threaded_mixture, subgraph_of_a_threaded_host]),
+    STREAMS,
 )
-@pytest.mark.parametrize("modes", [*([mode] for mode in MODES), [*MODES]], ids=" ".join)
 def test_every_stream_mode_tells_of_the_run(modes, host, stream, panel):
     options = {"stream_mode": modes, "subgraphs": True}
     parts = stream(host(panel), asked_of(host), Agents().config(), **options)

@@ -3,7 +3,6 @@
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
-from moa_graph.models.agent import OFFLINE_STYLES
 from moa_graph.models.offline import (
     MAX_QUOTED_SENTENCES,
     NOTICE,
@@ -12,6 +11,7 @@ from moa_graph.models.offline import (
     parse_conversation,
     split_sentences,
 )
+from moa_graph.models.providers import OFFLINE_STYLES
 from moa_graph.prompting.layout import template_references
 
 FACTS = [

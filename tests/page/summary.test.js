@@ -81,6 +81,16 @@ test("the outcome counts the proposals that are missing", () => {
   assert.equal(outcome(picture(cells.slice(0, 1)), view, step), "Answered.");
 });
 
+test("the outcome of quotes is no answer of a language model", () => {
+  const cells = ["a", "b"].map((agent) => makeCell({ agent, model: "offline:lead", ...answered }));
+  assert.match(outcome(picture(cells), { finished: true, newest: true }, step), /No language model was asked/);
+});
+
+test("the outcome of a run whose aggregator failed says so", () => {
+  const cells = [makeCell({ node: "aggregator", status: "failed" })];
+  assert.match(outcome(picture(cells), { finished: false, newest: true }, step), /^The aggregator failed\./);
+});
+
 test("the outcome at an earlier step is the step", () => {
   const view = { finished: true, newest: false };
   assert.equal(outcome(picture([]), view, step), "Step: Layer 1 answered.");

@@ -39,6 +39,11 @@ test("a thread is listed with its question, and leads to its address", async () 
   assert.equal(item.querySelector("a")?.getAttribute("href"), "#a%2Fb");
 });
 
+test("a thread is called by its first question", async () => {
+  const [item] = await draw([{ title: "Why?", question: "And then?" }]);
+  assert.equal(item.querySelector(".question")?.textContent, "Why?");
+});
+
 test("the thread that is shown is marked", async () => {
   const items = await draw([{ id: "a" }, { id: "b" }], "b");
   assert.deepEqual(items.map((item) => item.querySelector("a")?.getAttribute("aria-current")), [null, "page"]);
@@ -48,6 +53,8 @@ test("the thread that is shown is marked", async () => {
 const STATES = [
   [{ finished: true }, "answered"],
   [{ finished: false }, "unfinished"],
+  [{ finished: false, state: "failed" }, "failed"],
+  [{ finished: true, state: "answered, 2 failed" }, "answered"],
   [{ finished: false, running: true }, "running"],
 ];
 

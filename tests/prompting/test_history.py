@@ -1,5 +1,9 @@
 """Conversations as agents and providers leave them are read by models of all providers."""
 
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
 import pytest
 from fakes import FakeModel
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
@@ -174,13 +178,57 @@ def test_the_writer_of_an_agent_reads_its_calls_as_they_are(server, invoke):
     assert [m["role"] for m in server.calls[-1].messages] == ["system", "user", "assistant", "tool"]
 
 
-def test_no_agent_goes_on_from_a_response_that_its_provider_keeps():
-    answered = answer_of("openai")
-    reader = ChatOpenAI(model="m", api_key="x", use_previous_response_id=True)
-    history = [HumanMessage("one"), answered, HumanMessage("two")]
-    payload = reader._get_request_payload(portable_history(history, "openai"))
-    assert "previous_response_id" not in payload
-    assert len(payload["input"]) == 3
+class ResponsesHandler(BaseHTTPRequestHandler):
+    """Answers OpenAI's responses, each under an id by which it could be gone on from."""
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.server.requests.append(body)
+        number = len(self.server.requests)
+        text = {"type": "output_text", "text": f"answer {number}", "annotations": []}
+        message = {"type": "message", "id": f"msg_{number}", "role": "assistant"}
+        answer = {
+            "id": f"resp_{number}",
+            "object": "response",
+            "created_at": 1,
+            "status": "completed",
+            "model": body["model"],
+            "tools": [],
+            "parallel_tool_calls": True,
+            "tool_choice": "auto",
+            "output": [{**message, "status": "completed", "content": [text]}],
+        }
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.end_headers()
+        self.wfile.write(json.dumps(answer).encode())
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.fixture
+def responses():
+    with ThreadingHTTPServer(("127.0.0.1", 0), ResponsesHandler) as server:
+        server.requests = []
+        threading.Thread(target=server.serve_forever, args=(0.05,)).start()
+        yield server
+        server.shutdown()
+
+
+def test_no_agent_goes_on_from_a_response_that_its_provider_keeps(responses, invoke):
+    def model(name):
+        url = f"http://127.0.0.1:{responses.server_port}/v1"
+        return ChatOpenAI(model=name, base_url=url, api_key="x", use_previous_response_id=True)
+
+    moa = create_moa([[model("a")]], model("w")).compile(checkpointer=InMemorySaver())
+    config = {"configurable": {"thread_id": "1"}}
+    for question in ("one", "two"):
+        invoke(moa, {"messages": question}, config)
+    proposer, aggregator = responses.requests[2:]
+    assert not {"previous_response_id"} & {*proposer, *aggregator}
+    assert [item["role"] for item in proposer["input"]] == ["user", "assistant", "user"]
+    assert [item["role"] for item in aggregator["input"]][1:] == ["user", "assistant", "user"]
 
 
 @pytest.mark.parametrize(

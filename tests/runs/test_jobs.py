@@ -7,7 +7,8 @@ from langchain_core.messages import AIMessage
 from waiting import PATIENCE, take_turns, wait_until
 
 from moa_graph.evals.call_store import CallStore
-from moa_graph.runs.jobs import Tally, work_through
+from moa_graph.runs.job_progress import JobProgress
+from moa_graph.runs.jobs import run_jobs
 
 PRICES = {"p:m": (0.0, 1_000_000.0)}  # a dollar a token written
 
@@ -33,19 +34,19 @@ def asking(tmp_path, model):
 
 async def test_everything_is_done_counted_and_kept(asking):
     kept = {}
-    tally = await work_through(range(20), asking(), kept.__setitem__, concurrency=3, prices=PRICES)
+    progress = await run_jobs(range(20), asking(), kept.__setitem__, concurrency=3, prices=PRICES)
     assert {item: outcome.result for item, outcome in kept.items()} == dict.fromkeys(
         range(20), "yes"
     )
-    assert tally == Tally(20, done=20, calls=20, tokens=80, spent=20.0)
-    assert tally.account() == "20 of 20 done; 20 calls, 80 tokens, $20.00"
+    assert progress == JobProgress(20, done=20, calls=20, tokens=80, spent=20.0)
+    assert progress.describe_calls() == "20 calls, 80 tokens, $20.00"
 
 
 async def test_stored_answers_cost_nothing(asking):
     work, kept = asking(), {}
-    await work_through(range(3), work, kept.__setitem__, prices=PRICES)
-    tally = await work_through(range(3), work, kept.__setitem__, prices=PRICES)
-    assert tally == Tally(3, done=3)
+    await run_jobs(range(3), work, kept.__setitem__, prices=PRICES)
+    progress = await run_jobs(range(3), work, kept.__setitem__, prices=PRICES)
+    assert progress == JobProgress(3, done=3)
     assert [call.from_store for outcome in kept.values() for call in outcome.calls] == [True] * 3
 
 
@@ -59,50 +60,66 @@ async def test_no_more_than_the_allowed_number_is_under_way():
             await take_turns()
         running.remove(item)
 
-    tally = await work_through(range(12), work, lambda *_: None, concurrency=4)
-    assert (tally.done, most) == (12, [4] * 12)
+    progress = await run_jobs(range(12), work, lambda *_: None, concurrency=4)
+    assert (progress.done, most) == (12, [4] * 12)
 
 
 async def test_failure_is_the_items_own(asking):
     kept = {}
     work = asking(answers=["yes", OSError("no route"), "yes"])
-    tally = await work_through(range(3), work, kept.__setitem__, concurrency=1)
-    assert (tally.done, tally.failed, tally.left) == (2, 1, 0)
+    progress = await run_jobs(range(3), work, kept.__setitem__, concurrency=1)
+    assert (progress.done, progress.failed, progress.left) == (2, 1, 0)
     assert kept[1].error == "OSError: no route"
     assert kept[1].result is None
-    assert "1 failed" in tally.account()
 
 
 async def test_no_item_is_begun_when_the_money_is_spent(asking):
     kept = {}
-    tally = await work_through(
+    progress = await run_jobs(
         range(10), asking(), kept.__setitem__, concurrency=1, max_cost=3, prices=PRICES
     )
     assert list(kept) == [0, 1, 2]
-    assert tally.stopped == "$3 were to be spent at most, and $3.00 are"
-    assert "7 not tried" in tally.account()
+    assert progress.stopped == "the budget is $3.00; $3.00 are spent"
+    assert progress.left == 7
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+async def test_jobs_side_by_side_do_not_exceed_the_budget(asking, concurrency):
+    progress = await run_jobs(
+        range(20),
+        asking(),
+        lambda *_: None,
+        concurrency=concurrency,
+        max_cost=5.5,
+        prices=PRICES,
+    )
+    assert (progress.done, progress.spent, progress.left) == (5, 5.0, 15)
+    assert progress.stopped == (
+        "the budget is $5.50; $5.00 are spent, and the next one may cost $1.00, "
+        "as the most expensive one did"
+    )
 
 
 async def test_unknown_cost_stops_what_has_a_limit_and_is_never_zero(asking):
     kept = {}
     work = asking(usage=False)
-    tally = await work_through(
+    progress = await run_jobs(
         range(10), work, kept.__setitem__, concurrency=1, max_cost=3, prices=PRICES
     )
     assert len(kept) == 1
-    assert "not known" in tally.stopped
-    assert tally.money() == "cost unknown"
+    assert "not known" in progress.stopped
+    assert progress.format_spent() == "cost unknown"
 
 
 async def test_money_in_part_unknown_is_at_least():
-    assert Tally(1, spent=0.5, unpriced=1).money() == "at least $0.5000"
+    assert JobProgress(1, spent=0.5, unpriced=1).format_spent() == "at least $0.5000"
 
 
 async def test_limit_that_is_reached_by_the_last_item_stops_nothing(asking):
-    tally = await work_through(
+    progress = await run_jobs(
         range(2), asking(), lambda *_: None, concurrency=1, max_cost=2, prices=PRICES
     )
-    assert tally.stopped is None
+    assert progress.stopped is None
 
 
 async def test_result_that_cannot_be_kept_ends_the_work(asking):
@@ -110,13 +127,13 @@ async def test_result_that_cannot_be_kept_ends_the_work(asking):
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        await work_through(range(3), asking(), keep)
+        await run_jobs(range(3), asking(), keep)
 
 
 async def test_cancelled_work_keeps_what_is_done(asking):
     kept, go_on = {}, False
     work = asking(until=lambda: len(kept) < 4 or go_on)
-    task = asyncio.create_task(work_through(range(50), work, kept.__setitem__, concurrency=2))
+    task = asyncio.create_task(run_jobs(range(50), work, kept.__setitem__, concurrency=2))
     await wait_until(lambda: len(kept) >= 4)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -129,4 +146,4 @@ async def test_cancelled_work_keeps_what_is_done(asking):
 @pytest.mark.parametrize("options", [{"concurrency": 0}, {"max_cost": -1}])
 async def test_senseless_options_are_refused(options):
     with pytest.raises(ValueError, match=f"`{next(iter(options))}`="):
-        await work_through([], None, None, **options)
+        await run_jobs([], None, None, **options)

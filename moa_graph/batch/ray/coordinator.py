@@ -5,33 +5,20 @@ import os
 from collections.abc import Mapping
 from time import monotonic
 
-from moa_graph.batch.budget import BatchBudget
 from moa_graph.batch.record_runner import RecordOutcome
 from moa_graph.config.model import MoAConfig
-from moa_graph.runs.jobs import Tally
+from moa_graph.models.providers import provider_of
+from moa_graph.runs.budget import Budget
+from moa_graph.runs.job_progress import JobProgress
 
 _SHARED_VARIABLES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}  # also in small letters
 _SHARED_VARIABLES |= {"SSL_CERT_FILE", "SSL_CERT_DIR", "MOA_MAX_CONNECTIONS"}
-
-_VARIABLE_PREFIXES = {  # where a provider's variables do not begin with a word of its name
-    "anthropic_bedrock": {"AWS"},
-    "bedrock": {"AWS"},
-    "bedrock_converse": {"AWS"},
-    "cohere": {"CO"},
-    "google_genai": {"GEMINI"},
-    "huggingface": {"HF", "HUGGINGFACEHUB"},
-    "ibm": {"WATSONX"},
-    "mistralai": {"MISTRAL"},
-    "perplexity": {"PPLX"},
-}
 
 
 def environment_for(mixture: MoAConfig) -> dict[str, str]:
     """Pick the variables of a mixture's keys and providers, and of the way to any of them."""
     keys = mixture.required_keys()
-    providers = {label.partition(":")[0] for label in mixture.labels()}
-    words = {word for provider in providers for word in provider.upper().split("_")}
-    words = words.union(*(_VARIABLE_PREFIXES.get(provider, ()) for provider in providers))
+    words = set[str]().union(*(provider_of(each).variable_prefixes for each in mixture.labels()))
     return {
         name: value
         for name, value in os.environ.items()
@@ -51,8 +38,8 @@ class Coordinator:
     """
 
     def __init__(self, total: int, max_cost: float | None, read_ahead: int) -> None:
-        self._progress = Tally(total)
-        self._budget = BatchBudget(self._progress, max_cost)
+        self._progress = JobProgress(total)
+        self._budget = Budget(self._progress, max_cost)
         self._running = dict[int, asyncio.Future[bool]]()  # by line: whether it may begin
         self._finished_lines = set[int]()  # lines
         self._written_count, self._read_ahead = 0, read_ahead
@@ -85,7 +72,7 @@ class Coordinator:
         if line in self._finished_lines:  # with a worker that is lost
             return True
         if line not in self._running:  # else it waits or runs with one that is lost: count it once
-            self._running[line] = asyncio.ensure_future(self._budget.start_record())
+            self._running[line] = asyncio.ensure_future(self._budget.start_job())
         may_start = await asyncio.shield(self._running[line])
         if not may_start:
             self._running.pop(line, None)
@@ -95,9 +82,10 @@ class Coordinator:
         """Take in what came of a record that began."""
         if self._running.pop(line, None):
             self._finished_lines.add(line)
-            await self._budget.finish_record(outcome)
+            outcome.count_in(self._progress)
+            await self._budget.finish_job(outcome)
 
-    async def exchange_progress(self, written_count: int, last_line: int) -> Tally:
+    async def exchange_progress(self, written_count: int, last_line: int) -> JobProgress:
         """Hear how many records are kept, and which line was the last; tell what is done."""
         self._written_count = written_count
         self._finished_lines = {line for line in self._finished_lines if line > last_line}

@@ -24,7 +24,7 @@ from moa_graph.batch.ray.worker import DATABASE_VARIABLE, RecordWorker
 from moa_graph.batch.record_runner import RecordOutcome
 from moa_graph.batch.runner import READ_AHEAD_FACTOR
 from moa_graph.config.model import MoAConfig
-from moa_graph.runs.jobs import Tally
+from moa_graph.runs.job_progress import JobProgress
 
 PROGRESS_INTERVAL_S = 1.0  # seconds between two looks at what is done
 SPARE_ACTOR_CALLS = 1000
@@ -49,12 +49,12 @@ async def run_batch_on_ray(
     records: Callable[[], Iterable[BatchRecord | None]],
     spec: WorkerSpec,
     write_outcome: Callable[[RecordOutcome], Awaitable[None]],
-    progress: Tally,
+    progress: JobProgress,
     *,
     workers: int | None = None,
     concurrency: int = 8,
     max_cost: float | None = None,
-    show: Callable[[Tally], None] = lambda _: None,
+    show: Callable[[JobProgress], None] = lambda _: None,
 ) -> None:
     """Answer records on the connected cluster, and keep what came of them in order.
 
@@ -172,7 +172,10 @@ class _WritePosition:
 
 
 async def _poll_progress(
-    coordinator: Any, position: _WritePosition, progress: Tally, show: Callable[[Tally], None]
+    coordinator: Any,
+    position: _WritePosition,
+    progress: JobProgress,
+    show: Callable[[JobProgress], None],
 ) -> None:
     while True:
         await _update_progress(coordinator, position, progress, show)
@@ -180,7 +183,10 @@ async def _poll_progress(
 
 
 async def _update_progress(
-    coordinator: Any, position: _WritePosition, progress: Tally, show: Callable[[Tally], None]
+    coordinator: Any,
+    position: _WritePosition,
+    progress: JobProgress,
+    show: Callable[[JobProgress], None],
 ) -> None:
     vars(progress).update(
         vars(await coordinator.exchange_progress.remote(position.written, position.last_line))

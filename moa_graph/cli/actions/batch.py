@@ -26,12 +26,12 @@ from moa_graph.batch.output import BatchFiles
 from moa_graph.batch.rate_limits import RateLimits, parse_rates
 from moa_graph.batch.record_runner import RecordOutcome, RecordRunner
 from moa_graph.batch.runner import run_batch
-from moa_graph.cli.actions.eval_generate import EXIT_BUDGET_EXHAUSTED, check_prices
-from moa_graph.cli.actions.run import require_api_keys
-from moa_graph.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, CommandError
+from moa_graph.cli.choice import require_api_keys
+from moa_graph.cli.errors import EXIT_FAILED, CommandError
+from moa_graph.cli.jobs import budget_error, check_prices, explain_interrupt
 from moa_graph.config.model import MoAConfig
-from moa_graph.runs.job_progress import progress
-from moa_graph.runs.jobs import Tally
+from moa_graph.runs.job_progress import JobProgress
+from moa_graph.runs.progress_display import progress_display
 from moa_graph.runs.store import (
     RunStore,
     StoreError,
@@ -99,19 +99,14 @@ def answer_batch(options: BatchOptions) -> None:
         files = BatchFiles(options.out)
         check_input(options, files)
         record_count, last_line = count_records(prompts, options.limit)
-        with files, progress(options.out.name) as show:
+        with files, progress_display(options.out.name) as show:
             if options.limit is None:
                 files.check_input_end(last_line)
-            job_progress = Tally(record_count - files.count_answers(last_line))
-            try:
+            job_progress = JobProgress(record_count - files.count_answers(last_line))
+            with explain_interrupt(
+                lambda: f"{_count_answered(job_progress, record_count)} are answered"
+            ):
                 asyncio.run(_answer_records(options, rate_limits, files, job_progress, show))
-            except KeyboardInterrupt:
-                raise CommandError(
-                    f"interrupted; {record_count - job_progress.total + job_progress.done:,} "
-                    f"of {record_count:,} are answered: "
-                    "run the command again to go on",
-                    EXIT_INTERRUPTED,
-                ) from None
             if not job_progress.stopped:
                 files.supersede_failures(last_line if options.limit else inf)
     _print_summary(files, job_progress, record_count)
@@ -121,8 +116,8 @@ async def _answer_records(
     options: BatchOptions,
     rate_limits: RateLimits,
     files: BatchFiles,
-    job_progress: Tally,
-    show: Callable[[Tally], None],
+    job_progress: JobProgress,
+    show: Callable[[JobProgress], None],
 ) -> None:
     batch = batch_name(options.out, options.mixture)
     prompts, limit = (
@@ -172,8 +167,8 @@ async def _answer_on_cluster(
     rate_limits: RateLimits,
     records: Callable[[], Iterator[BatchRecord | None]],
     write_outcome: Callable[[RecordOutcome], Awaitable[None]],
-    job_progress: Tally,
-    show: Callable[[Tally], None],
+    job_progress: JobProgress,
+    show: Callable[[JobProgress], None],
 ) -> None:
     """Answer the records on a cluster."""
     from moa_graph.batch.ray.cluster import cluster_connection
@@ -249,18 +244,18 @@ def check_input(options: BatchOptions, files: BatchFiles) -> None:
             raise CommandError(f"{options.prompts}, line {record.line}: {record.invalid_reason}")
 
 
-def _print_summary(files: BatchFiles, job_progress: Tally, record_count: int) -> None:
-    answered = record_count - job_progress.total + job_progress.done
-    typer.echo(
-        f"{answered:,} of {record_count:,} answered; now {job_progress.calls:,} calls, "
-        f"{job_progress.tokens:,} tokens, {job_progress.money()}"
-    )
+def _count_answered(job_progress: JobProgress, record_count: int) -> str:
+    """Say how many records have an answer, from now or before."""
+    return f"{record_count - job_progress.total + job_progress.done:,} of {record_count:,}"
+
+
+def _print_summary(files: BatchFiles, job_progress: JobProgress, record_count: int) -> None:
+    answered = _count_answered(job_progress, record_count)
+    typer.echo(f"{answered} answered; now {job_progress.describe_calls()}")
     typer.echo(files.answers)
     if job_progress.stopped:
-        raise CommandError(
-            f"{job_progress.left:,} records were not asked: {job_progress.stopped}",
-            EXIT_BUDGET_EXHAUSTED,
-        )
+        skipped = f"{job_progress.left:,} records were not asked"
+        raise budget_error(skipped, job_progress.stopped)
     if job_progress.failed:
         records = (
             "1 record has" if job_progress.failed == 1 else f"{job_progress.failed:,} records have"

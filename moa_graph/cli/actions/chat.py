@@ -8,11 +8,12 @@ from moa_graph.cli.actions.chat_session import ChatSession
 from moa_graph.cli.actions.run import OutputOptions
 from moa_graph.cli.choice import describe_mixture, load_mixture
 from moa_graph.cli.errors import EXIT_FAILED, CommandError
+from moa_graph.cli.forgiving_store import open_forgiving_store
 from moa_graph.cli.terminal.input import ChatInput, InteractiveInput, StdinInput
-from moa_graph.cli.terminal.text import print_warning
+from moa_graph.cli.terminal.plain_text import print_warning
 from moa_graph.config.model import MoAConfig
 from moa_graph.redaction import redacted_message
-from moa_graph.runs.store import StoredThread, open_run_store, read_thread, require_config
+from moa_graph.runs.store import StoredThread, read_thread, require_config
 
 
 def run_chat(
@@ -32,7 +33,7 @@ def run_chat(
 
     async def run() -> bool:
         # One event loop for all turns: clients keep their connections on it.
-        async with open_run_store(db) as store:
+        async with open_forgiving_store(db, thread) as store:
             stored_thread = await read_thread(store.checkpointer, thread) if thread else None
             mixture = (
                 requested_mixture
@@ -78,7 +79,8 @@ class ChatLoop:
                 succeeded = False
                 print_warning(f"moa: {_describe_error(error)}")
         name = session.thread
-        session.print_notice(f"thread {name}; go on with: moa chat --thread {name}")
+        if session.store.keeps_runs:
+            session.print_notice(f"thread {name}; go on with: moa chat --thread {name}")
         return succeeded or session.is_interactive
 
     def _open_input(self) -> ChatInput:

@@ -8,9 +8,9 @@ import typer
 
 from moa_graph.cli.actions.chat_session import ChatSession
 from moa_graph.cli.actions.fork import ForkOptions, apply_fork_options
-from moa_graph.cli.actions.run import require_api_keys
 from moa_graph.cli.actions.show import print_proposal
 from moa_graph.cli.actions.transcript import save_transcript
+from moa_graph.cli.choice import require_api_keys
 from moa_graph.cli.errors import CommandError
 from moa_graph.cli.terminal.tables import build_models_table, make_console, print_calls
 from moa_graph.cli.terminal.text import print_run

@@ -27,7 +27,7 @@ from moa_graph.cli.actions.run import (
     input_to_resume,
 )
 from moa_graph.cli.errors import CommandError
-from moa_graph.cli.terminal.text import to_single_line
+from moa_graph.cli.terminal.plain_text import print_warning, to_single_line
 from moa_graph.config.model import MoAConfig
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.runs.driver import InputForTurn
@@ -36,6 +36,7 @@ from moa_graph.runs.store import (
     RunStore,
     StoredThread,
     build_run_config,
+    current_turn_values,
     read_current_values,
     read_newest_turn,
     read_thread,
@@ -158,7 +159,7 @@ class ChatSession:
     def print_notice(self, text: str, *, always: bool = False) -> None:
         """Tell a person something; a pipe does not want to know."""
         if always or self.is_interactive:
-            typer.echo(text, err=True)
+            print_warning(text)
 
     async def _remove_last_turn(self, thread: StoredThread) -> str:
         """Remove the last question and what follows it, and give its text."""
@@ -166,12 +167,12 @@ class ChatSession:
         graph = mixture.graph().compile(checkpointer=self.store.checkpointer)
         config = build_run_config(thread.id, mixture)
         async with self.store.lock_thread(thread.id):
-            turn = await read_newest_turn(graph, config)
+            snapshot = await graph.aget_state(config)
+            turn = await read_newest_turn(graph, config, snapshot)
             earlier_messages = list(takewhile(lambda each: each.id != question.id, turn.history))
-            values = (await graph.aget_state(config)).values
             update = {
                 "messages": turn.replaced_by(earlier_messages),
-                "proposals": dict.fromkeys(values.get("proposals", ())),
+                "proposals": dict.fromkeys(snapshot.values.get("proposals", ())),
             }
             await graph.aupdate_state(config, update, as_node=AGGREGATOR)
         return str(question.text)
@@ -247,9 +248,10 @@ def _last_turn(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
 
 async def _answered_state(graph: CompiledMoA, config: RunnableConfig) -> dict[str, Any]:
     """Give the state of a thread without a question that has no answer."""
-    turn = await read_newest_turn(graph, config)
-    values = await read_current_values(graph, config)
-    return {"messages": turn.history, "proposals": {} if turn.messages else values["proposals"]}
+    snapshot = await graph.aget_state(config)
+    turn = await read_newest_turn(graph, config, snapshot)
+    proposals = {} if turn.messages else current_turn_values(graph, snapshot)["proposals"]
+    return {"messages": turn.history, "proposals": proposals}
 
 
 def _repeat_question(messages: list[AnyMessage]) -> list[BaseMessage]:

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import typer
 
-from moa_graph.cli.actions.eval_generate import (
-    EXIT_BUDGET_EXHAUSTED,
+from moa_graph.cli.errors import EXIT_FAILED, CommandError
+from moa_graph.cli.jobs import (
+    budget_error,
     check_prices,
+    explain_interrupt,
     list_failures,
     lock_folder,
 )
-from moa_graph.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, CommandError
-from moa_graph.cli.terminal.text import strip_control_characters
+from moa_graph.cli.terminal.plain_text import strip_control_characters
 from moa_graph.evals.call_store import CallStore
 from moa_graph.evals.judging.judge import Judge, read_judge
 from moa_graph.evals.judging.run import JudgingResult, judge_system
@@ -27,7 +28,7 @@ from moa_graph.evals.judging.setup import (
 )
 from moa_graph.evals.results_file import GENERATION_MANIFEST
 from moa_graph.models.agent import build_model, find_key_variable
-from moa_graph.runs.job_progress import progress
+from moa_graph.runs.progress_display import progress_display
 
 CALL_STORE_FILE = "ledger.sqlite"
 
@@ -116,8 +117,7 @@ def _judge_system(task: JudgingTask, options: JudgeOptions) -> CommandError | No
         return CommandError(f"{folder}: {error}")
     typer.echo(
         f"{folder}: {judging.judged:,} judgements by {task.judge.label}; now "
-        f"{judging.progress.calls:,} calls, {judging.progress.tokens:,} tokens, "
-        f"{judging.progress.money()}"
+        f"{judging.progress.describe_calls()}"
     )
     for label in judging.labels:
         typer.echo(f"  note: {strip_control_characters(label)}")
@@ -127,7 +127,7 @@ def _judge_system(task: JudgingTask, options: JudgeOptions) -> CommandError | No
 
 def _run_judging(task: JudgingTask, call_store: CallStore, options: JudgeOptions) -> JudgingResult:
     title = f"judging {task.answers.system} on {task.benchmark.name}"
-    with progress(title) as show:
+    with progress_display(title) as show:
         work = judge_system(
             task,
             call_store,
@@ -135,21 +135,14 @@ def _run_judging(task: JudgingTask, call_store: CallStore, options: JudgeOptions
             max_cost=options.max_cost,
             show=show,
         )
-        try:
+        with explain_interrupt(lambda: "the judgements that were made are kept"):
             return asyncio.run(work)
-        except KeyboardInterrupt:
-            raise CommandError(
-                "interrupted; the judgements that were made are kept: run the command again to "
-                "go on",
-                EXIT_INTERRUPTED,
-            ) from None
 
 
 def _failure_summary(judging: JudgingResult, folder: Path) -> CommandError | None:
     if judging.progress.stopped:
-        remaining = judging.progress.left
-        text = f"{folder}: {remaining:,} judgements were not made: {judging.progress.stopped}"
-        return CommandError(text, EXIT_BUDGET_EXHAUSTED)
+        skipped = f"{folder}: {judging.progress.left:,} judgements were not made"
+        return budget_error(skipped, judging.progress.stopped)
     if failures := judging.failures:
         what = "judgement" if len(failures) == 1 else "judgements"
         text = f"{folder}: {len(failures):,} {what} failed ({list_failures(failures)})"

@@ -15,16 +15,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from moa_graph.cli.actions.eval_generate import (
-    EXIT_BUDGET_EXHAUSTED,
-    MAX_SHOWN_FAILURES,
+from moa_graph.cli.actions.eval_judge import CALL_STORE_FILE
+from moa_graph.cli.choice import require_api_keys
+from moa_graph.cli.errors import EXIT_FAILED, CommandError
+from moa_graph.cli.jobs import (
+    budget_error,
     check_prices,
+    explain_interrupt,
+    list_failures,
     lock_folder,
 )
-from moa_graph.cli.actions.eval_judge import CALL_STORE_FILE
-from moa_graph.cli.actions.run import require_api_keys
-from moa_graph.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, CommandError
-from moa_graph.cli.terminal.text import strip_control_characters
+from moa_graph.cli.terminal.plain_text import strip_control_characters
 from moa_graph.evals.call_store import CallStore
 from moa_graph.evals.comparison import (
     ComparisonStep,
@@ -42,8 +43,8 @@ from moa_graph.evals.preflight import (
 )
 from moa_graph.models.agent import find_key_variable
 from moa_graph.runs.formatting import format_about_seconds, format_dollars
-from moa_graph.runs.job_progress import progress
-from moa_graph.runs.jobs import Tally
+from moa_graph.runs.job_progress import CallTotals
+from moa_graph.runs.progress_display import progress_display
 
 NON_TERMINAL_WIDTH = 120  # where there is no terminal
 
@@ -148,7 +149,8 @@ def _list_notes(plan: EvalPlan, forecast: ComparisonEstimate, answer_tokens: int
         )
     yield from forecast.notes
     if plan.max_cost is not None:
-        yield f"max_cost: nothing more is begun when {format_dollars(plan.max_cost)} are spent."
+        budget = format_dollars(plan.max_cost)
+        yield f"max_cost: the budget is {budget}; nothing starts that could exceed it."
 
 
 def _format_tokens(number: float) -> str:
@@ -200,51 +202,43 @@ def _check_plan(plan: EvalPlan, *, needs_prices: bool) -> None:
 
 
 def _run_steps(steps: list[ComparisonStep], call_store: CallStore, max_cost: float | None) -> None:
-    totals, started, failures = Tally(len(steps)), time.monotonic(), list[str]()
+    totals, started, failures = CallTotals(), time.monotonic(), dict[str, str]()
     for step in steps:
         remaining = None if max_cost is None else max(0.0, max_cost - totals.spent)
         step_result = _run_step(step, call_store, remaining)
-        totals.add(step_result.progress)
-        if step_result.progress.stopped:
-            raise CommandError(
-                f"{step.title}: {step_result.progress.left:,} items were left: "
-                f"{step_result.progress.stopped}; run "
-                "the command again with more to go on",
-                EXIT_BUDGET_EXHAUSTED,
-            )
-        failures += _list_failures(step, step_result)
+        _check_stopped(step, step_result, totals)
+        totals.add_totals(step_result.progress)
+        if step_result.failures:
+            failures[step.title] = _summarize_failures(step_result)
     duration = format_about_seconds(time.monotonic() - started)
-    typer.echo(
-        f"now {totals.calls:,} calls, {totals.tokens:,} tokens, {totals.money()}, {duration}"
-    )
+    typer.echo(f"now {totals.describe_calls()}, {duration}")
     if failures:
-        more = (
-            f"; and {len(failures) - MAX_SHOWN_FAILURES:,} more"
-            if len(failures) > MAX_SHOWN_FAILURES
-            else ""
-        )
         have = "step has" if len(failures) == 1 else "steps have"
         raise CommandError(
-            f"{len(failures):,} {have} failures: "
-            f"{'; '.join(failures[:MAX_SHOWN_FAILURES])}{more}; run "
-            "the command again to ask again",
+            f"{len(failures):,} {have} failures: {list_failures(failures)}; run the command again "
+            "to ask again",
             EXIT_FAILED,
         )
 
 
+def _check_stopped(step: ComparisonStep, step_result: StepResult, earlier: CallTotals) -> None:
+    """Stop where a step used up what the steps before it left of the budget."""
+    if reason := step_result.progress.stopped:
+        if earlier.spent:
+            reason += f" (earlier steps spent {earlier.format_spent()})"
+        skipped = f"{step.title}: {step_result.progress.left:,} items were left"
+        raise budget_error(skipped, reason)
+
+
 def _run_step(step: ComparisonStep, call_store: CallStore, max_cost: float | None) -> StepResult:
-    with lock_folder(step.folder), progress(step.title, lines=1) as show:
-        try:
-            return asyncio.run(step.run(call_store, max_cost=max_cost, show=show))
-        except KeyboardInterrupt:
-            raise CommandError(
-                "interrupted; what was answered is kept: run the command again to go on",
-                EXIT_INTERRUPTED,
-            ) from None
+    with (
+        lock_folder(step.folder),
+        progress_display(step.title, lines=1) as show,
+        explain_interrupt(lambda: "what was answered is kept"),
+    ):
+        return asyncio.run(step.run(call_store, max_cost=max_cost, show=show))
 
 
-def _list_failures(step: ComparisonStep, step_result: StepResult) -> Iterator[str]:
-    if step_result.failures:
-        item, cause = next(iter(step_result.failures.items()))
-        failed = f"{step.title}: {len(step_result.failures):,} failed"
-        yield f"{failed} ({item}: {strip_control_characters(cause)})"
+def _summarize_failures(step_result: StepResult) -> str:
+    item, cause = next(iter(step_result.failures.items()))
+    return f"{len(step_result.failures):,} failed ({item}: {cause})"

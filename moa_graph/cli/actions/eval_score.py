@@ -14,7 +14,7 @@ from rich.table import Table
 
 from moa_graph.cli.actions.eval_judge import find_system_folders
 from moa_graph.cli.errors import CommandError
-from moa_graph.cli.terminal.text import strip_control_characters
+from moa_graph.cli.terminal.plain_text import strip_control_characters
 from moa_graph.evals.benchmarks.alpaca_eval.baselines import find_baselines
 from moa_graph.evals.benchmarks.registry import benchmark_for
 from moa_graph.evals.results_file import JUDGING_MANIFEST

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import typer
 from langchain_core.messages import AnyMessage
 from langchain_core.runnables import RunnableConfig
 
@@ -14,17 +13,18 @@ from moa_graph.cli.actions.run import (
     CliRunResult,
     OutputOptions,
     input_to_resume,
-    require_api_keys,
     run_and_print,
 )
+from moa_graph.cli.choice import require_api_keys
 from moa_graph.cli.errors import CommandError
+from moa_graph.cli.terminal.plain_text import print_warning
+from moa_graph.cli.thread_loading import find_thread_or_last
 from moa_graph.config.model import MoAConfig
 from moa_graph.graph.node_names import AGGREGATOR, layer_name, parse_layer_name, parse_node_name
 from moa_graph.runs.store import (
     CompiledMoA,
     build_run_config,
     describe_missing_question,
-    find_thread,
     format_resume_command,
     open_run_store,
     read_current_values,
@@ -42,7 +42,9 @@ class ForkOptions:
     drop: tuple[str, ...]
 
 
-def fork_thread(thread: str, options: ForkOptions, db: str | None, output: OutputOptions) -> None:
+def fork_thread(
+    thread: str | None, options: ForkOptions, db: str | None, output: OutputOptions
+) -> None:
     """Begin a new thread with what an old one has, and run it to its end.
 
     Raises:
@@ -53,7 +55,7 @@ def fork_thread(thread: str, options: ForkOptions, db: str | None, output: Outpu
     async def run() -> CliRunResult:
         async with open_run_store(db, create=False) as store:
             source_mixture = require_config(
-                source_thread := await find_thread(store.checkpointer, thread)
+                source_thread := await find_thread_or_last(store.checkpointer, thread)
             )
             layer = parse_layer(options.from_layer, source_mixture)
             mixture = apply_fork_options(source_mixture, options, layer)
@@ -65,10 +67,9 @@ def fork_thread(thread: str, options: ForkOptions, db: str | None, output: Outpu
                 graph, build_run_config(source_thread.id, source_mixture)
             )
             proposals = _select_proposals(values["proposals"], layer, options.drop)
-            typer.echo(
-                f"moa: thread {thread} is forked into {name}: "
-                f"{_describe_fork(mixture, proposals, layer)}",
-                err=True,
+            print_warning(
+                f"moa: thread {source_thread.id} is forked into {name}: "
+                f"{_describe_fork(mixture, proposals, layer)}"
             )
             run = CliRun(store, name, mixture, output, db)
             if layer == 1:
@@ -86,14 +87,9 @@ def fork_thread(thread: str, options: ForkOptions, db: str | None, output: Outpu
 
 def _describe_fork(mixture: MoAConfig, proposals: Mapping[str, Any], layer: int) -> str:
     """Say what is taken over, and how many calls will be made."""
-    rows = enumerate(mixture.layers, 1)
-    widths = {
-        number: sum(agent.samples for agent in row.values())
-        for number, row in rows
-        if number >= layer
-    }
-    call_counts = [f"{width} of layer {number}" for number, width in widths.items()]
-    calls = sum(widths.values()) + 1
+    widths = mixture.layer_widths()[layer - 1 :]
+    call_counts = [f"{width} of layer {number}" for number, width in enumerate(widths, layer)]
+    calls = sum(widths) + 1
     usable = sum(not proposal["error"] for proposal in proposals.values())
     reuse_note = f"{usable} proposals are taken over" if proposals else "nothing is taken over"
     recipients = " and ".join(filter(None, [", ".join(call_counts), "the aggregator"]))

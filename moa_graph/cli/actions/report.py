@@ -1,21 +1,31 @@
 """Write a run as a page."""
 
+import shlex
+import sys
 from pathlib import Path
 
 import typer
 
 from moa_graph.cli.actions.draw import write_output_file
+from moa_graph.cli.errors import CommandError
 from moa_graph.cli.thread_loading import load_thread
 from moa_graph.run_report.report import report
 
 
-def report_thread(name: str, db: str | None, out: Path | None) -> None:
+def report_thread(name: str | None, db: str | None, out: Path | None) -> None:
     """Write the last run of a thread to a file, or to standard output.
 
     Raises:
-        CommandError: If the file cannot be written.
+        CommandError: If the file cannot be written, or standard output is a terminal.
         StoreError: If there is no such thread.
     """
+    if out is None and sys.stdout.isatty():
+        command = shlex.join(
+            ["moa", "report", *filter(None, [name]), "--out", f"{name or 'run'}.html"]
+        )
+        raise CommandError(
+            f"a report is an HTML page, not for a terminal; write it to a file: {command}"
+        )
     loaded_thread = load_thread(name, db, history=True)
     page = report(
         loaded_thread.values,

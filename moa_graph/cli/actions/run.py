@@ -1,39 +1,35 @@
 """Run a mixture from the command line: ask, watch, print."""
 
 import asyncio
-import os
 import secrets
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import aclosing, closing
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
 import typer
+from langchain_core.exceptions import ContextOverflowError
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
 
-from moa_graph.cli.choice import load_mixture
+from moa_graph.cli.choice import load_mixture, require_api_keys
 from moa_graph.cli.errors import EXIT_INTERRUPTED, CommandError
+from moa_graph.cli.forgiving_store import open_forgiving_store
 from moa_graph.cli.node_cache import NodeCache, print_savings
 from moa_graph.cli.startup import show_startup_notice
 from moa_graph.cli.terminal.answer import StreamedAnswer
 from moa_graph.cli.terminal.live import choose_view
+from moa_graph.cli.terminal.plain_text import print_warning
 from moa_graph.cli.terminal.progress_view import ProgressView
-from moa_graph.cli.terminal.text import (
-    print_answer,
-    print_failures,
-    print_json,
-    print_run,
-    print_warning,
-)
+from moa_graph.cli.terminal.text import print_answer, print_failures, print_json, print_run
 from moa_graph.config.model import MoAConfig
 from moa_graph.graph.node_names import AGGREGATOR
-from moa_graph.graph.policy import LayerPolicy, policies_for_layers
 from moa_graph.graph.turns import Turn
 from moa_graph.models.pricing import Prices
 from moa_graph.redaction import redacted_message
 from moa_graph.runs.driver import GraphInput, InputForTurn, TurnRun
+from moa_graph.runs.formatting import format_totals
 from moa_graph.runs.live import RunProgress
 from moa_graph.runs.record import read_run
 from moa_graph.runs.store import (
@@ -75,12 +71,16 @@ class OutputOptions:
             print_json(result.thread, result.values)
         elif self.show:
             print_run(result.values)
-        elif result.was_streamed:
-            typer.echo()
-        else:
+        elif not result.was_streamed:
             print_answer(result.values["messages"][-1].text)
+        if is_terminal := sys.stderr.isatty():
+            typer.echo(err=True)
+        run = read_run(result.values, prices=result.prices)
         print_failures(result.values)
-        print_savings(read_run(result.values, prices=result.prices))
+        print_savings(run)
+        if is_terminal:
+            name = f"thread {result.thread}" if result.is_kept else "not kept"
+            typer.secho(f"{name} · {format_totals(run)}", err=True, dim=True)
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,8 @@ class CliRunResult:
     was_streamed: bool
     """Whether its answer was printed while it came."""
     prices: Prices
+    is_kept: bool = True
+    """Whether one can go on with the thread in another process."""
 
 
 def ask_mixture(
@@ -118,7 +120,7 @@ def ask_mixture(
     name = thread or secrets.token_hex(4)
 
     async def run() -> CliRunResult:
-        async with open_run_store(db) as store:
+        async with open_forgiving_store(db, thread) as store:
             stored_thread = await read_thread(store.checkpointer, name) if thread else None
             mixture = (
                 requested_mixture or (stored_thread and stored_thread.config) or load_mixture()
@@ -127,7 +129,7 @@ def ask_mixture(
                 run = CliRun(store, name, mixture, output, db, cache)
                 return await run.run_to_end(lambda turn: input_to_ask(turn, HumanMessage(content)))
             except asyncio.CancelledError:
-                if await read_thread(store.checkpointer, name):
+                if store.keeps_runs and await read_thread(store.checkpointer, name):
                     raise
                 raise CommandError(
                     "interrupted; nothing was stored yet", EXIT_INTERRUPTED
@@ -149,7 +151,7 @@ def resume_thread(thread: str | None, db: str | None, output: OutputOptions) -> 
             if not stored_thread.messages:
                 raise CommandError(describe_missing_question(stored_thread))
             if stored_thread.is_finished:
-                typer.echo(f"moa: thread {stored_thread.id} is already answered", err=True)
+                print_warning(f"moa: thread {stored_thread.id} is already answered")
             run = CliRun(store, stored_thread.id, require_config(stored_thread), output, db)
             return await run.run_to_end(input_to_resume)
 
@@ -191,45 +193,65 @@ class CliRun:
         require_api_keys(self.mixture)
         view = choose_view(show_progress=self.output.progress)
         with show_startup_notice(show_progress=self.output.progress):
-            # Not lazy: a mistake shows before anything is stored.
-            options = {
-                "stream_proposals": view.streams_proposals,
-                "cache_policy": self.cache.policy,
-            }
-            builder = self.mixture.graph(lazy=False, **options)
-            graph = builder.compile(
-                self.store.checkpointer, cache=self.cache.cache, name=self.mixture.name
-            )
+            graph = self._build_graph(stream_proposals=view.streams_proposals)
         config = build_run_config(self.thread, self.mixture)
         async with self.store.lock_thread(self.thread):
             try:
                 if edit:
                     await edit(graph, config)
                 progress = RunProgress.from_graph(
-                    graph, self.mixture.prices, _layer_policies(self.mixture)
+                    graph, self.mixture.prices, self.mixture.layer_policies()
                 )
-                run = await TurnRun.prepare(graph, config, input_for_turn, progress)
-                with closing(StreamedAnswer()) as answer:
-                    await self._stream_updates(run, view, answer)
+                run = await TurnRun.prepare(graph, config, input_for_turn)
+                run.load_stored(progress)
+                with StreamedAnswer() as answer:
+                    await self._stream_updates(run, progress, view, answer)
                 values = await read_current_values(graph, config)
-                return CliRunResult(self.thread, values, answer.is_started, self.mixture.prices)
+                return CliRunResult(
+                    self.thread,
+                    values,
+                    answer.is_started,
+                    self.mixture.prices,
+                    is_kept=self.store.keeps_runs,
+                )
             except Exception as error:
-                command = format_resume_command(self.thread, self.db)
-                raise CommandError(
-                    f"{redacted_message(error)}; continue with: {command}"
-                ) from error
+                raise CommandError(self._describe_failure(error)) from error
+
+    def _describe_failure(self, error: Exception) -> str:
+        """Say what went wrong, and how to go on; a prompt that is too long stays so."""
+        text = redacted_message(error)
+        if isinstance(error, ContextOverflowError) or not self.store.keeps_runs:
+            return text
+        return f"{text}; continue with: {format_resume_command(self.thread, self.db)}"
+
+    def _build_graph(self, *, stream_proposals: bool) -> CompiledMoA:
+        """Build the graph and its models: a mistake shows before anything is stored."""
+        builder = self.mixture.graph(
+            lazy=False,
+            stream_proposals=stream_proposals,
+            cache_policy=self.cache.policy_for(self.mixture),
+        )
+        return builder.compile(
+            self.store.checkpointer, cache=self.cache.cache, name=self.mixture.name
+        )
 
     async def _stream_updates(
-        self, run: TurnRun, view_class: type[ProgressView], answer: StreamedAnswer
+        self,
+        run: TurnRun,
+        progress: RunProgress,
+        view_class: type[ProgressView],
+        answer: StreamedAnswer,
     ) -> None:
         """Show the run on standard error, and stream the answer where someone reads along."""
         streams_tokens = view_class.streams_proposals or self.output.streams_answer
         async with (
-            view_class(run.progress) as view,
-            aclosing(run.stream(chunks=streams_tokens)) as updates,
+            view_class(progress) as view,
+            aclosing(run.stream(progress, chunks=streams_tokens)) as updates,
         ):
             async for agent, chunk in updates:
                 if chunk is None:
+                    if agent.node == AGGREGATOR and agent.done:
+                        answer.end_line()
                     view.show(agent)
                 elif self.output.streams_answer and agent.node == AGGREGATOR and chunk.text:
                     await view.make_room_for_answer()
@@ -250,21 +272,6 @@ def input_to_ask(turn: Turn, question: HumanMessage) -> GraphInput:
     return turn.ask(question)
 
 
-def _layer_policies(mixture: MoAConfig) -> list[LayerPolicy]:
-    widths = [sum(agent.samples for agent in layer.values()) for layer in mixture.layers]
-    return policies_for_layers(widths, mixture.quorum, mixture.grace, mixture.deadline)
-
-
-def require_api_keys(mixture: MoAConfig) -> None:
-    """See that the keys of a mixture are set.
-
-    Raises:
-        CommandError: If one is not; the message names them all.
-    """
-    if missing := [key for key in mixture.required_keys() if not os.environ.get(key)]:
-        raise CommandError(f"{mixture.name!r} needs a key: set {' and '.join(missing)}")
-
-
 def run_and_print(
     coroutine: Coroutine[Any, Any, CliRunResult], output: OutputOptions, command: str
 ) -> None:
@@ -278,5 +285,3 @@ def run_and_print(
     except KeyboardInterrupt:
         raise CommandError(f"interrupted; continue with: {command}", EXIT_INTERRUPTED) from None
     output.print_result(result)
-    if sys.stderr.isatty():
-        typer.echo(f"thread {result.thread}", err=True)

@@ -12,8 +12,9 @@ from ipaddress import ip_address
 
 import typer
 
-from moa_graph.cli.actions.run import require_api_keys
+from moa_graph.cli.choice import require_api_keys
 from moa_graph.cli.errors import CommandError
+from moa_graph.cli.terminal.plain_text import print_warning
 from moa_graph.config.model import MoAConfig
 from moa_graph.runs.store import open_run_store
 
@@ -94,10 +95,9 @@ def _print_addresses(
 ) -> None:
     host, port = sock.getsockname()[:2]
     if not ip_address(host).is_loopback and not options.api_key:
-        typer.echo(
+        print_warning(
             f"moa: listening on {host} without a key: whoever reaches it can spend yours; "
-            "set MOA_API_KEY",
-            err=True,
+            "set MOA_API_KEY"
         )
     address = f"http://{_bracket_ipv6(host)}:{port}"
     typer.echo(f"moa: {address}/v1 serves {', '.join(mixtures)}", err=True)

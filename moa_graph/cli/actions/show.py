@@ -9,14 +9,9 @@ from rich.text import Text
 
 from moa_graph.cli.errors import CommandError
 from moa_graph.cli.terminal.diff import WordDiff
+from moa_graph.cli.terminal.plain_text import strip_control_characters
 from moa_graph.cli.terminal.tables import make_console, print_calls
-from moa_graph.cli.terminal.text import (
-    describe_failure,
-    print_answer,
-    print_json,
-    print_run,
-    strip_control_characters,
-)
+from moa_graph.cli.terminal.text import describe_failure, print_answer, print_json, print_run
 from moa_graph.cli.thread_loading import load_thread
 from moa_graph.runs.record import RunRecord, read_run
 from moa_graph.runs.store import StoredThread, format_resume_command, require_config
@@ -28,7 +23,7 @@ INCOMPLETE_DIFF_NOTICE = (
 
 
 def show_thread(
-    name: str, proposal: str | None, db: str | None, *, full: bool, as_json: bool
+    name: str | None, proposal: str | None, db: str | None, *, full: bool, as_json: bool
 ) -> None:
     """Print a run, or one proposal of it.
 
@@ -50,8 +45,11 @@ def show_thread(
                 if loaded_thread.pending_nodes
                 else ""
             )
-            command = format_resume_command(name, db)
-            typer.echo(f"unfinished{waiting}; if no process is at it, continue with: {command}")
+            command = format_resume_command(thread.id, db)
+            if thread.stop_cause == "failed":
+                typer.echo(f"failed{waiting}; continue with: {command}")
+            else:
+                typer.echo(f"unfinished{waiting}; if no process is at it, continue with: {command}")
 
 
 def print_proposal(values: Mapping[str, Any], name: str) -> None:

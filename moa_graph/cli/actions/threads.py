@@ -9,8 +9,8 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
+from moa_graph.cli.terminal.plain_text import to_single_line
 from moa_graph.cli.terminal.tables import format_age, make_console
-from moa_graph.cli.terminal.text import to_single_line
 from moa_graph.runs.store import StoredThread, open_run_store, read_threads
 
 COLUMN_GAP = 2  # columns between two columns of a table
@@ -63,7 +63,7 @@ def build_threads_table(threads: list[StoredThread], width: int) -> Table:
     question_width = width - sum(widths) - COLUMN_GAP * len(widths)
     table.add_column("question", width=max(1, question_width), no_wrap=True, overflow="ellipsis")
     for row, thread in zip(rows, threads, strict=True):
-        table.add_row(*row, Text(to_single_line(thread.question)))
+        table.add_row(*row, Text(to_single_line(thread.title)))
     return table
 
 
@@ -92,5 +92,6 @@ def _thread_fields(thread: StoredThread) -> dict[str, Any]:
         "finished": thread.is_finished,
         "state": thread.status_text,
         "failed": list(thread.failed_nodes),
+        "title": thread.title,
         "question": thread.question,
     }

@@ -16,20 +16,22 @@ from moa_graph.cli.options import (
     ThreadOption,
 )
 from moa_graph.cli.registration import ASK_PANEL
+from moa_graph.cli.standard_streams import decode_argument
 from moa_graph.cli.startup import show_startup_notice
 
 PANEL = ASK_PANEL
 EXAMPLES = (
     'moa ask "Why is the sky blue?"',
     'moa ask "What is decided here?" --file minutes.txt --preset openai',
-    'git diff | moa ask "Review this change." --file - --show',
+    'git diff | moa ask "Review this change." --show',
     'moa ask "And at night?" --thread sky',
 )
 
 
 def ask(
     question: Annotated[
-        str | None, typer.Argument(help="What to ask; - is standard input.")
+        str | None,
+        typer.Argument(help="What to ask; - is standard input. Text that is piped is attached."),
     ] = None,
     file: Annotated[
         list[str] | None,
@@ -50,10 +52,13 @@ def ask(
     Without --preset or --config the mixture follows from the key that is set, TOGETHER_API_KEY
     or OPENAI_API_KEY; without a key it is `offline`, which quotes from the files you attach.
     """
-    from moa_graph.cli.choice import build_question, load_mixture
+    from moa_graph.cli.choice import build_question, load_mixture, require_api_keys
 
+    question = None if question is None else decode_argument(question)
     content = build_question(question, file or [])
     mixture = load_mixture(preset, config) if preset or config or not thread else None
+    if mixture:
+        require_api_keys(mixture, config)
     with show_startup_notice(show_progress=progress):
         from moa_graph.cli.actions.run import OutputOptions, ask_mixture
         from moa_graph.cli.node_cache import NodeCache, open_node_cache

@@ -17,12 +17,14 @@ EXAMPLES = (
 
 
 def fork(  # long by its options and its help text, not by what it does
+    *,
     thread: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            help="Which thread; it stays as it is.", autocompletion=completion.complete_threads
+            help="Which thread, by default the last one; it stays as it is.",
+            autocompletion=completion.complete_threads,
         ),
-    ],
+    ] = None,
     from_layer: Annotated[
         str,
         typer.Option(

@@ -12,11 +12,11 @@ PANEL = RUNS_PANEL
 EXAMPLES = ("moa report sky --out run.html",)
 
 
-def report(
-    thread: ThreadArgument,
+def report_run(
+    thread: ThreadArgument = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="The file to write; by default standard output."),
+        typer.Option("--out", "-o", help="The file to write; without it, pipe the page somewhere."),
     ] = None,
     db: DatabaseOption = None,
 ) -> None:

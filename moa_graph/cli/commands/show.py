@@ -13,7 +13,7 @@ EXAMPLES = ("moa show sky", "moa show sky layer_2_qwen", "moa show sky --json | 
 
 
 def show(
-    thread: ThreadArgument,
+    thread: ThreadArgument = None,
     proposal: Annotated[
         str | None,
         typer.Argument(

@@ -12,7 +12,7 @@ from platformdirs import user_data_path
 from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
-from prompt_toolkit.history import FileHistory
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.output import DummyOutput, Output, create_output
 
@@ -38,7 +38,7 @@ class InteractiveInput:
     def __init__(self, words: LineCompleter) -> None:
         self._session: PromptSession[str] = PromptSession(
             "> ",
-            history=FileHistory(str(create_history_file())),
+            history=_open_history(),
             completer=_CommandCompleter(words),
             complete_while_typing=False,
             key_bindings=_make_key_bindings(),
@@ -83,6 +83,14 @@ def _make_output() -> Output | None:
     if sys.stdout.isatty():
         return None
     return create_output(stdout=sys.stderr) if sys.stderr.isatty() else DummyOutput()
+
+
+def _open_history() -> History:
+    """Open the history; where it cannot be kept, it is that of this chat."""
+    try:
+        return FileHistory(str(create_history_file()))
+    except (OSError, RuntimeError):  # there is no home, or no room in it
+        return InMemoryHistory()
 
 
 def create_history_file() -> Path:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 from rich.text import Text
 
-from moa_graph.cli.terminal.text import to_single_line
+from moa_graph.cli.terminal.plain_text import to_single_line
 from moa_graph.runs.formatting import format_seconds
 from moa_graph.runs.live import AgentProgress, RunProgress
 

@@ -4,7 +4,8 @@ import sys
 from itertools import chain
 from typing import ClassVar, Self
 
-from moa_graph.cli.terminal.text import failure_reason, to_single_line
+from moa_graph.cli.terminal.plain_text import to_single_line
+from moa_graph.cli.terminal.text import failure_reason
 from moa_graph.runs.formatting import format_seconds
 from moa_graph.runs.live import AgentProgress, RunProgress
 

@@ -1,56 +1,28 @@
 """What the commands print."""
 
 import json
-import re
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TextIO
-from unicodedata import category
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from moa_graph.cli.terminal.wrapping import terminal_width, wrap_text
+from moa_graph.cli.terminal.plain_text import (
+    fit_to_stream,
+    print_warning,
+    strip_control_characters,
+)
 from moa_graph.deprecated import with_old_keys
 from moa_graph.graph.run_summary import read_run_summary
 from moa_graph.graph.state import Proposal
-from moa_graph.runs.formatting import format_seconds
+from moa_graph.runs.formatting import format_refused_prompt, format_seconds
 from moa_graph.runs.record import call_status
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 _NO_FIELDS: Mapping[str, Any] = {}
-_CONTROL_CHARACTERS = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f]"
-    r"|[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # they reverse what stands beside them
-)
-
-
-def strip_control_characters(text: str) -> str:
-    """Drop what a model's text could steer a terminal with, or make it read in another order."""
-    return _CONTROL_CHARACTERS.sub("", text)
-
-
-def to_single_line(text: str) -> str:
-    """Put a text on one line, without what could steer a terminal or reverse the line.
-
-    What joins or varies characters goes too: terminals disagree about how wide the result is.
-    """
-    return "".join(each for each in " ".join(text.split()) if not _is_invisible(each))
-
-
-def _is_invisible(character: str) -> bool:
-    return "\ufe00" <= character <= "\ufe0f" or category(character) in {"Cc", "Cf", "Cs"}
-
-
-def fit_to_stream(text: str, stream: TextIO) -> str:
-    """Make a text fit for a stream: as it is for a pipe, else plain and in lines of whole words."""
-    return (
-        wrap_text(strip_control_characters(text), terminal_width(stream))
-        if stream.isatty()
-        else text
-    )
 
 
 def print_answer(text: str) -> None:
@@ -120,11 +92,6 @@ def failure_reason(error: str) -> str:
     return error.removeprefix(call_status(error)).removeprefix(":").strip()
 
 
-def print_warning(text: str) -> None:
-    """Say something on standard error: one line, which a terminal shows in several."""
-    typer.echo(fit_to_stream(text, sys.stderr), err=True)
-
-
 def _print_section(console: "Console", title: str, text: str) -> None:
     from rich.text import Text
 
@@ -154,7 +121,9 @@ def _format_proposal_stats(proposal: Proposal) -> str:
     """Tell model, seconds and tokens of a proposal."""
     seconds = format_seconds(proposal["seconds"])
     tokens = _format_tokens(proposal["usage"], proposal.get("cached"))
-    return "  ".join(filter(None, [proposal["model"], seconds, tokens]))
+    refused = proposal.get("refused_prompt")
+    note = format_refused_prompt(refused) if refused else ""
+    return "  ".join(filter(None, [proposal["model"], seconds, tokens, note]))
 
 
 def _format_tokens(usage: Mapping[str, Any] | None, cached: Any) -> str:

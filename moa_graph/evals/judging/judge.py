@@ -18,6 +18,7 @@ from moa_graph.evals.results_file import JsonRow
 from moa_graph.evals.systems import answer_options
 from moa_graph.models.adapt import adapt_model
 from moa_graph.models.agent import Agent, build_model
+from moa_graph.models.pricing import is_free_model
 
 _METHOD_OPTIONS = ("temperature", "max_tokens")
 _OWN_OPTIONS = ("top_p", "stop", "base_url")  # which no benchmark sets
@@ -117,7 +118,7 @@ def read_judge(source: str) -> Judge:
     """
     if source == overlap.OVERLAP_LABEL:
         return Judge(None)
-    if source.startswith(("offline:", "recorded:")):
+    if is_free_model(source):
         raise ValueError(
             f"judge {source!r}: expected a language model, such as 'openai:gpt-4-1106-preview', or "
             f"{overlap.OVERLAP_LABEL!r}, which only counts words"

@@ -14,12 +14,9 @@ from moa_graph.evals.judging.judge import BenchmarkJudge
 from moa_graph.evals.judging.setup import JudgingTask
 from moa_graph.evals.results_file import JUDGEMENTS_FILE, JsonRow
 from moa_graph.models.pricing import estimate_cost
-from moa_graph.runs.jobs import (
-    Outcome,
-    Tally,
-    limit,
-    work_through,
-)
+from moa_graph.runs.budget import applicable_max_cost
+from moa_graph.runs.job_progress import JobProgress
+from moa_graph.runs.jobs import JobOutcome, run_jobs
 
 
 @dataclass(frozen=True)
@@ -27,7 +24,7 @@ class JudgingResult:
     """Where the judgements are, and how many."""
 
     path: Path
-    progress: Tally
+    progress: JobProgress
     """What was done now."""
     judged: int
     """Judgements that there are."""
@@ -43,7 +40,7 @@ async def judge_system(
     *,
     concurrency: int = 8,
     max_cost: float | None = None,
-    show: Callable[[Tally], None] = lambda _: None,
+    show: Callable[[JobProgress], None] = lambda _: None,
 ) -> JudgingResult:
     """Have the answers of a system judged; the judgements are written beside them.
 
@@ -54,8 +51,8 @@ async def judge_system(
         task: What is judged, and how.
         call_store: Where each call is kept.
         concurrency: How many judgements are under way at a time.
-        max_cost: As in `work_through`.
-        show: As in `work_through`.
+        max_cost: As in `run_jobs`.
+        show: As in `run_jobs`.
 
     Raises:
         ValueError: If the data do not fit the benchmark, a key is missing, or the judge's
@@ -65,18 +62,18 @@ async def judge_system(
     cases = [case for item in task.benchmark.items for case in _cases_of_item(task, item)]
     rows = dict[tuple[Any, int], JsonRow]()
 
-    def keep(case: JudgementCase, outcome: Outcome[JsonRow]) -> None:
+    def keep(case: JudgementCase, outcome: JobOutcome[JsonRow]) -> None:
         rows[case.item.id, case.turn] = _judgement_row(task, case, outcome)
         if NO_LOGPROBS in (outcome.error or ""):  # nor will it for the others
             raise ValueError(f"{task.judge.label}: {NO_LOGPROBS}; choose another judge")
 
     try:
-        progress = await work_through(
+        progress = await run_jobs(
             cases,
             benchmark_judge.judge_case,
             keep,
             concurrency=concurrency,
-            max_cost=limit(max_cost, [task.judge.label]),
+            max_cost=applicable_max_cost(max_cost, [task.judge.label]),
             prices=task.judge.prices,
             show=show,
         )
@@ -110,7 +107,7 @@ def _describe_row(row: JsonRow) -> str:
     return f"{row['id']}, turn {row['turn']}" if "turn" in row else str(row["id"])
 
 
-def _judgement_row(task: JudgingTask, case: JudgementCase, outcome: Outcome[JsonRow]) -> JsonRow:
+def _judgement_row(task: JudgingTask, case: JudgementCase, outcome: JobOutcome[JsonRow]) -> JsonRow:
     label, prices = task.judge.label, task.judge.prices
     usage = outcome.calls[-1].usage if outcome.calls else None
     return {

@@ -5,8 +5,9 @@ from typing import Any
 
 from moa_graph.evals.benchmarks.formatting import format_number
 from moa_graph.evals.benchmarks.registry import benchmark_for
-from moa_graph.evals.budget import PartialMean, ResourceUse
 from moa_graph.evals.report.results import QualityInterval, ReportSection, SystemMeasurement
+from moa_graph.evals.resource_use import PartialMean, ResourceUse
+from moa_graph.models.providers import replayed_file
 
 UNKNOWN = "unknown"
 
@@ -105,5 +106,5 @@ def assumed_sizes(section: ReportSection) -> str:
 
 def _short_model_name(model: str) -> str:
     """Leave the folders out of what is replayed."""
-    kind, _, path = model.partition(":")
-    return f"{kind}:{path.rpartition('/')[2]}" if kind == "recorded" else model
+    provider, _, path = model.partition(":")
+    return f"{provider}:{path.rpartition('/')[2]}" if replayed_file(model) else model

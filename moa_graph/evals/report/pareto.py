@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
-from moa_graph.evals.budget import pareto_front
 from moa_graph.evals.report.results import ReportSection, SystemMeasurement, list_names
 from moa_graph.evals.report.style import (
     COLOURS,
@@ -21,6 +20,7 @@ from moa_graph.evals.report.style import (
     new_figure,
     render_figure,
 )
+from moa_graph.evals.resource_use import pareto_front
 
 POINTS_PER_LINE = 12  # points that stand for a line
 LOG_SCALE_RATIO = 10  # times, from which on an axis is logarithmic

@@ -11,10 +11,10 @@ import numpy as np
 
 from moa_graph.evals.benchmarks.alpaca_eval.baselines import LengthControlBaselines
 from moa_graph.evals.benchmarks.registry import benchmark_for, benchmark_names
-from moa_graph.evals.budget import ResourceUse, measure_resource_use, read_turn_calls
 from moa_graph.evals.comparison import COMPARISON_FILE
 from moa_graph.evals.correlation import Correlation, correlate
 from moa_graph.evals.proposal_judging import PROPOSAL_JUDGEMENTS_FILE, read_samples
+from moa_graph.evals.resource_use import ResourceUse, measure_resource_use, read_turn_calls
 from moa_graph.evals.results_file import ANSWERS_FILE
 from moa_graph.evals.results_file import GENERATION_MANIFEST as GENERATION
 from moa_graph.evals.results_file import JUDGING_MANIFEST as JUDGING

@@ -49,10 +49,22 @@ export function progress(picture) {
  */
 export function outcome(picture, view, step) {
   if (step && !view.newest) return `Step: ${step.label}.`;
+  const aggregator = picture.cells.get("aggregator");
+  if (aggregator?.status === "failed") return "The aggregator failed. The proposals are kept; Resume asks it again.";
   if (!view.finished) return "Not finished. What was answered is kept; Resume asks for the rest.";
   const proposers = [...picture.cells.values()].filter((cell) => cell.layer < picture.last);
   const missing = proposers.filter((cell) => ["failed", "cut off"].includes(cell.status)).length;
+  if (isOffline(picture)) return "Quoted from your text. No language model was asked.";
   return missing ? `Answered without ${missing} of ${proposers.length} proposals.` : "Answered.";
+}
+
+/**
+ * Whether no agent is a language model.
+ * @param {Cells} picture
+ */
+function isOffline(picture) {
+  const cells = [...picture.cells.values()];
+  return cells.length > 0 && cells.every((cell) => cell.model.startsWith("offline:"));
 }
 
 /**

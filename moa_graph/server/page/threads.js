@@ -20,10 +20,11 @@ export async function drawThreads(open) {
  * @param {boolean} current
  */
 function item(thread, current) {
-  const state = thread.running ? "running" : thread.finished ? "answered" : "unfinished";
+  const words = thread.running ? "running" : thread.state ?? (thread.finished ? "answered" : "unfinished");
+  const state = words.split(",")[0];
   const link = h("a", { href: `#${encodeURIComponent(thread.id)}`, "aria-current": current ? "page" : null },
-    h("span", { class: "question" }, thread.question.slice(0, 200) || thread.id),
-    h("span", { class: "meta" }, `${state} · ${thread.mixture ?? "another program"} · ${ago(thread.when)}`));
+    h("span", { class: "question" }, (thread.title ?? thread.question).slice(0, 200) || thread.id),
+    h("span", { class: "meta" }, `${words} · ${thread.mixture ?? "another program"} · ${ago(thread.when)}`));
   return h("li", { "data-state": state }, link);
 }
 

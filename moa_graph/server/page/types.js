@@ -56,7 +56,9 @@
  * @typedef {object} Thread
  * @property {string} id
  * @property {string} when
- * @property {string} question
+ * @property {string} [title] the first question
+ * @property {string} question the last question
+ * @property {string} [state] how the last question fared, in words
  * @property {string | null} mixture `null` if another program wrote it
  * @property {boolean} finished
  * @property {boolean} running

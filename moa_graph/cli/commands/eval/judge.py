@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from moa_graph.cli.options import MaxCostOption
+
 EXAMPLES = (
     "moa eval judge out/alpaca_eval/moa-lite",
     "moa eval judge out/mt_bench --judge together:Qwen/Qwen2.5-72B-Instruct-Turbo",
@@ -60,10 +62,7 @@ def judge(  # long by its options and its help text, not by what it does
     concurrency: Annotated[
         int, typer.Option("--concurrency", min=1, help="Judgements under way at a time.")
     ] = 8,
-    max_cost: Annotated[
-        float | None,
-        typer.Option("--max-cost", min=0, help="US dollars after which none is begun."),
-    ] = None,
+    max_cost: MaxCostOption = None,
 ) -> None:
     """Have answers judged, as their benchmark does.
 
@@ -78,7 +77,7 @@ def judge(  # long by its options and its help text, not by what it does
     OUT/ledger.sqlite and never paid for twice.
 
     Exit code: 0 if all is judged, 1 if judgements failed (run it again to ask for them again), 3
-    if the money was spent before.
+    if the budget (--max-cost) left some unjudged.
     """
     from moa_graph.cli.actions.eval_judge import JudgeOptions, judge_answers
     from moa_graph.evals.judging.setup import JudgeFilePaths

@@ -1,10 +1,7 @@
 """The command `moa eval run`: its options."""
 
-from typing import Annotated
-
-import typer
-
 from moa_graph.cli.commands.eval.options import OutOption, PlanArgument
+from moa_graph.cli.options import MaxCostOption
 
 EXAMPLES = ("moa eval run examples/plan.toml", "moa eval run table2.toml --max-cost 50")
 
@@ -12,10 +9,7 @@ EXAMPLES = ("moa eval run examples/plan.toml", "moa eval run table2.toml --max-c
 def run(
     plan: PlanArgument,
     out: OutOption = None,
-    max_cost: Annotated[
-        float | None,
-        typer.Option("--max-cost", min=0, help="US dollars after which nothing more is begun."),
-    ] = None,
+    max_cost: MaxCostOption = None,
 ) -> None:
     """Do a whole comparison: every system of a plan on every benchmark, answered and judged.
 
@@ -23,7 +17,7 @@ def run(
     alike, and run again, it goes on where it was and pays for nothing twice.
 
     Exit code: 0 if all is there, 1 if something failed (run it again to ask again), 3 if the
-    money was spent before.
+    budget (max_cost) left something undone.
     """
     from moa_graph.cli.actions.eval_run import run_plan
 

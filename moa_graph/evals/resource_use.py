@@ -16,6 +16,7 @@ from moa_graph.models.pricing import (
     is_free_model,
     price_tokens,
 )
+from moa_graph.models.providers import provider_of
 from moa_graph.runs.record import AgentCall
 
 Sizes = Mapping[str, float]
@@ -153,8 +154,8 @@ def teraflops(calls: Iterable[AgentCall], sizes: Sizes | None = None) -> float |
 
 def _teraflops_of_tokens(model: str, tokens: float | None, sizes: Sizes | None) -> float | None:
     size = model_size(model, sizes)
-    if model.startswith("offline:") and size is None:
-        return 0.0  # no language model
+    if not provider_of(model).is_language_model and size is None:
+        return 0.0
     if size is None or tokens is None:
         return None
     return FLOPS_PER_PARAMETER * size.active * BILLION * tokens / TERA
@@ -258,14 +259,14 @@ def _sum_over_calls(
 
 def _token_count(call: AgentCall, kind: str) -> float | None:
     if call.usage is None:
-        return 0.0 if call.model.startswith("offline:") else None
+        return None if provider_of(call.model).is_language_model else 0.0
     return float(call.usage[kind])
 
 
 def _call_cost(call: AgentCall, prices: Prices) -> float | None:
     if is_free_model(call.model) and (price := prices.get(call.model)) and call.usage:
         return price_tokens(price, call.usage)  # nobody was paid, but it is to count as if
-    if call.model.startswith("recorded:"):
+    if provider_of(call.model).replays_files:
         return None
     return estimate_cost(call.model, call.usage, prices)
 

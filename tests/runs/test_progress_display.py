@@ -1,13 +1,13 @@
 """How far the work is, where there is no terminal."""
 
-from moa_graph.runs.job_progress import progress
-from moa_graph.runs.jobs import Tally
+from moa_graph.runs.job_progress import JobProgress
+from moa_graph.runs.progress_display import progress_display
 
 
 def test_a_line_is_printed_for_each_tenth(capsys):
-    with progress("work") as show:
+    with progress_display("work") as show:
         for done in range(806):
-            show(Tally(805, done=done, tokens=done, failed=0))
+            show(JobProgress(805, done=done, tokens=done, failed=0))
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 10
     assert lines[0].startswith("work: 81 of 805; 81 tokens; $0.00; about ")
@@ -15,18 +15,18 @@ def test_a_line_is_printed_for_each_tenth(capsys):
 
 
 def test_failures_and_unknown_cost_are_told(capsys):
-    with progress("work") as show:
-        show(Tally(4, done=1, failed=1, unpriced=2))
+    with progress_display("work") as show:
+        show(JobProgress(4, done=1, failed=1, unpriced=2))
     line = capsys.readouterr().err
     assert line.startswith("work: 2 of 4; 0 tokens; cost unknown; 1 failed; about ")
 
 
 def test_long_work_is_heard_of_between_the_tenths(capsys, monkeypatch):
     now = iter([0.0, 1.0, 3.0, 7300.0])
-    monkeypatch.setattr("moa_graph.runs.job_progress.monotonic", lambda: next(now))
-    with progress("work") as show:
+    monkeypatch.setattr("moa_graph.runs.progress_display.monotonic", lambda: next(now))
+    with progress_display("work") as show:
         for done in (1, 1, 2):
-            show(Tally(1000, done=done))
+            show(JobProgress(1000, done=done))
     assert (
         capsys.readouterr().err == "work: 2 of 1,000; 0 tokens; $0.00; about 1011 h 51 min left\n"
     )

@@ -5,7 +5,9 @@ import json
 import pytest
 
 from moa_graph import Agent, MoAConfig, create_moa
-from moa_graph.evals.budget import (
+from moa_graph.evals.data import read_table
+from moa_graph.evals.report.cells import explain_unknowns
+from moa_graph.evals.resource_use import (
     PartialMean,
     default_prices,
     measure_resource_use,
@@ -15,8 +17,6 @@ from moa_graph.evals.budget import (
     teraflops,
     teraflops_per_token,
 )
-from moa_graph.evals.data import read_table
-from moa_graph.evals.report.cells import explain_unknowns
 from moa_graph.runs.record import AgentCall, read_run
 
 QWEN_110B = "together:Qwen/Qwen1.5-110B-Chat"

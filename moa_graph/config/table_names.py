@@ -1,0 +1,72 @@
+"""What people write instead of a layer or a quoted name in TOML, and what to write."""
+
+import re
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+LAYERS_EXAMPLE = 'layers = [["openai:gpt-4o-mini", "openai:gpt-4o"]]'
+
+
+def check_layers(layers: Any) -> None:
+    """Refuse agents where layers of agents are expected.
+
+    Raises:
+        ValueError: If there are; the message says what to write.
+    """
+    flat = [each for each in layers if isinstance(each, str)] if isinstance(layers, list) else []
+    if isinstance(layers, (str, Mapping)) or flat:
+        found = repr(flat[0]) if flat else "one" if isinstance(layers, str) else "a table"
+        raise ValueError(
+            "layers: expected a list of layers, each a list or a table of agents, such as "
+            f"{LAYERS_EXAMPLE}; got {found} in the place of a layer"
+        )
+
+
+def check_dotted_names(table: Any, location: str, known_keys: AbstractSet[str]) -> None:
+    """Refuse a table that TOML has made of a name with a dot.
+
+    Args:
+        table: Names and what stands behind them.
+        location: Where the table is.
+        known_keys: The keys that a table behind a name may have.
+
+    Raises:
+        ValueError: If there is one; the message says what to write.
+    """
+    for name, value in table.items() if isinstance(table, Mapping) else ():
+        if isinstance(value, Mapping) and value and not known_keys & value.keys():
+            dotted = _join_dotted(name, value, known_keys)
+            raise ValueError(
+                f'{location}.{dotted}: a name with a dot stands in quotes in TOML: "{dotted}"'
+            )
+
+
+def check_misplaced_keys(agents: Any, mixture_keys: AbstractSet[str]) -> None:
+    """Refuse a key of the mixture that stands behind `[agents]`, which takes it for an agent.
+
+    Raises:
+        ValueError: If there is one; the message says where it belongs.
+    """
+    for name, value in agents.items() if isinstance(agents, Mapping) else ():
+        if name in mixture_keys and isinstance(value, (int, float, list)):
+            raise ValueError(
+                f"agents.{name}: a key of the mixture stands above the first table, here [agents]"
+            )
+
+
+def describe_unquoted_name(text: str) -> str:
+    """Say which name of a TOML text needs quotes, if one with a colon has none."""
+    unquoted = re.search(
+        r"^[ \t]*([\w-]+:[\w./:-]+)[ \t]*=|[\[,=]\s*([\w-]+:[\w./:-]+)", text, re.MULTILINE
+    )
+    if not unquoted:
+        return ""
+    return f'; a name with a colon stands in quotes: "{unquoted[1] or unquoted[2]}"'
+
+
+def _join_dotted(name: str, value: Any, known_keys: AbstractSet[str]) -> str:
+    while isinstance(value, Mapping) and len(value) == 1 and not known_keys & value.keys():
+        key, value = next(iter(value.items()))
+        name = f"{name}.{key}"
+    return name

@@ -1,0 +1,27 @@
+"""What models share that answer in this process, without a language model."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+
+
+class InProcessModel(BaseChatModel):
+    """A chat model that makes its answer from the messages alone: options have no effect."""
+
+    @abstractmethod
+    def _build_message(self, messages: Sequence[BaseMessage]) -> AIMessage:
+        """Answer, with `usage_metadata` as far as it is known and a `finish_reason`."""
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,  # noqa: ARG002  # LangChain's name
+        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002  # likewise
+        **_: Any,
+    ) -> ChatResult:
+        return ChatResult(generations=[ChatGeneration(message=self._build_message(messages))])

@@ -1,0 +1,349 @@
+"""Providers: what is before the colon in `"provider:model"`.
+
+`PROVIDERS` has a row for each provider that is known here. Others come from installed packages,
+by an entry point of the group `moa_graph.providers`, or from LangChain's `init_chat_model`.
+Where providers differ, their `Provider` is asked, never their name.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cache, lru_cache, partial
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any
+
+from moa_graph.redaction import find_keys, redacted_message
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+ENTRY_POINT_GROUP = "moa_graph.providers"
+
+OFFLINE_STYLES = ("lead", "bm25", "centroid", "textrank", "mmr", "ngram", "consensus")
+"""The built-in extractive agents; see `moa_graph.models.offline`."""
+
+MODEL_OPTIONS = (
+    *("temperature", "top_p", "stop", "max_retries", "base_url", "api_key", "max_tokens"),
+    "timeout",
+)
+"""What `Provider.build` may be called with, beside `model`."""
+
+_NAME_SIMILARITY = 0.75  # of 1: `anthropc` is `anthropic`, `acme` is nothing else
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provider:
+    """What there is to know of a provider.
+
+    Where a package adds one, an entry point of the group `moa_graph.providers` names it:
+    `examples/provider` is such a package.
+    """
+
+    name: str
+    """What stands before the colon."""
+    build: Callable[..., Any]
+    """Builds a chat model. It is called with `model`, the name behind the colon, and with those
+    of `MODEL_OPTIONS` that are given, all as keyword arguments; so it may be the class of a chat
+    model. `api_key` is the key itself, read from `key_variable` or from the variable that the
+    user names."""
+    key_variable: str | None = None
+    """The environment variable that holds the key; `None` where none is needed, or where the
+    chat model looks for it by itself."""
+    options: Collection[str] | None = None
+    """Those of `MODEL_OPTIONS` that have an effect: others are refused. By default those that
+    are a field of the chat model's class, or the alias of one. `timeout` is never refused: the
+    graph bounds each call by itself."""
+    option_names: Mapping[str, str | None] = field(default_factory=dict)
+    """What `build` calls an option, where it is not the same; `None` for one without effect."""
+    model_names: Sequence[str] | None = None
+    """All models, where they are few and known."""
+    supports_response_format: bool = False
+    """Whether its chat models take OpenAI's `response_format` as an option of a call."""
+    price_provider: str | None = None
+    """Which provider's prices apply, as `genai-prices` calls it; by default, this `name`."""
+    has_ollama_api: bool = False
+    """Whether a server at a `base_url` speaks Ollama's own protocol, not OpenAI's."""
+    environment_prefixes: Collection[str] = ()
+    """With what its environment variables begin, beside the words of its name: `AWS`. Workers on
+    other machines are given the variables."""
+    is_language_model: bool = True
+    """Whether a language model is asked. What is none costs nothing."""
+    replays_files: bool = False
+    """Whether a model's name is a file of stored outputs, `PATH` or `PATH#PROPOSAL`: nobody is
+    asked, but somebody was paid once."""
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nobody is asked, and nobody paid."""
+        return self.replays_files or not self.is_language_model
+
+    @property
+    def variable_prefixes(self) -> set[str]:
+        """With what the names of its environment variables begin, up to the first `_`."""
+        return {*self.name.upper().split("_"), *self.environment_prefixes}
+
+    def check_model_name(self, model: str) -> None:
+        """Refuse a model that is not among those that there are.
+
+        Raises:
+            ValueError: If it is not.
+        """
+        if self.model_names is not None and model not in self.model_names:
+            raise ValueError(
+                f"expected '{self.name}:' and one of {', '.join(self.model_names)}, "
+                f"got '{self.name}:{model}'"
+            )
+
+    def takes_option(self, option: str) -> bool:
+        """Whether an option has an effect, as far as the provider says so by itself."""
+        is_declared = self.options is None or option in self.options
+        return is_declared and self.option_names.get(option, option) is not None
+
+    def build_model(self, model: str, options: Mapping[str, Any]) -> tuple[Any, list[str]]:
+        """Build a chat model.
+
+        Args:
+            model: What stands behind the colon.
+            options: Those of `MODEL_OPTIONS` that are given.
+
+        Returns:
+            The chat model, and the options that have no effect on it.
+
+        Raises:
+            ValueError: If the provider's package refuses an option.
+            ImportError: If that package is not installed.
+        """
+        keywords = {n: self.option_names.get(n) or n for n in options if self.takes_option(n)}
+        chat_model = self._build_with(model, options, keywords)
+        if self.options is None:
+            fields = _field_names(chat_model)
+            known = {name: keyword for name, keyword in keywords.items() if keyword in fields}
+            if known != keywords:  # some chat models send what they do not know to the server
+                chat_model, keywords = self._build_with(model, options, known), known
+        return chat_model, [name for name in options if name not in keywords]
+
+    def _build_with(
+        self, model: str, options: Mapping[str, Any], keywords: Mapping[str, str]
+    ) -> Any:
+        return self.build(model=model, **{keywords[name]: options[name] for name in keywords})
+
+
+def split_label(label: str) -> tuple[Provider, str]:
+    """Split `provider:model`.
+
+    Raises:
+        ValueError: If the package that adds the provider cannot be used.
+    """
+    name, _, model = label.partition(":")
+    return find_provider(name), model
+
+
+def provider_of(label: str) -> Provider:
+    """Give the provider of a label, which may be what a runnable is called, or stored long ago.
+
+    What is not known is taken for an ordinary language model.
+    """
+    name, colon, _ = label.partition(":")
+    with suppress(ValueError):
+        if colon:
+            return find_provider(name)
+    return _langchain_provider(name)
+
+
+def replayed_file(label: str) -> str | None:
+    """Give the file of stored outputs that a label names, if it names one."""
+    model = label.partition(":")[2]
+    return model.partition("#")[0] if provider_of(label).replays_files else None
+
+
+def find_provider(name: str) -> Provider:
+    """Find a provider; of what is not known, `init_chat_model` may know more.
+
+    Raises:
+        ValueError: If the package that adds it cannot be used.
+    """
+    if provider := PROVIDERS.get(name):
+        return provider
+    if point := _added_providers(tuple(sys.path)).get(name):
+        return _load_entry_point(point)
+    return _langchain_provider(name)
+
+
+@lru_cache(maxsize=8)
+def _added_providers(_path: tuple[str, ...]) -> Mapping[str, EntryPoint]:
+    """Name the providers of installed packages, importing none; once for a `sys.path`."""
+    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+
+
+@cache
+def _load_entry_point(point: EntryPoint) -> Provider:
+    location = f"provider {point.name!r} ({point.value})"
+    try:
+        provider = point.load()
+    except Exception as error:
+        raise ValueError(f"{location} cannot be loaded: {type(error).__name__}: {error}") from error
+    if not isinstance(provider, Provider) or provider.name != point.name:
+        given = f"name={provider.name!r}" if isinstance(provider, Provider) else repr(provider)
+        raise ValueError(
+            f"{location}: expected a Provider whose `name` is {point.name!r}, got {given}"
+        )
+    if unknown := {*(provider.options or ()), *provider.option_names} - {*MODEL_OPTIONS}:
+        raise ValueError(
+            f"{location}: no options {', '.join(sorted(unknown))}; expected some of: "
+            f"{', '.join(MODEL_OPTIONS)}"
+        )
+    return replace(provider, build=partial(_build_by_package, provider.name, provider.build))
+
+
+def _field_names(chat_model: Any) -> set[str]:
+    """Name what the class of a chat model can be made with."""
+    while hasattr(chat_model, "bound"):
+        chat_model = chat_model.bound
+    fields = getattr(type(chat_model), "model_fields", {})
+    return {*fields, *(each.alias for each in fields.values() if each.alias)}
+
+
+def _build_by_package(
+    provider: str, build: Callable[..., Any], *, model: str, **options: Any
+) -> Any:
+    """Build with the code of others; what it raises is told in a line, without a key."""
+    title = f"model '{provider}:{model}': "
+    try:
+        chat_model = build(model=model, **options)
+    except ImportError as error:
+        raise ImportError(f"{title}{_suggestion(provider, model)}{error}") from None
+    except Exception as error:  # noqa: BLE001  # each package has its own
+        text = redacted_message(error, *find_keys(options))
+        raise ValueError(f"{title}{_suggestion(provider, model)}{text}") from None
+    if getattr(chat_model, "invoke", None) is None:
+        given = type(chat_model).__name__
+        raise ValueError(
+            f"{title}provider {provider!r}: expected a chat model of `build`, got {given}"
+        )
+    return chat_model
+
+
+def _suggestion(provider: str, model: str) -> str:
+    """Suggest the known provider whose name is most like one that is not known."""
+    import difflib  # noqa: PLC0415  # only for an error
+
+    known = {*PROVIDERS, *_added_providers(tuple(sys.path))}
+    if provider in known:
+        return ""
+    nearest = difflib.get_close_matches(provider.lower(), known, n=1, cutoff=_NAME_SIMILARITY)
+    return f"did you mean '{nearest[0]}:{model}'? " if nearest else ""
+
+
+def _build_offline_model(*, model: str, max_tokens: int | None = None) -> BaseChatModel:
+    from moa_graph.models.offline import OfflineModel  # noqa: PLC0415
+
+    return OfflineModel(style=model, max_tokens=max_tokens)
+
+
+def _build_recorded_model(*, model: str) -> BaseChatModel:
+    from moa_graph.models.recorded import RecordedModel  # noqa: PLC0415
+
+    path, _, node = model.partition("#")
+    recorded = RecordedModel(path=path, node=node or None)
+    recorded.read_outputs()  # a mistake shows before the first call
+    return recorded
+
+
+def _build_openai_model(**options: Any) -> BaseChatModel:
+    from langchain_openai import ChatOpenAI  # noqa: PLC0415
+
+    if options.get("base_url") and "max_tokens" in options:
+        # OpenAI itself wants `max_completion_tokens`, which Ollama and others do not know.
+        options["extra_body"] = {"max_tokens": options.pop("max_tokens")}
+    return _build_fast_model(ChatOpenAI, options)
+
+
+def _build_together_model(**options: Any) -> BaseChatModel:
+    from langchain_together import ChatTogether  # noqa: PLC0415
+
+    return _build_fast_model(ChatTogether, options)
+
+
+def _build_fast_model(
+    chat_model: Callable[..., BaseChatModel], options: Mapping[str, Any]
+) -> BaseChatModel:
+    from moa_graph.models.openai.clients import shared_clients  # noqa: PLC0415
+    from moa_graph.models.openai.fast_completions import use_fast_completions  # noqa: PLC0415
+
+    return use_fast_completions(chat_model(**options, stream_usage=True, **shared_clients()))
+
+
+def _init_langchain_model(provider: str, *, model: str, **options: Any) -> Any:
+    if importlib.util.find_spec("langchain") is None:
+        *names, last = (repr(each.name) for each in _BUILT_IN)
+        raise ImportError(
+            f"{', '.join(names)} and {last} are built in; for provider {provider!r} install "
+            "the package that adds it, or LangChain and its package: "
+            f"pip install langchain langchain-{provider.replace('_', '-')}"
+        )
+    from langchain.chat_models import init_chat_model  # noqa: PLC0415
+
+    return init_chat_model(model, model_provider=provider, **options)
+
+
+def _langchain_provider(name: str, **known: Any) -> Provider:
+    build = partial(_build_by_package, name, partial(_init_langchain_model, name))
+    return Provider(name=name, build=build, **known)
+
+
+_BUILT_IN = (
+    Provider(
+        name="openai",
+        build=_build_openai_model,
+        key_variable="OPENAI_API_KEY",
+        options=MODEL_OPTIONS,
+        supports_response_format=True,
+    ),
+    Provider(
+        name="together",
+        build=_build_together_model,
+        key_variable="TOGETHER_API_KEY",
+        options=MODEL_OPTIONS,
+        supports_response_format=True,
+    ),
+    Provider(
+        name="offline",
+        build=_build_offline_model,
+        options=("max_tokens",),
+        model_names=OFFLINE_STYLES,
+        is_language_model=False,
+    ),
+    Provider(name="recorded", build=_build_recorded_model, options=(), replays_files=True),
+)
+
+_LANGCHAIN = (  # where a provider of `init_chat_model` differs from the others
+    _langchain_provider("anthropic_bedrock", environment_prefixes=("AWS",)),
+    _langchain_provider("azure_openai", supports_response_format=True),
+    _langchain_provider("bedrock", environment_prefixes=("AWS",)),
+    _langchain_provider("bedrock_converse", environment_prefixes=("AWS",)),
+    _langchain_provider(
+        "cohere",
+        option_names={
+            "api_key": "cohere_api_key",
+            "timeout": "timeout_seconds",
+            "stop": None,  # a field of its chat model, which sends it nowhere
+        },
+        environment_prefixes=("CO",),
+    ),
+    _langchain_provider("google_genai", environment_prefixes=("GEMINI",)),
+    _langchain_provider("huggingface", environment_prefixes=("HF", "HUGGINGFACEHUB")),
+    _langchain_provider("ibm", environment_prefixes=("WATSONX",)),
+    _langchain_provider("mistralai", environment_prefixes=("MISTRAL",)),
+    _langchain_provider("ollama", option_names={"max_tokens": "num_predict"}, has_ollama_api=True),
+    _langchain_provider("perplexity", environment_prefixes=("PPLX",)),
+    # These do not; a mistyped name is compared with them.
+    *map(_langchain_provider, ("anthropic", "deepseek", "fireworks", "google_vertexai", "groq")),
+    *map(_langchain_provider, ("nvidia", "openrouter", "xai")),
+)
+
+PROVIDERS: Mapping[str, Provider] = {each.name: each for each in (*_BUILT_IN, *_LANGCHAIN)}
+"""The providers that are known here, by name."""

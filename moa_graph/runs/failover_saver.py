@@ -1,0 +1,132 @@
+"""A checkpointer on SQLite that goes on in memory where its file cannot be written."""
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import aiosqlite
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+IN_MEMORY = ":memory:"
+_UNWRITABLE_CODES = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+}
+_TABLES = ("checkpoints", "writes")
+
+
+@dataclass
+class _CurrentConnection:
+    """Where a saver and its copies, which LangGraph makes, read and write."""
+
+    connection: aiosqlite.Connection
+    is_in_memory: bool = False
+
+
+class FailoverSqliteSaver(AsyncSqliteSaver):
+    """A checkpointer whose run does not end with the room on the disk.
+
+    At the first write that fails, the thread is copied into memory, and all further writes of
+    this process go there.
+    """
+
+    on_write_failure: Callable[[str], None] | None = None
+    """Is told once, with the reason; without it, a failed write raises."""
+
+    def __init__(self, conn: aiosqlite.Connection) -> None:
+        self._current = _CurrentConnection(conn)
+        super().__init__(conn)
+
+    @property
+    def conn(self) -> aiosqlite.Connection:
+        """The connection."""
+        return self._current.connection
+
+    @conn.setter
+    def conn(self, connection: aiosqlite.Connection) -> None:
+        self._current.connection = connection
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether nothing is kept beyond this process."""
+        return self._current.is_in_memory
+
+    @is_in_memory.setter
+    def is_in_memory(self, value: bool) -> None:
+        self._current.is_in_memory = value
+
+    @classmethod
+    @asynccontextmanager
+    async def open_path(cls, path: str) -> AsyncIterator["FailoverSqliteSaver"]:
+        """Open a file, or `IN_MEMORY`."""
+        async with cls.from_conn_string(path) as opened:
+            saver = cast("FailoverSqliteSaver", opened)
+            saver.is_in_memory = path == IN_MEMORY
+            file_connection = saver.conn
+            try:
+                yield saver
+            finally:
+                if saver.conn is not file_connection:
+                    await saver.conn.close()
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Store a checkpoint."""
+        try:
+            return await super().aput(config, checkpoint, metadata, new_versions)
+        except sqlite3.Error as error:
+            await self._move_to_memory(config["configurable"]["thread_id"], error)
+            return await super().aput(config, checkpoint, metadata, new_versions)
+
+    async def aput_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        """Store the writes of a task."""
+        try:
+            await super().aput_writes(config, writes, task_id, task_path)
+        except sqlite3.Error as error:
+            await self._move_to_memory(config["configurable"]["thread_id"], error)
+            await super().aput_writes(config, writes, task_id, task_path)
+
+    async def _move_to_memory(self, thread: str, error: sqlite3.Error) -> None:
+        """Copy a thread into memory, to write there from now on; raise errors of other kinds."""
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary one
+        if code not in _UNWRITABLE_CODES or self.on_write_failure is None:
+            raise error
+        async with self.lock:
+            if self.is_in_memory:  # a write beside this one has moved it
+                return
+            await self.conn.rollback()
+            file_connection, self.conn = self.conn, await aiosqlite.connect(IN_MEMORY)
+            self.is_in_memory = True
+            await AsyncSqliteSaver(self.conn).setup()
+            for table in _TABLES:
+                await _copy_rows(file_connection, self.conn, table, thread)
+        self.on_write_failure(str(error))
+
+
+async def _copy_rows(
+    source: aiosqlite.Connection, target: aiosqlite.Connection, table: str, thread: str
+) -> None:
+    query = f"SELECT * FROM {table} WHERE thread_id = ?"  # noqa: S608  # a name of ours
+    async with source.execute(query, (thread,)) as rows:
+        names = [column[0] for column in rows.description]
+        places = ", ".join("?" * len(names))
+        insert = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({places})"  # noqa: S608  # likewise
+        await target.executemany(insert, await rows.fetchall())
+    await target.commit()

@@ -1,0 +1,100 @@
+"""What is said of a mistake in a mixture: what to write instead."""
+
+import pytest
+
+from moa_graph import MoAConfig
+
+END = 'aggregator = "offline:consensus"\n'
+RIGHT = 'layers = [["offline:lead"]]\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            f'{RIGHT}agregator = "offline:lead"',
+            "(did you mean 'aggregator'?)",
+        ),
+        (f'layer = [["offline:lead"]]\n{END}', "(did you mean 'layers'?)"),
+        (f"{RIGHT}{END}qourum = 2", "(did you mean 'quorum'?)"),
+        (
+            f'{RIGHT}{END}[agents]\na = {{ model = "offline:lead", max_token = 3 }}',
+            "(did you mean 'max_tokens'?)",
+        ),
+        (
+            f'layers = [["qwem"]]\n{END}[agents]\nqwen = "offline:lead"',
+            "got 'qwem' (did you mean 'qwen'?)",
+        ),
+        (f'layers = ["offline:lead"]\n{END}', 'such as layers = [["openai:gpt-4o-mini", '),
+        (f'layers = "offline:lead"\n{END}', 'such as layers = [["openai:gpt-4o-mini", '),
+        (f'{END}[layers]\na = "offline:lead"', 'such as layers = [["openai:gpt-4o-mini", '),
+        (
+            f'{RIGHT}{END}[agents]\ngpt-4.1 = "openai:gpt-4.1"',
+            'agents.gpt-4.1: a name with a dot stands in quotes in TOML: "gpt-4.1"',
+        ),
+        (
+            f'{RIGHT}{END}[agents.qwen2.5]\nmodel = "offline:lead"',
+            'agents.qwen2.5: a name with a dot stands in quotes in TOML: "qwen2.5"',
+        ),
+        (
+            f'layers = [{{ qwen2.5 = "offline:lead" }}]\n{END}',
+            'layers[0].qwen2.5: a name with a dot stands in quotes in TOML: "qwen2.5"',
+        ),
+        (
+            f"{RIGHT}{END}[prices]\nopenai:gpt-4.1 = [1, 2]",
+            '; a name with a colon stands in quotes: "openai:gpt-4.1"',
+        ),
+        (
+            f"layers = [[offline:lead]]\n{END}",
+            'a name with a colon stands in quotes: "offline:lead"',
+        ),
+        (
+            f'{RIGHT}{END}[agents]\na = "offline:lead"\nquorum = 2',
+            "agents.quorum: a key of the mixture stands above the first table, here [agents]",
+        ),
+        ("layers = 3\n" + END, "layers: input should be a valid list, got 3"),
+    ],
+)
+def test_mistake_in_a_file_says_what_to_write(text, message, tmp_path):
+    path = tmp_path / "mixture.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"^.*mixture\.toml: ") as raised:
+        MoAConfig.load(path)
+    assert message in str(raised.value)
+
+
+def test_names_in_quotes_may_have_dots(tmp_path):
+    path = tmp_path / "mixture.toml"
+    text = 'layers = [["gpt-4.1"]]\naggregator = "gpt-4.1"\n[agents]\n"gpt-4.1" = "offline:lead"\n'
+    path.write_text(text, encoding="utf-8")
+    mixture = MoAConfig.load(path)
+    assert list(mixture.layers[0]) == ["gpt-4.1"]
+
+
+def test_missing_key_names_file_and_agents(moa, tmp_path):
+    path = tmp_path / "mixture.toml"
+    agent = (
+        '{ model = "openai:x", base_url = "http://localhost:1/v1", api_key_env = "NO_SUCH_KEY" }'
+    )
+    path.write_text(f'layers = [["a", "b"]]\n{END}[agents]\na = {agent}\nb = "offline:lead"\n')
+    done = moa("ask", "q", "--config", path)
+    assert done.returncode == 1
+    assert f"set NO_SUCH_KEY (NO_SUCH_KEY is for a in {path})" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["ask", "-v is what?"], "moa ask -- '-v ...'"),
+        (["ask", "--why?"], "moa ask -- '-v ...'"),
+        (["ask", "why", "is", "it"], "stands in quotes: moa ask 'Why is ...?'"),
+        (["ask", "q", "-p", "opnai"], "(did you mean 'openai'?)"),
+        (["ask", "q", "-c", "opnai"], "(did you mean 'openai'?)"),
+        (["ask", "q", "-p", __file__], f"is a file; write --config {__file__}"),
+    ],
+)
+def test_mistake_on_the_command_line_says_what_to_write(moa, words, message):
+    done = moa(*words)
+    assert done.returncode in {1, 2}
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
