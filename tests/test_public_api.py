@@ -80,6 +80,22 @@ def test_measuring_without_its_extra_says_what_to_install(command):
 
 
 @pytest.mark.process
+def test_a_batch_needs_no_extra_but_that_of_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.jsonl").write_text('{"prompt": "Where? It is under the tree."}\n')
+    batch = run_moa("batch", "in.jsonl", "-o", "out.jsonl", "-p", "offline")
+    code = f"import sys; sys.modules['numpy'] = None{batch}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "under the tree" in (tmp_path / "out.jsonl").read_text(encoding="utf-8"), done.stderr
+
+
+@pytest.mark.process
+def test_chat_models_are_loaded_when_the_first_is_built():
+    code = "from moa_graph import MoAConfig, create_moa; MoAConfig.load('moa').graph().compile()"
+    assert loaded_by(code, ("langchain_core.language_models.chat_models",)) == set()
+
+
+@pytest.mark.process
 def test_providers_are_loaded_when_a_model_of_theirs_is_built():
     lazy = "from moa_graph import MoAConfig; MoAConfig.load('moa').graph().compile()"
     assert loaded_by(lazy) == {"langgraph", "langchain_core"}

@@ -22,6 +22,10 @@ _IDENTITY_FIELDS = (
     "references_in",
     "max_reference_tokens",
 )
+_AGENT_IDENTITY_FIELDS = {  # also where unset; later ones are left out then: batches go on
+    *("model", "system", "samples", "temperature", "top_p", "max_tokens", "stop"),
+    *("max_input_tokens", "base_url"),
+}
 _IGNORED_AGENT_FIELDS = {"timeout", "max_retries", "api_key_env"}
 
 
@@ -94,8 +98,9 @@ def batch_name(output: Path, mixture: MoAConfig) -> str:
         identity["aggregator"],
         *identity["fallbacks"],
     ):
-        for name in _IGNORED_AGENT_FIELDS:
-            agent.pop(name)
+        for name in agent.keys() - _AGENT_IDENTITY_FIELDS:
+            if agent[name] is None or name in _IGNORED_AGENT_FIELDS:
+                del agent[name]
     identity = {"final" if key == "aggregation" else key: identity[key] for key in identity}
     if identity["final"] == "synthesize":  # names were given when it was spelt so
         identity["final"] = "write"

@@ -239,7 +239,7 @@ class ChatMoA(ChatModelOptions, OldOptionAttributes, BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return run_sync(self._answer(messages, stop, run_manager, kwargs, async_api=False))
+        return run_sync(self._generate_answer(messages, stop, run_manager, kwargs, async_api=False))
 
     async def _agenerate(
         self,
@@ -248,7 +248,9 @@ class ChatMoA(ChatModelOptions, OldOptionAttributes, BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return await run_async(self._answer(messages, stop, run_manager, kwargs, async_api=True))
+        return await run_async(
+            self._generate_answer(messages, stop, run_manager, kwargs, async_api=True)
+        )
 
     def _stream(
         self,
@@ -257,7 +259,7 @@ class ChatMoA(ChatModelOptions, OldOptionAttributes, BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        flow = self._answer_in_chunks(messages, stop, run_manager, kwargs, async_api=False)
+        flow = self._stream_answer(messages, stop, run_manager, kwargs, async_api=False)
         return iterate_sync(flow)
 
     def _astream(
@@ -267,10 +269,10 @@ class ChatMoA(ChatModelOptions, OldOptionAttributes, BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        flow = self._answer_in_chunks(messages, stop, run_manager, kwargs, async_api=True)
+        flow = self._stream_answer(messages, stop, run_manager, kwargs, async_api=True)
         return iterate_async(flow)
 
-    def _answer(
+    def _generate_answer(
         self,
         messages: Sequence[BaseMessage],
         stop: list[str] | None,
@@ -292,7 +294,7 @@ class ChatMoA(ChatModelOptions, OldOptionAttributes, BaseChatModel):
         )
         return ChatResult(generations=[ChatGeneration(message=message)])
 
-    def _answer_in_chunks(
+    def _stream_answer(
         self,
         messages: Sequence[BaseMessage],
         stop: list[str] | None,

@@ -13,17 +13,3 @@ class CommandError(MoAError):
     def __init__(self, message: str, exit_code: int = EXIT_FAILED) -> None:
         super().__init__(message)
         self.exit_code = exit_code
-
-
-def budget_error(skipped: str, reason: str) -> CommandError:
-    """Say what the budget left undone, why, and how to go on.
-
-    Args:
-        skipped: What was not done, such as `3 records were not asked`.
-        reason: `JobProgress.stopped`.
-    """
-    return CommandError(
-        f"{skipped}: {reason}; run the command again to go on (--max-cost counts each run by "
-        "itself)",
-        EXIT_BUDGET_EXHAUSTED,
-    )

@@ -423,4 +423,5 @@ def _resolve_agent(model: str, named: Mapping[str, Agent], location: str) -> Age
 
 
 def _copy_agent(agent: Agent, update: dict[str, Any]) -> Agent:
-    return Agent(**dict(agent) | update)
+    fields = {name: getattr(agent, name) for name in Agent.model_fields}  # `dict` has caches too
+    return Agent(**fields | update)

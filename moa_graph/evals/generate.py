@@ -70,11 +70,6 @@ async def answer_benchmark(
     check_folder_matches(folder, config, benchmark)
     runner = BenchmarkRunner(config, benchmark, call_store)
     results = ResultsFile(folder)
-    answered_ids = {row["id"] for row in results.answered_rows(benchmark.items)}
-
-    def keep(item: BenchmarkItem, outcome: JobOutcome[JsonRow]) -> None:
-        row: JsonRow = {"id": item.id, "category": item.category, "turns": [], "ended": time()}
-        results.write(row | (outcome.result or {}) | {"error": outcome.error})
 
     def finish() -> Path:
         write_manifest(folder, name, config, benchmark, results)
@@ -83,9 +78,9 @@ async def answer_benchmark(
     finish()
     try:
         progress = await run_jobs(
-            [item for item in benchmark.items if item.id not in answered_ids],
+            _unanswered_items(benchmark, results),
             runner.answer,
-            keep,
+            lambda item, outcome: results.write(_result_row(item, outcome)),
             concurrency=concurrency,
             max_cost=applicable_max_cost(max_cost, config.labels()),
             prices=config.prices,
@@ -96,6 +91,16 @@ async def answer_benchmark(
     answered = len(results.answered_rows(benchmark.items))
     failures = results.failures(benchmark.items)
     return GenerationResult(folder, outputs, progress, answered, failures)
+
+
+def _unanswered_items(benchmark: BenchmarkData, results: ResultsFile) -> list[BenchmarkItem]:
+    answered_ids = {row["id"] for row in results.answered_rows(benchmark.items)}
+    return [item for item in benchmark.items if item.id not in answered_ids]
+
+
+def _result_row(item: BenchmarkItem, outcome: JobOutcome[JsonRow]) -> JsonRow:
+    row: JsonRow = {"id": item.id, "category": item.category, "turns": [], "ended": time()}
+    return row | (outcome.result or {}) | {"error": outcome.error}
 
 
 def _write_outputs(folder: Path, name: str, benchmark: BenchmarkData, results: ResultsFile) -> Path:

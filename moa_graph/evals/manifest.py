@@ -29,7 +29,8 @@ def check_folder_matches(folder: Path, config: MoAConfig, benchmark: BenchmarkDa
         return
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
-        stored = {**translate_options(before["configuration"]), "data": before["data"]["sha256"]}
+        config_before = MoAConfig.model_validate(translate_options(before["configuration"]))
+        stored = {**_dump_config(config_before), "data": before["data"]["sha256"]}
         stored["recorded"] = before["recorded"]
     except (OSError, ValueError, KeyError, TypeError):
         raise ValueError(f"{path}: not a manifest of moa eval generate") from None

@@ -1,7 +1,6 @@
 """What the aggregator takes: the proposals that it read are judged as answers are."""
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -14,7 +13,7 @@ from moa_graph.evals.correlation import PreferenceSample
 from moa_graph.evals.judging.cases import JudgementCase
 from moa_graph.evals.judging.judge import BenchmarkJudge
 from moa_graph.evals.judging.setup import JudgingTask
-from moa_graph.evals.results_file import ANSWERS_FILE, JsonRow
+from moa_graph.evals.results_file import ANSWERS_FILE, JsonRow, format_json_lines
 from moa_graph.models.recorded import read_json_rows
 from moa_graph.runs.budget import applicable_max_cost
 from moa_graph.runs.job_progress import JobProgress
@@ -79,8 +78,7 @@ async def judge_proposals(
             show=show,
         )
     finally:
-        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        write_text(folder / PROPOSAL_JUDGEMENTS_FILE, "".join(lines))
+        write_text(folder / PROPOSAL_JUDGEMENTS_FILE, format_json_lines(rows))
     return progress, {f"{r['id']}, {r['node']}": r["error"] for r in rows if r["error"]}
 
 

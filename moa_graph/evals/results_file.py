@@ -1,7 +1,7 @@
 """The folder of a system's answers: what is written, and when."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,13 @@ class ResultsFile:
         self.path = folder / ANSWERS_FILE
         rows = read_json_rows(self.path) if self.path.exists() else []
         self.rows: dict[str | int, JsonRow] = {row["id"]: row for row in rows}
-        write_text(self.path, "".join(map(_json_line, self.rows.values())))
+        write_text(self.path, format_json_lines(self.rows.values()))
 
     def write(self, row: JsonRow) -> None:
         """Add a line."""
         self.rows[row["id"]] = row
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(_json_line(row))
+            file.write(format_json_lines([row]))
 
     def answered_rows(self, items: Sequence[BenchmarkItem]) -> list[JsonRow]:
         """Give the rows of items that have an answer, in the order of the items."""
@@ -46,5 +46,6 @@ class ResultsFile:
         return {row["id"]: row["error"] for row in rows if row and row["error"]}
 
 
-def _json_line(row: Mapping[str, Any]) -> str:
-    return json.dumps(row, ensure_ascii=False) + "\n"
+def format_json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Write rows as JSON Lines."""
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

@@ -5,9 +5,9 @@ from functools import partial, reduce
 from time import perf_counter, time
 from typing import Any
 
-from langchain_core.messages import AIMessage, AnyMessage
+from langchain_core.messages import AIMessage
 from langchain_core.messages.ai import add_usage
-from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.types import CachePolicy
 
 from moa_graph.deprecated import with_old_keys
@@ -20,29 +20,28 @@ from moa_graph.graph.model_call import call_model
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.options import Aggregation
 from moa_graph.graph.policy import LayerPolicy
+from moa_graph.graph.prompts import PromptDraft, current_limits
 from moa_graph.graph.proposer import (
     NodeRunnable,
     StateNode,
-    build_prompt,
     capture_errors,
     with_agent_metadata,
 )
 from moa_graph.graph.references import references_update, without_references
 from moa_graph.graph.run_summary import RunSummary
+from moa_graph.graph.selection import ModelCall, NumberRequest
 from moa_graph.graph.spec import AgentNode, LayerSpec
 from moa_graph.graph.state import (
-    ZERO_USAGE,
     LayerState,
     MoAState,
     OriginalCallStats,
     retry_mark_update,
 )
+from moa_graph.models.served_context import ask_servers
 from moa_graph.prompting import parsing
 from moa_graph.prompting.layout import PromptLayout
 from moa_graph.redaction import find_keys, redacted_message, without_keys
 from moa_graph.sync_async import Flow
-
-"""What the aggregator does."""
 
 
 class AggregatorError(MoAError):
@@ -66,20 +65,31 @@ class AggregatorError(MoAError):
         return reduce_error(self, AggregatorError, self.failures)
 
 
-def layer_aggregator_node(layer_spec: LayerSpec, layout: PromptLayout) -> NodeRunnable:
+def layer_aggregator_node(
+    layer_spec: LayerSpec, layout: PromptLayout, readers: Sequence[AgentNode]
+) -> NodeRunnable:
     """Make the node that templates the proposals of a layer for those who read them next.
+
+    It also notes how long their prompts may be, so that a checkpoint holds it.
 
     Where the layer lacks its quorum, the node marks the proposals to be asked for again.
     """
 
-    def gather(state: MoAState) -> dict[str, Any]:
+    def gather(
+        state: MoAState, _config: RunnableConfig, _cache: CacheBackend | None
+    ) -> Flow[dict[str, Any]]:
         proposals = layer_spec.proposals_in(state)
         if retry_nodes := quorum.nodes_to_retry(layer_spec.number, proposals, layer_spec.policy):
             marks = {node: retry_mark_update(proposals[node]) for node in retry_nodes}
             return {"proposals": marks, "is_retry": True}
-        return references_update(list(proposals), state, layout)
+        if asking := ask_servers([each.agent for each in readers]):
+            yield asking
+        limits = {each.node: current_limits(each) for each in readers}
+        known = {node: each for node, each in limits.items() if each["context_tokens"]}
+        update: dict[str, Any] = references_update(list(proposals), state, layout)
+        return update | ({"model_limits": known} if known or state.get("model_limits") else {})
 
-    return StateNode(gather)
+    return NodeRunnable(gather)
 
 
 def layer_router(
@@ -124,29 +134,42 @@ def aggregator_node(
     )
     layout = layout.for_selection() if aggregation == "select" else layout
     answer_caches = [AnswerCache(seat, (), layout, cache_policy) for seat in aggregators]
+    number_requests = [NumberRequest(seat) for seat in aggregators]
 
     def aggregate(
         state: LayerState, config: RunnableConfig, cache: CacheBackend | None
     ) -> Flow[dict[str, Any]]:
         summary = summary_builder_class(layer_specs, state)
-        for agent_node, answer_cache in zip(aggregators, answer_caches, strict=True):
-            messages = summary.start_call(agent_node, state, layout)
+        for agent_node, answer_cache, number_request in zip(
+            aggregators, answer_caches, number_requests, strict=True
+        ):
+            draft = summary.start_call(agent_node, state, layout)
             call_config = with_agent_metadata(agent_node, config)
             with capture_errors(partial(summary.record_failure, agent_node, config)):
-                entry = answer_cache.find_entry(messages, cache)
+                entry = answer_cache.find_entry(draft.prompt.messages, cache)
                 if cached_answer := (yield from entry.get()):
                     answer = summary.to_final_message_from_cache(agent_node, cached_answer)
                 else:
-                    start_call = call_deadline.call_starter(
-                        agent_node.model, agent_node.agent.timeout, call_config
-                    )
-                    output = yield from call_model(agent_node, messages, start_call)
+                    call = _make_call(call_deadline, agent_node, draft, call_config)
+                    output = yield from summary.ask(number_request, call)
                     answer = summary.to_final_message(agent_node, output)
                     yield from entry.store(output, summary.seconds)
                 return {"messages": [answer]}
         raise error_with_causes(summary.causes, AggregatorError, summary.failures)
 
     return NodeRunnable(aggregate, aggregators[0])
+
+
+def _make_call(
+    deadline: LayerDeadline, agent_node: AgentNode, draft: PromptDraft, config: RunnableConfig
+) -> ModelCall:
+    """Make the call of a model in the place of an agent's."""
+
+    def call(model: Runnable[Any, Any]) -> Flow[Any]:
+        start_call = deadline.call_starter(model, agent_node.agent.timeout, config)
+        return call_model(agent_node, draft, start_call)
+
+    return call
 
 
 class RunSummaryBuilder:
@@ -156,7 +179,7 @@ class RunSummaryBuilder:
         nodes = [
             agent_node.node for layer_spec in layer_specs for agent_node in layer_spec.agent_nodes
         ]
-        self.layers, self.proposers, self.dropped_reference_chars = len(layer_specs), nodes, 0
+        self.layers, self.proposers = len(layer_specs), nodes
         self.proposals = {node: p for node in nodes if (p := state["proposals"].get(node))}
         self.failures: dict[str, str] = {}
         self.causes: list[Exception] = []
@@ -169,11 +192,15 @@ class RunSummaryBuilder:
 
     def start_call(
         self, agent_node: AgentNode, state: LayerState, layout: PromptLayout
-    ) -> Sequence[AnyMessage]:
+    ) -> PromptDraft:
         """Assemble what a writer reads, and note when it is asked."""
-        messages, self.dropped_reference_chars = build_prompt(agent_node, state, layout)
+        self._draft = PromptDraft(agent_node, state, layout)
         self._started, self._call_started = round(time(), 3), perf_counter()
-        return messages
+        return self._draft
+
+    def ask(self, request: NumberRequest, call: ModelCall) -> Flow[Any]:
+        """Ask a writer for an answer."""
+        return call(request.agent_node.model)
 
     def record_failure(
         self, agent_node: AgentNode, config: RunnableConfig, error: Exception
@@ -197,7 +224,7 @@ class RunSummaryBuilder:
             EmptyAnswerError: If it is empty.
             TypeError: If it is no answer at all.
         """
-        message = parsing.to_message(output)
+        message = self._read_message(output)
         answer = message.model_copy(update={"content": parsing.content_without_reasoning(message)})
         if not answer.text.strip() and not answer.tool_calls:
             raise parsing.EmptyAnswerError(message)
@@ -205,12 +232,20 @@ class RunSummaryBuilder:
         answer.response_metadata = {**message.response_metadata, "moa": with_old_keys(summary)}
         return answer
 
+    def _read_message(self, output: Any) -> AIMessage:
+        """Find the message in an output, and note whether LangChain's cache gave it."""
+        message, usage = parsing.to_message(output), parsing.read_usage(output)
+        if not usage.is_cached:
+            return message
+        self._cached = OriginalCallStats(usage=usage.saved_usage, seconds=None)
+        return message.model_copy(update={"usage_metadata": {**parsing.ZERO_USAGE}})
+
     def _build_summary(self, agent_node: AgentNode, usage: dict[str, Any] | None) -> RunSummary:
         failed = {node: error for node, p in self.proposals.items() if (error := p["error"])}
         calls = {node: p["usage"] for node, p in self.proposals.items() if node not in failed}
         cached_stats = {node: c for node, p in self.proposals.items() if (c := p.get("cached"))}
         if self._cached:
-            usage, cached_stats[AGGREGATOR] = {**ZERO_USAGE}, self._cached
+            usage, cached_stats[AGGREGATOR] = {**parsing.ZERO_USAGE}, self._cached
         billed = [each for each in (p["usage"] for p in self.proposals.values()) if each]
         known_usages = [*billed, usage] if usage else billed
         saved = [each for each in (cached["usage"] for cached in cached_stats.values()) if each]
@@ -225,10 +260,12 @@ class RunSummaryBuilder:
             "aggregator_usage": usage,
             "started": self._started,
             "seconds": self.seconds,
-            "dropped_reference_chars": self.dropped_reference_chars,
+            "dropped_reference_chars": self._draft.prompt.dropped_reference_chars,
             "usage": _sum_usages(known_usages),
             "usage_unknown": [n for n, u in {**calls, AGGREGATOR: usage}.items() if not u],
         }
+        if refused := self._draft.refused_prompt:
+            summary["refused_prompt"] = refused
         if cached_stats:
             summary["cached"] = list(cached_stats)
             summary["saved_usage"] = _sum_usages(saved)
@@ -256,11 +293,15 @@ class SelectionSummaryBuilder(RunSummaryBuilder):
 
     def start_call(
         self, agent_node: AgentNode, state: LayerState, layout: PromptLayout
-    ) -> Sequence[AnyMessage]:
+    ) -> PromptDraft:
         """Assemble what a judge reads, and note when it is asked."""
         return super().start_call(
             agent_node, without_references(state), layout
         )  # a prompt of its own
+
+    def ask(self, request: NumberRequest, call: ModelCall) -> Flow[Any]:
+        """Ask a judge for a number."""
+        return request.ask(len(self._candidates), call)
 
     def to_final_message(self, agent_node: AgentNode, output: Any) -> AIMessage:
         """Make the proposal that a judge picked the message that joins the conversation.
@@ -269,8 +310,9 @@ class SelectionSummaryBuilder(RunSummaryBuilder):
             NoPickError: If it picked none.
             TypeError: If it gave no answer at all.
         """
-        selection = parsing.to_message(output)
-        number = parsing.parse_selected_number(selection, len(self._candidates))
+        selection = self._read_message(output)
+        texts = [proposal["content"] for _, proposal in self._candidates]
+        number = parsing.parse_selected_number(selection, len(texts), texts)
         node, proposal = self._candidates[number - 1]
         reason = {"finish_reason": r} if (r := proposal["finish_reason"]) else {}
         summary = {**self._build_summary(agent_node, parsing.sum_usage(output)), "selected": node}

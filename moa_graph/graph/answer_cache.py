@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
 
-from langchain_core.language_models import BaseChatModel
 from langchain_core.load import dumpd
 from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.runnables.base import RunnableBindingBase
@@ -25,7 +24,7 @@ from typing_extensions import TypedDict
 
 from moa_graph.background_thread import run_in_thread
 from moa_graph.graph.spec import AgentNode
-from moa_graph.graph.state import ZERO_USAGE, OriginalCallStats
+from moa_graph.graph.state import OriginalCallStats
 from moa_graph.models.legacy_request_keys import legacy_node_cache_key
 from moa_graph.models.providers import provider_of
 from moa_graph.models.request_key import request_key
@@ -192,9 +191,13 @@ def _log_cache_errors() -> Iterator[None]:
 
 def _to_cached_answer(output: Any, seconds: float) -> CachedAnswer:
     answer = parsing.to_message(output)
-    original_stats = OriginalCallStats(usage=parsing.sum_usage(output), seconds=seconds)
+    usage = parsing.read_usage(output)
+    original_stats = OriginalCallStats(
+        usage=usage.saved_usage if usage.is_cached else usage.usage,
+        seconds=None if usage.is_cached else seconds,
+    )
     # A message id is a thread's own, and tokens that nobody used are not counted again.
-    update = {"id": None, "usage_metadata": ZERO_USAGE}
+    update = {"id": None, "usage_metadata": parsing.ZERO_USAGE}
     return CachedAnswer(answer=answer.model_copy(update=update), took=original_stats)
 
 
@@ -215,6 +218,8 @@ def _identify_request(agent_node: AgentNode) -> Any:
 
 def _can_be_described(model: Any) -> bool:
     """Tell whether a description says all of a model: what a user's subclass adds is not in it."""
+    from langchain_core.language_models import BaseChatModel  # noqa: PLC0415  # loaded with a model
+
     is_own_class = type(model).__module__.startswith(_DESCRIBABLE_PACKAGES)
     if isinstance(model, RunnableBindingBase):
         return is_own_class and _can_be_described(model.bound)

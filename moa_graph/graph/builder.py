@@ -75,7 +75,7 @@ class MoAGraph(MoAStateGraph):
         self.spec = spec
         layer_specs, aggregators = spec.layers, spec.aggregators
         for layer_spec, readers in zip(
-            layer_specs, [*(r.agent_nodes for r in layer_specs[1:]), aggregators[:1]], strict=True
+            layer_specs, [*(r.agent_nodes for r in layer_specs[1:]), aggregators], strict=True
         ):
             _add_layer(self, layer_spec, readers, spec)
         for agent_node in layer_specs[0].agent_nodes:
@@ -122,8 +122,9 @@ def create_moa(options: GraphOptions) -> MoAGraph:  # noqa: D417  # the fields a
             aggregator fails.
         aggregation: Whether the aggregator is to `"synthesize"` an answer of its own, or to
             `"select"` one of the last layer's proposals (the paper's LLM ranker), which then is
-            the answer, word for word, and not streamed. It is asked for a number; when it says
-            anything else, that is a failure. Which one it picked stands in
+            the answer, word for word, and not streamed. It is asked for a number, in a form
+            that its provider holds it to where it can; a reply that points to no number, or
+            to several, is a failure. Which one it picked stands in
             `response_metadata["moa"]["selected"]`.
         quorum: How many proposers of a layer must answer for it to go on: a number (`int`), or
             a share of the layer (`float`), rounded up. One value for all layers, or one each.
@@ -207,12 +208,14 @@ def _add_layer(
         )
         builder.add_edge(agent_node.node, layer_aggregator)
     # `destinations` are what is drawn; without a `path_map`, edges of a retry stay undrawn.
-    destinations = tuple(seat.node for seat in readers)
+    next_agents = [each for each in readers if each not in spec.aggregators[1:]]
     builder.add_node(
-        layer_aggregator, layer_aggregator_node(layer_spec, spec.layout), destinations=destinations
+        layer_aggregator,
+        layer_aggregator_node(layer_spec, spec.layout, readers),
+        destinations=tuple(each.node for each in next_agents),
     )
     builder.add_conditional_edges(
-        layer_aggregator, layer_router(layer_aggregator, layer_spec, readers)
+        layer_aggregator, layer_router(layer_aggregator, layer_spec, next_agents)
     )
 
 

@@ -3,47 +3,64 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from langchain_core.messages import AnyMessage
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AnyMessage
+from langchain_core.runnables.base import RunnableBindingBase
 from langgraph.errors import GraphBubbleUp
 
+from moa_graph.graph.prompts import PromptDraft, estimate_prompt
 from moa_graph.graph.spec import AgentNode
 from moa_graph.prompting.message_roles import restrict_roles
-from moa_graph.prompting.refusals import MessageRoles, read_message_roles
+from moa_graph.prompting.refusals import (
+    ContextOverflow,
+    MessageRoles,
+    read_context_overflow,
+    read_message_roles,
+)
 from moa_graph.sync_async import Flow, Step
 
 StartCall = Callable[[Sequence[AnyMessage]], Step]
 """Makes the step that asks a model with these messages."""
 
 
-def call_model(
-    agent_node: AgentNode, messages: Sequence[AnyMessage], start_call: StartCall
-) -> Flow[Any]:
-    """Ask an agent's model; after a refusal of the messages' roles, ask again with others.
+def call_model(agent_node: AgentNode, draft: PromptDraft, start_call: StartCall) -> Flow[Any]:
+    """Ask an agent's model; after a refusal of the prompt, ask again with one that it takes.
+
+    Roles that the model refuses are put into others, twice at most; a prompt that is too long is
+    shortened once. What the model so says of itself is remembered in this process.
 
     Args:
         agent_node: Who is asked.
-        messages: What it reads.
+        draft: What it reads.
         start_call: Makes the step that asks.
 
     Returns:
         What the model gave.
 
     Raises:
-        Exception: Whatever the last call raised.
+        ContextExceededError: If the prompt is too long, and there is nothing in it to cut.
+        Exception: Whatever else the last call raised.
     """
     roles = agent_node.message_roles
     while True:
+        messages = restrict_roles(draft.prompt.messages, roles)
         try:
-            output = yield start_call(restrict_roles(messages, roles))
+            output = yield start_call(messages)
         except GraphBubbleUp:
             raise
         except Exception as error:
-            roles = _other_roles(error, roles, messages)
-            if roles is None:
+            overflow = read_context_overflow(error)
+            if other_roles := _other_roles(error, roles, draft.prompt.messages):
+                roles = other_roles
+            elif overflow:
+                _learn_context(overflow, agent_node, messages)
+                draft.shorten(overflow, error)
+            else:
                 raise
         else:
             if roles != agent_node.message_roles:
                 agent_node.traits.message_roles = roles
+            _learn_prompt_size(agent_node, messages, output)
             return output
 
 
@@ -59,3 +76,38 @@ def _other_roles(
     candidates: tuple[MessageRoles, ...] = (required, "no_system")
     changing = (each for each in candidates if restrict_roles(messages, each) != present)
     return next(changing, None)
+
+
+def _learn_context(
+    overflow: ContextOverflow, agent_node: AgentNode, messages: Sequence[AnyMessage]
+) -> None:
+    """Take in what a refusal says of a model's context, and of the size of a prompt."""
+    traits = agent_node.traits
+    if overflow.prompt_tokens and _is_plain_chat_model(agent_node.model):
+        traits.learn_prompt_size(estimate_prompt(agent_node, messages), overflow.prompt_tokens)
+    if overflow.context_tokens:
+        traits.context_tokens = overflow.context_tokens
+
+
+def _learn_prompt_size(agent_node: AgentNode, messages: Sequence[AnyMessage], output: Any) -> None:
+    """Compare the estimate of a prompt with what the model counted; images are not estimated."""
+    if not isinstance(output, AIMessage) or "moa" in output.response_metadata:
+        return
+    usage = output.usage_metadata
+    if usage and _is_plain_chat_model(agent_node.model) and all(map(_is_text, messages)):
+        agent_node.traits.learn_prompt_size(
+            estimate_prompt(agent_node, messages), usage["input_tokens"]
+        )
+
+
+def _is_plain_chat_model(model: Any) -> bool:
+    """Whether a model reads the messages that it is called with, and nothing else."""
+    while isinstance(model, RunnableBindingBase):
+        model = model.bound
+    return isinstance(model, BaseChatModel)
+
+
+def _is_text(message: AnyMessage) -> bool:
+    return isinstance(message.content, str) or all(
+        isinstance(block, str) or block.get("type") == "text" for block in message.content
+    )

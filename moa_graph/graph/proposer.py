@@ -9,7 +9,6 @@ from time import perf_counter, time
 from typing import Any
 from uuid import uuid4
 
-from langchain_core.messages import AnyMessage
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langgraph.constants import TAG_NOSTREAM
 from langgraph.errors import GraphBubbleUp, ParentCommand
@@ -20,19 +19,19 @@ from moa_graph.errors import MoAError
 from moa_graph.graph import deadlines, quorum
 from moa_graph.graph.answer_cache import AnswerCache, CacheBackend, CachedAnswer
 from moa_graph.graph.model_call import call_model
-from moa_graph.graph.references import collect_references, read_references
+from moa_graph.graph.prompts import PromptDraft
 from moa_graph.graph.spec import AgentNode, LayerSpec
 from moa_graph.graph.state import (
     RETRY,
-    ZERO_USAGE,
     LayerState,
+    OriginalCallStats,
     Proposal,
     awaits_retry,
 )
 from moa_graph.graph.turns import unanswered_messages
 from moa_graph.prompting import parsing
-from moa_graph.prompting.layout import PromptLayout, add_system_text
-from moa_graph.prompting.tokens import count_message_tokens, fits_token_limit, truncate_text
+from moa_graph.prompting.layout import PromptLayout
+from moa_graph.prompting.tokens import truncate_text
 from moa_graph.redaction import find_keys, redacted_message, without_keys
 from moa_graph.sync_async import Flow, run_async, run_sync
 
@@ -40,8 +39,6 @@ _logger = logging.getLogger("moa_graph")
 
 AGENT_METADATA_KEY = "moa_agent"
 """In the metadata of a call: whose it is."""
-
-DEFAULT_ANSWER_TOKENS = 4096  # tokens that are kept free for an answer where no bound is set
 
 
 class HandoffError(MoAError):
@@ -126,14 +123,14 @@ def proposer_node(
         call_config = with_agent_metadata(agent_node, config)
         with enter_layer(state) as deadline, capture_errors(record_failure):
             entry = answer_cache.find_entry(
-                attempt.messages, cache, bypass_cache=attempt.bypass_cache
+                attempt.draft.prompt.messages, cache, bypass_cache=attempt.bypass_cache
             )
             if cached_answer := (yield from entry.get()):
                 attempt.record_cached_answer(cached_answer)
                 deadline.count_answer()
             else:
                 start_call = deadline.call_starter(model, agent_node.agent.timeout, call_config)
-                output = yield from call_model(agent_node, attempt.messages, start_call)
+                output = yield from call_model(agent_node, attempt.draft, start_call)
                 attempt.record_output(output)
                 deadline.count_answer()
                 yield from entry.store(output, attempt.proposal["seconds"])
@@ -174,7 +171,7 @@ class ProposerAttempt:
     def __init__(
         self, agent_node: AgentNode, layer_spec: LayerSpec, state: LayerState, layout: PromptLayout
     ) -> None:
-        self.messages, dropped_chars = build_prompt(agent_node, state, layout)
+        self.draft = PromptDraft(agent_node, state, layout)
         self._agent_node, self._max_tokens = agent_node, layout.max_reference_tokens
         previous = state.get("proposals", {}).get(agent_node.node)
         self.bypass_cache = bool(previous and previous.get("error") == RETRY)
@@ -186,7 +183,7 @@ class ProposerAttempt:
             content="",
             error=None,
             truncated_chars=0,
-            dropped_reference_chars=dropped_chars,
+            dropped_reference_chars=0,
             usage=None,
             cached=None,
             started=round(started, 3),
@@ -204,8 +201,12 @@ class ProposerAttempt:
             TypeError: If it is no answer at all.
         """
         message = parsing.to_message(output)
+        self._record_prompt()
         self.proposal["seconds"] = round(perf_counter() - self._started, 3)
-        self.proposal["usage"] = parsing.sum_usage(output)
+        usage = parsing.read_usage(output)
+        self.proposal["usage"] = usage.usage
+        if usage.is_cached:
+            self.proposal["cached"] = OriginalCallStats(usage=usage.saved_usage, seconds=None)
         self.proposal["finish_reason"] = parsing.read_finish_reason(message)
         content = parsing.strip_reasoning(parsing.replace_surrogates(message.text))
         if not content:
@@ -217,70 +218,25 @@ class ProposerAttempt:
     def record_cached_answer(self, cached_answer: CachedAnswer) -> None:
         """Take in what the model gave before."""
         self.record_output(cached_answer["answer"])
-        self.proposal["usage"], self.proposal["cached"] = {**ZERO_USAGE}, cached_answer["took"]
+        self.proposal["usage"], self.proposal["cached"] = (
+            {**parsing.ZERO_USAGE},
+            cached_answer["took"],
+        )
 
     def record_failure(self, config: RunnableConfig, error: Exception) -> None:
         """Take in why there is no answer."""
+        self._record_prompt()
         self.proposal["seconds"] = round(perf_counter() - self._started, 3)
         keys = [*self._agent_node.api_keys, *find_keys(config.get("configurable", {}))]
         self.proposal["error"] = redacted_message(error, *keys)
         quorum.record_unreported_failure(self.proposal["attempt_id"], without_keys(error, *keys))
         _logger.warning("%s failed: %s", self._agent_node.node, self.proposal["error"])
 
-
-def build_prompt(
-    agent_node: AgentNode, state: LayerState, layout: PromptLayout, *, whole: bool = False
-) -> tuple[Sequence[AnyMessage], int]:
-    """Assemble what an agent reads: the conversation, its own system prompt, the references.
-
-    Args:
-        agent_node: The agent.
-        state: What it reads.
-        layout: Where the references go.
-        whole: Whether it is known that they need not be cut.
-
-    Returns:
-        The messages, and how many characters of the references had to be left out because they
-        are too long together, or for the model's context.
-
-    Raises:
-        LookupError: If the state has none of the proposals that the agent reads.
-    """
-    if not state["messages"]:
-        raise ValueError("`messages` is empty; expected at least one message to answer")
-    messages = agent_node.transform_messages(state["messages"])
-    if agent_node.agent.system:
-        messages = add_system_text(messages, agent_node.agent.system, in_front=True)
-    if agent_node.layer == 1:
-        return messages, 0
-    references, seed = collect_references(agent_node.reference_nodes, state)
-    if not references and not whole:  # a layer aggregator lets nobody go on without one
-        raise LookupError(
-            f"{agent_node.node}: the proposals that it reads are gone; a checkpointer must "
-            f"keep all "
-            "checkpoints of a run, not only the last"
-        )
-    text, dropped_chars = read_references(agent_node.reference_nodes, state, layout), 0
-    if whole:
-        return layout.insert_references(messages, text), dropped_chars
-    token_limits = [
-        max_total_tokens
-        for max_total_tokens in (_free_context(agent_node, messages), layout.max_total_tokens)
-        if max_total_tokens is not None
-    ]
-    if (room := min(token_limits, default=None)) is not None and not fits_token_limit(text, room):
-        text, dropped_chars = layout.template_within_limit(references, room, seed)
-    return layout.insert_references(messages, text), dropped_chars
-
-
-def _free_context(agent_node: AgentNode, messages: Sequence[AnyMessage]) -> int | None:
-    """How many tokens of a model's context are free for references, if its size is known."""
-    profile = getattr(agent_node.model, "profile", None) or {}
-    context = agent_node.agent.max_input_tokens or profile.get("max_input_tokens")
-    if not context:
-        return None
-    answer = agent_node.agent.max_tokens or min(DEFAULT_ANSWER_TOKENS, context // 4)
-    return max(0, context - answer - count_message_tokens(messages))
+    def _record_prompt(self) -> None:
+        """Note what the agent was not shown."""
+        self.proposal["dropped_reference_chars"] = self.draft.prompt.dropped_reference_chars
+        if refused := self.draft.refused_prompt:
+            self.proposal["refused_prompt"] = refused
 
 
 def find_turn_id(layer_spec: LayerSpec, state: LayerState) -> str:

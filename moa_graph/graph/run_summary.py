@@ -5,7 +5,7 @@ from typing import Any, NotRequired, cast
 from langchain_core.messages import BaseMessage
 from typing_extensions import TypedDict  # Python 3.11's own has no JSON schema
 
-from moa_graph.graph.state import OriginalCallStats
+from moa_graph.graph.state import OriginalCallStats, RefusedPrompt
 from moa_graph.stored_names import translate_summary
 
 
@@ -44,6 +44,8 @@ class RunSummary(TypedDict):
     """Tokens that these answers took when the models were asked."""
     aggregator_cached: NotRequired[OriginalCallStats | None]
     """What the aggregator's answer took then, if it is from the cache."""
+    refused_prompt: NotRequired[RefusedPrompt]
+    """The aggregator's prompt that its model refused before, because it was too long."""
     selected: NotRequired[str]
     """Node of the proposal that is the answer, with `aggregation="select"`."""
 

@@ -22,7 +22,6 @@ from moa_graph.graph.node_names import (
 from moa_graph.graph.options import Layer
 from moa_graph.graph.policy import LayerPolicy
 from moa_graph.graph.state import MoAState, Proposal
-from moa_graph.models.adapt import adapt_model, find_api_keys, returns_streamed_message
 from moa_graph.models.agent import (
     Agent,
     Model,
@@ -63,6 +62,8 @@ class AgentNode:
         """The keys that the agent's model was given, to be kept out of what is stored."""
         variable = find_key_variable(self.agent)
         values = [os.environ.get(variable, "")] if variable else []
+        from moa_graph.models.adapt import find_api_keys  # noqa: PLC0415  # loaded with the model
+
         return [*values, *find_api_keys(self.model)]
 
     @property
@@ -135,6 +136,9 @@ def resolve_agents(
 
 
 def _build_models(agent_nodes: Sequence[AgentNode]) -> dict[str, Runnable[Any, Any]]:
+    # LangChain's chat models take a while to load: not before one is built.
+    from moa_graph.models.adapt import adapt_model  # noqa: PLC0415  # see above
+
     return {
         each.node: adapt_model(build_model(each.agent), hidden=each.hide_tokens)
         for each in agent_nodes
@@ -176,7 +180,7 @@ def _resolve_aggregators(
         location = f"`fallbacks[{index - 1}]`" if index else "`aggregator`"
         agent = _to_aggregator_agent(value, location)
         # What is not the streamed message itself would be seen twice: it comes whole instead.
-        streams = isinstance(agent.model, str) or returns_streamed_message(agent.model)
+        streams = isinstance(agent.model, str) or _streams_its_message(agent.model)
         aggregator_nodes.append(
             AgentNode(
                 name,
@@ -188,6 +192,12 @@ def _resolve_aggregators(
             )
         )
     return aggregator_nodes
+
+
+def _streams_its_message(model: Runnable[Any, Any]) -> bool:
+    from moa_graph.models.adapt import returns_streamed_message  # noqa: PLC0415  # as above
+
+    return returns_streamed_message(model)
 
 
 def _to_aggregator_agent(value: Any, location: str) -> Agent:

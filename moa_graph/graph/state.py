@@ -9,6 +9,7 @@ from langgraph.graph import MessagesState
 from typing_extensions import TypedDict  # Python 3.11's own has no JSON schema
 
 from moa_graph.graph.references import ReferencesChannel
+from moa_graph.models.traits import ModelLimits
 from moa_graph.stored_names import translate_proposal
 
 RETRY = "ask again"
@@ -27,11 +28,17 @@ class OriginalCallStats(TypedDict):
 
     usage: dict[str, Any] | None
     """Tokens, as LangChain's `UsageMetadata`; `None` if the model did not say."""
-    seconds: float
+    seconds: float | None
+    """`None` where it is from LangChain's cache, which does not say."""
 
 
-ZERO_USAGE = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
-"""The tokens of a call that was not made."""
+class RefusedPrompt(TypedDict):
+    """A prompt that was too long for its model, which was then asked with a shorter one."""
+
+    prompt_tokens: int | None
+    """Tokens of the refused prompt; `None` if the model did not say."""
+    context_tokens: int | None
+    """Tokens that prompt and answer may have together; `None` if the model did not say."""
 
 
 class Proposal(TypedDict):
@@ -71,6 +78,8 @@ class Proposal(TypedDict):
     """Id of the message that was answered."""
     attempt_id: str
     """Id of the attempt: tells a failure from the next one of the same agent."""
+    refused_prompt: NotRequired[RefusedPrompt]
+    """The prompt that the model refused before, because it was too long; absent if it did not."""
 
 
 def awaits_retry(proposal: Proposal) -> bool:
@@ -146,6 +155,9 @@ class LayerState(MoAState):
 
     references: NotRequired[ReferencesChannel]
     """The proposals of the layer before, templated; see `moa_graph.graph.references`."""
+    model_limits: NotRequired[dict[str, ModelLimits]]
+    """How long the prompts of the next layer's agents may be, by node: who resumes a layer cuts
+    references as they were cut before."""
     is_retry: NotRequired[Annotated[bool, EphemeralValue(bool)]]
     """Whether a layer aggregator has just sent proposers of its layer back. It holds for one
     superstep."""

@@ -7,7 +7,6 @@ Where providers differ, their `Provider` is asked, never their name.
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -17,7 +16,7 @@ from functools import cache, lru_cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
-from moa_graph.redaction import redacted_message
+from moa_graph.redaction import find_keys, redacted_message
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -216,8 +215,8 @@ def _build_by_package(
     except ImportError as error:
         raise ImportError(f"{title}{_suggestion(provider, model)}{error}") from None
     except Exception as error:  # noqa: BLE001  # each package has its own
-        suggestion = _suggestion(provider, model)
-        raise ValueError(f"{title}{suggestion}{redacted_message(error)}") from None
+        text = redacted_message(error, *find_keys(options))
+        raise ValueError(f"{title}{_suggestion(provider, model)}{text}") from None
     if getattr(chat_model, "invoke", None) is None:
         given = type(chat_model).__name__
         raise ValueError(
@@ -228,6 +227,8 @@ def _build_by_package(
 
 def _suggestion(provider: str, model: str) -> str:
     """Suggest the known provider whose name is most like one that is not known."""
+    import difflib  # noqa: PLC0415  # only for an error
+
     known = {*PROVIDERS, *_added_providers(tuple(sys.path))}
     if provider in known:
         return ""

@@ -1,7 +1,7 @@
 """Where a prompt is put together: the paper's prompt, the references in it, and their place.
 
 `PromptLayout` templates the references and inserts them into a conversation. `build_prompt` in
-`graph/proposer.py` calls it for each agent, with the agent's own system text and token limits.
+`graph/prompts.py` calls it for each agent, with the agent's own system text and token limits.
 All functions here are pure functions of text and messages.
 """
 

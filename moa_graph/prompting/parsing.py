@@ -1,13 +1,21 @@
 """What is read from an answer: its text, its tokens, and why it ended. Pure functions."""
 
 import re
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
+from typing import Any, NamedTuple, TypeGuard
 
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, messages_from_dict
 from langchain_core.messages.ai import UsageMetadata, add_usage
 from langchain_core.messages.utils import message_chunk_to_message
 
 from moa_graph.errors import MoAError
+
+ZERO_USAGE = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
+"""The tokens of a call that was not made."""
+
+SELECTION_NAME, SELECTION_FIELD = "select_response", "number"
+"""The tool, or the form, in which a model says which response is the best."""
 
 MAX_QUOTED_REPLY_CHARS = 60  # characters of a reply that an error repeats
 
@@ -16,6 +24,25 @@ _SELECTION = re.compile(
     r"[\s*_`\"'#(\[]*(?:(?:response|answer|number)[\s*_`\"':#(\[]+)?([0-9]{1,4})[\s*_`\"'.)\]]*",
     re.IGNORECASE,
 )
+_MARKUP = r"[\s*_`\"'#(\[]{0,8}"
+_LEADING_NUMBERS = re.compile(  # at the beginning of a line, as in a list, or before a reason
+    rf"^{_MARKUP}(?P<number>[0-9]{{1,4}})[*_`\"']{{0,4}}"
+    r"(?:[.):\]][*_`\"']{0,4}(?=\s|$)|(?=\s*$)|(?=\s{1,4}(?:[-\u2013\u2014]|is\b|because\b|as\b|since\b)))",
+    re.IGNORECASE | re.MULTILINE,
+)
+_NAMED_NUMBERS = re.compile(
+    r"(?:\b(?:response|answer|option|reply|candidate|number|best(?: [a-z]{1,12})? is):?"
+    rf"|\"number\":){_MARKUP}(?P<number>[0-9]{{1,4}})"
+    r"(?![0-9]|[.,/][0-9]|\W{0,4}(?:\b(?:and|or|to)\b|[,/&])\W{0,4}[0-9])",
+    re.IGNORECASE,
+)
+_FURTHER_NUMBERS = re.compile(  # "2) and 3)"
+    r"^\W{0,8}[0-9]{1,4}\W{0,4}(?:\b(?:and|or|to)\b|[,/&])\W{0,4}[0-9]", re.IGNORECASE
+)
+_NEGATIONS = re.compile(
+    r"\b(?:not|no|neither|none|never|nor|worse|worst)\b|n['\u2019]t\b", re.IGNORECASE
+)
+_REPEATED_CHARS = 12  # of a response: as many are no accident
 _REASONING_BLOCK_TYPES = {"reasoning", "reasoning_content", "thinking", "redacted_thinking"}
 
 
@@ -55,17 +82,54 @@ def to_message(output: Any) -> AIMessage:
     return output
 
 
-def sum_usage(output: Any) -> dict[str, Any] | None:
+class OutputUsage(NamedTuple):
+    """The tokens behind an output; `None` where the models did not say."""
+
+    usage: dict[str, Any] | None
+    """Of the calls that were made."""
+    saved_usage: dict[str, Any] | None
+    """Of the calls whose answers came from LangChain's cache, when they were made."""
+    is_cached: bool
+    """Whether all answers came from there."""
+
+
+def read_usage(output: Any) -> OutputUsage:
     """Sum the tokens behind an output: those of one call, or of all calls of a graph's turn."""
     messages = output.get("messages", ()) if isinstance(output, dict) else (output,)
+    loaded = takewhile(
+        lambda message: not isinstance(message, HumanMessage), map(_load_message, messages[::-1])
+    )
+    answers = [message for message in loaded if isinstance(message, AIMessage)]
+    hits = [answer for answer in answers if _is_cache_hit(answer)]
+    made = [answer for answer in answers if not _is_cache_hit(answer)]
+    is_cached = bool(hits and not made)
+    usage = {**ZERO_USAGE} if is_cached else _sum_usages(made)
+    return OutputUsage(usage, _sum_usages(hits), is_cached)
+
+
+def sum_usage(output: Any) -> dict[str, Any] | None:
+    """Sum the tokens of the calls that an output took; see `read_usage`."""
+    return read_usage(output).usage
+
+
+def _is_cache_hit(answer: AIMessage) -> bool:
+    """Tell whether an answer is from LangChain's cache, which marks it so."""
+    usage: Mapping[str, Any] = answer.usage_metadata or {}
+    return usage.get("total_cost") == 0
+
+
+def _sum_usages(answers: Iterable[AIMessage]) -> dict[str, Any] | None:
     total: UsageMetadata | None = None
-    for message in map(_load_message, reversed(messages)):
-        if isinstance(message, HumanMessage):
-            break
-        if isinstance(message, AIMessage):
-            summary = message.response_metadata.get("moa") or {}
-            total = add_usage(total, summary.get("usage") or message.usage_metadata)
-    return dict(total) if total and total["total_tokens"] else None
+    for answer in answers:
+        summary = answer.response_metadata.get("moa") or {}
+        usage = summary.get("usage") or answer.usage_metadata
+        if usage and "total_tokens" in usage:  # a hit of an answer without usage has a cost alone
+            total = add_usage(total, usage)
+    return {k: v for k, v in total.items() if k != "total_cost"} if _has_tokens(total) else None
+
+
+def _has_tokens(usage: UsageMetadata | None) -> TypeGuard[UsageMetadata]:
+    return bool(usage and usage["total_tokens"])
 
 
 def _load_message(value: Any) -> Any:
@@ -75,21 +139,54 @@ def _load_message(value: Any) -> Any:
     return value
 
 
-def parse_selected_number(answer: AIMessage, count: int) -> int:
-    """Read the number of a response that a model picked: 2, 2., **2**, "Response 2".
+def parse_selected_number(answer: AIMessage, count: int, responses: Sequence[str] = ()) -> int:
+    """Read the number of a response that a model selected.
+
+    It is the argument of a tool call or of JSON, or stands alone (2, 2., **2**, "Response 2"), or
+    it is the only one that a text points to: "2. It is right", "The best is response 2.".
 
     Args:
         answer: Its whole reply, thoughts aside.
         count: How many responses there are.
+        responses: Their texts. A reply that puts the number of one before the text of another
+            selects none.
 
     Raises:
-        NoPickError: If the reply says anything more or less, or there is no such response.
+        InvalidSelectionError: If the reply points to none of them, or to several.
     """
     text = strip_reasoning(answer.text)
-    match = _SELECTION.fullmatch(text)
-    if not match or not 1 <= int(match[1]) <= count:
-        raise InvalidSelectionError(replace_surrogates(text), count)
-    return int(match[1])
+    numbers = _called_numbers(answer) or _mentioned_numbers(text)
+    number = numbers.pop() if len(numbers) == 1 else 0
+    if 1 <= number <= count and not _repeats_another(text, number, responses):
+        return number
+    raise InvalidSelectionError(replace_surrogates(text), count)
+
+
+def _called_numbers(answer: AIMessage) -> set[int]:
+    """Give the numbers that a reply gives to the tool for it."""
+    arguments = [
+        str(call["args"].get(SELECTION_FIELD, ""))
+        for call in answer.tool_calls
+        if call["name"] == SELECTION_NAME
+    ]
+    return {int(each) for each in arguments if re.fullmatch(r"[0-9]{1,4}", each)}
+
+
+def _mentioned_numbers(text: str) -> set[int]:
+    """Give the numbers of responses that a text points to."""
+    if match := _SELECTION.fullmatch(text):
+        return {int(match[1])}
+    leading = {int(match["number"]) for match in _LEADING_NUMBERS.finditer(text)}
+    named = {int(match["number"]) for match in _NAMED_NUMBERS.finditer(text)}
+    is_unclear = _FURTHER_NUMBERS.search(text) or (not leading and _NEGATIONS.search(text))
+    return set() if is_unclear else leading | named
+
+
+def _repeats_another(text: str, number: int, responses: Sequence[str]) -> bool:
+    """Tell whether a text goes on behind its number with the beginning of another response."""
+    repeated = _LEADING_NUMBERS.sub("", text, count=1).strip()[:_REPEATED_CHARS].casefold()
+    starts = [each[: len(repeated)].casefold() == repeated for each in responses]
+    return len(repeated) == _REPEATED_CHARS and any(starts) and not starts[number - 1]
 
 
 def read_finish_reason(answer: AIMessage) -> str | None:

@@ -1,7 +1,8 @@
 """What a provider says when it refuses a prompt, read from its error. Pure functions."""
 
 import re
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 MessageRoles = Literal["alternating", "no_system"]
 """Which messages a model takes, where it does not take all: user and assistant in turns, behind one
@@ -29,6 +30,50 @@ _ALTERNATING = re.compile(
     r"|system message must be|non-consecutive system|(?:multiple|one|single) system message",
     re.IGNORECASE,
 )
+_NUMBER = r"(\d[\d,]{0,15})"
+# Said by llama.cpp, vLLM, SGLang, TGI and LM Studio, and by the interfaces of Anthropic, Bedrock,
+# Cohere, DeepSeek, Google, Groq, Mistral, OpenAI, Together and xAI.
+_OVERFLOW = re.compile(
+    r"context_length_exceeded|exceed_context_size|exceeds? the available context size"
+    r"|maximum (?:context|model|prompt) length|context window|contextwindowexceeded"
+    r"|exceeds? (?:the )?(?:model's )?(?:maximum )?context|longer than the (?:model's )?"
+    r"(?:context|maximum model) length|(?:prompt|input) is too long"
+    r"|exceeds? the maximum number of tokens|input tokens exceed|too large for model with"
+    r"|`inputs` tokens \+ `max_new_tokens` must be|too many tokens: total"
+    r"|reduce the length of the messages|when context the overflows",
+    re.IGNORECASE,
+)
+_CONTEXT_SIZES = (
+    rf"context (?:size|length|limit|window)s?(?: is| of)?(?: only)? ?\(?{_NUMBER}",
+    rf"(?:model|prompt) length(?: is| of)? {_NUMBER}",
+    rf"number of tokens allowed \({_NUMBER}",
+    rf"> ?{_NUMBER}",
+    rf"must be <= ?{_NUMBER}",
+    rf"cannot exceed {_NUMBER}",
+    rf"for model with {_NUMBER}",
+    rf"configured limit of {_NUMBER}",
+)
+_PROMPT_SIZES = (
+    rf"\({_NUMBER} in the (?:messages|prompt)",
+    rf"(?:request|input|prompt) \({_NUMBER} tokens\)",
+    rf"(?:contains|has|from)(?: at least)? {_NUMBER}(?: input)? tokens",
+    rf"{_NUMBER} tokens from the input",
+    rf"resulted in {_NUMBER}",
+    rf"too long: {_NUMBER}",
+    rf"token count \({_NUMBER}",
+    rf"\(length {_NUMBER}",
+    rf"limit: {_NUMBER} \+",
+    rf"given: {_NUMBER} `inputs`",
+    rf"received {_NUMBER}",
+    rf"first {_NUMBER} tokens",
+)
+_ANSWER_SIZES = (
+    rf"{_NUMBER} in the completion",
+    rf"requested {_NUMBER} output tokens",
+    rf"\+ {_NUMBER} >",
+    rf"and {_NUMBER} `max_new_tokens`",
+    rf"{_NUMBER} tokens for the completion",
+)
 _UNRELATED_STATUSES = {401, 402, 403, 404, 408, 429, 502, 503, 504}
 
 
@@ -47,6 +92,53 @@ def read_message_roles(error: BaseException) -> MessageRoles | None:
     if _NO_SYSTEM.search(text):
         return "no_system"
     return "alternating" if _ALTERNATING.search(text) else None
+
+
+class ContextOverflow(NamedTuple):
+    """A prompt that is too long for a model, as far as its provider says how long."""
+
+    prompt_tokens: int | None
+    """Tokens of the prompt."""
+    context_tokens: int | None
+    """Tokens that the prompt and its answer may have together."""
+    answer_tokens: int | None
+    """Tokens that were asked for as room for the answer, where they count."""
+
+
+def read_context_overflow(error: BaseException) -> ContextOverflow | None:
+    """Read how long a refused prompt is, and how long it may be.
+
+    Args:
+        error: What the call of a model raised.
+
+    Returns:
+        The sizes; `None` if the error does not say that the prompt is too long.
+    """
+    from langchain_core.exceptions import ContextOverflowError  # noqa: PLC0415  # slow to import
+
+    text = str(error)[:_MAX_ERROR_CHARS]
+    is_refusal = read_status(error) not in _UNRELATED_STATUSES and _OVERFLOW.search(text)
+    if not is_refusal and not isinstance(error, ContextOverflowError):
+        return None
+    body = getattr(error, "body", None)
+    fields = body.get("error", body) if isinstance(body, Mapping) else {}
+    return ContextOverflow(
+        _read_field(fields, "n_prompt_tokens") or _find_number(_PROMPT_SIZES, text),
+        _read_field(fields, "n_ctx") or _find_number(_CONTEXT_SIZES, text),
+        _find_number(_ANSWER_SIZES, text),
+    )
+
+
+def _read_field(fields: Any, name: str) -> int | None:
+    value = fields.get(name) if isinstance(fields, Mapping) else None
+    return value if isinstance(value, int) and value > 0 else None
+
+
+def _find_number(patterns: Sequence[str], text: str) -> int | None:
+    for pattern in patterns:
+        if match := re.search(pattern, text, re.IGNORECASE):
+            return int(match[1].replace(",", "")) or None
+    return None
 
 
 def read_status(error: Any) -> int | None:

@@ -11,7 +11,7 @@ from langgraph.types import StateSnapshot
 
 from moa_graph.graph.builder import GraphSpec, MoAGraph
 from moa_graph.graph.node_names import AGGREGATOR
-from moa_graph.graph.proposer import build_prompt
+from moa_graph.graph.prompts import build_prompt
 from moa_graph.prompting.layout import PromptLayout
 from moa_graph.runs.record import AgentCall, RunRecord
 
@@ -102,9 +102,8 @@ def _read_prompt(
     )
     if agent_node:
         values: Any = {**state, **checkpoint_values, "messages": conversation}
-        messages, _ = build_prompt(
-            agent_node, values, layout, whole=not call.dropped_reference_chars
-        )
+        whole = not call.dropped_reference_chars
+        messages = build_prompt(agent_node, values, layout, whole=whole).messages
     elif call.layer == 1:
         messages = conversation
     else:

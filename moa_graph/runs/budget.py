@@ -74,7 +74,7 @@ class Budget:
         if self._progress.unpriced:
             return "a call reported no tokens, so its cost is not known and `max_cost` cannot hold"
         budget = format_dollars(self._max_cost or 0.0)
-        text = f"the budget is {budget}; {self._progress.money()} are spent"
+        text = f"the budget is {budget}; {self._progress.format_spent()} are spent"
         if self._progress.spent >= (self._max_cost or 0.0):
             return text
         highest = format_dollars(self._highest_cost)

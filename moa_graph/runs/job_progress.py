@@ -48,7 +48,7 @@ class CallTotals:
         self.spent += other.spent
         self.unpriced += other.unpriced
 
-    def money(self) -> str:
+    def format_spent(self) -> str:
         """Write what was spent; an unknown cost is never 0."""
         if self.unpriced and not self.spent:
             return "cost unknown"
@@ -56,7 +56,7 @@ class CallTotals:
 
     def describe_calls(self) -> str:
         """Write what the calls took, in one line."""
-        return f"{self.calls:,} calls, {self.tokens:,} tokens, {self.money()}"
+        return f"{self.calls:,} calls, {self.tokens:,} tokens, {self.format_spent()}"
 
 
 @dataclass
@@ -84,9 +84,3 @@ class JobProgress(CallTotals):
         """Add an item that was tried."""
         self.done += not failed
         self.failed += failed
-
-    def account(self) -> str:
-        """Write what was done, in one line."""
-        failed = f", {self.failed:,} failed" if self.failed else ""
-        left = f", {self.left:,} not tried" if self.left else ""
-        return f"{self.done:,} of {self.total:,} done{failed}{left}; {self.describe_calls()}"

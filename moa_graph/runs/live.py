@@ -12,7 +12,7 @@ from moa_graph.graph.node_names import AGGREGATOR, parse_node_name
 from moa_graph.graph.policy import LayerPolicy
 from moa_graph.models.pricing import Prices
 from moa_graph.prompting.parsing import replace_surrogates
-from moa_graph.prompting.tokens import count_bytes, count_tokens_of_bytes
+from moa_graph.prompting.tokens import tokens_of_weight, weigh_text
 from moa_graph.redaction import redacted_message
 from moa_graph.runs.record import AgentCall, RunRecord, read_run
 from moa_graph.runs.store import CompiledMoA
@@ -54,7 +54,7 @@ class AgentProgress:
     rewrites: int = 0
     """How often its text began anew."""
     _chunks: list[str] = field(default_factory=list, repr=False)
-    _byte_count: int = 0
+    _weight: int = 0
 
     @property
     def done(self) -> bool:
@@ -86,7 +86,7 @@ class AgentProgress:
     @property
     def estimated_tokens(self) -> int:
         """An estimate of the tokens that it has written."""
-        return count_tokens_of_bytes(self._byte_count)
+        return tokens_of_weight(self._weight)
 
     def recent_text(self, max_chars: int) -> str:
         """Give the end of its text without joining all of it."""
@@ -119,7 +119,7 @@ class AgentProgress:
         """Put another text in the place of its text."""
         self.chunk_count = 0
         if text != self.text:
-            self._chunks, self._byte_count = [text], count_bytes(text)
+            self._chunks, self._weight = [text], weigh_text(text)
             self.rewrites += 1
 
     def add_chunk(self, message: BaseMessage) -> None:
@@ -128,7 +128,7 @@ class AgentProgress:
             self.message_id = message.id
             self.replace_text("")
         self._chunks.append(chunk := replace_surrogates(message.text))
-        self._byte_count += count_bytes(chunk)
+        self._weight += weigh_text(chunk)
         self.chunk_count += isinstance(message, AIMessageChunk)
 
     def apply_call(self, call: AgentCall) -> None:

@@ -62,7 +62,7 @@ class _ProgressLines:
 
 def _describe_progress(progress: JobProgress, seconds: float) -> str:
     """Tell tokens, money, failures, and about how long it still takes."""
-    parts = [f"{progress.tokens:,} tokens", progress.money()]
+    parts = [f"{progress.tokens:,} tokens", progress.format_spent()]
     if progress.failed:
         parts.append(f"{progress.failed:,} failed")
     if progress.left and progress.tried:

@@ -216,9 +216,9 @@ async def batch_of(count, answer, read=None, kept=None, **options):
     async def keep(outcome):
         kept.append(outcome.row["line"])
 
-    tally = JobProgress(count)
-    await run_batch(records(), answer, keep, tally, **options)
-    return tally, kept
+    progress = JobProgress(count)
+    await run_batch(records(), answer, keep, progress, **options)
+    return progress, kept
 
 
 async def test_reading_waits_for_a_slow_record_and_order_is_kept():
@@ -238,9 +238,9 @@ async def test_reading_waits_for_a_slow_record_and_order_is_kept():
     assert kept == []
     assert len(read) == 3 * READ_AHEAD_FACTOR
     go_on.set()
-    tally, _ = await work
+    progress, _ = await work
     assert kept == list(range(1, 1001))
-    assert (tally.done, tally.left) == (1000, 0)
+    assert (progress.done, progress.left) == (1000, 0)
 
 
 async def test_calls_go_on_while_what_is_answered_is_read_over():
@@ -291,9 +291,9 @@ async def test_budget_is_kept_where_no_record_costs_more_than_those_before(concu
         await asyncio.sleep(0)
         return RecordOutcome({"line": record.line}, calls=1, spent=1.0 if record.line == 1 else 0.5)
 
-    tally, kept = await batch_of(100, answer, concurrency=concurrency, max_cost=10.0)
-    assert 9.0 <= tally.spent <= 10.0
-    assert tally.stopped.startswith("the budget is $10.00; $9.50 are spent")
+    progress, kept = await batch_of(100, answer, concurrency=concurrency, max_cost=10.0)
+    assert 9.0 <= progress.spent <= 10.0
+    assert progress.stopped.startswith("the budget is $10.00; $9.50 are spent")
     assert kept == list(range(1, len(kept) + 1))
 
 
@@ -309,9 +309,9 @@ async def test_budget_ends_where_a_cost_is_not_known():
     async def answer(record):
         return RecordOutcome({"line": record.line}, calls=1, unpriced=1)
 
-    tally, kept = await batch_of(100, answer, max_cost=10.0)
+    progress, kept = await batch_of(100, answer, max_cost=10.0)
     assert kept == [1]
-    assert "cost is not known" in tally.stopped
+    assert "cost is not known" in progress.stopped
 
 
 @pytest.fixture

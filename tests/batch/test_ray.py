@@ -171,8 +171,8 @@ async def test_desk_counts_a_record_once_that_began_again():
         await desk.finish_record(1, outcome)
     assert await desk.start_record(1)
     await desk.finish_record(1, outcome)
-    tally = await desk.exchange_progress(written_count=0, last_line=0)
-    assert (tally.done, tally.calls, tally.spent) == (1, 2, 0.5)
+    progress = await desk.exchange_progress(written_count=0, last_line=0)
+    assert (progress.done, progress.calls, progress.spent) == (1, 2, 0.5)
 
 
 async def test_desk_lets_records_be_read_as_they_are_kept():
@@ -194,8 +194,8 @@ async def test_desk_stops_reading_and_beginning_when_the_money_is_spent():
     waiting = asyncio.create_task(desk.may_read(2))
     await desk.finish_record(1, RecordOutcome({"line": 1}, calls=1, spent=0.75))
     assert not await second
-    tally = await desk.exchange_progress(0, 0)
-    assert tally.stopped.startswith("the budget is $1.00; ")
+    progress = await desk.exchange_progress(0, 0)
+    assert progress.stopped.startswith("the budget is $1.00; ")
     assert not await waiting
 
 

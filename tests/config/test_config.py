@@ -223,6 +223,10 @@ class TestOverride:
         assert {agent.temperature for agent in agents} == {None}
         assert changed.temperature == 1
 
+    def test_mixture_whose_labels_were_read_is_changed_alike(self, mixture):
+        assert mixture.labels() == ["openai:a", "p:b", "p:c", "p:f"]
+        assert mixture.override(models=["p:x"]).labels() == ["p:b", "p:f", "p:x"]
+
     def test_samples_are_those_of_each_proposer(self, mixture):
         changed = mixture.override(samples=2)
         assert nodes(changed) == [

@@ -123,7 +123,7 @@ def test_unknown_cost_is_never_zero(mixture, prompts, run):
     assert manifest["cost"] is None
     assert manifest["calls_of_unknown_cost"] == 12
     assert manifest["cost_at_least"] == 0
-    assert done.progress.money() == "cost unknown"
+    assert done.progress.format_spent() == "cost unknown"
 
 
 def test_what_is_answered_is_not_asked_again(mixture, prompts, run, server):

@@ -6,6 +6,7 @@ import pytest
 from fakes import FakeModel
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableLambda
+from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import StateGraph
 
@@ -100,8 +101,34 @@ def test_decoration_around_the_number_is_read_over(reply):
 @pytest.mark.parametrize(
     "reply",
     [
+        *("Response 2 is the best.", "The best is 2", "The best response is 2.", "2 is the best"),
+        *("2\n\nIt is right.", "2. Blue, for it is right", "**2.** Blue", "(2) Blue", "2 - blue"),
+        *("2. The sky is blue by day", "I choose response 2.", "2:\nThe others are not"),
+        *('{"number": "2"}', '```json\n{"number": 2}\n```', "2. In 1871 it was shown."),
+    ],
+)
+def test_a_number_that_a_text_points_to_is_read(reply):
+    responses = ["The sky is red by night", "The sky is blue by day", "Green"]
+    assert parse_selected_number(AIMessage(reply), 3, responses) == 2
+
+
+def test_a_call_of_the_tool_is_read():
+    call = {"name": "select_response", "args": {"number": "2"}, "id": "1"}
+    assert parse_selected_number(AIMessage("Response 1?", tool_calls=[call]), 3) == 2
+    for arguments in ({"number": "7"}, {"number": "two"}, {}):
+        reply = AIMessage("", tool_calls=[{**call, "args": arguments}])
+        with pytest.raises(InvalidSelectionError):
+            parse_selected_number(reply, 3)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
         *("", "0", "4", "-2", "2.5", "1 2", "1, 2", "2 and 3", "two", "1st", "2/3", "２", "²"),
-        *("Response", "Response 2 is the best.", "The best is 2", "2\n\nIt is right.", "1" * 5000),
+        *("Response", "1" * 5000, "1. One\n2. Two", "2) and 3)", "Response 2 or 3", "2 of 3"),
+        *("Response 1 is better than response 2", "Not response 2", "3 reasons speak for it"),
+        *("The best responses are 2 and 3", "Neither; response 2 is wrong", "2 responses are good"),
+        *('{"number": "7"}', "2024 is the best", "I like the second"),
     ],
 )
 def test_any_other_reply_is_no_pick(reply):
@@ -109,6 +136,12 @@ def test_any_other_reply_is_no_pick(reply):
         InvalidSelectionError, match="expected the number of one of 3 responses alone, got"
     ):
         parse_selected_number(AIMessage(reply), 3)
+
+
+def test_the_number_of_one_response_before_the_text_of_another_is_no_pick():
+    responses = ["The sky is red by night", "The sky is blue by day"]
+    with pytest.raises(InvalidSelectionError):
+        parse_selected_number(AIMessage("1. The sky is blue by day"), 2, responses)
 
 
 def test_a_long_reply_is_not_repeated_whole():
@@ -331,3 +364,84 @@ def test_a_report_shows_what_the_judge_read(invoke, known):
 def test_whatever_picks_can_be_a_plain_runnable(invoke):
     moa = create_moa([proposers("one", "two")], RunnableLambda(lambda _: "2"), aggregation="select")
     assert last(invoke(moa.compile(), {"messages": "q"})).text == "two"
+
+
+@pytest.fixture
+def selecting(server):
+    """A mixture over HTTP whose judge is asked for a number, and the requests to that judge."""
+    for name, reply in {"a": "first answer", "b": "second answer", "judge": "2"}.items():
+        server.model(name, reply=reply)
+    agents = {n: Agent(model=f"openai:{n}", base_url=server.url) for n in ("a", "b")}
+    judged_by = Agent(model="openai:judge", base_url=server.url, max_retries=0)
+    graph = create_moa([agents], judged_by, aggregation="select").compile()
+    return graph, lambda: [call.body for call in server.calls if call.model == "judge"]
+
+
+def test_a_model_that_takes_a_response_format_is_held_to_the_numbers(selecting, server, invoke):
+    graph, requests = selecting
+    server.model("judge", reply='{"number": "1"}')
+    assert last(invoke(graph, {"messages": "q"})).text == "first answer"
+    [body] = requests()
+    form = body["response_format"]
+    assert form["type"] == "json_schema"
+    assert form["json_schema"]["strict"]
+    assert form["json_schema"]["schema"]["properties"]["number"]["enum"] == ["1", "2"]
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_server_that_refuses_the_form_is_asked_in_words_from_then_on(
+    selecting, server, invoke, status
+):
+    graph, requests = selecting
+    server.model("judge", reply="2", faults=[status])
+    for _ in range(2):
+        assert last(invoke(graph, {"messages": "q"})).text == "second answer"
+    assert ["response_format" in body for body in requests()] == [True, False, False]
+
+
+def test_another_failure_of_a_judge_is_not_asked_again(selecting, server, invoke):
+    graph, requests = selecting
+    server.model("judge", always=503)
+    with pytest.raises(AggregatorError):
+        invoke(graph, {"messages": "q"})
+    assert len(requests()) == 1
+
+
+class ToolJudge(FakeModel):
+    bound: list = []  # noqa: RUF012  # pydantic copies it
+
+    def bind_tools(self, tools, **options):
+        return self.model_copy(update={"bound": [*self.bound, (tools, options)]})
+
+    def _answer(self, messages):
+        self.asked.append(messages)
+        [([schema], options)] = self.bound
+        assert options == {"tool_choice": "any"}
+        number = schema["properties"]["number"]["enum"][-1]
+        call = {"name": schema["title"], "args": {"number": number}, "id": "1"}
+        return AIMessage("", tool_calls=[call])
+
+
+def test_a_model_that_takes_tools_is_held_to_the_numbers_by_one(invoke):
+    moa = create_moa([proposers("one", "two", "three")], ToolJudge(), aggregation="select")
+    result = invoke(moa.compile(), {"messages": "q"})
+    assert last(result).text == "three"
+    assert last(result).tool_calls == []
+
+
+def test_a_model_with_tools_of_its_own_is_asked_in_words(invoke):
+    reader = judge("2")
+    moa = create_moa([proposers("one", "two")], reader.bind(tools=["own"]), aggregation="select")
+    assert last(invoke(moa.compile(), {"messages": "q"})).text == "two"
+
+
+@pytest.mark.parametrize("where", ["agent", "model"])
+def test_a_judge_that_may_answer_few_tokens_is_asked_in_words(server, invoke, where):
+    server.model("judge", reply="2")
+    if where == "agent":
+        reader = Agent(model="openai:judge", base_url=server.url, max_tokens=4)
+    else:
+        reader = ChatOpenAI(model="judge", base_url=server.url, api_key="x", max_tokens=4)
+    moa = create_moa([proposers("one", "two")], reader, aggregation="select")
+    assert last(invoke(moa.compile(), {"messages": "q"})).text == "two"
+    assert "response_format" not in server.calls[0].body

@@ -5,6 +5,8 @@ from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
 import pytest
+from llama_server import OWN
+from token_samples import SAMPLES
 
 pytestmark = pytest.mark.llm
 
@@ -60,3 +62,13 @@ def test_context_is_told_and_kept(llama, context):
     error = told["error"]
     assert (error["type"], error["n_ctx"]) == ("exceed_context_size_error", context)
     assert error["n_prompt_tokens"] > context
+
+
+def test_tokens_of_samples_are_those_that_are_recorded(llama_servers):
+    connection = HTTPConnection(urlsplit(llama_servers(OWN, 1024).url).netloc)
+    for kind, sample in SAMPLES.items():
+        body = json.dumps({"content": sample.text})
+        connection.request("POST", "/tokenize", body, {"content-type": "application/json"})
+        tokens = json.loads(connection.getresponse().read())["tokens"]
+        assert len(tokens) == sample.tokens, kind
+    connection.close()

@@ -39,7 +39,7 @@ async def test_everything_is_done_counted_and_kept(asking):
         range(20), "yes"
     )
     assert progress == JobProgress(20, done=20, calls=20, tokens=80, spent=20.0)
-    assert progress.account() == "20 of 20 done; 20 calls, 80 tokens, $20.00"
+    assert progress.describe_calls() == "20 calls, 80 tokens, $20.00"
 
 
 async def test_stored_answers_cost_nothing(asking):
@@ -71,7 +71,6 @@ async def test_failure_is_the_items_own(asking):
     assert (progress.done, progress.failed, progress.left) == (2, 1, 0)
     assert kept[1].error == "OSError: no route"
     assert kept[1].result is None
-    assert "1 failed" in progress.account()
 
 
 async def test_no_item_is_begun_when_the_money_is_spent(asking):
@@ -81,7 +80,7 @@ async def test_no_item_is_begun_when_the_money_is_spent(asking):
     )
     assert list(kept) == [0, 1, 2]
     assert progress.stopped == "the budget is $3.00; $3.00 are spent"
-    assert "7 not tried" in progress.account()
+    assert progress.left == 7
 
 
 @pytest.mark.parametrize("concurrency", [1, 8])
@@ -109,11 +108,11 @@ async def test_unknown_cost_stops_what_has_a_limit_and_is_never_zero(asking):
     )
     assert len(kept) == 1
     assert "not known" in progress.stopped
-    assert progress.money() == "cost unknown"
+    assert progress.format_spent() == "cost unknown"
 
 
 async def test_money_in_part_unknown_is_at_least():
-    assert JobProgress(1, spent=0.5, unpriced=1).money() == "at least $0.5000"
+    assert JobProgress(1, spent=0.5, unpriced=1).format_spent() == "at least $0.5000"
 
 
 async def test_limit_that_is_reached_by_the_last_item_stops_nothing(asking):

@@ -26,9 +26,9 @@ from moa_graph.batch.output import BatchFiles
 from moa_graph.batch.rate_limits import RateLimits, parse_rates
 from moa_graph.batch.record_runner import RecordOutcome, RecordRunner
 from moa_graph.batch.runner import run_batch
-from moa_graph.cli.actions.eval_generate import check_prices
 from moa_graph.cli.choice import require_api_keys
-from moa_graph.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, CommandError, budget_error
+from moa_graph.cli.errors import EXIT_FAILED, CommandError
+from moa_graph.cli.jobs import budget_error, check_prices, explain_interrupt
 from moa_graph.config.model import MoAConfig
 from moa_graph.runs.job_progress import JobProgress
 from moa_graph.runs.progress_display import progress_display
@@ -103,15 +103,10 @@ def answer_batch(options: BatchOptions) -> None:
             if options.limit is None:
                 files.check_input_end(last_line)
             job_progress = JobProgress(record_count - files.count_answers(last_line))
-            try:
+            with explain_interrupt(
+                lambda: f"{_count_answered(job_progress, record_count)} are answered"
+            ):
                 asyncio.run(_answer_records(options, rate_limits, files, job_progress, show))
-            except KeyboardInterrupt:
-                raise CommandError(
-                    f"interrupted; {record_count - job_progress.total + job_progress.done:,} "
-                    f"of {record_count:,} are answered: "
-                    "run the command again to go on",
-                    EXIT_INTERRUPTED,
-                ) from None
             if not job_progress.stopped:
                 files.supersede_failures(last_line if options.limit else inf)
     _print_summary(files, job_progress, record_count)
@@ -249,9 +244,14 @@ def check_input(options: BatchOptions, files: BatchFiles) -> None:
             raise CommandError(f"{options.prompts}, line {record.line}: {record.invalid_reason}")
 
 
+def _count_answered(job_progress: JobProgress, record_count: int) -> str:
+    """Say how many records have an answer, from now or before."""
+    return f"{record_count - job_progress.total + job_progress.done:,} of {record_count:,}"
+
+
 def _print_summary(files: BatchFiles, job_progress: JobProgress, record_count: int) -> None:
-    answered = record_count - job_progress.total + job_progress.done
-    typer.echo(f"{answered:,} of {record_count:,} answered; now {job_progress.describe_calls()}")
+    answered = _count_answered(job_progress, record_count)
+    typer.echo(f"{answered} answered; now {job_progress.describe_calls()}")
     typer.echo(files.answers)
     if job_progress.stopped:
         skipped = f"{job_progress.left:,} records were not asked"

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import typer
 
-from moa_graph.cli.actions.eval_generate import (
+from moa_graph.cli.errors import EXIT_FAILED, CommandError
+from moa_graph.cli.jobs import (
+    budget_error,
     check_prices,
+    explain_interrupt,
     list_failures,
     lock_folder,
 )
-from moa_graph.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, CommandError, budget_error
 from moa_graph.cli.terminal.plain_text import strip_control_characters
 from moa_graph.evals.call_store import CallStore
 from moa_graph.evals.judging.judge import Judge, read_judge
@@ -133,14 +135,8 @@ def _run_judging(task: JudgingTask, call_store: CallStore, options: JudgeOptions
             max_cost=options.max_cost,
             show=show,
         )
-        try:
+        with explain_interrupt(lambda: "the judgements that were made are kept"):
             return asyncio.run(work)
-        except KeyboardInterrupt:
-            raise CommandError(
-                "interrupted; the judgements that were made are kept: run the command again to "
-                "go on",
-                EXIT_INTERRUPTED,
-            ) from None
 
 
 def _failure_summary(judging: JudgingResult, folder: Path) -> CommandError | None:

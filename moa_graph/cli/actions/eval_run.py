@@ -15,14 +15,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from moa_graph.cli.actions.eval_generate import (
+from moa_graph.cli.actions.eval_judge import CALL_STORE_FILE
+from moa_graph.cli.choice import require_api_keys
+from moa_graph.cli.errors import EXIT_FAILED, CommandError
+from moa_graph.cli.jobs import (
+    budget_error,
     check_prices,
+    explain_interrupt,
     list_failures,
     lock_folder,
 )
-from moa_graph.cli.actions.eval_judge import CALL_STORE_FILE
-from moa_graph.cli.choice import require_api_keys
-from moa_graph.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, CommandError, budget_error
 from moa_graph.cli.terminal.plain_text import strip_control_characters
 from moa_graph.evals.call_store import CallStore
 from moa_graph.evals.comparison import (
@@ -223,20 +225,18 @@ def _check_stopped(step: ComparisonStep, step_result: StepResult, earlier: CallT
     """Stop where a step used up what the steps before it left of the budget."""
     if reason := step_result.progress.stopped:
         if earlier.spent:
-            reason += f" (earlier steps spent {earlier.money()})"
+            reason += f" (earlier steps spent {earlier.format_spent()})"
         skipped = f"{step.title}: {step_result.progress.left:,} items were left"
         raise budget_error(skipped, reason)
 
 
 def _run_step(step: ComparisonStep, call_store: CallStore, max_cost: float | None) -> StepResult:
-    with lock_folder(step.folder), progress_display(step.title, lines=1) as show:
-        try:
-            return asyncio.run(step.run(call_store, max_cost=max_cost, show=show))
-        except KeyboardInterrupt:
-            raise CommandError(
-                "interrupted; what was answered is kept: run the command again to go on",
-                EXIT_INTERRUPTED,
-            ) from None
+    with (
+        lock_folder(step.folder),
+        progress_display(step.title, lines=1) as show,
+        explain_interrupt(lambda: "what was answered is kept"),
+    ):
+        return asyncio.run(step.run(call_store, max_cost=max_cost, show=show))
 
 
 def _summarize_failures(step_result: StepResult) -> str:

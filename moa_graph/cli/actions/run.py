@@ -192,15 +192,7 @@ class CliRun:
         require_api_keys(self.mixture)
         view = choose_view(show_progress=self.output.progress)
         with show_startup_notice(show_progress=self.output.progress):
-            # Not lazy: a mistake shows before anything is stored.
-            options = {
-                "stream_proposals": view.streams_proposals,
-                "cache_policy": self.cache.policy_for(self.mixture),
-            }
-            builder = self.mixture.graph(lazy=False, **options)
-            graph = builder.compile(
-                self.store.checkpointer, cache=self.cache.cache, name=self.mixture.name
-            )
+            graph = self._build_graph(stream_proposals=view.streams_proposals)
         config = build_run_config(self.thread, self.mixture)
         async with self.store.lock_thread(self.thread):
             try:
@@ -228,6 +220,17 @@ class CliRun:
                 raise CommandError(
                     f"{redacted_message(error)}; continue with: {command}"
                 ) from error
+
+    def _build_graph(self, *, stream_proposals: bool) -> CompiledMoA:
+        """Build the graph and its models: a mistake shows before anything is stored."""
+        builder = self.mixture.graph(
+            lazy=False,
+            stream_proposals=stream_proposals,
+            cache_policy=self.cache.policy_for(self.mixture),
+        )
+        return builder.compile(
+            self.store.checkpointer, cache=self.cache.cache, name=self.mixture.name
+        )
 
     async def _stream_updates(
         self,

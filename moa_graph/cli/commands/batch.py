@@ -39,7 +39,7 @@ def batch(  # long by its options and its help text, not by what it does
     preset: PresetOption = None,
     config: ConfigOption = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", "-n", min=1, help="Take so many of the first records.")
+        int | None, typer.Option("--limit", "-n", min=1, help="Process only the first N records.")
     ] = None,
     concurrency: Annotated[
         int,
@@ -59,11 +59,11 @@ def batch(  # long by its options and its help text, not by what it does
     ] = None,
     tpm: Annotated[
         list[str] | None,
-        typer.Option("--tpm", help="Tokens a minute, read and written; likewise."),
+        typer.Option("--tpm", help="Tokens a minute, read and written together; set like --rpm."),
     ] = None,
     max_cost: MaxCostOption = None,
     validate_first: Annotated[
-        bool, typer.Option("--validate-first", help="Begin only if every line can be asked.")
+        bool, typer.Option("--validate-first", help="Start only if every line is valid.")
     ] = False,
     db: Annotated[
         str | None,
@@ -76,7 +76,7 @@ def batch(  # long by its options and its help text, not by what it does
     keep: Annotated[
         bool,
         typer.Option(
-            "--keep-threads", help="Keep the runs of what is answered, too: for `moa show`."
+            "--keep-threads", help="Keep the threads of answered records, for `moa show`."
         ),
     ] = False,
     engine: Annotated[
@@ -104,8 +104,8 @@ def batch(  # long by its options and its help text, not by what it does
     Interrupt the command or kill it, run it again, and it goes on: no answer is paid for
     twice, and what failed is asked again, as are lines added at the end of the input.
 
-    Exit code: 0 if every record has an answer, 1 if some failed, 3 if --max-cost was
-    reached before all were asked.
+    Exit code: 0 if every record has an answer, 1 if some failed, 3 if the budget
+    (--max-cost) left records unasked.
     """
     from moa_graph.cli.choice import load_mixture
 

@@ -18,11 +18,12 @@ def threads(
     older_than: Annotated[
         str | None,
         typer.Option(
-            "--older-than", help="Delete what was not gone on with for so long: 30d, 12h."
+            "--older-than",
+            help="Delete threads that were last written longer ago than this: 30d, 12h.",
         ),
     ] = None,
     keep: Annotated[
-        int | None, typer.Option("--keep", min=0, help="Delete none of so many newest ones.")
+        int | None, typer.Option("--keep", min=0, help="Keep the N newest threads.")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would be deleted.")
@@ -31,7 +32,7 @@ def threads(
     db: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the threads, newest first, and how they fared.
+    """List the threads, newest first, each with its state.
 
     With --prune, delete old ones. A thread that a process is running stays, and so does what
     other programs keep in the same database.

@@ -1,6 +1,5 @@
 """What a benchmark is made of: data, judge, score, report, estimate."""
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 from moa_graph.evals.benchmark_data import BenchmarkData, BenchmarkItem
 from moa_graph.evals.judging.cases import JudgingMethod
 from moa_graph.evals.pinned_files import JudgeFileOrigin, PinnedFile, fetch_pinned_file
-from moa_graph.evals.results_file import JsonRow
+from moa_graph.evals.results_file import JsonRow, format_json_lines
 
 
 class JudgeFileReader(Protocol):
@@ -99,8 +98,7 @@ class Benchmark(Protocol):
             }
             for row in rows
         )
-        lines = (json.dumps(output, ensure_ascii=False) + "\n" for output in outputs)
-        return "answers.jsonl", "".join(lines)
+        return "answers.jsonl", format_json_lines(outputs)
 
     # Judge
 

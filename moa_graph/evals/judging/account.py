@@ -13,6 +13,7 @@ from moa_graph.evals.results_file import (
     JUDGEMENTS_FILE,
     JUDGING_MANIFEST,
     JsonRow,
+    format_json_lines,
 )
 
 
@@ -57,7 +58,7 @@ def write_judgements(task: JudgingTask, expected: int, rows: Sequence[JsonRow]) 
         "versions": package_versions(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    text = format_json_lines(rows)
     write_text(folder / JUDGEMENTS_FILE, text)
     write_text(folder / JUDGING_MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False))
     return tuple(labels)

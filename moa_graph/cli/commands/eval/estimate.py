@@ -18,10 +18,10 @@ def estimate(
     ] = 500,
     as_json: JsonOption = False,
 ) -> None:
-    """Print what a comparison will take: calls, tokens, money, time. Nobody is asked.
+    """Print what a comparison will take: calls, tokens, money, time. No model is called.
 
     Paid calls that systems share count once, and what is in the folder already not at all. A cost
-    that is not known is called unknown, and what has no bound is said to have none.
+    that is not known is shown as unknown, and a maximum that does not exist as `no bound`.
     """
     from moa_graph.cli.actions.eval_run import print_preflight
 

@@ -42,7 +42,9 @@ def generate(  # long by its options and its help text, not by what it does
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", "-n", min=1, help="Ask so many items, spread over the benchmark."),
+        typer.Option(
+            "--limit", "-n", min=1, help="Ask only N items, spread evenly over the benchmark."
+        ),
     ] = None,
     concurrency: Annotated[
         int, typer.Option("--concurrency", min=1, help="Items under way at a time.")
@@ -61,8 +63,8 @@ def generate(  # long by its options and its help text, not by what it does
     As a model, recorded:FILE replays outputs of AlpacaEval, MT-Bench or FLASK,
     and recorded:OUT/BENCHMARK/NAME/proposals.jsonl#layer_1_AGENT a proposal.
 
-    Exit code: 0 if every item has an answer, 1 if some failed, 3 if --max-cost
-    was reached before all were asked.
+    Exit code: 0 if every item has an answer, 1 if some failed, 3 if the budget
+    (--max-cost) left items unasked.
     """
     from moa_graph.cli.actions.eval_generate import GenerateOptions, generate_answers
     from moa_graph.cli.choice import load_mixture

@@ -77,7 +77,7 @@ def judge(  # long by its options and its help text, not by what it does
     OUT/ledger.sqlite and never paid for twice.
 
     Exit code: 0 if all is judged, 1 if judgements failed (run it again to ask for them again), 3
-    if the money was spent before.
+    if the budget (--max-cost) left some unjudged.
     """
     from moa_graph.cli.actions.eval_judge import JudgeOptions, judge_answers
     from moa_graph.evals.judging.setup import JudgeFilePaths

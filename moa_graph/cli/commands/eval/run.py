@@ -17,7 +17,7 @@ def run(
     alike, and run again, it goes on where it was and pays for nothing twice.
 
     Exit code: 0 if all is there, 1 if something failed (run it again to ask again), 3 if the
-    money was spent before.
+    budget (max_cost) left something undone.
     """
     from moa_graph.cli.actions.eval_run import run_plan
 

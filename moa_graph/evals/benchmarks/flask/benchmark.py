@@ -1,6 +1,5 @@
 """FLASK as a benchmark of `moa eval`."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -13,7 +12,7 @@ from moa_graph.evals.benchmarks.formatting import format_number
 from moa_graph.evals.benchmarks.protocol import Benchmark, JudgeFileReader
 from moa_graph.evals.judging.cases import JudgingMethod
 from moa_graph.evals.pinned_files import JudgeFileOrigin, PinnedFile
-from moa_graph.evals.results_file import JsonRow
+from moa_graph.evals.results_file import JsonRow, format_json_lines
 
 _REVISION = "0a0e02e6b9b17df91074f639fe1e5f7256fd68a5"
 _MOA = "https://raw.githubusercontent.com/togethercomputer/MoA/"
@@ -64,8 +63,7 @@ class Flask(Benchmark):
     def format_outputs(self, system: str, rows: Sequence[JsonRow]) -> tuple[str, str]:
         """Write what FLASK's own code reads."""
         outputs = ({"question_id": row["id"], "text": row["turns"][0]["answer"]} for row in rows)
-        lines = (json.dumps(output, ensure_ascii=False) + "\n" for output in outputs)
-        return f"{system}.jsonl", "".join(lines)
+        return f"{system}.jsonl", format_json_lines(outputs)
 
     def build_method(
         self,

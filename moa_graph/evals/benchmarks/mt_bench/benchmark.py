@@ -1,6 +1,5 @@
 """MT-Bench as a benchmark of `moa eval`."""
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from moa_graph.evals.benchmarks.mt_bench.score import MTBenchScore, mt_bench_sco
 from moa_graph.evals.benchmarks.protocol import Benchmark, JudgeFileReader
 from moa_graph.evals.judging.cases import JudgingMethod
 from moa_graph.evals.pinned_files import JudgeFileOrigin, PinnedFile
-from moa_graph.evals.results_file import JsonRow
+from moa_graph.evals.results_file import JsonRow, format_json_lines
 
 MAX_TOKENS = 1024
 DEFAULT_TEMPERATURE = 0.7
@@ -104,8 +103,7 @@ class MTBench(Benchmark):
             }
             for row in rows
         )
-        lines = (json.dumps(output, ensure_ascii=False) + "\n" for output in outputs)
-        return f"{system}.jsonl", "".join(lines)
+        return f"{system}.jsonl", format_json_lines(outputs)
 
     def build_method(
         self,

@@ -1,0 +1,84 @@
+"""What the commands share that run many jobs: their budget, their failures, and who else runs."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from moa_graph.cli.errors import EXIT_BUDGET_EXHAUSTED, EXIT_INTERRUPTED, CommandError
+from moa_graph.cli.terminal.plain_text import strip_control_characters
+from moa_graph.models.pricing import Prices, estimate_cost
+from moa_graph.models.providers import provider_of
+
+MAX_SHOWN_FAILURES = 3  # failures that are told in full
+
+
+def budget_error(skipped: str, reason: str) -> CommandError:
+    """Say what the budget left undone, why, and how to go on.
+
+    Args:
+        skipped: What was not done, such as `3 records were not asked`.
+        reason: `JobProgress.stopped`.
+    """
+    return CommandError(
+        f"{skipped}: {reason}; run the command again to go on (--max-cost counts each run by "
+        "itself)",
+        EXIT_BUDGET_EXHAUSTED,
+    )
+
+
+@contextmanager
+def explain_interrupt(describe_kept: Callable[[], str]) -> Iterator[None]:
+    """Say after Ctrl-C what is kept, and how to go on.
+
+    Raises:
+        CommandError: Instead of `KeyboardInterrupt`.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise CommandError(
+            f"interrupted; {describe_kept()}: run the command again to go on", EXIT_INTERRUPTED
+        ) from None
+
+
+def list_failures(failures: Mapping[Any, str]) -> str:
+    """Name the first failed items with their causes, and count the others."""
+    shown = [
+        f"{item}: {strip_control_characters(cause)}"
+        for item, cause in islice(failures.items(), MAX_SHOWN_FAILURES)
+    ]
+    if len(failures) > MAX_SHOWN_FAILURES:
+        shown.append(f"and {len(failures) - MAX_SHOWN_FAILURES:,} more")
+    return "; ".join(shown)
+
+
+def check_prices(labels: Iterable[str], prices: Prices, price_source: str) -> None:
+    """Refuse a limit that cannot be kept.
+
+    Raises:
+        CommandError: If the price of a model is not known.
+    """
+    usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
+    paid_labels = [label for label in labels if not provider_of(label).replays_files]
+    if unknown := [label for label in paid_labels if estimate_cost(label, usage, prices) is None]:
+        raise CommandError(
+            f"--max-cost cannot be kept: no price is known for {', '.join(unknown)}; give it in "
+            f"{price_source}, in dollars for a million tokens read and written"
+        )
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Keep a second process away from the folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise CommandError(f"another process is at work in {folder}") from None
+    except OSError as error:
+        raise CommandError(f"{folder}: {error.strerror or error}") from None

@@ -1,0 +1,203 @@
+"""What an agent reads: the conversation and the references, within the limits of its model."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from langchain_core.exceptions import ContextOverflowError
+from langchain_core.messages import AnyMessage
+from langchain_core.runnables.base import RunnableBindingBase
+
+from moa_graph.errors import MoAError
+from moa_graph.graph.references import collect_references, read_references
+from moa_graph.graph.spec import AgentNode
+from moa_graph.graph.state import LayerState, RefusedPrompt
+from moa_graph.models.traits import ModelLimits
+from moa_graph.prompting.layout import PromptLayout, add_system_text
+from moa_graph.prompting.refusals import ContextOverflow
+from moa_graph.prompting.tokens import count_message_tokens, count_tokens, fits_token_limit
+from moa_graph.redaction import redacted_message
+
+DEFAULT_ANSWER_TOKENS = 4096  # tokens that are kept free for an answer where no bound is set
+
+_SAFETY = 1.1  # by how much more than needed a refused prompt is cut: there is one more attempt
+_UNTOLD_EXCESS = 2.0  # how much too long a refused prompt is taken to be where nobody says
+
+
+class ContextExceededError(MoAError, ContextOverflowError):
+    """A prompt does not fit its model, and there is nothing in it that could be cut."""
+
+
+class Prompt(NamedTuple):
+    """What an agent reads."""
+
+    messages: Sequence[AnyMessage]
+    dropped_reference_chars: int = 0
+    """Characters of the references that are left out: too long together, or for the context."""
+
+
+class PromptDraft:
+    """What an agent is to read; after a refusal of its length, less."""
+
+    def __init__(self, agent_node: AgentNode, state: LayerState, layout: PromptLayout) -> None:
+        """Build the prompt.
+
+        Raises:
+            ValueError, LookupError: As `build_prompt`.
+        """
+        self._agent_node, self._state, self._layout = agent_node, state, layout
+        self._limits = find_limits(agent_node, state)
+        self.overflow: ContextOverflow | None = None
+        """What its model said of a prompt that was too long."""
+        self.prompt = self._build()
+
+    def shorten(self, overflow: ContextOverflow, error: Exception) -> None:
+        """Build the prompt anew for a model that refused it.
+
+        Args:
+            overflow: What the refusal says.
+            error: The refusal.
+
+        Raises:
+            ContextExceededError: If there is nothing in it that could be cut.
+        """
+        refused_tokens = estimate_prompt(self._agent_node, self.prompt.messages)
+        is_first = self.overflow is None
+        self.overflow = overflow
+        self._limits = _limits_after(overflow, self._limits, self._agent_node, refused_tokens)
+        if is_first:
+            self.prompt = self._build()
+            tokens = estimate_prompt(self._agent_node, self.prompt.messages)
+            room = _prompt_room(self._agent_node, self._limits)
+            if tokens < refused_tokens and room is not None and tokens <= room * _SAFETY:
+                return
+        raise ContextExceededError(self._describe_excess(error)) from error
+
+    @property
+    def refused_prompt(self) -> RefusedPrompt | None:
+        """What its model said of a prompt that was too long, to be stored."""
+        if not (overflow := self.overflow):
+            return None
+        return {"prompt_tokens": overflow.prompt_tokens, "context_tokens": overflow.context_tokens}
+
+    def _build(self) -> Prompt:
+        return build_prompt(self._agent_node, self._state, self._layout, limits=self._limits)
+
+    def _describe_excess(self, error: Exception) -> str:
+        """Say why a prompt was refused, and what to do."""
+        agent, remedies = self._agent_node.agent, ["shorten the conversation"]
+        if agent.max_tokens:
+            remedies.append(f"lower `max_tokens`={agent.max_tokens}, the room for the answer")
+        if self._agent_node.layer > 1 and not agent.max_input_tokens:
+            remedies.append("set `max_input_tokens` to the size of the model's context")
+        remedies.append("give the model a larger context")
+        said = redacted_message(error, *self._agent_node.api_keys)
+        return f"{said}; the prompt does not fit: {', or '.join(remedies)}"
+
+
+def build_prompt(
+    agent_node: AgentNode,
+    state: LayerState,
+    layout: PromptLayout,
+    *,
+    limits: ModelLimits | None = None,
+    whole: bool = False,
+) -> Prompt:
+    """Assemble what an agent reads: the conversation, its own system prompt, the references.
+
+    Args:
+        agent_node: The agent.
+        state: What it reads.
+        layout: Where the references go.
+        limits: How long the prompt may be; by default as the state or this process knows it.
+        whole: Whether it is known that the references need not be cut.
+
+    Returns:
+        The messages, and what had to be left out.
+
+    Raises:
+        ValueError: If there are no messages.
+        LookupError: If the state has none of the proposals that the agent reads.
+    """
+    if not state["messages"]:
+        raise ValueError("`messages` is empty; expected at least one message to answer")
+    messages = agent_node.transform_messages(state["messages"])
+    if agent_node.agent.system:
+        messages = add_system_text(messages, agent_node.agent.system, in_front=True)
+    if agent_node.layer == 1:
+        return Prompt(messages)
+    references, seed = collect_references(agent_node.reference_nodes, state)
+    if not references and not whole:  # a layer aggregator lets nobody go on without one
+        raise LookupError(
+            f"{agent_node.node}: the proposals that it reads are gone; a checkpointer must "
+            "keep all checkpoints of a run, not only the last"
+        )
+    text, dropped_chars = read_references(agent_node.reference_nodes, state, layout), 0
+    if whole:
+        return Prompt(layout.insert_references(messages, text))
+    room = _prompt_room(agent_node, limits or find_limits(agent_node, state))
+    free = None if room is None else max(0, room - estimate_prompt(agent_node, messages))
+    max_tokens = min((n for n in (free, layout.max_total_tokens) if n is not None), default=None)
+    if max_tokens is not None and not fits_token_limit(text, max_tokens):
+        text, dropped_chars = layout.template_within_limit(references, max_tokens, seed)
+    return Prompt(layout.insert_references(messages, text), dropped_chars)
+
+
+def find_limits(agent_node: AgentNode, state: LayerState) -> ModelLimits:
+    """Find how long an agent's prompt may be: as its layer knew it, if that is stored."""
+    return (state.get("model_limits") or {}).get(agent_node.node) or current_limits(agent_node)
+
+
+def current_limits(agent_node: AgentNode) -> ModelLimits:
+    """Say how long an agent's prompt may be, as far as this process knows now."""
+    traits = agent_node.traits
+    profile = getattr(agent_node.model, "profile", None) or {}
+    known = (agent_node.agent.max_input_tokens, traits.context_tokens)
+    context = min(filter(None, known), default=None) or profile.get("max_input_tokens")
+    return {"context_tokens": context, "token_ratio": traits.token_ratio}
+
+
+def estimate_prompt(agent_node: AgentNode, messages: Sequence[AnyMessage]) -> int:
+    """Estimate the tokens of a prompt, with the tools that its model is told of."""
+    model, tokens = agent_node.model, count_message_tokens(messages)
+    while isinstance(model, RunnableBindingBase):
+        if tools := model.kwargs.get("tools"):
+            tokens += count_tokens(json.dumps(tools, default=str))
+        model = model.bound
+    return tokens
+
+
+def _prompt_room(agent_node: AgentNode, limits: ModelLimits) -> int | None:
+    """How many estimated tokens a prompt may have, beside room for the answer; `None` for any."""
+    if (context := limits["context_tokens"]) is None:
+        return None
+    room = context - _answer_tokens(agent_node, context)
+    return int(room / limits["token_ratio"])
+
+
+def _answer_tokens(agent_node: AgentNode, context: int) -> int:
+    asked: Any = agent_node.agent.max_tokens
+    model = agent_node.model
+    while not asked and isinstance(model, RunnableBindingBase):
+        asked, model = model.kwargs.get("max_tokens"), model.bound
+    asked = asked or getattr(model, "max_tokens", None)
+    if isinstance(asked, int) and 0 < asked < context:
+        return asked
+    return min(DEFAULT_ANSWER_TOKENS, context // 4)
+
+
+def _limits_after(
+    overflow: ContextOverflow, limits: ModelLimits, agent_node: AgentNode, refused_tokens: int
+) -> ModelLimits:
+    """Say how long a prompt may be after one that was estimated at so many tokens was refused."""
+    known = [n for n in (overflow.context_tokens, limits["context_tokens"]) if n]
+    if overflow.prompt_tokens:
+        counted = float(overflow.prompt_tokens)
+    elif known:
+        counted = max(refused_tokens * limits["token_ratio"], min(known) * _UNTOLD_EXCESS)
+    else:
+        counted = refused_tokens * limits["token_ratio"]
+    context = min(known, default=int(counted / _UNTOLD_EXCESS))
+    if overflow.answer_tokens:  # more of it may be asked for than is known here
+        context -= max(0, overflow.answer_tokens - _answer_tokens(agent_node, context))
+    return {"context_tokens": context, "token_ratio": counted / refused_tokens * _SAFETY}

@@ -1,0 +1,109 @@
+"""The size of a model's context, asked of the server at an agent's `base_url`."""
+
+import asyncio
+import os
+import re
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, wait
+from typing import Any
+
+from moa_graph.background_thread import run_in_thread
+from moa_graph.models.agent import Agent
+from moa_graph.models.traits import ModelTraits, traits_of
+from moa_graph.sync_async import Step
+
+TIMEOUT_S = 2.0  # seconds that a run waits for all servers together, once
+
+_CONTEXT_FIELDS = ("max_model_len", "context_length", "max_context_length", "context_window")
+_OLLAMA_PARAMETER = re.compile(r"^num_ctx\s+(\d{1,9})\s*$", re.MULTILINE)
+
+
+def ask_servers(agents: Sequence[Agent]) -> Step | None:
+    """Make the step that asks for the contexts of models that are not known; no error leaves it.
+
+    Each server is asked once for a model, in this process. What comes late serves the next run.
+
+    Args:
+        agents: Those whose models are wanted.
+
+    Returns:
+        The step; `None` if there is nothing to ask.
+    """
+    futures = [each for agent in agents if (each := _start_reading(agent)) and not each.done()]
+    return Step(_wait_for, _await_all, (futures,)) if futures else None
+
+
+def _start_reading(agent: Agent) -> "Future[None] | None":
+    if not isinstance(agent.model, str) or not agent.base_url or agent.max_input_tokens:
+        return None
+    traits = traits_of(agent)
+    if traits.context_reading is None and not traits.context_tokens:
+        traits.context_reading = run_in_thread(_read_into, traits, agent)
+    return traits.context_reading
+
+
+def _wait_for(futures: Sequence["Future[None]"]) -> None:
+    wait(futures, TIMEOUT_S)
+
+
+async def _await_all(futures: Sequence["Future[None]"]) -> None:
+    await asyncio.wait([asyncio.wrap_future(each) for each in futures], timeout=TIMEOUT_S)
+
+
+def _read_into(traits: ModelTraits, agent: Agent) -> None:
+    try:
+        traits.context_tokens = traits.context_tokens or _read_context(agent)
+    except Exception:  # noqa: BLE001  # whatever it is: a run goes on without
+        return
+
+
+def _read_context(agent: Agent) -> int | None:
+    """Ask a server: llama.cpp, vLLM and others say it in their list of models, Ollama elsewhere."""
+    provider, _, name = str(agent.model).partition(":")
+    url = str(agent.base_url).rstrip("/")
+    entry: Mapping[str, Any] = {}
+    if provider != "ollama":
+        entry = _find_model(_request(agent, "GET", f"{url}/models").get("data"), name)
+        meta = entry.get("meta")
+        sizes = [entry.get(field) for field in _CONTEXT_FIELDS]
+        if size := _first_size([meta.get("n_ctx") if isinstance(meta, Mapping) else None, *sizes]):
+            return size
+    if provider == "ollama" or entry.get("owned_by") == "library":
+        return _read_ollama_context(agent, url.removesuffix("/v1"), name)
+    return None
+
+
+def _read_ollama_context(agent: Agent, url: str, name: str) -> int | None:
+    """Ask Ollama: for what is loaded now, else for what its model file says."""
+    loaded = _find_model(_request(agent, "GET", f"{url}/api/ps").get("models"), name, key="name")
+    if size := _first_size([loaded.get("context_length")]):
+        return size
+    shown = _request(agent, "POST", f"{url}/api/show", {"model": name})
+    if match := _OLLAMA_PARAMETER.search(str(shown.get("parameters") or "")):
+        return int(match[1])
+    info = shown.get("model_info")
+    fields = info.items() if isinstance(info, Mapping) else ()
+    return _first_size([size for field, size in fields if field.endswith(".context_length")])
+
+
+def _request(agent: Agent, method: str, url: str, body: Any = None) -> Mapping[str, Any]:
+    from moa_graph.models.openai.clients import shared_clients  # noqa: PLC0415  # slow to import
+
+    key = agent.api_key_env and os.environ.get(agent.api_key_env)
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    client = shared_clients()["http_client"]
+    response = client.request(method, url, json=body, headers=headers, timeout=TIMEOUT_S)
+    answer = response.raise_for_status().json()
+    return answer if isinstance(answer, Mapping) else {}
+
+
+def _find_model(models: Any, name: str, *, key: str = "id") -> Mapping[str, Any]:
+    """Find a model in a list; a server of one model serves it under every name."""
+    entries = [each for each in models or () if isinstance(each, Mapping)]
+    named = [each for each in entries if each.get(key) in {name, f"{name}:latest"}]
+    found = named or (entries if len(entries) == 1 and key == "id" else [])
+    return found[0] if found else {}
+
+
+def _first_size(values: Sequence[Any]) -> int | None:
+    return next((each for each in values if isinstance(each, int) and each > 0), None)
