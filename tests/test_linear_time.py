@@ -64,7 +64,7 @@ from moa_graph.run_report.influence import measure_influence
 from moa_graph.runs.formatting import strip_hidden_characters
 from moa_graph.runs.live import AgentProgress
 from moa_graph.runs.store import redact_password
-from moa_graph.server.checkpoints import _parse_stored_error
+from moa_graph.runs.stored_errors import parse_stored_error
 from moa_graph.server.errors import ApiError
 from moa_graph.server.openai_messages import ThoughtFilter
 from moa_graph.server.openai_requests import parse_chat_request as parse_request
@@ -285,8 +285,8 @@ READERS = {
     "error": lambda text: redacted_message(ValueError(text)),
     "cut": lambda text: truncate_text(text, 100),
     "influence": lambda text: measure_influence(text, {"a": text, "b": text[::-1]}),
-    "stored error": lambda text: _parse_stored_error(f"Error({text})"),
-    "stored text of an error": lambda text: _parse_stored_error(f"Error({text!r})"),
+    "stored error": lambda text: parse_stored_error(f"Error({text})"),
+    "stored text of an error": lambda text: parse_stored_error(f"Error({text!r})"),
     "scores of a review": lambda text: parse_review(f"{{'robustness': {text}}}"),
     "prompt of a judge": lambda text: fill_template(text, {"question": "q", "answer": "a"}),
     "address": lambda text: redact_password(f"postgresql://{text}"),
