@@ -30,7 +30,7 @@ from pydantic import ValidationError
 from waiting import wait_for
 
 from moa_graph.batch.input import parse_record
-from moa_graph.chat_model.structured_output import _build_parser
+from moa_graph.chat_model.structured_output import build_parser
 from moa_graph.cli.terminal.diff import WordDiff
 from moa_graph.cli.terminal.plain_text import strip_control_characters, to_single_line
 from moa_graph.cli.terminal.wrapping import LineWrapper
@@ -232,7 +232,7 @@ def read_record(text: str) -> None:
 
 def read_form(text: str) -> None:
     with suppress(OutputParserException):
-        _build_parser({"title": "form"}, "json_mode").invoke(AIMessage(f'{{"a": {text}'))
+        build_parser({"title": "form"}, "json_mode").invoke(AIMessage(f'{{"a": {text}'))
 
 
 def put_into_words(text: str) -> None:

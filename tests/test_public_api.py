@@ -1,20 +1,11 @@
 """What the package exports, and what importing it costs."""
 
-import subprocess
-import sys
-
 import pytest
+from forks import run_in_forks
 
 import moa_graph
 
-HEAVY = ("langgraph", "langchain_core", "openai", "langchain_openai", "langchain_together")
-
-
-def loaded_by(code, heavy=HEAVY):
-    """Which of some heavy modules a fresh process has loaded after some code."""
-    check = f"{code}\nimport sys; print(*[name for name in {heavy} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
-    return set(done.stdout.splitlines()[-1].split())
+HEAVY = {"langgraph", "langchain_core", "openai", "langchain_openai", "langchain_together"}
 
 
 def run_moa(*words):
@@ -22,11 +13,76 @@ def run_moa(*words):
 import sys
 sys.argv = ["moa", *{words!r}]
 from moa_graph.cli import main
-try:
-    main()
-except SystemExit:
-    pass
+main()
 """
+
+
+LIGHT_COMMANDS = [
+    "--help",
+    "--version",
+    "ask --help",
+    "ask",
+    "chat --help",
+    "chat --config /nowhere.toml",
+    "presets",
+    "eval generate --help",
+    "batch --help",
+    "batch /nowhere.jsonl -o out.jsonl",
+    "ask q --preset paper",
+    "draw --config /nowhere.toml",
+    "ask q --config /nowhere.toml",
+    "ask q --file /nowhere.txt",
+    "serve --help",
+    "serve --preset nope",
+]
+EXTRAS = [
+    *((f"eval {name} x", "numpy", "eval") for name in ("judge", "score", "estimate", "run")),
+    ("eval report x", "numpy", "eval"),
+    ("serve", "starlette", "serve"),
+]
+CODES = {
+    "package": "import moa_graph",
+    "mixture": "from moa_graph import MoAConfig; MoAConfig.load('moa').graph().compile()",
+    "completion": "from moa_graph.cli import completion; completion.complete_presets('o')",
+    "scores": (
+        "from moa_graph.evals import alpaca_eval, flask, mt_bench, statistics;"
+        "alpaca_eval.win_rate([1, 2])"
+    ),
+    **{words: run_moa(*words.split()) for words in LIGHT_COMMANDS},
+    **{
+        f"{command} without {module}": f"import sys; sys.modules[{module!r}] = None"
+        + run_moa(*command.split())
+        for command, module, _ in EXTRAS
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("asked")
+
+
+@pytest.fixture(scope="module")
+def forks(folder):
+    """What came of each of `CODES`, of a question that is answered into a pipe, and of a batch."""
+    (folder / "text.txt").write_text("It is under the tree.")
+    ask = ("ask", "Where?", "--preset", "offline", "--file", f"{folder}/text.txt")
+    (folder / "in.jsonl").write_text('{"prompt": "Where? It is under the tree."}\n')
+    batch = ("batch", f"{folder}/in.jsonl", "-o", f"{folder}/out.jsonl", "-p", "offline")
+    return run_in_forks(
+        {
+            **CODES,
+            "answer": run_moa(*ask, "--db", f"{folder}/runs.sqlite"),
+            "batch without numpy": "import sys; sys.modules['numpy'] = None"
+            + run_moa(*batch, "--db", f"{folder}/runs.sqlite"),
+        }
+    )
+
+
+@pytest.fixture
+def loaded(forks):
+    """The modules that each loads."""
+    return {name: {*fork.modules} for name, fork in forks.items()}
 
 
 def test_every_public_name_is_there():
@@ -41,76 +97,62 @@ def test_other_names_are_an_attribute_error():
 
 
 @pytest.mark.process
-def test_importing_the_package_loads_nothing_heavy():
-    assert loaded_by("import moa_graph") == set()
+def test_importing_the_package_loads_nothing_heavy(loaded):
+    assert "moa_graph" in loaded["package"]
+    assert not HEAVY & loaded["package"]
 
 
 @pytest.mark.process
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("--help",),
-        ("--version",),
-        ("ask", "--help"),
-        ("ask",),
-        ("chat", "--help"),
-        ("chat", "--config", "/nowhere.toml"),
-        ("presets",),
-        ("eval", "generate", "--help"),
-        ("batch", "--help"),
-        ("batch", "/nowhere.jsonl", "-o", "out.jsonl"),
-        ("ask", "q", "--preset", "paper"),
-        ("draw", "--config", "/nowhere.toml"),
-        ("ask", "q", "--config", "/nowhere.toml"),
-        ("ask", "q", "--file", "/nowhere.txt"),
-        ("serve", "--help"),
-        ("serve", "--preset", "nope"),
-    ],
-)
-def test_commands_load_what_they_use(words):
-    assert loaded_by(run_moa(*words)) == set()
+@pytest.mark.parametrize("words", LIGHT_COMMANDS)
+def test_commands_load_what_they_use(words, loaded):
+    assert "moa_graph.cli.app" in loaded[words]
+    assert not HEAVY & loaded[words]
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("command", ["judge", "score", "estimate", "run", "report"])
-def test_measuring_without_its_extra_says_what_to_install(command):
-    code = f"import sys; sys.modules['numpy'] = None{run_moa('eval', command, 'x')}"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stderr == "moa: numpy is not installed; pip install 'moa_graph[eval]'\n"
+def test_help_looks_for_no_benchmark(loaded):
+    assert "moa_graph.cli.commands.eval.generate" in loaded["eval generate --help"]
+    assert "moa_graph.evals.benchmarks" not in loaded["eval generate --help"]
 
 
 @pytest.mark.process
-def test_a_batch_needs_no_extra_but_that_of_the_command_line(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "in.jsonl").write_text('{"prompt": "Where? It is under the tree."}\n')
-    batch = run_moa("batch", "in.jsonl", "-o", "out.jsonl", "-p", "offline")
-    code = f"import sys; sys.modules['numpy'] = None{batch}"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "under the tree" in (tmp_path / "out.jsonl").read_text(encoding="utf-8"), done.stderr
+def test_completion_loads_nothing_heavy(loaded):
+    assert "moa_graph.cli.completion" in loaded["completion"]
+    assert not {*HEAVY, "pydantic"} & loaded["completion"]
 
 
 @pytest.mark.process
-def test_chat_models_are_loaded_when_the_first_is_built():
-    code = "from moa_graph import MoAConfig, create_moa; MoAConfig.load('moa').graph().compile()"
-    assert loaded_by(code, ("langchain_core.language_models.chat_models",)) == set()
+def test_scikit_learn_is_loaded_only_for_a_fit(loaded):
+    assert "moa_graph.evals.alpaca_eval" in loaded["scores"]
+    assert not {"sklearn", "scipy", "langgraph"} & loaded["scores"]
 
 
 @pytest.mark.process
-def test_providers_are_loaded_when_a_model_of_theirs_is_built():
-    lazy = "from moa_graph import MoAConfig; MoAConfig.load('moa').graph().compile()"
-    assert loaded_by(lazy) == {"langgraph", "langchain_core"}
+@pytest.mark.parametrize(("command", "module", "extra"), EXTRAS)
+def test_command_without_its_extra_says_what_to_install(command, module, extra, forks):
+    told = forks[f"{command} without {module}"].stderr
+    assert told == f"moa: {module} is not installed; pip install 'moa_graph[{extra}]'\n"
 
 
 @pytest.mark.process
-def test_run_into_a_pipe_loads_nothing_that_it_does_not_use(tmp_path, monkeypatch):
-    monkeypatch.setenv("MOA_DB", str(tmp_path / "runs.sqlite"))
-    (tmp_path / "text.txt").write_text("It is under the tree.")
-    ask = run_moa("ask", "Where?", "--preset", "offline", "--file", str(tmp_path / "text.txt"))
-    others = (
+def test_providers_are_loaded_when_a_model_of_theirs_is_built(loaded):
+    assert HEAVY & loaded["mixture"] == {"langgraph", "langchain_core"}
+    assert "langchain_core.language_models.chat_models" not in loaded["mixture"]
+
+
+@pytest.mark.process
+def test_a_batch_needs_no_extra_but_that_of_the_command_line(forks, folder):
+    told = forks["batch without numpy"].stderr
+    assert "under the tree" in (folder / "out.jsonl").read_text(encoding="utf-8"), told
+
+
+@pytest.mark.process
+def test_run_into_a_pipe_loads_nothing_that_it_does_not_use(loaded):
+    others = {
         "genai_prices",
         "prompt_toolkit",
         "jinja2",
         "psycopg",
         "moa_graph.cli.terminal.live_view",
-    )
-    assert loaded_by(ask, (*HEAVY, *others)) == {"langgraph", "langchain_core"}
+    }
+    assert {*HEAVY, *others} & loaded["answer"] == {"langgraph", "langchain_core"}

@@ -87,7 +87,7 @@ def with_output_parser(
     model: Runnable[Any, Any], schema: Schema, method: str, *, include_raw: bool
 ) -> Runnable[Any, Any]:
     """Parse what a model answers, as LangChain's models do: an instance, or a dictionary."""
-    parser = _build_parser(schema, method)
+    parser = build_parser(schema, method)
     if not include_raw:
         return model | parser
     good = RunnablePassthrough.assign(
@@ -97,7 +97,8 @@ def with_output_parser(
     return RunnableMap(raw=model) | good.with_fallbacks([bad], exception_key="parsing_error")
 
 
-def _build_parser(schema: Schema, method: str) -> Runnable[Any, Any]:
+def build_parser(schema: Schema, method: str) -> Runnable[Any, Any]:
+    """Build what reads an answer that keeps to a schema, in time linear in its length."""
     is_model = isinstance(schema, type) and is_basemodel_subclass(schema)
     model = cast("type[BaseModel]", schema)
     if method != "function_calling":

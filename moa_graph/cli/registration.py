@@ -1,7 +1,9 @@
 """How a command of `commands/` gets into `moa` or a group of it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib import import_module
+from inspect import isfunction
+from types import ModuleType
 
 import typer
 
@@ -12,7 +14,7 @@ ASK_PANEL, RUNS_PANEL, MIXTURES_PANEL = "Ask", "What was asked before", "Mixture
 def add_commands(group: typer.Typer, package: str, names: Iterable[str]) -> None:
     """Add commands to a group, in the order in which its help and the shell list them.
 
-    The module of a command defines a function of the same name, whose docstring is the help text,
+    The module of a command defines one public function, whose docstring is the help text,
     `EXAMPLES` for the foot of the help text, and `PANEL` if the group's help has headings.
 
     Args:
@@ -22,12 +24,22 @@ def add_commands(group: typer.Typer, package: str, names: Iterable[str]) -> None
     """
     for name in names:
         module = import_module(f"{package}.{name}")
-        function = getattr(module, name)
+        function = _command_function(module)
         group.command(
+            name,
             rich_help_panel=getattr(module, "PANEL", None),
             epilog=_format_examples(module.EXAMPLES),
             help=_unwrap_paragraphs(function.__doc__ or ""),
         )(function)
+
+
+def _command_function(module: ModuleType) -> Callable[..., None]:
+    (function,) = (
+        each
+        for name, each in vars(module).items()
+        if isfunction(each) and each.__module__ == module.__name__ and not name.startswith("_")
+    )
+    return function
 
 
 def _format_examples(commands: Iterable[str]) -> str | None:

@@ -20,7 +20,7 @@ from moa_graph.graph.model_call import call_model
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.options import Aggregation
 from moa_graph.graph.policy import LayerPolicy
-from moa_graph.graph.prompts import PromptDraft, current_limits
+from moa_graph.graph.prompts import PromptDraft, current_limits, original_failure
 from moa_graph.graph.proposer import (
     NodeRunnable,
     StateNode,
@@ -208,7 +208,7 @@ class RunSummaryBuilder:
         """Take in why a writer gave no answer."""
         keys = [*agent_node.api_keys, *find_keys(config.get("configurable", {}))]
         self.failures[agent_node.node] = redacted_message(error, *keys)
-        self.causes.append(without_keys(error, *keys))
+        self.causes.append(without_keys(original_failure(error), *keys))
 
     def to_final_message_from_cache(
         self, agent_node: AgentNode, cached_answer: CachedAnswer

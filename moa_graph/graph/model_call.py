@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.runnables.base import RunnableBindingBase
 from langgraph.errors import GraphBubbleUp
@@ -94,14 +93,15 @@ def _learn_prompt_size(agent_node: AgentNode, messages: Sequence[AnyMessage], ou
     if not isinstance(output, AIMessage) or "moa" in output.response_metadata:
         return
     usage = output.usage_metadata
-    if usage and _is_plain_chat_model(agent_node.model) and all(map(_is_text, messages)):
-        agent_node.traits.learn_prompt_size(
-            estimate_prompt(agent_node, messages), usage["input_tokens"]
-        )
+    prompt_tokens = usage.get("input_tokens") if usage else None  # some providers leave it out
+    if prompt_tokens and _is_plain_chat_model(agent_node.model) and all(map(_is_text, messages)):
+        agent_node.traits.learn_prompt_size(estimate_prompt(agent_node, messages), prompt_tokens)
 
 
 def _is_plain_chat_model(model: Any) -> bool:
     """Whether a model reads the messages that it is called with, and nothing else."""
+    from langchain_core.language_models import BaseChatModel  # noqa: PLC0415  # loaded with a model
+
     while isinstance(model, RunnableBindingBase):
         model = model.bound
     return isinstance(model, BaseChatModel)

@@ -9,6 +9,7 @@ from langchain_core.messages import AnyMessage
 from langchain_core.runnables.base import RunnableBindingBase
 
 from moa_graph.errors import MoAError
+from moa_graph.graph.error_causes import error_with_causes, reduce_error
 from moa_graph.graph.references import collect_references, read_references
 from moa_graph.graph.spec import AgentNode
 from moa_graph.graph.state import LayerState, RefusedPrompt
@@ -25,7 +26,26 @@ _UNTOLD_EXCESS = 2.0  # how much too long a refused prompt is taken to be where 
 
 
 class ContextExceededError(MoAError, ContextOverflowError):
-    """A prompt does not fit its model, and there is nothing in it that could be cut."""
+    """A prompt does not fit its model, and there is nothing in it that could be cut.
+
+    It has the type of the refusal, too.
+    """
+
+    def __init__(self, text: str) -> None:
+        Exception.__init__(self, text)  # no other type's, which may want more
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduce_error(self, ContextExceededError, str(self))
+
+
+def original_failure(error: Exception) -> Exception:
+    """Give the error of a model itself, if it is of the type that says that a prompt is too long.
+
+    A `ContextExceededError` stands for it with the remedy in its text.
+    """
+    cause = error.__cause__
+    is_told = isinstance(error, ContextExceededError) and isinstance(cause, ContextOverflowError)
+    return cause if is_told and isinstance(cause, Exception) else error
 
 
 class Prompt(NamedTuple):
@@ -71,7 +91,7 @@ class PromptDraft:
             room = _prompt_room(self._agent_node, self._limits)
             if tokens < refused_tokens and room is not None and tokens <= room * _SAFETY:
                 return
-        raise ContextExceededError(self._describe_excess(error)) from error
+        raise error_with_causes([error], ContextExceededError, self._describe_excess(error))
 
     @property
     def refused_prompt(self) -> RefusedPrompt | None:

@@ -19,7 +19,7 @@ from moa_graph.errors import MoAError
 from moa_graph.graph import deadlines, quorum
 from moa_graph.graph.answer_cache import AnswerCache, CacheBackend, CachedAnswer
 from moa_graph.graph.model_call import call_model
-from moa_graph.graph.prompts import PromptDraft
+from moa_graph.graph.prompts import PromptDraft, original_failure
 from moa_graph.graph.spec import AgentNode, LayerSpec
 from moa_graph.graph.state import (
     RETRY,
@@ -229,7 +229,8 @@ class ProposerAttempt:
         self.proposal["seconds"] = round(perf_counter() - self._started, 3)
         keys = [*self._agent_node.api_keys, *find_keys(config.get("configurable", {}))]
         self.proposal["error"] = redacted_message(error, *keys)
-        quorum.record_unreported_failure(self.proposal["attempt_id"], without_keys(error, *keys))
+        failure = without_keys(original_failure(error), *keys)
+        quorum.record_unreported_failure(self.proposal["attempt_id"], failure)
         _logger.warning("%s failed: %s", self._agent_node.node, self.proposal["error"])
 
     def _record_prompt(self) -> None:

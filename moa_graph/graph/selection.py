@@ -8,7 +8,6 @@ from langchain_core.exceptions import ModelInvalidRequestError
 from langchain_core.runnables.base import RunnableBindingBase
 
 from moa_graph.graph.spec import AgentNode
-from moa_graph.models.adapt import bind_call_options, supports_response_format, unwrap_model
 from moa_graph.prompting.parsing import SELECTION_FIELD, SELECTION_NAME
 from moa_graph.sync_async import Flow
 
@@ -58,6 +57,11 @@ class NumberRequest:
 
 def _constrain(agent_node: AgentNode, count: int) -> Any:
     """Hold a model to the numbers; `None` where it cannot be."""
+    from moa_graph.models.adapt import (  # noqa: PLC0415  # loaded with the model
+        bind_call_options,
+        supports_response_format,
+    )
+
     model = agent_node.model
     if _max_tokens(agent_node) < MIN_FORM_TOKENS:
         return None
@@ -87,6 +91,8 @@ def _constrain(agent_node: AgentNode, count: int) -> Any:
 
 def _max_tokens(agent_node: AgentNode) -> float:
     """Give the most tokens that an answer may have."""
+    from moa_graph.models.adapt import unwrap_model  # noqa: PLC0415  # loaded with the model
+
     own = getattr(unwrap_model(agent_node.model), "max_tokens", None)
     limits = [each for each in (agent_node.agent.max_tokens, own) if isinstance(each, int)]
     return min(limits, default=math.inf)

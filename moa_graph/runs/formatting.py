@@ -2,6 +2,7 @@
 
 import re
 
+from moa_graph.graph.state import RefusedPrompt
 from moa_graph.runs.record import AgentCall, RunRecord
 
 MIN_SHOWN_COST = 0.0001
@@ -116,3 +117,11 @@ def format_cost(dollars: float | None) -> str:
 def format_dollars(dollars: float) -> str:
     """Write an amount that was counted up or is a limit, such as `$0.0021` or `$3.00`."""
     return f"${dollars:,.{4 if 0 < dollars < 1 else 2}f}"
+
+
+def format_refused_prompt(refused: RefusedPrompt) -> str:
+    """Say of an agent that it was asked again because its first prompt was too long."""
+    tokens, context = refused["prompt_tokens"], refused["context_tokens"]
+    size = f" of {tokens:,} tokens" if tokens else ""
+    bound = f", which may have {context:,} with its answer" if context else ""
+    return f"asked again with a shorter prompt: the first{size} was too long{bound}"

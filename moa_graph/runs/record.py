@@ -10,9 +10,10 @@ from langchain_core.messages import AIMessage, AnyMessage
 
 from moa_graph.graph.node_names import AGGREGATOR, parse_node_name
 from moa_graph.graph.run_summary import read_run_summary
-from moa_graph.graph.state import OriginalCallStats, Proposal
+from moa_graph.graph.state import OriginalCallStats, Proposal, RefusedPrompt
 from moa_graph.graph.turns import unanswered_messages
 from moa_graph.models.pricing import Prices, estimate_cost
+from moa_graph.models.providers import provider_of
 from moa_graph.stored_names import translate_proposal
 
 CUT_OFF_PREFIXES = ("cut off", "no answer within its timeout")
@@ -57,6 +58,8 @@ class AgentCall:
     """What it took before, if the answer is from the cache; now it took and cost nothing."""
     saved_cost: float | None = None
     """US dollars that it cost then, estimated; `None` if not known."""
+    refused_prompt: RefusedPrompt | None = None
+    """The prompt that its model refused before, because it was too long."""
     selected: bool = False
     """Whether the aggregator picked it to be the answer."""
 
@@ -96,7 +99,7 @@ class RunRecord:
     @property
     def has_language_model(self) -> bool:
         """Whether any of the models is one: the agents of `offline:` quote."""
-        return not all(call.model.startswith("offline:") for call in self.calls)
+        return any(provider_of(call.model).is_language_model for call in self.calls)
 
     @property
     def selected(self) -> AgentCall | None:
@@ -234,6 +237,7 @@ def _proposer_call(node: str, proposal: Proposal, prices: Prices | None) -> Agen
         started=proposal.get("started"),
         seconds=proposal["seconds"],
         dropped_reference_chars=proposal.get("dropped_reference_chars", 0),
+        refused_prompt=proposal.get("refused_prompt"),
         **_cost_fields(proposal["model"], proposal["usage"], proposal.get("cached"), prices),
     )
 
@@ -252,6 +256,7 @@ def _aggregator_call(
         started=summary.get("started"),
         seconds=summary.get("seconds", 0.0),
         dropped_reference_chars=summary["dropped_reference_chars"],
+        refused_prompt=summary.get("refused_prompt"),
         **_cost_fields(summary["aggregator"], usage, summary.get("aggregator_cached"), prices),
     )
 

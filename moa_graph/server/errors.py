@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from langchain_core.exceptions import ContextOverflowError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -50,6 +51,9 @@ def to_api_error(error: Exception) -> ApiError:
     """Tell what a run threw, without keys."""
     if isinstance(error, ApiError):
         return error
+    if isinstance(error, ContextOverflowError):
+        message = redacted_message(error)
+        return ApiError(400, message, code="context_length_exceeded", param="messages")
     if isinstance(error, (QuorumError, AggregatorError)):
         code = "quorum_lost" if isinstance(error, QuorumError) else "no_final_answer"
         return ApiError(502, redacted_message(error), code=code, headers=NO_RETRY_HEADERS)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from shutil import copytree
 
 import pytest
 from langgraph.cache.memory import InMemoryCache
@@ -168,14 +169,14 @@ def test_a_kill_loses_no_known_failure(tmp_path):
     with BatchFiles(path) as files:
         for line in (1, 3, 5):
             files.write(failure(line))
-    killed = BatchFiles(path).__enter__()
-    killed.write(row(1))
-    killed.write(failure(3, "new"))
-    killed._open_files.close()
-    with BatchFiles(path):
+    with BatchFiles(path) as killed:
+        killed.write(row(1))
+        killed.write(failure(3, "new"))
+        left = copytree(tmp_path, tmp_path.with_name("left"))  # what a kill leaves
+    with BatchFiles(left / path.name) as files:
         pass
     assert causes(files.failures) == [(3, "new"), (5, "old")]
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["a.failed.jsonl", "a.jsonl"]
+    assert sorted(each.name for each in left.iterdir()) == ["a.failed.jsonl", "a.jsonl"]
 
 
 def test_what_is_written_now_is_not_read_as_answered_before(tmp_path):
@@ -267,12 +268,14 @@ async def test_calls_go_on_while_what_is_answered_is_read_over():
 
 
 def test_a_full_disk_is_told(tmp_path):
-    with BatchFiles(tmp_path / "a.jsonl") as files:
-        files._late_path.symlink_to("/dev/full")
-        files._last_answered_line = 5
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps(row(5)) + "\n")
+    with BatchFiles(path) as files:
+        late = path.with_name("a.late.jsonl")
+        late.symlink_to("/dev/full")
         with pytest.raises(BatchError, match="cannot be written: No space left"):
             files.write(row(1))
-        files._late_path.unlink()
+        late.unlink()
 
 
 async def test_an_error_that_is_no_failure_of_a_record_ends_the_batch():

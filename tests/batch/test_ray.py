@@ -124,7 +124,7 @@ async def test_thread_is_held_by_one_until_its_connection_is_lost(postgres, monk
 
     async def sleep(_):
         tries.append("in vain")
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
 
     monkeypatch.setattr(thread_locks, "asyncio", SimpleNamespace(sleep=sleep))
 
@@ -145,7 +145,7 @@ async def test_thread_is_held_by_one_until_its_connection_is_lost(postgres, monk
             async with mine.hold("another thread"):
                 await wait_until(lambda: len(tries) > 6)
             assert order == ["lost"]
-            await end_connections_but(postgres, others)
+            await end_connections_with_locks(postgres)
             await waiting[1]
             assert order == ["lost", "other"]
             for task in (lost, waiting[0]):
@@ -153,12 +153,11 @@ async def test_thread_is_held_by_one_until_its_connection_is_lost(postgres, monk
             await asyncio.gather(lost, waiting[0], return_exceptions=True)
 
 
-async def end_connections_but(postgres, others):
+async def end_connections_with_locks(postgres):
     async with await psycopg.AsyncConnection.connect(postgres, autocommit=True) as connection:
         await connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname ="
-            " current_database() AND pid NOT IN (pg_backend_pid(), %s)",
-            (others._connection.info.backend_pid,),
+            "SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_database d ON d.oid ="
+            " l.database WHERE datname = current_database() AND locktype = 'advisory' AND granted"
         )
 
 

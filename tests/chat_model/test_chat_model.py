@@ -418,7 +418,21 @@ def test_keys_are_in_nothing_that_is_traced(server, monkeypatch):
     model = ChatOpenAI(model="a", base_url=server.url, api_key=KEY, default_headers={"x": KEY})
     named = agent(server, "w", api_key_env="SOME_KEY")
     moa = ChatMoA(layers=[[model, model | StrOutputParser()]], aggregator=named)
-    for text in (repr(moa), dumps(moa), str(moa._identifying_params), str(moa._get_ls_params())):
+    traced = []
+
+    class Tracer(BaseCallbackHandler):
+        def on_chat_model_start(self, serialized, messages, **told):
+            if not told["parent_run_id"]:  # what ChatOpenAI tells of itself is its own
+                traced.append(repr((serialized, told)))
+
+    class KeyCache(InMemoryCache):
+        def lookup(self, prompt, llm_string):
+            traced.append(llm_string)
+
+    moa.cache = KeyCache()
+    moa.invoke("q", {"callbacks": [Tracer()]})
+    assert len(traced) == 2
+    for text in (repr(moa), dumps(moa), *traced):
         assert KEY not in text
         assert "another-key" not in text
 

@@ -16,7 +16,7 @@ from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 from stored import proposals_stored
 from terminal import MOA, Terminal, write_mixture
-from waiting import PATIENCE, wait_for
+from waiting import wait_for
 
 from moa_graph import MoAConfig
 from moa_graph.cli.actions.chat import run_chat
@@ -376,7 +376,7 @@ def test_question_stopped_before_it_was_stored_is_asked_by_redo(typed, mixture, 
         if question in {"first", "second"} and question not in stopped:
             stopped.append(question)
             signal.raise_signal(signal.SIGINT)
-            await asyncio.sleep(PATIENCE)
+            await asyncio.Event().wait()
         return await whole(run, choose, **options)
 
     monkeypatch.setattr(CliRun, "run_to_end", stop)

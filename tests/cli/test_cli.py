@@ -443,3 +443,28 @@ def on_a_terminal(*words, columns=100, look=lambda written: None):
     os.close(terminal)
     assert os.waitstatus_to_exitcode(status) == 0
     return written.decode()
+
+
+def test_prompt_that_is_too_long_is_told_with_its_remedy_and_shown_if_it_was_cut(
+    moa, server, tmp_path
+):
+    server.model("a", reply="word " * 3000)
+    server.model("w", context=2000)
+    options = f'base_url = "{server.url}", max_retries = 0'
+    config = tmp_path / "mixture.toml"
+    config.write_text(
+        'layers = [["a"], ["w"]]\naggregator = "w"\n[agents]\n'
+        f'a = {{ model = "openai:a", {options} }}\nw = {{ model = "openai:w", {options} }}\n'
+    )
+    answered = moa("ask", "Why?", "--config", config, "--thread", "t")
+    assert answered.returncode == 0, answered.stderr
+    told = (
+        r"layer_2_w asked again with a shorter prompt: the first of 3,\d\d\d tokens was too long, "
+        "which may have 2,000 with its answer\n"
+    )
+    assert re.search(told, moa("show", "t").stdout)
+    refused = moa("ask", "word " * 2500, "--config", config, "--thread", "t")
+    assert refused.returncode == 1
+    assert "maximum context length is 2000 tokens" in refused.stderr
+    assert "the prompt does not fit: shorten the conversation" in refused.stderr
+    assert "continue with" not in refused.stderr

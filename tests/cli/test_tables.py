@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -245,7 +244,7 @@ async def test_run_that_somebody_stopped_did_not_fail(mixture, server, tmp_path)
         await wait_until(lambda: server.calls_of("b"))
         async with asyncio.timeout(PATIENCE):
             while not (await read_thread(store.checkpointer, "t")).messages:
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0)
         assert (await read_thread(store.checkpointer, "t")).status_text == "unfinished"
         running.cancel()
         await asyncio.wait([running])
@@ -301,16 +300,6 @@ def test_completion_without_a_database_offers_nothing_and_makes_none(tmp_path):
     path = tmp_path / "none.sqlite"
     assert completed("moa show ", MOA_DB=str(path)) == []
     assert not path.exists()
-
-
-@pytest.mark.process
-def test_completion_imports_nothing_heavy():
-    code = (
-        "import sys; from moa_graph.cli import completion; completion.complete_presets('o');"
-        "print(*{'langgraph', 'langchain_core', 'pydantic'} & sys.modules.keys())"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "\n"
 
 
 @pytest.mark.parametrize("command", ["ask", "chat", "fork", "show", "resume"])

@@ -10,7 +10,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -86,11 +85,10 @@ def test_killed_generation_repeats_no_stored_call(moa, words, server, tmp_path):
     server.model(
         "w", latency=0.05, reply=reply, until=lambda: killed.is_set() or len(server.calls) < 50
     )
-    for spread in (0.2, 0.5, 0.8):
-        before = len(server.calls)
+    for most in (5, 12, 16):
+        after = len(server.calls) + draw.randint(1, most)
         process = start(words, stderr=subprocess.PIPE)
-        wait_for(lambda before=before: len(server.calls) > before)
-        time.sleep(draw.uniform(0, spread))
+        wait_for(lambda after=after: len(server.calls) >= after)
         assert process.poll() is None
         process.kill()
         process.communicate()

@@ -6,8 +6,6 @@
 import csv
 import json
 import math
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -275,15 +273,3 @@ def test_impossible_logprobs_are_named(value):
 def test_identical_outputs_tie_without_a_judge():
     assert tie_without_judging("same", "same") == 1.5
     assert tie_without_judging("same", "same ") is None
-
-
-@pytest.mark.process
-def test_scikit_learn_is_loaded_only_for_a_fit():
-    code = """
-import sys
-from moa_graph.evals import alpaca_eval, flask, mt_bench, statistics
-alpaca_eval.win_rate([1, 2])
-print(*[name for name in ("sklearn", "scipy", "langgraph") if name in sys.modules])
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []

@@ -159,7 +159,7 @@ async def test_stopped_layer_goes_on_with_what_was_stored(open_saver, models, du
         graph = build(models, b2=RunnableLambda(str, hang)).compile(saver)
         run = asyncio.create_task(graph.ainvoke({"messages": "q"}, CONFIG, durability=durability))
         while "layer_2_a" not in await stored(graph):
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0)
         run.cancel()
         with suppress(asyncio.CancelledError):
             await run

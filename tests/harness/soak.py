@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from waiting import wait_until
 
 from moa_graph import Agent, QuorumError, create_moa
-from moa_graph.graph.deadlines import _layer_deadlines
+from moa_graph.graph.deadlines import LayerDeadline
 
 SERVER = Path(__file__).parent.parent / "server.py"
 RATES = {
@@ -117,7 +117,7 @@ async def soak(url: str, runs: int) -> dict[str, object]:
         "failed proposals in answers": failed,
         "memory in MB, at each tenth": [*memory, round(resident())],
         "tasks left": len(asyncio.all_tasks()) - 1,
-        "races left": len(_layer_deadlines),
+        "races left": sum(type(each) is LayerDeadline for each in gc.get_objects()),
     }
 
 

@@ -221,19 +221,6 @@ def test_missing_package_is_named(config, tmp_path):
     assert "nobody" in failed("-c", path)
 
 
-def test_missing_extra_is_named():
-    code = """
-import sys
-sys.modules["starlette"] = None
-sys.argv = ["moa", "serve"]
-from moa_graph.cli import main
-main()
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 1
-    assert done.stderr == "moa: starlette is not installed; pip install 'moa_graph[serve]'\n"
-
-
 def test_help_teaches():
     done = subprocess.run([MOA, "serve", "--help"], capture_output=True, text=True)
     for part in ("MOA_API_KEY", "--max-runs", "http://127.0.0.1:8000/v1", "Repeatable", "--host"):

@@ -403,6 +403,23 @@ def test_run_without_an_answer_tells_the_causes_and_no_key(
     assert server.calls[0].headers["authorization"] == f"Bearer {KEY}"
 
 
+@pytest.mark.process
+@pytest.mark.parametrize("small", ["ab", "w"])
+def test_prompt_that_is_too_long_is_a_bad_request(small, mixture, server):
+    for name in small:
+        server.model(name, context=30)
+    with Serving(mixture()) as serving, client_of(serving, max_retries=2) as client:
+        asked = [{"role": "user", "content": "word " * 50}]
+        with pytest.raises(openai.BadRequestError) as caught:
+            create(client, messages=asked)
+        with pytest.raises(openai.APIError) as streamed:
+            list(create(client, messages=asked, stream=True))
+    assert (caught.value.code, caught.value.param) == ("context_length_exceeded", "messages")
+    assert "maximum context length is 30 tokens" in caught.value.message
+    assert "the prompt does not fit: shorten the conversation" in caught.value.message
+    assert streamed.value.code == caught.value.code
+
+
 def test_fallback_answers_a_stream_that_had_not_begun(mixture, server):
     server.model("w", always=500)
     server.model("v", reply="the fallback's answer")

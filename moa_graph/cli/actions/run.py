@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import typer
+from langchain_core.exceptions import ContextOverflowError
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
 
@@ -214,12 +215,14 @@ class CliRun:
                     is_kept=self.store.keeps_runs,
                 )
             except Exception as error:
-                if not self.store.keeps_runs:
-                    raise CommandError(redacted_message(error)) from error
-                command = format_resume_command(self.thread, self.db)
-                raise CommandError(
-                    f"{redacted_message(error)}; continue with: {command}"
-                ) from error
+                raise CommandError(self._describe_failure(error)) from error
+
+    def _describe_failure(self, error: Exception) -> str:
+        """Say what went wrong, and how to go on; a prompt that is too long stays so."""
+        text = redacted_message(error)
+        if isinstance(error, ContextOverflowError) or not self.store.keeps_runs:
+            return text
+        return f"{text}; continue with: {format_resume_command(self.thread, self.db)}"
 
     def _build_graph(self, *, stream_proposals: bool) -> CompiledMoA:
         """Build the graph and its models: a mistake shows before anything is stored."""

@@ -16,7 +16,7 @@ EXAMPLES = (
 )
 
 
-def require_input_file(path: Path) -> Path:
+def _require_input_file(path: Path) -> Path:
     """Refuse what is no file, before anything slow is imported; typer would refuse `-`, too."""
     if str(path) != "-" and (not path.exists() or path.is_dir()):
         raise typer.BadParameter(f"{path}: no such file")
@@ -27,7 +27,7 @@ def batch(  # long by its options and its help text, not by what it does
     prompts: Annotated[
         Path,
         typer.Argument(
-            callback=require_input_file,
+            callback=_require_input_file,
             help='JSON Lines: {"prompt": ...} or {"messages": [...]}, perhaps with "id"; '
             "- is standard input.",
         ),

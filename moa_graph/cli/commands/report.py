@@ -12,7 +12,7 @@ PANEL = RUNS_PANEL
 EXAMPLES = ("moa report sky --out run.html",)
 
 
-def report(
+def report_run(
     thread: ThreadArgument = None,
     out: Annotated[
         Path | None,

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from moa_graph.cli.terminal.plain_text import fit_to_stream, to_single_line
 from moa_graph.cli.terminal.text import describe_failure
-from moa_graph.runs.formatting import format_cost, format_seconds
+from moa_graph.runs.formatting import format_cost, format_refused_prompt, format_seconds
 from moa_graph.runs.record import AgentCall, RunRecord
 
 STATUS_MARKS = {"answered": ("✓", "green"), "failed": ("✗", "red"), "cut off": ("✂", "yellow")}
@@ -43,6 +43,9 @@ def print_calls(run: RunRecord) -> None:
     out = make_console()
     out.print(build_calls_table(run, out.width))
     for call in run.calls:
+        if call.refused_prompt:
+            note = f"{call.node} {format_refused_prompt(call.refused_prompt)}"
+            out.print(Text(note, "yellow"), soft_wrap=True)
         if call.error:
             failure = f"{call.node} {describe_failure(to_single_line(call.error))}"
             out.print(

@@ -16,7 +16,7 @@ from moa_graph.cli.terminal.plain_text import (
 from moa_graph.deprecated import with_old_keys
 from moa_graph.graph.run_summary import read_run_summary
 from moa_graph.graph.state import Proposal
-from moa_graph.runs.formatting import format_seconds
+from moa_graph.runs.formatting import format_refused_prompt, format_seconds
 from moa_graph.runs.record import call_status
 
 if TYPE_CHECKING:
@@ -121,7 +121,9 @@ def _format_proposal_stats(proposal: Proposal) -> str:
     """Tell model, seconds and tokens of a proposal."""
     seconds = format_seconds(proposal["seconds"])
     tokens = _format_tokens(proposal["usage"], proposal.get("cached"))
-    return "  ".join(filter(None, [proposal["model"], seconds, tokens]))
+    refused = proposal.get("refused_prompt")
+    note = format_refused_prompt(refused) if refused else ""
+    return "  ".join(filter(None, [proposal["model"], seconds, tokens, note]))
 
 
 def _format_tokens(usage: Mapping[str, Any] | None, cached: Any) -> str:

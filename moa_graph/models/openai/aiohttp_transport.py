@@ -45,7 +45,7 @@ class OneShotBody(httpx2.AsyncByteStream):
 
     Args:
         content: The bytes.
-        asked_again: What to do when it is sent a second time, as to where a server redirects all at
+        on_resend: What to do when it is sent a second time, as to where a server redirects all at
             once. The openai client builds the request anew then, as after other errors.
     """
 

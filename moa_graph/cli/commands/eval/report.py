@@ -8,7 +8,7 @@ import typer
 EXAMPLES = ("moa eval report out", "moa eval report out --to figures")
 
 
-def report(
+def report_comparison(
     out: Annotated[Path, typer.Argument(help="The folder of the comparison.")] = Path("out"),
     to: Annotated[
         Path | None,

@@ -1,0 +1,47 @@
+"""What the tests of this project keep from: private names of the package, and waiting for time."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+FILES = [*TESTS.rglob("test_*.py"), TESTS / "harness" / "soak.py"]
+
+
+def is_private(name):
+    return name.startswith("_") and not name.startswith("__")
+
+
+def breaches(tree):
+    """Find names like `moa_graph.x._y`, imported or in a text, and `sleep` for more than a turn."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.ImportFrom(module=str(module), names=names) if module.startswith("moa_graph"):
+                parts = [*module.split("."), *(alias.name for alias in names)]
+            case ast.Constant(value=str(text)) if text.startswith("moa_graph."):
+                parts = text.split(".")
+            case ast.Call(func=ast.Name("sleep") | ast.Attribute(attr="sleep"), args=[seconds]):
+                parts = [] if ast.unparse(seconds) == "0" else ["_sleep"]
+            case _:
+                parts = []
+        yield from (f"line {node.lineno}: {part}" for part in parts if is_private(part))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_no_test_reaches_into_the_package_or_sleeps(path):
+    assert list(breaches(ast.parse(path.read_text(encoding="utf-8")))) == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from moa_graph.graph.builder import _secret",
+        "from moa_graph._graph import secret",
+        "monkeypatch.setattr('moa_graph.graph.builder._secret', 1)",
+        "asyncio.sleep(0.1)",
+        "sleep(seconds)",
+    ],
+)
+def test_breaches_are_found(code):
+    assert list(breaches(ast.parse(code)))
