@@ -8,6 +8,7 @@ Where providers differ, their `Provider` is asked, never their name.
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -256,25 +257,47 @@ def _build_recorded_model(*, model: str) -> BaseChatModel:
 def _build_openai_model(**options: Any) -> BaseChatModel:
     from langchain_openai import ChatOpenAI  # noqa: PLC0415
 
-    if options.get("base_url") and "max_tokens" in options:
-        # OpenAI itself wants `max_completion_tokens`, which Ollama and others do not know.
-        options["extra_body"] = {"max_tokens": options.pop("max_tokens")}
-    return _build_fast_model(ChatOpenAI, options)
+    from moa_graph.models.openai.compatible import (  # noqa: PLC0415
+        CompatibleChatOpenAI,
+        is_openai_address,
+    )
+
+    if not is_openai_address(options.get("base_url")):
+        if "max_tokens" in options:
+            # OpenAI itself wants `max_completion_tokens`, which Ollama and others do not know.
+            options["extra_body"] = {"max_tokens": options.pop("max_tokens")}
+        return _build_compatible_model(CompatibleChatOpenAI, options)
+    proxy = os.environ.get("OPENAI_PROXY") or None
+    return _build_fast_model(ChatOpenAI, options | {"openai_proxy": None}, proxy=proxy)
 
 
 def _build_together_model(**options: Any) -> BaseChatModel:
     from langchain_together import ChatTogether  # noqa: PLC0415
 
-    return _build_fast_model(ChatTogether, options)
+    return _build_compatible_model(ChatTogether, options)
+
+
+def _build_compatible_model(
+    chat_model: Callable[..., BaseChatModel], options: Mapping[str, Any]
+) -> BaseChatModel:
+    from moa_graph.models.openai.compatible import (  # noqa: PLC0415
+        COMPATIBLE_OPTIONS,
+        use_given_options,
+    )
+
+    def build(**keywords: Any) -> BaseChatModel:
+        return use_given_options(chat_model(**keywords, **COMPATIBLE_OPTIONS), options)
+
+    return _build_fast_model(build, options)
 
 
 def _build_fast_model(
-    chat_model: Callable[..., BaseChatModel], options: Mapping[str, Any]
+    build: Callable[..., BaseChatModel], options: Mapping[str, Any], *, proxy: str | None = None
 ) -> BaseChatModel:
     from moa_graph.models.openai.clients import shared_clients  # noqa: PLC0415
     from moa_graph.models.openai.fast_completions import use_fast_completions  # noqa: PLC0415
 
-    return use_fast_completions(chat_model(**options, stream_usage=True, **shared_clients()))
+    return use_fast_completions(build(**options, stream_usage=True, **shared_clients(proxy)))
 
 
 def _init_langchain_model(provider: str, *, model: str, **options: Any) -> Any:
