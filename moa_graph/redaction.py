@@ -73,14 +73,14 @@ def without_keys(error: Exception, *keys: str) -> Exception:
         errors behind it hold a key. Else a copy without these headers and errors; where its own
         type cannot be made anew, of the next type above it that can.
     """
-    if not any(_holds_key(text, keys) for each in _error_chain(error) for text in _texts_in(each)):
+    if not any(_holds_key(text, keys) for each in error_chain(error) for text in _texts_in(each)):
         return error
     kinds = [kind for kind in type(error).__mro__ if issubclass(kind, Exception)]
     copies = (_copy_as(kind, error, keys) for kind in kinds)
     return next((each for each in copies if each is not None), Exception(redact(str(error), *keys)))
 
 
-def _error_chain(error: BaseException) -> Iterator[BaseException]:
+def error_chain(error: BaseException) -> Iterator[BaseException]:
     """Give an error, and those that led to it."""
     seen, pending = set[int](), [error]
     while pending:

@@ -39,6 +39,7 @@ from moa_graph.graph.state import (
 )
 from moa_graph.models.served_context import ask_servers
 from moa_graph.prompting import parsing
+from moa_graph.prompting.history import has_media
 from moa_graph.prompting.layout import PromptLayout
 from moa_graph.redaction import find_keys, redacted_message, without_keys
 from moa_graph.sync_async import Flow
@@ -226,7 +227,7 @@ class RunSummaryBuilder:
         """
         message = self._read_message(output)
         answer = message.model_copy(update={"content": parsing.content_without_reasoning(message)})
-        if not answer.text.strip() and not answer.tool_calls:
+        if not (answer.text.strip() or answer.tool_calls or has_media(answer)):
             raise parsing.EmptyAnswerError(message)
         summary = self._build_summary(agent_node, parsing.sum_usage(output))
         answer.response_metadata = {**message.response_metadata, "moa": with_old_keys(summary)}

@@ -25,8 +25,8 @@ from moa_graph.graph.spec import AgentNode, LayerSpec, resolve_agents
 from moa_graph.graph.state import LayerState, MoAState
 from moa_graph.prompting.layout import AGGREGATE_AND_SYNTHESIZE, PromptLayout
 
-MoAStateGraph = StateGraph[MoAState, None, Any, MoAState]
-CompiledMoAGraph = CompiledStateGraph[MoAState, None, Any, MoAState]
+MoAStateGraph = StateGraph[MoAState, Any, Any, MoAState]  # the context is the caller's
+CompiledMoAGraph = CompiledStateGraph[MoAState, Any, Any, MoAState]
 
 MIN_CONCURRENCY = 128
 """Threads that wait in a sync call; LangGraph starts each when it is needed."""
@@ -58,6 +58,10 @@ class GraphSpec:
     layout: PromptLayout
     aggregation: Aggregation = "synthesize"
     cache_policy: CachePolicy[Any] | None = None
+
+    def __deepcopy__(self, _: Any) -> "GraphSpec":
+        """Share it with a copy of the graph: it never changes."""
+        return self
 
     def find_agent_node(self, node: str) -> AgentNode | None:
         """Find who sits at a node."""

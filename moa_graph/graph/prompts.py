@@ -14,12 +14,17 @@ from moa_graph.graph.references import collect_references, read_references
 from moa_graph.graph.spec import AgentNode
 from moa_graph.graph.state import LayerState, RefusedPrompt
 from moa_graph.models.traits import ModelLimits
+from moa_graph.prompting.history import has_tool_traffic, portable_history
 from moa_graph.prompting.layout import PromptLayout, add_system_text
 from moa_graph.prompting.refusals import ContextOverflow
 from moa_graph.prompting.tokens import count_message_tokens, count_tokens, fits_token_limit
+from moa_graph.prompting.tool_text import describe_tools_in_text
 from moa_graph.redaction import redacted_message
 
 DEFAULT_ANSWER_TOKENS = 4096  # tokens that are kept free for an answer where no bound is set
+
+_PROVIDERS_THAT_WANT_TOOLS = {"anthropic", "aws"}
+"""They refuse calls and results of tools in a conversation where no tool is bound."""
 
 _SAFETY = 1.1  # by how much more than needed a refused prompt is cut: there is one more attempt
 _UNTOLD_EXCESS = 2.0  # how much too long a refused prompt is taken to be where nobody says
@@ -143,7 +148,7 @@ def build_prompt(
     """
     if not state["messages"]:
         raise ValueError("`messages` is empty; expected at least one message to answer")
-    messages = agent_node.transform_messages(state["messages"])
+    messages = _read_conversation(agent_node, state["messages"])
     if agent_node.agent.system:
         messages = add_system_text(messages, agent_node.agent.system, in_front=True)
     limits = None if whole else limits or find_limits(agent_node, state)
@@ -196,6 +201,27 @@ def _trim_turns(
         return cast("Sequence[AnyMessage]", kept)
     last = max((n for n, m in enumerate(messages) if isinstance(m, HumanMessage)), default=0)
     return [m for n, m in enumerate(messages) if n >= last or isinstance(m, SystemMessage)]
+
+
+def _read_conversation(
+    agent_node: AgentNode, messages: Sequence[AnyMessage]
+) -> Sequence[AnyMessage]:
+    """Give the conversation as an agent's model takes it."""
+    messages = agent_node.transform_messages(messages)
+    if not has_tool_traffic(messages):
+        return portable_history(messages)
+    if agent_node.is_proposer and isinstance(agent_node.agent.model, str):
+        return portable_history(describe_tools_in_text(messages))
+    from moa_graph.models.adapt import (  # noqa: PLC0415  # loaded with the model
+        is_chat_model_without_tools,
+        model_provider,
+    )
+
+    provider = model_provider(agent_node.model)
+    wants_words = agent_node.is_proposer or provider in _PROVIDERS_THAT_WANT_TOOLS
+    if wants_words and is_chat_model_without_tools(agent_node.model):
+        messages = describe_tools_in_text(messages)
+    return portable_history(messages, provider)
 
 
 def find_limits(agent_node: AgentNode, state: LayerState) -> ModelLimits:

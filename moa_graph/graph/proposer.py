@@ -9,6 +9,7 @@ from time import perf_counter, time
 from typing import Any
 from uuid import uuid4
 
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langgraph.constants import TAG_NOSTREAM
 from langgraph.errors import GraphBubbleUp, ParentCommand
@@ -256,7 +257,19 @@ def find_turn_id(layer_spec: LayerSpec, state: LayerState) -> str:
         p for node in layer_spec.agent_nodes[0].reference_nodes if (p := proposals.get(node))
     ]
     turn_proposals = read_proposals or _proposals_before_retry(layer_spec, state)
-    return turn_proposals[0]["turn_id"] if turn_proposals else state["messages"][-1].id or ""
+    return turn_proposals[0]["turn_id"] if turn_proposals else _newest_turn_id(state["messages"])
+
+
+def _newest_turn_id(messages: Sequence[AnyMessage]) -> str:
+    """Give the id of the message that is answered.
+
+    Behind an answer it is the user's message before: another mixture in the same host has just
+    answered it, and this one goes on from there.
+    """
+    last = messages[-1]
+    if isinstance(last, AIMessage) and not last.tool_calls:
+        last = next((m for m in reversed(messages) if isinstance(m, HumanMessage)), last)
+    return last.id or ""
 
 
 def _proposals_before_retry(layer_spec: LayerSpec, state: LayerState) -> Sequence[Proposal]:

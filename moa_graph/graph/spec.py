@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -58,6 +58,15 @@ class AgentNode:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "traits", traits_of(self.agent))
+
+    def __deepcopy__(self, _: Any) -> "AgentNode":
+        """Share it with a copy of the graph, as LangGraph does its functions: it never changes."""
+        return self
+
+    @property
+    def is_proposer(self) -> bool:
+        """Whether it is in a layer; else it is the aggregator, or one of its fallbacks."""
+        return self.node != self.name
 
     @property
     def api_keys(self) -> list[str]:
@@ -133,7 +142,7 @@ def resolve_agents(
     )
     all_nodes = [*chain.from_iterable(layer_nodes), *aggregator_nodes]
     shared: dict[str, Any] = {
-        "build_models": cache(partial(_build_models, all_nodes)),
+        "build_models": _ModelBuilder(all_nodes),
         "trim_history": trim_history,
     }
     return (
@@ -142,14 +151,27 @@ def resolve_agents(
     )
 
 
-def _build_models(agent_nodes: Sequence[AgentNode]) -> dict[str, Runnable[Any, Any]]:
-    # LangChain's chat models take a while to load: not before one is built.
-    from moa_graph.models.adapt import adapt_model  # noqa: PLC0415  # see above
+class _ModelBuilder:
+    """Builds the models of a graph once; a copy in another process builds its own."""
 
-    return {
-        each.node: adapt_model(build_model(each.agent), hidden=each.hide_tokens)
-        for each in agent_nodes
-    }
+    def __init__(self, agent_nodes: Sequence[AgentNode]) -> None:
+        self._agent_nodes = agent_nodes
+
+    def __call__(self) -> Mapping[str, Runnable[Any, Any]]:
+        return self._models
+
+    @cached_property
+    def _models(self) -> dict[str, Runnable[Any, Any]]:
+        # LangChain's chat models take a while to load: not before one is built.
+        from moa_graph.models.adapt import adapt_model  # noqa: PLC0415  # see above
+
+        return {
+            each.node: adapt_model(build_model(each.agent), hidden=each.hide_tokens)
+            for each in self._agent_nodes
+        }
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._agent_nodes,)
 
 
 def _resolve_layers(layers: Sequence[Layer], *, hide_tokens: bool) -> list[list[AgentNode]]:

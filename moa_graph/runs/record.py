@@ -13,6 +13,7 @@ from moa_graph.graph.run_summary import read_run_summary
 from moa_graph.graph.state import OriginalCallStats, Proposal, RefusedPrompt
 from moa_graph.graph.turns import unanswered_messages
 from moa_graph.models.pricing import Prices, estimate_cost
+from moa_graph.models.providers import provider_of
 from moa_graph.stored_names import translate_proposal
 
 CUT_OFF_PREFIXES = ("cut off", "no answer within its timeout")
@@ -100,7 +101,7 @@ class RunRecord:
     @property
     def has_language_model(self) -> bool:
         """Whether any of the models is one: the agents of `offline:` quote."""
-        return not all(call.model.startswith("offline:") for call in self.calls)
+        return any(provider_of(call.model).is_language_model for call in self.calls)
 
     @property
     def dropped_messages(self) -> int:
