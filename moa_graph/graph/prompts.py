@@ -75,7 +75,7 @@ class PromptDraft:
         self._agent_node, self._state, self._layout = agent_node, state, layout
         self._limits = find_limits(agent_node, state)
         self.overflow: ContextOverflow | None = None
-        """What its model said of a prompt that was too long."""
+        """What its model said of a prompt that was too long, and was shortened."""
         self.prompt = self._build()
 
     def shorten(self, overflow: ContextOverflow, error: Exception) -> None:
@@ -89,14 +89,13 @@ class PromptDraft:
             ContextExceededError: If there is nothing in it that could be cut.
         """
         refused_tokens = estimate_prompt(self._agent_node, self.prompt.messages)
-        is_first = self.overflow is None
-        self.overflow = overflow
         self._limits = _limits_after(overflow, self._limits, self._agent_node, refused_tokens)
-        if is_first:
+        if self.overflow is None:
             self.prompt = self._build()
             tokens = estimate_prompt(self._agent_node, self.prompt.messages)
             room = _prompt_room(self._agent_node, self._limits)
             if tokens < refused_tokens and room is not None and tokens <= room * _SAFETY:
+                self.overflow = overflow
                 return
         raise error_with_causes([error], ContextExceededError, self._describe_excess(error))
 

@@ -87,6 +87,14 @@ def test_conversation_that_is_too_long_alone_is_not_sent_again(invoke, model):
     assert len(writer.asked) == 1
 
 
+def test_proposer_that_was_asked_once_has_no_refused_prompt(invoke, model):
+    layer = {"small": model(answers=[overflow(4000, 2000)]), "large": model()}
+    result = invoke(create_moa([layer], model()).compile(), {"messages": LONG})
+    proposal = result["proposals"]["layer_1_small"]
+    assert "does not fit: shorten the conversation" in proposal["error"]
+    assert "refused_prompt" not in proposal
+
+
 def test_refusal_for_the_room_of_the_answer_names_it(invoke, model):
     refusal = ContextOverflowError(
         "This model's maximum context length is 2000 tokens. However, you requested 2048 output "
