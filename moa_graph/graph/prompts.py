@@ -17,6 +17,7 @@ from moa_graph.models.traits import ModelLimits
 from moa_graph.prompting.history import has_tool_traffic, portable_history
 from moa_graph.prompting.layout import PromptLayout, add_system_text
 from moa_graph.prompting.refusals import ContextOverflow
+from moa_graph.prompting.surrogates import replace_in_messages
 from moa_graph.prompting.tokens import count_message_tokens, count_tokens, fits_token_limit
 from moa_graph.prompting.tool_text import describe_tools_in_text
 from moa_graph.redaction import redacted_message
@@ -147,7 +148,9 @@ def build_prompt(
     """
     if not state["messages"]:
         raise ValueError("`messages` is empty; expected at least one message to answer")
-    messages = _read_conversation(agent_node, state["messages"])
+    messages: Sequence[AnyMessage] = replace_in_messages(
+        _read_conversation(agent_node, state["messages"])
+    )
     if agent_node.agent.system:
         messages = add_system_text(messages, agent_node.agent.system, in_front=True)
     limits = None if whole else limits or find_limits(agent_node, state)
@@ -173,7 +176,7 @@ def _read_references(
     """Give the references that an agent reads, their seed, and their text; the first layer none."""
     if agent_node.layer == 1:
         return (), "", ""
-    references, seed = collect_references(agent_node.reference_nodes, state)
+    references, seed = collect_references(agent_node.reference_nodes, state, layout)
     if not references and required:  # a layer aggregator lets nobody go on without one
         raise LookupError(
             f"{agent_node.node}: the proposals that it reads are gone; a checkpointer must keep "
