@@ -8,7 +8,6 @@ import re
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self, cast
-from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -19,7 +18,8 @@ from pydantic import (
     model_validator,
 )
 
-from moa_graph.models.providers import MODEL_OPTIONS, split_label
+from moa_graph.models.endpoints import check_api_key, check_base_url
+from moa_graph.models.providers import MODEL_OPTIONS, Provider, split_label
 from moa_graph.prompting.refusals import MessageRoles
 
 if TYPE_CHECKING:
@@ -111,11 +111,8 @@ class Agent(BaseModel):
     @field_validator("base_url")
     @classmethod
     def _check_url(cls, url: str | None) -> str | None:
-        parts = urlsplit(url or "http://host")
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError(f"expected a URL, such as 'http://localhost:11434/v1', got {url!r}")
-        if parts.username or parts.password:
-            raise ValueError("expected a URL without a password; name its variable in api_key_env")
+        if url is not None:
+            check_base_url(url)
         return url
 
     @field_validator("api_key_env")
@@ -150,7 +147,8 @@ def build_model(agent: Agent) -> Runnable[Any, Any]:
         The runnable of the agent, or a chat model of the named provider.
 
     Raises:
-        ValueError: If the key is missing, or the provider's package refuses the options.
+        ValueError: If the key is missing or cannot be one, if a variable of the environment names
+            an address that cannot be one, or if the provider's package refuses the options.
         ImportError: If the provider's package is not installed.
     """
     if not isinstance(agent.model, str):
@@ -158,9 +156,12 @@ def build_model(agent: Agent) -> Runnable[Any, Any]:
     provider, name = split_label(agent.model)
     given = _given_options(agent)
     key = _read_key(agent)
+    if agent.base_url is None:
+        _check_addresses(provider)
     model, ineffective = provider.build_model(name, given | ({"api_key": key} if key else {}))
     for option in given.keys() & ineffective:
         _refuse_option(agent, option)
+    _check_keys(model)
     return cast("Runnable[Any, Any]", model)
 
 
@@ -204,4 +205,22 @@ def _read_key(agent: Agent) -> str | None:
         raise ValueError(
             f"model {agent.model!r} needs a key: set the environment variable {variable}"
         )
+    check_api_key(variable, key)
     return key
+
+
+def _check_addresses(provider: Provider) -> None:
+    """See that the environment names no address for a provider that cannot be one."""
+    for variable in provider.address_variables:
+        if url := os.environ.get(variable):
+            try:
+                check_base_url(url)
+            except ValueError as error:
+                raise ValueError(f"{variable}: {error}") from None
+
+
+def _check_keys(model: Any) -> None:
+    """See that the keys can be such that a chat model has read from the environment by itself."""
+    for name, value in getattr(model, "__dict__", {}).items():
+        if read_secret := getattr(value, "get_secret_value", None):
+            check_api_key(f"`{name}` of {type(model).__name__}", str(read_secret()))

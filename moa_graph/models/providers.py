@@ -66,6 +66,8 @@ class Provider:
     """Whether its chat models take OpenAI's `response_format` as an option of a call."""
     price_provider: str | None = None
     """Which provider's prices apply, as `genai-prices` calls it; by default, this `name`."""
+    address_variables: Sequence[str] = ()
+    """The environment variables that may name its address."""
     environment_prefixes: Collection[str] = ()
     """With what its environment variables begin, beside the words of its name: `AWS`. Workers on
     other machines are given the variables."""
@@ -321,6 +323,7 @@ _BUILT_IN = (
         name="openai",
         build=_build_openai_model,
         key_variable="OPENAI_API_KEY",
+        address_variables=("OPENAI_API_BASE", "OPENAI_BASE_URL"),
         options=MODEL_OPTIONS,
         supports_response_format=True,
     ),
@@ -328,6 +331,7 @@ _BUILT_IN = (
         name="together",
         build=_build_together_model,
         key_variable="TOGETHER_API_KEY",
+        address_variables=("TOGETHER_API_BASE",),
         options=MODEL_OPTIONS,
         supports_response_format=True,
     ),

@@ -218,7 +218,7 @@ def test_what_the_code_of_a_provider_raises_is_one_line_without_a_key(added, mon
     def build(model, **options):
         raise RuntimeError(f"no such\nregion for {options['api_key']}")
 
-    monkeypatch.setenv("ECHO_PASSPHRASE", "open sesame")  # neither looks like that of a key
+    monkeypatch.setenv("ECHO_PASSPHRASE", "open-sesame")  # neither looks like that of a key
     added(Provider(name="echo", build=build, key_variable="ECHO_PASSPHRASE"))
     with pytest.raises(ValueError, match="model 'echo:x': RuntimeError: no such") as error:
         create_moa([["echo:x"]], "offline:consensus")
