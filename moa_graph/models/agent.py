@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from moa_graph.models.endpoints import check_api_key, check_base_url
-from moa_graph.models.providers import MODEL_OPTIONS, Provider, split_label
+from moa_graph.models.providers import DEFAULT_TIMEOUT_S, MODEL_OPTIONS, Provider, split_label
 from moa_graph.prompting.refusals import MessageRoles
 
 if TYPE_CHECKING:
@@ -59,8 +59,11 @@ class Agent(BaseModel):
     """The most tokens that an answer may have."""
     stop: list[str] | None = None
     """Texts at which an answer ends; they are not part of it."""
-    timeout: float | None = Field(default=None, gt=0, strict=True)
-    """Seconds that a call may take in all, its retries among them."""
+    timeout: float | None = Field(default=None, gt=0, strict=True, allow_inf_nan=False)
+    """Seconds that a call may take in all, its retries among them; by default 600 for a chat
+    model. A graph or another runnable, which may make many calls, is bounded only by this."""
+    stream_chunk_timeout: float | None = Field(default=None, gt=0, strict=True, allow_inf_nan=False)
+    """Seconds that a stream which has begun may be silent; by default 120."""
     max_retries: int | None = Field(default=None, ge=0, le=20, strict=True)
     """How often the provider's client asks again after a failure that may pass; it heeds
     `Retry-After`. Nobody else retries."""
@@ -122,6 +125,17 @@ class Agent(BaseModel):
         if name is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name):
             raise ValueError("expected the name of an environment variable, such as 'VLLM_API_KEY'")
         return name
+
+    @cached_property
+    def call_timeout(self) -> float | None:
+        """Seconds that a call may take; `None` for any time."""
+        if self.timeout is not None:
+            return self.timeout
+        if isinstance(self.model, str):
+            return None if split_label(self.model)[0].is_free else DEFAULT_TIMEOUT_S
+        from moa_graph.models.adapt import is_chat_model  # noqa: PLC0415  # loaded with the model
+
+        return DEFAULT_TIMEOUT_S if is_chat_model(self.model) else None
 
     @cached_property
     def label(self) -> str:

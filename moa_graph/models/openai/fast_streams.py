@@ -8,30 +8,44 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from langchain_openai import StreamChunkTimeoutError
-from openai import AsyncStream, Stream
+from openai import APITimeoutError, AsyncStream, Stream
 
 
 class ChunkStream(Stream[object]):
     """A stream of chunks as plain mappings."""
 
+    chunk_timeout: float | None = None
+    """Seconds that the server may be silent before the next chunk."""
+    model_name = ""
+
     def __iter__(self) -> Iterator[Any]:
-        for chunk in super().__iter__():
-            yield fill_missing_fields(chunk)
+        received = 0
+        if self.chunk_timeout:  # the connection looks at it when the body is read
+            timeouts = self.response.request.extensions.setdefault("timeout", {})
+            timeouts["read"] = min(self.chunk_timeout, timeouts.get("read") or self.chunk_timeout)
+        try:
+            for chunk in super().__iter__():
+                received += 1
+                yield fill_missing_fields(chunk)
+        except APITimeoutError as error:
+            raise StreamChunkTimeoutError(
+                self.chunk_timeout or 0, model_name=self.model_name, chunks_received=received
+            ) from error
 
 
 class AsyncChunkStream(AsyncStream[object]):
     """A stream of chunks as plain mappings."""
 
     chunk_timeout: float | None = None
-    """Seconds that a chunk may take. Up to Python 3.11, LangChain makes a task of each to bound
-    it, which is a quarter of what a token costs."""
+    """Seconds that a chunk may take after the first one, which a model may think about. Up to
+    Python 3.11, LangChain makes a task of each to bound it: a quarter of what a token costs."""
     model_name = ""
 
     async def __aiter__(self) -> AsyncIterator[Any]:
         received = 0
         while True:
             try:
-                async with timeout(self.chunk_timeout) as bound:
+                async with timeout(self.chunk_timeout if received else None) as bound:
                     chunk = await super().__anext__()
             except StopAsyncIteration:
                 return
