@@ -175,7 +175,7 @@ def _make_call(
     """Make the call of a model in the place of an agent's."""
 
     def call(model: Runnable[Any, Any]) -> Flow[Any]:
-        start_call = deadline.call_starter(model, agent_node.agent.timeout, config)
+        start_call = deadline.call_starter(model, agent_node.agent.call_timeout, config)
         return call_model(agent_node, draft, start_call)
 
     return call

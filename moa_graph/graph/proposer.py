@@ -137,7 +137,9 @@ def proposer_node(
                 attempt.record_cached_answer(cached_answer)
                 deadline.count_answer()
             else:
-                start_call = deadline.call_starter(model, agent_node.agent.timeout, call_config)
+                start_call = deadline.call_starter(
+                    model, agent_node.agent.call_timeout, call_config
+                )
                 output = yield from call_model(agent_node, attempt.draft, start_call)
                 attempt.record_output(output)
                 deadline.count_answer()
