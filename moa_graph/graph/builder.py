@@ -50,7 +50,7 @@ def _with_parameters_of(
 
 @dataclass(frozen=True)
 class GraphSpec:
-    """Who is asked, by which rules, and what readers of references find where."""
+    """A resolved graph: the agents and policy of each layer, the aggregators, the prompt layout."""
 
     layers: Sequence[LayerSpec]
     aggregators: Sequence[AgentNode]
@@ -64,7 +64,7 @@ class GraphSpec:
         return self
 
     def find_agent_node(self, node: str) -> AgentNode | None:
-        """Find who sits at a node."""
+        """Find the agent of a node."""
         agent_nodes = chain(
             *(layer_spec.agent_nodes for layer_spec in self.layers), self.aggregators
         )
