@@ -156,8 +156,8 @@ def create_moa(options: GraphOptions) -> MoAGraph:  # noqa: D417  # the fields a
             can then be drawn and deployed where its keys are not set.
         stream_proposals: Whether `stream_mode="messages"` shows the proposers' tokens beside
             the aggregator's.
-        cache_policy: Have agents that are asked the same again give the answer that they gave
-            before, from the `cache` that the graph is compiled with; as in
+        cache_policy: Reuse answers: an agent called again with an identical request returns its
+            cached answer, from the `cache` that the graph is compiled with; as in
             `StateGraph.add_node`, but a failure is never kept. Only `ttl` may be set: the key is
             made of model, parameters, endpoint and all that is read. Kept are the answers of
             `"provider:model"` strings, and of chat models that LangChain can describe.
