@@ -140,8 +140,8 @@ def aggregator_node(
         SelectionSummaryBuilder if aggregation == "select" else RunSummaryBuilder
     )
     layout = layout.for_selection() if aggregation == "select" else layout
-    answer_caches = [AnswerCache(seat, (), layout, cache_policy) for seat in aggregators]
-    number_requests = [NumberRequest(seat) for seat in aggregators]
+    answer_caches = [AnswerCache(each, (), layout, cache_policy) for each in aggregators]
+    number_requests = [NumberRequest(each) for each in aggregators]
 
     def aggregate(
         state: LayerState, config: RunnableConfig, cache: CacheBackend | None

@@ -50,7 +50,7 @@ def _with_parameters_of(
 
 @dataclass(frozen=True)
 class GraphSpec:
-    """Who is asked, by which rules, and what readers of references find where."""
+    """A resolved graph: the agents and policy of each layer, the aggregators, the prompt layout."""
 
     layers: Sequence[LayerSpec]
     aggregators: Sequence[AgentNode]
@@ -64,7 +64,7 @@ class GraphSpec:
         return self
 
     def find_agent_node(self, node: str) -> AgentNode | None:
-        """Find who sits at a node."""
+        """Find the agent of a node."""
         agent_nodes = chain(
             *(layer_spec.agent_nodes for layer_spec in self.layers), self.aggregators
         )
@@ -159,8 +159,8 @@ def create_moa(options: GraphOptions) -> MoAGraph:  # noqa: D417  # the fields a
             can then be drawn and deployed where its keys are not set.
         stream_proposals: Whether `stream_mode="messages"` shows the proposers' tokens beside
             the aggregator's.
-        cache_policy: Have agents that are asked the same again give the answer that they gave
-            before, from the `cache` that the graph is compiled with; as in
+        cache_policy: Reuse answers: an agent called again with an identical request returns its
+            cached answer, from the `cache` that the graph is compiled with; as in
             `StateGraph.add_node`, but a failure is never kept. Only `ttl` may be set: the key is
             made of model, parameters, endpoint and all that is read. Kept are the answers of
             `"provider:model"` strings, and of chat models that LangChain can describe.

@@ -20,7 +20,7 @@ from moa_graph.prompting.parsing import read_finish_reason
 from moa_graph.stored_names import translate_proposal
 
 CUT_OFF_PREFIXES = ("cut off", "no answer within its timeout")
-"""How the errors of `race` begin; those of others begin with the name of their class."""
+"""How errors of `graph/deadlines.py` begin; others begin with the name of their class."""
 
 ATTACHMENT_START = "\n\n<file "
 """What stands before a file that is attached to a question."""
