@@ -359,7 +359,7 @@ def _estimate_judging(
         estimate.items += todo
         answer = _final_answer_tokens(config, shape.benchmark, answer_tokens)
         answers = 1
-        if name in plan.correlation:  # its proposals are judged, too
+        if name in plan.correlation and config.layers:  # its proposals are judged, too
             answers += config.layer_widths()[-1]
         for number, reads in enumerate(_judge_input_tokens(shape, answer)):
             if judge.agent:

@@ -41,6 +41,7 @@ from moa_graph.graph.state import (
 from moa_graph.models.partial_answers import PartialAnswer, find_partial_answer
 from moa_graph.models.served_context import ask_servers
 from moa_graph.prompting import parsing
+from moa_graph.prompting.history import has_media
 from moa_graph.prompting.layout import PromptLayout
 from moa_graph.prompting.thoughts import strip_thoughts
 from moa_graph.prompting.usage import clean_usage, sum_usages
@@ -139,8 +140,8 @@ def aggregator_node(
         SelectionSummaryBuilder if aggregation == "select" else RunSummaryBuilder
     )
     layout = layout.for_selection() if aggregation == "select" else layout
-    answer_caches = [AnswerCache(seat, (), layout, cache_policy) for seat in aggregators]
-    number_requests = [NumberRequest(seat) for seat in aggregators]
+    answer_caches = [AnswerCache(each, (), layout, cache_policy) for each in aggregators]
+    number_requests = [NumberRequest(each) for each in aggregators]
 
     def aggregate(
         state: LayerState, config: RunnableConfig, cache: CacheBackend | None
@@ -174,7 +175,7 @@ def _make_call(
     """Make the call of a model in the place of an agent's."""
 
     def call(model: Runnable[Any, Any]) -> Flow[Any]:
-        start_call = deadline.call_starter(model, agent_node.agent.timeout, config)
+        start_call = deadline.call_starter(model, agent_node.agent.call_timeout, config)
         return call_model(agent_node, draft, start_call)
 
     return call
@@ -263,7 +264,8 @@ class RunSummaryBuilder:
         """
         message = self._read_message(output)
         answer = message.model_copy(update={"content": parsing.content_without_reasoning(message)})
-        parsing.check_answer(message, answer.text if not answer.tool_calls else "a call")
+        has_answer = answer.tool_calls or has_media(answer)
+        parsing.check_answer(message, "no text" if has_answer else answer.text)
         summary = self._build_summary(agent_node, parsing.sum_usage(output))
         metadata = {**message.response_metadata, "moa": with_old_keys(summary)}
         if "finish_reason" in metadata:
@@ -305,6 +307,8 @@ class RunSummaryBuilder:
             "usage": sum_usages(filter(None, paid)),
             "usage_unknown": self._find_unknown({**calls, AGGREGATOR: usage}),
         }
+        if dropped := self._draft.prompt.dropped_messages:
+            summary["dropped_messages"] = dropped
         if self.failed_calls:
             summary["failed_calls"] = self.failed_calls
         if refused := self._draft.refused_prompt:

@@ -9,6 +9,7 @@ from time import perf_counter, time
 from typing import Any
 from uuid import uuid4
 
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langgraph.constants import TAG_NOSTREAM
 from langgraph.errors import GraphBubbleUp, ParentCommand
@@ -31,6 +32,7 @@ from moa_graph.graph.state import (
 )
 from moa_graph.graph.turns import unanswered_messages
 from moa_graph.models.partial_answers import find_partial_answer
+from moa_graph.models.served_context import ask_servers
 from moa_graph.prompting import parsing
 from moa_graph.prompting.layout import PromptLayout
 from moa_graph.prompting.thoughts import strip_thoughts
@@ -122,6 +124,8 @@ def proposer_node(
     def propose(
         state: LayerState, config: RunnableConfig, cache: CacheBackend | None
     ) -> Flow[dict[str, Any]]:
+        if agent_node.trim_history and (asking := ask_servers([agent_node.agent])):
+            yield asking
         model, attempt = agent_node.model, ProposerAttempt(agent_node, layer_spec, state, layout)
         record_failure = partial(attempt.record_failure, config)
         call_config = with_agent_metadata(agent_node, config)
@@ -133,7 +137,9 @@ def proposer_node(
                 attempt.record_cached_answer(cached_answer)
                 deadline.count_answer()
             else:
-                start_call = deadline.call_starter(model, agent_node.agent.timeout, call_config)
+                start_call = deadline.call_starter(
+                    model, agent_node.agent.call_timeout, call_config
+                )
                 output = yield from call_model(agent_node, attempt.draft, start_call)
                 attempt.record_output(output)
                 deadline.count_answer()
@@ -264,6 +270,8 @@ class ProposerAttempt:
     def _record_prompt(self) -> None:
         """Note what the agent was not shown."""
         self.proposal["dropped_reference_chars"] = self.draft.prompt.dropped_reference_chars
+        if dropped := self.draft.prompt.dropped_messages:
+            self.proposal["dropped_messages"] = dropped
         if refused := self.draft.refused_prompt:
             self.proposal["refused_prompt"] = refused
 
@@ -285,7 +293,19 @@ def find_turn_id(layer_spec: LayerSpec, state: LayerState) -> str:
         p for node in layer_spec.agent_nodes[0].reference_nodes if (p := proposals.get(node))
     ]
     turn_proposals = read_proposals or _proposals_before_retry(layer_spec, state)
-    return turn_proposals[0]["turn_id"] if turn_proposals else state["messages"][-1].id or ""
+    return turn_proposals[0]["turn_id"] if turn_proposals else _newest_turn_id(state["messages"])
+
+
+def _newest_turn_id(messages: Sequence[AnyMessage]) -> str:
+    """Give the id of the message that is answered.
+
+    Behind an answer it is the user's message before: another mixture in the same host has just
+    answered it, and this one goes on from there.
+    """
+    last = messages[-1]
+    if isinstance(last, AIMessage) and not last.tool_calls:
+        last = next((m for m in reversed(messages) if isinstance(m, HumanMessage)), last)
+    return last.id or ""
 
 
 def _proposals_before_retry(layer_spec: LayerSpec, state: LayerState) -> Sequence[Proposal]:

@@ -47,6 +47,8 @@ class RunSummary(TypedDict):
     """Tokens that these answers took when the models were asked."""
     aggregator_cached: NotRequired[OriginalCallStats | None]
     """What the aggregator's answer took then, if it is from the cache."""
+    dropped_messages: NotRequired[int]
+    """Messages of earlier turns that the aggregator was not shown, with `trim_history`."""
     refused_prompt: NotRequired[RefusedPrompt]
     """The aggregator's prompt that its model refused before, because it was too long."""
     selected: NotRequired[str]

@@ -79,6 +79,9 @@ class Proposal(TypedDict):
     """Id of the message that was answered."""
     attempt_id: str
     """Id of the attempt: tells a failure from the next one of the same agent."""
+    dropped_messages: NotRequired[int]
+    """Messages of earlier turns that the agent was not shown, with `trim_history`; absent if
+    none."""
     refused_prompt: NotRequired[RefusedPrompt]
     """The prompt that the model refused before, because it was too long; absent if it did not."""
     partial_content: NotRequired[str]

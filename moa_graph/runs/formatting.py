@@ -135,3 +135,9 @@ def format_refused_prompt(refused: RefusedPrompt) -> str:
     size = f" of {tokens:,} tokens" if tokens else ""
     bound = f", which may have {context:,} with its answer" if context else ""
     return f"asked again with a shorter prompt: the first{size} was too long{bound}"
+
+
+def format_dropped_messages(count: int) -> str:
+    """Say that a conversation no longer fits."""
+    messages = "earlier message was" if count == 1 else "earlier messages were"
+    return f"the conversation no longer fits the models: {count:,} {messages} left out"

@@ -14,12 +14,13 @@ from moa_graph.graph.run_summary import read_run_summary
 from moa_graph.graph.state import OriginalCallStats, Proposal, RefusedPrompt
 from moa_graph.graph.turns import unanswered_messages
 from moa_graph.models.pricing import Prices, estimate_cost
+from moa_graph.models.providers import provider_of
 from moa_graph.prompting.finish_reasons import describe_ending
 from moa_graph.prompting.parsing import read_finish_reason
 from moa_graph.stored_names import translate_proposal
 
 CUT_OFF_PREFIXES = ("cut off", "no answer within its timeout")
-"""How the errors of `race` begin; those of others begin with the name of their class."""
+"""How errors of `graph/deadlines.py` begin; others begin with the name of their class."""
 
 ATTACHMENT_START = "\n\n<file "
 """What stands before a file that is attached to a question."""
@@ -60,6 +61,8 @@ class AgentCall:
     """What it took before, if the answer is from the cache; now it took and cost nothing."""
     saved_cost: float | None = None
     """US dollars that it cost then, estimated; `None` if not known."""
+    dropped_messages: int = 0
+    """Messages of earlier turns that it was not shown."""
     refused_prompt: RefusedPrompt | None = None
     """The prompt that its model refused before, because it was too long."""
     finish_reason: str | None = None
@@ -119,7 +122,12 @@ class RunRecord:
     @property
     def has_language_model(self) -> bool:
         """Whether any of the models is one: the agents of `offline:` quote."""
-        return not all(call.model.startswith("offline:") for call in self.calls)
+        return any(provider_of(call.model).is_language_model for call in self.calls)
+
+    @property
+    def dropped_messages(self) -> int:
+        """Messages of earlier turns that were not shown, to the agent that was shown least."""
+        return max((call.dropped_messages for call in self.calls), default=0)
 
     @property
     def selected(self) -> AgentCall | None:
@@ -274,6 +282,7 @@ def _proposer_call(node: str, proposal: Proposal, prices: Prices | None) -> Agen
         started=proposal.get("started"),
         seconds=proposal["seconds"],
         dropped_reference_chars=proposal.get("dropped_reference_chars", 0),
+        dropped_messages=proposal.get("dropped_messages", 0),
         refused_prompt=proposal.get("refused_prompt"),
         finish_reason=proposal.get("finish_reason"),
         partial_text=proposal.get("partial_content", ""),
@@ -296,6 +305,7 @@ def _aggregator_call(
         started=summary.get("started"),
         seconds=summary.get("seconds", 0.0),
         dropped_reference_chars=summary["dropped_reference_chars"],
+        dropped_messages=summary.get("dropped_messages", 0),
         refused_prompt=summary.get("refused_prompt"),
         finish_reason=read_finish_reason(answer),
         **_cost_fields(summary["aggregator"], usage, summary.get("aggregator_cached"), prices),

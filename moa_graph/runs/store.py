@@ -297,20 +297,32 @@ async def read_threads(
     only: Callable[[StoredThread], bool] = lambda _: True,
 ) -> list[StoredThread]:
     """Read the threads, newest first, until there are as many as asked for."""
-    seen: set[str] = set()
     checkpoints_found: list[CheckpointTuple] = []
     # What is not read to its end is closed before the database is.
-    async with aclosing(cast("AsyncGenerator[CheckpointTuple]", saver.alist(None))) as checkpoints:
+    async with aclosing(_newest_checkpoints(saver)) as checkpoints:
         async for checkpoint in checkpoints:
-            configurable = checkpoint.config["configurable"]
-            if configurable.get("checkpoint_ns") or configurable["thread_id"] in seen:
-                continue
-            seen.add(configurable["thread_id"])
             if only(_thread_from_checkpoint(checkpoint)):
                 checkpoints_found.append(checkpoint)
             if len(checkpoints_found) == limit:
                 break
     return [await _load_thread(saver, checkpoint) for checkpoint in checkpoints_found]
+
+
+async def _newest_checkpoints(saver: Checkpointer) -> AsyncGenerator[CheckpointTuple]:
+    """Give the last checkpoint of each thread, newest first."""
+    if isinstance(saver, FailoverSqliteSaver):
+        for thread, checkpoint_id in await saver.list_newest_ids():
+            address = {"thread_id": thread, "checkpoint_ns": "", "checkpoint_id": checkpoint_id}
+            if checkpoint := await saver.aget_tuple({"configurable": address}):
+                yield checkpoint
+        return
+    seen: set[str] = set()
+    async with aclosing(cast("AsyncGenerator[CheckpointTuple]", saver.alist(None))) as checkpoints:
+        async for checkpoint in checkpoints:
+            configurable = checkpoint.config["configurable"]
+            if not configurable.get("checkpoint_ns") and configurable["thread_id"] not in seen:
+                seen.add(configurable["thread_id"])
+                yield checkpoint
 
 
 async def read_thread(saver: Checkpointer, name: str) -> StoredThread | None:

@@ -73,6 +73,15 @@ def test_stream_that_stalls_ends_as_langchain_s_own_does(server, monkeypatch):
     assert end_of(plain)["chunks_received"] == 2
 
 
+def test_stream_that_has_begun_is_not_waited_for_long(server, chunks):
+    server.model("m", reply="an answer in words", until_token=lambda position: position < 2)
+    agent = Agent(model="openai:m", base_url=server.url, stream_chunk_timeout=0.2, max_retries=0)
+    with pytest.raises(StreamChunkTimeoutError) as caught:
+        chunks(build_model(agent))
+    assert caught.value.timeout_s == 0.2
+    assert caught.value.chunks_received == 3
+
+
 async def test_others_run_between_chunks_that_come_at_once(server):
     server.model("m", reply="word " * 200)
     plain = build_model(Agent(model="openai:m", base_url=server.url))

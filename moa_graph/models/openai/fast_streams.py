@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from langchain_openai import StreamChunkTimeoutError
-from openai import AsyncStream, Stream
+from openai import APITimeoutError, AsyncStream, Stream
 
 from moa_graph.models.openai.normalization import ChunkNormalizer, shorten
 from moa_graph.models.partial_answers import UnfinishedAnswerError
@@ -19,17 +19,34 @@ _DONE = "[DONE]"  # the last event of a stream
 class ChunkStream(Stream[object]):
     """A stream of chunks as plain mappings."""
 
+    chunk_timeout: float | None = None
+    """Seconds that the server may be silent before the next chunk."""
+    model_name = ""
     _is_done = False
 
     def __iter__(self) -> Iterator[Any]:
         normalizer = ChunkNormalizer()
         try:
-            for chunk in super().__iter__():
+            for chunk in self._iter_chunks():
                 yield from normalizer.normalize(chunk)
         except Exception as error:
             normalizer.attach_partial(error)
             raise
         yield from normalizer.finish(is_done=self._is_done)
+
+    def _iter_chunks(self) -> Iterator[Any]:
+        received = 0
+        if self.chunk_timeout:  # the connection looks at it when the body is read
+            timeouts = self.response.request.extensions.setdefault("timeout", {})
+            timeouts["read"] = min(self.chunk_timeout, timeouts.get("read") or self.chunk_timeout)
+        try:
+            for chunk in super().__iter__():
+                received += 1
+                yield chunk
+        except APITimeoutError as error:
+            raise StreamChunkTimeoutError(
+                self.chunk_timeout or 0, model_name=self.model_name, chunks_received=received
+            ) from error
 
     def _iter_events(self) -> Iterator[Any]:
         for event in super()._iter_events():
@@ -42,8 +59,8 @@ class AsyncChunkStream(AsyncStream[object]):
     """A stream of chunks as plain mappings."""
 
     chunk_timeout: float | None = None
-    """Seconds that a chunk may take. Up to Python 3.11, LangChain makes a task of each to bound
-    it, which is a quarter of what a token costs."""
+    """Seconds that a chunk may take after the first one, which a model may think about. Up to
+    Python 3.11, LangChain makes a task of each to bound it: a quarter of what a token costs."""
     model_name = ""
     _is_done = False
 
@@ -65,7 +82,7 @@ class AsyncChunkStream(AsyncStream[object]):
         received = 0
         while True:
             try:
-                async with timeout(self.chunk_timeout) as bound:
+                async with timeout(self.chunk_timeout if received else None) as bound:
                     chunk = await super().__anext__()
             except StopAsyncIteration:
                 return

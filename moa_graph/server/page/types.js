@@ -76,6 +76,7 @@
  * @property {Step[]} steps
  * @property {Step[]} branches the last step of each
  * @property {Message[]} messages
+ * @property {string | null} [notice] what is to be known of the messages
  * @property {string} [step]
  * @property {Layout} [layout]
  * @property {Cell[]} [cells]
