@@ -174,7 +174,7 @@ def compare_systems(
         ValueError: If they were not judged alike, or share fewer than 2 instructions.
     """
     for key in ("benchmark", "judge", "reads", "compared_with"):
-        if first.manifest[key] != second.manifest[key]:
+        if _comparable_part(first, key) != _comparable_part(second, key):
             raise ValueError(
                 f"{first.system} and {second.system} cannot be compared: they differ in {key!r}"
             )
@@ -188,6 +188,17 @@ def compare_systems(
         metric = benchmark_for(first.benchmark).metric(is_headline=False)
         scores = (first.by_instruction, second.by_instruction)
     return compare(*scores, names=names, metric=metric)
+
+
+def _comparable_part(score: SystemScore, key: str) -> Any:
+    """Give a part of the manifest; of what was read, what it was and not where it stood."""
+    part = score.manifest[key]
+    if key != "reads":
+        return part
+    files = {name: (file["kind"], file["sha256"]) for name, file in part.items()}
+    return {
+        name: kind if kind == "published" else (kind, sha) for name, (kind, sha) in files.items()
+    }
 
 
 def is_clearly_better(first: SystemScore, second: SystemScore, *, is_headline: bool) -> bool:

@@ -177,6 +177,7 @@ def _label_points(axes: Axes, plot: ParetoPlot) -> None:
         *labelled.values(),
         *plot.unlabelled_points,
         *_sample_line(axes, plot.front_points),
+        *_sample_intervals(plot),
     ]
     occupied = [_box_around(axes.transData.transform(point)) for point in obstacles]
     for name, point in labelled.items():
@@ -212,6 +213,13 @@ def _sample_line(axes: Axes, line: Sequence[XY]) -> list[XY]:
             samples = np.linspace(ends[0], ends[1], POINTS_PER_LINE)
             points += [tuple(each) for each in axes.transData.inverted().transform(samples)]
     return points
+
+
+def _sample_intervals(plot: ParetoPlot) -> Iterator[XY]:
+    """Give points along the intervals of the systems that have names."""
+    for name in plot.labelled_names:
+        x, _ = plot.points[name]
+        yield from ((x, float(y)) for y in np.linspace(*plot.intervals[name], 2 * POINTS_PER_LINE))
 
 
 def _box_around(center: Any, half_width: float = 5) -> Any:
