@@ -177,9 +177,11 @@ def _label_points(axes: Axes, plot: ParetoPlot) -> None:
         *labelled.values(),
         *plot.unlabelled_points,
         *_sample_line(axes, plot.front_points),
-        *_sample_intervals(plot),
     ]
     occupied = [_box_around(axes.transData.transform(point)) for point in obstacles]
+    occupied += [
+        _box_around(axes.transData.transform(point), 1) for point in _sample_intervals(plot)
+    ]
     for name, point in labelled.items():
         if box := _write_label(axes, name, point, occupied):
             occupied.append(box)
