@@ -136,15 +136,23 @@ def _enclose_text(text: str, name: str) -> str:
     return f'<file name="{name}">\n{text}\n</file>'
 
 
-def load_mixture(preset: str | None = None, config: Path | None = None) -> MoAConfig:
+def load_mixture(
+    preset: str | None = None, config: Path | None = None, base_url: str | None = None
+) -> MoAConfig:
     """Load the mixture that is asked for, or the one whose key is set.
 
     Raises:
-        CommandError: If both are given, or there is no such preset.
+        CommandError: If two are given, there is no such preset, or no such server.
         ValueError: If the file is not a valid mixture.
     """
     if preset and config:
         raise CommandError("give --preset or --config, not both")
+    if base_url is not None:
+        if preset or config:
+            raise CommandError("give --base-url, or --preset or --config, not both")
+        from moa_graph.cli.served_mixture import load_served_mixture
+
+        return load_served_mixture(base_url)
     if config:
         return MoAConfig.load(config.expanduser())
     if preset and preset not in preset_names():

@@ -46,7 +46,7 @@ class JudgeFileOrigin:
     """Of each prompt that is read of a file of several in JSON lines, by `name`: see
     `hash_prompts`. A file that has these is the published one, whatever else stands in it."""
     own: Path | None = None
-    """What is read instead with `--own-prompt`, and by the stand-in for a judge."""
+    """What is read instead with `--builtin-prompt`, and by the stand-in for a judge."""
 
 
 def hash_prompts(text: str) -> dict[str, str]:

@@ -308,7 +308,8 @@ class CallPlanner:
 
     def _prompt_identity(self, planned: Sequence[PlannedCall]) -> Any:
         """Say what makes prompts with the answers to these calls the same."""
-        layout = (self._config.references_in, self._config.max_reference_tokens)
+        config = self._config
+        layout = (config.references_in, config.max_reference_tokens, config.mark_truncated)
         return [[each.key for each in planned], layout]
 
 

@@ -8,6 +8,7 @@ Where providers differ, their `Provider` is asked, never their name.
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -26,9 +27,12 @@ ENTRY_POINT_GROUP = "moa_graph.providers"
 OFFLINE_STYLES = ("lead", "bm25", "centroid", "textrank", "mmr", "ngram", "consensus")
 """The built-in extractive agents; see `moa_graph.models.offline`."""
 
+DEFAULT_TIMEOUT_S = 600.0
+"""Seconds that a call of a chat model may take: as many as the openai client waits by itself."""
+
 MODEL_OPTIONS = (
     *("temperature", "top_p", "stop", "max_retries", "base_url", "api_key", "max_tokens"),
-    "timeout",
+    *("timeout", "stream_chunk_timeout"),
 )
 """What `Provider.build` may be called with, beside `model`."""
 
@@ -65,6 +69,10 @@ class Provider:
     """Whether its chat models take OpenAI's `response_format` as an option of a call."""
     price_provider: str | None = None
     """Which provider's prices apply, as `genai-prices` calls it; by default, this `name`."""
+    has_ollama_api: bool = False
+    """Whether a server at a `base_url` speaks Ollama's own protocol, not OpenAI's."""
+    address_variables: Sequence[str] = ()
+    """The environment variables that may name its address."""
     environment_prefixes: Collection[str] = ()
     """With what its environment variables begin, beside the words of its name: `AWS`. Workers on
     other machines are given the variables."""
@@ -254,25 +262,49 @@ def _build_recorded_model(*, model: str) -> BaseChatModel:
 def _build_openai_model(**options: Any) -> BaseChatModel:
     from langchain_openai import ChatOpenAI  # noqa: PLC0415
 
-    if options.get("base_url") and "max_tokens" in options:
-        # OpenAI itself wants `max_completion_tokens`, which Ollama and others do not know.
-        options["extra_body"] = {"max_tokens": options.pop("max_tokens")}
-    return _build_fast_model(ChatOpenAI, options)
+    from moa_graph.models.openai.compatible import (  # noqa: PLC0415
+        CompatibleChatOpenAI,
+        is_openai_address,
+    )
+
+    if not is_openai_address(options.get("base_url")):
+        if "max_tokens" in options:
+            # OpenAI itself wants `max_completion_tokens`, which Ollama and others do not know.
+            options["extra_body"] = {"max_tokens": options.pop("max_tokens")}
+        return _build_compatible_model(CompatibleChatOpenAI, options)
+    proxy = os.environ.get("OPENAI_PROXY") or None
+    return _build_fast_model(ChatOpenAI, options | {"openai_proxy": None}, proxy=proxy)
 
 
 def _build_together_model(**options: Any) -> BaseChatModel:
     from langchain_together import ChatTogether  # noqa: PLC0415
 
-    return _build_fast_model(ChatTogether, options)
+    return _build_compatible_model(ChatTogether, options)
+
+
+def _build_compatible_model(
+    chat_model: Callable[..., BaseChatModel], options: Mapping[str, Any]
+) -> BaseChatModel:
+    from moa_graph.models.openai.compatible import (  # noqa: PLC0415
+        COMPATIBLE_OPTIONS,
+        use_given_options,
+    )
+
+    def build(**keywords: Any) -> BaseChatModel:
+        return use_given_options(chat_model(**keywords, **COMPATIBLE_OPTIONS), options)
+
+    return _build_fast_model(build, options)
 
 
 def _build_fast_model(
-    chat_model: Callable[..., BaseChatModel], options: Mapping[str, Any]
+    build: Callable[..., BaseChatModel], options: Mapping[str, Any], *, proxy: str | None = None
 ) -> BaseChatModel:
-    from moa_graph.models.openai.clients import shared_clients  # noqa: PLC0415
+    from moa_graph.models.openai.clients import bound_requests, shared_clients  # noqa: PLC0415
     from moa_graph.models.openai.fast_completions import use_fast_completions  # noqa: PLC0415
 
-    return use_fast_completions(chat_model(**options, stream_usage=True, **shared_clients()))
+    model = build(**options, stream_usage=True, **shared_clients(proxy))
+    bound_requests(model, options.get("timeout", DEFAULT_TIMEOUT_S))
+    return use_fast_completions(model)
 
 
 def _init_langchain_model(provider: str, *, model: str, **options: Any) -> Any:
@@ -298,6 +330,7 @@ _BUILT_IN = (
         name="openai",
         build=_build_openai_model,
         key_variable="OPENAI_API_KEY",
+        address_variables=("OPENAI_API_BASE", "OPENAI_BASE_URL"),
         options=MODEL_OPTIONS,
         supports_response_format=True,
     ),
@@ -305,6 +338,7 @@ _BUILT_IN = (
         name="together",
         build=_build_together_model,
         key_variable="TOGETHER_API_KEY",
+        address_variables=("TOGETHER_API_BASE",),
         options=MODEL_OPTIONS,
         supports_response_format=True,
     ),
@@ -336,7 +370,7 @@ _LANGCHAIN = (  # where a provider of `init_chat_model` differs from the others
     _langchain_provider("huggingface", environment_prefixes=("HF", "HUGGINGFACEHUB")),
     _langchain_provider("ibm", environment_prefixes=("WATSONX",)),
     _langchain_provider("mistralai", environment_prefixes=("MISTRAL",)),
-    _langchain_provider("ollama", option_names={"max_tokens": "num_predict"}),
+    _langchain_provider("ollama", option_names={"max_tokens": "num_predict"}, has_ollama_api=True),
     _langchain_provider("perplexity", environment_prefixes=("PPLX",)),
     # These do not; a mistyped name is compared with them.
     *map(_langchain_provider, ("anthropic", "deepseek", "fireworks", "google_vertexai", "groq")),

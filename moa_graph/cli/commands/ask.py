@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from moa_graph.cli.options import (
+    BaseUrlOption,
     CacheOption,
     CacheTtlOption,
     ConfigOption,
@@ -25,6 +26,7 @@ EXAMPLES = (
     'moa ask "What is decided here?" --file minutes.txt --preset openai',
     'git diff | moa ask "Review this change." --show',
     'moa ask "And at night?" --thread sky',
+    'moa ask "Why is the sky blue?" --base-url http://localhost:8080/v1',
 )
 
 
@@ -39,6 +41,7 @@ def ask(
     ] = None,
     preset: PresetOption = None,
     config: ConfigOption = None,
+    base_url: BaseUrlOption = None,
     thread: ThreadOption = None,
     db: DatabaseOption = None,
     cache: CacheOption = False,
@@ -56,7 +59,11 @@ def ask(
 
     question = None if question is None else decode_argument(question)
     content = build_question(question, file or [])
-    mixture = load_mixture(preset, config) if preset or config or not thread else None
+    mixture = (
+        load_mixture(preset, config, base_url)
+        if preset or config or base_url or not thread
+        else None
+    )
     if mixture:
         require_api_keys(mixture, config)
     with show_startup_notice(show_progress=progress):

@@ -1,6 +1,7 @@
 """The command `moa chat`: its options."""
 
 from moa_graph.cli.options import (
+    BaseUrlOption,
     ConfigOption,
     DatabaseOption,
     PresetOption,
@@ -21,6 +22,7 @@ EXAMPLES = (
 def chat(
     preset: PresetOption = None,
     config: ConfigOption = None,
+    base_url: BaseUrlOption = None,
     thread: ThreadOption = None,
     db: DatabaseOption = None,
     progress: ProgressOption = None,
@@ -32,7 +34,7 @@ def chat(
     """
     from moa_graph.cli.choice import load_mixture
 
-    mixture = load_mixture(preset, config) if preset or config else None
+    mixture = load_mixture(preset, config, base_url) if preset or config or base_url else None
     with show_startup_notice(show_progress=progress):
         from moa_graph.cli.actions.chat import run_chat
         from moa_graph.cli.actions.run import OutputOptions

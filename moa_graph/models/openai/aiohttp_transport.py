@@ -5,7 +5,7 @@ errors through that its own client then does not retry.
 """
 
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.util import find_spec
@@ -81,11 +81,12 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
             auto_decompress=False,  # likewise
         )
 
-    def mounts(self) -> dict[str, httpx2.AsyncBaseTransport | None]:
-        """Give the ways by the proxies of the environment, as the client above mounts them."""
+    def mounts(self, proxy: str | None = None) -> dict[str, httpx2.AsyncBaseTransport | None]:
+        """Give the ways by a proxy, or by those of the environment, as the client mounts them."""
+        proxies = {"all://": proxy} if proxy else read_proxy_mounts()
         return {
-            pattern: _ProxiedTransport(self, proxy) if proxy else None
-            for pattern, proxy in read_proxy_mounts().items()
+            pattern: _ProxiedTransport(self, each) if each else None
+            for pattern, each in proxies.items()
         }
 
     async def handle_async_request(
@@ -177,15 +178,19 @@ def read_proxy_mounts() -> dict[str, str | None]:
     return mounts | dict.fromkeys(filter(_is_valid_pattern, map(_no_proxy_pattern, direct)))
 
 
-def check_proxies() -> None:
-    """See that the proxies of the environment can be asked; a password in them is not repeated.
+def check_proxies(proxies: Mapping[str, str] | None = None) -> None:
+    """See that proxies can be asked; a password in them is not repeated.
+
+    Args:
+        proxies: Their addresses by variable; by default those of the environment.
 
     Raises:
         ImportError: If one needs a package that is not installed.
         ValueError: If one is no address of a proxy.
     """
-    for scheme, proxy in _read_environment()[0].items():
-        name = f"{scheme.upper()}_PROXY"
+    if proxies is None:
+        proxies = {f"{k.upper()}_PROXY": proxy for k, proxy in _read_environment()[0].items()}
+    for name, proxy in proxies.items():
         if not (url := _parse_proxy(proxy)):
             raise ValueError(f"{name}: expected the address of a proxy, such as 'http://host:8080'")
         if url.scheme.startswith("socks") and not find_spec("socksio"):

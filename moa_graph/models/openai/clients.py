@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from typing import Any
 from urllib.request import getproxies
 
-from httpx2 import AsyncBaseTransport, BaseTransport, Limits, Request
+from httpx2 import AsyncBaseTransport, BaseTransport, Limits, Request, Timeout
 from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
 
 from moa_graph.models.openai.aiohttp_transport import (
@@ -29,16 +29,24 @@ from moa_graph.redaction import MIN_KEY_CHARS, redact
 MAX_CONNECTIONS_VARIABLE = "MOA_MAX_CONNECTIONS"
 """The environment variable that bounds the connections to one endpoint, on each event loop."""
 
+CONNECT_TIMEOUT_S = 30.0
+"""Seconds that the way to a server may take: one that is there takes less than one."""
+
 _RESERVED_FILES = 128  # kept free for what else a process opens
 _Pool = DefaultAsyncHttpxClient
 _PoolKey = tuple[int, asyncio.AbstractEventLoop]  # a process, and a loop of it
 
 
 class KeyRedactingClient(DefaultHttpxClient):
-    """A sync HTTP client that blots the key out of responses: some providers repeat it."""
+    """A sync HTTP client that blots the key out of responses: some providers repeat it.
 
-    def __init__(self) -> None:
+    Args:
+        proxy: The proxy of all requests; by default that of the environment.
+    """
+
+    def __init__(self, proxy: str | None = None) -> None:
         super().__init__(transport=BaseTransport())  # the pools have their own
+        self._proxy = proxy
         self._pools: dict[int, DefaultHttpxClient] = {}
 
     def send(self, request: Any, **options: Any) -> Any:
@@ -47,7 +55,9 @@ class KeyRedactingClient(DefaultHttpxClient):
         if process not in self._pools:
             self._pools.setdefault(
                 process,
-                DefaultHttpxClient(limits=_connection_limits(), verify=default_ssl_context()),
+                DefaultHttpxClient(
+                    limits=_connection_limits(), verify=default_ssl_context(), proxy=self._proxy
+                ),
             )
         response = self._pools[process].send(request, **options)
         if response.is_error:
@@ -65,10 +75,14 @@ class PerLoopAsyncClient(DefaultAsyncHttpxClient):
 
     A connection lives and dies with its loop: a client that is shared by two `asyncio.run`
     fails in the second with "Event loop is closed".
+
+    Args:
+        proxy: The proxy of all requests; by default that of the environment.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, proxy: str | None = None) -> None:
         super().__init__(transport=AsyncBaseTransport())  # the pools have their own
+        self._proxy = proxy
         self._pools: dict[_PoolKey, tuple[_Pool, AsyncGenerator[None, None]]] = {}
         self._known_non_redirecting: set[str] = set()  # what answered without a redirect
 
@@ -112,7 +126,7 @@ class PerLoopAsyncClient(DefaultAsyncHttpxClient):
 
     async def _open_pool(self, pool_key: _PoolKey) -> None:
         self.close_stale_pools()
-        pool = _new_pool()
+        pool = _new_pool(self._proxy)
         closing = self._hold_pool_open(pool_key, pool)
         self._pools[pool_key] = (pool, closing)
         await anext(closing)
@@ -140,11 +154,12 @@ def read_max_connections() -> int:
     return int(value)
 
 
-def _new_pool() -> _Pool:
-    if any(proxy.startswith("socks") for proxy in getproxies().values()):
-        return _Pool(limits=_connection_limits())  # aiohttp knows no SOCKS
+def _new_pool(proxy: str | None) -> _Pool:
+    proxies = [proxy] if proxy else getproxies().values()
+    if any(each.startswith("socks") for each in proxies):
+        return _Pool(limits=_connection_limits(), proxy=proxy)  # aiohttp knows no SOCKS
     transport = AiohttpTransport(read_max_connections(), _max_open_connections())
-    return _Pool(transport=transport, mounts=transport.mounts())
+    return _Pool(transport=transport, mounts=transport.mounts(proxy))
 
 
 def _connection_limits() -> Limits:
@@ -183,33 +198,47 @@ def _redact_response(request: Any, response: Any) -> Any:
 
 
 @cache
-def _sync_client() -> KeyRedactingClient:
-    client = KeyRedactingClient()
+def _sync_client(proxy: str | None = None) -> KeyRedactingClient:
+    client = KeyRedactingClient(proxy)
     atexit.register(client.close)
     return client
 
 
 @cache
-def _async_client() -> PerLoopAsyncClient:
-    client = PerLoopAsyncClient()
+def _async_client(proxy: str | None = None) -> PerLoopAsyncClient:
+    client = PerLoopAsyncClient(proxy)
     atexit.register(client.close_stale_pools)
     return client
 
 
-def shared_clients() -> dict[str, Any]:
+def shared_clients(openai_proxy: str | None = None) -> dict[str, Any]:
     """Give the HTTP clients that every model built from a name uses, as its options.
+
+    Args:
+        openai_proxy: What `OPENAI_PROXY` says, for models of OpenAI itself.
 
     Raises:
         ImportError: If a proxy needs a package that is not installed.
         ValueError: If `MOA_MAX_CONNECTIONS` is no number above 0, or a variable names no proxy.
     """
     read_max_connections()
-    check_proxies()
+    check_proxies({"OPENAI_PROXY": openai_proxy} if openai_proxy else None)
     return {
-        "http_client": _sync_client(),
-        "http_async_client": _async_client(),
+        "http_client": _sync_client(openai_proxy),
+        "http_async_client": _async_client(openai_proxy),
         "http_socket_options": (),  # by default, LangChain warns that they break proxies
     }
+
+
+def bound_requests(model: Any, seconds: float) -> None:
+    """Bound the requests of a chat model that was just built: LangChain builds it without a bound.
+
+    Args:
+        model: A chat model of the `langchain-openai` family.
+        seconds: How long a server may be silent.
+    """
+    timeout = Timeout(seconds, connect=min(seconds, CONNECT_TIMEOUT_S))
+    model.root_client.timeout = model.root_async_client.timeout = timeout
 
 
 def share_clients(model: Any) -> Any:

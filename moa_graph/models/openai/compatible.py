@@ -1,0 +1,67 @@
+"""Chat models of servers other than OpenAI's: what is meant for OpenAI does not reach them.
+
+The openai client and LangChain read headers, a proxy and a protocol from variables of the
+environment that are named after OpenAI, and guess from the name of a model what OpenAI's own model
+of that name takes.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from langchain_openai import ChatOpenAI
+from openai import Omit
+
+OPENAI_HOST = "api.openai.com"
+
+COMPATIBLE_OPTIONS = {"openai_proxy": None, "use_responses_api": False}
+"""What such a chat model is built with, beside the options of its agent."""
+
+Chat = TypeVar("Chat")
+
+
+class CompatibleChatOpenAI(ChatOpenAI):
+    """A `ChatOpenAI` that sends what it is given, whatever its model is called."""
+
+    def _get_request_payload(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        # Past ChatOpenAI's own, which calls the system "developer" for models named o1, o3, ...
+        return super(ChatOpenAI, self)._get_request_payload(*args, **kwargs)
+
+
+def is_openai_address(url: str | None) -> bool:
+    """Whether OpenAI itself is asked, such as at a regional address; `None` stands for it."""
+    host = urlsplit(url).hostname if url else OPENAI_HOST
+    return host == OPENAI_HOST or str(host).endswith(f".{OPENAI_HOST}")
+
+
+def use_given_options(chat: Chat, options: Mapping[str, Any]) -> Chat:
+    """Free a chat model from what was taken from the environment and guessed from its name.
+
+    Args:
+        chat: A `ChatOpenAI`, or what is built upon it.
+        options: What it was built with.
+
+    Returns:
+        The same model.
+    """
+    model: Any = chat
+    model.temperature = options.get("temperature")
+    model.openai_organization = None
+    headers = _environment_headers(options.get("api_key"))
+    model.root_client = model.root_client.copy(default_headers=headers)
+    model.root_async_client = model.root_async_client.copy(default_headers=headers)
+    model.client = model.root_client.chat.completions
+    model.async_client = model.root_async_client.chat.completions
+    return chat
+
+
+def _environment_headers(api_key: str | None) -> dict[str, Any]:
+    """Leave out the headers that the openai client takes from the environment."""
+    lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n")
+    custom = [line.partition(":")[0].strip() for line in lines if ":" in line]
+    names = {"OpenAI-Organization", "OpenAI-Project", *custom}
+    headers: dict[str, Any] = {n: Omit() for n in names if n.lower() != "authorization"}
+    if len(headers) < len(names) and api_key:
+        headers["Authorization"] = f"Bearer {api_key}"
+    return headers
