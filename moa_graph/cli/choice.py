@@ -14,6 +14,7 @@ from moa_graph.cli.errors import CommandError
 from moa_graph.cli.terminal.plain_text import print_warning
 from moa_graph.config.model import MoAConfig, preset_names
 from moa_graph.graph.options import suggest_name
+from moa_graph.models.providers import ReasoningEffort
 
 DEFAULT_PRESETS = ("together", "openai")
 """What is asked without --preset and --config: the first whose keys are set."""
@@ -136,8 +137,17 @@ def _enclose_text(text: str, name: str) -> str:
     return f'<file name="{name}">\n{text}\n</file>'
 
 
-def load_mixture(preset: str | None = None, config: Path | None = None) -> MoAConfig:
+def load_mixture(
+    preset: str | None = None,
+    config: Path | None = None,
+    reasoning_effort: ReasoningEffort | None = None,
+) -> MoAConfig:
     """Load the mixture that is asked for, or the one whose key is set.
+
+    Args:
+        preset: Its name.
+        config: Its file.
+        reasoning_effort: How long its models think, instead of what it says.
 
     Raises:
         CommandError: If both are given, or there is no such preset.
@@ -145,6 +155,10 @@ def load_mixture(preset: str | None = None, config: Path | None = None) -> MoACo
     """
     if preset and config:
         raise CommandError("give --preset or --config, not both")
+    return _load_source(preset, config).override(reasoning_effort=reasoning_effort)
+
+
+def _load_source(preset: str | None, config: Path | None) -> MoAConfig:
     if config:
         return MoAConfig.load(config.expanduser())
     if preset and preset not in preset_names():

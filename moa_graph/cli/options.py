@@ -7,6 +7,7 @@ import typer
 
 from moa_graph.cli import completion
 from moa_graph.cli.standard_streams import decode_argument
+from moa_graph.models.providers import ReasoningEffort
 
 
 def _decode_thread(name: str | None) -> str | None:
@@ -24,6 +25,13 @@ PresetOption = Annotated[
 ]
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="A mixture of your own, as a TOML file.")
+]
+ReasoningEffortOption = Annotated[
+    ReasoningEffort | None,
+    typer.Option(
+        "--reasoning-effort",
+        help="How long the models of the mixture think, if they are reasoning models.",
+    ),
 ]
 DatabaseOption = Annotated[
     str | None,

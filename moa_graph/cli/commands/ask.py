@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from moa_graph.cli.errors import CommandError
 from moa_graph.cli.options import (
     CacheOption,
     CacheTtlOption,
@@ -12,6 +13,7 @@ from moa_graph.cli.options import (
     JsonOption,
     PresetOption,
     ProgressOption,
+    ReasoningEffortOption,
     ShowOption,
     ThreadOption,
 )
@@ -39,6 +41,7 @@ def ask(
     ] = None,
     preset: PresetOption = None,
     config: ConfigOption = None,
+    reasoning_effort: ReasoningEffortOption = None,
     thread: ThreadOption = None,
     db: DatabaseOption = None,
     cache: CacheOption = False,
@@ -56,7 +59,11 @@ def ask(
 
     question = None if question is None else decode_argument(question)
     content = build_question(question, file or [])
-    mixture = load_mixture(preset, config) if preset or config or not thread else None
+    mixture = None
+    if preset or config or not thread:
+        mixture = load_mixture(preset, config, reasoning_effort)
+    elif reasoning_effort:
+        raise CommandError("--reasoning-effort with --thread: name the --preset or --config, too")
     if mixture:
         require_api_keys(mixture, config)
     with show_startup_notice(show_progress=progress):

@@ -5,6 +5,7 @@ from moa_graph.cli.options import (
     DatabaseOption,
     PresetOption,
     ProgressOption,
+    ReasoningEffortOption,
     ThreadOption,
 )
 from moa_graph.cli.registration import ASK_PANEL
@@ -21,6 +22,7 @@ EXAMPLES = (
 def chat(
     preset: PresetOption = None,
     config: ConfigOption = None,
+    reasoning_effort: ReasoningEffortOption = None,
     thread: ThreadOption = None,
     db: DatabaseOption = None,
     progress: ProgressOption = None,
@@ -32,7 +34,9 @@ def chat(
     """
     from moa_graph.cli.choice import load_mixture
 
-    mixture = load_mixture(preset, config) if preset or config else None
+    mixture = None
+    if preset or config or reasoning_effort:
+        mixture = load_mixture(preset, config, reasoning_effort)
     with show_startup_notice(show_progress=progress):
         from moa_graph.cli.actions.chat import run_chat
         from moa_graph.cli.actions.run import OutputOptions
