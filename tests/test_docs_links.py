@@ -1,4 +1,4 @@
-"""Links between the pages lead to a file and a heading that are there."""
+"""What the pages link to and name is there: files, headings, places in the code."""
 
 import re
 from pathlib import Path
@@ -11,6 +11,7 @@ PAGES = [*sorted(ROOT.glob("*.md")), *DOCS, ROOT / "tests/benchmarks/README.md"]
 INLINE = re.compile(r"`[^`\n]*`")
 FENCE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+PLACE = re.compile(r"`(\w+)` in `([\w/]+\.py)`")
 
 
 def name_of(page):
@@ -59,3 +60,14 @@ def test_named_programs_and_files_exist(page):
     prose = " ".join(INLINE.findall(FENCE.sub("", page.read_text(encoding="utf-8"))))
     for path in re.findall(r"(?<![\w./])(?:tests|examples|\.ci)/[\w./-]+", prose):
         assert (ROOT / path).exists(), path
+
+
+def test_places_in_the_code_are_where_a_page_says():
+    page = (ROOT / "docs" / "concepts.md").read_text(encoding="utf-8")
+    table = page.partition("## Where to look in the code")[2].partition("\n## ")[0]
+    files = re.findall(r"`([\w/]+\.py)`", table)
+    codes = {file: (ROOT / "moa_graph" / file).read_text(encoding="utf-8") for file in files}
+    places = PLACE.findall(table)
+    assert places
+    for name, file in places:
+        assert re.search(rf"^(def|class) {name}\b", codes[file], re.MULTILINE), f"{name} in {file}"

@@ -15,6 +15,7 @@ from serving import Serving
 from typer.main import get_command
 
 from moa_graph import MoAConfig, draw_mermaid
+from moa_graph.cli import deprecated
 from moa_graph.cli.app import app
 from moa_graph.config.model import preset_names
 
@@ -167,6 +168,21 @@ def test_commands_and_their_options_exist(page):
             command = command.commands[words.pop(0)]
         options = {name for param in command.params for name in param.opts + param.secondary_opts}
         assert {word for word in words if word.startswith("--")} <= {"--help", *options}, line
+
+
+def test_all_old_spellings_of_the_command_line_are_listed():
+    row = re.compile(r"^\| `moa ([\w ]+)` \| (.+) \| (.+) \|$", re.MULTILINE)
+    rows = row.findall(PAGES["docs/upgrading.md"])
+    listed = {(command, old, new) for command, olds, new in rows for old in olds.split(", ")}
+    renamed = {
+        (group, f"`{old}`", f"`{new.split()[-1]}`")
+        for (group, old), new in ((name.split(), new) for name, new in deprecated.COMMANDS.items())
+    }
+    for command, flags in deprecated.FLAGS.items():
+        renamed |= {(command, f"`{old}`", f"`{new}`") for old, new in flags.items()}
+    for command, flags in deprecated.FLAGS_OF_ARGUMENTS.items():
+        renamed |= {(command, f"`{old}`", f"the argument `{new}`") for old, new in flags.items()}
+    assert listed == renamed
 
 
 @pytest.mark.process

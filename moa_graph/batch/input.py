@@ -12,7 +12,7 @@ from langchain_core.messages import convert_to_messages
 from pydantic import ValidationError
 
 from moa_graph.config.model import MoAConfig
-from moa_graph.prompting.parsing import replace_surrogates
+from moa_graph.prompting.surrogates import replace_surrogates
 
 _IDENTITY_FIELDS = (
     "layers",
@@ -93,6 +93,8 @@ def batch_name(output: Path, mixture: MoAConfig) -> str:
     identity = {name: options[name] for name in _IDENTITY_FIELDS}
     if mixture.prompt is not None:  # left out when unset: batches of earlier versions go on
         identity["prompt"] = mixture.prompt
+    if mixture.mark_truncated:
+        identity["mark_truncated"] = True
     for agent in (
         *_iterate_agents(identity["layers"]),
         identity["aggregator"],

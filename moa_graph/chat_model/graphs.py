@@ -106,7 +106,7 @@ class CompiledGraphCache:
         }
         return {
             "layers": [
-                {seat.name: _identify_agent(seat.agent) for seat in layer_spec.agent_nodes}
+                {each.name: _identify_agent(each.agent) for each in layer_spec.agent_nodes}
                 for layer_spec in layer_specs
             ],
             "aggregator": _identify_agent(aggregator.agent),
@@ -131,12 +131,12 @@ class CompiledGraphCache:
 
 
 def _spec_for_call(spec: GraphSpec, options: Mapping[str, Any]) -> GraphSpec:
-    """Copy a plan so that its writers are called with options, and the others told of tools."""
+    """Copy a specification: its aggregators are called with options, proposers read of tools."""
     view = partial(describe_tools_in_text, tools=options.get("tools", ()))
     layer_specs = [
         replace(
             layer_spec,
-            agent_nodes=[replace(seat, transform_messages=view) for seat in layer_spec.agent_nodes],
+            agent_nodes=[replace(each, transform_messages=view) for each in layer_spec.agent_nodes],
         )
         for layer_spec in spec.layers
     ]
@@ -149,7 +149,7 @@ def _spec_for_call(spec: GraphSpec, options: Mapping[str, Any]) -> GraphSpec:
     if options.get("tools"):
         update["transform_messages"] = tell_aggregator_about_tools
     return replace(
-        spec, layers=layer_specs, aggregators=[replace(seat, **update) for seat in spec.aggregators]
+        spec, layers=layer_specs, aggregators=[replace(each, **update) for each in spec.aggregators]
     )
 
 

@@ -37,9 +37,9 @@ def build_profile(spec: GraphSpec, *, defer_model_init: bool) -> ModelProfile | 
         for agent_node in spec.aggregators
     ]
     proposers = [
-        _read_agent_profile(seat, defer_model_init=defer_model_init)
+        _read_agent_profile(agent_node, defer_model_init=defer_model_init)
         for layer_spec in spec.layers
-        for seat in layer_spec.agent_nodes
+        for agent_node in layer_spec.agent_nodes
     ]
     profile: dict[str, Any] = {
         size: min(sizes)

@@ -14,7 +14,6 @@ from moa_graph.cli.errors import CommandError
 from moa_graph.cli.terminal.plain_text import print_warning
 from moa_graph.config.model import MoAConfig, preset_names
 from moa_graph.graph.options import suggest_name
-from moa_graph.models.providers import ReasoningEffort
 
 DEFAULT_PRESETS = ("together", "openai")
 """What is asked without --preset and --config: the first whose keys are set."""
@@ -138,27 +137,22 @@ def _enclose_text(text: str, name: str) -> str:
 
 
 def load_mixture(
-    preset: str | None = None,
-    config: Path | None = None,
-    reasoning_effort: ReasoningEffort | None = None,
+    preset: str | None = None, config: Path | None = None, base_url: str | None = None
 ) -> MoAConfig:
     """Load the mixture that is asked for, or the one whose key is set.
 
-    Args:
-        preset: Its name.
-        config: Its file.
-        reasoning_effort: How long its models think, instead of what it says.
-
     Raises:
-        CommandError: If both are given, or there is no such preset.
+        CommandError: If two are given, there is no such preset, or no such server.
         ValueError: If the file is not a valid mixture.
     """
     if preset and config:
         raise CommandError("give --preset or --config, not both")
-    return _load_source(preset, config).override(reasoning_effort=reasoning_effort)
+    if base_url is not None:
+        if preset or config:
+            raise CommandError("give --base-url, or --preset or --config, not both")
+        from moa_graph.cli.served_mixture import load_served_mixture
 
-
-def _load_source(preset: str | None, config: Path | None) -> MoAConfig:
+        return load_served_mixture(base_url)
     if config:
         return MoAConfig.load(config.expanduser())
     if preset and preset not in preset_names():

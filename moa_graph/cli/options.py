@@ -26,6 +26,15 @@ PresetOption = Annotated[
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="A mixture of your own, as a TOML file.")
 ]
+BaseUrlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--base-url",
+        metavar="URL",
+        help="A mixture of what an OpenAI-compatible server serves, such as "
+        "http://localhost:8080/v1: several models, or several answers of one.",
+    ),
+]
 ReasoningEffortOption = Annotated[
     ReasoningEffort | None,
     typer.Option(

@@ -41,7 +41,7 @@ class JudgeFileOrigin:
     """The Python package that has it too, at `package_path`."""
     package_path: str = ""
     own: Path | None = None
-    """What is read instead with `--own-prompt`, and by the stand-in for a judge."""
+    """What is read instead with `--builtin-prompt`, and by the stand-in for a judge."""
 
 
 def fetch_pinned_file(pinned_file: PinnedFile, option: str = "--data") -> Path:

@@ -1,4 +1,4 @@
-"""The node cache: an agent that is asked the same again gives the answer that it gave before.
+"""The node cache: an agent called again with an identical request returns its cached answer.
 
 LangGraph would keep what a node writes: a failure too, and an answer under the turn in which it
 was given. So the nodes look into the cache themselves, and keep what the model answered.

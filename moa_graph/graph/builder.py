@@ -25,8 +25,8 @@ from moa_graph.graph.spec import AgentNode, LayerSpec, resolve_agents
 from moa_graph.graph.state import LayerState, MoAState
 from moa_graph.prompting.layout import AGGREGATE_AND_SYNTHESIZE, PromptLayout
 
-MoAStateGraph = StateGraph[MoAState, None, Any, MoAState]
-CompiledMoAGraph = CompiledStateGraph[MoAState, None, Any, MoAState]
+MoAStateGraph = StateGraph[MoAState, Any, Any, MoAState]  # the context is the caller's
+CompiledMoAGraph = CompiledStateGraph[MoAState, Any, Any, MoAState]
 
 MIN_CONCURRENCY = 128
 """Threads that wait in a sync call; LangGraph starts each when it is needed."""
@@ -50,7 +50,7 @@ def _with_parameters_of(
 
 @dataclass(frozen=True)
 class GraphSpec:
-    """Who is asked, by which rules, and what readers of references find where."""
+    """A resolved graph: the agents and policy of each layer, the aggregators, the prompt layout."""
 
     layers: Sequence[LayerSpec]
     aggregators: Sequence[AgentNode]
@@ -59,8 +59,12 @@ class GraphSpec:
     aggregation: Aggregation = "synthesize"
     cache_policy: CachePolicy[Any] | None = None
 
+    def __deepcopy__(self, _: Any) -> "GraphSpec":
+        """Share it with a copy of the graph: it never changes."""
+        return self
+
     def find_agent_node(self, node: str) -> AgentNode | None:
-        """Find who sits at a node."""
+        """Find the agent of a node."""
         agent_nodes = chain(
             *(layer_spec.agent_nodes for layer_spec in self.layers), self.aggregators
         )
@@ -145,12 +149,18 @@ def create_moa(options: GraphOptions) -> MoAGraph:  # noqa: D417  # the fields a
         max_reference_tokens: Tokens (estimated) beyond which a proposal is cut; all references
             together are cut at four times as many. `None` for no bound. Where the size of a
             reader's context is known, they are cut to fit it in any case.
+        trim_history: Whether an agent is not shown the oldest turns of a conversation that does
+            not fit the context of its model, as far as that is known; the state keeps them. The
+            last turn and system messages stay. References may take half of the room.
+        mark_truncated: Whether readers are told of a proposal that its model did not end by itself
+            (it came to its `max_tokens`, or a filter cut it) where it breaks off. By default they
+            are not, as in the paper.
         lazy: Build the models of `"provider:model"` strings at the first call, not now. A graph
             can then be drawn and deployed where its keys are not set.
         stream_proposals: Whether `stream_mode="messages"` shows the proposers' tokens beside
             the aggregator's.
-        cache_policy: Have agents that are asked the same again give the answer that they gave
-            before, from the `cache` that the graph is compiled with; as in
+        cache_policy: Reuse answers: an agent called again with an identical request returns its
+            cached answer, from the `cache` that the graph is compiled with; as in
             `StateGraph.add_node`, but a failure is never kept. Only `ttl` may be set: the key is
             made of model, parameters, endpoint and all that is read. Kept are the answers of
             `"provider:model"` strings, and of chat models that LangChain can describe.
@@ -175,12 +185,18 @@ def create_moa(options: GraphOptions) -> MoAGraph:  # noqa: D417  # the fields a
         )
     check_policy(options.cache_policy)
     prompt = AGGREGATE_AND_SYNTHESIZE if options.prompt is None else options.prompt
-    layout = PromptLayout(prompt, options.references_in, options.max_reference_tokens)
+    layout = PromptLayout(
+        prompt,
+        options.references_in,
+        options.max_reference_tokens,
+        mark_truncated=options.mark_truncated,
+    )
     agent_nodes, aggregators = resolve_agents(
         options.layers,
         [options.aggregator, *options.fallbacks],
         hide_proposer_tokens=not options.stream_proposals,
         hide_aggregator_tokens=options.aggregation == "select",
+        trim_history=options.trim_history,
     )
     policies = policies_for_layers(
         [len(row) for row in agent_nodes], options.quorum, options.grace, options.deadline

@@ -53,6 +53,14 @@ class LayerDeadline:
         self._changed = threading.Condition()
         self._timeout_scopes: dict[asyncio.Timeout, Callable[[], float | None]] = {}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(
+            type(self),
+            self._policy,
+            unfinished=self._unfinished,
+            required_answers=self._required_answers,
+        ), ()
+
     def count_answer(self) -> None:
         """Count an answer. With the last that the quorum needs, the grace of the others begins."""
         if self._policy.grace is None:

@@ -1,12 +1,15 @@
 """How an error of the package keeps the type of the failures that it reports."""
 
 import pickle
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from types import TracebackType
 from typing import Any, TypeVar, cast
 
 from langgraph.errors import GraphBubbleUp
 
+from moa_graph.connection_failures import error_chain
 from moa_graph.errors import MoAError
 
 _UNSHARED_TYPES = (GraphBubbleUp, StopIteration, StopAsyncIteration)  # they steer what runs
@@ -40,6 +43,21 @@ def error_with_causes(causes: Sequence[Exception | None], error_class: type[E], 
 def error_of_types(error_class: type[E], types: tuple[type[Exception], ...], args: Any) -> E:
     """Make an error of a class that has other types, too."""
     return cast("E", _with_cause_types(error_class, types)(*args))  # type: ignore[arg-type]  # mypy takes a type variable for no hashable
+
+
+def free_frames(error: Exception) -> Exception:
+    """Have an error that is kept hold no prompt, model or run; where it was raised stays in it."""
+    for each in error_chain(error):
+        traceback.clear_frames(each.__traceback__)
+        each.__traceback__ = _without_own_frames(each.__traceback__)
+    return error
+
+
+def _without_own_frames(frames: TracebackType | None) -> TracebackType | None:
+    """Leave out the outermost frames that are the package's: those may still run."""
+    while frames and str(frames.tb_frame.f_globals.get("__name__")).startswith("moa_graph."):
+        frames = frames.tb_next
+    return frames
 
 
 def reduce_error(error: MoAError, error_class: type[MoAError], *args: Any) -> tuple[Any, ...]:

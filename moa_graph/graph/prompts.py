@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from langchain_core.exceptions import ContextOverflowError
-from langchain_core.messages import AnyMessage
+from langchain_core.messages import AnyMessage, HumanMessage, SystemMessage, trim_messages
 from langchain_core.runnables.base import RunnableBindingBase
 
 from moa_graph.errors import MoAError
@@ -14,12 +14,18 @@ from moa_graph.graph.references import collect_references, read_references
 from moa_graph.graph.spec import AgentNode
 from moa_graph.graph.state import LayerState, RefusedPrompt
 from moa_graph.models.traits import ModelLimits
+from moa_graph.prompting.history import has_tool_traffic, portable_history
 from moa_graph.prompting.layout import PromptLayout, add_system_text
 from moa_graph.prompting.refusals import ContextOverflow
+from moa_graph.prompting.surrogates import replace_in_messages
 from moa_graph.prompting.tokens import count_message_tokens, count_tokens, fits_token_limit
+from moa_graph.prompting.tool_text import describe_tools_in_text
 from moa_graph.redaction import redacted_message
 
 DEFAULT_ANSWER_TOKENS = 4096  # tokens that are kept free for an answer where no bound is set
+
+_PROVIDERS_THAT_WANT_TOOLS = {"anthropic", "aws"}
+"""They refuse calls and results of tools in a conversation where no tool is bound."""
 
 _SAFETY = 1.1  # by how much more than needed a refused prompt is cut: there is one more attempt
 _UNTOLD_EXCESS = 2.0  # how much too long a refused prompt is taken to be where nobody says
@@ -54,6 +60,8 @@ class Prompt(NamedTuple):
     messages: Sequence[AnyMessage]
     dropped_reference_chars: int = 0
     """Characters of the references that are left out: too long together, or for the context."""
+    dropped_messages: int = 0
+    """Messages of earlier turns that are left out: too long for the context."""
 
 
 class PromptDraft:
@@ -68,7 +76,7 @@ class PromptDraft:
         self._agent_node, self._state, self._layout = agent_node, state, layout
         self._limits = find_limits(agent_node, state)
         self.overflow: ContextOverflow | None = None
-        """What its model said of a prompt that was too long."""
+        """What its model said of a prompt that was too long, and was shortened."""
         self.prompt = self._build()
 
     def shorten(self, overflow: ContextOverflow, error: Exception) -> None:
@@ -82,14 +90,13 @@ class PromptDraft:
             ContextExceededError: If there is nothing in it that could be cut.
         """
         refused_tokens = estimate_prompt(self._agent_node, self.prompt.messages)
-        is_first = self.overflow is None
-        self.overflow = overflow
         self._limits = _limits_after(overflow, self._limits, self._agent_node, refused_tokens)
-        if is_first:
+        if self.overflow is None:
             self.prompt = self._build()
             tokens = estimate_prompt(self._agent_node, self.prompt.messages)
             room = _prompt_room(self._agent_node, self._limits)
             if tokens < refused_tokens and room is not None and tokens <= room * _SAFETY:
+                self.overflow = overflow
                 return
         raise error_with_causes([error], ContextExceededError, self._describe_excess(error))
 
@@ -141,26 +148,82 @@ def build_prompt(
     """
     if not state["messages"]:
         raise ValueError("`messages` is empty; expected at least one message to answer")
-    messages = agent_node.transform_messages(state["messages"])
+    messages: Sequence[AnyMessage] = replace_in_messages(
+        _read_conversation(agent_node, state["messages"])
+    )
     if agent_node.agent.system:
         messages = add_system_text(messages, agent_node.agent.system, in_front=True)
+    limits = None if whole else limits or find_limits(agent_node, state)
+    room = limits and _prompt_room(agent_node, limits)
+    references, seed, text = _read_references(agent_node, state, layout, required=not whole)
+    count = len(messages)
+    if agent_node.trim_history and room is not None:
+        reserve = min(count_tokens(text), room // 2)
+        messages = _trim_turns(agent_node, messages, room - reserve)
+    dropped_messages, dropped_chars = count - len(messages), 0
     if agent_node.layer == 1:
-        return Prompt(messages)
-    references, seed = collect_references(agent_node.reference_nodes, state)
-    if not references and not whole:  # a layer aggregator lets nobody go on without one
-        raise LookupError(
-            f"{agent_node.node}: the proposals that it reads are gone; a checkpointer must "
-            "keep all checkpoints of a run, not only the last"
-        )
-    text, dropped_chars = read_references(agent_node.reference_nodes, state, layout), 0
-    if whole:
-        return Prompt(layout.insert_references(messages, text))
-    room = _prompt_room(agent_node, limits or find_limits(agent_node, state))
+        return Prompt(messages, dropped_chars, dropped_messages)
     free = None if room is None else max(0, room - estimate_prompt(agent_node, messages))
-    max_tokens = min((n for n in (free, layout.max_total_tokens) if n is not None), default=None)
-    if max_tokens is not None and not fits_token_limit(text, max_tokens):
-        text, dropped_chars = layout.template_within_limit(references, max_tokens, seed)
-    return Prompt(layout.insert_references(messages, text), dropped_chars)
+    token_limits = [n for n in (free, None if whole else layout.max_total_tokens) if n is not None]
+    if token_limits and not fits_token_limit(text, min(token_limits)):
+        text, dropped_chars = layout.template_within_limit(references, min(token_limits), seed)
+    return Prompt(layout.insert_references(messages, text), dropped_chars, dropped_messages)
+
+
+def _read_references(
+    agent_node: AgentNode, state: LayerState, layout: PromptLayout, *, required: bool
+) -> tuple[Sequence[str], str, str]:
+    """Give the references that an agent reads, their seed, and their text; the first layer none."""
+    if agent_node.layer == 1:
+        return (), "", ""
+    references, seed = collect_references(agent_node.reference_nodes, state, layout)
+    if not references and required:  # a layer aggregator lets nobody go on without one
+        raise LookupError(
+            f"{agent_node.node}: the proposals that it reads are gone; a checkpointer must keep "
+            "all checkpoints of a run, not only the last"
+        )
+    return references, seed, read_references(agent_node.reference_nodes, state, layout)
+
+
+def _trim_turns(
+    agent_node: AgentNode, messages: Sequence[AnyMessage], max_tokens: int
+) -> Sequence[AnyMessage]:
+    """Leave out the oldest turns; the last one stays, and what system messages say."""
+    if estimate_prompt(agent_node, messages) <= max_tokens:
+        return messages
+    kept = trim_messages(
+        list(messages),
+        max_tokens=max_tokens,
+        token_counter=lambda counted: estimate_prompt(agent_node, cast("Any", counted)),
+        strategy="last",
+        start_on="human",
+        include_system=True,
+    )
+    if any(isinstance(each, HumanMessage) for each in kept):
+        return cast("Sequence[AnyMessage]", kept)
+    last = max((n for n, m in enumerate(messages) if isinstance(m, HumanMessage)), default=0)
+    return [m for n, m in enumerate(messages) if n >= last or isinstance(m, SystemMessage)]
+
+
+def _read_conversation(
+    agent_node: AgentNode, messages: Sequence[AnyMessage]
+) -> Sequence[AnyMessage]:
+    """Give the conversation as an agent's model takes it."""
+    messages = agent_node.transform_messages(messages)
+    if not has_tool_traffic(messages):
+        return portable_history(messages)
+    if agent_node.is_proposer and isinstance(agent_node.agent.model, str):
+        return portable_history(describe_tools_in_text(messages))
+    from moa_graph.models.adapt import (  # noqa: PLC0415  # loaded with the model
+        is_chat_model_without_tools,
+        model_provider,
+    )
+
+    provider = model_provider(agent_node.model)
+    wants_words = agent_node.is_proposer or provider in _PROVIDERS_THAT_WANT_TOOLS
+    if wants_words and is_chat_model_without_tools(agent_node.model):
+        messages = describe_tools_in_text(messages)
+    return portable_history(messages, provider)
 
 
 def find_limits(agent_node: AgentNode, state: LayerState) -> ModelLimits:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from moa_graph.errors import MoAError
-from moa_graph.graph.error_causes import error_with_causes, reduce_error
+from moa_graph.graph.error_causes import error_with_causes, free_frames, reduce_error
 from moa_graph.graph.policy import LayerPolicy
 from moa_graph.graph.state import Proposal, awaits_retry
 
@@ -54,7 +54,7 @@ class QuorumError(MoAError):
 
 def record_unreported_failure(attempt_id: str, error: Exception) -> None:
     """Note a failure that nobody has been told of."""
-    _unreported[attempt_id] = error
+    _unreported[attempt_id] = free_frames(error)
     while len(_unreported) > _MAX_UNREPORTED:
         _unreported.pop(next(iter(_unreported)), None)
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -51,11 +51,22 @@ class AgentNode:
     """Builds the models of all agents of the graph, once."""
     transform_messages: Callable[[Sequence[AnyMessage]], Sequence[AnyMessage]] = list
     """How it sees the conversation."""
+    trim_history: bool = False
+    """Whether it is not shown the oldest turns of a conversation that does not fit its model."""
     traits: ModelTraits = field(init=False, compare=False)
     """What this process has learned of its model."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "traits", traits_of(self.agent))
+
+    def __deepcopy__(self, _: Any) -> "AgentNode":
+        """Share it with a copy of the graph, as LangGraph does its functions: it never changes."""
+        return self
+
+    @property
+    def is_proposer(self) -> bool:
+        """Whether it is in a layer; else it is the aggregator, or one of its fallbacks."""
+        return self.node != self.name
 
     @property
     def api_keys(self) -> list[str]:
@@ -102,6 +113,7 @@ def resolve_agents(
     *,
     hide_proposer_tokens: bool,
     hide_aggregator_tokens: bool = False,
+    trim_history: bool = False,
 ) -> tuple[list[list[AgentNode]], list[AgentNode]]:
     """Name and check all agents of a graph.
 
@@ -110,6 +122,7 @@ def resolve_agents(
         aggregators: The aggregator, and its fallbacks.
         hide_proposer_tokens: Whether nobody sees the tokens of the proposers.
         hide_aggregator_tokens: Whether nobody sees those of the aggregators either.
+        trim_history: Whether old turns that do not fit a model are left out.
 
     Returns:
         The nodes of each layer, and those of the aggregator and its fallbacks. Their models are
@@ -128,21 +141,37 @@ def resolve_agents(
         aggregators, layer_nodes, hide_tokens=hide_aggregator_tokens
     )
     all_nodes = [*chain.from_iterable(layer_nodes), *aggregator_nodes]
-    build_models = cache(partial(_build_models, all_nodes))
+    shared: dict[str, Any] = {
+        "build_models": _ModelBuilder(all_nodes),
+        "trim_history": trim_history,
+    }
     return (
-        [[replace(each, build_models=build_models) for each in row] for row in layer_nodes],
-        [replace(each, build_models=build_models) for each in aggregator_nodes],
+        [[replace(each, **shared) for each in row] for row in layer_nodes],
+        [replace(each, **shared) for each in aggregator_nodes],
     )
 
 
-def _build_models(agent_nodes: Sequence[AgentNode]) -> dict[str, Runnable[Any, Any]]:
-    # LangChain's chat models take a while to load: not before one is built.
-    from moa_graph.models.adapt import adapt_model  # noqa: PLC0415  # see above
+class _ModelBuilder:
+    """Builds the models of a graph once; a copy in another process builds its own."""
 
-    return {
-        each.node: adapt_model(build_model(each.agent), hidden=each.hide_tokens)
-        for each in agent_nodes
-    }
+    def __init__(self, agent_nodes: Sequence[AgentNode]) -> None:
+        self._agent_nodes = agent_nodes
+
+    def __call__(self) -> Mapping[str, Runnable[Any, Any]]:
+        return self._models
+
+    @cached_property
+    def _models(self) -> dict[str, Runnable[Any, Any]]:
+        # LangChain's chat models take a while to load: not before one is built.
+        from moa_graph.models.adapt import adapt_model  # noqa: PLC0415  # see above
+
+        return {
+            each.node: adapt_model(build_model(each.agent), hidden=each.hide_tokens)
+            for each in self._agent_nodes
+        }
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._agent_nodes,)
 
 
 def _resolve_layers(layers: Sequence[Layer], *, hide_tokens: bool) -> list[list[AgentNode]]:

@@ -149,6 +149,26 @@ def unwrap_model(model: Any) -> Any:
             return model
 
 
+def is_chat_model_without_tools(model: Any) -> bool:
+    """Tell whether it is a chat model, maybe with something bound to it, but no tools."""
+    if isinstance(model, RunnableWithFallbacks):
+        return any(map(is_chat_model_without_tools, model.runnables))
+    while isinstance(model, RunnableBindingBase):
+        if model.kwargs.get("tools"):
+            return False
+        model = model.bound
+    return isinstance(unwrap_model(model), BaseChatModel)
+
+
+def model_provider(model: Any) -> str | None:
+    """Name the provider of a chat model as its answers do, in `model_provider`."""
+    model = unwrap_model(model)
+    if hasattr(model, "root_async_client"):  # what is built upon LangChain's ChatOpenAI
+        return "openai"
+    package = type(model).__module__.partition(".")[0]
+    return package.removeprefix("langchain_") if package.startswith("langchain_") else None
+
+
 def is_chat_model(model: Any) -> bool:
     """Whether a runnable is a chat model of one call, also one that options are bound to."""
     model = unwrap_model(model)

@@ -12,6 +12,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
+from threading import Lock
 from typing import Any, NamedTuple
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
@@ -34,6 +35,7 @@ MAX_QUOTED_SENTENCES = (
 FEEDBACK_SENTENCES = 5  # sentences that make up a centroid
 MAX_CANDIDATES = 300  # sentences that the quadratic methods look at
 MAX_VOTED_SENTENCES = 2000  # sentences, the best ones, that are looked for in the references
+MIN_CACHED_CHARS = 20_000  # a text from which on it is split once for all agents
 WORD = r"[\u3040-\u30ff\u3400-\u9fff]|[^\W_]+"  # or a single Chinese or Japanese character
 NOTICE = "No language model is configured."
 STOPWORDS = frozenset(
@@ -45,6 +47,8 @@ STOPWORDS = frozenset(
     )
 )
 Vector = dict[str, float]
+
+_CACHE_LOCK = Lock()
 
 CODE_FENCE = "```"
 _CLOSING_MARKS = {CODE_FENCE: [CODE_FENCE], "<!--": ["-->"], "![": ["](", ")"]}
@@ -225,7 +229,31 @@ def _parse_enclosed_references(text: str) -> list[str]:
 
 
 def split_sentences(text: str) -> list[str]:
-    """Split plain text or Markdown into sentences, in any script that marks their ends."""
+    """Split plain text or Markdown into sentences, in any script that marks their ends.
+
+    All agents of a mixture read the same file: a long text is split once for them.
+    """
+    if len(text) < MIN_CACHED_CHARS:
+        return list(_iterate_sentences(text))
+    with _CACHE_LOCK:
+        return list(_split_long_text(text))
+
+
+@lru_cache(maxsize=2)
+def _split_long_text(text: str) -> tuple[str, ...]:
+    return tuple(_iterate_sentences(text))
+
+
+def _split_pieces(pattern: str, text: str) -> Iterator[str]:
+    """Split as `re.split` does, but piece by piece: one long call would stop all other threads."""
+    start = 0
+    for separator in re.finditer(pattern, text):
+        yield text[start : separator.start()]
+        start = separator.end()
+    yield text[start:]
+
+
+def _iterate_sentences(text: str) -> Iterator[str]:
     text = _remove_code_and_media(text)
     # No pattern goes on into the next line: each empty line would go through those behind it.
     text = re.sub(r"^[^\S\n]*+#++\s.*$", "\n\n", text, flags=re.MULTILINE)
@@ -236,9 +264,10 @@ def split_sentences(text: str) -> list[str]:
         r"(?<!\bal\.)(?<!\be\.g\.)(?<!\bi\.e\.)(?<=[.!?\u061f])[\"')\]*]*+\s++(?=[^\sa-z])"
         r"|(?<=[\u3002\uff01\uff1f])"
     )
-    candidates = (each for block in re.split(r"\n\s*\n", text) for each in re.split(end, block))
+    blocks = _split_pieces(r"\n\s*\n", text)
+    candidates = (each for block in blocks for each in _split_pieces(end, block))
     plain = (" ".join(_strip_link_markup(each).split()) for each in candidates)
-    return [each for each in plain if re.search(WORD, each)]
+    return (each for each in plain if re.search(WORD, each))
 
 
 def _remove_code_and_media(text: str) -> str:

@@ -72,6 +72,8 @@ class Provider:
     """Whether its chat models take OpenAI's `response_format` as an option of a call."""
     price_provider: str | None = None
     """Which provider's prices apply, as `genai-prices` calls it; by default, this `name`."""
+    has_ollama_api: bool = False
+    """Whether a server at a `base_url` speaks Ollama's own protocol, not OpenAI's."""
     address_variables: Sequence[str] = ()
     """The environment variables that may name its address."""
     environment_prefixes: Collection[str] = ()
@@ -397,7 +399,7 @@ _LANGCHAIN = (  # where a provider of `init_chat_model` differs from the others
     _langchain_provider("huggingface", environment_prefixes=("HF", "HUGGINGFACEHUB")),
     _langchain_provider("ibm", environment_prefixes=("WATSONX",)),
     _langchain_provider("mistralai", environment_prefixes=("MISTRAL",)),
-    _langchain_provider("ollama", option_names={"max_tokens": "num_predict"}),
+    _langchain_provider("ollama", option_names={"max_tokens": "num_predict"}, has_ollama_api=True),
     _langchain_provider("perplexity", environment_prefixes=("PPLX",)),
     # These do not; a mistyped name is compared with them.
     *map(_langchain_provider, ("anthropic", "deepseek", "fireworks", "google_vertexai", "groq")),

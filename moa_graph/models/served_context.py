@@ -9,6 +9,7 @@ from typing import Any
 
 from moa_graph.background_thread import run_in_thread
 from moa_graph.models.agent import Agent
+from moa_graph.models.providers import split_label
 from moa_graph.models.traits import ModelTraits, traits_of
 from moa_graph.sync_async import Step
 
@@ -59,16 +60,16 @@ def _read_into(traits: ModelTraits, agent: Agent) -> None:
 
 def _read_context(agent: Agent) -> int | None:
     """Ask a server: llama.cpp, vLLM and others say it in their list of models, Ollama elsewhere."""
-    provider, _, name = str(agent.model).partition(":")
+    provider, name = split_label(str(agent.model))
     url = str(agent.base_url).rstrip("/")
     entry: Mapping[str, Any] = {}
-    if provider != "ollama":
+    if not provider.has_ollama_api:
         entry = _find_model(_request(agent, "GET", f"{url}/models").get("data"), name)
         meta = entry.get("meta")
         sizes = [entry.get(field) for field in _CONTEXT_FIELDS]
         if size := _first_size([meta.get("n_ctx") if isinstance(meta, Mapping) else None, *sizes]):
             return size
-    if provider == "ollama" or entry.get("owned_by") == "library":
+    if provider.has_ollama_api or entry.get("owned_by") == "library":
         return _read_ollama_context(agent, url.removesuffix("/v1"), name)
     return None
 

@@ -103,6 +103,16 @@ class FailoverSqliteSaver(AsyncSqliteSaver):
             await self._move_to_memory(config["configurable"]["thread_id"], error)
             await super().aput_writes(config, writes, task_id, task_path)
 
+    async def list_newest_ids(self) -> list[tuple[str, str]]:
+        """Name each thread and its last checkpoint, newest first, without reading their content."""
+        query = (
+            "SELECT thread_id, max(checkpoint_id) AS newest FROM checkpoints "
+            "WHERE checkpoint_ns = '' GROUP BY thread_id ORDER BY newest DESC"
+        )
+        await self.setup()
+        async with self.lock, self.conn.execute(query) as rows:
+            return [(str(thread), str(newest)) for thread, newest in await rows.fetchall()]
+
     async def _move_to_memory(self, thread: str, error: sqlite3.Error) -> None:
         """Copy a thread into memory, to write there from now on; raise errors of other kinds."""
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary one

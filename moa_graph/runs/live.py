@@ -11,7 +11,7 @@ from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage
 from moa_graph.graph.node_names import AGGREGATOR, parse_node_name
 from moa_graph.graph.policy import LayerPolicy
 from moa_graph.models.pricing import Prices
-from moa_graph.prompting.parsing import replace_surrogates
+from moa_graph.prompting.surrogates import replace_surrogates
 from moa_graph.prompting.tokens import tokens_of_weight, weigh_text
 from moa_graph.redaction import redacted_message
 from moa_graph.runs.record import AgentCall, RunRecord, read_run
@@ -35,6 +35,8 @@ class AgentProgress:
     model: str
     status: Status = "waiting"
     error: str | None = None
+    ending_note: str | None = None
+    """What is to be told of an answer that is not whole."""
     started: float | None = None
     """When it was asked, on the clock of `perf_counter`; `None` where it is not running."""
     last_sign: float | None = None
@@ -121,6 +123,7 @@ class AgentProgress:
     def reset(self, status: Status) -> None:
         """Forget what it has done; it may be asked again."""
         self.status, self.error, self.message_id = status, None, None
+        self.ending_note = None
         self.critical = self.from_cache = self.is_shown_elsewhere = False
         self.started = self.last_sign = perf_counter() if status == "running" else None
         self.seconds = self.read = self.written = self.cost = None
@@ -145,6 +148,7 @@ class AgentProgress:
     def apply_call(self, call: AgentCall) -> None:
         """Take in a call that is over."""
         self.status, self.error, self.model = call.status, call.error, call.model
+        self.ending_note = call.ending_note
         self.started, self.seconds, self.cost = None, call.seconds, call.cost
         self.read = call.usage["input_tokens"] if call.usage else None
         self.written = call.usage["output_tokens"] if call.usage else None

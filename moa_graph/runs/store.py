@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from filelock import FileLock, Timeout
-from langchain_core.messages import AnyMessage
+from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.constants import START
@@ -31,6 +31,8 @@ from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.run_summary import read_run_summary
 from moa_graph.graph.state import MoAState, Proposal, merge_writes
 from moa_graph.graph.turns import Turn, read_turn, unanswered_messages
+from moa_graph.prompting.finish_reasons import name_ending
+from moa_graph.prompting.parsing import read_finish_reason
 from moa_graph.redaction import redacted_message
 from moa_graph.runs.failover_saver import IN_MEMORY, FailoverSqliteSaver
 from moa_graph.runs.record import (
@@ -77,12 +79,20 @@ class StoredThread:
         """How its last question fared, in words."""
         if self.is_finished and not self.messages:
             return "empty"
-        ended = "answered" if self.is_finished else self.stop_cause or "unfinished"
+        ended = self._answered_text if self.is_finished else self.stop_cause or "unfinished"
         return (
             f"{ended}, {len(self.failed_nodes)} failed"
             if self.failed_nodes and ended != "failed"
             else ended
         )
+
+    @property
+    def _answered_text(self) -> str:
+        """Say that the last question is answered, and how where the answer is not whole."""
+        last = self.messages[-1]
+        reason = read_finish_reason(last) if isinstance(last, AIMessage) else None
+        ending = name_ending(reason)
+        return f"answered, {ending}" if ending else "answered"
 
     @property
     def is_finished(self) -> bool:
@@ -287,20 +297,32 @@ async def read_threads(
     only: Callable[[StoredThread], bool] = lambda _: True,
 ) -> list[StoredThread]:
     """Read the threads, newest first, until there are as many as asked for."""
-    seen: set[str] = set()
     checkpoints_found: list[CheckpointTuple] = []
     # What is not read to its end is closed before the database is.
-    async with aclosing(cast("AsyncGenerator[CheckpointTuple]", saver.alist(None))) as checkpoints:
+    async with aclosing(_newest_checkpoints(saver)) as checkpoints:
         async for checkpoint in checkpoints:
-            configurable = checkpoint.config["configurable"]
-            if configurable.get("checkpoint_ns") or configurable["thread_id"] in seen:
-                continue
-            seen.add(configurable["thread_id"])
             if only(_thread_from_checkpoint(checkpoint)):
                 checkpoints_found.append(checkpoint)
             if len(checkpoints_found) == limit:
                 break
     return [await _load_thread(saver, checkpoint) for checkpoint in checkpoints_found]
+
+
+async def _newest_checkpoints(saver: Checkpointer) -> AsyncGenerator[CheckpointTuple]:
+    """Give the last checkpoint of each thread, newest first."""
+    if isinstance(saver, FailoverSqliteSaver):
+        for thread, checkpoint_id in await saver.list_newest_ids():
+            address = {"thread_id": thread, "checkpoint_ns": "", "checkpoint_id": checkpoint_id}
+            if checkpoint := await saver.aget_tuple({"configurable": address}):
+                yield checkpoint
+        return
+    seen: set[str] = set()
+    async with aclosing(cast("AsyncGenerator[CheckpointTuple]", saver.alist(None))) as checkpoints:
+        async for checkpoint in checkpoints:
+            configurable = checkpoint.config["configurable"]
+            if not configurable.get("checkpoint_ns") and configurable["thread_id"] not in seen:
+                seen.add(configurable["thread_id"])
+                yield checkpoint
 
 
 async def read_thread(saver: Checkpointer, name: str) -> StoredThread | None:

@@ -169,7 +169,7 @@ class LiveRuns:
         """
         mixture = MoAConfig.model_validate_json(mixture_json)
         try:
-            builder = mixture.graph(lazy=False, stream_proposals=True)
+            builder = mixture.graph(lazy=False, stream_proposals=True, trim_history=True)
         except (ValueError, ImportError) as error:
             raise ApiError(HTTP_CONFLICT, redacted_message(error), code="not_ready") from None
         return builder.compile(checkpointer=self._store.checkpointer, name=mixture.name)

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from moa_graph.config.model import MoAConfig, format_validation_error
+from moa_graph.runs.formatting import format_dropped_messages
 from moa_graph.runs.live import RunProgress
 from moa_graph.runs.store import (
     CompiledMoA,
@@ -228,6 +229,7 @@ def _checkpoint_state(step: CheckpointView) -> JsonObject:
     return {
         "step": step.id,
         "messages": messages,
+        "notice": format_dropped_messages(dropped) if (dropped := run.dropped_messages) else None,
         "layout": _mixture_shape(step.mixture),
         "cells": agents_to_json(progress),
         "error": step.error,

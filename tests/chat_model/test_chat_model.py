@@ -99,20 +99,20 @@ def test_stream_ends_with_the_same_usage_and_account(moa, server, stream):
     assert [call.model for call in server.calls if call.streamed] == ["writer"]
 
 
-@pytest.mark.parametrize("seat", ["proposer", "aggregator", "graph"])
-def test_nested_mixture_is_counted_once(seat, moa, server, stream):
+@pytest.mark.parametrize("role", ["proposer", "aggregator", "graph"])
+def test_nested_mixture_is_counted_once(role, moa, server, stream):
     inner, writer = moa(layers=[[agent(server, "a")]], model_name="inner"), agent(server, "writer")
-    if seat == "graph":
+    if role == "graph":
         layers = [[create_moa([[agent(server, "a")]], writer)]]
     else:
-        layers = [[inner if seat == "proposer" else agent(server, "a")]]
-    outer = moa(layers=layers, aggregator=inner if seat == "aggregator" else writer)
+        layers = [[inner if role == "proposer" else agent(server, "a")]]
+    outer = moa(layers=layers, aggregator=inner if role == "aggregator" else writer)
     merged = reduce(add, stream(outer, "q"))
     assert merged.text == ANSWER
     usage = merged.usage_metadata
     assert (usage["input_tokens"], usage["output_tokens"]) == paid(server)
     assert merged.response_metadata["model_name"] == "moa"
-    if seat != "graph":  # what is inside a graph is left as it is
+    if role != "graph":  # what is inside a graph is left as it is
         assert sum(call.streamed for call in server.calls) == 1
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -453,3 +454,17 @@ def test_offline_chat_explains_itself(typed):
     seen = typed("Who built the gate?\r", None, None)
     assert "using preset 'offline'" in seen.err
     assert seen.out.startswith("No language model is configured.")
+
+
+def test_long_chat_leaves_old_turns_out_and_says_so(typed, mixture, server):
+    small = {"reply": "short", "context": 500}
+    config = mixture(a=small, b=small, w={"reply": "final", "context": 900})
+    questions = [f"{word} {'again ' * 200}" for word in ("first", "second", "third", "fourth")]
+    seen = typed("".join(f"{question}\r" for question in questions), config)
+    assert seen.out.count("final") == 4
+    notice = r"the conversation no longer fits the models: \d earlier messages were left out"
+    assert re.search(notice, seen.err)
+    assert "failed" not in seen.err
+    said = [message["content"].split()[0] for message in server.calls_of("a")[-1].messages]
+    assert said[-1] == "fourth"
+    assert "first" not in said

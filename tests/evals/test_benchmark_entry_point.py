@@ -52,7 +52,7 @@ def test_a_benchmark_of_another_package_is_answered_judged_scored_and_reported(i
 def test_a_benchmark_of_another_package_is_estimated(installed):
     plan = installed / "plan.toml"
     plan.write_text('[systems]\na = "openai:gpt-4o"\n[[benchmarks]]\nname = "arithmetic"\n')
-    assert "arithmetic" in moa("eval", "plan", plan)
+    assert "arithmetic" in moa("eval", "estimate", plan)
 
 
 def test_what_its_judge_does_not_read_is_refused(installed):

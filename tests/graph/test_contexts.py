@@ -50,9 +50,9 @@ def test_proposer_of_a_later_layer_is_asked_again_with_less(invoke, model):
     assert proposal["dropped_reference_chars"] > 1000
 
 
-@pytest.mark.parametrize("told", [overflow(), overflow(None, 1500)])
-def test_refusal_without_sizes_cuts_by_half_or_more(invoke, model, told):
-    writer = model(answers=[told, "fine"])
+@pytest.mark.parametrize("sizes_told", [(None, None), (None, 1500)])
+def test_refusal_without_sizes_cuts_by_half_or_more(invoke, model, sizes_told):
+    writer = model(answers=[overflow(*sizes_told), "fine"])
     invoke(create_moa([[model(answers=[LONG])]], writer).compile(), {"messages": "Why?"})
     refused, asked = sizes(writer)
     assert refused / 8 < asked < refused / 2
@@ -85,6 +85,14 @@ def test_conversation_that_is_too_long_alone_is_not_sent_again(invoke, model):
     with pytest.raises(AggregatorError, match="or set `max_input_tokens` to the size"):
         invoke(create_moa([[model()]], writer).compile(), {"messages": LONG})
     assert len(writer.asked) == 1
+
+
+def test_proposer_that_was_asked_once_has_no_refused_prompt(invoke, model):
+    layer = {"small": model(answers=[overflow(4000, 2000)]), "large": model()}
+    result = invoke(create_moa([layer], model()).compile(), {"messages": LONG})
+    proposal = result["proposals"]["layer_1_small"]
+    assert "does not fit: shorten the conversation" in proposal["error"]
+    assert "refused_prompt" not in proposal
 
 
 def test_refusal_for_the_room_of_the_answer_names_it(invoke, model):
@@ -140,3 +148,55 @@ def test_refused_prompt_is_no_failure(invoke, model, caplog):
     with caplog.at_level(logging.WARNING):
         invoke(create_moa([[model(answers=[LONG])]], writer).compile(), {"messages": "Why?"})
     assert not caplog.records
+
+
+TURNS = [
+    *[("user", "first " * 300), ("assistant", "one " * 300)],
+    *[("user", "second " * 300), ("assistant", "two " * 300)],
+    ("user", "third"),
+]
+
+
+def test_old_turns_are_left_out_where_they_do_not_fit_and_stay_in_the_state(invoke, model):
+    agents = [Agent(model=model(), max_input_tokens=1500) for _ in range(2)]
+    graph = create_moa([[agents[0]]], agents[1], trim_history=True).compile()
+    result = invoke(graph, {"messages": [("system", "Be brief."), *TURNS]})
+    [proposed], [written] = agents[0].model.asked, agents[1].model.asked
+    assert [message.text.split()[0] for message in proposed] == ["Be", "second", "two", "third"]
+    assert [message.text.split()[0] for message in written][-1] == "third"
+    assert written[0].text.startswith("Be brief.\n\nYou have been provided")
+    assert result["proposals"]["layer_1_fake"]["dropped_messages"] == 2
+    assert result["messages"][-1].response_metadata["moa"]["dropped_messages"] >= 2
+    assert len(result["messages"]) == 7
+
+
+def test_turns_that_fit_are_not_left_out(invoke, model):
+    agents = [Agent(model=model(), max_input_tokens=9000) for _ in range(2)]
+    graph = create_moa([[agents[0]]], agents[1], trim_history=True).compile()
+    result = invoke(graph, {"messages": TURNS})
+    assert len(agents[0].model.asked[0]) == 5
+    assert "dropped_messages" not in result["proposals"]["layer_1_fake"]
+    assert "dropped_messages" not in result["messages"][-1].response_metadata["moa"]
+
+
+def test_question_stays_even_if_it_does_not_fit(invoke, model):
+    proposer = Agent(model=model(), max_input_tokens=100)
+    graph = create_moa([[proposer]], model(), trim_history=True).compile()
+    invoke(graph, {"messages": [*TURNS[:-1], ("user", LONG)]})
+    [asked] = proposer.model.asked
+    assert [message.text for message in asked] == [LONG]
+
+
+def test_old_turns_are_left_out_after_a_refusal(invoke, model):
+    proposer = model(answers=[overflow(2000, 1800), "fine"])
+    graph = create_moa([[proposer]], model(), trim_history=True).compile()
+    proposal = invoke(graph, {"messages": TURNS})["proposals"]["layer_1_fake"]
+    assert proposal["content"] == "fine"
+    assert proposal["dropped_messages"] == 2
+    assert [message.text.split()[0] for message in proposer.asked[1]] == ["second", "two", "third"]
+
+
+def test_nothing_is_left_out_unasked(invoke, model):
+    proposer = Agent(model=model(), max_input_tokens=1500)
+    invoke(create_moa([[proposer]], model()).compile(), {"messages": TURNS})
+    assert len(proposer.model.asked[0]) == 5

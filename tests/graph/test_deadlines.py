@@ -54,12 +54,17 @@ def released():
 
 @pytest.fixture
 def left_deadlines(caplog):
-    """Find the deadlines of layers that this process still holds."""
+    """Find the deadlines of layers that this process holds since the test began."""
+
+    def find_all():
+        gc.collect()
+        return [each for each in gc.get_objects() if type(each) is deadlines.LayerDeadline]
+
+    before = find_all()  # held: nothing else can have their ids
 
     def find():
         caplog.clear()  # the cause of a warning holds the frames that it went through
-        gc.collect()
-        return [each for each in gc.get_objects() if type(each) is deadlines.LayerDeadline]
+        return [each for each in find_all() if not any(each is other for other in before)]
 
     return find
 

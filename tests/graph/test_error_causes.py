@@ -2,6 +2,7 @@
 
 import pickle
 import traceback
+import weakref
 
 import openai
 import pytest
@@ -188,3 +189,21 @@ def test_an_error_goes_to_another_process_without_a_type_that_is_not_known_there
     mixture = ChatMoA([[failing(LocalError("here"))]], FakeModel())
     again = pickle.loads(pickle.dumps(caught_from(mixture.invoke, "q")))
     assert type(again) is QuorumError
+
+
+class Conversation(str):  # noqa: SLOT000  # a weak reference to it is taken
+    """A text that tells when it is gone."""
+
+
+def test_a_failure_that_is_kept_holds_nothing_of_its_run_but_where_it_was_raised(invoke):
+    references = []
+
+    def fail(messages):
+        text = Conversation(messages[0].text)
+        references.append(weakref.ref(text))
+        raise BusyError
+
+    mixture = create_moa([[RunnableLambda(fail)]], FakeModel()).compile()
+    raised = caught_from(invoke, mixture, {"messages": "q"})
+    assert references[0]() is None
+    assert traceback.extract_tb(raised.__cause__.__traceback__)[-1].name == "fail"

@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from fakes import FakeModel
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableLambda
 from langgraph.checkpoint.memory import InMemorySaver
@@ -15,6 +16,7 @@ from waiting import PATIENCE
 from moa_graph import (
     Agent,
     AggregatorError,
+    MoAState,
     QuorumError,
     create_moa,
 )
@@ -387,3 +389,34 @@ def test_samples_ask_the_same_model_several_times(invoke, model):
 def test_senseless_layers_are_refused(layers, message):
     with pytest.raises(ValueError, match=message):
         create_moa(layers, "offline:consensus")
+
+
+def two_mixtures(refine_models, **options):
+    """A host that has one mixture answer, and another one go on from its answer."""
+    draft = create_moa([{"a": FakeModel(), "b": FakeModel()}], FakeModel(answers=["a draft"]))
+    refine = create_moa([refine_models], FakeModel(answers=["refined"]), quorum=1.0)
+    host = StateGraph(MoAState)
+    host.add_node("draft", draft.compile()).add_node("refine", refine.compile())
+    return host.add_edge(START, "draft").add_edge("draft", "refine").compile(**options)
+
+
+def test_a_host_has_the_proposals_of_two_mixtures_that_follow_one_another(invoke):
+    host = two_mixtures({"c": FakeModel(), "d": FakeModel()}, checkpointer=InMemorySaver())
+    config = {"configurable": {"thread_id": "1"}}
+    for _ in range(2):
+        result = invoke(host, {"messages": "q"}, config)
+        assert sorted(result["proposals"]) == [f"layer_1_{name}" for name in "abcd"]
+        last_question = result["messages"][-3]
+        assert {p["turn_id"] for p in result["proposals"].values()} == {last_question.id}
+
+
+def test_the_second_of_two_mixtures_is_resumed_by_itself(invoke):
+    good, flaky = FakeModel(), FakeModel(answers=[ValueError("down"), "up"])
+    host = two_mixtures({"c": good, "d": flaky}, checkpointer=InMemorySaver())
+    config = {"configurable": {"thread_id": "1"}}
+    with pytest.raises(QuorumError):
+        invoke(host, {"messages": "q"}, config)
+    result = invoke(host, None, config)
+    assert [message.text for message in result["messages"]] == ["q", "a draft", "refined"]
+    assert sorted(result["proposals"]) == [f"layer_1_{name}" for name in "abcd"]
+    assert (len(good.asked), len(flaky.asked)) == (1, 2)

@@ -5,6 +5,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from moa_graph.models.offline import (
     MAX_QUOTED_SENTENCES,
+    MIN_CACHED_CHARS,
     NOTICE,
     STYLES,
     OfflineModel,
@@ -165,3 +166,9 @@ def test_styles_are_those_that_a_name_may_have():
 def test_sentences_off_the_question_do_not_fill_up_an_answer():
     text = answer("mmr", HumanMessage(f"Where is smoked fish sold?\n\n{MATERIAL}"))
     assert text == "The village sells smoked fish."
+
+
+def test_long_text_is_split_as_its_parts_are():
+    part = "# Head\n\nOne is here. Two\nis there! (Three?) 四は長い。五。\n\n- Item A\n- Item B\n\n"
+    count = 2 + MIN_CACHED_CHARS // len(part)
+    assert split_sentences(part * count) == split_sentences(part) * count

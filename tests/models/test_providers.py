@@ -5,6 +5,7 @@ import sys
 from dataclasses import fields
 from types import ModuleType, SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from langchain_core.language_models import BaseChatModel
@@ -35,7 +36,7 @@ def added(monkeypatch, tmp_path):
     """Add a provider under its name, from a module of the test's own."""
 
     def add(provider):
-        module = ModuleType(f"provider_{id(provider)}")
+        module = ModuleType(f"provider_{uuid4().hex}")
         module.IT = provider
         monkeypatch.setitem(sys.modules, module.__name__, module)
         site = tmp_path / module.__name__

@@ -39,3 +39,10 @@ test("where nothing was said there is nothing to see", () => {
   draw([]);
   assert.equal(byId("conversation").hidden, true);
 });
+
+test("what was left out of a long conversation is told in front of it", () => {
+  drawConversation([{ role: "human", text: "a" }], "2 earlier messages were left out");
+  const [notice, question] = byId("conversation").children;
+  assert.equal(notice.textContent, "2 earlier messages were left out");
+  assert.equal(question.className, "question open");
+});

@@ -264,3 +264,15 @@ def test_page_is_open_and_its_api_wants_the_key(mixture):
         assert client.get("/api/threads").status_code == 401
         headers = {"authorization": "Bearer secret-key-1"}
         assert client.get("/api/threads", headers=headers).status_code == 200
+
+
+def test_turns_that_were_left_out_are_told(client, server):
+    for name in "abw":
+        server.model(name, reply="short", context=1000)
+    thread = ask(client, "first " * 500)
+    assert finished(client, thread)["notice"] is None
+    ask(client, "second " * 500, thread=thread)
+    watch(client, thread)
+    view = finished(client, thread)
+    assert (view["error"], len(view["messages"])) == (None, 4)
+    assert "2 earlier messages were left out" in view["notice"]

@@ -29,7 +29,7 @@ from moa_graph.graph.turns import Turn
 from moa_graph.models.pricing import Prices
 from moa_graph.redaction import redacted_message
 from moa_graph.runs.driver import GraphInput, InputForTurn, TurnRun
-from moa_graph.runs.formatting import format_totals
+from moa_graph.runs.formatting import format_dropped_messages, format_totals
 from moa_graph.runs.live import RunProgress
 from moa_graph.runs.record import read_run
 from moa_graph.runs.store import (
@@ -76,6 +76,8 @@ class OutputOptions:
         if is_terminal := sys.stderr.isatty():
             typer.echo(err=True)
         run = read_run(result.values, prices=result.prices)
+        if run.dropped_messages:
+            print_warning(f"moa: {format_dropped_messages(run.dropped_messages)}")
         print_failures(result.values)
         print_savings(run)
         if is_terminal:
@@ -229,6 +231,7 @@ class CliRun:
         builder = self.mixture.graph(
             lazy=False,
             stream_proposals=stream_proposals,
+            trim_history=True,
             cache_policy=self.cache.policy_for(self.mixture),
         )
         return builder.compile(

@@ -6,6 +6,7 @@ import typer
 
 from moa_graph.cli.errors import CommandError
 from moa_graph.cli.options import (
+    BaseUrlOption,
     CacheOption,
     CacheTtlOption,
     ConfigOption,
@@ -27,6 +28,7 @@ EXAMPLES = (
     'moa ask "What is decided here?" --file minutes.txt --preset openai',
     'git diff | moa ask "Review this change." --show',
     'moa ask "And at night?" --thread sky',
+    'moa ask "Why is the sky blue?" --base-url http://localhost:8080/v1',
 )
 
 
@@ -41,6 +43,7 @@ def ask(
     ] = None,
     preset: PresetOption = None,
     config: ConfigOption = None,
+    base_url: BaseUrlOption = None,
     reasoning_effort: ReasoningEffortOption = None,
     thread: ThreadOption = None,
     db: DatabaseOption = None,
@@ -60,8 +63,9 @@ def ask(
     question = None if question is None else decode_argument(question)
     content = build_question(question, file or [])
     mixture = None
-    if preset or config or not thread:
-        mixture = load_mixture(preset, config, reasoning_effort)
+    if preset or config or base_url or not thread:
+        mixture = load_mixture(preset, config, base_url)
+        mixture = mixture.override(reasoning_effort=reasoning_effort)
     elif reasoning_effort:
         raise CommandError("--reasoning-effort with --thread: name the --preset or --config, too")
     if mixture:

@@ -115,7 +115,7 @@ def batch(  # long by its options and its help text, not by what it does
     """
     from moa_graph.cli.choice import load_mixture
 
-    mixture = load_mixture(preset, config, reasoning_effort)
+    mixture = load_mixture(preset, config).override(reasoning_effort=reasoning_effort)
     with show_startup_notice(show_progress=None):
         from moa_graph.cli.actions.batch import BatchOptions, ThrottleOptions, answer_batch
 

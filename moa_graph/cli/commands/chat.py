@@ -1,6 +1,7 @@
 """The command `moa chat`: its options."""
 
 from moa_graph.cli.options import (
+    BaseUrlOption,
     ConfigOption,
     DatabaseOption,
     PresetOption,
@@ -22,6 +23,7 @@ EXAMPLES = (
 def chat(
     preset: PresetOption = None,
     config: ConfigOption = None,
+    base_url: BaseUrlOption = None,
     reasoning_effort: ReasoningEffortOption = None,
     thread: ThreadOption = None,
     db: DatabaseOption = None,
@@ -35,8 +37,9 @@ def chat(
     from moa_graph.cli.choice import load_mixture
 
     mixture = None
-    if preset or config or reasoning_effort:
-        mixture = load_mixture(preset, config, reasoning_effort)
+    if preset or config or base_url or reasoning_effort:
+        mixture = load_mixture(preset, config, base_url)
+        mixture = mixture.override(reasoning_effort=reasoning_effort)
     with show_startup_notice(show_progress=progress):
         from moa_graph.cli.actions.chat import run_chat
         from moa_graph.cli.actions.run import OutputOptions

@@ -194,7 +194,7 @@ def _layer_summary(
     """Draw a layer in one line."""
     if len(rows) == 1 and rows[0].layer == len(progress.layers):
         row, title = rows[0], "aggregator"
-        detail = row.error or row.model
+        detail = row.error or row.ending_note or row.model
         mark, style = _agent_mark(row, frame.now), "red" if row.error else "dim"
     else:
         answered = sum(row.status == "answered" for row in rows)
@@ -259,6 +259,8 @@ def _agent_text(row: AgentProgress) -> tuple[str, str]:
     """What stands beside an agent, and its style."""
     if row.error:
         return row.error, STATE_STYLES[row.status]
+    if row.ending_note:
+        return row.ending_note, "yellow"
     recent_text = _recent_text(row)
     return (recent_text, "") if recent_text else (row.model, "dim")
 

@@ -63,7 +63,7 @@ def write_report(
         out: The folder of the comparison.
         to: The folder of the report; by default `out/report`. Beside the page it has each figure
             as PNG and SVG.
-        baselines: As in `score`; by default what the plan names, or what `load_gamed` finds.
+        baselines: As in `score`; by default what the plan names, or what `find_baselines` finds.
 
     Returns:
         The page: one file, which loads nothing and runs nothing.

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from httpx2 import Response
 
 from moa_graph.models.openai.fast_streams import AsyncChunkStream, ChunkStream
+from moa_graph.models.openai.normalization import normalize_completion
 
 Chat = TypeVar("Chat")
 
@@ -113,9 +114,13 @@ class FastRawResponse:
         self.http_response, self.headers = response, response.headers
 
     def parse(self) -> Any:
-        """Read the answer; a text that is no JSON is given as it is."""
+        """Read the answer; a text that is no JSON is given as it is.
+
+        Raises:
+            UnfinishedAnswerError: If it ended in an error.
+        """
         try:
-            return self.http_response.json()
+            return normalize_completion(self.http_response.json())
         except ValueError:
             return self.http_response.text
 

@@ -5,12 +5,16 @@ import { render } from "./markdown.js";
 
 /** @import { Message } from "./types.js" */
 
-/** @param {Message[]} messages */
-export function drawConversation(messages) {
+/**
+ * @param {Message[]} messages
+ * @param {string | null} [notice] what is to be known of them
+ */
+export function drawConversation(messages, notice) {
   const open = messages.findLastIndex((message) => message.role === "human");
   const said = messages.slice(0, open + 1).map((message, index) =>
     message.role === "human" ? question(message.text, index === open) : earlier(message.text));
-  byId("conversation").replaceChildren(...said);
+  const notices = notice ? [h("p", { class: "meta notice" }, notice)] : [];
+  byId("conversation").replaceChildren(...notices, ...said);
   show(byId("conversation"), said.length > 0);
 }
 

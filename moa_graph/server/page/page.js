@@ -6,7 +6,7 @@ import { Detail } from "./detail.js";
 import { byId, h, seconds, show } from "./dom.js";
 import { render } from "./markdown.js";
 import { Picture } from "./picture.js";
-import { changes, outcome, progress, totals } from "./summary.js";
+import { changes, isOffline, outcome, progress, totals } from "./summary.js";
 import { drawThreads, openMenu, threadOf } from "./threads.js";
 import { Timeline } from "./timeline.js";
 
@@ -96,7 +96,7 @@ function draw(shown) {
   show(byId("board"), Boolean(layout));
   show(byId("texts"), Boolean(layout));
   complain(running ? null : shown.error);
-  drawConversation(shown.messages);
+  drawConversation(shown.messages, shown.notice);
   if (layout && cells) picture.show(layout, cells);
   timeline.draw(shown, running);
   drawMixtures();
@@ -125,15 +125,26 @@ function drawRun() {
   say(running ? progress(picture) : outcome(picture, view, current()));
 }
 
+/** @param {string | null} error why there is no answer */
+function drawAnswerTitle(error) {
+  const [kind, title] = error ? ["failed", "No answer"]
+    : isOffline(picture) ? ["quoted", "Quotes"] : ["answered", "Answer"];
+  byId("answer").dataset.outcome = kind;
+  byId("answer-title").textContent = title;
+}
+
 /** @param {Cell | undefined} cell */
 function drawAnswer(cell) {
   const text = byId("answer-text");
+  drawAnswerTitle(cell?.error ?? null);
   text.setAttribute("aria-busy", String(running));
   if (running && cell?.text && !text.querySelector("p:not(.meta)")) {
     byId("answer").scrollIntoView({ block: "nearest" }); // it begins to come
   }
-  if (cell?.text) render(text, cell.text);
-  else text.replaceChildren(h("p", { class: "meta" }, cell?.error ?? "The aggregator has not written yet."));
+  if (cell?.text) {
+    render(text, cell.text);
+    if (cell.ending_note) text.append(h("p", { class: "error" }, `The answer is ${cell.ending_note}.`));
+  } else text.replaceChildren(h("p", { class: "meta" }, cell?.error ?? "The aggregator has not written yet."));
 }
 
 function drawDetail() {

@@ -62,7 +62,7 @@ export function outcome(picture, view, step) {
  * Whether no agent is a language model.
  * @param {Cells} picture
  */
-function isOffline(picture) {
+export function isOffline(picture) {
   const cells = [...picture.cells.values()];
   return cells.length > 0 && cells.every((cell) => cell.model.startsWith("offline:"));
 }

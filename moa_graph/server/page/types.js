@@ -11,6 +11,7 @@
  * @property {string} model
  * @property {Status} status
  * @property {string | null} error
+ * @property {string | null} [ending_note] What is to be told of an answer that is not whole.
  * @property {number | null} seconds
  * @property {number | null} read tokens
  * @property {number | null} written tokens; while it runs, an estimate
@@ -75,6 +76,7 @@
  * @property {Step[]} steps
  * @property {Step[]} branches the last step of each
  * @property {Message[]} messages
+ * @property {string | null} [notice] what is to be known of the messages
  * @property {string} [step]
  * @property {Layout} [layout]
  * @property {Cell[]} [cells]

@@ -1,0 +1,92 @@
+"""A mixture of what a server serves: `moa ask --base-url`."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from moa_graph.cli.errors import CommandError
+from moa_graph.cli.terminal.plain_text import print_warning, strip_control_characters
+from moa_graph.config.model import MoAConfig, format_validation_error
+from moa_graph.models.agent import Agent
+
+SAMPLES = 3  # of a model that is served alone
+TIMEOUT_S = 10.0  # seconds for the list of models
+_NOT_FOR_CHAT = re.compile(r"embed|rerank|whisper|\btts\b|moderation", re.IGNORECASE)
+
+
+def load_served_mixture(base_url: str) -> MoAConfig:
+    """Make a mixture of the models that a server lists, and say which.
+
+    Several models propose one answer each, and the first of them aggregates; a single one
+    proposes several.
+
+    Args:
+        base_url: The address of an OpenAI-compatible API, such as `http://localhost:8080/v1`.
+
+    Raises:
+        CommandError: If no server answers there, or it serves nothing to chat with.
+    """
+    url = _check_url(base_url.strip().rstrip("/"))
+    models = _list_models(url)
+    agents = [{"model": f"openai:{model}", "base_url": url} for model in models]
+    proposers = agents if len(agents) > 1 else [agents[0] | {"samples": SAMPLES}]
+    try:
+        mixture = MoAConfig.model_validate(
+            {"name": "served", "layers": [proposers], "aggregator": agents[0]}
+        )
+    except ValueError as error:
+        raise CommandError(f"--base-url {base_url}: {error}") from None
+    names = strip_control_characters(", ".join(models))
+    plan = (
+        f"each proposes, {strip_control_characters(models[0])} aggregates"
+        if len(models) > 1
+        else f"it proposes {SAMPLES} times and aggregates"
+    )
+    print_warning(f"moa: {url} serves {names}: {plan}")
+    return mixture
+
+
+def _check_url(url: str) -> str:
+    """Refuse what is no address, and what holds a password, before it is asked or shown."""
+    try:
+        Agent(model="openai:any", base_url=url)
+    except ValidationError as error:
+        message = format_validation_error(error).removeprefix("base_url: ")
+        raise CommandError(f"--base-url: {message}") from None
+    if not url:
+        raise CommandError("--base-url: expected a URL, such as 'http://localhost:8080/v1'")
+    return url
+
+
+def _list_models(url: str) -> list[str]:
+    """Ask a server for its models: those for chatting, if it says so by their names."""
+    listed = _request_models(url).get("data")
+    entries = listed if isinstance(listed, list) else []
+    ids = [each.get("id") for each in entries if isinstance(each, Mapping)]
+    models = list(dict.fromkeys(each for each in ids if isinstance(each, str) and each.strip()))
+    if not models:
+        raise CommandError(f"--base-url {url}: the server serves no model")
+    return [each for each in models if not _NOT_FOR_CHAT.search(each)] or models
+
+
+def _request_models(url: str) -> Mapping[str, Any]:
+    import httpx2
+
+    try:
+        answer = httpx2.get(f"{url}/models", timeout=TIMEOUT_S).raise_for_status().json()
+    except httpx2.HTTPStatusError as error:
+        status = error.response.status_code
+        raise CommandError(
+            f"--base-url {url}: the server answered {url}/models with status {status}; expected "
+            "the address of an OpenAI-compatible API, such as http://localhost:8080/v1"
+        ) from None
+    except httpx2.TransportError as error:
+        reason = str(error) or type(error).__name__
+        raise CommandError(f"--base-url {url}: no server answers there: {reason}") from None
+    except ValueError:
+        answer = None
+    if not isinstance(answer, Mapping):
+        raise CommandError(f"--base-url {url}: {url}/models is no list of models")
+    return answer
