@@ -237,8 +237,8 @@ class TestOverride:
 
     def test_proposer_with_samples_aggregates_once(self):
         self_moa = MoAConfig.load("self-moa")
-        changed = self_moa.override(aggregator="gpt-4o", samples=3)
-        assert changed.aggregator == Agent(model="openai:gpt-4o")
+        changed = self_moa.override(aggregator="gpt-6.1-sol", samples=3)
+        assert changed.aggregator == Agent(model="openai:gpt-6.1-sol")
         assert len(nodes(changed)) == 3
 
     @pytest.mark.parametrize(
