@@ -67,6 +67,7 @@ def test_places_in_the_code_are_where_a_page_says():
     table = page.partition("## Where to look in the code")[2].partition("\n## ")[0]
     files = re.findall(r"`([\w/]+\.py)`", table)
     codes = {file: (ROOT / "moa_graph" / file).read_text(encoding="utf-8") for file in files}
-    assert (places := PLACE.findall(table))
+    places = PLACE.findall(table)
+    assert places
     for name, file in places:
         assert re.search(rf"^(def|class) {name}\b", codes[file], re.MULTILINE), f"{name} in {file}"
