@@ -17,7 +17,7 @@ from moa_graph.redaction import redacted_message
 from moa_graph.runs.record import AgentCall, RunRecord, read_run
 from moa_graph.runs.store import CompiledMoA
 
-Status = Literal["waiting", "running", "answered", "failed", "cut off", "dropped"]
+AgentStatus = Literal["waiting", "running", "answered", "failed", "cut off", "dropped"]
 
 
 @dataclass
@@ -30,7 +30,7 @@ class AgentProgress:
     agent: str
     """Name of the agent in its layer."""
     model: str
-    status: Status = "waiting"
+    status: AgentStatus = "waiting"
     error: str | None = None
     started: float | None = None
     """When it was asked, on the clock of `perf_counter`; `None` where it is not running."""
@@ -107,7 +107,7 @@ class AgentProgress:
             return self.seconds
         return 0.0 if self.started is None else now - self.started
 
-    def reset(self, status: Status) -> None:
+    def reset(self, status: AgentStatus) -> None:
         """Forget what it has done; it may be asked again."""
         self.status, self.error, self.message_id = status, None, None
         self.critical = self.from_cache = self.is_shown_elsewhere = False
