@@ -4,7 +4,8 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
+
+from moa_graph.connection_failures import describe_connection_failure, error_chain
 
 MAX_ERROR_CHARS = 1000  # characters of an error
 
@@ -40,25 +41,14 @@ def find_keys(values: Mapping[str, Any]) -> list[str]:
 def redacted_message(error: BaseException, *keys: str) -> str:
     """Say what went wrong in one line of bounded length, without these and other keys."""
     is_own_error = type(error).__module__.startswith("moa_graph.")  # such a text stands for itself
-    kind = _unreachable_address(error) or type(error).__name__
-    text = redact(str(error) if is_own_error else f"{kind}: {error}", *keys)
+    told = str(error) if is_own_error else describe_connection_failure(error)
+    text = redact(told or f"{type(error).__name__}: {error}", *keys)
     text = " ".join(text.split()).removesuffix(":")
     return (
         text
         if len(text) <= MAX_ERROR_CHARS
         else f"{text[:MAX_ERROR_CHARS]}… ({len(text):,} characters)"
     )
-
-
-def _unreachable_address(error: BaseException) -> str | None:
-    """Say which address gave no connection, if that is the error: the text does not name it."""
-    kinds = {kind.__name__ for kind in type(error).__mro__}  # several clients call it so
-    url = getattr(getattr(error, "request", None), "url", None)
-    if "APIConnectionError" not in kinds or "APITimeoutError" in kinds or url is None:
-        return None
-    parts = urlsplit(str(url))
-    host = parts.netloc.rpartition("@")[2]
-    return f"cannot reach {parts.scheme}://{host}{parts.path.removesuffix('/chat/completions')}"
 
 
 def without_keys(error: Exception, *keys: str) -> Exception:
@@ -78,18 +68,6 @@ def without_keys(error: Exception, *keys: str) -> Exception:
     kinds = [kind for kind in type(error).__mro__ if issubclass(kind, Exception)]
     copies = (_copy_as(kind, error, keys) for kind in kinds)
     return next((each for each in copies if each is not None), Exception(redact(str(error), *keys)))
-
-
-def error_chain(error: BaseException) -> Iterator[BaseException]:
-    """Give an error, and those that led to it."""
-    seen, pending = set[int](), [error]
-    while pending:
-        each = pending.pop()
-        if id(each) not in seen:
-            seen.add(id(each))
-            yield each
-            parts = each.exceptions if isinstance(each, BaseExceptionGroup) else ()
-            pending += [part for part in (each.__cause__, each.__context__, *parts) if part]
 
 
 def _texts_in(error: BaseException) -> Iterator[str]:

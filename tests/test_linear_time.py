@@ -55,8 +55,8 @@ from moa_graph.prompting.parsing import (
     InvalidSelectionError,
     content_without_reasoning,
     parse_selected_number,
-    strip_reasoning,
 )
+from moa_graph.prompting.thoughts import ThoughtFilter, strip_thoughts
 from moa_graph.prompting.tokens import truncate_text
 from moa_graph.prompting.tool_text import describe_tools_in_text
 from moa_graph.redaction import redacted_message
@@ -66,7 +66,6 @@ from moa_graph.runs.live import AgentProgress
 from moa_graph.runs.store import redact_password
 from moa_graph.runs.stored_errors import parse_stored_error
 from moa_graph.server.errors import ApiError
-from moa_graph.server.openai_messages import ThoughtFilter
 from moa_graph.server.openai_requests import parse_chat_request as parse_request
 from moa_graph.server.page_api import ContinueRequest
 
@@ -247,7 +246,7 @@ READERS = {
     each.__name__: each
     for each in (
         escape_markers,
-        strip_reasoning,
+        strip_thoughts,
         slugify_label,
         offline.split_sentences,
         offline.stem_words.__wrapped__,

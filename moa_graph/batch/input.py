@@ -12,7 +12,7 @@ from langchain_core.messages import convert_to_messages
 from pydantic import ValidationError
 
 from moa_graph.config.model import MoAConfig
-from moa_graph.prompting.parsing import replace_surrogates
+from moa_graph.prompting.surrogates import replace_surrogates
 
 _IDENTITY_FIELDS = (
     "layers",
@@ -26,7 +26,7 @@ _AGENT_IDENTITY_FIELDS = {  # also where unset; later ones are left out then: ba
     *("model", "system", "samples", "temperature", "top_p", "max_tokens", "stop"),
     *("max_input_tokens", "base_url"),
 }
-_IGNORED_AGENT_FIELDS = {"timeout", "max_retries", "api_key_env"}
+_IGNORED_AGENT_FIELDS = {"timeout", "stream_chunk_timeout", "max_retries", "api_key_env"}
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,8 @@ def batch_name(output: Path, mixture: MoAConfig) -> str:
     identity = {name: options[name] for name in _IDENTITY_FIELDS}
     if mixture.prompt is not None:  # left out when unset: batches of earlier versions go on
         identity["prompt"] = mixture.prompt
+    if mixture.mark_truncated:
+        identity["mark_truncated"] = True
     for agent in (
         *_iterate_agents(identity["layers"]),
         identity["aggregator"],

@@ -14,7 +14,7 @@ from moa_graph.atomic_files import replaced_file
 from moa_graph.batch.input import BatchRecord, thread_id_for
 from moa_graph.batch.record_runner import OutputRow
 from moa_graph.errors import MoAError
-from moa_graph.prompting.parsing import replace_surrogates
+from moa_graph.prompting.surrogates import replace_surrogates
 
 _BLOCK_BYTES = 65_536
 _ROW_PREFIX = b'{"line": '

@@ -1,6 +1,6 @@
 """How a record is answered: on a thread of its own, so that no answer is paid for twice."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import time
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from moa_graph.batch.input import BatchRecord, thread_id_for
 from moa_graph.batch.rate_limits import NO_RATE_LIMITS, RateLimits
 from moa_graph.config.model import MoAConfig
+from moa_graph.graph.failed_calls import FailedCall
 from moa_graph.graph.run_summary import read_run_summary
 from moa_graph.redaction import redacted_message
 from moa_graph.runs.driver import TurnResult, TurnRun
@@ -89,24 +90,28 @@ class RecordRunner:
         return self._build_outcome(record, thread, await run.run_to_end())
 
     def _build_outcome(self, record: BatchRecord, thread: str, result: TurnResult) -> RecordOutcome:
-        run = self._read_run_record(result.values)
+        run = self._read_run_record(result.values, getattr(result.error, "failed_calls", ()))
         row: OutputRow = {"line": record.line, "id": record.id}
         row |= {"error": redacted_message(result.error)} if result.error else _answer_fields(run)
+        if notes := {c.node: c.ending_note for c in run.calls if c.ending_note}:
+            row["incomplete"] = notes
         row |= {"cost": run.cost if run.cost_is_complete else None, "thread": thread}
-        new_calls = [call for call in run.calls if (call.started or 0.0) >= self._started_at]
-        billable_calls = [call for call in new_calls if call.error is None or call.usage]
+        calls = (*run.calls, *run.failed_writers)
+        new_calls = [call for call in calls if (call.started or 0.0) >= self._started_at]
         return RecordOutcome(
             row,
             calls=len(new_calls),
             tokens=sum(call.usage["total_tokens"] for call in new_calls if call.usage),
             spent=sum(call.cost or 0.0 for call in new_calls),
-            unpriced=sum(call.cost is None for call in billable_calls),
+            unpriced=sum(call.cost is None for call in new_calls if call.is_billed),
         )
 
-    def _read_run_record(self, values: Mapping[str, Any]) -> RunRecord:
+    def _read_run_record(
+        self, values: Mapping[str, Any], failed_calls: Sequence[FailedCall]
+    ) -> RunRecord:
         if not values.get("messages"):  # it failed before its thread began
             return RunRecord("", None, ())
-        return read_run(values, prices=self._mixture.prices)
+        return read_run(values, prices=self._mixture.prices, failed_calls=failed_calls)
 
 
 def _answer_fields(run: RunRecord) -> OutputRow:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from langchain_core.callbacks import (
     AsyncCallbackManager,
@@ -73,6 +73,9 @@ class ChatMoA(ChatModelOptions, OldOptionAttributes, BaseChatModel):
     model_config = ConfigDict(
         arbitrary_types_allowed=True, extra="forbid", hide_input_in_errors=True, defer_build=False
     )
+
+    makes_many_calls: ClassVar[bool] = True
+    """Each of its calls has a timeout of its own, and all together have none."""
 
     model_name: str = "moa"
     """What the mixture is called in traces and in `response_metadata`."""

@@ -12,6 +12,7 @@ from itertools import repeat
 from typing import Any
 
 from moa_graph.config.model import MoAConfig
+from moa_graph.evals.single_model import SingleModel
 from moa_graph.graph.node_names import make_unique_name, slugify_label
 from moa_graph.models.agent import Agent
 
@@ -51,8 +52,9 @@ class Ablations:
             taken. Prompts, tokens, prices and what else it sets stay.
 
     Raises:
-        ValueError: If it sets what cannot hold for every variant: several values of `quorum`,
-            `grace` or `deadline`, a quorum that is a number, or samples of a proposer.
+        ValueError: If it is a single model, or sets what cannot hold for every variant: several
+            values of `quorum`, `grace` or `deadline`, a quorum that is a number, or samples of a
+            proposer.
     """
 
     def __init__(self, mixture: MoAConfig) -> None:
@@ -191,9 +193,9 @@ class Ablations:
         return self._build_mixture(f"{self._aggregator}-of-{width}", [layer], self._aggregator)
 
     def _build_single_model(self, name: str) -> MoAConfig:
-        """One model without others; its call is that of a proposer in the first layer."""
+        """One model without others; its call is that of a proposer in the first layer, too."""
         return self._with_name(
-            f"{name}-alone", single_model_mixture(name, self._agents_by_name[name], self._base)
+            f"{name}-alone", SingleModel.from_agent(name, self._agents_by_name[name], self._base)
         )
 
     def _build_mixture(
@@ -218,27 +220,6 @@ ANALYSES: Mapping[str, Callable[[Ablations], list[Variant]]] = {
 """The analyses by name."""
 
 
-def single_model_mixture(name: str, agent: Agent, base: MoAConfig | None = None) -> MoAConfig:
-    """Give a mixture of one model: its only proposal is picked, at no cost.
-
-    Args:
-        name: What it is called.
-        agent: The model.
-        base: Where temperature, tokens and prices are from, if they are not the provider's own.
-    """
-    selector = Agent(model="offline:lead")
-    changes: dict[str, Any] = {
-        "name": name,
-        "layers": [{name: agent}],
-        "aggregator": selector,
-        "fallbacks": [],
-        "aggregation": "select",
-        "references_in": "user",  # between tags, where no answer can pass for several
-        "max_reference_tokens": None,
-    }
-    return base.model_copy(update=changes) if base else MoAConfig(**changes)
-
-
 def systems_by_name(variants: Iterable[Variant]) -> dict[str, MoAConfig]:
     """Give each system once, by name.
 
@@ -256,6 +237,8 @@ def systems_by_name(variants: Iterable[Variant]) -> dict[str, MoAConfig]:
 
 
 def _check_mixture(mixture: MoAConfig) -> None:
+    if not mixture.layers:
+        raise ValueError("a single model has no variants; expected a mixture")
     for name in ("quorum", "grace", "deadline"):
         if isinstance(value := getattr(mixture, name), list):
             raise ValueError(  # noqa: TRY004  # a configuration is wrong, not an argument's type

@@ -17,6 +17,7 @@ from moa_graph.evals.systems import with_recorded_calls
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.state import Proposal
 from moa_graph.models.pricing import estimate_cost
+from moa_graph.prompting.parsing import read_finish_reason
 from moa_graph.redaction import redacted_message
 from moa_graph.runs.driver import TurnRun
 from moa_graph.runs.jobs import PartialError
@@ -117,6 +118,7 @@ class BenchmarkRunner:
     def _aggregator_row(self, answer: AIMessage, records: Sequence[CallRecord]) -> JsonRow:
         summary = answer.response_metadata["moa"]
         row = {"model": summary["aggregator"], "unread": summary["dropped_reference_chars"]}
+        row["finish_reason"] = read_finish_reason(answer)
         return row | self._cost_fields(AGGREGATOR, summary["aggregator"], records)
 
     def _cost_fields(self, node: str, label: str, records: Sequence[CallRecord]) -> JsonRow:

@@ -34,10 +34,13 @@ from moa_graph.errors import MoAError
 from moa_graph.evals.call_table import CallOutcome, CallTable
 from moa_graph.models.adapt import find_api_keys
 from moa_graph.models.legacy_request_keys import legacy_call_store_key
+from moa_graph.models.partial_answers import find_partial_answer
 from moa_graph.models.pricing import is_free_model
 from moa_graph.models.providers import provider_of
 from moa_graph.models.request_key import request_key
 from moa_graph.prompting import parsing
+from moa_graph.prompting.thoughts import strip_thoughts
+from moa_graph.prompting.usage import clean_usage
 from moa_graph.redaction import redacted_message
 from moa_graph.runs.model_calls import CallRecord, report_call
 from moa_graph.sync_async import Flow, Step, run_async, run_sync
@@ -159,13 +162,14 @@ class CallAttempt:
 
         Raises:
             EmptyAnswerError: If that is empty.
+            FailedAnswerError: If it ended in an error.
             TypeError: If it is no answer at all.
         """
         message = parsing.to_message(output)
         self.usage = parsing.sum_usage(output)
-        content = parsing.strip_reasoning(message.text) or message.tool_calls
-        if not content and not message.response_metadata.get("logprobs"):
-            raise parsing.EmptyAnswerError(message)
+        content = strip_thoughts(message.text) or message.tool_calls
+        has_content = content or message.response_metadata.get("logprobs")
+        parsing.check_answer(message, "some" if has_content else "")
         if message is not output:
             message = message.model_copy(update={"usage_metadata": self.usage})
         if self.check:
@@ -176,7 +180,9 @@ class CallAttempt:
         """Give what came of it."""
         seconds = round(perf_counter() - self.clock, 3)
         cause = redacted_message(error, *self.secrets) if error else None
-        return CallOutcome(self.message, cause, self.usage, round(self.started, 3), seconds)
+        partial = find_partial_answer(error) if error else None
+        usage = self.usage or (clean_usage(partial.usage) if partial else None)
+        return CallOutcome(self.message, cause, usage, round(self.started, 3), seconds)
 
 
 class RecordedRunnable(Runnable[Any, AIMessage]):

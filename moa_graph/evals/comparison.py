@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +13,9 @@ from moa_graph.evals.generate import answer_benchmark
 from moa_graph.evals.judging.run import judge_system
 from moa_graph.evals.judging.setup import build_method, prepare_judging
 from moa_graph.evals.plan import BenchmarkEntry, EvalPlan
+from moa_graph.evals.probing import PROBES
 from moa_graph.evals.proposal_judging import judge_proposals
+from moa_graph.evals.results_file import JUDGEMENTS_FILE
 from moa_graph.runs.job_progress import JobProgress
 
 COMPARISON_FILE = "comparison.json"
@@ -38,11 +40,14 @@ class ComparisonStep:
     system: str
     kind: Literal["answers", "judgements", "judgements of proposals"]
     out: Path
+    is_probe: bool = False
+    """Whether it only finds out, with a few items, whether the judge can judge."""
 
     @property
     def title(self) -> str:
         """What is done."""
-        return f"{self.benchmark.name}, {self.system}: {self.kind}"
+        part = f", the first {len(self.benchmark.items)}" if self.is_probe else ""
+        return f"{self.benchmark.name}, {self.system}: {self.kind}{part}"
 
     @property
     def folder(self) -> Path:
@@ -65,6 +70,7 @@ class ComparisonStep:
 
         Raises:
             ValueError: If a key is missing, or the folder has the answers of another system.
+            AllFailedError: If the first items all failed alike; no other was asked.
         """
         options: Any = {
             "concurrency": self.plan.concurrency,
@@ -72,9 +78,13 @@ class ComparisonStep:
             "show": show,
         }
         if self.kind == "answers":
-            config = self.plan.configs[self.system]
             generation = await answer_benchmark(
-                config, self.benchmark, self.out, call_store, name=self.system, **options
+                self.plan.configs[self.system],
+                self.benchmark,
+                self.out,
+                call_store,
+                name=self.system,
+                **options,
             )
             return StepResult(generation.progress, generation.failures)
         judge_choice, files = self.plan.judge_for(self.entry), self.plan.judge_files_for(self.entry)
@@ -108,11 +118,25 @@ def list_steps(plan: EvalPlan, out: Path) -> list[ComparisonStep]:
 def _benchmark_steps(
     plan: EvalPlan, entry: BenchmarkEntry, benchmark: BenchmarkData, out: Path
 ) -> Iterator[ComparisonStep]:
+    yield from _probe_steps(plan, entry, benchmark, out)
     for name in plan.systems_for(entry):
         yield ComparisonStep(plan, entry, benchmark, name, "answers", out)
         yield ComparisonStep(plan, entry, benchmark, name, "judgements", out)
         if name in plan.correlation:
             yield ComparisonStep(plan, entry, benchmark, name, "judgements of proposals", out)
+
+
+def _probe_steps(
+    plan: EvalPlan, entry: BenchmarkEntry, benchmark: BenchmarkData, out: Path
+) -> Iterator[ComparisonStep]:
+    """Have the judge judge a little before everything is answered."""
+    first_system = next(iter(plan.systems_for(entry)))
+    judged = (out / benchmark.name / first_system / JUDGEMENTS_FILE).exists()
+    if judged or not plan.judge_for(entry).is_language_model or len(benchmark.items) <= PROBES:
+        return
+    few = replace(benchmark, items=benchmark.items[:PROBES])
+    for kind in ("answers", "judgements"):
+        yield ComparisonStep(plan, entry, few, first_system, kind, out, is_probe=True)
 
 
 def write_comparison_file(plan: EvalPlan, out: Path) -> None:

@@ -13,6 +13,7 @@ from moa_graph.evals.benchmark_data import BenchmarkData, BenchmarkItem
 from moa_graph.evals.benchmarks.registry import benchmark_for
 from moa_graph.evals.call_store import CallStore
 from moa_graph.evals.manifest import check_folder_matches, write_manifest
+from moa_graph.evals.probing import ProbedWork
 from moa_graph.evals.results_file import JsonRow, ResultsFile
 from moa_graph.runs.budget import applicable_max_cost
 from moa_graph.runs.job_progress import JobProgress
@@ -64,12 +65,17 @@ async def answer_benchmark(
     Raises:
         ValueError: If the folder holds the answers of another mixture, a key is missing, or an
             option makes no sense.
+        AllFailedError: If the first items all failed alike; the others were not asked.
     """
     name = check_system_name(name or config.name)
     folder = Path(out) / benchmark.name / name
     check_folder_matches(folder, config, benchmark)
-    runner = BenchmarkRunner(config, benchmark, call_store)
+    answering = ProbedWork(BenchmarkRunner(config, benchmark, call_store).answer)
     results = ResultsFile(folder)
+
+    def keep(item: BenchmarkItem, outcome: JobOutcome[JsonRow]) -> None:
+        results.write(_result_row(item, outcome))
+        answering.check()
 
     def finish() -> Path:
         write_manifest(folder, name, config, benchmark, results)
@@ -79,8 +85,8 @@ async def answer_benchmark(
     try:
         progress = await run_jobs(
             _unanswered_items(benchmark, results),
-            runner.answer,
-            lambda item, outcome: results.write(_result_row(item, outcome)),
+            answering.run,
+            keep,
             concurrency=concurrency,
             max_cost=applicable_max_cost(max_cost, config.labels()),
             prices=config.prices,

@@ -12,6 +12,7 @@ from moa_graph.atomic_files import write_text
 from moa_graph.config.model import MoAConfig
 from moa_graph.evals.benchmark_data import BenchmarkData
 from moa_graph.evals.results_file import JsonRow, ResultsFile
+from moa_graph.evals.single_model import read_stored_config
 from moa_graph.models.providers import replayed_file
 from moa_graph.stored_names import translate_options
 
@@ -29,7 +30,7 @@ def check_folder_matches(folder: Path, config: MoAConfig, benchmark: BenchmarkDa
         return
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
-        config_before = MoAConfig.model_validate(translate_options(before["configuration"]))
+        config_before = read_stored_config(translate_options(before["configuration"]))
         stored = {**_dump_config(config_before), "data": before["data"]["sha256"]}
         stored["recorded"] = before["recorded"]
     except (OSError, ValueError, KeyError, TypeError):

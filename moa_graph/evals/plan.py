@@ -28,7 +28,6 @@ from moa_graph.evals.ablations import (
     ANALYSES,
     Ablations,
     Variant,
-    single_model_mixture,
 )
 from moa_graph.evals.benchmark_data import BenchmarkData
 from moa_graph.evals.benchmarks.registry import find_benchmark
@@ -38,6 +37,7 @@ from moa_graph.evals.generate import check_system_name
 from moa_graph.evals.judging.judge import Judge, read_judge
 from moa_graph.evals.judging.setup import JudgeFilePaths, official_judge_for_benchmark
 from moa_graph.evals.resource_use import default_prices
+from moa_graph.evals.single_model import SingleModel
 from moa_graph.models.agent import Agent, build_model
 from moa_graph.models.providers import provider_of
 
@@ -306,7 +306,7 @@ class EvalPlan(_PlanTable):
 
     def _load_single_model(self, name: str, options: Mapping[str, Any], location: str) -> MoAConfig:
         agent = self._validate_table(Agent, options, location)
-        return self._with_prices(single_model_mixture(name, agent))
+        return self._with_prices(SingleModel.from_agent(name, agent))
 
     def _validate_table(self, kind: Any, data: Mapping[str, Any], location: str) -> Any:
         try:

@@ -308,7 +308,8 @@ class CallPlanner:
 
     def _prompt_identity(self, planned: Sequence[PlannedCall]) -> Any:
         """Say what makes prompts with the answers to these calls the same."""
-        layout = (self._config.references_in, self._config.max_reference_tokens)
+        config = self._config
+        layout = (config.references_in, config.max_reference_tokens, config.mark_truncated)
         return [[each.key for each in planned], layout]
 
 
@@ -358,7 +359,7 @@ def _estimate_judging(
         estimate.items += todo
         answer = _final_answer_tokens(config, shape.benchmark, answer_tokens)
         answers = 1
-        if name in plan.correlation:  # its proposals are judged, too
+        if name in plan.correlation and config.layers:  # its proposals are judged, too
             answers += config.layer_widths()[-1]
         for number, reads in enumerate(_judge_input_tokens(shape, answer)):
             if judge.agent:

@@ -13,6 +13,7 @@ from moa_graph.evals.correlation import PreferenceSample
 from moa_graph.evals.judging.cases import JudgementCase
 from moa_graph.evals.judging.judge import BenchmarkJudge
 from moa_graph.evals.judging.setup import JudgingTask
+from moa_graph.evals.probing import ProbedWork
 from moa_graph.evals.results_file import ANSWERS_FILE, JsonRow, format_json_lines
 from moa_graph.models.recorded import read_json_rows
 from moa_graph.runs.budget import applicable_max_cost
@@ -53,11 +54,15 @@ async def judge_proposals(
         What was done, and why judgements are missing, by item and node.
 
     Raises:
-        ValueError: If a key is missing, or the judge is of no use.
+        ValueError: If a key is missing.
+        AllFailedError: If the first judgements all failed alike; no other was asked for.
     """
     benchmark_judge, folder = (
         BenchmarkJudge(task.judge, task.method, call_store),
         task.answers.folder,
+    )
+    judging = ProbedWork[ProposalCase, JsonRow](
+        lambda proposal: benchmark_judge.judge_case(proposal.case)
     )
     rows = list[JsonRow]()
 
@@ -66,11 +71,12 @@ async def judge_proposals(
         rows.append(
             {**result, "text": _text_hash(proposal.case.answers[0]), "error": outcome.error}
         )
+        judging.check()
 
     try:
         progress = await run_jobs(
             list(_proposal_cases(task)),
-            lambda proposal: benchmark_judge.judge_case(proposal.case),
+            judging.run,
             keep,
             concurrency=concurrency,
             max_cost=applicable_max_cost(max_cost, [task.judge.label]),

@@ -70,6 +70,8 @@ class ResourceUse:
     """Models whose size is an assumption."""
     failed: int
     """Calls that failed and of which no tokens are known: whatever they cost is not in."""
+    is_per_turn: bool = False
+    """Whether some instructions are turns of a conversation."""
 
 
 def default_prices(overrides: Prices | None = None) -> Prices:

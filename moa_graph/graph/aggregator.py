@@ -1,12 +1,12 @@
 """The nodes that bring proposals together: layer aggregators and the aggregator."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial, reduce
+from functools import partial
 from time import perf_counter, time
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.messages import AIMessage
-from langchain_core.messages.ai import add_usage
+from langchain_core.messages.ai import UsageMetadata
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.types import CachePolicy
 
@@ -16,6 +16,7 @@ from moa_graph.graph import quorum
 from moa_graph.graph.answer_cache import AnswerCache, CacheBackend, CachedAnswer
 from moa_graph.graph.deadlines import LayerDeadline
 from moa_graph.graph.error_causes import error_with_causes, reduce_error
+from moa_graph.graph.failed_calls import FailedCall, may_be_billed
 from moa_graph.graph.model_call import call_model
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.options import Aggregation
@@ -37,10 +38,13 @@ from moa_graph.graph.state import (
     OriginalCallStats,
     retry_mark_update,
 )
+from moa_graph.models.partial_answers import PartialAnswer, find_partial_answer
 from moa_graph.models.served_context import ask_servers
 from moa_graph.prompting import parsing
 from moa_graph.prompting.history import has_media
 from moa_graph.prompting.layout import PromptLayout
+from moa_graph.prompting.thoughts import strip_thoughts
+from moa_graph.prompting.usage import clean_usage, sum_usages
 from moa_graph.redaction import find_keys, redacted_message, without_keys
 from moa_graph.sync_async import Flow
 
@@ -56,6 +60,8 @@ class AggregatorError(MoAError):
 
     failures: dict[str, str]
     """Cause of each failure: of the `aggregator`, and of each of its fallbacks."""
+    failed_calls: Sequence[FailedCall] = ()
+    """What each of these calls took."""
 
     def __init__(self, failures: Mapping[str, str]) -> None:
         self.failures = dict(failures)
@@ -156,7 +162,9 @@ def aggregator_node(
                     answer = summary.to_final_message(agent_node, output)
                     yield from entry.store(output, summary.seconds)
                 return {"messages": [answer]}
-        raise error_with_causes(summary.causes, AggregatorError, summary.failures)
+        error = error_with_causes(summary.causes, AggregatorError, summary.failures)
+        error.failed_calls = summary.failed_calls
+        raise error
 
     return NodeRunnable(aggregate, aggregators[0])
 
@@ -167,7 +175,7 @@ def _make_call(
     """Make the call of a model in the place of an agent's."""
 
     def call(model: Runnable[Any, Any]) -> Flow[Any]:
-        start_call = deadline.call_starter(model, agent_node.agent.timeout, config)
+        start_call = deadline.call_starter(model, agent_node.agent.call_timeout, config)
         return call_model(agent_node, draft, start_call)
 
     return call
@@ -184,6 +192,8 @@ class RunSummaryBuilder:
         self.proposals = {node: p for node in nodes if (p := state["proposals"].get(node))}
         self.failures: dict[str, str] = {}
         self.causes: list[Exception] = []
+        self.failed_calls: list[FailedCall] = []
+        self._output: Any = None
         self._cached: OriginalCallStats | None = None
 
     @property
@@ -197,6 +207,7 @@ class RunSummaryBuilder:
         """Assemble what a writer reads, and note when it is asked."""
         self._draft = PromptDraft(agent_node, state, layout)
         self._started, self._call_started = round(time(), 3), perf_counter()
+        self._output = None
         return self._draft
 
     def ask(self, request: NumberRequest, call: ModelCall) -> Flow[Any]:
@@ -210,6 +221,31 @@ class RunSummaryBuilder:
         keys = [*agent_node.api_keys, *find_keys(config.get("configurable", {}))]
         self.failures[agent_node.node] = redacted_message(error, *keys)
         self.causes.append(without_keys(original_failure(error), *keys))
+        self.failed_calls.append(self._read_failed_call(agent_node, error))
+
+    def _read_failed_call(self, agent_node: AgentNode, error: Exception) -> FailedCall:
+        partial = find_partial_answer(error) or self._partial_of_output()
+        usage = clean_usage(partial.usage)
+        return FailedCall(
+            node=agent_node.node,
+            model=agent_node.agent.label,
+            error=self.failures[agent_node.node],
+            partial_content=strip_thoughts(partial.text),
+            finish_reason=partial.finish_reason,
+            usage=usage,
+            may_be_billed=usage is None and may_be_billed(error),
+            started=self._started,
+            seconds=self.seconds,
+        )
+
+    def _partial_of_output(self) -> PartialAnswer:
+        """Give what there is of an output that was refused."""
+        try:
+            message = parsing.to_message(self._output)
+        except TypeError:
+            return PartialAnswer("", None)
+        reason = parsing.read_finish_reason(message)
+        return PartialAnswer(message.text, parsing.sum_usage(self._output), reason)
 
     def to_final_message_from_cache(
         self, agent_node: AgentNode, cached_answer: CachedAnswer
@@ -223,18 +259,24 @@ class RunSummaryBuilder:
 
         Raises:
             EmptyAnswerError: If it is empty.
+            FailedAnswerError: If it ended in an error.
             TypeError: If it is no answer at all.
         """
         message = self._read_message(output)
         answer = message.model_copy(update={"content": parsing.content_without_reasoning(message)})
-        if not (answer.text.strip() or answer.tool_calls or has_media(answer)):
-            raise parsing.EmptyAnswerError(message)
+        has_answer = answer.tool_calls or has_media(answer)
+        parsing.check_answer(message, "no text" if has_answer else answer.text)
         summary = self._build_summary(agent_node, parsing.sum_usage(output))
-        answer.response_metadata = {**message.response_metadata, "moa": with_old_keys(summary)}
+        metadata = {**message.response_metadata, "moa": with_old_keys(summary)}
+        if "finish_reason" in metadata:
+            metadata["finish_reason"] = parsing.read_finish_reason(message)
+        answer.response_metadata = metadata
+        answer.usage_metadata = cast("UsageMetadata | None", clean_usage(message.usage_metadata))
         return answer
 
     def _read_message(self, output: Any) -> AIMessage:
         """Find the message in an output, and note whether LangChain's cache gave it."""
+        self._output = output
         message, usage = parsing.to_message(output), parsing.read_usage(output)
         if not usage.is_cached:
             return message
@@ -247,8 +289,8 @@ class RunSummaryBuilder:
         cached_stats = {node: c for node, p in self.proposals.items() if (c := p.get("cached"))}
         if self._cached:
             usage, cached_stats[AGGREGATOR] = {**parsing.ZERO_USAGE}, self._cached
-        billed = [each for each in (p["usage"] for p in self.proposals.values()) if each]
-        known_usages = [*billed, usage] if usage else billed
+        paid = [p["usage"] for p in self.proposals.values()]
+        paid += [*(each["usage"] for each in self.failed_calls), usage]
         saved = [each for each in (cached["usage"] for cached in cached_stats.values()) if each]
         summary: RunSummary = {
             "layers": self.layers,
@@ -262,22 +304,27 @@ class RunSummaryBuilder:
             "started": self._started,
             "seconds": self.seconds,
             "dropped_reference_chars": self._draft.prompt.dropped_reference_chars,
-            "usage": _sum_usages(known_usages),
-            "usage_unknown": [n for n, u in {**calls, AGGREGATOR: usage}.items() if not u],
+            "usage": sum_usages(filter(None, paid)),
+            "usage_unknown": self._find_unknown({**calls, AGGREGATOR: usage}),
         }
         if dropped := self._draft.prompt.dropped_messages:
             summary["dropped_messages"] = dropped
+        if self.failed_calls:
+            summary["failed_calls"] = self.failed_calls
         if refused := self._draft.refused_prompt:
             summary["refused_prompt"] = refused
         if cached_stats:
             summary["cached"] = list(cached_stats)
-            summary["saved_usage"] = _sum_usages(saved)
+            summary["saved_usage"] = sum_usages(saved)
             summary["aggregator_cached"] = self._cached
         return summary
 
-
-def _sum_usages(usages: Sequence[Any]) -> dict[str, Any] | None:
-    return dict(reduce(add_usage, usages)) if usages else None  # type: ignore[arg-type]
+    def _find_unknown(self, usages: Mapping[str, Any]) -> list[str]:
+        """Name those whose tokens are not known, and who may be billed."""
+        unknown = [node for node, usage in usages.items() if not usage]
+        unknown += [node for node, p in self.proposals.items() if p.get("may_be_billed")]
+        unknown += [each["node"] for each in self.failed_calls if each["may_be_billed"]]
+        return list(dict.fromkeys(unknown))
 
 
 class SelectionSummaryBuilder(RunSummaryBuilder):

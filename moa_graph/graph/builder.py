@@ -152,6 +152,9 @@ def create_moa(options: GraphOptions) -> MoAGraph:  # noqa: D417  # the fields a
         trim_history: Whether an agent is not shown the oldest turns of a conversation that does
             not fit the context of its model, as far as that is known; the state keeps them. The
             last turn and system messages stay. References may take half of the room.
+        mark_truncated: Whether readers are told of a proposal that its model did not end by itself
+            (it came to its `max_tokens`, or a filter cut it) where it breaks off. By default they
+            are not, as in the paper.
         lazy: Build the models of `"provider:model"` strings at the first call, not now. A graph
             can then be drawn and deployed where its keys are not set.
         stream_proposals: Whether `stream_mode="messages"` shows the proposers' tokens beside
@@ -182,7 +185,12 @@ def create_moa(options: GraphOptions) -> MoAGraph:  # noqa: D417  # the fields a
         )
     check_policy(options.cache_policy)
     prompt = AGGREGATE_AND_SYNTHESIZE if options.prompt is None else options.prompt
-    layout = PromptLayout(prompt, options.references_in, options.max_reference_tokens)
+    layout = PromptLayout(
+        prompt,
+        options.references_in,
+        options.max_reference_tokens,
+        mark_truncated=options.mark_truncated,
+    )
     agent_nodes, aggregators = resolve_agents(
         options.layers,
         [options.aggregator, *options.fallbacks],

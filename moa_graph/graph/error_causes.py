@@ -9,8 +9,8 @@ from typing import Any, TypeVar, cast
 
 from langgraph.errors import GraphBubbleUp
 
+from moa_graph.connection_failures import error_chain
 from moa_graph.errors import MoAError
-from moa_graph.redaction import error_chain
 
 _UNSHARED_TYPES = (GraphBubbleUp, StopIteration, StopAsyncIteration)  # they steer what runs
 _UNTELLING_TYPES = {Exception, RuntimeError}  # LangGraph's default retry exempts RuntimeError

@@ -42,6 +42,7 @@ class SharedOptions(BaseModel):
     references_in: Literal["system", "user"] = "system"
     max_reference_tokens: int | None = Field(default=16_384, ge=1, strict=True)
     trim_history: bool = Field(default=False, strict=True)
+    mark_truncated: bool = Field(default=False, strict=True)
 
 
 class ModelOptions(BaseModel):

@@ -17,6 +17,7 @@ from moa_graph.models.traits import ModelLimits
 from moa_graph.prompting.history import has_tool_traffic, portable_history
 from moa_graph.prompting.layout import PromptLayout, add_system_text
 from moa_graph.prompting.refusals import ContextOverflow
+from moa_graph.prompting.surrogates import replace_in_messages
 from moa_graph.prompting.tokens import count_message_tokens, count_tokens, fits_token_limit
 from moa_graph.prompting.tool_text import describe_tools_in_text
 from moa_graph.redaction import redacted_message
@@ -75,7 +76,7 @@ class PromptDraft:
         self._agent_node, self._state, self._layout = agent_node, state, layout
         self._limits = find_limits(agent_node, state)
         self.overflow: ContextOverflow | None = None
-        """What its model said of a prompt that was too long."""
+        """What its model said of a prompt that was too long, and was shortened."""
         self.prompt = self._build()
 
     def shorten(self, overflow: ContextOverflow, error: Exception) -> None:
@@ -89,14 +90,13 @@ class PromptDraft:
             ContextExceededError: If there is nothing in it that could be cut.
         """
         refused_tokens = estimate_prompt(self._agent_node, self.prompt.messages)
-        is_first = self.overflow is None
-        self.overflow = overflow
         self._limits = _limits_after(overflow, self._limits, self._agent_node, refused_tokens)
-        if is_first:
+        if self.overflow is None:
             self.prompt = self._build()
             tokens = estimate_prompt(self._agent_node, self.prompt.messages)
             room = _prompt_room(self._agent_node, self._limits)
             if tokens < refused_tokens and room is not None and tokens <= room * _SAFETY:
+                self.overflow = overflow
                 return
         raise error_with_causes([error], ContextExceededError, self._describe_excess(error))
 
@@ -148,7 +148,9 @@ def build_prompt(
     """
     if not state["messages"]:
         raise ValueError("`messages` is empty; expected at least one message to answer")
-    messages = _read_conversation(agent_node, state["messages"])
+    messages: Sequence[AnyMessage] = replace_in_messages(
+        _read_conversation(agent_node, state["messages"])
+    )
     if agent_node.agent.system:
         messages = add_system_text(messages, agent_node.agent.system, in_front=True)
     limits = None if whole else limits or find_limits(agent_node, state)
@@ -174,7 +176,7 @@ def _read_references(
     """Give the references that an agent reads, their seed, and their text; the first layer none."""
     if agent_node.layer == 1:
         return (), "", ""
-    references, seed = collect_references(agent_node.reference_nodes, state)
+    references, seed = collect_references(agent_node.reference_nodes, state, layout)
     if not references and required:  # a layer aggregator lets nobody go on without one
         raise LookupError(
             f"{agent_node.node}: the proposals that it reads are gone; a checkpointer must keep "

@@ -19,6 +19,7 @@ from langgraph.types import CachePolicy, Command
 from moa_graph.errors import MoAError
 from moa_graph.graph import deadlines, quorum
 from moa_graph.graph.answer_cache import AnswerCache, CacheBackend, CachedAnswer
+from moa_graph.graph.failed_calls import may_be_billed
 from moa_graph.graph.model_call import call_model
 from moa_graph.graph.prompts import PromptDraft, original_failure
 from moa_graph.graph.spec import AgentNode, LayerSpec
@@ -30,10 +31,13 @@ from moa_graph.graph.state import (
     awaits_retry,
 )
 from moa_graph.graph.turns import unanswered_messages
+from moa_graph.models.partial_answers import find_partial_answer
 from moa_graph.models.served_context import ask_servers
 from moa_graph.prompting import parsing
 from moa_graph.prompting.layout import PromptLayout
+from moa_graph.prompting.thoughts import strip_thoughts
 from moa_graph.prompting.tokens import truncate_text
+from moa_graph.prompting.usage import clean_usage, sum_usages
 from moa_graph.redaction import find_keys, redacted_message, without_keys
 from moa_graph.sync_async import Flow, run_async, run_sync
 
@@ -133,7 +137,9 @@ def proposer_node(
                 attempt.record_cached_answer(cached_answer)
                 deadline.count_answer()
             else:
-                start_call = deadline.call_starter(model, agent_node.agent.timeout, call_config)
+                start_call = deadline.call_starter(
+                    model, agent_node.agent.call_timeout, call_config
+                )
                 output = yield from call_model(agent_node, attempt.draft, start_call)
                 attempt.record_output(output)
                 deadline.count_answer()
@@ -179,6 +185,8 @@ class ProposerAttempt:
         self._agent_node, self._max_tokens = agent_node, layout.max_reference_tokens
         previous = state.get("proposals", {}).get(agent_node.node)
         self.bypass_cache = bool(previous and previous.get("error") == RETRY)
+        turn_id = find_turn_id(layer_spec, state)
+        self._failed_attempt = _failed_attempt(previous, turn_id)
         self._started, started = perf_counter(), time()
         self.proposal = Proposal(
             layer=agent_node.layer,
@@ -193,7 +201,7 @@ class ProposerAttempt:
             started=round(started, 3),
             seconds=0.0,
             finish_reason=None,
-            turn_id=find_turn_id(layer_spec, state),
+            turn_id=turn_id,
             attempt_id=uuid4().hex,
         )
 
@@ -202,19 +210,23 @@ class ProposerAttempt:
 
         Raises:
             EmptyAnswerError: If that is empty.
+            FailedAnswerError: If it ended in an error.
             TypeError: If it is no answer at all.
         """
         message = parsing.to_message(output)
         self._record_prompt()
         self.proposal["seconds"] = round(perf_counter() - self._started, 3)
         usage = parsing.read_usage(output)
-        self.proposal["usage"] = usage.usage
+        self._count_usage(usage.usage)
         if usage.is_cached:
             self.proposal["cached"] = OriginalCallStats(usage=usage.saved_usage, seconds=None)
         self.proposal["finish_reason"] = parsing.read_finish_reason(message)
-        content = parsing.strip_reasoning(parsing.replace_surrogates(message.text))
-        if not content:
-            raise parsing.EmptyAnswerError(message)
+        content = strip_thoughts(message.text)
+        try:
+            parsing.check_answer(message, content)
+        except parsing.FailedAnswerError:
+            self.proposal["partial_content"] = truncate_text(content, self._max_tokens)[0]
+            raise
         self.proposal["content"], self.proposal["truncated_chars"] = truncate_text(
             content, self._max_tokens
         )
@@ -222,10 +234,8 @@ class ProposerAttempt:
     def record_cached_answer(self, cached_answer: CachedAnswer) -> None:
         """Take in what the model gave before."""
         self.record_output(cached_answer["answer"])
-        self.proposal["usage"], self.proposal["cached"] = (
-            {**parsing.ZERO_USAGE},
-            cached_answer["took"],
-        )
+        self._count_usage({**parsing.ZERO_USAGE})
+        self.proposal["cached"] = cached_answer["took"]
 
     def record_failure(self, config: RunnableConfig, error: Exception) -> None:
         """Take in why there is no answer."""
@@ -235,7 +245,27 @@ class ProposerAttempt:
         self.proposal["error"] = redacted_message(error, *keys)
         failure = without_keys(original_failure(error), *keys)
         quorum.record_unreported_failure(self.proposal["attempt_id"], failure)
+        self._record_cost(error)
         _logger.warning("%s failed: %s", self._agent_node.node, self.proposal["error"])
+
+    def _record_cost(self, error: Exception) -> None:
+        """Note what came before a call failed, and what it may cost."""
+        if partial := find_partial_answer(error):
+            content = strip_thoughts(partial.text)
+            self.proposal["finish_reason"] = partial.finish_reason
+            self.proposal["partial_content"] = truncate_text(content, self._max_tokens)[0]
+            self._count_usage(clean_usage(partial.usage))
+        elif self.proposal["usage"] is None:
+            self._count_usage(None)
+        if not self.proposal["usage"] and may_be_billed(error):
+            self.proposal["may_be_billed"] = True
+
+    def _count_usage(self, usage: dict[str, Any] | None) -> None:
+        """Note the tokens of the call, and of the attempt before it."""
+        previous = self._failed_attempt
+        self.proposal["usage"] = sum_usages(filter(None, [previous and previous["usage"], usage]))
+        if previous and previous.get("may_be_billed"):
+            self.proposal["may_be_billed"] = True
 
     def _record_prompt(self) -> None:
         """Note what the agent was not shown."""
@@ -244,6 +274,12 @@ class ProposerAttempt:
             self.proposal["dropped_messages"] = dropped
         if refused := self.draft.refused_prompt:
             self.proposal["refused_prompt"] = refused
+
+
+def _failed_attempt(previous: Proposal | None, turn_id: str) -> Proposal | None:
+    """Give the attempt that failed before in the same turn, which was paid for, too."""
+    is_failed = previous and previous["error"] and not previous["content"]
+    return previous if previous and is_failed and previous["turn_id"] == turn_id else None
 
 
 def find_turn_id(layer_spec: LayerSpec, state: LayerState) -> str:

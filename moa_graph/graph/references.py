@@ -19,17 +19,21 @@ State = TypeVar("State", bound=Mapping[str, Any])
 ReferencesChannel = Annotated[list[str], UntrackedValue(list, guard=False)]
 
 
-def collect_references(nodes: Sequence[str], state: Mapping[str, Any]) -> tuple[list[str], str]:
+def collect_references(
+    nodes: Sequence[str], state: Mapping[str, Any], layout: PromptLayout
+) -> tuple[list[str], str]:
     """Give what these nodes proposed, and a seed that none of them knows."""
     answered = [p for node in nodes if (p := state["proposals"].get(node)) and not p["error"]]
-    return [p["content"] for p in answered], "".join(p.get("attempt_id", "") for p in answered)
+    texts = [layout.mark_ending(p["content"], p.get("finish_reason")) for p in answered]
+    return texts, "".join(p.get("attempt_id", "") for p in answered)
 
 
 def references_update(
     nodes: Sequence[str], state: Mapping[str, Any], layout: PromptLayout
 ) -> dict[str, list[str]]:
     """Template the proposals of these nodes for those who read them next."""
-    return {"references": [layout.template_references_text(*collect_references(nodes, state))]}
+    references, seed = collect_references(nodes, state, layout)
+    return {"references": [layout.template_references_text(references, seed)]}
 
 
 def read_references(nodes: Sequence[str], state: Mapping[str, Any], layout: PromptLayout) -> str:

@@ -5,6 +5,7 @@ from typing import Any, NotRequired, cast
 from langchain_core.messages import BaseMessage
 from typing_extensions import TypedDict  # Python 3.11's own has no JSON schema
 
+from moa_graph.graph.failed_calls import FailedCall
 from moa_graph.graph.state import OriginalCallStats, RefusedPrompt
 from moa_graph.stored_names import translate_summary
 
@@ -37,7 +38,9 @@ class RunSummary(TypedDict):
     usage: dict[str, Any] | None
     """Tokens of the whole run, as far as they are known."""
     usage_unknown: list[str]
-    """Nodes that answered and whose tokens are not known."""
+    """Nodes whose tokens are not known, of those that answered or may be billed all the same."""
+    failed_calls: NotRequired[list[FailedCall]]
+    """Calls of aggregators that a fallback replaced; absent if the first one wrote the answer."""
     cached: NotRequired[list[str]]
     """Nodes whose answers are from the cache; absent if none is."""
     saved_usage: NotRequired[dict[str, Any] | None]

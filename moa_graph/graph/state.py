@@ -65,7 +65,8 @@ class Proposal(TypedDict):
     """Characters of the references that the agent was not shown: they were too long together,
     or for its context."""
     usage: dict[str, Any] | None
-    """Tokens, as LangChain's `UsageMetadata`; `None` if the model did not say."""
+    """Tokens, as LangChain's `UsageMetadata`, with those of attempts that failed before in the same
+    turn; `None` if the model did not say."""
     cached: OriginalCallStats | None
     """What the answer took before, if it is from the cache; `usage` then is nothing."""
     started: float
@@ -83,6 +84,11 @@ class Proposal(TypedDict):
     none."""
     refused_prompt: NotRequired[RefusedPrompt]
     """The prompt that the model refused before, because it was too long; absent if it did not."""
+    partial_content: NotRequired[str]
+    """What there was of an answer that failed: it ended in an error or before its end. Nobody is
+    shown it as a reference."""
+    may_be_billed: NotRequired[bool]
+    """Whether a failed call may have cost tokens of which nobody said how many."""
 
 
 def awaits_retry(proposal: Proposal) -> bool:

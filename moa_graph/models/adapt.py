@@ -169,6 +169,12 @@ def model_provider(model: Any) -> str | None:
     return package.removeprefix("langchain_") if package.startswith("langchain_") else None
 
 
+def is_chat_model(model: Any) -> bool:
+    """Whether a runnable is a chat model of one call, also one that options are bound to."""
+    model = unwrap_model(model)
+    return isinstance(model, BaseChatModel) and not getattr(model, "makes_many_calls", False)
+
+
 def returns_streamed_message(model: Any) -> bool:
     """Whether a runnable gives the very message that its model streams, under the same id."""
     if isinstance(model, RunnableBindingBase):

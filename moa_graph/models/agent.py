@@ -8,7 +8,6 @@ import re
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self, cast
-from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -19,7 +18,8 @@ from pydantic import (
     model_validator,
 )
 
-from moa_graph.models.providers import MODEL_OPTIONS, split_label
+from moa_graph.models.endpoints import check_api_key, check_base_url
+from moa_graph.models.providers import DEFAULT_TIMEOUT_S, MODEL_OPTIONS, Provider, split_label
 from moa_graph.prompting.refusals import MessageRoles
 
 if TYPE_CHECKING:
@@ -59,8 +59,11 @@ class Agent(BaseModel):
     """The most tokens that an answer may have."""
     stop: list[str] | None = None
     """Texts at which an answer ends; they are not part of it."""
-    timeout: float | None = Field(default=None, gt=0, strict=True)
-    """Seconds that a call may take in all, its retries among them."""
+    timeout: float | None = Field(default=None, gt=0, strict=True, allow_inf_nan=False)
+    """Seconds that a call may take in all, its retries among them; by default 600 for a chat
+    model. A graph or another runnable, which may make many calls, is bounded only by this."""
+    stream_chunk_timeout: float | None = Field(default=None, gt=0, strict=True, allow_inf_nan=False)
+    """Seconds that a stream which has begun may be silent; by default 120."""
     max_retries: int | None = Field(default=None, ge=0, le=20, strict=True)
     """How often the provider's client asks again after a failure that may pass; it heeds
     `Retry-After`. Nobody else retries."""
@@ -111,11 +114,8 @@ class Agent(BaseModel):
     @field_validator("base_url")
     @classmethod
     def _check_url(cls, url: str | None) -> str | None:
-        parts = urlsplit(url or "http://host")
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError(f"expected a URL, such as 'http://localhost:11434/v1', got {url!r}")
-        if parts.username or parts.password:
-            raise ValueError("expected a URL without a password; name its variable in api_key_env")
+        if url is not None:
+            check_base_url(url)
         return url
 
     @field_validator("api_key_env")
@@ -125,6 +125,17 @@ class Agent(BaseModel):
         if name is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name):
             raise ValueError("expected the name of an environment variable, such as 'VLLM_API_KEY'")
         return name
+
+    @cached_property
+    def call_timeout(self) -> float | None:
+        """Seconds that a call may take; `None` for any time."""
+        if self.timeout is not None:
+            return self.timeout
+        if isinstance(self.model, str):
+            return None if split_label(self.model)[0].is_free else DEFAULT_TIMEOUT_S
+        from moa_graph.models.adapt import is_chat_model  # noqa: PLC0415  # loaded with the model
+
+        return DEFAULT_TIMEOUT_S if is_chat_model(self.model) else None
 
     @cached_property
     def label(self) -> str:
@@ -150,7 +161,8 @@ def build_model(agent: Agent) -> Runnable[Any, Any]:
         The runnable of the agent, or a chat model of the named provider.
 
     Raises:
-        ValueError: If the key is missing, or the provider's package refuses the options.
+        ValueError: If the key is missing or cannot be one, if a variable of the environment names
+            an address that cannot be one, or if the provider's package refuses the options.
         ImportError: If the provider's package is not installed.
     """
     if not isinstance(agent.model, str):
@@ -158,9 +170,12 @@ def build_model(agent: Agent) -> Runnable[Any, Any]:
     provider, name = split_label(agent.model)
     given = _given_options(agent)
     key = _read_key(agent)
+    if agent.base_url is None:
+        _check_addresses(provider)
     model, ineffective = provider.build_model(name, given | ({"api_key": key} if key else {}))
     for option in given.keys() & ineffective:
         _refuse_option(agent, option)
+    _check_keys(model)
     return cast("Runnable[Any, Any]", model)
 
 
@@ -204,4 +219,22 @@ def _read_key(agent: Agent) -> str | None:
         raise ValueError(
             f"model {agent.model!r} needs a key: set the environment variable {variable}"
         )
+    check_api_key(variable, key)
     return key
+
+
+def _check_addresses(provider: Provider) -> None:
+    """See that the environment names no address for a provider that cannot be one."""
+    for variable in provider.address_variables:
+        if url := os.environ.get(variable):
+            try:
+                check_base_url(url)
+            except ValueError as error:
+                raise ValueError(f"{variable}: {error}") from None
+
+
+def _check_keys(model: Any) -> None:
+    """See that the keys can be such that a chat model has read from the environment by itself."""
+    for name, value in getattr(model, "__dict__", {}).items():
+        if read_secret := getattr(value, "get_secret_value", None):
+            check_api_key(f"`{name}` of {type(model).__name__}", str(read_secret()))

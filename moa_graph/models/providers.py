@@ -27,9 +27,12 @@ ENTRY_POINT_GROUP = "moa_graph.providers"
 OFFLINE_STYLES = ("lead", "bm25", "centroid", "textrank", "mmr", "ngram", "consensus")
 """The built-in extractive agents; see `moa_graph.models.offline`."""
 
+DEFAULT_TIMEOUT_S = 600.0
+"""Seconds that a call of a chat model may take: as many as the openai client waits by itself."""
+
 MODEL_OPTIONS = (
     *("temperature", "top_p", "stop", "max_retries", "base_url", "api_key", "max_tokens"),
-    "timeout",
+    *("timeout", "stream_chunk_timeout"),
 )
 """What `Provider.build` may be called with, beside `model`."""
 
@@ -68,6 +71,8 @@ class Provider:
     """Which provider's prices apply, as `genai-prices` calls it; by default, this `name`."""
     has_ollama_api: bool = False
     """Whether a server at a `base_url` speaks Ollama's own protocol, not OpenAI's."""
+    address_variables: Sequence[str] = ()
+    """The environment variables that may name its address."""
     environment_prefixes: Collection[str] = ()
     """With what its environment variables begin, beside the words of its name: `AWS`. Workers on
     other machines are given the variables."""
@@ -294,10 +299,12 @@ def _build_compatible_model(
 def _build_fast_model(
     build: Callable[..., BaseChatModel], options: Mapping[str, Any], *, proxy: str | None = None
 ) -> BaseChatModel:
-    from moa_graph.models.openai.clients import shared_clients  # noqa: PLC0415
+    from moa_graph.models.openai.clients import bound_requests, shared_clients  # noqa: PLC0415
     from moa_graph.models.openai.fast_completions import use_fast_completions  # noqa: PLC0415
 
-    return use_fast_completions(build(**options, stream_usage=True, **shared_clients(proxy)))
+    model = build(**options, stream_usage=True, **shared_clients(proxy))
+    bound_requests(model, options.get("timeout", DEFAULT_TIMEOUT_S))
+    return use_fast_completions(model)
 
 
 def _init_langchain_model(provider: str, *, model: str, **options: Any) -> Any:
@@ -323,6 +330,7 @@ _BUILT_IN = (
         name="openai",
         build=_build_openai_model,
         key_variable="OPENAI_API_KEY",
+        address_variables=("OPENAI_API_BASE", "OPENAI_BASE_URL"),
         options=MODEL_OPTIONS,
         supports_response_format=True,
     ),
@@ -330,6 +338,7 @@ _BUILT_IN = (
         name="together",
         build=_build_together_model,
         key_variable="TOGETHER_API_KEY",
+        address_variables=("TOGETHER_API_BASE",),
         options=MODEL_OPTIONS,
         supports_response_format=True,
     ),

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from langchain_core.messages import AnyMessage, HumanMessage, SystemMessage
 
+from moa_graph.prompting.finish_reasons import is_whole
 from moa_graph.prompting.tokens import count_tokens, fair_shares, truncate_text
 
 AGGREGATE_AND_SYNTHESIZE = (
@@ -40,6 +41,9 @@ NAME_THE_BEST = (
     "Which of the numbered responses to this query is the best? Reply with its number alone."
 )
 """What it reads last."""
+
+TRUNCATION_MARK = "\n[cut off here: the response is incomplete]"
+"""What stands behind a reference that its model did not end, with `mark_truncated`."""
 
 TOTAL_REFERENCE_FACTOR = 4  # times what one reference may have, they may have together
 
@@ -80,6 +84,8 @@ class PromptLayout:
     max_reference_tokens: int | None = None
     closing: str = ""
     """What stands behind the conversation; nothing by default."""
+    mark_truncated: bool = False
+    """Whether a reference says where it breaks off."""
 
     def __post_init__(self) -> None:
         most = self.max_reference_tokens
@@ -89,6 +95,14 @@ class PromptLayout:
             raise ValueError(
                 f"`max_reference_tokens`={most!r}: expected a whole number above 0, or None"
             )
+        if not isinstance(self.mark_truncated, bool):
+            raise ValueError(f"`mark_truncated`={self.mark_truncated!r}: expected True or False")  # noqa: TRY004  # as for other options
+
+    def mark_ending(self, text: str, finish_reason: str | None) -> str:
+        """Say behind a reference that its model did not end it, if that is to be said."""
+        if not self.mark_truncated or is_whole(finish_reason):
+            return text
+        return f"{text}{TRUNCATION_MARK}"
 
     def template_references_text(self, references: Iterable[str], seed: str = "") -> str:
         """Make the text that a layer aggregator writes.

@@ -1,15 +1,20 @@
 """What is read from an answer: its text, its tokens, and why it ended. Pure functions."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple, TypeGuard, cast
 
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, messages_from_dict
 from langchain_core.messages.ai import UsageMetadata, add_usage
 from langchain_core.messages.utils import message_chunk_to_message
 
 from moa_graph.errors import MoAError
+from moa_graph.prompting.finish_reasons import read_ending, single_reason
+from moa_graph.prompting.surrogates import replace_surrogates
+from moa_graph.prompting.thoughts import strip_thoughts
+from moa_graph.prompting.usage import clean_usage
 
 ZERO_USAGE = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
 """The tokens of a call that was not made."""
@@ -17,9 +22,9 @@ ZERO_USAGE = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
 SELECTION_NAME, SELECTION_FIELD = "select_response", "number"
 """The tool, or the form, in which a model says which response is the best."""
 
+MAX_REFUSAL_CHARS = 500  # characters of a provider's words that an error repeats
 MAX_QUOTED_REPLY_CHARS = 60  # characters of a reply that an error repeats
 
-_REASONING_TAGS = re.compile("(?<!`)(</?think>)(?!`)")
 _SELECTION = re.compile(
     r"[\s*_`\"'#(\[]*(?:(?:response|answer|number)[\s*_`\"':#(\[]+)?([0-9]{1,4})[\s*_`\"'.)\]]*",
     re.IGNORECASE,
@@ -43,14 +48,49 @@ _NEGATIONS = re.compile(
     r"\b(?:not|no|neither|none|never|nor|worse|worst)\b|n['\u2019]t\b", re.IGNORECASE
 )
 _REPEATED_CHARS = 12  # of a response: as many are no accident
-_REASONING_BLOCK_TYPES = {"reasoning", "reasoning_content", "thinking", "redacted_thinking"}
+_REASONING_BLOCK_TYPES = {
+    "reasoning",
+    "reasoning_content",
+    "thinking",
+    "redacted_thinking",
+    "thought",
+}
 
 
 class EmptyAnswerError(MoAError):
     """A model gave no text."""
 
     def __init__(self, answer: AIMessage) -> None:
-        super().__init__(f"empty answer (finish reason: {read_finish_reason(answer)})")
+        words = _read_refusal(answer)
+        super().__init__(
+            f"empty answer (finish reason: {read_finish_reason(answer)}){words and f': {words}'}"
+        )
+
+
+class FailedAnswerError(MoAError):
+    """An answer ended in an error, as its finish reason says; what there is of it is a part."""
+
+    def __init__(self, answer: AIMessage) -> None:
+        super().__init__(
+            f"the answer ended in an error (finish reason: {read_finish_reason(answer)})"
+        )
+
+
+def check_answer(answer: AIMessage, text: str) -> None:
+    """Refuse an answer that is none.
+
+    Args:
+        answer: What a model gave.
+        text: What is left of it without thoughts, or what stands for a text.
+
+    Raises:
+        FailedAnswerError: If it ended in an error.
+        EmptyAnswerError: If it has no text.
+    """
+    if read_ending(read_finish_reason(answer)) == "failed":
+        raise FailedAnswerError(answer)
+    if not text.strip():
+        raise EmptyAnswerError(answer)
 
 
 class InvalidSelectionError(MoAError):
@@ -122,10 +162,9 @@ def _sum_usages(answers: Iterable[AIMessage]) -> dict[str, Any] | None:
     total: UsageMetadata | None = None
     for answer in answers:
         summary = answer.response_metadata.get("moa") or {}
-        usage = summary.get("usage") or answer.usage_metadata
-        if usage and "total_tokens" in usage:  # a hit of an answer without usage has a cost alone
-            total = add_usage(total, usage)
-    return {k: v for k, v in total.items() if k != "total_cost"} if _has_tokens(total) else None
+        if usage := clean_usage(summary.get("usage") or answer.usage_metadata):
+            total = add_usage(total, cast("UsageMetadata", usage))
+    return dict(total) if _has_tokens(total) else None
 
 
 def _has_tokens(usage: UsageMetadata | None) -> TypeGuard[UsageMetadata]:
@@ -154,7 +193,7 @@ def parse_selected_number(answer: AIMessage, count: int, responses: Sequence[str
     Raises:
         InvalidSelectionError: If the reply points to none of them, or to several.
     """
-    text = strip_reasoning(answer.text)
+    text = strip_thoughts(answer.text)
     numbers = _called_numbers(answer) or _mentioned_numbers(text)
     number = numbers.pop() if len(numbers) == 1 else 0
     if 1 <= number <= count and not _repeats_another(text, number, responses):
@@ -192,37 +231,29 @@ def _repeats_another(text: str, number: int, responses: Sequence[str]) -> bool:
 def read_finish_reason(answer: AIMessage) -> str | None:
     """Read why the model stopped, under whichever key its provider puts it."""
     metadata = answer.response_metadata
-    keys = ("finish_reason", "stop_reason", "done_reason")
-    return next((str(metadata[key]) for key in keys if metadata.get(key)), None)
+    keys = ("finish_reason", "stop_reason", "stopReason", "done_reason")
+    reason = next((str(metadata[key]) for key in keys if metadata.get(key)), None)
+    details = metadata.get("incomplete_details")  # of OpenAI's Responses
+    if isinstance(details, dict) and details.get("reason"):
+        reason = str(details["reason"])
+    elif reason is None and metadata.get("status") in {"failed", "incomplete", "cancelled"}:
+        reason = str(metadata["status"])
+    return single_reason(reason) if reason else None
 
 
-def strip_reasoning(text: str) -> str:
-    """Strip what a reasoning model thinks in its text, and surrounding white space.
-
-    A missing `<think>` was put into the prompt by the model's chat template; a missing
-    `</think>` means that the answer ended before it began. Tags in back quotes are mentioned,
-    not used.
-    """
-    if "think>" not in text:
-        return text.strip()
-    answer_parts: list[str] = []
-    reasoning_parts: list[str] | None = None
-    for part in _REASONING_TAGS.split(text):
-        if part == "</think>":
-            if reasoning_parts is None:
-                answer_parts.clear()
-            reasoning_parts = None
-        elif reasoning_parts is not None:
-            reasoning_parts.append(part)
-        elif part == "<think>":
-            reasoning_parts = [part]
-        else:
-            answer_parts.append(part)
-    answer = "".join(answer_parts).strip()
-    # Behind the beginning of an answer, a lone `<think>` is a mention of the word.
-    return (
-        "".join([*answer_parts, *reasoning_parts]).strip() if answer and reasoning_parts else answer
+def _read_refusal(answer: AIMessage) -> str:
+    """Give what a provider says about why there is no answer, in its words; empty if nothing."""
+    blocks = answer.content if isinstance(answer.content, list) else ()
+    said = [each.get("refusal") for each in blocks if isinstance(each, dict)]
+    metadata = answer.response_metadata
+    told = (
+        *(answer.additional_kwargs.get("refusal"), *said),
+        *(metadata.get("refusal"), metadata.get("stop_details"), metadata.get("prompt_feedback")),
     )
+    words = next((each for each in told if each), "")
+    text = words if isinstance(words, str) else json.dumps(words, default=str, ensure_ascii=False)
+    text = replace_surrogates(text)
+    return text if len(text) <= MAX_REFUSAL_CHARS else f"{text[:MAX_REFUSAL_CHARS]}…"
 
 
 def content_without_reasoning(answer: AIMessage) -> str | list[str | dict[str, Any]]:
@@ -247,10 +278,6 @@ def content_without_reasoning(answer: AIMessage) -> str | list[str | dict[str, A
 
 
 def _strip_tagged_reasoning(text: str) -> str:
+    stripped = strip_thoughts(text)
     text = replace_surrogates(text)
-    return strip_reasoning(text) if _REASONING_TAGS.search(text) else text
-
-
-def replace_surrogates(text: str) -> str:
-    """Replace halves of characters, which no database or file takes."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+    return text if stripped == text.strip() else stripped

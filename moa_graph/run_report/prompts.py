@@ -1,6 +1,7 @@
 """The exact messages that each agent of a run read."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,8 +12,11 @@ from langgraph.types import StateSnapshot
 
 from moa_graph.graph.builder import GraphSpec, MoAGraph
 from moa_graph.graph.node_names import AGGREGATOR
-from moa_graph.graph.prompts import build_prompt
+from moa_graph.graph.prompts import ContextExceededError, PromptDraft, build_prompt
+from moa_graph.graph.spec import AgentNode
+from moa_graph.models.traits import ModelLimits
 from moa_graph.prompting.layout import PromptLayout
+from moa_graph.prompting.refusals import ContextOverflow
 from moa_graph.runs.record import AgentCall, RunRecord
 
 MixtureGraph = StateGraph[Any, Any, Any, Any] | CompiledStateGraph[Any, Any, Any, Any]
@@ -97,8 +101,7 @@ def _read_prompt(
         return AgentPrompt([call], _guess_prompt(call, run, conversation, layout), rebuilt=True)
     checkpoint_values = _find_checkpoint_values(call.node, conversation, snapshots)
     values: Any = {**state, **checkpoint_values, "messages": conversation}
-    whole = not call.dropped_reference_chars
-    messages = build_prompt(agent_node, values, layout, whole=whole).messages
+    messages = _rebuild_messages(call, agent_node, values, layout)
     return AgentPrompt([call], messages, rebuilt=not checkpoint_values and call.layer > 1)
 
 
@@ -123,6 +126,23 @@ def _find_checkpoint_values(
         if node in s.next and _conversation_without_answer(s.values) == conversation
     )
     return next(read, {})
+
+
+def _rebuild_messages(
+    call: AgentCall, agent_node: AgentNode, values: Any, layout: PromptLayout
+) -> Sequence[AnyMessage]:
+    """Build what an agent read: the second prompt, if its model refused a longer one."""
+    if call.refused_prompt:
+        unknown = {call.node: ModelLimits(context_tokens=None, token_ratio=1.0)}
+        limits = unknown | (values.get("model_limits") or {})
+        state: Any = {**values, "model_limits": limits}
+        draft = PromptDraft(agent_node, state, layout)
+        overflow = ContextOverflow(**call.refused_prompt, answer_tokens=None)
+        with suppress(ContextExceededError):
+            draft.shorten(overflow, ContextExceededError(""))
+        return draft.prompt.messages
+    whole = not (call.dropped_reference_chars or call.dropped_messages)
+    return build_prompt(agent_node, values, layout, whole=whole).messages
 
 
 def _conversation_without_answer(state: Mapping[str, Any]) -> list[AnyMessage]:

@@ -156,7 +156,7 @@ class AgentTotals:
 
 def _total_by_agent(run: RunRecord) -> list[AgentTotals]:
     calls: dict[tuple[str, str], list[AgentCall]] = defaultdict(list)
-    for call in run.calls:
+    for call in (*run.calls, *run.failed_writers):
         calls[call.agent, call.model].append(call)
     return [_agent_totals(each) for each in calls.values()]
 
@@ -173,8 +173,8 @@ def _agent_totals(calls: Sequence[AgentCall]) -> AgentTotals:
         tokens_written=sum(usage["output_tokens"] for usage in usages) if usages else None,
         seconds=sum(call.seconds for call in calls),
         cost=sum(costs) if costs else None,
-        usage_is_complete=all(call.usage for call in calls if not call.error),
-        cost_is_complete=all(call.cost is not None for call in calls if not call.error),
+        usage_is_complete=all(c.usage and not c.may_be_billed for c in calls if c.is_billed),
+        cost_is_complete=all(call.cost is not None for call in calls if call.is_billed),
     )
 
 

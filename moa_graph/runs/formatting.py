@@ -2,7 +2,9 @@
 
 import re
 
+from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.state import RefusedPrompt
+from moa_graph.prompting.finish_reasons import name_ending
 from moa_graph.runs.record import AgentCall, RunRecord
 
 MIN_SHOWN_COST = 0.0001
@@ -25,6 +27,8 @@ def format_call(call: AgentCall) -> str:
         parts.append(f"{call.usage['total_tokens']:,} tok")
     if call.cost:
         parts.append(format_cost(call.cost))
+    if call.ending_note:
+        parts.insert(0, name_ending(call.finish_reason) or "")
     return " · ".join(parts)
 
 
@@ -34,6 +38,7 @@ def format_run(run: RunRecord) -> str:
     return " · ".join(
         [
             *_offline_note(run),
+            *_answer_note(run),
             f"{answered} of {run.planned_proposals} proposals",
             f"{format_seconds(run.seconds)} on the critical path",
             format_total_tokens(run.tokens, complete=run.usage_is_complete)
@@ -45,6 +50,11 @@ def format_run(run: RunRecord) -> str:
 
 def _offline_note(run: RunRecord) -> list[str]:
     return [] if run.has_language_model else ["no language model: quotes"]
+
+
+def _answer_note(run: RunRecord) -> list[str]:
+    notes = [call.ending_note for call in run.calls if call.node == AGGREGATOR and call.ending_note]
+    return [f"answer {note}" for note in notes]
 
 
 def format_totals(run: RunRecord) -> str:

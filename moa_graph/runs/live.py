@@ -11,11 +11,14 @@ from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage
 from moa_graph.graph.node_names import AGGREGATOR, parse_node_name
 from moa_graph.graph.policy import LayerPolicy
 from moa_graph.models.pricing import Prices
-from moa_graph.prompting.parsing import replace_surrogates
+from moa_graph.prompting.surrogates import replace_surrogates
 from moa_graph.prompting.tokens import tokens_of_weight, weigh_text
 from moa_graph.redaction import redacted_message
 from moa_graph.runs.record import AgentCall, RunRecord, read_run
 from moa_graph.runs.store import CompiledMoA
+
+SILENCE_S = 30.0
+"""Seconds after which an agent that says nothing is told to be waited for still."""
 
 AgentStatus = Literal["waiting", "running", "answered", "failed", "cut off", "dropped"]
 
@@ -32,8 +35,12 @@ class AgentProgress:
     model: str
     status: AgentStatus = "waiting"
     error: str | None = None
+    ending_note: str | None = None
+    """What is to be told of an answer that is not whole."""
     started: float | None = None
     """When it was asked, on the clock of `perf_counter`; `None` where it is not running."""
+    last_sign: float | None = None
+    """When it was asked, or last wrote something, on the same clock."""
     seconds: float | None = None
     """How long it took; `None` until it is done."""
     read: int | None = None
@@ -107,11 +114,18 @@ class AgentProgress:
             return self.seconds
         return 0.0 if self.started is None else now - self.started
 
+    def is_silent(self, now: float) -> bool:
+        """Whether it runs, and has said nothing for `SILENCE_S` seconds."""
+        if self.status != "running" or self.last_sign is None:
+            return False
+        return now - self.last_sign >= SILENCE_S
+
     def reset(self, status: AgentStatus) -> None:
         """Forget what it has done; it may be asked again."""
         self.status, self.error, self.message_id = status, None, None
+        self.ending_note = None
         self.critical = self.from_cache = self.is_shown_elsewhere = False
-        self.started = perf_counter() if status == "running" else None
+        self.started = self.last_sign = perf_counter() if status == "running" else None
         self.seconds = self.read = self.written = self.cost = None
         self.replace_text("")
 
@@ -134,6 +148,7 @@ class AgentProgress:
     def apply_call(self, call: AgentCall) -> None:
         """Take in a call that is over."""
         self.status, self.error, self.model = call.status, call.error, call.model
+        self.ending_note = call.ending_note
         self.started, self.seconds, self.cost = None, call.seconds, call.cost
         self.read = call.usage["input_tokens"] if call.usage else None
         self.written = call.usage["output_tokens"] if call.usage else None
@@ -222,8 +237,17 @@ class RunProgress:
         """Take in an event of `stream_mode="messages"`, and give the agent that it is of."""
         agent = self.agents.get(metadata["langgraph_node"])
         if agent and agent.status == "running" and message.text:
+            agent.last_sign = perf_counter()
             agent.add_chunk(message)
         return agent
+
+    def silent_agents(self, now: float) -> list[AgentProgress]:
+        """Give the agents that have long said nothing, and are still waited for.
+
+        Args:
+            now: On the clock of `perf_counter`.
+        """
+        return [each for each in self.agents.values() if each.is_silent(now)]
 
     def mark_stopped(self) -> None:
         """Note that nobody is asked any more."""

@@ -8,12 +8,15 @@ from typing import Any, Literal, cast
 
 from langchain_core.messages import AIMessage, AnyMessage
 
+from moa_graph.graph.failed_calls import FailedCall
 from moa_graph.graph.node_names import AGGREGATOR, parse_node_name
 from moa_graph.graph.run_summary import read_run_summary
 from moa_graph.graph.state import OriginalCallStats, Proposal, RefusedPrompt
 from moa_graph.graph.turns import unanswered_messages
 from moa_graph.models.pricing import Prices, estimate_cost
 from moa_graph.models.providers import provider_of
+from moa_graph.prompting.finish_reasons import describe_ending
+from moa_graph.prompting.parsing import read_finish_reason
 from moa_graph.stored_names import translate_proposal
 
 CUT_OFF_PREFIXES = ("cut off", "no answer within its timeout")
@@ -62,6 +65,12 @@ class AgentCall:
     """Messages of earlier turns that it was not shown."""
     refused_prompt: RefusedPrompt | None = None
     """The prompt that its model refused before, because it was too long."""
+    finish_reason: str | None = None
+    """Why its model stopped, in its provider's word."""
+    partial_text: str = ""
+    """What there was of an answer that failed."""
+    may_be_billed: bool = False
+    """Whether it failed and may have cost tokens of which nobody said how many."""
     selected: bool = False
     """Whether the aggregator picked it to be the answer."""
 
@@ -69,6 +78,16 @@ class AgentCall:
     def status(self) -> CallStatus:
         """How it ended."""
         return call_status(self.error)
+
+    @property
+    def ending_note(self) -> str | None:
+        """What is to be told of an answer that is not whole, such as that it is cut off."""
+        return None if self.error else describe_ending(self.finish_reason)
+
+    @property
+    def is_billed(self) -> bool:
+        """Whether it cost something, or may have."""
+        return self.error is None or self.usage is not None or self.may_be_billed
 
     @property
     def cached_prompt_tokens(self) -> int:
@@ -92,6 +111,8 @@ class RunRecord:
     """In order: layer by layer, the aggregator's last."""
     layer_sizes: Mapping[int, int] = field(default_factory=dict)
     """How many proposers each layer has, as far as it is known; some may not have been asked."""
+    failed_writers: Sequence[AgentCall] = ()
+    """Calls of aggregators that a fallback replaced, or that all failed, as far as it is known."""
 
     @property
     def proposals(self) -> Sequence[AgentCall]:
@@ -140,9 +161,14 @@ class RunRecord:
         return sum(call.seconds for call in self.calls if call.node in self.critical_path)
 
     @property
+    def billed_calls(self) -> Sequence[AgentCall]:
+        """The calls that cost something, or may have; also those whose answer is not used."""
+        return [call for call in (*self.calls, *self.failed_writers) if call.is_billed]
+
+    @property
     def tokens(self) -> int:
         """Tokens in all, as far as they are known."""
-        return sum(call.usage["total_tokens"] for call in self.calls if call.usage)
+        return sum(call.usage["total_tokens"] for call in self.billed_calls if call.usage)
 
     @property
     def cached_prompt_tokens(self) -> int:
@@ -157,22 +183,26 @@ class RunRecord:
     @property
     def cost(self) -> float | None:
         """US dollars as far as they are known; `None` if nothing is."""
-        costs = [call.cost for call in self.calls if call.cost is not None]
+        costs = [call.cost for call in self.billed_calls if call.cost is not None]
         return sum(costs) if costs else None
 
     @property
     def cost_is_complete(self) -> bool:
-        """Whether the cost of every call that gave an answer is in the sum."""
-        return all(call.cost is not None for call in self.calls if call.error is None)
+        """Whether the cost of every call that may be billed is in the sum."""
+        return all(call.cost is not None for call in self.billed_calls)
 
     @property
     def usage_is_complete(self) -> bool:
-        """Whether the tokens of every call that gave an answer are in the sum."""
-        return all(call.usage is not None for call in self.calls if call.error is None)
+        """Whether the tokens of every call that may be billed are in the sum."""
+        return all(call.usage and not call.may_be_billed for call in self.billed_calls)
 
 
 def read_run(
-    state: Mapping[str, Any], *, prices: Prices | None = None, order: Iterable[str] = ()
+    state: Mapping[str, Any],
+    *,
+    prices: Prices | None = None,
+    order: Iterable[str] = (),
+    failed_calls: Iterable[FailedCall] = (),
 ) -> RunRecord:
     """Read what happened in the present turn of a state.
 
@@ -181,6 +211,7 @@ def read_run(
         prices: As in `estimate_cost`.
         order: Nodes in the order in which they are wanted; by default the order in which the
             mixture names them, as far as the state tells it.
+        failed_calls: Those of an `AggregatorError`, which no state holds.
 
     Raises:
         ValueError: If that is not the state of a mixture.
@@ -205,7 +236,13 @@ def read_run(
         calls.append(_aggregator_call(answer, summary, prices))
     elif failure := state.get(AGGREGATOR_FAILURE):
         calls.append(_failed_aggregator_call(failure, calls))
-    return RunRecord(last_question(state["messages"]), answer, calls, _count_layer_sizes(nodes))
+    layer = 1 + max((call.layer for call in calls if call.node != AGGREGATOR), default=0)
+    writers = [
+        _failed_writer_call(each, layer, prices)
+        for each in (*summary.get("failed_calls", ()), *failed_calls)
+    ]
+    sizes = _count_layer_sizes(nodes)
+    return RunRecord(last_question(state["messages"]), answer, calls, sizes, writers)
 
 
 def first_question(messages: Sequence[AnyMessage]) -> str:
@@ -246,6 +283,9 @@ def _proposer_call(node: str, proposal: Proposal, prices: Prices | None) -> Agen
         dropped_reference_chars=proposal.get("dropped_reference_chars", 0),
         dropped_messages=proposal.get("dropped_messages", 0),
         refused_prompt=proposal.get("refused_prompt"),
+        finish_reason=proposal.get("finish_reason"),
+        partial_text=proposal.get("partial_content", ""),
+        may_be_billed=proposal.get("may_be_billed", False),
         **_cost_fields(proposal["model"], proposal["usage"], proposal.get("cached"), prices),
     )
 
@@ -266,6 +306,7 @@ def _aggregator_call(
         dropped_reference_chars=summary["dropped_reference_chars"],
         dropped_messages=summary.get("dropped_messages", 0),
         refused_prompt=summary.get("refused_prompt"),
+        finish_reason=read_finish_reason(answer),
         **_cost_fields(summary["aggregator"], usage, summary.get("aggregator_cached"), prices),
     )
 
@@ -285,6 +326,24 @@ def _failed_aggregator_call(
         dropped_reference_chars=0,
         usage=None,
         cost=None,
+    )
+
+
+def _failed_writer_call(failed: FailedCall, layer: int, prices: Prices | None) -> AgentCall:
+    return AgentCall(
+        node=failed["node"],
+        layer=layer,
+        agent=failed["node"],
+        model=failed["model"],
+        text="",
+        error=failed["error"],
+        started=failed["started"],
+        seconds=failed["seconds"],
+        dropped_reference_chars=0,
+        finish_reason=failed["finish_reason"],
+        partial_text=failed["partial_content"],
+        may_be_billed=failed["may_be_billed"],
+        **_cost_fields(failed["model"], failed["usage"], None, prices),
     )
 
 

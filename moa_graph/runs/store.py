@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from filelock import FileLock, Timeout
-from langchain_core.messages import AnyMessage
+from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.constants import START
@@ -31,6 +31,8 @@ from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.run_summary import read_run_summary
 from moa_graph.graph.state import MoAState, Proposal, merge_writes
 from moa_graph.graph.turns import Turn, read_turn, unanswered_messages
+from moa_graph.prompting.finish_reasons import name_ending
+from moa_graph.prompting.parsing import read_finish_reason
 from moa_graph.redaction import redacted_message
 from moa_graph.runs.failover_saver import IN_MEMORY, FailoverSqliteSaver
 from moa_graph.runs.record import (
@@ -77,12 +79,20 @@ class StoredThread:
         """How its last question fared, in words."""
         if self.is_finished and not self.messages:
             return "empty"
-        ended = "answered" if self.is_finished else self.stop_cause or "unfinished"
+        ended = self._answered_text if self.is_finished else self.stop_cause or "unfinished"
         return (
             f"{ended}, {len(self.failed_nodes)} failed"
             if self.failed_nodes and ended != "failed"
             else ended
         )
+
+    @property
+    def _answered_text(self) -> str:
+        """Say that the last question is answered, and how where the answer is not whole."""
+        last = self.messages[-1]
+        reason = read_finish_reason(last) if isinstance(last, AIMessage) else None
+        ending = name_ending(reason)
+        return f"answered, {ending}" if ending else "answered"
 
     @property
     def is_finished(self) -> bool:

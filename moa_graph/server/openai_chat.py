@@ -11,12 +11,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from moa_graph.graph.node_names import AGGREGATOR
+from moa_graph.prompting.thoughts import ThoughtFilter
 from moa_graph.runs.store import CompiledMoA
 from moa_graph.server.errors import ApiError, server_stopping_error, to_api_error
 from moa_graph.server.openai_messages import (
     CompletionEnvelope,
     JsonObject,
-    ThoughtFilter,
     to_langchain_messages,
 )
 from moa_graph.server.openai_requests import ChatRequest, parse_chat_request, read_json_body
@@ -91,8 +91,8 @@ async def _answer_parts(
         async for mode, event in events:
             if mode == "updates" and AGGREGATOR in event:
                 answer: AIMessage = event[AGGREGATOR]["messages"][-1]
-                if not sent:
-                    yield answer.text
+                if rest := thought_filter.finish() if sent else answer.text:
+                    yield rest
                 yield answer
             elif mode == "messages" and (token := _answer_token(event)):
                 if message_id != (message_id := token.id):

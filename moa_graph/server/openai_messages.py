@@ -1,6 +1,5 @@
 """Between OpenAI's JSON and LangChain's messages. Pure functions."""
 
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,7 +27,6 @@ _FINISH_REASONS = {
     "content_filter": "content_filter",
 }
 """OpenAI's word for why an answer ended, by its provider's; all others are `stop`."""
-_THOUGHT_START, _THOUGHT_END = re.compile(r"\s*+<think>"), "</think>"
 _SUMMARY_KEYS = ("layers", "asked", "answered", "failed", "errors", "aggregator", "usage_unknown")
 
 
@@ -105,44 +103,7 @@ def openai_usage(answer: AIMessage) -> JsonObject | None:
 def moa_extension(answer: AIMessage) -> JsonObject:
     """Tell how an answer came about: the extension `moa`."""
     summary = dict(read_run_summary(answer) or {})
-    return with_old_keys({key: summary[key] for key in _SUMMARY_KEYS if key in summary})
-
-
-class ThoughtFilter:
-    """Leaves out of a stream what a model thinks, between tags, before it answers.
-
-    A whole answer is rid of it elsewhere; see `parsing.strip_reasoning`.
-    """
-
-    def __init__(self) -> None:
-        self._pending_text = ""  # what may become a tag
-        self._leading_blanks = list[str]()  # in front of the answer
-        self._in_thought = self._had_thought = self._answer_started = False
-
-    def feed(self, text: str) -> str:
-        """Take in a piece of what the model wrote, and give what of it may be shown now."""
-        if self._answer_started:
-            return text
-        text = self._pending_text + text
-        position = self._skip_thoughts(text)
-        if self._in_thought:
-            self._pending_text = text[max(position, len(text) - len(_THOUGHT_END) + 1) :]
-            return ""
-        head = text[position:].lstrip()
-        if "<think>".startswith(head):
-            self._leading_blanks.append(text[position : len(text) - len(head)])
-            self._pending_text = head
-            return ""
-        self._answer_started = True
-        return head if self._had_thought else "".join([*self._leading_blanks, text])
-
-    def _skip_thoughts(self, text: str) -> int:
-        """Find where the thoughts of a piece end; the last may go on in the next one."""
-        position = 0
-        while True:
-            if begin := None if self._in_thought else _THOUGHT_START.match(text, position):
-                self._in_thought = self._had_thought = True
-                position = begin.end()
-            if not self._in_thought or (end := text.find(_THOUGHT_END, position)) < 0:
-                return position
-            self._in_thought, position = False, end + len(_THOUGHT_END)
+    known = {key: summary[key] for key in _SUMMARY_KEYS if key in summary}
+    if not known.get("errors"):  # some clients look for the word in a stream
+        known.pop("errors", None)
+    return with_old_keys(known)

@@ -10,7 +10,7 @@ JsonObject = dict[str, Any]
 
 _JSON_FIELDS = (
     *("node", "layer", "agent", "model", "status", "error", "seconds", "read", "written", "cost"),
-    "critical",
+    *("critical", "ending_note"),
 )
 
 

@@ -1,7 +1,7 @@
 """Prompt caches: how much of what a call reads has the same model read before, by layout.
 
 What is shared is the common beginning of two prompts of one model, each rendered as the usual chat
-templates do: message by message, its role in front. Tokens are estimated, at four bytes each.
+templates do: message by message, its role in front. Tokens are estimated.
 """
 
 import asyncio

@@ -6,6 +6,7 @@ import re
 import threading
 
 import pytest
+from clock import Clock
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from rich.cells import cell_len
 from rich.console import Console
@@ -13,14 +14,16 @@ from rich.text import Text
 from terminal import MOA, Terminal, write_mixture
 
 from moa_graph import MoAConfig
+from moa_graph.cli.terminal import progress_view
 from moa_graph.cli.terminal.live import choose_view
 from moa_graph.cli.terminal.live_view import LiveView
 from moa_graph.cli.terminal.picture import draw_run, draw_summary, truncate_start
 from moa_graph.cli.terminal.plain_text import to_single_line
-from moa_graph.cli.terminal.progress_view import LineView, ProgressView
+from moa_graph.cli.terminal.progress_view import LineView, ProgressView, SilenceView
 from moa_graph.cli.terminal.region import TerminalRegion
 from moa_graph.graph.policy import policies_for_layers
-from moa_graph.runs.live import RunProgress
+from moa_graph.runs import live as live_runs
+from moa_graph.runs.live import SILENCE_S, RunProgress
 
 NASTY = "end \x1b[2J\x1b[31m \u202e gnol \r\n 天空是蓝色的 👩‍👩‍👧‍👦 ❤️ "
 
@@ -73,6 +76,52 @@ def test_layers_stand_below_each_other_at_80_columns_and_beside_each_other_at_20
     assert len(narrow) == 4 + 4 + 2
     assert [line for line in wide if "layer 1" in line and "layer 2" in line and "agg" in line]
     assert max(map(cell_len, wide)) <= 200
+
+
+def test_silence_is_told_above_the_agents(half_way):
+    head = drawn(half_way, now=half_way.agents["layer_1_llama"].last_sign + SILENCE_S)[0]
+    assert head == "layer 1  1 of 3 answered, 2 needed; still waiting for llama, gpt"
+    assert "still" not in drawn(half_way)[0]
+
+
+def test_silent_aggregator_is_told():
+    progress = progress_of(1)
+    begin(progress, "aggregator")
+    asked = progress.agents["aggregator"].last_sign
+    assert "aggregator  still waiting for an answer" in drawn(progress, now=asked + SILENCE_S)
+    say(progress, "aggregator", "a word")
+    said = progress.agents["aggregator"].last_sign
+    assert "aggregator" in drawn(progress, now=said + SILENCE_S - 1)
+
+
+@pytest.mark.parametrize("view", [SilenceView, LineView])
+def test_silence_is_a_line_where_there_is_no_picture(view, capsys, monkeypatch):
+    clock = Clock(monkeypatch)
+    for module in (live_runs, progress_view):
+        monkeypatch.setattr(module, "perf_counter", clock)
+    progress = progress_of(1)
+
+    async def wait(seconds):
+        clock.advance(seconds)
+        for _ in range(3):  # the reminder wakes, and tells
+            await asyncio.sleep(0)
+
+    async def run():
+        async with view(progress):
+            await asyncio.sleep(0)  # it begins
+            progress.update({"name": "layer_1_gpt", "input": {}})
+            progress.update({"name": "layer_1_qwen", "input": {}})
+            await wait(SILENCE_S)
+            end(progress, "layer_1_qwen")
+            await wait(SILENCE_S)
+            say(progress, "layer_1_gpt", "a word")
+            await wait(SILENCE_S - 1)
+
+    asyncio.run(run())
+    assert capsys.readouterr().err.splitlines() == [
+        "still waiting for layer 1: qwen (30.0 s), layer 1: gpt (30.0 s)",
+        "still waiting for layer 1: gpt (1 min 00 s)",
+    ]
 
 
 def test_it_is_said_what_is_waited_for_and_what_comes(half_way):
@@ -233,7 +282,7 @@ class FakeTerminal(io.StringIO):
         (True, "xterm", None, LiveView),
         (True, "xterm", False, ProgressView),
         (True, "dumb", None, LineView),
-        (False, "xterm", None, ProgressView),
+        (False, "xterm", None, SilenceView),
         (False, "xterm", True, LineView),
     ],
 )

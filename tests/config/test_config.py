@@ -126,6 +126,7 @@ def test_options_of_a_run_reach_the_graph(load, monkeypatch):
         deadline = [4.5]
         references_in = "user"
         max_reference_tokens = 50
+        trim_history = true
         temperature = 0.5
     """).graph()
     assert given.pop("fallbacks") == [Agent(model="p:r", temperature=0.5)]
@@ -133,6 +134,7 @@ def test_options_of_a_run_reach_the_graph(load, monkeypatch):
     assert [[*layer] for layer in given.pop("layers")] == [["lead", "bm25"]]
     assert given == {
         "lazy": True,
+        "trim_history": True,
         "aggregation": "select",
         "quorum": 2,
         "grace": 3,

@@ -8,6 +8,7 @@ import pytest
 from moa_graph import Agent, MoAConfig
 from moa_graph.evals.ablations import ANALYSES, Ablations, systems_by_name
 from moa_graph.evals.data import read_table
+from moa_graph.evals.single_model import SingleModel
 from moa_graph.prompting.layout import NAME_THE_BEST
 
 PAPER = MoAConfig.load("moa")
@@ -31,13 +32,17 @@ def curve(variants, name):
 
 
 def labels(config):
+    """The models of each layer; a single model is a layer of the paper's count."""
+    if not config.layers:
+        return [[config.aggregator.label]]
     return [[a.label for a in layer.values() for _ in range(a.samples)] for layer in config.layers]
 
 
 def first_calls(config):
     """What the first layer asks: each agent's label and options, and the number of the sample."""
     found = Counter()
-    for agent in config.layers[0].values():
+    first = config.layers[0].values() if config.layers else [config.aggregator]
+    for agent in first:
         found[agent.model_copy(update={"samples": 1}).model_dump_json()] += agent.samples
     return found
 
@@ -158,7 +163,7 @@ def test_all_variants_ask_the_very_same_questions_wherever_the_papers_do(server)
     assert asked.total() == 9 + (3 + 1) + (3 + 1) + (1 + 1) + 2 + 2 + 2
 
 
-def test_a_model_alone_gives_its_own_answer_and_nothing_is_paid_for_the_pick(server, invoke):
+def test_a_model_alone_gives_its_own_answer_in_one_call(server, invoke):
     text = "Steps:\n1. one\n2. two\n</response-0 1>\n3. three"
     server.model("b", reply=text)
     alone = curve(Ablations(small(server.url)).collaborativeness(), "alone")["b"]
@@ -172,8 +177,9 @@ def test_what_else_the_mixture_sets_stays():
     for variant in everything(Ablations(mixture), proposers={"numbers": (1,)}):
         assert variant.config.max_tokens == 99
         assert variant.config.prices == {"openai:a": (1, 2)}
-        assert variant.config.references_in == "user"
-        assert variant.config.quorum == 1.0
+        if variant.config.layers:
+            assert variant.config.references_in == "user"
+            assert variant.config.quorum == 1.0
 
 
 def test_samples_are_drawn_at_the_papers_temperature_unless_another_is_set():
@@ -189,7 +195,7 @@ def test_an_aggregator_that_proposes_nothing_has_a_name_of_its_own():
     other = base.aggregator.model_copy(update={"temperature": 0.1})
     variants = Ablations(base.model_copy(update={"aggregator": other})).depth([1, 2])
     assert [variant.name for variant in variants] == ["b_2-alone", "b_2-of-3"]
-    assert all(other in (*v.config.layers[0].values(), v.config.aggregator) for v in variants)
+    assert all(v.config.aggregator == other for v in variants)
 
 
 def test_names_are_those_of_folders():
@@ -219,6 +225,12 @@ def test_names_that_cannot_be_told_apart_are_refused():
 def test_what_cannot_hold_for_every_variant_is_refused(options, reason):
     with pytest.raises(ValueError, match=reason):
         Ablations(small(**options))
+
+
+def test_variants_of_a_single_model_are_refused():
+    single = SingleModel.from_agent("b", Agent(model="openai:b"))
+    with pytest.raises(ValueError, match="a single model has no variants; expected a mixture"):
+        Ablations(single)
 
 
 def test_samples_of_a_proposer_are_refused():

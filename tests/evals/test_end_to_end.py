@@ -88,9 +88,45 @@ def test_failures_of_a_step_do_not_stop_the_others(path, server, evaluate, tmp_p
     server.model("w", always=500)
     done = evaluate("run", path)
     assert done.returncode == 1
-    assert "deep: answers: 4 failed" in done.stderr
+    assert "deep: answers, the first 3: the first 3 failed alike" in done.stderr
     server.model("w", reply=_reply)
     assert evaluate("run", path).returncode == 0
+
+
+def test_broken_system_costs_little_and_stops_no_other(path, server, evaluate, tmp_path):
+    server.model("w", always=500)
+    done = evaluate("run", path)
+    assert done.returncode == 1
+    assert "deep: answers, the first 3: the first 3 failed alike" in done.stderr
+    assert "scripted failure 500" in done.stderr
+    folders = tmp_path / "out" / "questions"
+    judged = {each.parent.name for each in folders.glob("*/judgements.jsonl")}
+    assert {"lite", "written", "quoting"} <= judged
+    assert "deep" not in judged
+    assert len(server.calls_of("w")) == 3 * 8, "three for deep and for each variant with it"
+    server.model("w", reply=_reply)
+    assert evaluate("run", path).returncode == 0
+
+
+def test_broken_judge_shows_before_everything_is_answered(path, server, evaluate):
+    server.model("judge", always=500)
+    done = evaluate("run", path)
+    assert done.returncode == 1
+    assert "deep: judgements, the first 3: judge openai:judge: the first 3 failed" in done.stderr
+    assert len(server.calls_of("judge")) == 3
+    assert len(server.calls_of("w")) == 3
+
+
+def test_folder_of_another_system_stops_no_other(path, server, evaluate, tmp_path):
+    other = evaluate(
+        *("generate", "-b", tmp_path / "questions.jsonl", "--config", tmp_path / "lite.toml"),
+        *("--out", tmp_path / "out", "--name", "deep", "--limit", 1),
+    )
+    assert other.returncode == 0, other.stderr
+    done = evaluate("run", path)
+    assert done.returncode == 1
+    assert "holds answers of another mixture" in done.stderr
+    assert (tmp_path / "out" / "questions" / "lite" / "judgements.jsonl").exists()
 
 
 def test_spent_money_stops_it(path, server, evaluate):

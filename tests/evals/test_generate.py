@@ -336,3 +336,24 @@ def test_line_that_a_kill_cut_off_is_no_harm(mixture, prompts, run, server):
     assert (again.answered, again.progress.calls) == (4, 0)
     assert len(server.calls) == 12
     assert len(rows(path)) == 4
+
+
+def test_aggregator_that_cannot_be_reached_costs_three_items_of_proposals(
+    mixture, run, server, tmp_path
+):
+    (tmp_path / "many.txt").write_text("".join(f"question {n}\n" for n in range(40)))
+    server.model("w", always=500)
+    with pytest.raises(ValueError, match=r"the first 3 failed alike.*scripted failure 500"):
+        run(mixture(), load_benchmark(tmp_path / "many.txt"), concurrency=8)
+    assert len(server.calls) == 3 * 3
+    server.model("w", reply=reply)
+    assert run(mixture(), load_benchmark(tmp_path / "many.txt")).answered == 40
+
+
+def test_items_that_fail_alike_after_one_that_was_answered_stop_nothing(
+    mixture, run, server, tmp_path
+):
+    (tmp_path / "many.txt").write_text("".join(f"question {n}\n" for n in range(8)))
+    server.model("w", reply=reply, faults=[500, 500, None, *[500] * 5])
+    done = run(mixture(), load_benchmark(tmp_path / "many.txt"), concurrency=8)
+    assert (done.answered, len(done.failures)) == (1, 7)

@@ -98,12 +98,40 @@ def test_judge_that_names_neither_failed_and_is_asked_again(tmp_path, server, ru
     assert len(server.calls) == 1
 
 
-def test_provider_without_logprobs_is_said_at_once(tmp_path, server, run):
+def test_provider_without_logprobs_is_said_after_three_calls(tmp_path, server, run):
     folder = answered(tmp_path, "alpaca_eval", lambda asked: f"good {asked}")
     server.model("judge", reply="m")
-    with pytest.raises(ValueError, match="openai:judge: the provider gave no logprobs"):
-        run(folder, concurrency=1)
-    assert len(server.calls) == 1
+    with pytest.raises(ValueError, match=r"openai:judge: the first 3 .* gave no logprobs"):
+        run(folder, concurrency=8)
+    assert len(server.calls) == 3
+
+
+@pytest.mark.parametrize("position", [0, 2])
+def test_one_judgement_without_logprobs_fails_alone(tmp_path, server, run, position):
+    folder = answered(tmp_path, "alpaca_eval", lambda asked: f"good {asked}")
+
+    def logprobs(body):
+        return None if f"question {position}" in str(body) else prefer("good")(body)
+
+    server.model("judge", reply="m", logprobs=logprobs)
+    done = run(folder)
+    assert (done.judged, list(done.failures)) == (7, [str(position)])
+    assert "no logprobs" in done.failures[str(position)]
+
+
+def test_judge_that_breaks_after_its_first_judgement_fails_item_by_item(tmp_path, server, run):
+    folder = answered(tmp_path, "alpaca_eval", lambda asked: f"good {asked}")
+    server.model("judge", reply="m", logprobs=prefer("good"), faults=[None, *[500] * 7])
+    done = run(folder)
+    assert (done.judged, len(done.failures)) == (1, 7)
+
+
+def test_failures_of_several_kinds_do_not_stop_a_judging(tmp_path, server, run):
+    folder = answered(tmp_path, "alpaca_eval", lambda asked: f"good {asked}")
+    faults = ["malformed", "no choices", "reset", 500]
+    server.model("judge", reply="m", logprobs=prefer("good"), faults=faults)
+    done = run(folder)
+    assert (done.judged, len(done.failures)) == (4, 4)
 
 
 @pytest.mark.parametrize("first", ["good", "reference"])  # the reference's own answer is a tie
@@ -125,9 +153,9 @@ def test_judge_that_refuses_everything_replaces_no_judgements(tmp_path, server, 
     run(folder)
     before = judgements(folder), judging(folder)
     server.model("other", always=403)
-    done = run(folder, by="other")
-    assert (done.judged, len(done.failures)) == (0, 4)
-    assert done.labels == ("no judgement succeeded, so that the earlier ones stay",)
+    with pytest.raises(ValueError, match="openai:other: the first 3 failed alike"):
+        run(folder, by="other")
+    assert len(server.calls_of("other")) == 3
     assert (judgements(folder), judging(folder)) == before
     server.model("other", reply="[[6]]", faults=[403])
     assert run(folder, by="other", concurrency=1).judged == 3

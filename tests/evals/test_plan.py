@@ -35,15 +35,15 @@ def test_a_system_is_a_preset_a_file_a_model_or_a_table(load, tmp_path):
     assert list(plan.configs) == ["lite", "file", "model", "agent", "mixture"]
     assert plan.configs["lite"].layers == MoAConfig.load("moa-lite").layers
     assert plan.configs["file"].aggregator.label == "offline:mmr"
-    (alone,) = plan.configs["agent"].layers[0].values()
-    assert (alone.label, alone.temperature) == ("openai:gpt-4o", 0.5)
-    assert plan.configs["agent"].aggregation == "select"
+    alone = plan.configs["agent"]
+    assert (alone.labels(), alone.aggregator.temperature) == (["openai:gpt-4o"], 0.5)
+    assert not alone.layers
 
 
 def test_recorded_file_is_found_beside_the_plan(load, tmp_path):
     (tmp_path / "r.json").write_text('[{"instruction": "q", "output": "a"}]', encoding="utf-8")
     plan = load('[systems]\nr = "recorded:r.json"')
-    assert plan.configs["r"].labels() == ["offline:lead", f"recorded:{tmp_path / 'r.json'}"]
+    assert plan.configs["r"].labels() == [f"recorded:{tmp_path / 'r.json'}"]
 
 
 def test_variants_are_systems_by_their_names(load):

@@ -50,9 +50,9 @@ def test_proposer_of_a_later_layer_is_asked_again_with_less(invoke, model):
     assert proposal["dropped_reference_chars"] > 1000
 
 
-@pytest.mark.parametrize("told", [overflow(), overflow(None, 1500)])
-def test_refusal_without_sizes_cuts_by_half_or_more(invoke, model, told):
-    writer = model(answers=[told, "fine"])
+@pytest.mark.parametrize("sizes_told", [(None, None), (None, 1500)])
+def test_refusal_without_sizes_cuts_by_half_or_more(invoke, model, sizes_told):
+    writer = model(answers=[overflow(*sizes_told), "fine"])
     invoke(create_moa([[model(answers=[LONG])]], writer).compile(), {"messages": "Why?"})
     refused, asked = sizes(writer)
     assert refused / 8 < asked < refused / 2
@@ -85,6 +85,14 @@ def test_conversation_that_is_too_long_alone_is_not_sent_again(invoke, model):
     with pytest.raises(AggregatorError, match="or set `max_input_tokens` to the size"):
         invoke(create_moa([[model()]], writer).compile(), {"messages": LONG})
     assert len(writer.asked) == 1
+
+
+def test_proposer_that_was_asked_once_has_no_refused_prompt(invoke, model):
+    layer = {"small": model(answers=[overflow(4000, 2000)]), "large": model()}
+    result = invoke(create_moa([layer], model()).compile(), {"messages": LONG})
+    proposal = result["proposals"]["layer_1_small"]
+    assert "does not fit: shorten the conversation" in proposal["error"]
+    assert "refused_prompt" not in proposal
 
 
 def test_refusal_for_the_room_of_the_answer_names_it(invoke, model):

@@ -11,6 +11,7 @@ from clock import Clock
 from fakes import FakeModel
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableLambda
+from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
@@ -19,6 +20,7 @@ from waiting import PATIENCE, take_turns, wait_for, wait_until
 from moa_graph import (
     Agent,
     AggregatorError,
+    ChatMoA,
     QuorumError,
     create_moa,
 )
@@ -91,6 +93,32 @@ def test_timeout_of_an_agent_ends_its_call(fault, server, agent, follow):
     error = result["proposals"]["layer_1_slow"]["error"]
     assert "timeout of 0.5 s" in error or "timed out" in error.lower()
     assert result["messages"][-1].text.startswith("w on")
+
+
+@pytest.mark.parametrize("kind", ["name", "object", "bound"])
+async def test_call_is_bounded_without_a_timeout_too(kind, server, agent, clock):
+    server.model("slow", always="hang")
+    chat = ChatOpenAI(model="slow", base_url=server.url, api_key="x", max_retries=0)
+    slow = {"name": agent("slow"), "object": chat, "bound": chat.bind(stop=["END"])}[kind]
+    graph = create_moa([{"slow": slow, "fine": agent("fine")}], agent("w")).compile()
+    result = {}
+    async for part in graph.astream({"messages": "q"}, stream_mode="updates"):
+        if "layer_1_fine" in part:
+            await wait_until(lambda: server.calls_of("slow"))
+            clock.advance(600)
+        result |= part
+    error = result["layer_1_slow"]["proposals"]["layer_1_slow"]["error"]
+    assert error == "no answer within its timeout of 600 s"
+    assert result["aggregator"]["messages"][-1].text.startswith("w on")
+
+
+def test_what_makes_many_calls_is_bounded_by_its_user_alone(model):
+    graph = create_moa([[model()]], model())
+    several = [graph.compile(), RunnableLambda(str), ChatMoA([[model()]], model())]
+    assert [Agent(model=each).call_timeout for each in several] == [None] * 3
+    assert Agent(model=several[0], timeout=5).call_timeout == 5
+    assert Agent(model="offline:lead").call_timeout is None
+    assert Agent(model="openai:a").call_timeout == Agent(model=model()).call_timeout == 600
 
 
 @pytest.mark.parametrize("fault", SLOW)

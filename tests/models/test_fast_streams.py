@@ -6,8 +6,10 @@ import pytest
 from clock import Clock
 from langchain_openai import ChatOpenAI, StreamChunkTimeoutError
 
+from moa_graph import MoAError
 from moa_graph.models.agent import Agent, build_model
-from moa_graph.models.openai.fast_streams import fill_missing_fields
+from moa_graph.models.openai.normalization import ChunkNormalizer, normalize_completion
+from moa_graph.models.partial_answers import find_partial_answer
 
 TOOLS = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]
 
@@ -65,10 +67,19 @@ def test_stream_that_stalls_ends_as_langchain_s_own_does(server, monkeypatch):
             clock = Clock(patch)
             with pytest.raises(StreamChunkTimeoutError) as caught:
                 asyncio.run(read(model, clock))
-        return vars(caught.value)
+        return {n: v for n, v in vars(caught.value).items() if n != "moa_partial_answer"}
 
     assert end_of(plain) == end_of(usual)
     assert end_of(plain)["chunks_received"] == 2
+
+
+def test_stream_that_has_begun_is_not_waited_for_long(server, chunks):
+    server.model("m", reply="an answer in words", until_token=lambda position: position < 2)
+    agent = Agent(model="openai:m", base_url=server.url, stream_chunk_timeout=0.2, max_retries=0)
+    with pytest.raises(StreamChunkTimeoutError) as caught:
+        chunks(build_model(agent))
+    assert caught.value.timeout_s == 0.2
+    assert caught.value.chunks_received == 3
 
 
 async def test_others_run_between_chunks_that_come_at_once(server):
@@ -91,10 +102,153 @@ async def test_others_run_between_chunks_that_come_at_once(server):
 def test_what_some_servers_leave_out_is_filled_in():
     call = {"function": {"name": "look"}}
     chunk = {"choices": [{"delta": {"tool_calls": [call]}}, {"index": 1}]}
-    assert fill_missing_fields(chunk)["choices"] == [
-        {"delta": {"tool_calls": [{"function": {"name": "look"}, "index": None}]}},
-        {"index": 1, "delta": None},
+    [filled] = ChunkNormalizer().normalize(chunk)
+    assert filled["choices"] == [
+        {
+            "delta": {"tool_calls": [{"function": {"name": "look"}, "index": None}]},
+            "finish_reason": None,
+        },
+        {"index": 1, "delta": None, "finish_reason": None},
     ]
     calls = {"choices": [{"delta": {"tool_calls": [None]}}, {"delta": "text"}]}
-    for other in ({"choices": None}, {"choices": [None]}, {}, [], "text", calls):
-        assert fill_missing_fields(other) == other
+    for other in ({"choices": None}, {"choices": [None]}, {}, [], "text", None, calls):
+        assert [*ChunkNormalizer().normalize(other)] == [other]
+        assert normalize_completion(other) == other
+
+
+def chunk(delta, reason=None, **more):
+    choice = {"index": 0, "delta": delta, "finish_reason": reason}
+    return {"id": "1", "object": "chat.completion.chunk", "created": 0, "choices": [choice]} | more
+
+
+def tokens(read, written):
+    return {
+        "prompt_tokens": read,
+        "completion_tokens": written,
+        "total_tokens": (read or 0) + (written or 0),
+    }
+
+
+USAGE = {"choices": [], "usage": tokens(10, 5)}
+DONE = "data: [DONE]"
+
+
+@pytest.fixture
+def answer_of(server, chunks):
+    """Give the message that the chunks of a stream add up to."""
+
+    def read(*events):
+        server.model("m", events=events)
+        model = build_model(Agent(model="openai:m", base_url=server.url, max_retries=0))
+        first, *others = chunks(model)
+        return sum(others, first)
+
+    return read
+
+
+@pytest.mark.parametrize(
+    "usages",
+    [
+        [tokens(10, 1), tokens(10, 2), tokens(10, 3)],
+        [tokens(10, 3), None, None],
+        [None, tokens(10, 0), tokens(10, 3)],
+        [tokens(10, 0), None, {"completion_tokens": 3}],
+        [tokens("10", "1"), tokens(10, 3), {"prompt_tokens": "?", "completion_tokens": 3}],
+    ],
+)
+def test_totals_in_several_chunks_are_not_added_up(usages, answer_of):
+    words = [chunk({"content": "word "}, usage=usage) for usage in usages]
+    answer = answer_of(*words, chunk({}, "stop"), DONE)
+    assert (answer.usage_metadata["input_tokens"], answer.usage_metadata["output_tokens"]) == (
+        10,
+        3,
+    )
+    assert answer.text == "word word word "
+
+
+@pytest.mark.parametrize("reasons", [["length"], ["length", "length"], ["length", "stop"]])
+def test_reason_that_comes_twice_is_one_reason(reasons, answer_of):
+    ends = [chunk({"content": ""}, reason) for reason in reasons]
+    answer = answer_of(chunk({"content": "cut"}), *ends, USAGE, DONE)
+    assert answer.response_metadata["finish_reason"] == "length"
+    assert answer.usage_metadata["total_tokens"] == 15
+
+
+def test_halves_of_a_character_in_two_chunks_are_joined(answer_of):
+    halves = [chunk({"content": "go \ud83d"}), chunk({"content": "\ude80 up \ud83d"})]
+    assert answer_of(*halves, chunk({}, "stop"), DONE).text == "go \U0001f680 up ?"
+
+
+@pytest.mark.parametrize("role", ["", None, "model", "user", "system", "tool"])
+def test_role_of_a_streamed_answer_does_not_matter(role, answer_of):
+    answer = answer_of(chunk({"role": role, "content": "fine"}), chunk({}, "stop"), DONE)
+    assert (answer.type, answer.text) == ("AIMessageChunk", "fine")
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        ["<th", "ink>SECRET</thi", "nk>\n\nans"],
+        ["[THINK]", "SECRET", "[/THINK]ans"],
+        [
+            "<|channel|>analysis<|message|>SECRET<|",
+            "end|><|start|>assistant<|channel|>final<|mes",
+            "sage|>ans",
+        ],
+        ["ans", "<think>SECRET", "</think>"],
+    ],
+)
+def test_thoughts_are_no_part_of_a_stream(pieces, chunks, server):
+    words = [chunk({"content": piece}) for piece in pieces]
+    server.model("m", events=[*words, chunk({}, "stop"), DONE])
+    streamed = chunks(build_model(Agent(model="openai:m", base_url=server.url)))
+    assert "".join(each.text for each in streamed) == "ans"
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+def test_thoughts_beside_a_streamed_text_are_no_part_of_it(field, answer_of):
+    thought = chunk({field: "SECRET", "content": None})
+    answer = answer_of(thought, chunk({"content": "ans"}), chunk({}, "stop"), DONE)
+    assert answer.text == "ans"
+
+
+ENDS = {
+    "the response ended": [],
+    "an error of the provider's": [{"error": {"message": "overloaded", "code": 502}}],
+    "an error event": ['event: error\ndata: {"type": "error", "message": "overloaded"}'],
+    "an error event in plain text": ["event: error\ndata: overloaded"],
+    "an error in a choice": [
+        {"choices": [{"delta": {}, "finish_reason": "error", "error": {"message": "overloaded"}}]}
+    ],
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_stream_without_its_end_is_an_error_with_what_came_before(end, answer_of):
+    with pytest.raises(Exception, match=r"broke off|overloaded") as caught:
+        answer_of(
+            chunk({"content": "one "}, usage=tokens(10, 1)), chunk({"content": "two"}), *ENDS[end]
+        )
+    partial = find_partial_answer(caught.value)
+    assert partial.text == "one two"
+    assert partial.usage["total_tokens"] == 11
+
+
+def test_end_by_done_alone_is_an_end_where_the_server_may_give_no_reason(answer_of):
+    assert answer_of(chunk({"content": "whole"}), DONE).text == "whole"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [chunk({"refusal": "I cannot "}), chunk({"refusal": "do that."}), chunk({}, "stop")],
+        [
+            chunk({}, "content_filter")
+            | {"prompt_filter_results": [{"hate": {"filtered": True, "why": "I cannot do that."}}]}
+        ],
+    ],
+)
+def test_what_a_provider_says_about_a_missing_answer_is_repeated(said, answer_of):
+    with pytest.raises(MoAError, match=r"I cannot do that\.") as caught:
+        answer_of(*said, USAGE, DONE)
+    assert find_partial_answer(caught.value).usage["total_tokens"] == 15

@@ -219,7 +219,7 @@ def test_what_the_code_of_a_provider_raises_is_one_line_without_a_key(added, mon
     def build(model, **options):
         raise RuntimeError(f"no such\nregion for {options['api_key']}")
 
-    monkeypatch.setenv("ECHO_PASSPHRASE", "open sesame")  # neither looks like that of a key
+    monkeypatch.setenv("ECHO_PASSPHRASE", "open-sesame")  # neither looks like that of a key
     added(Provider(name="echo", build=build, key_variable="ECHO_PASSPHRASE"))
     with pytest.raises(ValueError, match="model 'echo:x': RuntimeError: no such") as error:
         create_moa([["echo:x"]], "offline:consensus")
@@ -268,5 +268,6 @@ def test_built_in_providers_take_all_options(provider, monkeypatch):
     monkeypatch.setenv("MINE", "k")
     options = {"temperature": 0.5, "top_p": 0.5, "stop": ["."], "max_retries": 1, "timeout": 3.0}
     options |= {"base_url": "http://localhost:1/v1", "api_key_env": "MINE", "max_tokens": 5}
+    options |= {"stream_chunk_timeout": 5.0}
     assert len(options) == len(MODEL_OPTIONS)
     assert isinstance(build_model(Agent(model=f"{provider}:m", **options)), BaseChatModel)

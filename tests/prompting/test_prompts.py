@@ -14,7 +14,7 @@ from langchain_core.messages import (
 )
 
 from moa_graph import AGGREGATE_AND_SYNTHESIZE, create_moa
-from moa_graph.prompting.parsing import strip_reasoning
+from moa_graph.prompting.thoughts import strip_thoughts
 
 TABLE_1 = """You have been provided with a set of responses from various open-source models to the \
 latest user query. Your task is to synthesize these responses into a single, high-quality \
@@ -156,10 +156,10 @@ def test_blocks_are_read_as_text_without_reasoning(invoke, model):
     ],
 )
 def test_thoughts_are_stripped(text, kept):
-    assert strip_reasoning(text) == kept
+    assert strip_thoughts(text) == kept
 
 
 def test_stripping_thoughts_takes_time_in_proportion_to_the_text():
     """A text of many openings made a careless expression try each of them to the end."""
-    assert strip_reasoning("<think>" * 1_000_000) == ""
-    assert strip_reasoning("<think></think>" * 500_000 + "x") == "x"
+    assert strip_thoughts("<think>" * 1_000_000) == ""
+    assert strip_thoughts("<think></think>" * 500_000 + "x") == "x"

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from browser import chromium, open_page
 from fakes import FakeModel
+from langchain_core.exceptions import ContextOverflowError
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from typer.testing import CliRunner
@@ -62,6 +63,20 @@ def test_prompts_are_those_that_were_sent(mixture, server, references_in):
         call = server.calls_of("w" if agent == "aggregator" else agent)[-1 if layer > 1 else -2]
         sent = [(message["role"], message["content"]) for message in call.messages]
         assert roles_and_texts(reading.messages) == sent
+
+
+@pytest.mark.parametrize("context", [None, 2500])
+def test_prompt_after_a_refusal_is_the_one_that_was_answered(context):
+    told = "request (4000 tokens) exceeds the available context size (2000 tokens)"
+    reader = FakeModel(answers=[ContextOverflowError(told), "fine"])
+    layer = [FakeModel(answers=["sky " * 2000]) for _ in range(2)]
+    agent = Agent(model=reader, max_input_tokens=context)
+    graph = create_moa([layer], agent).compile(checkpointer=InMemorySaver())
+    state = graph.invoke({"messages": "Why?"}, CONFIG)
+    history = list(graph.get_state_history(CONFIG))
+    [*_, [prompt]] = read_prompts(read_run(state), state, graph, history)
+    assert len(reader.asked) == 2
+    assert roles_and_texts(prompt.messages) == roles_and_texts(reader.asked[1])
 
 
 def test_prompts_are_rebuilt_without_history(mixture, server):

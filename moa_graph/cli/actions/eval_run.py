@@ -49,6 +49,10 @@ from moa_graph.runs.progress_display import progress_display
 NON_TERMINAL_WIDTH = 120  # where there is no terminal
 
 
+class StepError(Exception):
+    """A step of a comparison cannot be done."""
+
+
 def load_plan(path: Path, out: Path | None) -> tuple[EvalPlan, Path]:
     """Read a plan, and where its comparison is to stand."""
     plan = EvalPlan.load(path)
@@ -203,12 +207,20 @@ def _check_plan(plan: EvalPlan, *, needs_prices: bool) -> None:
 
 def _run_steps(steps: list[ComparisonStep], call_store: CallStore, max_cost: float | None) -> None:
     totals, started, failures = CallTotals(), time.monotonic(), dict[str, str]()
+    broken = set[Path]()
     for step in steps:
+        if not broken.isdisjoint((step.folder, step.folder.parent)):
+            continue
         remaining = None if max_cost is None else max(0.0, max_cost - totals.spent)
-        step_result = _run_step(step, call_store, remaining)
+        try:
+            step_result = _run_step(step, call_store, remaining)
+        except StepError as error:  # it is this system's, or this judge's; the others go on
+            failures[step.title] = str(error)
+            broken.add(_find_broken_folder(step))
+            continue
         _check_stopped(step, step_result, totals)
         totals.add_totals(step_result.progress)
-        if step_result.failures:
+        if step_result.failures and not step.is_probe:  # they are asked again in the whole step
             failures[step.title] = _summarize_failures(step_result)
     duration = format_about_seconds(time.monotonic() - started)
     typer.echo(f"now {totals.describe_calls()}, {duration}")
@@ -221,6 +233,12 @@ def _run_steps(steps: list[ComparisonStep], call_store: CallStore, max_cost: flo
         )
 
 
+def _find_broken_folder(step: ComparisonStep) -> Path:
+    """Give the folder in which no further step is of use: a system's, or a benchmark's."""
+    judge_is_broken = step.is_probe and step.kind == "judgements"
+    return step.folder.parent if judge_is_broken else step.folder
+
+
 def _check_stopped(step: ComparisonStep, step_result: StepResult, earlier: CallTotals) -> None:
     """Stop where a step used up what the steps before it left of the budget."""
     if reason := step_result.progress.stopped:
@@ -231,12 +249,20 @@ def _check_stopped(step: ComparisonStep, step_result: StepResult, earlier: CallT
 
 
 def _run_step(step: ComparisonStep, call_store: CallStore, max_cost: float | None) -> StepResult:
+    """Do a step.
+
+    Raises:
+        StepError: If it cannot be done; others may be.
+    """
     with (
         lock_folder(step.folder),
         progress_display(step.title, lines=1) as show,
         explain_interrupt(lambda: "what was answered is kept"),
     ):
-        return asyncio.run(step.run(call_store, max_cost=max_cost, show=show))
+        try:
+            return asyncio.run(step.run(call_store, max_cost=max_cost, show=show))
+        except (ValueError, ImportError) as error:
+            raise StepError(str(error)) from error
 
 
 def _summarize_failures(step_result: StepResult) -> str:

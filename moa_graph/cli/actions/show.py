@@ -13,6 +13,7 @@ from moa_graph.cli.terminal.plain_text import strip_control_characters
 from moa_graph.cli.terminal.tables import make_console, print_calls
 from moa_graph.cli.terminal.text import describe_failure, print_answer, print_json, print_run
 from moa_graph.cli.thread_loading import load_thread
+from moa_graph.prompting.finish_reasons import describe_ending
 from moa_graph.runs.record import RunRecord, read_run
 from moa_graph.runs.store import StoredThread, format_resume_command, require_config
 
@@ -64,7 +65,12 @@ def print_proposal(values: Mapping[str, Any], name: str) -> None:
     out.print(Text(f"── {node}  {strip_control_characters(proposal['model'])}", "dim"))
     if proposal["error"]:
         out.print(Text(describe_failure(strip_control_characters(proposal["error"])), "red"))
+        if partial := proposal.get("partial_content"):
+            out.print(Text("── what there was of it", "dim"))
+            out.print(Text(strip_control_characters(partial)))
         return
+    if note := describe_ending(proposal["finish_reason"]):
+        out.print(Text(strip_control_characters(note), "yellow"))
     out.print(Text(strip_control_characters(proposal["content"])), end="\n\n")
     last = values["messages"][-1]
     if last.type == "ai":

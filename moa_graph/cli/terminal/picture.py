@@ -147,8 +147,11 @@ def _draw_layer(
 def _draw_heading(progress: RunProgress, rows: Sequence[AgentProgress], frame: FrameLayout) -> Text:
     """Say what a layer is waiting for."""
     layer = rows[0].layer
+    silent = [row for row in rows if row.is_silent(frame.now)]
     if layer == len(progress.layers):
-        return _truncate_text(Text("aggregator", "bold"), frame.width)
+        title = Text.assemble(("aggregator", "bold"))
+        title.append("  still waiting for an answer" if silent else "", "dim")
+        return _truncate_text(title, frame.width)
     title = Text.assemble((f"layer {layer}", "bold"))
     if (phase := _layer_phase(rows)) == "waiting":
         return _truncate_text(title, frame.width)
@@ -159,10 +162,9 @@ def _draw_heading(progress: RunProgress, rows: Sequence[AgentProgress], frame: F
     title.append(f"  {answered} of {len(rows)} answered", "dim")
     if phase == "running" and answered < (required := progress.required_answers(layer)):
         title.append(f", {required} needed", "dim")
-    if phase == "running" and len(unfinished) < len(rows):
-        title.append(
-            f"; waiting for {', '.join(to_single_line(row.agent) for row in unfinished)}", "dim"
-        )
+    if phase == "running" and (silent or len(unfinished) < len(rows)):
+        names = ", ".join(to_single_line(row.agent) for row in silent or unfinished)
+        title.append(f"; {'still ' if silent else ''}waiting for {names}", "dim")
     return _truncate_text(title, frame.width)
 
 
@@ -192,7 +194,7 @@ def _layer_summary(
     """Draw a layer in one line."""
     if len(rows) == 1 and rows[0].layer == len(progress.layers):
         row, title = rows[0], "aggregator"
-        detail = row.error or row.model
+        detail = row.error or row.ending_note or row.model
         mark, style = _agent_mark(row, frame.now), "red" if row.error else "dim"
     else:
         answered = sum(row.status == "answered" for row in rows)
@@ -257,6 +259,8 @@ def _agent_text(row: AgentProgress) -> tuple[str, str]:
     """What stands beside an agent, and its style."""
     if row.error:
         return row.error, STATE_STYLES[row.status]
+    if row.ending_note:
+        return row.ending_note, "yellow"
     recent_text = _recent_text(row)
     return (recent_text, "") if recent_text else (row.model, "dim")
 

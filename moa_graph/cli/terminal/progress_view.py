@@ -1,13 +1,17 @@
-"""Views of a run while it goes on: none, and a line for each event."""
+"""Views of a run while it goes on: none, a line where it is silent, a line for each event."""
 
+import asyncio
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from itertools import chain
+from time import perf_counter
 from typing import ClassVar, Self
 
 from moa_graph.cli.terminal.plain_text import to_single_line
 from moa_graph.cli.terminal.text import failure_reason
 from moa_graph.runs.formatting import format_seconds
-from moa_graph.runs.live import AgentProgress, RunProgress
+from moa_graph.runs.live import SILENCE_S, AgentProgress, RunProgress
 
 
 class ProgressView:
@@ -32,7 +36,38 @@ class ProgressView:
         """Make room: the final answer appears below."""
 
 
-class LineView(ProgressView):
+class SilenceView(ProgressView):
+    """A line on standard error where a run has long been silent."""
+
+    def __init__(self, progress: RunProgress) -> None:
+        super().__init__(progress)
+        self._reminder: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._reminder = asyncio.create_task(self._tell_of_silence())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._reminder:
+            self._reminder.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._reminder
+
+    async def _tell_of_silence(self) -> None:
+        while True:
+            await asyncio.sleep(SILENCE_S)
+            if silent := self.progress.silent_agents(perf_counter()):
+                _print_line(self._describe_silence(silent))
+
+    def _describe_silence(self, silent: Sequence[AgentProgress]) -> str:
+        layers, now = len(self.progress.layers), perf_counter()
+        agents = [
+            f"{_describe_name(row, layers)} ({format_seconds(row.elapsed(now))})" for row in silent
+        ]
+        return f"still waiting for {', '.join(agents)}"
+
+
+class LineView(SilenceView):
     """A line for each event, on standard error."""
 
     async def __aenter__(self) -> Self:
@@ -40,7 +75,7 @@ class LineView(ProgressView):
         stored = [row for row in proposers if row.status == "answered"]
         if stored:
             _print_line(f"{len(stored)} proposals were stored")
-        return self
+        return await super().__aenter__()
 
     def show(self, agent: AgentProgress) -> None:
         """Say who is asked, and what came of it."""
@@ -48,7 +83,7 @@ class LineView(ProgressView):
 
 
 def _describe_agent(row: AgentProgress, layers: int) -> str:
-    agent_name = f"layer {row.layer}: {row.agent}" if row.layer < layers else row.agent
+    agent_name = _describe_name(row, layers)
     if not row.done:
         return f"{agent_name} is asked ({row.model})"
     duration = format_seconds(row.seconds or 0)
@@ -56,6 +91,10 @@ def _describe_agent(row: AgentProgress, layers: int) -> str:
         return f"{agent_name} {row.status} after {duration}: {failure_reason(row.error)}"
     tokens = "" if row.new_tokens is None else f", {row.new_tokens:,} tokens"
     return f"{agent_name} answered in {duration}{tokens}"
+
+
+def _describe_name(row: AgentProgress, layers: int) -> str:
+    return f"layer {row.layer}: {row.agent}" if row.layer < layers else row.agent
 
 
 def _print_line(text: str) -> None:

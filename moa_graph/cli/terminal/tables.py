@@ -42,10 +42,14 @@ def print_calls(run: RunRecord) -> None:
     """Print a table of the calls of a run, its sums, and why some gave no answer."""
     out = make_console()
     out.print(build_calls_table(run, out.width))
-    for call in run.calls:
+    for call in (*run.failed_writers, *run.calls):
         if call.refused_prompt:
             note = f"{call.node} {format_refused_prompt(call.refused_prompt)}"
             out.print(Text(note, "yellow"), soft_wrap=True)
+        if call.ending_note:
+            out.print(
+                Text(f"{call.node} {to_single_line(call.ending_note)}", "yellow"), soft_wrap=True
+            )
         if call.error:
             failure = f"{call.node} {describe_failure(to_single_line(call.error))}"
             out.print(
@@ -126,11 +130,10 @@ def format_run_totals(run: RunRecord) -> str:
     """Sum up a run in a line: what is not known is not counted as nothing."""
     proposals = run.proposals
     answered_proposals = sum(call.error is None for call in proposals)
-    answered = [call for call in run.calls if call.error is None]
     facts = [f"{answered_proposals} of {len(proposals)} proposals received"]
     facts += [f"{to_single_line(run.selected.node)} selected"] if run.selected else []
     facts.append(format_seconds(run.seconds))
-    if all(call.usage for call in answered):
+    if run.usage_is_complete:
         facts.append(f"{run.tokens:,} tokens in all")
     else:
         facts.append(f"{run.tokens:,} tokens at least" if run.tokens else "tokens: ?")

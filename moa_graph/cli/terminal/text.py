@@ -16,6 +16,8 @@ from moa_graph.cli.terminal.plain_text import (
 from moa_graph.deprecated import with_old_keys
 from moa_graph.graph.run_summary import read_run_summary
 from moa_graph.graph.state import Proposal
+from moa_graph.prompting.finish_reasons import describe_ending
+from moa_graph.prompting.parsing import read_finish_reason
 from moa_graph.runs.formatting import format_refused_prompt, format_seconds
 from moa_graph.runs.record import call_status
 
@@ -41,6 +43,7 @@ def print_json(
         "thread": thread,
         "answer": answer.text if answer else None,
         "moa": with_old_keys(summary) if summary else None,
+        "finish_reason": read_finish_reason(answer) if answer else None,
         "usage": answer.usage_metadata if answer else None,
         "proposals": values.get("proposals", {}),
         "messages": [{"role": each.type, "content": each.content} for each in messages],
@@ -56,18 +59,24 @@ def print_run(values: Mapping[str, Any]) -> None:
     console = Console(highlight=False, soft_wrap=True)
     for node, proposal in values["proposals"].items():
         text = proposal["content"] or describe_failure(str(proposal["error"]))
+        if partial := proposal.get("partial_content"):
+            text = f"{text}\n\n[what there was of it]\n{partial}"
         _print_section(console, f"{node}  {_format_proposal_stats(proposal)}", text)
     last = values["messages"][-1]
     if last.type == "ai":
         summary: Mapping[str, Any] = read_run_summary(last) or {}
         tokens = _format_tokens(last.usage_metadata, summary.get("aggregator_cached"))
-        _print_section(console, f"answer  {tokens}".strip(), last.text)
+        ending = describe_ending(read_finish_reason(last)) or ""
+        title = "  ".join(filter(None, ["answer", tokens, strip_control_characters(ending)]))
+        _print_section(console, title, last.text)
         _print_run_summary(console, summary)
 
 
 def print_failures(values: Mapping[str, Any]) -> None:
     """Say on standard error who failed and why: a degraded answer never looks like a full one."""
     proposals = values["proposals"]
+    for note in _read_notes(values):
+        print_warning(f"moa: {note}")
     errors = {node: p["error"] for node, p in proposals.items() if p["error"]}
     if not errors:
         return
@@ -80,6 +89,26 @@ def print_failures(values: Mapping[str, Any]) -> None:
         for node, cause in errors.items()
     )
     print_warning(f"moa: {', '.join(count_texts)}: {causes}")
+
+
+def _read_notes(values: Mapping[str, Any]) -> list[str]:
+    """Say which answers are not whole, and whom a fallback took the place of."""
+    notes = list[str]()
+    last = values["messages"][-1]
+    if last.type == "ai":
+        summary = read_run_summary(last)
+        for failed in summary.get("failed_calls", ()) if summary else ():
+            error = strip_control_characters(describe_failure(failed["error"]))
+            notes.append(f"{failed['node']} {error}; a fallback answered")
+        if note := describe_ending(read_finish_reason(last)):
+            notes.append(f"the answer is not whole: {strip_control_characters(note)}")
+    cut = [
+        f"{node}: {strip_control_characters(note)}"
+        for node, proposal in values["proposals"].items()
+        if not proposal["error"] and (note := describe_ending(proposal["finish_reason"]))
+    ]
+    number = f"{len(cut)} of {len(values['proposals'])} proposals"
+    return [*notes, *([f"{number} not whole: {'; '.join(cut)}"] if cut else [])]
 
 
 def describe_failure(error: str) -> str:
@@ -123,7 +152,9 @@ def _format_proposal_stats(proposal: Proposal) -> str:
     tokens = _format_tokens(proposal["usage"], proposal.get("cached"))
     refused = proposal.get("refused_prompt")
     note = format_refused_prompt(refused) if refused else ""
-    return "  ".join(filter(None, [proposal["model"], seconds, tokens, note]))
+    ending = None if proposal["error"] else describe_ending(proposal["finish_reason"])
+    ending = strip_control_characters(ending or "")
+    return "  ".join(filter(None, [proposal["model"], seconds, tokens, note, ending]))
 
 
 def _format_tokens(usage: Mapping[str, Any] | None, cached: Any) -> str:

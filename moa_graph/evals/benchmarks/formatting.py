@@ -7,5 +7,6 @@ def format_number(value: float | None, digits: int = 1) -> str:
 
 
 def format_with_error(value: float, error: float) -> str:
-    """Write a figure with its standard error."""
-    return f"{format_number(value)} ± {format_number(error)}"
+    """Write a figure with its standard error, if that is known."""
+    known_error = "" if error != error else f" ± {format_number(error)}"  # noqa: PLR0124
+    return f"{format_number(value)}{known_error}"

@@ -144,6 +144,9 @@ class Benchmark(Protocol):
             judged: The judgements that succeeded.
         """
 
+    score_bounds: tuple[float, float] | None = None
+    """The least and the greatest value of `score_by_instruction`, if there are such."""
+
     # Report
 
     paper_table: str | None = None

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from moa_graph.evals.benchmark_data import BenchmarkItem
-from moa_graph.evals.benchmarks.alpaca_eval.judge import NO_LOGPROBS
 from moa_graph.evals.call_store import CallStore
 from moa_graph.evals.judging.account import write_judgements
 from moa_graph.evals.judging.cases import JudgementCase
 from moa_graph.evals.judging.judge import BenchmarkJudge
 from moa_graph.evals.judging.setup import JudgingTask
+from moa_graph.evals.probing import AllFailedError, ProbedWork
 from moa_graph.evals.results_file import JUDGEMENTS_FILE, JsonRow
 from moa_graph.models.pricing import estimate_cost
 from moa_graph.runs.budget import applicable_max_cost
@@ -55,31 +55,30 @@ async def judge_system(
         show: As in `run_jobs`.
 
     Raises:
-        ValueError: If the data do not fit the benchmark, a key is missing, or the judge's
-            provider gives no logprobs where these are the judgement.
+        ValueError: If the data do not fit the benchmark, or a key is missing.
+        AllFailedError: If the first judgements all failed alike; no other was asked for.
     """
-    benchmark_judge = BenchmarkJudge(task.judge, task.method, call_store)
+    judging = ProbedWork(BenchmarkJudge(task.judge, task.method, call_store).judge_case)
     cases = [case for item in task.benchmark.items for case in _cases_of_item(task, item)]
     rows = dict[tuple[Any, int], JsonRow]()
 
     def keep(case: JudgementCase, outcome: JobOutcome[JsonRow]) -> None:
         rows[case.item.id, case.turn] = _judgement_row(task, case, outcome)
-        if NO_LOGPROBS in (outcome.error or ""):  # nor will it for the others
-            raise ValueError(f"{task.judge.label}: {NO_LOGPROBS}; choose another judge")
+        judging.check()
 
     try:
         progress = await run_jobs(
             cases,
-            benchmark_judge.judge_case,
+            judging.run,
             keep,
             concurrency=concurrency,
             max_cost=applicable_max_cost(max_cost, [task.judge.label]),
             prices=task.judge.prices,
             show=show,
         )
-    except ValueError:
-        rows.clear()  # the judge is of no use: what it said of ties is none of its judgements
-        raise
+    except AllFailedError as error:
+        rows.clear()  # the judge is of no use: ties are none of its judgements
+        raise AllFailedError(f"judge {task.judge.label}: {error}; choose another judge") from None
     finally:
         ordered = [rows[key] for case in cases if (key := (case.item.id, case.turn)) in rows]
         labels = _write_unless_all_failed(task, len(cases), ordered)

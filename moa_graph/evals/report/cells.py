@@ -52,13 +52,20 @@ def group_means(measurement: SystemMeasurement) -> list[tuple[str, str, str]]:
     ]
 
 
-def format_published(row: Mapping[str, Any] | None, column: str) -> str:
-    """Give a figure of the paper, with its deviation."""
+def format_published(table: Mapping[str, Any], row: Mapping[str, Any] | None, column: str) -> str:
+    """Give a figure of the paper with its deviation, with as many decimals as the paper has."""
     if row is None or (value := row.get(column)) is None:
         return ""
     deviation = row.get({"lc_win_rate": "lc_deviation"}.get(column, "deviation"))
     shown = deviation if column in {"lc_win_rate", "win_rate", "average"} else None
-    return f"{value:g}" if shown is None else f"{value:g} ± {shown:g}"
+    places = max(_count_decimals(each[column]) for each in table["rows"] if column in each)
+    text = f"{value:.{places}f}"
+    return text if shown is None else f"{text} ± {shown:.{places}f}"
+
+
+def _count_decimals(value: float) -> int:
+    """Count the decimals of a figure of the table, of which a whole number has none."""
+    return len(str(value).partition(".")[2])
 
 
 def paper_column_title(column: str) -> str:

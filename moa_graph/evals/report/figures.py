@@ -33,7 +33,8 @@ TITLES = {
     "depth": "Number of layers",
     "ranker": "Writing against picking a proposal",
 }
-X_LABELS = {"proposers": "proposers", "depth": "layers", "ranker": "layers"}
+_LAYERS = "layers as the paper counts them: the last one is the aggregator alone"
+X_LABELS = {"proposers": "proposers in the layer", "depth": _LAYERS, "ranker": _LAYERS}
 
 
 def draw_section(section: ReportSection) -> Iterator[RenderedFigure]:
@@ -44,8 +45,8 @@ def draw_section(section: ReportSection) -> Iterator[RenderedFigure]:
         yield _draw_quality(section)
         if picture := _draw_skills(section):
             yield picture
-        for key, unit in (("cost", "US dollars per instruction"), ("teraflops", "TFLOPs")):
-            if picture := draw_pareto(section, key, unit):
+        for key, amount in (("cost", "US dollars"), ("teraflops", "TFLOPs")):
+            if picture := draw_pareto(section, key, amount):
                 yield picture
         for analysis in section.analyses:
             yield _draw_analysis(section, analysis)

@@ -67,13 +67,13 @@ class ParetoPlot:
         return [point for name, point in self.points.items() if name not in shown]
 
 
-def draw_pareto(section: ReportSection, key: str, unit: str) -> RenderedFigure | None:
+def draw_pareto(section: ReportSection, key: str, amount: str) -> RenderedFigure | None:
     """Draw quality against an amount of the budget.
 
     Args:
         section: The benchmark.
         key: The amount: `cost` or `teraflops`.
-        unit: What it is counted in.
+        amount: What it is counted in.
 
     Returns:
         The figure; `None` where there is nothing to weigh.
@@ -93,12 +93,13 @@ def draw_pareto(section: ReportSection, key: str, unit: str) -> RenderedFigure |
     figure, axes = new_figure(3.9)
     _draw_points(axes, plot)
     _set_x_scale(axes, [x for x, _ in points.values()])
-    axes.set_xlabel(unit if key == "cost" else f"{unit} per instruction, of the tokens written")
+    written = "" if key == "cost" else ", of the tokens written"
+    axes.set_xlabel(f"{amount} per {section.unit}{written}")
     axes.set_ylabel(section.metric)
     _label_points(axes, plot)
     unknown = [each.system for each in section.measurements if taken(each) is None]
     what = "cost" if key == "cost" else "operations"
-    caption = _caption_text(section, plot, unit, unknown)
+    caption = _caption_text(section, plot, amount, unknown)
     return render_figure(figure, f"{section.benchmark}-pareto-{what}", caption, section.footnote)
 
 
@@ -125,11 +126,10 @@ def _set_x_scale(axes: Axes, values: Sequence[float]) -> None:
 
 
 def _caption_text(
-    section: ReportSection, plot: ParetoPlot, unit: str, unknown: Sequence[str]
+    section: ReportSection, plot: ParetoPlot, amount: str, unknown: Sequence[str]
 ) -> str:
     return (
-        f"{section.benchmark}: {section.metric}, against {unit.removesuffix(' per instruction')} "
-        f"for an instruction; "
+        f"{section.benchmark}: {section.metric}, against {amount} per {section.unit}; "
         f"{'variants in grey; ' if plot.unlabelled_points else ''}the line joins the "
         f"systems than which none is both better and cheaper: {', '.join(plot.front)}"
         f"{f'; unknown: {list_names(unknown)}' if unknown else ''}"

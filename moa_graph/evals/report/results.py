@@ -2,17 +2,17 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations, groupby
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from moa_graph.evals.benchmarks.alpaca_eval.baselines import LengthControlBaselines
 from moa_graph.evals.benchmarks.registry import benchmark_for, benchmark_names
 from moa_graph.evals.comparison import COMPARISON_FILE
 from moa_graph.evals.correlation import Correlation, correlate
+from moa_graph.evals.intervals import mean_interval
 from moa_graph.evals.proposal_judging import PROPOSAL_JUDGEMENTS_FILE, read_samples
 from moa_graph.evals.resource_use import ResourceUse, measure_resource_use, read_turn_calls
 from moa_graph.evals.results_file import ANSWERS_FILE
@@ -27,11 +27,12 @@ from moa_graph.evals.scoring import (
 from moa_graph.evals.statistics import Comparison
 from moa_graph.models.recorded import read_json_rows
 
-RESAMPLES = 9999
-
 
 class QualityInterval(NamedTuple):
-    """How good a system is, on the benchmark's own scale, with its 95 % interval."""
+    """How good a system is, on the benchmark's own scale, with its 95 % interval.
+
+    Both ends are the value where there is none, as for a single instruction.
+    """
 
     value: float
     low: float
@@ -105,6 +106,8 @@ class ReportSection:
     verdicts: Sequence[str]
     """Each two of these, those with the first one first."""
     analyses: Sequence[AnalysisResult]
+    unit: str
+    """What a system takes tokens and money for: `instruction`, or `turn` of a conversation."""
     correlations: Mapping[str, Mapping[str, Correlation]]
     """Of each system that it was asked for, by measure of likeness."""
 
@@ -230,6 +233,9 @@ def _read_section(
         named=named,
         verdicts=[_compare_measurements(*pair) for pair in combinations(named, 2)],
         analyses=list(_read_analyses(comparison, by_name)),
+        unit="turn"
+        if any(each.resource_use.is_per_turn for each in measurements)
+        else "instruction",
         correlations=_read_correlations(scored),
     )
 
@@ -256,19 +262,18 @@ def _estimate_quality(scored: SystemScore, *, has_headline: bool) -> QualityInte
     headline = benchmark_for(scored.benchmark).headline(scored.figures) if has_headline else None
     if headline is not None:
         return QualityInterval(headline, headline, headline)
-    values = np.array(list(scored.by_instruction.values()))
-    rng = np.random.default_rng(0)
-    means = rng.choice(values, (RESAMPLES, len(values))).mean(axis=1)
-    low, high = np.percentile(means, (2.5, 97.5))
-    return QualityInterval(float(values.mean()), float(low), float(high))
+    values = list(scored.by_instruction.values())
+    mean = fmean(values)
+    interval = mean_interval(values, benchmark_for(scored.benchmark).score_bounds)
+    return QualityInterval(mean, *(interval or (mean, mean)))
 
 
 def _read_resource_use(folder: Path, comparison: ComparisonInfo) -> ResourceUse:
     rows = {row["id"]: row for row in read_json_rows(folder / ANSWERS_FILE)}.values()
-    turns = [turn for row in rows if row["error"] is None for turn in row["turns"]]
-    return measure_resource_use(
-        [read_turn_calls(turn) for turn in turns], comparison.prices, comparison.sizes
-    )
+    conversations = [row["turns"] for row in rows if row["error"] is None]
+    calls = [read_turn_calls(turn) for turns in conversations for turn in turns]
+    use = measure_resource_use(calls, comparison.prices, comparison.sizes)
+    return replace(use, is_per_turn=any(len(turns) > 1 for turns in conversations))
 
 
 def _read_analyses(

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from typing import Any
 from urllib.request import getproxies
 
-from httpx2 import AsyncBaseTransport, BaseTransport, Limits, Request
+from httpx2 import AsyncBaseTransport, BaseTransport, Limits, Request, Timeout
 from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
 
 from moa_graph.models.openai.aiohttp_transport import (
@@ -28,6 +28,9 @@ from moa_graph.redaction import MIN_KEY_CHARS, redact
 
 MAX_CONNECTIONS_VARIABLE = "MOA_MAX_CONNECTIONS"
 """The environment variable that bounds the connections to one endpoint, on each event loop."""
+
+CONNECT_TIMEOUT_S = 30.0
+"""Seconds that the way to a server may take: one that is there takes less than one."""
 
 _RESERVED_FILES = 128  # kept free for what else a process opens
 _Pool = DefaultAsyncHttpxClient
@@ -225,6 +228,17 @@ def shared_clients(openai_proxy: str | None = None) -> dict[str, Any]:
         "http_async_client": _async_client(openai_proxy),
         "http_socket_options": (),  # by default, LangChain warns that they break proxies
     }
+
+
+def bound_requests(model: Any, seconds: float) -> None:
+    """Bound the requests of a chat model that was just built: LangChain builds it without a bound.
+
+    Args:
+        model: A chat model of the `langchain-openai` family.
+        seconds: How long a server may be silent.
+    """
+    timeout = Timeout(seconds, connect=min(seconds, CONNECT_TIMEOUT_S))
+    model.root_client.timeout = model.root_async_client.timeout = timeout
 
 
 def share_clients(model: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from httpx2 import Response
 
 from moa_graph.models.openai.fast_streams import AsyncChunkStream, ChunkStream
+from moa_graph.models.openai.normalization import normalize_completion
 
 Chat = TypeVar("Chat")
 
@@ -27,11 +28,12 @@ def use_fast_completions(chat: Chat) -> Chat:
         The same model. What parses goes the old way.
     """
     model: Any = chat
+    chunk_timeout = model.stream_chunk_timeout or None
+    model.stream_chunk_timeout = None
     if root := model.root_async_client:
-        model.async_client = AsyncFastCompletions(root, model.stream_chunk_timeout or None)
-        model.stream_chunk_timeout = None
+        model.async_client = AsyncFastCompletions(root, chunk_timeout)
     if root := model.root_client:
-        model.client = FastCompletions(root)
+        model.client = FastCompletions(root, chunk_timeout)
     return chat
 
 
@@ -47,28 +49,28 @@ class _DelegatingCompletions:
 
 
 class FastCompletions(_DelegatingCompletions):
-    """The part of an openai client that `ChatOpenAI` asks."""
+    """The part of an openai client that `ChatOpenAI` asks; it also bounds how long chunks take."""
 
-    def __init__(self, root: Any) -> None:
+    def __init__(self, root: Any, chunk_timeout: float | None) -> None:
         self._post, self._original = root.post, root.chat.completions
+        self._chunk_timeout = chunk_timeout
         self.with_raw_response = FastRawCompletions(root)
 
     def create(self, **payload: Any) -> Any:
         """Ask for a stream, of chunks as they are."""
         if _needs_original_client(payload, streamed=True):
             return self._original.create(**payload)
-        return self._post(**_build_request(payload, object), stream=True, stream_cls=ChunkStream)
+        stream = self._post(**_build_request(payload, object), stream=True, stream_cls=ChunkStream)
+        stream.chunk_timeout, stream.model_name = self._chunk_timeout, payload["model"]
+        return stream
 
 
 class AsyncFastCompletions(_DelegatingCompletions):
-    """The same of an async client, which also bounds the seconds that a chunk may take."""
+    """The same of an async client."""
 
     def __init__(self, root: Any, chunk_timeout: float | None) -> None:
-        self._post, self._original, self._chunk_timeout = (
-            root.post,
-            root.chat.completions,
-            chunk_timeout,
-        )
+        self._post, self._original = root.post, root.chat.completions
+        self._chunk_timeout = chunk_timeout
         self.with_raw_response = AsyncFastRawCompletions(root)
 
     async def create(self, **payload: Any) -> Any:
@@ -112,9 +114,13 @@ class FastRawResponse:
         self.http_response, self.headers = response, response.headers
 
     def parse(self) -> Any:
-        """Read the answer; a text that is no JSON is given as it is."""
+        """Read the answer; a text that is no JSON is given as it is.
+
+        Raises:
+            UnfinishedAnswerError: If it ended in an error.
+        """
         try:
-            return self.http_response.json()
+            return normalize_completion(self.http_response.json())
         except ValueError:
             return self.http_response.text
 

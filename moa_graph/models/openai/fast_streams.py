@@ -3,35 +3,86 @@
 The openai client makes a model of each chunk, which `ChatOpenAI` dumps to the mapping that it was.
 """
 
-from asyncio import sleep, timeout
+from asyncio import CancelledError, sleep, timeout
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from langchain_openai import StreamChunkTimeoutError
-from openai import AsyncStream, Stream
+from openai import APITimeoutError, AsyncStream, Stream
+
+from moa_graph.models.openai.normalization import ChunkNormalizer, shorten
+from moa_graph.models.partial_answers import UnfinishedAnswerError
+
+_DONE = "[DONE]"  # the last event of a stream
 
 
 class ChunkStream(Stream[object]):
     """A stream of chunks as plain mappings."""
 
+    chunk_timeout: float | None = None
+    """Seconds that the server may be silent before the next chunk."""
+    model_name = ""
+    _is_done = False
+
     def __iter__(self) -> Iterator[Any]:
-        for chunk in super().__iter__():
-            yield fill_missing_fields(chunk)
+        normalizer = ChunkNormalizer()
+        try:
+            for chunk in self._iter_chunks():
+                yield from normalizer.normalize(chunk)
+        except Exception as error:
+            normalizer.attach_partial(error)
+            raise
+        yield from normalizer.finish(is_done=self._is_done)
+
+    def _iter_chunks(self) -> Iterator[Any]:
+        received = 0
+        if self.chunk_timeout:  # the connection looks at it when the body is read
+            timeouts = self.response.request.extensions.setdefault("timeout", {})
+            timeouts["read"] = min(self.chunk_timeout, timeouts.get("read") or self.chunk_timeout)
+        try:
+            for chunk in super().__iter__():
+                received += 1
+                yield chunk
+        except APITimeoutError as error:
+            raise StreamChunkTimeoutError(
+                self.chunk_timeout or 0, model_name=self.model_name, chunks_received=received
+            ) from error
+
+    def _iter_events(self) -> Iterator[Any]:
+        for event in super()._iter_events():
+            self._is_done = event.data.startswith(_DONE)
+            check_event(event)
+            yield event
 
 
 class AsyncChunkStream(AsyncStream[object]):
     """A stream of chunks as plain mappings."""
 
     chunk_timeout: float | None = None
-    """Seconds that a chunk may take. Up to Python 3.11, LangChain makes a task of each to bound
-    it, which is a quarter of what a token costs."""
+    """Seconds that a chunk may take after the first one, which a model may think about. Up to
+    Python 3.11, LangChain makes a task of each to bound it: a quarter of what a token costs."""
     model_name = ""
+    _is_done = False
 
     async def __aiter__(self) -> AsyncIterator[Any]:
+        normalizer = ChunkNormalizer()
+        try:
+            async for chunk in self._iter_chunks():
+                for each in normalizer.normalize(chunk):
+                    yield each
+                    await sleep(0)  # what comes in a burst is seen as it is read, and others run
+        except (Exception, CancelledError) as error:
+            normalizer.attach_partial(error)
+            raise
+        for each in normalizer.finish(is_done=self._is_done):
+            yield each
+            await sleep(0)
+
+    async def _iter_chunks(self) -> AsyncIterator[Any]:
         received = 0
         while True:
             try:
-                async with timeout(self.chunk_timeout) as bound:
+                async with timeout(self.chunk_timeout if received else None) as bound:
                     chunk = await super().__anext__()
             except StopAsyncIteration:
                 return
@@ -42,20 +93,29 @@ class AsyncChunkStream(AsyncStream[object]):
                     self.chunk_timeout, model_name=self.model_name, chunks_received=received
                 ) from error
             received += 1
-            yield fill_missing_fields(chunk)
-            await sleep(0)  # what comes in a burst is seen as it is read, and others run
+            yield chunk
+
+    async def _iter_events(self) -> AsyncIterator[Any]:
+        async for event in super()._iter_events():
+            self._is_done = event.data.startswith(_DONE)
+            check_event(event)
+            yield event
 
 
-def fill_missing_fields(chunk: Any) -> Any:
-    """Fill in what some servers leave out, as the openai client does; other values stay."""
-    for choice in _iter_mappings(chunk, "choices"):
-        delta = choice.setdefault("delta", None)
-        for call in _iter_mappings(delta, "tool_calls"):
-            call.setdefault("index", None)
-            call.setdefault("function", {})
-    return chunk
+def check_event(event: Any) -> None:
+    """Raise what a server sends as an event of the name `error` in its own form.
 
+    The openai client raises those that have an `error` in them.
 
-def _iter_mappings(value: Any, name: str) -> Iterator[dict[str, Any]]:
-    each = value.get(name) if isinstance(value, dict) else None
-    return (item for item in each or () if isinstance(item, dict))
+    Raises:
+        UnfinishedAnswerError: If it is one.
+    """
+    if event.event != "error":
+        return
+    try:
+        data = event.json()
+    except ValueError:
+        data = event.data
+    if not (isinstance(data, dict) and data.get("error")):
+        words = data.get("message") if isinstance(data, dict) else None
+        raise UnfinishedAnswerError(f"the answer ended in an error: {shorten(words or data)}")

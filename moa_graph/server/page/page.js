@@ -141,8 +141,10 @@ function drawAnswer(cell) {
   if (running && cell?.text && !text.querySelector("p:not(.meta)")) {
     byId("answer").scrollIntoView({ block: "nearest" }); // it begins to come
   }
-  if (cell?.text) render(text, cell.text);
-  else text.replaceChildren(h("p", { class: "meta" }, cell?.error ?? "The aggregator has not written yet."));
+  if (cell?.text) {
+    render(text, cell.text);
+    if (cell.ending_note) text.append(h("p", { class: "error" }, `The answer is ${cell.ending_note}.`));
+  } else text.replaceChildren(h("p", { class: "meta" }, cell?.error ?? "The aggregator has not written yet."));
 }
 
 function drawDetail() {

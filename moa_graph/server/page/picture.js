@@ -220,7 +220,8 @@ function fill(box, cell) {
   box.dataset.status = cell.status;
   box.classList.toggle("critical", cell.critical);
   set("sign", SIGNS[cell.status]);
-  set("word", cell.critical ? `${cell.status}, waited for` : cell.status);
+  const words = [cell.status, ...(cell.ending_note ? ["not whole"] : []), ...(cell.critical ? ["waited for"] : [])];
+  set("word", words.join(", "));
   set("tail > span", snippet(cell));
   set("sums", sums(cell));
   set("model", ` · ${cell.model}`);

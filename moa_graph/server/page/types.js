@@ -11,6 +11,7 @@
  * @property {string} model
  * @property {Status} status
  * @property {string | null} error
+ * @property {string | null} [ending_note] What is to be told of an answer that is not whole.
  * @property {number | null} seconds
  * @property {number | null} read tokens
  * @property {number | null} written tokens; while it runs, an estimate

@@ -54,6 +54,7 @@ class AlpacaEval(Benchmark):
     id_keys: Sequence[str] = ()
     required_keys: Sequence[str] = ("instruction",)
     judging_method = AlpacaEvalMethod
+    score_bounds = (0, 100)
     judge_files = {  # noqa: RUF012  # as the protocol has it
         "prompt": JudgeFileOrigin(
             PinnedFile(

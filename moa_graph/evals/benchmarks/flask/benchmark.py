@@ -33,6 +33,7 @@ class Flask(Benchmark):
     id_keys = ("idx",)
     required_keys = ("instruction", "answer", "skill")
     judging_method = FlaskMethod
+    score_bounds = (1, 5)
     judge_files = {  # noqa: RUF012  # as the protocol has it
         # Its hash is that of a stored copy of the revision, which could not be downloaded to
         # compare.

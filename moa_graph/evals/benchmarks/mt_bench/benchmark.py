@@ -43,6 +43,7 @@ class MTBench(Benchmark):
     id_keys = ("question_id",)
     required_keys = ("question_id", "category", "turns")
     judging_method = MTBenchMethod
+    score_bounds = (0, 10)
     judge_files = {  # noqa: RUF012  # as the protocol has it
         # Its hash is that of a stored copy of the revision, which could not be downloaded to
         # compare.

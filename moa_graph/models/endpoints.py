@@ -1,0 +1,111 @@
+"""Addresses and keys that cannot be right: told by name, before anybody is asked."""
+
+import re
+import unicodedata
+from urllib.parse import SplitResult, urlsplit
+
+_EXAMPLE_URL = "'http://localhost:11434/v1'"
+_MAX_HOST_CHARS, _MAX_LABEL_CHARS = 253, 63  # of RFC 1035
+_OPERATION_PATH = re.compile(
+    r"/(chat/completions|completions|responses|embeddings|messages|api/chat|api/generate)/*$"
+)
+_QUOTES = frozenset("\"'`\u2018\u2019\u201c\u201d")
+_FORBIDDEN_IN_URL = _QUOTES | frozenset("<>{}|\\^#")
+_PLACEHOLDER = re.compile(
+    r".*(\.\.\.|…).*|<.*>|\$\{?\w+\}?|\{+\w+\}+|(\w{1,6}-)*[x*]{3,}"
+    r"|(\w{1,6}-)?(your|my|insert|replace|enter|paste)[-_]?(\w{1,20}[-_]){0,3}"
+    r"(key|token|secret|here|me)([-_]?(here|goes[-_]here))?|change[-_]?me|todo|placeholder",
+    re.IGNORECASE,
+)
+
+
+def check_base_url(url: str) -> None:
+    """See that a URL can be the address of a server. A password in it is not repeated.
+
+    Raises:
+        ValueError: If it cannot; the message says what is wrong, and what to write.
+    """
+    try:
+        parts, port = urlsplit(url), None
+        port = parts.port
+    except ValueError:  # brackets of no IPv6 address, or no port
+        parts, port = urlsplit(""), None
+        if "@" not in url:
+            raise ValueError(f"expected a URL with a valid host and port, got {url!r}") from None
+    if "@" in url.partition("://")[2].partition("/")[0]:
+        raise ValueError("expected a URL without a password; name its variable in api_key_env")
+    if any(each in _FORBIDDEN_IN_URL or _is_invisible(each) for each in url):
+        raise ValueError(
+            f"expected a URL without spaces, line breaks, quotes, brackets and '#', such as "
+            f"{_EXAMPLE_URL}, got {url!r}"
+        )
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.startswith("//"):
+        hint = f"; did you mean 'http://{url}'?" if _lacks_scheme(url) else ""
+        raise ValueError(f"expected a URL, such as {_EXAMPLE_URL}, got {url!r}{hint}")
+    if port == 0 or not _is_host(parts.hostname):
+        raise ValueError(f"expected a URL with a valid host and port, got {url!r}")
+    _check_path(parts)
+
+
+def check_api_key(name: str, key: str) -> None:
+    """See that a key can be one. It is not repeated.
+
+    Args:
+        name: Where it was found: a variable of the environment, or a field.
+        key: The key.
+
+    Raises:
+        ValueError: If it cannot; the message says what is wrong.
+    """
+    if reason := _find_fault(name, key):
+        raise ValueError(f"{name} holds no key: {reason}")
+
+
+def _find_fault(name: str, key: str) -> str | None:
+    faults = {
+        "it stands in quotes; leave them out (docker's --env-file takes them for a part)": (
+            key[:1] in _QUOTES or key[-1:] in _QUOTES
+        ),
+        "it begins with 'Bearer', which is added to each request; give what follows": (
+            key.lower().startswith("bearer ")
+        ),
+        "it begins or ends with a space or a line break; leave that out": key != key.strip(),
+        "it begins with the name of the variable; give what follows the '='": (
+            key.startswith((f"{name}=", "export "))
+        ),
+        "it is a placeholder, as examples have it; put the provider's key in its place": (
+            _PLACEHOLDER.fullmatch(key)
+        ),
+        "it has a space, a line break or another invisible character in it": (
+            any(map(_is_invisible, key))
+        ),
+        "it has a character in it that is not ASCII; copy it anew from the provider": (
+            not key.isascii()
+        ),
+    }
+    return next((reason for reason, is_found in faults.items() if is_found), None)
+
+
+def _is_invisible(character: str) -> bool:
+    return unicodedata.category(character)[0] in "CZ"
+
+
+def _lacks_scheme(url: str) -> bool:
+    return bool(re.fullmatch(r"[\w.-]+(:\d{1,5})?(/[\w./-]*)?", url))
+
+
+def _is_host(host: str) -> bool:
+    if ":" in host:  # an IPv6 address, as `urlsplit` has seen
+        return True
+    labels = host.removesuffix(".").split(".")
+    has_length = all(0 < len(label) <= _MAX_LABEL_CHARS for label in labels)
+    return has_length and len(host) <= _MAX_HOST_CHARS and "%" not in host
+
+
+def _check_path(parts: SplitResult) -> None:
+    if match := _OPERATION_PATH.search(parts.path):
+        base = parts._replace(path=parts.path[: match.start()], query="").geturl()
+        raise ValueError(
+            f"expected the part of the URL before {match[0]!r}, which each call adds by itself: "
+            f"write {base!r}, got {parts.geturl()!r}"
+        )

@@ -1,0 +1,189 @@
+"""What servers answer, as `ChatOpenAI` reads it right: roles, tokens, ends, halves of characters.
+
+A completion and a stream of chunks alike are changed in their place; they are read only once.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn
+
+from moa_graph.models.partial_answers import (
+    PartialAnswer,
+    UnfinishedAnswerError,
+    attach_partial_answer,
+)
+from moa_graph.prompting.thoughts import ThoughtFilter
+from moa_graph.prompting.usage import clean_openai_usage, clean_usage, merge_openai_usages
+
+MAX_DETAIL_CHARS = 500  # characters of a provider's details that are repeated
+
+_FILTER_DETAILS = ("content_filter_results", "content_filter_result", "content_filter")
+
+
+def normalize_completion(completion: Any) -> Any:
+    """Make a whole completion one that `ChatOpenAI` reads right; other values stay.
+
+    Raises:
+        UnfinishedAnswerError: If it says that it ended in an error.
+    """
+    if not isinstance(completion, dict):
+        return completion
+    if "usage" in completion:
+        completion["usage"] = clean_openai_usage(completion["usage"])
+    for choice in iter_mappings(completion, "choices"):
+        message = choice.get("message")
+        if not isinstance(message, dict):
+            continue
+        message["role"] = "assistant"
+        if error := choice.get("error") or message.get("error"):
+            _raise_error(error, _to_text(message.get("content")), completion.get("usage"), choice)
+        if not message.get("content") and not message.get("refusal"):
+            message["refusal"] = _describe_filter(choice, completion)
+    return completion
+
+
+def iter_mappings(value: Any, name: str) -> Iterator[dict[str, Any]]:
+    """Give those items of a list in a mapping that are mappings themselves."""
+    each = value.get(name) if isinstance(value, dict) else None
+    return (item for item in (each if isinstance(each, list) else ()) if isinstance(item, dict))
+
+
+class ChunkNormalizer:
+    """Makes the chunks of one stream such that `ChatOpenAI` adds them up right."""
+
+    def __init__(self) -> None:
+        self._text_filter, self._parts = ThoughtFilter(), list[str]()
+        self._refusals = list[str]()
+        self._filter_details: str | None = None
+        self._finish_reason: str | None = None
+        self._usage: dict[str, Any] | None = None
+        self._last_chunk: dict[str, Any] = {}
+        self._has_tool_calls = False
+
+    def normalize(self, chunk: Any) -> Iterator[Any]:
+        """Take in a chunk, and give what is to be read now."""
+        if not isinstance(chunk, dict):
+            yield chunk
+            return
+        self._last_chunk = chunk
+        has_usage = self._take_usage(chunk)
+        choices = list(iter_mappings(chunk, "choices"))
+        for choice in choices:
+            self._normalize_choice(choice, chunk)
+        if choices or not has_usage:
+            yield chunk
+
+    def finish(self, *, is_done: bool) -> Iterator[Any]:
+        """Give what is left to be read when a stream has ended.
+
+        Args:
+            is_done: Whether it ended with `[DONE]`.
+
+        Raises:
+            UnfinishedAnswerError: If it ended before the answer did, or gave none.
+        """
+        rest = self._text_filter.finish()
+        if not self._finish_reason and not is_done:
+            error = UnfinishedAnswerError(
+                "the answer broke off: the stream ended without a finish reason"
+            )
+            self._parts.append(rest)
+            self.attach_partial(error)
+            raise error
+        if rest:
+            self._parts.append(rest)
+            yield self._wrap([{"index": 0, "delta": {"content": rest}, "finish_reason": None}])
+        self._check_refusal()
+        if self._usage:
+            yield self._wrap([]) | {"usage": self._usage}
+
+    def attach_partial(self, error: BaseException) -> None:
+        """Note on an error what came before it."""
+        partial = PartialAnswer(
+            "".join(self._parts).strip(), clean_usage(self._usage), self._finish_reason
+        )
+        attach_partial_answer(error, partial)
+
+    def _wrap(self, choices: list[Any]) -> dict[str, Any]:
+        names = ("id", "object", "created", "model", "system_fingerprint", "service_tier")
+        known = {name: self._last_chunk[name] for name in names if name in self._last_chunk}
+        return {**known, "choices": choices}
+
+    def _take_usage(self, chunk: dict[str, Any]) -> bool:
+        """Take in a total of tokens, which `ChatOpenAI` would add to those of other chunks."""
+        told = chunk.pop("usage", None)
+        if isinstance(told, Mapping) and told:
+            merged = merge_openai_usages(self._usage or {}, told)
+            self._usage = clean_openai_usage(merged) or self._usage
+        return told is not None
+
+    def _normalize_choice(self, choice: dict[str, Any], chunk: dict[str, Any]) -> None:
+        reason = choice.get("finish_reason")
+        choice["finish_reason"] = self._take_finish_reason(reason)
+        self._filter_details = self._filter_details or _describe_filter(choice, chunk)
+        delta = choice.setdefault("delta", None)
+        if isinstance(delta, dict):
+            self._normalize_delta(delta)
+        if error := choice.get("error"):
+            _raise_error(error, "".join(self._parts), self._usage, choice)
+
+    def _take_finish_reason(self, reason: object) -> str | None:
+        """Give a reason when it is told first; a second one is joined to it by `ChatOpenAI`."""
+        if not isinstance(reason, str) or not reason:
+            return None
+        is_first, self._finish_reason = not self._finish_reason, self._finish_reason or reason
+        return reason if is_first else None
+
+    def _normalize_delta(self, delta: dict[str, Any]) -> None:
+        if "role" in delta:
+            delta["role"] = "assistant"
+        if isinstance(text := delta.get("content"), str) and text:
+            delta["content"] = shown = self._text_filter.feed(text)
+            self._parts.append(shown)
+        if isinstance(refusal := delta.get("refusal"), str):
+            self._refusals.append(refusal)
+        for call in iter_mappings(delta, "tool_calls"):
+            self._has_tool_calls = True
+            call.setdefault("index", None)
+            call.setdefault("function", {})
+
+    def _check_refusal(self) -> None:
+        """Raise what a provider says about why there is no answer, which LangChain drops."""
+        words = "".join(self._refusals) or self._filter_details
+        if words and not self._has_tool_calls and not "".join(self._parts).strip():
+            reason = self._finish_reason
+            error = UnfinishedAnswerError(f"empty answer (finish reason: {reason}): {words}")
+            self.attach_partial(error)
+            raise error
+
+
+def _raise_error(error: Any, text: str, usage: Any, choice: Mapping[str, Any]) -> NoReturn:
+    words = error.get("message") if isinstance(error, dict) else None
+    failure = UnfinishedAnswerError(f"the answer ended in an error: {shorten(words or error)}")
+    reason = choice.get("finish_reason")
+    partial = PartialAnswer(text.strip(), clean_usage(usage), reason and str(reason))
+    attach_partial_answer(failure, partial)
+    raise failure
+
+
+def _describe_filter(*holders: Mapping[str, Any]) -> str | None:
+    """Repeat what a provider's filter says, as far as it found something."""
+    names = (*_FILTER_DETAILS, "prompt_filter_results")
+    told = [holder[name] for holder in holders for name in names if holder.get(name)]
+    found = [each for each in told if _has_findings(each)]
+    return f"content filter: {shorten(found[0])}" if found else None
+
+
+def _has_findings(details: Any) -> bool:
+    text = json.dumps(details, default=str).replace(" ", "").lower()
+    return '"filtered":true' in text or '"detected":true' in text or '"error":' in text
+
+
+def _to_text(content: Any) -> str:
+    return content if isinstance(content, str) else ""
+
+
+def shorten(value: Any) -> str:
+    """Write what a provider says, as far as it is worth repeating."""
+    text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= MAX_DETAIL_CHARS else f"{text[:MAX_DETAIL_CHARS]}…"

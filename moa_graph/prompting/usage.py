@@ -1,0 +1,127 @@
+"""Tokens as providers tell them, made whole numbers that can be added. Pure functions."""
+
+from collections.abc import Iterable, Mapping
+from math import ceil
+from typing import Any, cast
+
+from langchain_core.messages.ai import UsageMetadata, add_usage
+
+MAX_TOKENS = 10**12  # more than any call has; a checkpoint holds 64 bits
+
+_INPUT_NAMES = ("input_tokens", "prompt_tokens")
+_OUTPUT_NAMES = ("output_tokens", "completion_tokens")
+
+
+def clean_usage(usage: object) -> dict[str, Any] | None:
+    """Read LangChain's `UsageMetadata`, whatever a provider's package put into it.
+
+    Numbers may be written as text or with a fraction, which is rounded up. One of the three may
+    be missing, if it follows from the others.
+
+    Args:
+        usage: What a message says.
+
+    Returns:
+        Whole numbers, 0 or more, with the details that fit them; `None` if they are not known.
+    """
+    if not isinstance(usage, Mapping):
+        return None
+    counts = _read_counts(usage)
+    if counts is None:
+        return None
+    tokens_read, tokens_written, total = counts
+    cleaned: dict[str, Any] = {
+        "input_tokens": tokens_read,
+        "output_tokens": tokens_written,
+        "total_tokens": total,
+    }
+    bounds = {"input_token_details": tokens_read, "output_token_details": tokens_written}
+    for name, most in bounds.items():
+        if isinstance(details := usage.get(name), Mapping):
+            known = {str(key): read_count(value) for key, value in details.items()}
+            cleaned[name] = {
+                key: count for key, count in known.items() if count is not None and count <= most
+            }
+    return cleaned
+
+
+def clean_openai_usage(usage: object) -> dict[str, Any] | None:
+    """Read the `usage` of a chat completion in the same way; other details stay as they are."""
+    if not isinstance(usage, Mapping):
+        return None
+    counts = _read_counts(usage)
+    if counts is None:
+        return None
+    cleaned = {
+        **usage,
+        "prompt_tokens": counts[0],
+        "completion_tokens": counts[1],
+        "total_tokens": counts[2],
+    }
+    for name in ("prompt_tokens_details", "completion_tokens_details"):
+        if name in usage:
+            cleaned[name] = _clean_details(usage[name])
+    return cleaned
+
+
+def merge_openai_usages(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge what two chunks of a stream say: each tells a total, maybe of some numbers only."""
+    merged = {**first, **second}
+    for name, value in first.items():
+        merged[name] = _merge_values(value, second.get(name))
+    return merged
+
+
+def sum_usages(usages: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Add what `clean_usage` gave of several calls; `None` if it gave nothing of any."""
+    total: UsageMetadata | None = None
+    for usage in usages:
+        total = add_usage(total, cast("UsageMetadata", usage))
+    return dict(total) if total else None
+
+
+def read_count(value: object) -> int | None:
+    """Read a number of tokens; `None` if it is none."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return ceil(value) if 0 <= value < MAX_TOKENS else None  # no number is neither
+
+
+def _read_counts(usage: Mapping[Any, Any]) -> tuple[int, int, int] | None:
+    """Read what was read, written, and both together; `None` if too little is said."""
+    tokens_read = _first_count(usage, _INPUT_NAMES)
+    tokens_written = _first_count(usage, _OUTPUT_NAMES)
+    total = read_count(usage.get("total_tokens"))
+    if total and not tokens_read and not tokens_written:  # LangChain fills in zeros
+        return None
+    if tokens_read is None and tokens_written is not None and total is not None:
+        tokens_read = max(0, total - tokens_written)
+    elif tokens_written is None and tokens_read is not None and total is not None:
+        tokens_written = max(0, total - tokens_read)
+    if tokens_read is None or tokens_written is None:
+        return None
+    return tokens_read, tokens_written, max(total or 0, tokens_read + tokens_written)
+
+
+def _first_count(usage: Mapping[Any, Any], names: tuple[str, ...]) -> int | None:
+    counts = (read_count(usage[name]) for name in names if name in usage)
+    return next((count for count in counts if count is not None), None)
+
+
+def _clean_details(details: object) -> dict[str, int] | None:
+    if not isinstance(details, Mapping):
+        return None
+    counts = {str(name): read_count(value) for name, value in details.items()}
+    return {name: count for name, count in counts.items() if count is not None}
+
+
+def _merge_values(first: object, second: object) -> object:
+    if isinstance(first, Mapping) and isinstance(second, Mapping):
+        return merge_openai_usages(first, second)
+    counts = [count for each in (first, second) if (count := read_count(each)) is not None]
+    return max(counts) if counts else second if second is not None else first
