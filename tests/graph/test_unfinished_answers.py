@@ -3,6 +3,7 @@
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableLambda
+from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.memory import InMemorySaver
 
 from moa_graph import AGGREGATE_AND_SYNTHESIZE, Agent, AggregatorError, ChatMoA, create_moa
@@ -394,3 +395,31 @@ def test_connection_that_is_closed_in_mid_stream_leaves_the_text_so_far(server, 
     assert failed["error"].startswith("the answer broke off after ")
     assert "one two three four".startswith(failed["partial_content"])
     assert failed["may_be_billed"]
+
+
+@pytest.fixture
+def chat_openai(server):
+    """Make LangChain's own chat model, as a user does."""
+    options = {"base_url": server.url, "api_key": "none", "max_retries": 0, "stream_usage": True}
+    return lambda name: ChatOpenAI(model=name, **options)
+
+
+def test_chat_model_that_a_user_built_is_read_right_too(server, chat_openai, stream):
+    counts = [{"prompt_tokens": "10", "completion_tokens": n} for n in (1, 2)]
+    words = [chunk("ans ", usage=counts[0]), chunk("wer", "length", usage=counts[1])]
+    server.model("m", events=[*words, chunk("", "length"), "data: [DONE]"])
+    moa = create_moa([[chat_openai("m")]], chat_openai("m"), stream_proposals=True).compile()
+    events = stream(moa, {"messages": "q"}, stream_mode=["messages", "values"])
+    state = [event for mode, event in events if mode == "values"][-1]
+    answer = state["messages"][-1]
+    assert (answer.text, answer.usage_metadata["total_tokens"]) == ("ans wer", 12)
+    assert answer.response_metadata["finish_reason"] == "length"
+    assert state["proposals"]["layer_1_m"]["usage"]["total_tokens"] == 12
+
+
+def test_broken_stream_of_a_chat_model_that_a_user_built_is_a_failure(server, chat_openai, stream):
+    server.model("b", events=[chunk("half of")])
+    moa = create_moa([[chat_openai("a")]], chat_openai("b"), fallbacks=[chat_openai("w")]).compile()
+    events = stream(moa, {"messages": "q"}, stream_mode=["messages", "values"])
+    state = [event for mode, event in events if mode == "values"][-1]
+    assert state["messages"][-1].text.startswith("w on")
