@@ -18,9 +18,9 @@ def describe(model, today=AFTER, **options):
     return describe_retired([Agent(model=model, **options)], today)
 
 
-@pytest.mark.parametrize("benchmark", ["alpaca_eval", "mt_bench", "flask"])
-def test_published_judges_are_told_to_be_shut_down(benchmark):
-    judge = benchmark_for(benchmark).judging_method.official_label
+@pytest.mark.parametrize("measured", ["alpaca_eval", "mt_bench", "flask"])
+def test_published_judges_are_told_to_be_shut_down(measured):
+    judge = benchmark_for(measured).judging_method.official_label
     (told,) = describe(judge)
     assert told.startswith(f"{judge}: was shut down on 2026-10-23 (OpenAI's page of deprecations")
     assert "is to be shut down on 2026-10-23" in describe(judge, BEFORE)[0]
