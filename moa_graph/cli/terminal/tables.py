@@ -130,7 +130,7 @@ def format_run_totals(run: RunRecord) -> str:
     """Sum up a run in a line: what is not known is not counted as nothing."""
     proposals = run.proposals
     answered_proposals = sum(call.error is None for call in proposals)
-    facts = [f"{answered_proposals} of {len(proposals)} proposals received"]
+    facts = [f"{answered_proposals} of {len(proposals)} proposals answered"]
     facts += [f"{to_single_line(run.selected.node)} selected"] if run.selected else []
     facts.append(format_seconds(run.seconds))
     if run.usage_is_complete:

@@ -137,7 +137,7 @@ def _print_run_summary(console: "Console", summary: Mapping[str, Any]) -> None:
         cached = ((usage or {}).get("input_token_details") or {}).get("cache_read")
         cache_note = f", {cached:,} of them from prompt caches" if cached else ""
         at_least = " at least" if total and summary["usage_unknown"] else ""
-        answered = f"{summary['answered']} of {summary['asked']} proposals received"
+        answered = f"{summary['answered']} of {summary['asked']} proposals answered"
         selected = (
             f"; {strip_control_characters(node)} selected"
             if (node := summary.get("selected"))
