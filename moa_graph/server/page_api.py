@@ -13,10 +13,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from moa_graph.config.model import MoAConfig, format_validation_error
+from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.runs.formatting import format_dropped_messages
 from moa_graph.runs.live import RunProgress
 from moa_graph.runs.store import (
-    CompiledMoA,
     RunStore,
     StoredThread,
     read_thread,
@@ -159,7 +159,7 @@ class PageApi:
         history = await read_checkpoint_history(self._store.checkpointer, body.thread, mixture)
         step = history.find_checkpoint(body.checkpoint)
 
-        async def begin(graph: CompiledMoA, config: RunnableConfig) -> RunnableConfig:
+        async def begin(graph: CompiledMoAGraph, config: RunnableConfig) -> RunnableConfig:
             return await prepare_fork(graph, step, body.edits, config)
 
         await self._live_runs.start_run(body.thread, step.mixture, prepare=begin)
