@@ -20,8 +20,7 @@ from moa_graph.runs.store import (
 )
 from moa_graph.runs.stored_errors import read_node_errors
 from moa_graph.server.errors import HTTP_CONFLICT, ApiError
-
-JsonObject = dict[str, Any]
+from moa_graph.server.json_types import JsonObject
 
 MAX_CHECKPOINTS = 1000  # checkpoints that are read of one thread
 

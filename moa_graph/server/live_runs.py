@@ -19,7 +19,8 @@ from moa_graph.runs.store import (
     build_run_config,
 )
 from moa_graph.server.errors import HTTP_CONFLICT, ApiError
-from moa_graph.server.run_view import JsonObject, collect_changes
+from moa_graph.server.json_types import JsonObject
+from moa_graph.server.run_view import collect_changes
 from moa_graph.server.service import MixtureService
 
 MAX_CACHED_GRAPHS = 16  # that are kept with their models

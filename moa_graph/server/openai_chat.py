@@ -14,9 +14,9 @@ from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.prompting.thoughts import ThoughtFilter
 from moa_graph.server.errors import ApiError, server_stopping_error, to_api_error
+from moa_graph.server.json_types import JsonObject
 from moa_graph.server.openai_messages import (
     CompletionEnvelope,
-    JsonObject,
     to_langchain_messages,
 )
 from moa_graph.server.openai_requests import ChatRequest, parse_chat_request, read_json_body
