@@ -13,6 +13,7 @@ from moa_graph.models.partial_answers import (
     UnfinishedAnswerError,
     attach_partial_answer,
 )
+from moa_graph.prompting.surrogates import replace_surrogates
 from moa_graph.prompting.thoughts import ThoughtFilter
 from moa_graph.prompting.usage import clean_openai_usage, clean_usage, merge_openai_usages
 
@@ -168,7 +169,7 @@ class ChunkNormalizer:
 
     def _check_refusal(self) -> None:
         """Raise what a provider says about why there is no answer, which LangChain drops."""
-        words = "".join(self._refusals) or self._filter_details
+        words = shorten("".join(self._refusals)) or self._filter_details
         if words and not self._has_tool_calls and not "".join(self._parts).strip():
             reason = self._finish_reason
             error = UnfinishedAnswerError(f"empty answer (finish reason: {reason}): {words}")
@@ -205,4 +206,5 @@ def _to_text(content: Any) -> str:
 def shorten(value: Any) -> str:
     """Write what a provider says, as far as it is worth repeating."""
     text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+    text = replace_surrogates(text)
     return text if len(text) <= MAX_DETAIL_CHARS else f"{text[:MAX_DETAIL_CHARS]}…"
