@@ -31,6 +31,7 @@ from moa_graph.graph.options import Number, SharedOptions, suggest_name
 from moa_graph.graph.policy import LayerPolicy, policies_for_layers
 from moa_graph.models.agent import Agent, Temperature, find_key_variable
 from moa_graph.models.pricing import is_free_model
+from moa_graph.models.providers import ReasoningEffort
 from moa_graph.stored_names import translate_options
 
 if TYPE_CHECKING:
@@ -179,6 +180,7 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
         aggregator: str | None = None,
         temperature: float | None = None,
         samples: int | None = None,
+        reasoning_effort: ReasoningEffort | None = None,
     ) -> MoAConfig:
         """Change the models or how they are asked; what is `None` stays.
 
@@ -188,6 +190,7 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
             aggregator: The model that writes the final answer, named alike.
             temperature: Sampling temperature of all agents, those that set their own among them.
             samples: How many times each proposer is asked.
+            reasoning_effort: How long the agents think whose providers take it.
 
         Returns:
             A new mixture.
@@ -207,6 +210,8 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
             else _resolve_agent(aggregator, named, "aggregator")
         )
         agent_update: dict[str, Any] = {} if temperature is None else {"temperature": None}
+        if reasoning_effort is not None:
+            agent_update["reasoning_effort"] = reasoning_effort
         proposer_update = agent_update if samples is None else agent_update | {"samples": samples}
         default_temperature = self.temperature if temperature is None else temperature
         try:
@@ -424,4 +429,6 @@ def _resolve_agent(model: str, named: Mapping[str, Agent], location: str) -> Age
 
 def _copy_agent(agent: Agent, update: dict[str, Any]) -> Agent:
     fields = {name: getattr(agent, name) for name in Agent.model_fields}  # `dict` has caches too
+    if "reasoning_effort" in update and not agent.takes_option("reasoning_effort"):
+        update = {name: value for name, value in update.items() if name != "reasoning_effort"}
     return Agent(**fields | update)

@@ -28,10 +28,10 @@ ATTACHMENT_START = "\n\n<file "
 AGGREGATOR_FAILURE = "aggregator_failure"
 """The key under which a state that was read from a store says how the aggregator failed."""
 
-Status = Literal["answered", "failed", "cut off"]
+CallStatus = Literal["answered", "failed", "cut off"]
 
 
-def call_status(error: str | None) -> Status:
+def call_status(error: str | None) -> CallStatus:
     """Tell how a call ended."""
     if error is None:
         return "answered"
@@ -75,7 +75,7 @@ class AgentCall:
     """Whether the aggregator picked it to be the answer."""
 
     @property
-    def status(self) -> Status:
+    def status(self) -> CallStatus:
         """How it ended."""
         return call_status(self.error)
 

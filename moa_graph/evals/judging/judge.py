@@ -105,7 +105,7 @@ class BenchmarkJudge:
         if not self._agent:
             return self._method.judge_by_overlap(case)
         model = self._wrap_model(check=partial(self._method.parse_judgement, case))
-        async with asyncio.timeout(self._agent.timeout):
+        async with asyncio.timeout(self._agent.call_timeout):
             return await model.ainvoke(
                 self._method.build_messages(case), **self._method.request_options
             )
