@@ -2,8 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
+
+from langchain_core.messages.ai import add_usage
 
 from moa_graph.evals.benchmark_data import BenchmarkItem
 from moa_graph.evals.call_store import CallStore
@@ -108,13 +111,19 @@ def _describe_row(row: JsonRow) -> str:
 
 def _judgement_row(task: JudgingTask, case: JudgementCase, outcome: JobOutcome[JsonRow]) -> JsonRow:
     label, prices = task.judge.label, task.judge.prices
-    usage = outcome.calls[-1].usage if outcome.calls else None
+    usages = [call.usage for call in outcome.calls]
+    costs = [estimate_cost(label, usage, prices) for usage in usages]
     return {
         "id": case.item.id,
         "judge": label,
         **task.method.case_fields(case),
         **(outcome.result or {}),
-        "usage": dict(usage) if usage else None,
-        "cost": estimate_cost(label, usage, prices) if outcome.calls else 0.0,
+        "usage": _sum_usages([usage for usage in usages if usage]),
+        "cost": None if None in costs else sum(cost for cost in costs if cost is not None),
         "error": outcome.error,
     }
+
+
+def _sum_usages(usages: Sequence[Any]) -> JsonRow | None:
+    total: Any = reduce(add_usage, usages, None)
+    return dict(total) if total else None
