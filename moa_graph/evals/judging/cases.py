@@ -83,6 +83,12 @@ class JudgingMethod(Protocol):
         """Write what the judge is asked."""
         raise NotImplementedError(f"{type(self).__name__} asks no judge")
 
+    def describe_prompt(self, case: JudgementCase) -> str:
+        """Give the last message that the judge is sent; nothing where no judge is asked."""
+        if self.automatic_judgement(case) is not None:
+            return ""
+        return self.build_messages(case)[-1].text
+
     def parse_judgement(self, case: JudgementCase, message: AIMessage) -> JsonRow:
         """Read the judgement from what the judge answered.
 
