@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -207,7 +207,8 @@ class EvalPlan(_PlanTable):
                 str(self.resolve_path(source)) if source.endswith(".toml") else source
             )
         prices = default_prices({**judge.prices, **self.prices})
-        return Judge(judge.agent, {label: (each[0], each[1]) for label, each in prices.items()})
+        known = {label: (each[0], each[1]) for label, each in prices.items()}
+        return replace(judge, prices=known)
 
     def judge_files_for(self, entry: BenchmarkEntry) -> JudgeFilePaths:
         """Give what the judge reads instead of the published files."""

@@ -363,7 +363,10 @@ def _estimate_judging(
 ) -> PartEstimate:
     judge = plan.judge_for(entry)
     estimate = PartEstimate(shape.name, f"judge {judge.label}", 0)
-    limit = (judge.agent and judge.agent.max_tokens) or shape.benchmark.judging_method.max_tokens
+    method = shape.benchmark.judging_method
+    orders = method.text_verdict_calls if judge.text_verdict else 1
+    own_limit = method.max_tokens if orders == 1 else None
+    limit = (judge.agent and judge.agent.max_tokens) or own_limit
     writes = TokenEstimate(min(REVIEW_TOKENS, limit or inf), limit or inf)
     for name, config in plan.systems_for(entry).items():
         todo = len(set(shape.ids) - _answered_ids(out / shape.name / name, JUDGEMENTS_FILE))
@@ -375,7 +378,8 @@ def _estimate_judging(
         for number, reads in enumerate(_judge_input_tokens(shape, answer)):
             if judge.agent:
                 call = PlannedCall("", judge.label, 1, reads, writes)
-                estimate.add_call(call, todo * (1 if number else answers), judge.prices)
+                times = orders * todo * (1 if number else answers)
+                estimate.add_call(call, times, judge.prices)
     if judge.agent:
         waiting = estimate.calls * (CALL_LATENCY_S + writes.expected / TOKENS_PER_SECOND)
         estimate.seconds = waiting / min(plan.concurrency, len(shape.ids))

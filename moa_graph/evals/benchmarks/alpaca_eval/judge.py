@@ -24,7 +24,10 @@ from moa_graph.evals.judging.cases import (
 from moa_graph.evals.judging.overlap import covered_share
 from moa_graph.evals.results_file import JsonRow
 
-NO_LOGPROBS = "the provider gave no logprobs, which the preference is computed from"
+NO_LOGPROBS = (
+    "the provider gave no logprobs, which the preference is computed from (--text-verdict reads "
+    "the judge's words instead)"
+)
 _END_MARKER = "<|im_end|>"
 _MESSAGE_PATTERN = re.compile(
     rf"<\|im_start\|>(system|user)\n(.*?){re.escape(_END_MARKER)}", re.DOTALL
@@ -39,6 +42,7 @@ class AlpacaEvalMethod(JudgingMethod):
     temperature: ClassVar[float | None] = 1.0
     max_tokens: ClassVar[int | None] = 1
     request_options: ClassVar[Mapping[str, Any]] = {"logprobs": True, "top_logprobs": 5}
+    text_verdict_calls: ClassVar[int] = 2
 
     def __init__(self, prompt: str, references: Mapping[str | int, str] | None = None) -> None:
         """Read the prompt.
@@ -61,7 +65,18 @@ class AlpacaEvalMethod(JudgingMethod):
                 "AlpacaEval's prompt: expected ChatML messages with {instruction}, {output_1} and "
                 f"{{output_2}}; {', '.join(missing)} not found"
             )
-        self._references = references
+        self._prompt, self._references = prompt, references
+
+    def with_text_verdict(self) -> JudgingMethod:
+        """Read the judge's words, in both orders, as a judge without log-probabilities needs."""
+        from moa_graph.evals.benchmarks.alpaca_eval.text_verdict import TextVerdictMethod
+
+        return TextVerdictMethod(self._prompt, self._references)
+
+    @staticmethod
+    def shows_system_first(case: JudgementCase) -> bool:
+        """Tell whether the judge reads the system's answer first: by default the published rule."""
+        return is_switched(case.item.turns[0]) if case.is_switched is None else case.is_switched
 
     def list_cases(self, item: BenchmarkItem, answers: Sequence[str]) -> list[JudgementCase]:
         """Hold the answer against the reference's."""
@@ -82,7 +97,7 @@ class AlpacaEvalMethod(JudgingMethod):
             "category": case.item.category,
             "model_length": len(case.answers[0]),
             "reference_length": len(case.references[0]),
-            "switched": is_switched(case.item.turns[0]),
+            "switched": self.shows_system_first(case),
         }
 
     def automatic_judgement(self, case: JudgementCase) -> JsonRow | None:
@@ -93,7 +108,7 @@ class AlpacaEvalMethod(JudgingMethod):
     def build_messages(self, case: JudgementCase) -> list[BaseMessage]:
         """Show both answers, in the order of the published rule."""
         outputs = [case.references[0], case.answers[0]]
-        if is_switched(case.item.turns[0]):
+        if self.shows_system_first(case):
             outputs.reverse()
         values = dict(zip(_PLACEHOLDERS, [case.item.turns[0], *outputs], strict=True))
         kinds = {"system": SystemMessage, "user": HumanMessage}
