@@ -1,8 +1,10 @@
 """Published files that are downloaded once, at a pinned revision, and checked."""
 
 import hashlib
+import json
 import urllib.request
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.error import HTTPError
 
@@ -40,8 +42,24 @@ class JudgeFileOrigin:
     package: str | None = None
     """The Python package that has it too, at `package_path`."""
     package_path: str = ""
+    prompt_sha256: Mapping[str, str] = field(default_factory=dict)
+    """Of each prompt that is read of a file of several in JSON lines, by `name`: see
+    `hash_prompts`. A file that has these is the published one, whatever else stands in it."""
     own: Path | None = None
     """What is read instead with `--builtin-prompt`, and by the stand-in for a judge."""
+
+
+def hash_prompts(text: str) -> dict[str, str]:
+    """Give the hash of each prompt of a file in JSON lines: of its system prompt and template."""
+    try:
+        rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+        prompts = {row["name"]: [row["system_prompt"], row["prompt_template"]] for row in rows}
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return {}
+    return {
+        name: hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        for name, parts in prompts.items()
+    }
 
 
 def fetch_pinned_file(pinned_file: PinnedFile, option: str = "--data") -> Path:

@@ -14,6 +14,7 @@ from moa_graph.evals.benchmarks.protocol import Benchmark
 from moa_graph.evals.benchmarks.registry import benchmark_for, find_benchmark
 from moa_graph.evals.plan import BenchmarkEntry, EvalPlan
 from moa_graph.evals.results_file import ANSWERS_FILE, JUDGEMENTS_FILE
+from moa_graph.evals.retired import describe_retired
 from moa_graph.evals.systems import answer_options, number_samples
 from moa_graph.models.agent import Agent
 from moa_graph.models.pricing import (
@@ -155,7 +156,17 @@ def estimate_comparison(
     for entry in plan.benchmarks:
         data = _read_shape(plan, entry, notes)
         estimates += _estimate_benchmark(plan, entry, data, out, answer_tokens)
+    notes += [f"Retired: {each}." for each in describe_retired(_list_agents(plan))]
     return ComparisonEstimate(estimates, dict(sorted(_price_models(plan))), notes)
+
+
+def _list_agents(plan: EvalPlan) -> Iterator[Agent]:
+    """Give whoever is asked: the agents of all systems, and the judges."""
+    for config in plan.configs.values():
+        yield from (agent for layer in config.layers for agent in layer.values())
+        yield from (config.aggregator, *config.fallbacks)
+    judges = (plan.judge_for(entry) for entry in plan.benchmarks)
+    yield from (judge.agent for judge in judges if judge.agent)
 
 
 class BenchmarkShape(NamedTuple):

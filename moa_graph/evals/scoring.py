@@ -1,21 +1,36 @@
 """From the judgements in a folder to the figures of a benchmark, and to what they are worth."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from moa_graph.evals.benchmarks.alpaca_eval.baselines import LengthControlBaselines
 from moa_graph.evals.benchmarks.alpaca_eval.benchmark import AlpacaEvalScore
 from moa_graph.evals.benchmarks.registry import benchmark_for
+from moa_graph.evals.intervals import mean_interval
 from moa_graph.evals.judging.setup import read_answers
 from moa_graph.evals.results_file import JUDGEMENTS_FILE, JUDGING_MANIFEST, JsonRow
-from moa_graph.evals.statistics import Comparison, compare
+from moa_graph.evals.statistics import Comparison, compare, correct_for_multiple
 from moa_graph.models.recorded import read_json_rows
 
 _PACKAGES = ("moa_graph", "numpy", "scikit-learn", "scipy")  # that figures come from
+
+
+class QualityInterval(NamedTuple):
+    """How good a system is, on the benchmark's own scale, with its 95 % interval.
+
+    Both ends are the value where there is none, as for a single instruction.
+    """
+
+    value: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -32,21 +47,38 @@ class SystemScore:
     """Of the judging: judge, prompts, data, versions, date."""
     by_instruction: Mapping[str | int, float]
     """Points of a win rate, a mean rating (1 to 10) or a mean score (1 to 5)."""
+    headline_by_instruction: Mapping[str | int, float] = field(default_factory=dict)
+    """What each instruction contributes to the headline; empty if there is none."""
     baselines: LengthControlBaselines | None = None
     """What the length control was fitted with."""
 
+    @property
+    def has_headline(self) -> bool:
+        """Whether a figure stands for the quality instead of the mean over instructions."""
+        return benchmark_for(self.benchmark).headline(self.figures) is not None
+
+    def estimate_quality(self, *, is_headline: bool) -> "QualityInterval":
+        """Say how good the system is, by the headline or by the mean over instructions."""
+        benchmark = benchmark_for(self.benchmark)
+        headline = benchmark.headline(self.figures) if is_headline else None
+        if headline is None:
+            values, bounds = list(self.by_instruction.values()), benchmark.score_bounds
+            return _quality_interval(fmean(values), mean_interval(values, bounds))
+        contributions = list(self.headline_by_instruction.values())
+        interval = mean_interval(contributions) if contributions else None
+        return _quality_interval(headline, interval, benchmark.score_bounds)
+
     def as_dict(self) -> dict[str, Any]:
         """Give it as plain data."""
-        table = (
-            {"source": self.baselines.source, "sha256": self.baselines.sha256}
-            if self.baselines
-            else None
-        )
+        keys = ("source", "sha256", "is_published")
+        table = {key: getattr(self.baselines, key) for key in keys} if self.baselines else None
+        quality = self.estimate_quality(is_headline=self.has_headline)
         return {
             "system": self.system,
             "benchmark": self.benchmark,
             "labels": list(self.labels),
-            "figures": asdict(self.figures),
+            "figures": asdict(self.figures, dict_factory=_without_columns),
+            "quality": {"metric": name_metric([self]), **quality._asdict()},
             "gamed_baselines": table,
             "judging": dict(self.manifest),
             "versions": {package: version(package) for package in _PACKAGES},
@@ -101,28 +133,117 @@ def score_system(
     if not by_instruction:
         return MissingScore(*common, labels, manifest)
     figures = benchmark.score(rows, manifest, baselines)
-    score = SystemScore(*common, figures, labels, manifest, by_instruction)
+    score = SystemScore(
+        *common,
+        figures,
+        (*labels, *benchmark.figure_labels(figures)),
+        manifest,
+        by_instruction,
+        benchmark.headline_by_instruction(figures, rows),
+    )
     if isinstance(figures, AlpacaEvalScore) and figures.length_controlled:
         assert isinstance(baselines, LengthControlBaselines)  # noqa: S101  # else there is no fit
         score = replace(score, baselines=baselines)
     return score
 
 
-def compare_systems(first: SystemScore, second: SystemScore) -> Comparison:
+def have_headline(scores: Sequence[SystemScore]) -> bool:
+    """Tell whether a headline stands for the quality of all of these systems."""
+    return bool(scores) and all(each.has_headline for each in scores)
+
+
+def name_metric(scores: Sequence[SystemScore]) -> str:
+    """Name what stands for the quality of systems of a benchmark."""
+    benchmark = benchmark_for(scores[0].benchmark)
+    if have_headline(scores):
+        return benchmark.headline_metric(scores[0].figures)
+    return benchmark.metric(is_headline=False)
+
+
+def compare_systems(
+    first: SystemScore, second: SystemScore, *, is_headline: bool = False
+) -> Comparison:
     """Compare two systems on the instructions that both have a score for.
+
+    Args:
+        first: A system.
+        second: Another one.
+        is_headline: Compare by the headline; else by the mean over instructions.
 
     Raises:
         ValueError: If they were not judged alike, or share fewer than 2 instructions.
     """
     for key in ("benchmark", "judge", "reads", "compared_with"):
-        if first.manifest[key] != second.manifest[key]:
+        if _comparable_part(first, key) != _comparable_part(second, key):
             raise ValueError(
                 f"{first.system} and {second.system} cannot be compared: they differ in {key!r}"
             )
     if first.manifest["data"]["sha256"] != second.manifest["data"]["sha256"]:
         raise ValueError(f"{first.system} and {second.system} answered different data")
     names = (first.system, second.system)
-    return compare(first.by_instruction, second.by_instruction, names=names)
+    if is_headline:
+        metric = benchmark_for(first.benchmark).headline_metric(first.figures)
+        scores = (first.headline_by_instruction, second.headline_by_instruction)
+    else:
+        metric = benchmark_for(first.benchmark).metric(is_headline=False)
+        scores = (first.by_instruction, second.by_instruction)
+    return compare(*scores, names=names, metric=metric)
+
+
+def _comparable_part(score: SystemScore, key: str) -> Any:
+    """Give a part of the manifest; of what was read, what it was and not where it stood."""
+    part = score.manifest[key]
+    if key != "reads":
+        return part
+    files = {name: (file["kind"], file["sha256"]) for name, file in part.items()}
+    return {
+        name: kind if kind == "published" else (kind, sha) for name, (kind, sha) in files.items()
+    }
+
+
+def is_clearly_better(first: SystemScore, second: SystemScore, *, is_headline: bool) -> bool:
+    """Tell whether a system is better beyond the noise, by the interval of their differences."""
+    scores = [
+        each.headline_by_instruction if is_headline else each.by_instruction
+        for each in (first, second)
+    ]
+    shared = scores[0].keys() & scores[1].keys()
+    differences = [scores[0][each] - scores[1][each] for each in sorted(shared, key=str)]
+    interval = mean_interval(differences) if differences else None
+    return interval is not None and interval[0] > 0
+
+
+def compare_all(
+    pairs: Iterable[tuple[SystemScore, SystemScore]], *, is_headline: bool
+) -> list[Comparison | str]:
+    """Compare pairs of systems, corrected for their number.
+
+    Returns:
+        For each pair the comparison, or why there is none.
+    """
+    found = list[Comparison | str]()
+    for first, second in pairs:
+        try:
+            found.append(compare_systems(first, second, is_headline=is_headline))
+        except ValueError as error:
+            found.append(str(error))
+    corrected = iter(correct_for_multiple([each for each in found if not isinstance(each, str)]))
+    return [each if isinstance(each, str) else next(corrected) for each in found]
+
+
+def _quality_interval(
+    value: float,
+    interval: tuple[float, float] | None,
+    bounds: tuple[float, float] | None = None,
+) -> QualityInterval:
+    low, high = interval or (value, value)
+    least, greatest = bounds or (low, high)
+    return QualityInterval(value, max(low, least), min(high, greatest))
+
+
+def _without_columns(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Leave out what figures are made of."""
+    return {key: value for key, value in pairs if not isinstance(value, np.ndarray)}
 
 
 def _read_judgements(folder: Path) -> tuple[dict[str, Any], list[JsonRow]]:

@@ -3,8 +3,8 @@
 The systems answered the same instructions, so that what counts is the difference on each.
 """
 
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,12 @@ class Comparison:
     """Those that both have a score for."""
     unmatched: int
     """Those that only one of them has a score for: they are left out."""
+    metric: str = ""
+    """What the scores are, such as `win rate, %`."""
+    corrected_p_value: float | None = None
+    """The p-value corrected for other comparisons that were made with it."""
+    comparisons: int = 1
+    """How many were made together."""
 
     @property
     def better(self) -> str | None:
@@ -41,7 +47,8 @@ class Comparison:
 
         The interval and the test must agree: an interval from few instructions is too narrow.
         """
-        if self.p_value >= 1 - self.confidence or self.low <= 0 <= self.high:
+        p_value = self.p_value if self.corrected_p_value is None else self.corrected_p_value
+        if p_value >= 1 - self.confidence or self.low <= 0 <= self.high:
             return None
         return self.names[self.difference < 0]
 
@@ -50,12 +57,16 @@ class Comparison:
         """The comparison in words."""
         ahead, behind = self.names if self.difference >= 0 else self.names[::-1]
         low, high = (self.low, self.high) if self.difference >= 0 else (-self.high, -self.low)
-        chance = "p < 0.001" if self.p_value < 0.001 else f"p = {self.p_value:.3f}"  # noqa: PLR2004
+        chance = f"p {_format_p_value(self.p_value)}"
+        if self.corrected_p_value is not None:
+            corrected = _format_p_value(self.corrected_p_value)
+            chance += f", corrected for {self.comparisons} comparisons {corrected}"
         left_out = f", {self.unmatched} left out" if self.unmatched else ""
         figures = (
             f"({100 * self.confidence:g} % interval {low:z.3g} to {high:z.3g}, {chance}, "
             f"{self.instructions} instructions{left_out})"
         )
+        figures = f"in {self.metric} {figures}" if self.metric else figures
         size = f"by {abs(self.difference):.3g} {figures}"
         if self.better:
             return f"{ahead} is better than {behind} {size}"
@@ -64,11 +75,39 @@ class Comparison:
         return f"inside the noise: {ahead} is ahead of {behind} {size}"
 
 
+def correct_for_multiple(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Correct the p-values of comparisons that are made together (Holm 1979).
+
+    Args:
+        comparisons: All of them: of many, some look real by chance.
+
+    Returns:
+        The same with `corrected_p_value`, in the same order.
+    """
+    count, highest = len(comparisons), 0.0
+    if count < 2:  # noqa: PLR2004  # one needs no correction
+        return [*comparisons]
+    corrected = [0.0] * count
+    by_p_value = sorted(range(count), key=lambda index: comparisons[index].p_value)
+    for rank, index in enumerate(by_p_value):
+        highest = min(1.0, max(highest, (count - rank) * comparisons[index].p_value))
+        corrected[index] = highest
+    return [
+        replace(each, corrected_p_value=value, comparisons=count)
+        for each, value in zip(comparisons, corrected, strict=True)
+    ]
+
+
+def _format_p_value(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"= {value:.3f}"  # noqa: PLR2004
+
+
 def compare(
     first: Mapping[Any, float | None],
     second: Mapping[Any, float | None],
     *,
     names: tuple[str, str] = ("A", "B"),
+    metric: str = "",
     confidence: float = 0.95,
     resamples: int = 9999,
     seed: int = 0,
@@ -80,6 +119,7 @@ def compare(
             in which more is better: `100 * (preference - 1)` gives points of a win rate.
         second: Those of the other system.
         names: What the verdict calls them.
+        metric: What it calls the scores.
         confidence: Of the interval.
         resamples: How often chance is asked, for the interval and for the test.
         seed: The same seed gives the same figures.
@@ -103,6 +143,7 @@ def compare(
         p_value=paired_test(*columns, **options),
         instructions=len(ids),
         unmatched=len(scores[0].keys() ^ scores[1].keys()),
+        metric=metric,
     )
 
 

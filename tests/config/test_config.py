@@ -135,6 +135,7 @@ def test_options_of_a_run_reach_the_graph(load, monkeypatch):
     assert given == {
         "lazy": True,
         "trim_history": True,
+        "mark_truncated": False,
         "aggregation": "select",
         "quorum": 2,
         "grace": 3,

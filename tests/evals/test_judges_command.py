@@ -213,7 +213,8 @@ def test_judge_that_one_benchmark_refuses_judges_the_others(tmp_path, server, ju
     server.model("judge", reply="[[5]]")  # and no logprobs
     done = moa("judge", tmp_path / "out", "--judge", judge, "--builtin-prompt")
     assert done.code == 1
-    assert "alpaca_eval/mine: openai:judge: the provider gave no logprobs" in done.err
+    assert "alpaca_eval/mine: judge openai:judge: the first 3 failed alike" in done.err
+    assert "the provider gave no logprobs" in done.err
     assert [row["score"] for row in judgements(other)] == [5] * 4
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import json
 from dataclasses import replace
 
 import pytest
@@ -18,6 +19,7 @@ from moa_graph.evals.benchmarks.mt_bench.judge import MTBenchMethod
 from moa_graph.evals.judging import prompts
 from moa_graph.evals.judging.judge import Judge, read_judge
 from moa_graph.evals.judging.setup import JudgeFilePaths, prepare_judging
+from moa_graph.evals.pinned_files import hash_prompts
 
 OPENAI = Judge(Agent(model="openai:gpt-4-1106-preview"))
 TEMPLATE = "<|im_start|>user\n{instruction} {output_1} {output_2}\n<|im_end|>"
@@ -206,3 +208,33 @@ def test_mistakes_in_the_judges_file_are_named(tmp_path, text, told):
 def test_what_is_no_judge_is_refused(named):
     with pytest.raises(ValueError, match=named):
         read_judge(named)
+
+
+def test_later_file_with_the_same_prompts_is_the_published_one(tmp_path):
+    benchmark = MTBench()
+    own = benchmark.judge_files["prompt"].own.read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in own.splitlines()]
+    origin = replace(benchmark.judge_files["prompt"], prompt_sha256=hash_prompts(own))
+
+    class Pinned(MTBench):
+        judge_files = {"prompt": origin}  # noqa: RUF012  # as the protocol has it
+
+    path = tmp_path / "prompts.jsonl"
+
+    def kind(rows):
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return prompts.load_judge_file(Pinned(), "prompt", path).kind
+
+    other = {"name": "pair-v2", "system_prompt": "s", "prompt_template": "t"}
+    assert kind([other, *rows[::-1]]) == "published"
+    assert kind([{**row, "description": "of another time"} for row in rows]) == "published"
+    assert kind(rows[1:]) == "given"
+    assert kind([rows[0] | {"prompt_template": "another {answer}"}, *rows[1:]]) == "given"
+    path.write_text("no JSON")
+    assert prompts.load_judge_file(Pinned(), "prompt", path).kind == "given"
+
+
+def test_mt_bench_pins_each_prompt_that_its_judge_reads():
+    origin = MTBench().judge_files["prompt"]
+    own = origin.own.read_text(encoding="utf-8")
+    assert origin.prompt_sha256.keys() == hash_prompts(own).keys()

@@ -84,9 +84,10 @@ def test_single_model_shares_its_call_with_a_mixture_it_proposes_in(server, run)
 
 
 def test_single_model_that_fails_has_no_answer(server, run):
-    server.model("m", always=403)
+    server.model("m", faults=[403])
     generation = run(SingleModel.from_agent("single", agent(server)))
-    assert generation.answered == 0
+    assert generation.answered == len(ROWS) - 1
+    assert [*generation.failures] == [0]
     assert "scripted failure 403" in generation.failures[0]
 
 

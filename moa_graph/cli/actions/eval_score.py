@@ -21,7 +21,9 @@ from moa_graph.evals.results_file import JUDGING_MANIFEST
 from moa_graph.evals.scoring import (
     MissingScore,
     SystemScore,
-    compare_systems,
+    compare_all,
+    have_headline,
+    name_metric,
     score_system,
 )
 from moa_graph.evals.statistics import Comparison
@@ -61,7 +63,7 @@ def print_scores(paths: Sequence[Path], gamed_baselines: Path | None, *, as_json
         )
         raise CommandError(f"no judgement succeeded: {'; '.join(causes)}")
     groups = list(_group_by_benchmark(all_systems))
-    comparisons = [list(_compare_with_first(group.scored)) for group in groups]
+    comparisons = [_compare_with_first(group.scored) for group in groups]
     if as_json:
         systems = [each for group in groups for each in group.systems]
         _print_json(systems, [each for verdicts in comparisons for each in verdicts])
@@ -77,13 +79,10 @@ def _group_by_benchmark(all_systems: SystemGroup) -> Iterator[SystemGroup]:
         )
 
 
-def _compare_with_first(group: Sequence[SystemScore]) -> Iterable[Comparison | str]:
+def _compare_with_first(group: Sequence[SystemScore]) -> list[Comparison | str]:
     """Hold the first system against each other one."""
-    for other in group[1:]:
-        try:
-            yield compare_systems(group[0], other)
-        except ValueError as error:
-            yield str(error)
+    pairs = ((group[0], other) for other in group[1:])
+    return compare_all(pairs, is_headline=have_headline(group))
 
 
 def _print_group(group: SystemGroup, verdicts: Iterable[Comparison | str]) -> None:
@@ -129,7 +128,18 @@ def _build_table(group: SystemGroup) -> Table:
     for name, cells in benchmark.score_table([each.figures for each in group.scored]):
         gap = "" if "" in cells else "-"  # the row of a title has no figures
         table.add_row(name, *cells, *[gap] * len(group.unscored))
+    if group.scored:
+        intervals = _format_intervals(group.scored)
+        table.add_row("95 % interval", *intervals, *["-"] * len(group.unscored))
+        table.caption = f"The interval is that of: {name_metric(group.scored)}"
+        table.caption_justify = "left"
     return table
+
+
+def _format_intervals(scores: Sequence[SystemScore]) -> list[str]:
+    is_headline = have_headline(scores)
+    qualities = [each.estimate_quality(is_headline=is_headline) for each in scores]
+    return ["-" if q.low == q.high else f"{q.low:.3g} to {q.high:.3g}" for q in qualities]
 
 
 def _format_judged(each: SystemScore | MissingScore) -> str:

@@ -167,6 +167,29 @@ class Benchmark(Protocol):
         """Give a figure that stands for the quality instead of the mean over instructions."""
         return None
 
+    def headline_metric(self, figures: Any) -> str:  # noqa: ARG002
+        """Name what `headline` gives for these figures."""
+        return self.metric(is_headline=True)
+
+    def headline_by_instruction(
+        self,
+        figures: Any,  # noqa: ARG002
+        rows: Sequence[JsonRow],  # noqa: ARG002
+    ) -> Mapping[str | int, float]:
+        """Give what each item contributes to `headline`, of which the headline is the mean.
+
+        Intervals and comparisons of the headline are made of it; without it there are none.
+
+        Args:
+            figures: What `score` gave.
+            rows: The judgements that it was given.
+        """
+        return {}
+
+    def figure_labels(self, figures: Any) -> Sequence[str]:  # noqa: ARG002
+        """Say what has to be said wherever these figures stand."""
+        return ()
+
     def report_cells(self, figures: Any) -> dict[str, str]:
         """Give the benchmark's own figures of a system, by column of the report's table."""
 

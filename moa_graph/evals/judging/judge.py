@@ -19,6 +19,8 @@ from moa_graph.evals.systems import answer_options
 from moa_graph.models.adapt import adapt_model
 from moa_graph.models.agent import Agent, build_model
 from moa_graph.models.pricing import is_free_model
+from moa_graph.prompting.finish_reasons import describe_ending
+from moa_graph.prompting.parsing import read_finish_reason
 
 _METHOD_OPTIONS = ("temperature", "max_tokens")
 _OWN_OPTIONS = ("top_p", "stop", "base_url")  # which no benchmark sets
@@ -89,7 +91,15 @@ class BenchmarkJudge:
         """
         if (automatic := self._method.automatic_judgement(case)) is not None:
             return automatic
-        return self._method.parse_judgement(case, await self._ask_judge(case))
+        message = await self._ask_judge(case)
+        row = self._method.parse_judgement(case, message)
+        note = describe_ending(read_finish_reason(message))
+        # A judgement by log-probabilities is asked for a token alone.
+        return (
+            row
+            if not note or message.response_metadata.get("logprobs")
+            else row | {"incomplete": note}
+        )
 
     async def _ask_judge(self, case: JudgementCase) -> AIMessage:
         if not self._agent:

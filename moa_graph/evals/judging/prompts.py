@@ -6,12 +6,12 @@ from a pinned place; a hash tells whether they are the published ones.
 
 import hashlib
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from moa_graph.evals.benchmarks.protocol import Benchmark
-from moa_graph.evals.pinned_files import JudgeFileOrigin, fetch_pinned_file
+from moa_graph.evals.pinned_files import JudgeFileOrigin, fetch_pinned_file, hash_prompts
 
 FileKind = Literal["published", "given", "own"]
 
@@ -47,11 +47,13 @@ def load_judge_file(
     """
     origin, option = benchmark.judge_files[part], f"--{part.replace('_', '-')}"
     if path:
-        return _read_judge_file(Path(path).expanduser(), origin.pinned_file.sha256)
+        return _read_judge_file(Path(path).expanduser(), origin)
     if own and origin.own:
-        return _read_judge_file(origin.own, None, "own")
+        return replace(
+            _read_judge_file(origin.own), kind="own", location=f"moa_graph: {origin.own.name}"
+        )
     if installed := _find_installed(origin):
-        source = _read_judge_file(installed, origin.pinned_file.sha256)
+        source = _read_judge_file(installed, origin)
         if source.kind != "published":
             raise ValueError(
                 f"{installed} of the installed package is not the published file: sha256 "
@@ -60,10 +62,8 @@ def load_judge_file(
                 f"that said everywhere: {option} {installed}"
             )
         return source
-    source = _read_judge_file(
-        fetch_pinned_file(origin.pinned_file, option), origin.pinned_file.sha256
-    )
-    return JudgeFile(source.text, source.kind, origin.pinned_file.url, source.sha256)
+    source = _read_judge_file(fetch_pinned_file(origin.pinned_file, option), origin)
+    return replace(source, location=origin.pinned_file.url)
 
 
 def _find_installed(origin: JudgeFileOrigin) -> Path | None:
@@ -76,7 +76,7 @@ def _find_installed(origin: JudgeFileOrigin) -> Path | None:
     return next((place for place in candidates if place.is_file()), None)
 
 
-def _read_judge_file(path: Path, published: str | None, kind: FileKind = "given") -> JudgeFile:
+def _read_judge_file(path: Path, origin: JudgeFileOrigin | None = None) -> JudgeFile:
     try:
         data = path.read_bytes()
         text = data.decode("utf-8-sig")
@@ -85,5 +85,12 @@ def _read_judge_file(path: Path, published: str | None, kind: FileKind = "given"
     except UnicodeDecodeError:
         raise ValueError(f"{path}: not UTF-8 text") from None
     sha256 = hashlib.sha256(data).hexdigest()
-    location = f"moa_graph: {path.name}" if kind == "own" else str(path)
-    return JudgeFile(text, "published" if sha256 == published else kind, location, sha256)
+    is_published = origin is not None and _is_published(origin, text, sha256)
+    return JudgeFile(text, "published" if is_published else "given", str(path), sha256)
+
+
+def _is_published(origin: JudgeFileOrigin, text: str, sha256: str) -> bool:
+    """Tell whether a file is the published one, or has the same prompts as far as they are read."""
+    if sha256 == origin.pinned_file.sha256:
+        return True
+    return bool(origin.prompt_sha256) and origin.prompt_sha256.items() <= hash_prompts(text).items()

@@ -5,8 +5,9 @@ from typing import Any
 
 from moa_graph.evals.benchmarks.formatting import format_number
 from moa_graph.evals.benchmarks.registry import benchmark_for
-from moa_graph.evals.report.results import QualityInterval, ReportSection, SystemMeasurement
+from moa_graph.evals.report.results import ReportSection, SystemMeasurement
 from moa_graph.evals.resource_use import PartialMean, ResourceUse
+from moa_graph.evals.scoring import QualityInterval
 from moa_graph.models.providers import replayed_file
 
 UNKNOWN = "unknown"

@@ -62,8 +62,7 @@ def _draw_quality(section: ReportSection) -> RenderedFigure:
     axes.set_yticks(range(len(rows)), [each.system for each in rows])
     axes.set_xlabel(section.metric)
     axes.grid(visible=False, axis="y")
-    intervals = "" if section.controlled else ", with 95 % intervals"
-    caption = f"{section.benchmark}: {section.metric}{intervals}"
+    caption = f"{section.benchmark}: {section.metric}, with 95 % intervals"
     return _render_section_figure(section, figure, "quality", caption)
 
 
@@ -124,8 +123,7 @@ def _draw_analysis(section: ReportSection, analysis: AnalysisResult) -> Rendered
     )
     figure = draw(section, analysis)
     title = TITLES.get(analysis.name, analysis.name)
-    intervals = "" if section.controlled else "; 95 % intervals"
-    caption = f"{section.benchmark}: {title.lower()}, variants of {analysis.of}{intervals}"
+    caption = f"{section.benchmark}: {title.lower()}, variants of {analysis.of}; 95 % intervals"
     return _render_section_figure(
         section, figure, f"{analysis.name}-{file_stem(analysis.of)}", caption
     )

@@ -1,6 +1,6 @@
 """The plots of quality against what it takes, with the Pareto front."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -21,6 +21,7 @@ from moa_graph.evals.report.style import (
     render_figure,
 )
 from moa_graph.evals.resource_use import pareto_front
+from moa_graph.evals.scoring import is_clearly_better
 
 POINTS_PER_LINE = 12  # points that stand for a line
 LOG_SCALE_RATIO = 10  # times, from which on an axis is logarithmic
@@ -45,7 +46,11 @@ class ParetoPlot:
 
     points: Mapping[str, XY]
     """What each system takes, and its quality."""
+    intervals: Mapping[str, tuple[float, float]]
+    """Of the quality of each system."""
     front: Sequence[str]
+    in_noise: Container[str]
+    """Systems off the front than which none that takes no more is better beyond the noise."""
     named: Container[str]
     """Systems of the plan; the others are variants of them."""
 
@@ -89,7 +94,14 @@ def draw_pareto(section: ReportSection, key: str, amount: str) -> RenderedFigure
     }
     if len(points) < 2 or not any(x for x, _ in points.values()):  # noqa: PLR2004
         return None
-    plot = ParetoPlot(points, pareto_front(points), {each.system for each in section.named})
+    front = pareto_front(points)
+    plot = ParetoPlot(
+        points,
+        {each.system: (each.quality.low, each.quality.high) for each in section.measurements},
+        front,
+        set(_find_in_noise(section, points)) - set(front),
+        {each.system for each in section.named},
+    )
     figure, axes = new_figure(3.9)
     _draw_points(axes, plot)
     _set_x_scale(axes, [x for x, _ in points.values()])
@@ -103,15 +115,35 @@ def draw_pareto(section: ReportSection, key: str, amount: str) -> RenderedFigure
     return render_figure(figure, f"{section.benchmark}-pareto-{what}", caption, section.footnote)
 
 
+def _find_in_noise(section: ReportSection, points: Mapping[str, XY]) -> Iterator[str]:
+    """Find the systems that no other makes pointless: cheaper or as cheap, and clearly better."""
+    known = [each for each in section.measurements if each.system in points]
+    for each in known:
+        rivals = (other for other in known if points[other.system][0] <= points[each.system][0])
+        if not any(
+            is_clearly_better(rival.score, each.score, is_headline=section.controlled)
+            for rival in rivals
+        ):
+            yield each.system
+
+
 def _draw_points(axes: Axes, plot: ParetoPlot) -> None:
+    for name in plot.labelled_names:
+        colour = COLOURS[0 if name in plot.front else 1]
+        axes.plot([plot.points[name][0]] * 2, plot.intervals[name], color=colour, linewidth=0.9)
     if plot.unlabelled_points:
         axes.plot(
             *zip(*plot.unlabelled_points, strict=True), "o", color=SOFT, markersize=3.5, alpha=0.6
         )
     for name in plot.labelled_names:
         style_index = 0 if name in plot.front else 1
+        face = "white" if name in plot.in_noise else COLOURS[style_index]
         axes.plot(
-            *plot.points[name], MARKERS[style_index], color=COLOURS[style_index], markersize=6
+            *plot.points[name],
+            MARKERS[style_index],
+            color=COLOURS[style_index],
+            markerfacecolor=face,
+            markersize=6,
         )
     axes.step(*zip(*plot.front_points, strict=True), where="post", color=COLOURS[0], linewidth=1.2)
 
@@ -131,7 +163,8 @@ def _caption_text(
     return (
         f"{section.benchmark}: {section.metric}, against {amount} per {section.unit}; "
         f"{'variants in grey; ' if plot.unlabelled_points else ''}the line joins the "
-        f"systems than which none is both better and cheaper: {', '.join(plot.front)}"
+        f"systems than which none is both better and cheaper: {', '.join(plot.front)}; bars are "
+        "95 % intervals; hollow points are off the line by no more than the noise"
         f"{f'; unknown: {list_names(unknown)}' if unknown else ''}"
     )
 
@@ -146,6 +179,9 @@ def _label_points(axes: Axes, plot: ParetoPlot) -> None:
         *_sample_line(axes, plot.front_points),
     ]
     occupied = [_box_around(axes.transData.transform(point)) for point in obstacles]
+    occupied += [
+        _box_around(axes.transData.transform(point), 1) for point in _sample_intervals(plot)
+    ]
     for name, point in labelled.items():
         if box := _write_label(axes, name, point, occupied):
             occupied.append(box)
@@ -179,6 +215,13 @@ def _sample_line(axes: Axes, line: Sequence[XY]) -> list[XY]:
             samples = np.linspace(ends[0], ends[1], POINTS_PER_LINE)
             points += [tuple(each) for each in axes.transData.inverted().transform(samples)]
     return points
+
+
+def _sample_intervals(plot: ParetoPlot) -> Iterator[XY]:
+    """Give points along the intervals of the systems that have names."""
+    for name in plot.labelled_names:
+        x, _ = plot.points[name]
+        yield from ((x, float(y)) for y in np.linspace(*plot.intervals[name], 2 * POINTS_PER_LINE))
 
 
 def _box_around(center: Any, half_width: float = 5) -> Any:

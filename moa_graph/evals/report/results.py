@@ -5,14 +5,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations, groupby
 from pathlib import Path
-from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any
 
 from moa_graph.evals.benchmarks.alpaca_eval.baselines import LengthControlBaselines
 from moa_graph.evals.benchmarks.registry import benchmark_for, benchmark_names
 from moa_graph.evals.comparison import COMPARISON_FILE
 from moa_graph.evals.correlation import Correlation, correlate
-from moa_graph.evals.intervals import mean_interval
 from moa_graph.evals.proposal_judging import PROPOSAL_JUDGEMENTS_FILE, read_samples
 from moa_graph.evals.resource_use import ResourceUse, measure_resource_use, read_turn_calls
 from moa_graph.evals.results_file import ANSWERS_FILE
@@ -20,23 +18,14 @@ from moa_graph.evals.results_file import GENERATION_MANIFEST as GENERATION
 from moa_graph.evals.results_file import JUDGING_MANIFEST as JUDGING
 from moa_graph.evals.scoring import (
     MissingScore,
+    QualityInterval,
     SystemScore,
-    compare_systems,
+    compare_all,
+    have_headline,
+    name_metric,
     score_system,
 )
-from moa_graph.evals.statistics import Comparison
 from moa_graph.models.recorded import read_json_rows
-
-
-class QualityInterval(NamedTuple):
-    """How good a system is, on the benchmark's own scale, with its 95 % interval.
-
-    Both ends are the value where there is none, as for a single instruction.
-    """
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -96,8 +85,7 @@ class ReportSection:
     metric: str
     """What `quality` is."""
     controlled: bool
-    """Whether `quality` is the length-controlled win rate, or another headline of its benchmark,
-    which has no interval here."""
+    """Whether `quality` is the length-controlled win rate, or another headline of its benchmark."""
     measurements: Sequence[SystemMeasurement]
     missing: Sequence[MissingMeasurement]
     """Systems of which nothing could be judged: no figure, no picture, no comparison."""
@@ -206,13 +194,12 @@ def _read_section(
 ) -> ReportSection:
     scores = {folder: score_system(folder, baselines) for folder in folders}
     scored = {folder: each for folder, each in scores.items() if isinstance(each, SystemScore)}
-    headlines = [benchmark_for(benchmark).headline(each.figures) for each in scored.values()]
-    has_headline = bool(headlines) and None not in headlines
+    has_headline = have_headline(list(scored.values()))
     measurements = [
         SystemMeasurement(
             each.system,
             each,
-            _estimate_quality(each, has_headline=has_headline),
+            each.estimate_quality(is_headline=has_headline),
             _read_resource_use(folder, comparison),
             _read_generation_manifest(folder),
         )
@@ -222,7 +209,9 @@ def _read_section(
     by_name = {each.system: each for each in measurements}
     return ReportSection(
         benchmark=benchmark,
-        metric=benchmark_for(benchmark).metric(is_headline=has_headline),
+        metric=name_metric(list(scored.values()))
+        if scored
+        else benchmark_for(benchmark).metric(is_headline=False),
         controlled=has_headline,
         measurements=measurements,
         missing=[
@@ -231,8 +220,8 @@ def _read_section(
             if isinstance(each, MissingScore)
         ],
         named=named,
-        verdicts=[_compare_measurements(*pair) for pair in combinations(named, 2)],
-        analyses=list(_read_analyses(comparison, by_name)),
+        verdicts=_compare_measurements(combinations(named, 2), is_headline=has_headline),
+        analyses=list(_read_analyses(comparison, by_name, is_headline=has_headline)),
         unit="turn"
         if any(each.resource_use.is_per_turn for each in measurements)
         else "instruction",
@@ -258,16 +247,6 @@ def _read_generation_manifest(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / GENERATION).read_text(encoding="utf-8")))
 
 
-def _estimate_quality(scored: SystemScore, *, has_headline: bool) -> QualityInterval:
-    headline = benchmark_for(scored.benchmark).headline(scored.figures) if has_headline else None
-    if headline is not None:
-        return QualityInterval(headline, headline, headline)
-    values = list(scored.by_instruction.values())
-    mean = fmean(values)
-    interval = mean_interval(values, benchmark_for(scored.benchmark).score_bounds)
-    return QualityInterval(mean, *(interval or (mean, mean)))
-
-
 def _read_resource_use(folder: Path, comparison: ComparisonInfo) -> ResourceUse:
     rows = {row["id"]: row for row in read_json_rows(folder / ANSWERS_FILE)}.values()
     conversations = [row["turns"] for row in rows if row["error"] is None]
@@ -277,30 +256,39 @@ def _read_resource_use(folder: Path, comparison: ComparisonInfo) -> ResourceUse:
 
 
 def _read_analyses(
-    comparison: ComparisonInfo, by_name: Mapping[str, SystemMeasurement]
+    comparison: ComparisonInfo, by_name: Mapping[str, SystemMeasurement], *, is_headline: bool
 ) -> Iterator[AnalysisResult]:
     points = [point for point in comparison.points if point["system"] in by_name]
     for (of, name), group in groupby(points, lambda each: (each["of"], each["analysis"])):
+        in_analysis = list(group)
+        compared = [
+            point
+            for point in in_analysis
+            if point["against"] in by_name and point["against"] != point["system"]
+        ]
+        verdicts = iter(
+            _compare_measurements(
+                [(by_name[each["system"]], by_name[each["against"]]) for each in compared],
+                is_headline=is_headline,
+            )
+        )
         dots = [
             MeasuredPoint(
                 point["curve"],
                 point["x"],
                 by_name[point["system"]],
-                _compare_measurements(by_name[point["system"]], by_name[point["against"]])
-                if point["against"] in by_name and point["against"] != point["system"]
-                else None,
+                next(verdicts) if point in compared else None,
             )
-            for point in group
+            for point in in_analysis
         ]
         yield AnalysisResult(of, name, dots)
 
 
-def _compare_measurements(first: SystemMeasurement, second: SystemMeasurement) -> str:
-    try:
-        found: Comparison = compare_systems(first.score, second.score)
-    except ValueError as error:
-        return f"not compared: {error}"
-    return found.verdict
+def _compare_measurements(
+    pairs: Iterable[tuple[SystemMeasurement, SystemMeasurement]], *, is_headline: bool
+) -> list[str]:
+    found = compare_all(((a.score, b.score) for a, b in pairs), is_headline=is_headline)
+    return [f"not compared: {each}" if isinstance(each, str) else each.verdict for each in found]
 
 
 def list_names(systems: Sequence[str], max_names: int = 3) -> str:

@@ -28,6 +28,9 @@ def use_fast_completions(chat: Chat) -> Chat:
         The same model. What parses goes the old way.
     """
     model: Any = chat
+    clients = (model.client, model.async_client)
+    if not all(each is None or type(each).__module__.startswith("openai.") for each in clients):
+        return chat  # it does already, or somebody put other ones there
     chunk_timeout = model.stream_chunk_timeout or None
     model.stream_chunk_timeout = None
     if root := model.root_async_client:

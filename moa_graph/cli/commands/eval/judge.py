@@ -71,10 +71,10 @@ def judge(  # long by its options and its help text, not by what it does
     `output` in the data or another system. MT-Bench: a rating from 1 to 10 for each turn. FLASK:
     scores from 1 to 5 in three skills.
 
-    The prompts are the published ones, from the packages alpaca_eval and fastchat or downloaded
-    once, and checked. Another prompt or another judge is possible, and said wherever its figures
-    stand. Judgements are written to judgements.jsonl beside the answers; each call is kept in
-    OUT/ledger.sqlite and never paid for twice.
+    The prompts are the published ones, AlpacaEval's from the package alpaca_eval where that is
+    installed, the others downloaded once, and checked. Another prompt or another judge
+    is possible, and said wherever its figures stand. Judgements are written to judgements.jsonl
+    beside the answers; each call is kept in OUT/ledger.sqlite and never paid for twice.
 
     Exit code: 0 if all is judged, 1 if judgements failed (run it again to ask for them again), 3
     if the budget (--max-cost) left some unjudged.

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from moa_graph.evals.pinned_files import PinnedFile, fetch_pinned_file
+from moa_graph.evals.pinned_files import PinnedFile, fetch_pinned_file, find_mismatch
 from moa_graph.evals.results_file import JUDGING_MANIFEST
 
 _REVISION = "2edc6fad8be6b14ea7230aabfd08188da6b8b814"
@@ -29,6 +29,8 @@ class LengthControlBaselines:
     """Of each instruction, by its place in the benchmark."""
     source: str
     sha256: str
+    is_published: bool = False
+    """Whether it is AlpacaEval's own table, by its hash."""
 
 
 def read_baselines(path: Path | None = None) -> LengthControlBaselines:
@@ -58,7 +60,9 @@ def read_baselines(path: Path | None = None) -> LengthControlBaselines:
     for index, value in zip(indexes, columns["instruction_difficulty"], strict=True):
         difficulty.setdefault(index, value)  # the first row counts, as in the published code
     source = str(path) if path else BASELINES_FILE.url
-    return LengthControlBaselines(columns, difficulty, source, hashlib.sha256(data).hexdigest())
+    is_published = find_mismatch(BASELINES_FILE, data) is None
+    sha256 = hashlib.sha256(data).hexdigest()
+    return LengthControlBaselines(columns, difficulty, source, sha256, is_published)
 
 
 def find_baselines(

@@ -25,6 +25,7 @@ from moa_graph.evals.results_file import JsonRow
 _REVISION = "2edc6fad8be6b14ea7230aabfd08188da6b8b814"
 _PROMPT_PATH = "evaluators_configs/alpaca_eval_clf_gpt4_turbo/alpaca_eval_clf.txt"
 _LENGTH_CONTROLLED = "length-controlled win rate"
+_LENGTH_ADJUSTED = "win rate adjusted for length by another table than AlpacaEval's"
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class AlpacaEvalScore:
     """Why there is no length-controlled win rate; `None` if there is one."""
     mean_length: float
     """Characters of an answer."""
+    other_table: str | None = None
+    """What it was fitted with, if that is not AlpacaEval's own table of gamed baselines."""
 
 
 class AlpacaEval(Benchmark):
@@ -121,11 +124,30 @@ class AlpacaEval(Benchmark):
         """
         return figures.length_controlled.win_rate if figures.length_controlled else None
 
+    def headline_metric(self, figures: AlpacaEvalScore) -> str:
+        """Call it length-controlled only with the published table."""
+        return f"{_LENGTH_ADJUSTED if figures.other_table else _LENGTH_CONTROLLED}, %"
+
+    def headline_by_instruction(
+        self, figures: AlpacaEvalScore, rows: Sequence[JsonRow]
+    ) -> Mapping[str | int, float]:
+        """Give the contributions to the length-controlled win rate."""
+        if not figures.length_controlled:
+            return {}
+        contributions = figures.length_controlled.contributions.tolist()
+        return dict(zip((row["id"] for row in rows), contributions, strict=True))
+
+    def figure_labels(self, figures: AlpacaEvalScore) -> Sequence[str]:
+        """Say that a table is not the published one."""
+        if not figures.other_table:
+            return ()
+        return (f"{figures.other_table} is not AlpacaEval's table: no length-controlled win rate",)
+
     def report_cells(self, figures: AlpacaEvalScore) -> dict[str, str]:
         """Give the three win rates, and the length of answers."""
         won = figures.win_rate
         return {
-            "length-controlled %": _format_length_controlled(figures),
+            _length_controlled_column(figures): _format_length_controlled(figures),
             "win rate %": format_with_error(won.win_rate, won.standard_error),
             "discrete %": format_number(won.discrete_win_rate),
             "characters": f"{figures.mean_length:,.0f}",
@@ -139,8 +161,9 @@ class AlpacaEval(Benchmark):
         """Give the win rates, the plain one first."""
         cells = [self.report_cells(figures) for figures in systems]
         names = {"characters": "mean length"}
-        columns = ("win rate %", "discrete %", "length-controlled %", "characters")
-        return [(names.get(key, key), [each[key] for each in cells]) for key in columns]
+        controlled = dict.fromkeys(map(_length_controlled_column, systems))
+        columns = ("win rate %", "discrete %", *controlled, "characters")
+        return [(names.get(key, key), [each.get(key, "-") for each in cells]) for key in columns]
 
     def _usable_baselines(
         self, baselines: LengthControlBaselines | str, judging: Mapping[str, Any]
@@ -171,6 +194,10 @@ class OwnPrompts(AlpacaEval):
     format_outputs = Benchmark.format_outputs
 
 
+def _length_controlled_column(figures: AlpacaEvalScore) -> str:
+    return "length-adjusted (other table) %" if figures.other_table else "length-controlled %"
+
+
 def _format_length_controlled(figures: AlpacaEvalScore) -> str:
     estimate = figures.length_controlled
     return (
@@ -195,4 +222,7 @@ def _score_alpaca_eval(
             reason = f"{baselines.source} has no instruction {missing}"
         except ValueError as error:
             reason = str(error)
-    return AlpacaEvalScore(win_rate(preferences), fitted, reason, fmean(lengths))
+    other = None
+    if fitted and isinstance(baselines, LengthControlBaselines) and not baselines.is_published:
+        other = f"{baselines.source} (sha256 {baselines.sha256[:8]}…)"
+    return AlpacaEvalScore(win_rate(preferences), fitted, reason, fmean(lengths), other)

@@ -10,7 +10,7 @@ procedure `length_controlled_v1` in every detail that can change a digit.
 import math
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
 
@@ -61,6 +61,9 @@ class LengthControlled:
     """Weight of an instruction's difficulty."""
     theta: float
     """Weight of the model."""
+    contributions: Column = field(default_factory=lambda: np.empty(0), repr=False, compare=False)
+    """By how much each instruction moves the win rate: see `_contributions`. Their mean is the
+    win rate, and what differs between them tells how far to trust it."""
 
 
 def win_rate(preferences: Values) -> WinRate:
@@ -117,18 +120,34 @@ def length_controlled_win_rate(
     judged = ~np.isnan(chosen)
     gamed_features, gamed_won = _read_gamed(gamed_baselines)
     if not shorter_by.any() and (chosen[judged] == TIE).all():
-        return LengthControlled(50.0, 0.0, phi=0.0, psi=0.0, theta=0.0)
+        level = np.full(hard.size, 50.0)
+        return LengthControlled(50.0, 0.0, phi=0.0, psi=0.0, theta=0.0, contributions=level)
     features = np.column_stack(
         [np.tanh(_standardize_lengths(shorter_by)), hard, np.ones_like(hard)]
     )
-    phi, psi, theta = _fit_weights(
-        np.vstack([gamed_features, features[judged]]),
-        np.concatenate([gamed_won, chosen[judged] - 1]),
-        np.repeat([_GAMED_WEIGHT, 1.0], [gamed_won.size, judged.sum()]),
+    all_features = np.vstack([gamed_features, features[judged]])
+    row_weights = np.repeat([_GAMED_WEIGHT, 1.0], [gamed_won.size, judged.sum()])
+    fitted = _fit_weights(
+        all_features, np.concatenate([gamed_won, chosen[judged] - 1]), row_weights
     )
+    phi, psi, theta = fitted
     chances = _win_probabilities(theta, psi, hard)
+    residuals = np.where(judged, chosen - 1 - _logistic(features @ fitted), 0.0)
+    moves = _moves_of_mean(
+        np.array(fitted),
+        all_features,
+        row_weights,
+        features * residuals[:, None],
+        difficulty=hard,
+        chances=chances,
+    )
     return LengthControlled(
-        100 * float(chances.mean()), _standard_error(chances), phi=phi, psi=psi, theta=theta
+        100 * float(chances.mean()),
+        _standard_error(chances),
+        phi=phi,
+        psi=psi,
+        theta=theta,
+        contributions=100 * (chances + moves - moves.mean()),
     )
 
 
@@ -281,8 +300,46 @@ def _log_loss(_: Column, predicted: Column, won: Column, weights: Column) -> flo
     return -float(np.mean((won * np.log(likely) + (1 - won) * np.log(1 - likely)) * weights))
 
 
+def _moves_of_mean(
+    fitted: Column,
+    features: Column,
+    weights: Column,
+    gradients: Column,
+    *,
+    difficulty: Column,
+    chances: Column,
+) -> Column:
+    """Give by how much each instruction moves the mean chance through the fitted weights.
+
+    The infinitesimal jackknife (Efron 1982): instead of a fit for each resample, what leaving an
+    instruction out changes to first order. A weight that L1 made 0 stays 0.
+
+    Args:
+        fitted: The weights, of shape (3,).
+        features: Those of all rows of the fit, of shape (rows, 3).
+        weights: Of these rows.
+        gradients: Of the likelihood of each instruction, of shape (instructions, 3).
+        difficulty: Of each instruction.
+        chances: Predicted for each instruction.
+    """
+    active = fitted != 0
+    if not active.any():
+        return np.zeros_like(chances)
+    likely = _logistic(features @ fitted)
+    rows = features[:, active]
+    hessian = (rows * (weights * likely * (1 - likely))[:, None]).T @ rows
+    slopes = np.column_stack([np.zeros_like(difficulty), difficulty, np.ones_like(difficulty)])
+    mean_slope = (slopes * (chances * (1 - chances))[:, None]).mean(axis=0)[active]
+    step = np.linalg.lstsq(hessian, mean_slope, rcond=None)[0]
+    return np.asarray(gradients[:, active] @ step * chances.size)
+
+
+def _logistic(values: Column) -> Column:
+    return np.asarray(np.exp(-np.logaddexp(0.0, -values)))
+
+
 def _win_probabilities(theta: float, psi: float, difficulty: Column) -> Column:
-    return np.asarray(np.exp(-np.logaddexp(0.0, -(theta + psi * difficulty))))
+    return _logistic(theta + psi * difficulty)
 
 
 def _standard_error(shares: Column) -> float:

@@ -28,6 +28,12 @@ TURNS = 2  # of each conversation
 _FASTCHAT = "https://raw.githubusercontent.com/lm-sys/FastChat/"
 _REVISION = "587d5cfa1609a43d192cedb8441cac3c17db105d"
 _PROMPT_REVISION = "0e6e7fdc78bf64aceea1508694ce4e6472810b8b"
+_PROMPT_SHA256 = {
+    "single-v1": "dc80f787e62cfd9cf210aa2216091c214ef0fb578c46e1728e5677d2a62a4a9c",
+    "single-math-v1": "707013b2a70bf1e71d9c7e65e23de307924589eb75147ab628d098e0a3bad2bb",
+    "single-v1-multi-turn": "8951791b4dde32a091b4efb1d4ac8d1654d8faef4032f5347297881b3a8740b0",
+    "single-math-v1-multi-turn": "4c0e2dca29cea50cd5c17e7b6fbd4a681f04ea07da4c010e5082c1979ee018bc",
+}
 
 
 class MTBench(Benchmark):
@@ -45,8 +51,7 @@ class MTBench(Benchmark):
     judging_method = MTBenchMethod
     score_bounds = (0, 10)
     judge_files = {  # noqa: RUF012  # as the protocol has it
-        # Its hash is that of a stored copy of the revision, which could not be downloaded to
-        # compare.
+        # Of June 2023. Later files have other prompts beside these four, which are the same.
         "prompt": JudgeFileOrigin(
             PinnedFile(
                 f"{_FASTCHAT}{_PROMPT_REVISION}/fastchat/llm_judge/data/judge_prompts.jsonl",
@@ -54,8 +59,7 @@ class MTBench(Benchmark):
                 row_count=0,
                 sha256="8baddf43f95f8c1a88166163b171f1cd68e9d8ce8606f867734d4b0efe38b98d",
             ),
-            "fastchat",
-            "llm_judge/data/judge_prompts.jsonl",
+            prompt_sha256=_PROMPT_SHA256,
             own=Path(__file__).with_name("mt_bench.jsonl"),
         ),
         "reference_answers": JudgeFileOrigin(
@@ -66,8 +70,6 @@ class MTBench(Benchmark):
                 row_count=0,
                 sha256="f957a5bc977badb66885ec970e6cd08527845780313f0995764260e5777b9b3f",
             ),
-            "fastchat",
-            "llm_judge/data/mt_bench/reference_answer/gpt-4.jsonl",
         ),
     }
     paper_table = "table_2b"
