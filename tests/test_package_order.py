@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FLOORS = (
-    {"connection_failures", "stored_names"},
+    {"connection_failures", "entry_points", "stored_names"},
     {
         "background_thread",
         "errors",

@@ -13,7 +13,7 @@ from moa_graph.connection_failures import describe_connection_failure
 from moa_graph.models.agent import Agent
 
 SAMPLES = 3  # of a model that is served alone
-TIMEOUT_S = 10.0  # seconds for the list of models
+LISTING_TIMEOUT_S = 10.0  # seconds for the list of models
 _NOT_FOR_CHAT = re.compile(r"embed|rerank|whisper|\btts\b|moderation", re.IGNORECASE)
 
 
@@ -76,7 +76,7 @@ def _request_models(url: str) -> Mapping[str, Any]:
     import httpx2
 
     try:
-        answer = httpx2.get(f"{url}/models", timeout=TIMEOUT_S).raise_for_status().json()
+        answer = httpx2.get(f"{url}/models", timeout=LISTING_TIMEOUT_S).raise_for_status().json()
     except httpx2.HTTPStatusError as error:
         status = error.response.status_code
         raise CommandError(

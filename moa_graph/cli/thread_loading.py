@@ -8,9 +8,9 @@ from typing import Any
 from langgraph.types import StateSnapshot
 
 from moa_graph.config.model import MoAConfig
+from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.runs.store import (
     Checkpointer,
-    CompiledMoA,
     StoredThread,
     StoreError,
     build_run_config,
@@ -29,7 +29,7 @@ class LoadedThread:
 
     thread: StoredThread
     mixture: MoAConfig
-    graph: CompiledMoA
+    graph: CompiledMoAGraph
     values: dict[str, Any]
     history: list[StateSnapshot]
     """Its checkpoints, newest first, where they were wanted."""

@@ -6,7 +6,7 @@ that stands in several tables is one system, with one name.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
@@ -218,22 +218,6 @@ ANALYSES: Mapping[str, Callable[[Ablations], list[Variant]]] = {
     "ranker": Ablations.ranker,
 }
 """The analyses by name."""
-
-
-def systems_by_name(variants: Iterable[Variant]) -> dict[str, MoAConfig]:
-    """Give each system once, by name.
-
-    Raises:
-        ValueError: If two systems have the same name.
-    """
-    by_name = dict[str, MoAConfig]()
-    for variant in variants:
-        if by_name.setdefault(variant.name, variant.config) != variant.config:
-            raise ValueError(
-                f"two systems would be called {variant.name!r}: expected proposers whose names "
-                "differ in letters and digits"
-            )
-    return by_name
 
 
 def _check_mixture(mixture: MoAConfig) -> None:

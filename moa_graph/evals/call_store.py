@@ -61,7 +61,7 @@ class CallStore:
             may use it at the same time.
 
     Raises:
-        ValueError: If the file is no ledger, or cannot be written.
+        ValueError: If the file is no call store, or cannot be written.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -95,7 +95,7 @@ class CallStore:
         sample: int = 1,
         check: Callable[[AIMessage], object] | None = None,
     ) -> "RecordedRunnable":
-        """Have a model look into the ledger before it is asked.
+        """Have a model look into the call store before it is asked.
 
         A call that another task, thread or process is just making is waited for, not made twice.
         Models
@@ -205,7 +205,7 @@ class CallAttempt:
 
 
 class RecordedRunnable(Runnable[Any, AIMessage]):
-    """A model whose answers are kept in a ledger."""
+    """A model whose answers are kept in a call store."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The file of a ledger: what came of each call, in SQLite."""
+"""The file of a call store: what came of each call, in SQLite."""
 
 import sqlite3
 from pathlib import Path
@@ -31,7 +31,7 @@ class CallTable:
     """The tables. Whoever uses it from several threads keeps them apart.
 
     Raises:
-        ValueError: If the file is no ledger, or cannot be written.
+        ValueError: If the file is no call store, or cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -39,7 +39,7 @@ class CallTable:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = _open_database(path)
         except (OSError, sqlite3.Error) as error:
-            raise ValueError(f"{path}: cannot be used as a ledger: {error}") from None
+            raise ValueError(f"{path}: cannot be used as a call store: {error}") from None
 
     def close(self) -> None:
         """Close the file."""

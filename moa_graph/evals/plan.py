@@ -172,7 +172,10 @@ class EvalPlan(_PlanTable):
         for point in self.points:
             name, config = point.variant.name, point.variant.config
             if by_name.setdefault(name, config) != config:
-                raise ValueError(f"variants: two systems would be called {name!r}")
+                raise ValueError(
+                    f"variants: two systems would be called {name!r}: expected systems and "
+                    "proposers whose names differ in letters and digits"
+                )
         return by_name
 
     def systems_for(self, entry: BenchmarkEntry) -> dict[str, MoAConfig]:

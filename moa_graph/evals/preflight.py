@@ -248,7 +248,7 @@ def _count_new_items(
 ) -> Iterator[tuple[PlannedCall, int]]:
     """Count the items for which a system makes each call; they are paid for then."""
     for call in planned:
-        # The ledger keeps no call that costs nothing: each system makes its own.
+        # The call store keeps no call that costs nothing: each system makes its own.
         new = unanswered if is_free_model(call.label) else unanswered - paid[call.key]
         paid[call.key] |= new
         yield call, len(new)

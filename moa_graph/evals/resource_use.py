@@ -109,33 +109,13 @@ def _size_table() -> dict[str, ModelSize]:
     }
 
 
-def teraflops_per_token(
-    layers: Sequence[Sequence[str]], sizes: Sizes | None = None
-) -> float | None:
-    """Count the TFLOPs of a mixture for one token, as the paper does.
-
-    Twice the active parameters of the largest model of each layer, for its proposers run side by
-    side, summed over the layers, of which the aggregator is the last: one token that each layer
-    writes, and none that it reads.
-
-    Args:
-        layers: The models of each layer, `provider:model`; the aggregator's is one more.
-        sizes: As in `model_size`.
-
-    Returns:
-        10^12 floating point operations, or `None` if the size of a model is not known.
-    """
-    return _sum_layer_maxima(
-        [[_teraflops_of_tokens(model, 1, sizes) for model in layer] for layer in layers]
-    )
-
-
 def teraflops(calls: Iterable[AgentCall], sizes: Sizes | None = None) -> float | None:
     """Count the TFLOPs of one instruction.
 
-    As `teraflops_per_token`, but each model by the tokens that it wrote: in each layer the call
-    with the most operations counts. Tokens that are read are not counted. (The values of the
-    paper's Figure 5 fit this count at about 370 tokens in each layer.)
+    Twice the active parameters of a model for each token that it wrote, summed over the layers,
+    of which the aggregator is the last: in each layer the call with the most operations counts,
+    for its proposers run side by side, as in the paper's Figure 5. Tokens that are read are not
+    counted. (The values of that figure fit this count at about 370 tokens in each layer.)
 
     Args:
         calls: The calls of a run; those that failed are left out.
@@ -166,7 +146,7 @@ def _teraflops_of_tokens(model: str, tokens: float | None, sizes: Sizes | None) 
 def _sum_layer_maxima(layers: Sequence[Sequence[float | None]]) -> float | None:
     """Sum the largest of each layer, if all are known."""
     counted = [[flops for flops in layer if flops is not None] for layer in layers]
-    if not layers or not all(layers) or any(map(_is_shorter, counted, layers)):
+    if not layers or any(map(_is_shorter, counted, layers)):
         return None
     return sum(map(max, counted))
 

@@ -1,4 +1,4 @@
-"""A mixture whose calls go through a ledger."""
+"""A mixture whose calls go through a call store."""
 
 from collections.abc import Iterator, Mapping
 from itertools import count
@@ -19,14 +19,14 @@ _BASE_URL_ATTRIBUTES = (
 
 
 def with_recorded_calls(config: MoAConfig, call_store: CallStore, **options: Any) -> MoAConfig:
-    """Have every call of a mixture look into a ledger first.
+    """Have every call of a mixture look into the call store first.
 
     Names, system prompts, timeouts and labels stay as they are; of an agent that is asked several
     times in a layer, each sample has its own number.
 
     Args:
         config: The mixture.
-        call_store: The ledger.
+        call_store: The call store.
         **options: `temperature` and `max_tokens` of all language models, where a benchmark sets
             them.
 

@@ -129,7 +129,7 @@ def build_prompt(
     layout: PromptLayout,
     *,
     limits: ModelLimits | None = None,
-    whole: bool = False,
+    truncate: bool = True,
 ) -> Prompt:
     """Assemble what an agent reads: the conversation, its own system prompt, the references.
 
@@ -138,7 +138,7 @@ def build_prompt(
         state: What it reads.
         layout: Where the references go.
         limits: How long the prompt may be; by default as the state or this process knows it.
-        whole: Whether it is known that the references need not be cut.
+        truncate: Whether to cut what is too long; without, nothing is left out.
 
     Returns:
         The messages, and what had to be left out.
@@ -147,28 +147,37 @@ def build_prompt(
         ValueError: If there are no messages.
         LookupError: If the state has none of the proposals that the agent reads.
     """
-    if not state["messages"]:
-        raise ValueError("`messages` is empty; expected at least one message to answer")
-    messages: Sequence[AnyMessage] = replace_in_messages(
-        _read_conversation(agent_node, state["messages"])
-    )
-    if agent_node.agent.system:
-        messages = add_system_text(messages, agent_node.agent.system, in_front=True)
-    limits = None if whole else limits or find_limits(agent_node, state)
+    messages = _conversation_with_system(agent_node, state["messages"])
+    limits = (limits or find_limits(agent_node, state)) if truncate else None
     room = limits and _prompt_room(agent_node, limits)
-    references, seed, text = _read_references(agent_node, state, layout, required=not whole)
+    references, seed, text = _read_references(agent_node, state, layout, required=truncate)
     count = len(messages)
     if agent_node.trim_history and room is not None:
-        reserve = min(count_tokens(text), room // 2)
-        messages = _trim_turns(agent_node, messages, room - reserve)
+        messages = _trim_turns(agent_node, messages, room - min(count_tokens(text), room // 2))
     dropped_messages, dropped_chars = count - len(messages), 0
     if agent_node.layer == 1:
         return Prompt(messages, dropped_chars, dropped_messages)
     free = None if room is None else max(0, room - estimate_prompt(agent_node, messages))
-    token_limits = [n for n in (free, None if whole else layout.max_total_tokens) if n is not None]
-    if token_limits and not fits_token_limit(text, min(token_limits)):
-        text, dropped_chars = layout.template_within_limit(references, min(token_limits), seed)
+    max_tokens = _find_lower(free, layout.max_total_tokens if truncate else None)
+    if max_tokens is not None and not fits_token_limit(text, max_tokens):
+        text, dropped_chars = layout.template_within_limit(references, max_tokens, seed)
     return Prompt(layout.insert_references(messages, text), dropped_chars, dropped_messages)
+
+
+def _find_lower(*limits: int | None) -> int | None:
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _conversation_with_system(
+    agent_node: AgentNode, conversation: Sequence[AnyMessage]
+) -> Sequence[AnyMessage]:
+    """Give the conversation as an agent's model takes it, with the agent's own system prompt."""
+    if not conversation:
+        raise ValueError("`messages` is empty; expected at least one message to answer")
+    messages = replace_in_messages(_read_conversation(agent_node, conversation))
+    if not agent_node.agent.system:
+        return messages
+    return add_system_text(messages, agent_node.agent.system, in_front=True)
 
 
 def _read_references(

@@ -214,7 +214,7 @@ def _with_shared_clients(model: Any, *, hidden: bool) -> Any:
         if _is_plain_chat_openai(model):
             from moa_graph.models.openai.fast_completions import use_fast_completions  # noqa: PLC0415  # likewise
 
-            model = use_fast_completions(model)
+            use_fast_completions(model)
     if hidden and isinstance(model, BaseChatModel):
         model = model.model_copy(update={"disable_streaming": True})
     return model

@@ -34,7 +34,7 @@ def check_base_url(url: str) -> None:
             raise ValueError(f"expected a URL with a valid host and port, got {url!r}") from None
     if "@" in url.partition("://")[2].partition("/")[0]:
         raise ValueError("expected a URL without a password; name its variable in api_key_env")
-    if any(each in _FORBIDDEN_IN_URL or _is_invisible(each) for each in url):
+    if any(each in _FORBIDDEN_IN_URL or _is_control_or_separator(each) for each in url):
         raise ValueError(
             f"expected a URL without spaces, line breaks, quotes, brackets and '#', such as "
             f"{_EXAMPLE_URL}, got {url!r}"
@@ -77,7 +77,7 @@ def _find_fault(name: str, key: str) -> str | None:
             _PLACEHOLDER.fullmatch(key)
         ),
         "it has a space, a line break or another invisible character in it": (
-            any(map(_is_invisible, key))
+            any(map(_is_control_or_separator, key))
         ),
         "it has a character in it that is not ASCII; copy it anew from the provider": (
             not key.isascii()
@@ -86,7 +86,7 @@ def _find_fault(name: str, key: str) -> str | None:
     return next((reason for reason, is_found in faults.items() if is_found), None)
 
 
-def _is_invisible(character: str) -> bool:
+def _is_control_or_separator(character: str) -> bool:
     return unicodedata.category(character)[0] in "CZ"
 
 

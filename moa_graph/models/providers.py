@@ -17,6 +17,7 @@ from functools import cache, lru_cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Literal
 
+from moa_graph.entry_points import load_entry_point
 from moa_graph.redaction import find_keys, redacted_message
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ def find_provider(name: str) -> Provider:
     if provider := PROVIDERS.get(name):
         return provider
     if point := _added_providers(tuple(sys.path)).get(name):
-        return _load_entry_point(point)
+        return _load_provider(point)
     return _langchain_provider(name)
 
 
@@ -192,21 +193,12 @@ def _added_providers(_path: tuple[str, ...]) -> Mapping[str, EntryPoint]:
 
 
 @cache
-def _load_entry_point(point: EntryPoint) -> Provider:
-    location = f"provider {point.name!r} ({point.value})"
-    try:
-        provider = point.load()
-    except Exception as error:
-        raise ValueError(f"{location} cannot be loaded: {type(error).__name__}: {error}") from error
-    if not isinstance(provider, Provider) or provider.name != point.name:
-        given = f"name={provider.name!r}" if isinstance(provider, Provider) else repr(provider)
-        raise ValueError(
-            f"{location}: expected a Provider whose `name` is {point.name!r}, got {given}"
-        )
+def _load_provider(point: EntryPoint) -> Provider:
+    provider: Provider = load_entry_point(point, Provider)
     if unknown := {*(provider.options or ()), *provider.option_names} - {*MODEL_OPTIONS}:
         raise ValueError(
-            f"{location}: no options {', '.join(sorted(unknown))}; expected some of: "
-            f"{', '.join(MODEL_OPTIONS)}"
+            f"provider {point.name!r} ({point.value}): no options {', '.join(sorted(unknown))}; "
+            f"expected some of: {', '.join(MODEL_OPTIONS)}"
         )
     return replace(provider, build=partial(_build_by_package, provider.name, provider.build))
 
@@ -322,7 +314,9 @@ def _build_compatible_model(
     )
 
     def build(**keywords: Any) -> BaseChatModel:
-        return use_given_options(chat_model(**keywords, **COMPATIBLE_OPTIONS), options)
+        model = chat_model(**keywords, **COMPATIBLE_OPTIONS)
+        use_given_options(model, options)
+        return model
 
     return _build_fast_model(build, options)
 
@@ -335,7 +329,8 @@ def _build_fast_model(
 
     model = build(**options, stream_usage=True, **shared_clients(proxy))
     bound_requests(model, options.get("timeout", DEFAULT_TIMEOUT_S))
-    return use_fast_completions(model)
+    use_fast_completions(model)
+    return model
 
 
 def _init_langchain_model(provider: str, *, model: str, **options: Any) -> Any:

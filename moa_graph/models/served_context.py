@@ -13,7 +13,7 @@ from moa_graph.models.providers import split_label
 from moa_graph.models.traits import ModelTraits, traits_of
 from moa_graph.sync_async import Step
 
-TIMEOUT_S = 2.0  # seconds that a run waits for all servers together, once
+CONTEXT_TIMEOUT_S = 2.0  # seconds that a run waits for all servers together, once
 
 _CONTEXT_FIELDS = ("max_model_len", "context_length", "max_context_length", "context_window")
 _OLLAMA_PARAMETER = re.compile(r"^num_ctx\s+(\d{1,9})\s*$", re.MULTILINE)
@@ -44,11 +44,11 @@ def _start_reading(agent: Agent) -> "Future[None] | None":
 
 
 def _wait_for(futures: Sequence["Future[None]"]) -> None:
-    wait(futures, TIMEOUT_S)
+    wait(futures, CONTEXT_TIMEOUT_S)
 
 
 async def _await_all(futures: Sequence["Future[None]"]) -> None:
-    await asyncio.wait([asyncio.wrap_future(each) for each in futures], timeout=TIMEOUT_S)
+    await asyncio.wait([asyncio.wrap_future(each) for each in futures], timeout=CONTEXT_TIMEOUT_S)
 
 
 def _read_into(traits: ModelTraits, agent: Agent) -> None:
@@ -93,7 +93,7 @@ def _request(agent: Agent, method: str, url: str, body: Any = None) -> Mapping[s
     key = agent.api_key_env and os.environ.get(agent.api_key_env)
     headers = {"authorization": f"Bearer {key}"} if key else {}
     client = shared_clients()["http_client"]
-    response = client.request(method, url, json=body, headers=headers, timeout=TIMEOUT_S)
+    response = client.request(method, url, json=body, headers=headers, timeout=CONTEXT_TIMEOUT_S)
     answer = response.raise_for_status().json()
     return answer if isinstance(answer, Mapping) else {}
 

@@ -141,8 +141,8 @@ def _rebuild_messages(
         with suppress(ContextExceededError):
             draft.shorten(overflow, ContextExceededError(""))
         return draft.prompt.messages
-    whole = not (call.dropped_reference_chars or call.dropped_messages)
-    return build_prompt(agent_node, values, layout, whole=whole).messages
+    truncate = bool(call.dropped_reference_chars or call.dropped_messages)
+    return build_prompt(agent_node, values, layout, truncate=truncate).messages
 
 
 def _conversation_without_answer(state: Mapping[str, Any]) -> list[AnyMessage]:

@@ -9,10 +9,10 @@ from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Durability, StateSnapshot, StreamMode
 
+from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.turns import Turn
 from moa_graph.runs.live import AgentProgress, RunProgress
 from moa_graph.runs.store import (
-    CompiledMoA,
     current_turn_values,
     is_database_error,
     read_current_values,
@@ -40,7 +40,7 @@ class TurnResult:
 class TurnRun:
     """A run that asks a question or resumes a turn. Whoever runs it holds the thread."""
 
-    graph: CompiledMoA
+    graph: CompiledMoAGraph
     config: RunnableConfig
     graph_input: GraphInput
     snapshot: StateSnapshot | None = None
@@ -50,7 +50,7 @@ class TurnRun:
 
     @classmethod
     async def prepare(
-        cls, graph: CompiledMoA, config: RunnableConfig, input_for_turn: InputForTurn
+        cls, graph: CompiledMoAGraph, config: RunnableConfig, input_for_turn: InputForTurn
     ) -> Self:
         """Read the thread, and choose the input.
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage
 
+from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.node_names import AGGREGATOR, parse_node_name
 from moa_graph.graph.policy import LayerPolicy
 from moa_graph.models.pricing import Prices
@@ -15,7 +16,6 @@ from moa_graph.prompting.surrogates import replace_surrogates
 from moa_graph.prompting.tokens import tokens_of_weight, weigh_text
 from moa_graph.redaction import redacted_message
 from moa_graph.runs.record import AgentCall, RunRecord, read_run
-from moa_graph.runs.store import CompiledMoA
 
 SILENCE_S = 30.0
 """Seconds after which an agent that says nothing is told to be waited for still."""
@@ -175,7 +175,7 @@ class RunProgress:
 
     @classmethod
     def from_graph(
-        cls, graph: CompiledMoA, prices: Prices, policies: Sequence[LayerPolicy] = ()
+        cls, graph: CompiledMoAGraph, prices: Prices, policies: Sequence[LayerPolicy] = ()
     ) -> Self:
         """Begin with nothing done."""
         return cls({each.node: each for each in _read_agents(graph)}, prices, policies)
@@ -266,7 +266,7 @@ class RunProgress:
             agent.apply_error(event["error"])
 
 
-def _read_agents(graph: CompiledMoA) -> list[AgentProgress]:
+def _read_agents(graph: CompiledMoAGraph) -> list[AgentProgress]:
     agents, last_layer = list[AgentProgress](), 0
     for node, spec in graph.builder.nodes.items():
         model = (spec.metadata or {}).get("model")

@@ -20,13 +20,13 @@ from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.constants import START
 from langgraph.graph import StateGraph
 from langgraph.graph.message import add_messages
-from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import StateSnapshot
 from platformdirs import user_data_path
 from pydantic import ValidationError
 
 from moa_graph.config.model import STORED, MoAConfig
 from moa_graph.errors import MoAError
+from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.run_summary import read_run_summary
 from moa_graph.graph.state import MoAState, Proposal, merge_writes
@@ -44,7 +44,6 @@ from moa_graph.runs.record import (
 from moa_graph.runs.stored_errors import CANCELLED_PREFIX, read_node_errors
 
 Checkpointer = BaseCheckpointSaver[Any]
-CompiledMoA = CompiledStateGraph[Any, Any, Any, Any]
 
 CONFIG_KEY = "moa_config"  # in the metadata of each checkpoint
 ERROR_CHANNEL = "__error__"  # LangGraph's channel for what a node raised
@@ -363,7 +362,7 @@ def require_config(thread: StoredThread) -> MoAConfig:
 
 
 async def read_newest_turn(
-    graph: CompiledMoA, config: RunnableConfig, snapshot: StateSnapshot
+    graph: CompiledMoAGraph, config: RunnableConfig, snapshot: StateSnapshot
 ) -> Turn:
     """Read the newest turn of a thread, with questions before it that were never answered.
 
@@ -383,12 +382,12 @@ def is_database_error(error: BaseException) -> bool:
     return isinstance(error, sqlite3.Error) or type(error).__module__.startswith("psycopg")
 
 
-async def read_current_values(graph: CompiledMoA, config: RunnableConfig) -> dict[str, Any]:
+async def read_current_values(graph: CompiledMoAGraph, config: RunnableConfig) -> dict[str, Any]:
     """Read the state of a thread, as `current_turn_values` gives it."""
     return current_turn_values(graph, await graph.aget_state(config))
 
 
-def current_turn_values(graph: CompiledMoA, snapshot: StateSnapshot) -> dict[str, Any]:
+def current_turn_values(graph: CompiledMoAGraph, snapshot: StateSnapshot) -> dict[str, Any]:
     """Give a state with the proposals of its present turn, in configured order.
 
     Those count too that were stored in the middle of a layer, and that the state will only take
@@ -428,7 +427,7 @@ async def _read_proposals(saver: Checkpointer, checkpoint: CheckpointTuple) -> d
 
 
 @cache
-def _state_reader() -> CompiledMoA:
+def _state_reader() -> CompiledMoAGraph:
     """A graph that reads the state of any mixture: the mixture itself may not be known."""
     builder = StateGraph(MoAState)
     builder.add_node("reader", lambda _: {})

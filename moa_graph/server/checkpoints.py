@@ -9,19 +9,18 @@ from langgraph.types import StateSnapshot
 from pydantic import BaseModel, ConfigDict
 
 from moa_graph.config.model import STORED, MoAConfig
+from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.node_names import AGGREGATOR, parse_node_name
 from moa_graph.graph.state import RETRY
 from moa_graph.runs.record import current_turn_proposals
 from moa_graph.runs.store import (
     CONFIG_KEY,
     Checkpointer,
-    CompiledMoA,
     current_turn_values,
 )
 from moa_graph.runs.stored_errors import read_node_errors
 from moa_graph.server.errors import HTTP_CONFLICT, ApiError
-
-JsonObject = dict[str, Any]
+from moa_graph.server.json_types import JsonObject
 
 MAX_CHECKPOINTS = 1000  # checkpoints that are read of one thread
 
@@ -42,7 +41,7 @@ class CheckpointView:
 
     snapshot: StateSnapshot
     mixture: MoAConfig
-    graph: CompiledMoA
+    graph: CompiledMoAGraph
     is_branch_end: bool
     """Whether no other follows it."""
 
@@ -187,7 +186,7 @@ async def read_checkpoint_history(
 
 
 async def prepare_fork(
-    graph: CompiledMoA,
+    graph: CompiledMoAGraph,
     step: CheckpointView,
     edits: Mapping[str, ProposalEdit],
     config: RunnableConfig,
@@ -234,7 +233,7 @@ def _edit_proposal(step: CheckpointView, node: str, edit: ProposalEdit) -> JsonO
     return {"content": edit.text.strip(), "error": None, "truncated_chars": 0}
 
 
-async def _read_snapshots(graph: CompiledMoA, thread: str) -> Sequence[StateSnapshot]:
+async def _read_snapshots(graph: CompiledMoAGraph, thread: str) -> Sequence[StateSnapshot]:
     config: RunnableConfig = {"configurable": {"thread_id": thread}}
     return [each async for each in graph.aget_state_history(config, limit=MAX_CHECKPOINTS)]
 

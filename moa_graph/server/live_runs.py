@@ -9,17 +9,18 @@ from time import monotonic
 from langchain_core.runnables import RunnableConfig
 
 from moa_graph.config.model import MoAConfig
+from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.redaction import redacted_message
 from moa_graph.runs.driver import TurnRun
 from moa_graph.runs.live import RunProgress
 from moa_graph.runs.store import (
-    CompiledMoA,
     RunStore,
     StoreError,
     build_run_config,
 )
 from moa_graph.server.errors import HTTP_CONFLICT, ApiError
-from moa_graph.server.run_view import JsonObject, collect_changes
+from moa_graph.server.json_types import JsonObject
+from moa_graph.server.run_view import collect_changes
 from moa_graph.server.service import MixtureService
 
 MAX_CACHED_GRAPHS = 16  # that are kept with their models
@@ -27,7 +28,7 @@ UPDATE_INTERVAL_S = (
     0.04  # seconds between two messages to a page: tokens come faster than eyes read
 )
 
-PrepareThread = Callable[[CompiledMoA, RunnableConfig], Awaitable[RunnableConfig]]
+PrepareThread = Callable[[CompiledMoAGraph, RunnableConfig], Awaitable[RunnableConfig]]
 
 
 class LiveRun:
@@ -160,7 +161,7 @@ class LiveRuns:
             del self._runs_by_thread[thread]
             live.mark_ended(status, error)
 
-    def _build_graph(self, mixture_json: str) -> CompiledMoA:
+    def _build_graph(self, mixture_json: str) -> CompiledMoAGraph:
         """Build the graph of a mixture, its models too.
 
         Raises:

@@ -10,13 +10,13 @@ from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.prompting.thoughts import ThoughtFilter
-from moa_graph.runs.store import CompiledMoA
 from moa_graph.server.errors import ApiError, server_stopping_error, to_api_error
+from moa_graph.server.json_types import JsonObject
 from moa_graph.server.openai_messages import (
     CompletionEnvelope,
-    JsonObject,
     to_langchain_messages,
 )
 from moa_graph.server.openai_requests import ChatRequest, parse_chat_request, read_json_body
@@ -39,7 +39,7 @@ async def create_completion(request: Request) -> Response:
     return JSONResponse(CompletionEnvelope(chat_request.model).wrap_completion(answer))
 
 
-async def _invoke_graph(graph: CompiledMoA, chat_request: ChatRequest) -> AIMessage:
+async def _invoke_graph(graph: CompiledMoAGraph, chat_request: ChatRequest) -> AIMessage:
     try:
         state = await graph.ainvoke({"messages": to_langchain_messages(chat_request.messages)})
     except Exception as error:
@@ -47,7 +47,9 @@ async def _invoke_graph(graph: CompiledMoA, chat_request: ChatRequest) -> AIMess
     return cast("AIMessage", state["messages"][-1])
 
 
-async def _queue_chunks(graph: CompiledMoA, chat_request: ChatRequest, events: EventQueue) -> None:
+async def _queue_chunks(
+    graph: CompiledMoAGraph, chat_request: ChatRequest, events: EventQueue
+) -> None:
     """Run in a task of its own: what cancels a response would disturb a graph that cleans up."""
     try:
         async for chunk in _completion_chunks(graph, chat_request):
@@ -61,7 +63,7 @@ async def _queue_chunks(graph: CompiledMoA, chat_request: ChatRequest, events: E
 
 
 async def _completion_chunks(
-    graph: CompiledMoA, chat_request: ChatRequest
+    graph: CompiledMoAGraph, chat_request: ChatRequest
 ) -> AsyncIterator[JsonObject]:
     """Run a mixture, and give its answer in OpenAI's chunks."""
     envelope = CompletionEnvelope(chat_request.model)
@@ -76,7 +78,7 @@ async def _completion_chunks(
 
 
 async def _answer_parts(
-    graph: CompiledMoA, chat_request: ChatRequest
+    graph: CompiledMoAGraph, chat_request: ChatRequest
 ) -> AsyncIterator[str | AIMessage]:
     """Give the text of an answer as it comes, and then the whole message.
 

@@ -12,9 +12,8 @@ from moa_graph.deprecated import with_old_keys
 from moa_graph.graph.run_summary import read_run_summary
 from moa_graph.prompting.finish_reasons import read_ending
 from moa_graph.prompting.parsing import read_finish_reason
+from moa_graph.server.json_types import JsonObject
 from moa_graph.server.openai_requests import RequestMessage
-
-JsonObject = dict[str, Any]
 
 _MESSAGE_CLASSES: dict[str, type[SystemMessage | HumanMessage | AIMessage]] = {
     "system": SystemMessage,

@@ -13,10 +13,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from moa_graph.config.model import MoAConfig, format_validation_error
+from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.runs.formatting import format_dropped_messages
 from moa_graph.runs.live import RunProgress
 from moa_graph.runs.store import (
-    CompiledMoA,
     RunStore,
     StoredThread,
     read_thread,
@@ -29,9 +29,10 @@ from moa_graph.server.checkpoints import (
     read_checkpoint_history,
 )
 from moa_graph.server.errors import HTTP_CONFLICT, ApiError
+from moa_graph.server.json_types import JsonObject
 from moa_graph.server.live_runs import LiveRun, LiveRuns
 from moa_graph.server.openai_requests import read_json_body
-from moa_graph.server.run_view import JsonObject, agents_to_json
+from moa_graph.server.run_view import agents_to_json
 from moa_graph.server.service import MixtureService
 
 MAX_LISTED_THREADS = 100  # threads
@@ -159,7 +160,7 @@ class PageApi:
         history = await read_checkpoint_history(self._store.checkpointer, body.thread, mixture)
         step = history.find_checkpoint(body.checkpoint)
 
-        async def begin(graph: CompiledMoA, config: RunnableConfig) -> RunnableConfig:
+        async def begin(graph: CompiledMoAGraph, config: RunnableConfig) -> RunnableConfig:
             return await prepare_fork(graph, step, body.edits, config)
 
         await self._live_runs.start_run(body.thread, step.mixture, prepare=begin)

@@ -2,11 +2,9 @@
 
 from collections.abc import MutableMapping
 from time import perf_counter
-from typing import Any
 
 from moa_graph.runs.live import AgentProgress, RunProgress
-
-JsonObject = dict[str, Any]
+from moa_graph.server.json_types import JsonObject
 
 _JSON_FIELDS = (
     *("node", "layer", "agent", "model", "status", "error", "seconds", "read", "written", "cost"),

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple, TypeVar, cast
 from starlette.requests import Request
 
 from moa_graph.config.model import MoAConfig
+from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.models.agent import Agent
-from moa_graph.runs.store import CompiledMoA, RunStore
+from moa_graph.runs.store import RunStore
 from moa_graph.server.errors import ApiError, server_stopping_error
 
 T = TypeVar("T")
@@ -72,7 +73,7 @@ class MixtureService:
         self._runs: set[asyncio.Task[Any]] = set()
         self._stopping = False
 
-    def get_graph(self, model: str, sampling: SamplingOptions | None = None) -> CompiledMoA:
+    def get_graph(self, model: str, sampling: SamplingOptions | None = None) -> CompiledMoAGraph:
         """Give the graph of a mixture, which keeps no threads.
 
         Raises:
@@ -140,7 +141,7 @@ class MixtureService:
         if not task.cancelled():
             task.exception()  # where nobody waits any more, nobody needs to be told
 
-    def _build_variant(self, model: str, sampling: SamplingOptions) -> CompiledMoA:
+    def _build_variant(self, model: str, sampling: SamplingOptions) -> CompiledMoAGraph:
         """Have the final answer written as a request says; the proposers stay as they are."""
         mixture = self.mixtures[model]
         update = {

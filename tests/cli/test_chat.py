@@ -319,7 +319,7 @@ def test_show_tells_the_calls_and_one_proposal_beside_the_answer(typed, mixture)
     config = mixture(a={"reply": "one two three four five"}, w={"reply": "one two three 4 five"})
     out = typed("q\r/show\r/show a\r/show layer_9_x\r", config)
     assert "layer_1_a" in out.out
-    assert "4 of 4 proposals received" in out.out
+    assert "4 of 4 proposals answered" in out.out
     assert "one two three [-four-] {+4+} five" in out.out
     assert "no proposal 'layer_9_x'; expected one of: layer_1_a" in out.err
 

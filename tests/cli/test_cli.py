@@ -91,7 +91,7 @@ def test_show_prints_the_proposals_too(moa, mixture):
     lines = moa("ask", "q", "--config", config, "--show").stdout
     assert lines.count("from a") == lines.count("from b") == 2
     assert re.search(r"── layer_1_a  openai:a  \d+\.\d+ s  2 tokens$", lines, re.MULTILINE)
-    assert "4 of 4 proposals received" in lines
+    assert "4 of 4 proposals answered" in lines
     assert lines.index("layer_1_a") < lines.index("layer_1_b") < lines.index("layer_2_a")
 
 
@@ -276,7 +276,7 @@ def test_show_prints_a_run(moa, mixture):
     shown = moa("show", "mine").stdout
     assert shown.startswith("the question\n")
     assert "failed: " in shown
-    assert "2 of 4 proposals received" in shown
+    assert "2 of 4 proposals answered" in shown
     assert json.loads(moa("show", "mine", "--json").stdout)["answer"] == "final"
 
 

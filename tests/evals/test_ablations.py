@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from moa_graph import Agent, MoAConfig
-from moa_graph.evals.ablations import ANALYSES, Ablations, systems_by_name
+from moa_graph.evals.ablations import ANALYSES, Ablations
 from moa_graph.evals.data import read_table
 from moa_graph.evals.single_model import SingleModel
 from moa_graph.prompting.layout import NAME_THE_BEST
@@ -25,6 +25,10 @@ def small(url="http://localhost:1/v1", **options):
 
 def everything(ablations, **options):
     return [v for name, make in ANALYSES.items() for v in make(ablations, **options.get(name, {}))]
+
+
+def systems(variants):
+    return {variant.name: variant.config for variant in variants}
 
 
 def curve(variants, name):
@@ -116,7 +120,7 @@ def test_a_ranker_differs_from_what_it_is_compared_with_only_in_picking():
 
 
 def test_a_system_in_several_tables_is_one_system():
-    found = systems_by_name(everything(paper()))
+    found = systems(everything(paper()))
     assert len(everything(paper())) == 42
     assert len(found) == 28
     assert {variant.against for variant in everything(paper())} - {None} <= found.keys()
@@ -130,7 +134,7 @@ def test_a_system_in_several_tables_is_one_system():
 
 def test_the_first_layers_of_all_variants_ask_each_model_six_times_in_all():
     asked = Counter()
-    for config in systems_by_name(everything(paper())).values():
+    for config in systems(everything(paper())).values():
         asked |= first_calls(config)  # samples have numbers: the most of them are all of them
     assert len(asked) == 6
     assert set(asked.values()) == {6}
@@ -151,7 +155,7 @@ def test_all_variants_ask_the_very_same_questions_wherever_the_papers_do(server)
     server.model("*", reply=reply)
     variants = everything(Ablations(small(server.url)), proposers={"numbers": (1, 2, 3)})
     asked = Counter()
-    for config in systems_by_name(variants).values():
+    for config in systems(variants).values():
         asked |= paid_calls(config, server)
     first = {
         body: n for body, n in asked.items() if "numbered" not in body and "Responses" not in body
@@ -201,17 +205,8 @@ def test_an_aggregator_that_proposes_nothing_has_a_name_of_its_own():
 def test_names_are_those_of_folders():
     agents = {name: Agent(model="offline:lead") for name in ("my model (v1.5)", "ü/2")}
     ablations = Ablations(MoAConfig(layers=[agents], aggregator="offline:consensus"))
-    names = systems_by_name(ablations.collaborativeness()).keys()
+    names = systems(ablations.collaborativeness()).keys()
     assert names == {"my-model-v1.5--alone", "ü-2-alone", "my-model-v1.5--of-2", "ü-2-of-2"}
-
-
-def test_names_that_cannot_be_told_apart_are_refused():
-    agents = {
-        name: Agent(model=f"offline:{m}") for name, m in {"a b": "lead", "a-b": "mmr"}.items()
-    }
-    variants = Ablations(MoAConfig(layers=[agents], aggregator="offline:lead")).collaborativeness()
-    with pytest.raises(ValueError, match="two systems would be called 'a-b-alone'"):
-        systems_by_name(variants)
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_what_its_judge_does_not_read_is_refused(installed):
     ("value", "cause"),
     [
         ("no_such_module:IT", "cannot be loaded: ModuleNotFoundError"),
-        ("json:dumps", "expected an instance of a subclass of Benchmark"),
+        ("json:dumps", "expected an instance of Benchmark whose `name` is 'broken', got <fun"),
     ],
 )
 def test_a_package_that_cannot_be_used_is_named(monkeypatch, tmp_path, value, cause):

@@ -17,18 +17,18 @@ from moa_graph.runs.model_calls import call_listener
 
 
 @pytest.fixture
-def ledger(tmp_path):
+def call_store(tmp_path):
     with CallStore(tmp_path / "out" / "ledger.sqlite") as opened:
         yield opened
 
 
 def test_stored_answer_is_the_very_message_with_its_original_seconds(
-    ledger, server, invoke, tmp_path
+    call_store, server, invoke, tmp_path
 ):
     agent, paid, heard = Agent(model="openai:m", base_url=server.url), [], []
     with call_listener(paid.append):
-        first = invoke(ledger.wrap(build_model(agent), "openai:m"), "q")
-    with CallStore(ledger.path) as again, call_listener(heard.append):
+        first = invoke(call_store.wrap(build_model(agent), "openai:m"), "q")
+    with CallStore(call_store.path) as again, call_listener(heard.append):
         second = invoke(again.wrap(build_model(agent), "openai:m"), "q")
     assert second == first
     assert second.usage_metadata["total_tokens"] > 0
@@ -50,35 +50,35 @@ def test_stored_answer_is_the_very_message_with_its_original_seconds(
         {"asked": [HumanMessage("q", name="ada")]},
     ],
 )
-def test_what_changes_an_answer_is_another_call(ledger, model, other):
+def test_what_changes_an_answer_is_another_call(call_store, model, other):
     fake = model(answers=["one", "two"])
     call = {"label": "p:m", "sample": 1, "asked": "q"}
     call |= {"options": {"temperature": 0.7, "base_url": "http://a/v1"}}
 
     def ask(label, options, sample, asked):
-        return ledger.wrap(fake, label, options, sample).invoke(asked).text
+        return call_store.wrap(fake, label, options, sample).invoke(asked).text
 
     assert ask(**call) == "one"
     assert ask(**(call | other)) == "two"
     assert ask(**call) == "one"
 
 
-def test_what_a_call_is_given_is_part_of_it(ledger, model):
-    wrapped = ledger.wrap(model(answers=["one", "two"]), "p:m")
+def test_what_a_call_is_given_is_part_of_it(call_store, model):
+    wrapped = call_store.wrap(model(answers=["one", "two"]), "p:m")
     assert wrapped.invoke("q").text == "one"
     assert wrapped.bind(stop=["x"]).invoke("q").text == "two"
 
 
-def test_ids_and_metadata_of_messages_change_nothing(ledger, model):
-    wrapped = ledger.wrap(model(answers=["one", "two"]), "p:m")
+def test_ids_and_metadata_of_messages_change_nothing(call_store, model):
+    wrapped = call_store.wrap(model(answers=["one", "two"]), "p:m")
     history = AIMessage("hello", response_metadata={"moa": {"seconds": 1.5}}, id="x")
     wrapped.invoke([HumanMessage("q", id="1"), history, HumanMessage("r")])
     again = wrapped.invoke([HumanMessage("q"), AIMessage("hello"), HumanMessage("r", id="2")])
     assert again.text == "one"
 
 
-def test_random_key_of_enclosed_references_changes_nothing(ledger, model):
-    wrapped = ledger.wrap(model(answers=["one", "two", "three"]), "p:m")
+def test_random_key_of_enclosed_references_changes_nothing(call_store, model):
+    wrapped = call_store.wrap(model(answers=["one", "two", "three"]), "p:m")
 
     def ask(reference, seed):
         layout = PromptLayout(references_in="user")
@@ -90,8 +90,8 @@ def test_random_key_of_enclosed_references_changes_nothing(ledger, model):
     assert ask("y", "4567") == "two"
 
 
-def test_tags_that_a_user_wrote_tell_two_questions_apart(ledger, model):
-    wrapped = ledger.wrap(model(answers=["one", "two", "three"]), "p:m")
+def test_tags_that_a_user_wrote_tell_two_questions_apart(call_store, model):
+    wrapped = call_store.wrap(model(answers=["one", "two", "three"]), "p:m")
     question = "What stands in <response-{} 1>?"
     assert wrapped.invoke(question.format("0123456789abcdef")).text == "one"
     assert wrapped.invoke(question.format("fedcba9876543210")).text == "two"
@@ -99,37 +99,37 @@ def test_tags_that_a_user_wrote_tell_two_questions_apart(ledger, model):
     assert wrapped.invoke(question.format("0123456789abcdef")).text == "one"
 
 
-def test_failure_is_written_down_and_asked_again(ledger, model, invoke):
-    wrapped = ledger.wrap(model(answers=[OSError("no route"), "now"]), "p:m")
+def test_failure_is_written_down_and_asked_again(call_store, model, invoke):
+    wrapped = call_store.wrap(model(answers=[OSError("no route"), "now"]), "p:m")
     with pytest.raises(CallError, match="OSError: no route"):
         invoke(wrapped, "q")
     assert invoke(wrapped, "q").text == "now"
-    with closing(sqlite3.connect(ledger.path)) as db:
+    with closing(sqlite3.connect(call_store.path)) as db:
         rows = db.execute("SELECT label, error FROM failures").fetchall()
     assert rows == [("p:m", "OSError: no route")]
 
 
 @pytest.mark.parametrize("text", ["", " \n", "<think>hm</think>"])
-def test_empty_answer_is_a_failure(ledger, model, text):
+def test_empty_answer_is_a_failure(call_store, model, text):
     heard = []
     usage = {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}
-    wrapped = ledger.wrap(model(answers=[AIMessage(text, usage_metadata=usage), "now"]), "p:m")
+    wrapped = call_store.wrap(model(answers=[AIMessage(text, usage_metadata=usage), "now"]), "p:m")
     with call_listener(heard.append), pytest.raises(CallError, match="empty answer"):
         wrapped.invoke("q")
     assert heard[0].usage["total_tokens"] == 3
     assert wrapped.invoke("q").text == "now"
 
 
-def test_probabilities_alone_are_an_answer(ledger, model):
+def test_probabilities_alone_are_an_answer(call_store, model):
     answer = AIMessage("", response_metadata={"logprobs": {"content": [{"logprob": -0.5}]}})
-    wrapped = ledger.wrap(model(answers=[answer]), "p:judge")
+    wrapped = call_store.wrap(model(answers=[answer]), "p:judge")
     assert wrapped.invoke("q") == wrapped.invoke("q")
 
 
-async def test_call_that_is_under_way_is_shared(ledger, model):
+async def test_call_that_is_under_way_is_shared(call_store, model):
     go_on = threading.Event()
     fake = model(answers=["one", "two"], until=go_on.is_set)
-    calls = [asyncio.create_task(ledger.wrap(fake, "p:m").ainvoke("q")) for _ in range(5)]
+    calls = [asyncio.create_task(call_store.wrap(fake, "p:m").ainvoke("q")) for _ in range(5)]
     await wait_until(lambda: fake.asked)
     await take_turns()  # the others wait for it
     go_on.set()
@@ -137,10 +137,10 @@ async def test_call_that_is_under_way_is_shared(ledger, model):
     assert len(fake.asked) == 1
 
 
-def test_call_that_is_under_way_is_shared_by_threads(ledger, model):
+def test_call_that_is_under_way_is_shared_by_threads(call_store, model):
     begun, texts = [], []
     fake = model(answers=["one", "two"], until=after(lambda: len(begun) == 5))
-    wrapped = ledger.wrap(fake, "p:m")
+    wrapped = call_store.wrap(fake, "p:m")
 
     def ask():
         begun.append("a thread")
@@ -154,29 +154,29 @@ def test_call_that_is_under_way_is_shared_by_threads(ledger, model):
     assert texts == ["one"] * 5
 
 
-async def two_who_ask(ledger, fake):
+async def two_who_ask(call_store, fake):
     """Have one make a call, and another wait for it."""
-    first = asyncio.create_task(ledger.wrap(fake, "p:m").ainvoke("q"))
+    first = asyncio.create_task(call_store.wrap(fake, "p:m").ainvoke("q"))
     await wait_until(lambda: fake.asked)
-    second = asyncio.create_task(ledger.wrap(fake, "p:m").ainvoke("q"))
+    second = asyncio.create_task(call_store.wrap(fake, "p:m").ainvoke("q"))
     await take_turns()
     return first, second
 
 
-async def test_cancelled_call_is_made_by_the_next_in_line(ledger, model):
+async def test_cancelled_call_is_made_by_the_next_in_line(call_store, model):
     go_on = threading.Event()
     fake = model(answers=["one", "two"], until=go_on.is_set)
-    first, second = await two_who_ask(ledger, fake)
+    first, second = await two_who_ask(call_store, fake)
     first.cancel()
     await wait_until(lambda: len(fake.asked) == 2)
     go_on.set()
     assert (await second).text == "two"
 
 
-async def test_one_who_waits_and_is_cancelled_leaves_the_call_alone(ledger, model):
+async def test_one_who_waits_and_is_cancelled_leaves_the_call_alone(call_store, model):
     go_on = threading.Event()
     fake = model(until=go_on.is_set)
-    first, second = await two_who_ask(ledger, fake)
+    first, second = await two_who_ask(call_store, fake)
     second.cancel()
     await asyncio.wait([second])
     go_on.set()
@@ -184,43 +184,43 @@ async def test_one_who_waits_and_is_cancelled_leaves_the_call_alone(ledger, mode
     assert len(fake.asked) == 1
 
 
-def test_free_models_are_not_stored(ledger, model):
-    wrapped = ledger.wrap(model(answers=["one", "two"]), "offline:lead")
+def test_free_models_are_not_stored(call_store, model):
+    wrapped = call_store.wrap(model(answers=["one", "two"]), "offline:lead")
     assert [wrapped.invoke("q").text for _ in range(2)] == ["one", "two"]
 
 
-def test_no_key_and_no_option_is_in_the_file(ledger, server, monkeypatch):
+def test_no_key_and_no_option_is_in_the_file(call_store, server, monkeypatch):
     monkeypatch.setenv("MY_SERVER", "quite-secret-value")
     agent = Agent(model="openai:m", base_url=server.url, api_key_env="MY_SERVER", max_retries=0)
     server.model("m", faults=["echo key", "echo key in 200"])
     options = {"base_url": f"{server.url}?token=hidden-token"}
-    wrapped = ledger.wrap(build_model(agent), "openai:m", options)
+    wrapped = call_store.wrap(build_model(agent), "openai:m", options)
     for _ in range(2):
         with pytest.raises(CallError) as caught:
             wrapped.invoke("q")
         assert "quite-secret-value" not in str(caught.value)
         assert caught.value.__cause__ is None
     wrapped.invoke("q")
-    files = ledger.path.parent.iterdir()
+    files = call_store.path.parent.iterdir()
     whole = b"".join(path.read_bytes() for path in files)
     assert b"quite-secret-value" not in whole
     assert b"hidden-token" not in whole
 
 
-def test_file_that_is_no_ledger_is_refused(tmp_path):
+def test_file_that_is_no_call_store_is_refused(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("these are my notes, and there is nothing else in here" * 100)
-    with pytest.raises(ValueError, match=r"notes\.txt: cannot be used as a ledger"):
+    with pytest.raises(ValueError, match=r"notes\.txt: cannot be used as a call store"):
         CallStore(path)
 
 
-def test_nothing_more_is_asked_when_the_file_cannot_be_written(ledger, model):
+def test_nothing_more_is_asked_when_the_file_cannot_be_written(call_store, model):
     fake = model()
-    with closing(sqlite3.connect(ledger.path)) as db:
+    with closing(sqlite3.connect(call_store.path)) as db:
         db.execute("DROP TABLE answers")
         db.execute("CREATE TABLE answers (key TEXT, message TEXT, started REAL, seconds REAL)")
     with pytest.raises(CallError, match="cannot be written"):
-        ledger.wrap(fake, "p:m").invoke("q")
+        call_store.wrap(fake, "p:m").invoke("q")
     with pytest.raises(CallError, match="cannot be written"):
-        ledger.wrap(fake, "p:m").invoke("r")
+        call_store.wrap(fake, "p:m").invoke("r")
     assert len(fake.asked) == 1

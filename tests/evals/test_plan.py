@@ -58,6 +58,19 @@ def test_variants_are_systems_by_their_names(load):
     assert set(plan.configs) == {"six", *(point.variant.name for point in plan.points)}
 
 
+def test_names_that_cannot_be_told_apart_are_refused(load):
+    with pytest.raises(ValueError, match="two systems would be called 'a-b-alone': expected"):
+        load("""
+            [systems.two]
+            layers = [["a b", "a-b"]]
+            aggregator = "offline:lead"
+            agents = { "a b" = { model = "offline:lead" }, a-b = { model = "offline:mmr" } }
+            [[variants]]
+            of = "two"
+            analyses = ["collaborativeness"]
+        """)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -325,7 +325,7 @@ def test_the_commands_say_which_proposal_was_selected(moa, tmp_path):
     for command in (asked, ["show", "t"]):
         done = moa(*command)
         assert done.returncode == 0
-        assert "1 of 1 proposals received; layer_1_lead selected; " in done.stdout
+        assert "1 of 1 proposals answered; layer_1_lead selected; " in done.stdout
 
 
 @pytest.mark.parametrize("references_in", ["system", "user"])

@@ -150,8 +150,14 @@ def test_nothing_of_a_package_is_imported_before_one_of_its_models_is_named(monk
     ("value", "cause"),
     [
         ("no_such_module:IT", "cannot be loaded: ModuleNotFoundError"),
-        ("json:dumps", "expected a Provider whose `name` is 'broken', got <function dumps"),
-        ("provider_other:IT", "expected a Provider whose `name` is 'broken', got name='other'"),
+        (
+            "json:dumps",
+            "Provider whose `name` is 'broken', got <function dumps",
+        ),
+        (
+            "provider_other:IT",
+            "Provider whose `name` is 'broken', got name='other'",
+        ),
     ],
 )
 def test_a_package_that_cannot_be_used_is_named(monkeypatch, tmp_path, value, cause):

@@ -143,7 +143,7 @@ def test_server_that_does_not_say_changes_nothing(invoke, model, answer, caplog)
 
 
 def test_server_that_does_not_answer_does_not_stop_a_run(invoke, model, monkeypatch):
-    monkeypatch.setattr(served_context, "TIMEOUT_S", 0.05)
+    monkeypatch.setattr(served_context, "CONTEXT_TIMEOUT_S", 0.05)
     released = threading.Event()
 
     def hang():

@@ -29,10 +29,10 @@ from moa_graph.cli.actions.run import (
 from moa_graph.cli.errors import CommandError
 from moa_graph.cli.terminal.plain_text import print_warning, to_single_line
 from moa_graph.config.model import MoAConfig
+from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.runs.driver import InputForTurn
 from moa_graph.runs.store import (
-    CompiledMoA,
     RunStore,
     StoredThread,
     build_run_config,
@@ -246,7 +246,7 @@ def _last_turn(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
     return messages[question_indices[-1] :]
 
 
-async def _answered_state(graph: CompiledMoA, config: RunnableConfig) -> dict[str, Any]:
+async def _answered_state(graph: CompiledMoAGraph, config: RunnableConfig) -> dict[str, Any]:
     """Give the state of a thread without a question that has no answer."""
     snapshot = await graph.aget_state(config)
     turn = await read_newest_turn(graph, config, snapshot)
@@ -270,7 +270,7 @@ def _rewind_to_layer(layer: int, values: dict[str, Any]) -> ThreadEditor:
     last = values["messages"][-1]
     answer = [RemoveMessage(id=last.id)] if last.type == "ai" else []
 
-    async def edit(graph: CompiledMoA, config: RunnableConfig) -> None:
+    async def edit(graph: CompiledMoAGraph, config: RunnableConfig) -> None:
         before = find_layer_proposer(graph, layer - 1)
         update = {"messages": answer, "proposals": proposals}
         await graph.aupdate_state(config, update, as_node=before)

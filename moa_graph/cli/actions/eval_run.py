@@ -105,8 +105,8 @@ def _build_table(plan: EvalPlan, forecast: ComparisonEstimate) -> Table:
             f"{each.items:,}" if each.benchmark else "",
             f"{each.calls:,}",
             f"{each.free:,}",
-            _format_tokens(each.tokens.expected),
-            _format_tokens(each.tokens.upper_bound),
+            _format_token_estimate(each.tokens.expected),
+            _format_token_estimate(each.tokens.upper_bound),
             _format_bound(each.cost),
             _format_bound(each.most_cost),
             format_about_seconds(each.seconds),
@@ -157,7 +157,7 @@ def _list_notes(plan: EvalPlan, forecast: ComparisonEstimate, answer_tokens: int
         yield f"max_cost: the budget is {budget}; nothing starts that could exceed it."
 
 
-def _format_tokens(number: float) -> str:
+def _format_token_estimate(number: float) -> str:
     if isinf(number):
         return "no bound"
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):

@@ -20,9 +20,9 @@ from moa_graph.cli.errors import CommandError
 from moa_graph.cli.terminal.plain_text import print_warning
 from moa_graph.cli.thread_loading import find_thread_or_last
 from moa_graph.config.model import MoAConfig
+from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.node_names import AGGREGATOR, layer_name, parse_layer_name, parse_node_name
 from moa_graph.runs.store import (
-    CompiledMoA,
     build_run_config,
     describe_missing_question,
     format_resume_command,
@@ -76,7 +76,7 @@ def fork_thread(
                 return await run.run_to_end(lambda turn: turn.ask(messages))
             update = {"messages": messages, "proposals": proposals}
 
-            async def store_fork(fork: CompiledMoA, config: RunnableConfig) -> None:
+            async def store_fork(fork: CompiledMoAGraph, config: RunnableConfig) -> None:
                 before = find_layer_proposer(fork, layer - 1)
                 await fork.aupdate_state(config, update, as_node=before)
 
@@ -157,7 +157,7 @@ def _select_proposals(
     return selected
 
 
-def find_layer_proposer(graph: CompiledMoA, layer: int) -> str:
+def find_layer_proposer(graph: CompiledMoAGraph, layer: int) -> str:
     """Name a node that the layer aggregator follows."""
     names = ((node, parse_node_name(node)) for node in graph.nodes)
     return next(

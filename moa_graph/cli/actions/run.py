@@ -24,6 +24,7 @@ from moa_graph.cli.terminal.plain_text import print_warning
 from moa_graph.cli.terminal.progress_view import ProgressView
 from moa_graph.cli.terminal.text import print_answer, print_failures, print_json, print_run
 from moa_graph.config.model import MoAConfig
+from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.turns import Turn
 from moa_graph.models.pricing import Prices
@@ -34,7 +35,6 @@ from moa_graph.runs.live import RunProgress
 from moa_graph.runs.record import read_run
 from moa_graph.runs.store import (
     Checkpointer,
-    CompiledMoA,
     RunStore,
     StoredThread,
     build_run_config,
@@ -48,7 +48,7 @@ from moa_graph.runs.store import (
     require_config,
 )
 
-ThreadEditor = Callable[[CompiledMoA, RunnableConfig], Awaitable[Any]]
+ThreadEditor = Callable[[CompiledMoAGraph, RunnableConfig], Awaitable[Any]]
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,7 @@ class CliRun:
             return text
         return f"{text}; continue with: {format_resume_command(self.thread, self.db)}"
 
-    def _build_graph(self, *, stream_proposals: bool) -> CompiledMoA:
+    def _build_graph(self, *, stream_proposals: bool) -> CompiledMoAGraph:
         """Build the graph and its models: a mistake shows before anything is stored."""
         builder = self.mixture.graph(
             lazy=False,

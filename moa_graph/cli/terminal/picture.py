@@ -180,7 +180,7 @@ def _draw_agent(row: AgentProgress, slowest: float, frame: FrameLayout) -> list[
         head.append(" ").append_text(_draw_bar(row, slowest, frame))
     head.append(_format_elapsed(row, frame.now).rjust(SECONDS_WIDTH), "" if row.done else "cyan")
     if frame.tokens_width:
-        head.append(_format_tokens(row).rjust(frame.tokens_width), "dim")
+        head.append(_format_new_tokens(row).rjust(frame.tokens_width), "dim")
     if not frame.two_lines:
         head.append("  ").append_text(_fit_text(text, style, row, frame.remaining_width))
         return [_truncate_text(head, frame.width)]
@@ -249,7 +249,7 @@ def _format_elapsed(row: AgentProgress, now: float) -> str:
     return "" if not row.has_started else f"{row.elapsed(now):.1f} s"
 
 
-def _format_tokens(row: AgentProgress) -> str:
+def _format_new_tokens(row: AgentProgress) -> str:
     if row.new_tokens is not None:
         return f"{row.new_tokens:,} tok"
     return f"~{row.chunk_count:,} tok" if row.chunk_count else ""

@@ -111,8 +111,8 @@ def _format_cell(run: RunRecord, call: AgentCall, heading: str) -> str:
         "model": to_single_line(call.model),
         "seconds": seconds,
         "sec": seconds,
-        "read": _format_tokens(call, "input_tokens"),
-        "written": _format_tokens(call, "output_tokens"),
+        "read": _format_token_count(call, "input_tokens"),
+        "written": _format_token_count(call, "output_tokens"),
         "cost": format_cost(call.cost),
     }
     return cells.get(heading, heading if on_critical_path else "")
@@ -130,7 +130,7 @@ def format_run_totals(run: RunRecord) -> str:
     """Sum up a run in a line: what is not known is not counted as nothing."""
     proposals = run.proposals
     answered_proposals = sum(call.error is None for call in proposals)
-    facts = [f"{answered_proposals} of {len(proposals)} proposals received"]
+    facts = [f"{answered_proposals} of {len(proposals)} proposals answered"]
     facts += [f"{to_single_line(run.selected.node)} selected"] if run.selected else []
     facts.append(format_seconds(run.seconds))
     if run.usage_is_complete:
@@ -167,7 +167,7 @@ def build_models_table(rows: Sequence[tuple[str, str, str]]) -> Table:
     return table
 
 
-def _format_tokens(call: AgentCall, kind: str) -> str:
+def _format_token_count(call: AgentCall, kind: str) -> str:
     if call.usage:
         return f"{call.usage[kind]:,}"
     return "" if call.error else "?"

@@ -65,7 +65,7 @@ def print_run(values: Mapping[str, Any]) -> None:
     last = values["messages"][-1]
     if last.type == "ai":
         summary: Mapping[str, Any] = read_run_summary(last) or {}
-        tokens = _format_tokens(last.usage_metadata, summary.get("aggregator_cached"))
+        tokens = _format_written_tokens(last.usage_metadata, summary.get("aggregator_cached"))
         ending = describe_ending(read_finish_reason(last)) or ""
         title = "  ".join(filter(None, ["answer", tokens, strip_control_characters(ending)]))
         _print_section(console, title, last.text)
@@ -137,7 +137,7 @@ def _print_run_summary(console: "Console", summary: Mapping[str, Any]) -> None:
         cached = ((usage or {}).get("input_token_details") or {}).get("cache_read")
         cache_note = f", {cached:,} of them from prompt caches" if cached else ""
         at_least = " at least" if total and summary["usage_unknown"] else ""
-        answered = f"{summary['answered']} of {summary['asked']} proposals received"
+        answered = f"{summary['answered']} of {summary['asked']} proposals answered"
         selected = (
             f"; {strip_control_characters(node)} selected"
             if (node := summary.get("selected"))
@@ -149,7 +149,7 @@ def _print_run_summary(console: "Console", summary: Mapping[str, Any]) -> None:
 def _format_proposal_stats(proposal: Proposal) -> str:
     """Tell model, seconds and tokens of a proposal."""
     seconds = format_seconds(proposal["seconds"])
-    tokens = _format_tokens(proposal["usage"], proposal.get("cached"))
+    tokens = _format_written_tokens(proposal["usage"], proposal.get("cached"))
     refused = proposal.get("refused_prompt")
     note = format_refused_prompt(refused) if refused else ""
     ending = None if proposal["error"] else describe_ending(proposal["finish_reason"])
@@ -157,7 +157,7 @@ def _format_proposal_stats(proposal: Proposal) -> str:
     return "  ".join(filter(None, [proposal["model"], seconds, tokens, note, ending]))
 
 
-def _format_tokens(usage: Mapping[str, Any] | None, cached: Any) -> str:
+def _format_written_tokens(usage: Mapping[str, Any] | None, cached: Any) -> str:
     if cached:
         return "from the cache"
     return f"{usage['output_tokens']:,} tokens" if usage else ""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
+from moa_graph.entry_points import load_entry_point
 from moa_graph.evals.benchmarks.alpaca_eval.benchmark import AlpacaEval, OwnPrompts
 from moa_graph.evals.benchmarks.flask.benchmark import Flask
 from moa_graph.evals.benchmarks.mt_bench.benchmark import MTBench
@@ -25,7 +26,7 @@ def find_benchmark(name: str) -> Benchmark | None:
     if name in _PAPER_BENCHMARKS:
         return _PAPER_BENCHMARKS[name]
     points = entry_points(group=ENTRY_POINT_GROUP, name=name)
-    return _load_entry_point(next(iter(points))) if points else None
+    return _load_benchmark(next(iter(points))) if points else None
 
 
 def benchmark_for(name: str) -> Benchmark:
@@ -40,15 +41,6 @@ def benchmark_names() -> list[str]:
 
 
 @cache
-def _load_entry_point(point: EntryPoint) -> Benchmark:
-    location = f"benchmark {point.name!r} ({point.value})"
-    try:
-        benchmark = point.load()
-    except Exception as error:
-        raise ValueError(f"{location} cannot be loaded: {type(error).__name__}: {error}") from error
-    if not isinstance(benchmark, Benchmark) or benchmark.name != point.name:
-        raise ValueError(
-            f"{location}: expected an instance of a subclass of Benchmark whose `name` is "
-            f"{point.name!r}, got {benchmark!r}"
-        )
+def _load_benchmark(point: EntryPoint) -> Benchmark:
+    benchmark: Benchmark = load_entry_point(point, Benchmark)
     return benchmark

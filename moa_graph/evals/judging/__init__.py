@@ -1,1 +1,1 @@
-"""Have answers judged, as each benchmark does: prompts as published, judgements in the ledger."""
+"""Have answers judged, as each benchmark does: prompts as published, judgements stored."""

@@ -72,7 +72,7 @@ class Judge:
 
 
 class BenchmarkJudge:
-    """A judge at work on a benchmark, through a ledger; its model is built at once.
+    """A judge at work on a benchmark, through a call store; its model is built at once.
 
     Raises:
         ValueError: If a key is missing, or the model cannot be built.

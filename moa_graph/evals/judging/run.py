@@ -50,7 +50,7 @@ async def judge_system(
 ) -> JudgingResult:
     """Have the answers of a system judged; the judgements are written beside them.
 
-    Called again, it goes on: a judgement that is in the ledger is not paid for again, and what
+    Called again, it goes on: a judgement that is in the call store is not paid for again, and what
     failed is asked again. Judgements that are there stay until one of the new ones succeeds.
 
     Args:

@@ -7,7 +7,7 @@ of that name takes.
 
 import os
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 from langchain_openai import ChatOpenAI
@@ -17,8 +17,6 @@ OPENAI_HOST = "api.openai.com"
 
 COMPATIBLE_OPTIONS = {"openai_proxy": None, "use_responses_api": False}
 """What such a chat model is built with, beside the options of its agent."""
-
-Chat = TypeVar("Chat")
 
 
 class CompatibleChatOpenAI(ChatOpenAI):
@@ -35,21 +33,16 @@ def is_openai_address(url: str | None) -> bool:
     return host == OPENAI_HOST or str(host).endswith(f".{OPENAI_HOST}")
 
 
-def use_given_options(chat: Chat, options: Mapping[str, Any]) -> Chat:
+def use_given_options(model: Any, options: Mapping[str, Any]) -> None:
     """Free a chat model from what was taken from the environment and guessed from its name.
 
     Args:
-        chat: A `ChatOpenAI`, or what is built upon it.
+        model: A `ChatOpenAI`, or what is built upon it; it is changed.
         options: What it was built with.
-
-    Returns:
-        The same model.
     """
-    model: Any = chat
     model.temperature = options.get("temperature")
     model.openai_organization = None
     drop_environment_headers(model)
-    return chat
 
 
 def drop_environment_headers(model: Any) -> None:

@@ -5,39 +5,32 @@ model of the response, which `ChatOpenAI` dumps to the mapping that it was.
 """
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from httpx2 import Response
 
 from moa_graph.models.openai.fast_streams import AsyncChunkStream, ChunkStream
 from moa_graph.models.openai.normalization import ThoughtHabit, normalize_completion
 
-Chat = TypeVar("Chat")
-
 _PER_CALL_OPTIONS = frozenset({"extra_headers", "extra_query", "timeout"})
 
 
-def use_fast_completions(chat: Chat) -> Chat:
-    """Let a `ChatOpenAI`, or what is built upon it, ask through this module.
+def use_fast_completions(model: Any) -> None:
+    """Let a `ChatOpenAI`, or what is built upon it, ask through this module, but where it parses.
 
     Args:
-        chat: The chat model. One that reads more from a response than LangChain's own does, such
-            as a subclass, is not for this.
-
-    Returns:
-        The same model. What parses goes the old way.
+        model: The chat model; it is changed. One that reads more from a response than LangChain's
+            own does, such as a subclass, is not for this.
     """
-    model: Any = chat
     clients = (model.client, model.async_client)
     if not all(each is None or type(each).__module__.startswith("openai.") for each in clients):
-        return chat  # it does already, or somebody put other ones there
+        return  # it does already, or somebody put other ones there
     chunk_timeout, habit = model.stream_chunk_timeout or None, ThoughtHabit()
     model.stream_chunk_timeout = None
     if root := model.root_async_client:
         model.async_client = AsyncFastCompletions(root, chunk_timeout, habit)
     if root := model.root_client:
         model.client = FastCompletions(root, chunk_timeout, habit)
-    return chat
 
 
 class _DelegatingCompletions:
