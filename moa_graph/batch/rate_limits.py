@@ -5,6 +5,7 @@ A call waits for its turn before its clock starts: neither its timeout nor its l
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
 from time import monotonic
@@ -160,11 +161,7 @@ def parse_rates(option: str, values: Sequence[str], mixture: MoAConfig) -> Rates
     Raises:
         ValueError: If one is no number, or names neither a model nor an endpoint.
     """
-    proposers = (agent for layer in mixture.layers for agent in layer.values())
-    agents = (*proposers, mixture.aggregator)
-    expected_names = sorted(
-        {name for agent in agents for name in (endpoint_of(agent), agent.label)}
-    )
+    expected_names = _names_with_rates(mixture)
     rates = dict[str | None, float]()
     for value in values:
         name, _, number = value.rpartition("=")
@@ -172,10 +169,19 @@ def parse_rates(option: str, values: Sequence[str], mixture: MoAConfig) -> Rates
             raise ValueError(
                 f"{option} {value}: expected one of {', '.join(expected_names)}, got {name!r}"
             )
-        try:
-            rates[name or None] = float(number)
-        except ValueError:
-            rates[name or None] = 0
-        if not 0 < rates[name or None] < inf:
-            raise ValueError(f"{option} {value}: expected a number above 0, got {number!r}")
+        rates[name or None] = _parse_rate(option, value, number)
     return rates
+
+
+def _names_with_rates(mixture: MoAConfig) -> Sequence[str]:
+    """Name the endpoints and models of a mixture."""
+    proposers = (agent for layer in mixture.layers for agent in layer.values())
+    agents = (*proposers, mixture.aggregator)
+    return sorted({name for agent in agents for name in (endpoint_of(agent), agent.label)})
+
+
+def _parse_rate(option: str, value: str, number: str) -> float:
+    with suppress(ValueError):
+        if 0 < (rate := float(number)) < inf:
+            return rate
+    raise ValueError(f"{option} {value}: expected a number above 0, got {number!r}")

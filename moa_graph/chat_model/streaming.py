@@ -22,6 +22,7 @@ from moa_graph.graph.aggregator import AggregatorError
 from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.proposer import AGENT_METADATA_KEY
+from moa_graph.prompting.thoughts import ThoughtFilter
 from moa_graph.sync_async import Step
 
 Emitted = TypeVar("Emitted")
@@ -82,6 +83,7 @@ class StreamTranslator:
         self._name, self._tokens, self._single_writer = name, tokens, single_writer
         self.stream_modes: Any = ["messages", "updates"] if tokens else ["updates"]
         self._writer: str | None = None
+        self._thought_filter = ThoughtFilter()
         self._answer: AIMessage | None = None
 
     def translate_event(self, mode: str, payload: Any) -> Iterator[AIMessageChunk]:
@@ -90,7 +92,7 @@ class StreamTranslator:
             chunk, metadata = payload
             if isinstance(chunk, AIMessageChunk):
                 self._start_writer(metadata[AGENT_METADATA_KEY])
-                yield _to_partial_chunk(chunk)
+                yield _to_partial_chunk(self._without_thoughts(chunk))
         elif update := payload.get(AGGREGATOR):
             answer = _to_chat_model_answer(update["messages"][-1], self._name)
             causes = answer.response_metadata["moa"]["errors"]
@@ -98,6 +100,8 @@ class StreamTranslator:
                 raise AggregatorError({self._writer: causes[self._writer]})
             if self._tokens:
                 is_whole = self._writer is None or self._writer in causes
+                if not is_whole and (rest := self._thought_filter.finish()):
+                    yield AIMessageChunk(content=rest, id=answer.id)
                 yield _to_last_chunk(answer, whole=is_whole)
             self._answer = answer
 
@@ -118,7 +122,15 @@ class StreamTranslator:
         if self._single_writer and self._writer not in {None, writer}:
             cause = f"its stream broke off after it had begun, and {writer!r} cannot go on with it"
             raise AggregatorError({str(self._writer): cause})
+        if self._writer != writer:
+            self._thought_filter = ThoughtFilter()
         self._writer = writer
+
+    def _without_thoughts(self, chunk: AIMessageChunk) -> AIMessageChunk:
+        """Leave out of a chunk of text what is a thought, or may become one."""
+        if not isinstance(chunk.content, str) or not chunk.content:
+            return chunk
+        return chunk.model_copy(update={"content": self._thought_filter.feed(chunk.content)})
 
 
 def _graph_arguments(

@@ -7,6 +7,7 @@ import typer
 
 from moa_graph.cli import completion
 from moa_graph.cli.standard_streams import decode_argument
+from moa_graph.models.providers import ReasoningEffort
 
 
 def _decode_thread(name: str | None) -> str | None:
@@ -32,6 +33,13 @@ BaseUrlOption = Annotated[
         metavar="URL",
         help="A mixture of what an OpenAI-compatible server serves, such as "
         "http://localhost:8080/v1: several models, or several answers of one.",
+    ),
+]
+ReasoningEffortOption = Annotated[
+    ReasoningEffort | None,
+    typer.Option(
+        "--reasoning-effort",
+        help="How long the models of the mixture think, if they are reasoning models.",
     ),
 ]
 DatabaseOption = Annotated[

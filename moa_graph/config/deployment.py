@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.graph.state import CompiledStateGraph
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -18,10 +17,9 @@ from pydantic import (
 )
 
 from moa_graph.config.model import MoAConfig, format_validation_error, preset_names
+from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.models.agent import Samples, Temperature
-
-CompiledMoA = CompiledStateGraph[Any, Any, Any, Any]
 
 MAX_PROPOSERS = 100  # the most proposers that a layer may be given
 
@@ -75,7 +73,7 @@ class Settings(BaseModel):
         return None if value in ("", []) else value
 
 
-def deployable(source: str | Path) -> Callable[..., CompiledMoA]:
+def deployable(source: str | Path) -> Callable[..., CompiledMoAGraph]:
     """Make a mixture a graph that `langgraph.json` can name.
 
     Each assistant may set `preset`, `models`, `aggregator`, `temperature` and `samples` in its
@@ -94,7 +92,7 @@ def deployable(source: str | Path) -> Callable[..., CompiledMoA]:
     own = MoAConfig.load(source)
     schema = _settings_for_preset(str(source)) if source in PRESET_CONFIGS else Settings
 
-    def graph(config: RunnableConfig | None = None) -> CompiledMoA:
+    def graph(config: RunnableConfig | None = None) -> CompiledMoAGraph:
         mixture = _apply_settings(own, (config or {}).get("configurable", {}))
         compiled = mixture.graph().compile(name=mixture.name)
         return compiled.copy(update={"context_schema": schema})

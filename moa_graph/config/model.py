@@ -23,7 +23,13 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from moa_graph.config.agent_refs import resolve_agent, resolve_layer
-from moa_graph.config.table_names import check_dotted_names, check_layers, check_misplaced_keys
+from moa_graph.config.table_names import (
+    check_dotted_names,
+    check_layers,
+    check_misplaced_keys,
+    check_mistyped_keys,
+    describe_unknown_key,
+)
 from moa_graph.config.toml_files import load_toml
 from moa_graph.deprecated import OldOptionAttributes, rename_options
 from moa_graph.graph.node_names import check_agent_name, make_unique_name, slugify_label
@@ -31,6 +37,7 @@ from moa_graph.graph.options import Number, SharedOptions, suggest_name
 from moa_graph.graph.policy import LayerPolicy, policies_for_layers
 from moa_graph.models.agent import Agent, Temperature, find_key_variable
 from moa_graph.models.pricing import is_free_model
+from moa_graph.models.providers import ReasoningEffort
 from moa_graph.stored_names import translate_options
 
 if TYPE_CHECKING:
@@ -168,7 +175,9 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
         context = {"folder": path.absolute().parent}
 
         def validate(data: dict[str, Any]) -> MoAConfig:
-            return cls.model_validate(rename_options(data, str(path)), context=context)
+            renamed = rename_options(data, str(path))
+            check_mistyped_keys(renamed, list(_accepted_keys_at("")))
+            return cls.model_validate(renamed, context=context)
 
         return load_toml(path, validate, format_validation_error)
 
@@ -179,6 +188,7 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
         aggregator: str | None = None,
         temperature: float | None = None,
         samples: int | None = None,
+        reasoning_effort: ReasoningEffort | None = None,
     ) -> MoAConfig:
         """Change the models or how they are asked; what is `None` stays.
 
@@ -188,6 +198,7 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
             aggregator: The model that writes the final answer, named alike.
             temperature: Sampling temperature of all agents, those that set their own among them.
             samples: How many times each proposer is asked.
+            reasoning_effort: How long the agents think whose providers take it.
 
         Returns:
             A new mixture.
@@ -207,6 +218,8 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
             else _resolve_agent(aggregator, named, "aggregator")
         )
         agent_update: dict[str, Any] = {} if temperature is None else {"temperature": None}
+        if reasoning_effort is not None:
+            agent_update["reasoning_effort"] = reasoning_effort
         proposer_update = agent_update if samples is None else agent_update | {"samples": samples}
         default_temperature = self.temperature if temperature is None else temperature
         try:
@@ -342,10 +355,9 @@ def format_validation_error(
     message = first["msg"].removeprefix("Value error, ")
     match first["type"]:
         case "extra_forbidden":  # the value may be a key: it is not repeated
-            keys = list(accepted_keys(location))
-            suggestion = suggest_name(str(first["loc"][-1]), keys)
-            reason = PYTHON_OPTIONS.get(location, "unknown key")
-            message = f"{reason}; expected one of: {', '.join(keys)}{suggestion}"
+            message = describe_unknown_key(str(first["loc"][-1]), list(accepted_keys(location)))
+            if reason := PYTHON_OPTIONS.get(location):
+                message = message.replace("unknown key", reason, 1)
         case "missing":
             message = "required, but missing"
         case "value_error":
@@ -424,4 +436,6 @@ def _resolve_agent(model: str, named: Mapping[str, Agent], location: str) -> Age
 
 def _copy_agent(agent: Agent, update: dict[str, Any]) -> Agent:
     fields = {name: getattr(agent, name) for name in Agent.model_fields}  # `dict` has caches too
+    if "reasoning_effort" in update and not agent.takes_option("reasoning_effort"):
+        update = {name: value for name, value in update.items() if name != "reasoning_effort"}
     return Agent(**fields | update)

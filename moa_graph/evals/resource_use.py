@@ -198,6 +198,7 @@ def read_turn_calls(turn: Mapping[str, Any]) -> list[AgentCall]:
             dropped_reference_chars=row.get("unread", 0),
             usage=row.get("usage"),
             cost=row.get("cost"),
+            finish_reason=row.get("finish_reason"),
         )
         for node, row in rows.items()
     ]

@@ -11,7 +11,7 @@ from moa_graph.models.adapt import adapt_model
 from moa_graph.models.agent import Agent, build_model
 from moa_graph.models.pricing import is_free_model
 
-_OPTION_NAMES = ("temperature", "top_p", "stop", "max_tokens", "base_url")
+_OPTION_NAMES = ("temperature", "top_p", "stop", "max_tokens", "base_url", "reasoning_effort")
 _BASE_URL_ATTRIBUTES = (
     "together_api_base",
     "openai_api_base",
@@ -55,7 +55,8 @@ def with_recorded_calls(
             answer_options(agent, model),
             sample + (repeat - 1) * REPEAT_STRIDE,
         )
-        return agent.model_copy(update={"model": wrapped, "samples": 1})
+        update = {"model": wrapped, "samples": 1, "timeout": agent.call_timeout}
+        return agent.model_copy(update=update)
 
     complete = config.with_defaults()
     return complete.model_copy(

@@ -16,7 +16,7 @@ from moa_graph.graph import quorum
 from moa_graph.graph.answer_cache import AnswerCache, CacheBackend, CachedAnswer
 from moa_graph.graph.deadlines import LayerDeadline
 from moa_graph.graph.error_causes import error_with_causes, reduce_error
-from moa_graph.graph.failed_calls import FailedCall, may_be_billed
+from moa_graph.graph.failed_calls import FailedCall, describe_failure, may_be_billed
 from moa_graph.graph.model_call import call_model
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.options import Aggregation
@@ -45,7 +45,7 @@ from moa_graph.prompting.history import has_media
 from moa_graph.prompting.layout import PromptLayout
 from moa_graph.prompting.thoughts import strip_thoughts
 from moa_graph.prompting.usage import clean_usage, sum_usages
-from moa_graph.redaction import find_keys, redacted_message, without_keys
+from moa_graph.redaction import find_keys, without_keys
 from moa_graph.sync_async import Flow
 
 
@@ -219,7 +219,7 @@ class RunSummaryBuilder:
     ) -> None:
         """Take in why a writer gave no answer."""
         keys = [*agent_node.api_keys, *find_keys(config.get("configurable", {}))]
-        self.failures[agent_node.node] = redacted_message(error, *keys)
+        self.failures[agent_node.node] = describe_failure(error, *keys)
         self.causes.append(without_keys(original_failure(error), *keys))
         self.failed_calls.append(self._read_failed_call(agent_node, error))
 

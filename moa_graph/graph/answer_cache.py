@@ -207,7 +207,10 @@ def _identify_request(agent_node: AgentNode) -> Any:
     if isinstance(agent.model, str):
         if provider_of(agent.model).replays_files:  # the file may change, and it costs nothing
             return None
-        return [agent.model_dump(include=_SHAPING_OPTIONS), _identify_endpoint(agent_node.model)]
+        options = agent.model_dump(include=_SHAPING_OPTIONS)
+        if agent.reasoning_effort:  # left out when unset: what was kept before it counts
+            options["reasoning_effort"] = agent.reasoning_effort
+        return [options, _identify_endpoint(agent_node.model)]
     if not _can_be_described(agent.model):
         return None
     try:

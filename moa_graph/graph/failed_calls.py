@@ -7,6 +7,7 @@ from typing_extensions import TypedDict  # Python 3.11's own has no JSON schema
 from moa_graph.graph.deadlines import DeadlineExceededError
 from moa_graph.models.partial_answers import UnfinishedAnswerError, find_partial_answer
 from moa_graph.prompting.parsing import EmptyAnswerError, FailedAnswerError
+from moa_graph.redaction import redacted_message
 
 _ANSWER_ERRORS = (DeadlineExceededError, EmptyAnswerError, FailedAnswerError, UnfinishedAnswerError)
 _NOT_CONNECTED = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError")
@@ -38,6 +39,15 @@ class FailedCall(TypedDict):
     """When the call began, in seconds since 1970."""
     seconds: float
     """Wall time of the call."""
+
+
+def describe_failure(error: BaseException, *keys: str) -> str:
+    """Say without keys why there is no answer, and whether it had begun."""
+    text = redacted_message(error, *keys)
+    partial = find_partial_answer(error)
+    if not partial or not partial.text or isinstance(error, _ANSWER_ERRORS):
+        return text
+    return f"the answer broke off after {len(partial.text):,} characters: {text}"
 
 
 def may_be_billed(error: BaseException) -> bool:

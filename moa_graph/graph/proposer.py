@@ -19,7 +19,7 @@ from langgraph.types import CachePolicy, Command
 from moa_graph.errors import MoAError
 from moa_graph.graph import deadlines, quorum
 from moa_graph.graph.answer_cache import AnswerCache, CacheBackend, CachedAnswer
-from moa_graph.graph.failed_calls import may_be_billed
+from moa_graph.graph.failed_calls import describe_failure, may_be_billed
 from moa_graph.graph.model_call import call_model
 from moa_graph.graph.prompts import PromptDraft, original_failure
 from moa_graph.graph.spec import AgentNode, LayerSpec
@@ -38,7 +38,7 @@ from moa_graph.prompting.layout import PromptLayout
 from moa_graph.prompting.thoughts import strip_thoughts
 from moa_graph.prompting.tokens import truncate_text
 from moa_graph.prompting.usage import clean_usage, sum_usages
-from moa_graph.redaction import find_keys, redacted_message, without_keys
+from moa_graph.redaction import find_keys, without_keys
 from moa_graph.sync_async import Flow, run_async, run_sync
 
 _logger = logging.getLogger("moa_graph")
@@ -242,7 +242,7 @@ class ProposerAttempt:
         self._record_prompt()
         self.proposal["seconds"] = round(perf_counter() - self._started, 3)
         keys = [*self._agent_node.api_keys, *find_keys(config.get("configurable", {}))]
-        self.proposal["error"] = redacted_message(error, *keys)
+        self.proposal["error"] = describe_failure(error, *keys)
         failure = without_keys(original_failure(error), *keys)
         quorum.record_unreported_failure(self.proposal["attempt_id"], failure)
         self._record_cost(error)

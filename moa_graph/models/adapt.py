@@ -211,9 +211,21 @@ def _with_shared_clients(model: Any, *, hidden: bool) -> Any:
         from moa_graph.models.openai.clients import share_clients  # noqa: PLC0415  # costs the import of openai
 
         model = share_clients(model)
+        if _is_plain_chat_openai(model):
+            from moa_graph.models.openai.fast_completions import use_fast_completions  # noqa: PLC0415  # likewise
+
+            model = use_fast_completions(model)
     if hidden and isinstance(model, BaseChatModel):
         model = model.model_copy(update={"disable_streaming": True})
     return model
+
+
+def _is_plain_chat_openai(model: Any) -> bool:
+    """Whether a model is one of LangChain's own, which reads no more than is passed on to it."""
+    return (type(model).__module__.partition(".")[0], type(model).__name__) in {
+        ("langchain_openai", "ChatOpenAI"),
+        ("langchain_together", "ChatTogether"),
+    }
 
 
 def _to_state(messages: Any) -> dict[str, Any]:

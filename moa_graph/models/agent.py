@@ -19,7 +19,13 @@ from pydantic import (
 )
 
 from moa_graph.models.endpoints import check_api_key, check_base_url
-from moa_graph.models.providers import DEFAULT_TIMEOUT_S, MODEL_OPTIONS, Provider, split_label
+from moa_graph.models.providers import (
+    DEFAULT_TIMEOUT_S,
+    MODEL_OPTIONS,
+    Provider,
+    ReasoningEffort,
+    split_label,
+)
 from moa_graph.prompting.refusals import MessageRoles
 
 if TYPE_CHECKING:
@@ -55,8 +61,11 @@ class Agent(BaseModel):
     """Sampling temperature."""
     top_p: float | None = Field(default=None, gt=0, le=1, strict=True)
     """The share of probability from which words are drawn."""
+    reasoning_effort: ReasoningEffort | None = None
+    """How long a reasoning model thinks before it answers. Most such models take no
+    `temperature` unless this is `"none"`."""
     max_tokens: int | None = Field(default=None, ge=1, strict=True)
-    """The most tokens that an answer may have."""
+    """The most tokens that an answer may have; those that a reasoning model thinks count."""
     stop: list[str] | None = None
     """Texts at which an answer ends; they are not part of it."""
     timeout: float | None = Field(default=None, gt=0, strict=True, allow_inf_nan=False)
@@ -103,10 +112,10 @@ class Agent(BaseModel):
     @model_validator(mode="after")
     def _check_options(self) -> Self:
         """Refuse options that would silently have no effect."""
-        provider = split_label(self.model)[0] if isinstance(self.model, str) else None
         for option in _given_options(self):
-            if provider is None or not provider.takes_option(option):
+            if not self.takes_option(option):
                 _refuse_option(self, option)
+        provider = split_label(self.model)[0] if isinstance(self.model, str) else None
         if provider is not None and provider.is_free and self.message_roles is not None:
             _refuse_option(self, "message_roles")
         return self
@@ -126,7 +135,11 @@ class Agent(BaseModel):
             raise ValueError("expected the name of an environment variable, such as 'VLLM_API_KEY'")
         return name
 
-    @cached_property
+    def takes_option(self, option: str) -> bool:
+        """Whether one of `MODEL_OPTIONS` has an effect, as far as its provider says so."""
+        return isinstance(self.model, str) and split_label(self.model)[0].takes_option(option)
+
+    @property
     def call_timeout(self) -> float | None:
         """Seconds that a call may take; `None` for any time."""
         if self.timeout is not None:
@@ -199,9 +212,12 @@ def _refuse_option(agent: Agent, option: str) -> None:
         return
     name = _OPTION_FIELDS.get(option, option)
     if isinstance(agent.model, str) and not (provider := split_label(agent.model)[0]).is_free:
+        taker = repr(provider.name)
+        if provider.takes_option(option):
+            taker = "this model with these options"
         reason = (
-            f"{provider.name!r} takes no `{option}`; leave it out, or give a chat model that is "
-            "set up with it"
+            f"{taker} takes no `{option}`; leave it out, or give a chat model that is set up with "
+            "it"
         )
     else:
         reason = "it applies to language models that are given as 'provider:model'"

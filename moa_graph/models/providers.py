@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache, partial
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from moa_graph.redaction import find_keys, redacted_message
 
@@ -30,12 +30,17 @@ OFFLINE_STYLES = ("lead", "bm25", "centroid", "textrank", "mmr", "ngram", "conse
 DEFAULT_TIMEOUT_S = 600.0
 """Seconds that a call of a chat model may take: as many as the openai client waits by itself."""
 
+ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+"""How long a reasoning model thinks; most know some of these levels."""
+
 MODEL_OPTIONS = (
     *("temperature", "top_p", "stop", "max_retries", "base_url", "api_key", "max_tokens"),
-    *("timeout", "stream_chunk_timeout"),
+    *("timeout", "stream_chunk_timeout", "reasoning_effort"),
 )
 """What `Provider.build` may be called with, beside `model`."""
 
+_OPENAI_SERVICES = {"openai", "azure_openai"}
+"""Providers of `init_chat_model` that what the environment says for OpenAI is for."""
 _NAME_SIMILARITY = 0.75  # of 1: `anthropc` is `anthropic`, `acme` is nothing else
 
 
@@ -130,7 +135,8 @@ class Provider:
             known = {name: keyword for name, keyword in keywords.items() if keyword in fields}
             if known != keywords:  # some chat models send what they do not know to the server
                 chat_model, keywords = self._build_with(model, options, known), known
-        return chat_model, [name for name in options if name not in keywords]
+        refused = _options_refused_by_model(chat_model, options)
+        return chat_model, [n for n in options if n not in keywords or n in refused]
 
     def _build_with(
         self, model: str, options: Mapping[str, Any], keywords: Mapping[str, str]
@@ -203,6 +209,31 @@ def _load_entry_point(point: EntryPoint) -> Provider:
             f"{', '.join(MODEL_OPTIONS)}"
         )
     return replace(provider, build=partial(_build_by_package, provider.name, provider.build))
+
+
+def _options_refused_by_model(chat_model: Any, options: Mapping[str, Any]) -> set[str]:
+    """Name the options that a model does not take, as its package's data say of it.
+
+    Raises:
+        ValueError: If it takes one, but not with this value.
+    """
+    if "base_url" in options:  # a server's own model may have the name of another one
+        return set()
+    profile: Mapping[str, Any] = getattr(chat_model, "profile", None) or {}
+    refused, effort = set[str](), options.get("reasoning_effort")
+    levels = profile.get("reasoning_effort_levels")
+    if effort and profile.get("reasoning_output") is False:
+        refused.add("reasoning_effort")
+    elif effort and levels and effort not in levels:
+        raise ValueError(
+            f"`reasoning_effort`={effort!r}: {profile.get('name', 'the model')} takes one of: "
+            f"{', '.join(levels)}"
+        )
+    if (temperature := options.get("temperature")) not in {None, 1}:
+        was_dropped = getattr(chat_model, "temperature", temperature) != temperature
+        if was_dropped or (profile.get("temperature") is False and effort != "none"):
+            refused.add("temperature")
+    return refused
 
 
 def _field_names(chat_model: Any) -> set[str]:
@@ -317,7 +348,12 @@ def _init_langchain_model(provider: str, *, model: str, **options: Any) -> Any:
         )
     from langchain.chat_models import init_chat_model  # noqa: PLC0415
 
-    return init_chat_model(model, model_provider=provider, **options)
+    chat_model = init_chat_model(model, model_provider=provider, **options)
+    if getattr(chat_model, "root_async_client", None) and provider not in _OPENAI_SERVICES:
+        from moa_graph.models.openai.compatible import drop_environment_headers  # noqa: PLC0415
+
+        drop_environment_headers(chat_model)
+    return chat_model
 
 
 def _langchain_provider(name: str, **known: Any) -> Provider:

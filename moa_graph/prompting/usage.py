@@ -99,13 +99,17 @@ def _read_counts(usage: Mapping[Any, Any]) -> tuple[int, int, int] | None:
     total = read_count(usage.get("total_tokens"))
     if total and not tokens_read and not tokens_written:  # LangChain fills in zeros
         return None
-    if tokens_read is None and tokens_written is not None and total is not None:
-        tokens_read = max(0, total - tokens_written)
-    elif tokens_written is None and tokens_read is not None and total is not None:
-        tokens_written = max(0, total - tokens_read)
+    if tokens_read is None:
+        tokens_read = _difference(total, tokens_written)
+    elif tokens_written is None:
+        tokens_written = _difference(total, tokens_read)
     if tokens_read is None or tokens_written is None:
         return None
     return tokens_read, tokens_written, max(total or 0, tokens_read + tokens_written)
+
+
+def _difference(total: int | None, part: int | None) -> int | None:
+    return None if total is None or part is None or total < part else total - part
 
 
 def _first_count(usage: Mapping[Any, Any], names: tuple[str, ...]) -> int | None:

@@ -65,7 +65,7 @@ def find_graph_spec(graph: MixtureGraph | None, run: RunRecord) -> GraphSpec | N
     inner = [s.runnable for s in builder.nodes.values()] if builder else []
     specs = (find_graph_spec(g, run) for g in inner if isinstance(g, CompiledStateGraph))
     matches = (
-        plan for plan in specs if plan and all(plan.find_agent_node(c.node) for c in run.calls)
+        spec for spec in specs if spec and all(spec.find_agent_node(c.node) for c in run.calls)
     )
     return next(matches, None)
 
@@ -88,34 +88,44 @@ def _read_prompt(
     graph_spec: GraphSpec | None,
     snapshots: Sequence[StateSnapshot],
 ) -> AgentPrompt:
-    # A host whose schema is not `MoAState` has the answer, but not the proposals.
-    agent_node = (
-        graph_spec.find_agent_node(call.node) if graph_spec and "proposals" in state else None
-    )
     layout = graph_spec.layout if graph_spec else PromptLayout()
     if call.node == AGGREGATOR and run.selected:
         layout = layout.for_selection()
     conversation = _conversation_without_answer(state)
-    checkpoint_values = next(
-        (
-            s.values
-            for s in snapshots
-            if call.node in s.next and _conversation_without_answer(s.values) == conversation
-        ),
-        {},
-    )
-    if agent_node:
-        values: Any = {**state, **checkpoint_values, "messages": conversation}
-        messages = _rebuild_messages(call, agent_node, values, layout)
-    elif call.layer == 1:
-        messages = conversation
+    # A host whose schema is not `MoAState` has the answer, but not the proposals.
+    if not graph_spec or "proposals" not in state:
+        agent_node = None
     else:
-        reference_calls = [c for c in run.calls if c.layer == call.layer - 1 and not c.error]
-        messages = layout.insert_references(
-            conversation, layout.template_references_text(c.text for c in reference_calls)
-        )
-    has_exact_state = bool(checkpoint_values) or call.layer == 1
-    return AgentPrompt([call], messages, rebuilt=not (has_exact_state and agent_node))
+        agent_node = graph_spec.find_agent_node(call.node)
+    if agent_node is None:
+        return AgentPrompt([call], _guess_prompt(call, run, conversation, layout), rebuilt=True)
+    checkpoint_values = _find_checkpoint_values(call.node, conversation, snapshots)
+    values: Any = {**state, **checkpoint_values, "messages": conversation}
+    messages = _rebuild_messages(call, agent_node, values, layout)
+    return AgentPrompt([call], messages, rebuilt=not checkpoint_values and call.layer > 1)
+
+
+def _guess_prompt(
+    call: AgentCall, run: RunRecord, conversation: Sequence[AnyMessage], layout: PromptLayout
+) -> Sequence[AnyMessage]:
+    """Put together what an agent read of whom nothing but its call is known."""
+    if call.layer == 1:
+        return conversation
+    reference_calls = [c for c in run.calls if c.layer == call.layer - 1 and not c.error]
+    references = layout.template_references_text(c.text for c in reference_calls)
+    return layout.insert_references(conversation, references)
+
+
+def _find_checkpoint_values(
+    node: str, conversation: Sequence[AnyMessage], snapshots: Sequence[StateSnapshot]
+) -> Mapping[str, Any]:
+    """Find the state that a node read; empty where it is not among the snapshots."""
+    read = (
+        s.values
+        for s in snapshots
+        if node in s.next and _conversation_without_answer(s.values) == conversation
+    )
+    return next(read, {})
 
 
 def _rebuild_messages(

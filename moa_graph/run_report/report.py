@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from langgraph.types import StateSnapshot
 
@@ -27,6 +27,8 @@ from moa_graph.runs.record import AgentCall, RunRecord, read_run
 
 if TYPE_CHECKING:
     from jinja2 import Template
+
+Count = TypeVar("Count", int, float)
 
 GOLDEN_ANGLE = 137.5  # degrees: neighbours in a list get hues that are far apart
 
@@ -163,19 +165,24 @@ def _total_by_agent(run: RunRecord) -> list[AgentTotals]:
 
 def _agent_totals(calls: Sequence[AgentCall]) -> AgentTotals:
     usages = [call.usage for call in calls if call.usage]
-    costs = [call.cost for call in calls if call.cost is not None]
     return AgentTotals(
         agent=calls[0].agent,
         model=calls[0].model,
         calls=len(calls),
         answered=sum(call.error is None for call in calls),
-        tokens_read=sum(usage["input_tokens"] for usage in usages) if usages else None,
-        tokens_written=sum(usage["output_tokens"] for usage in usages) if usages else None,
+        tokens_read=_sum_known(usage["input_tokens"] for usage in usages),
+        tokens_written=_sum_known(usage["output_tokens"] for usage in usages),
         seconds=sum(call.seconds for call in calls),
-        cost=sum(costs) if costs else None,
+        cost=_sum_known(call.cost for call in calls),
         usage_is_complete=all(c.usage and not c.may_be_billed for c in calls if c.is_billed),
         cost_is_complete=all(call.cost is not None for call in calls if call.is_billed),
     )
+
+
+def _sum_known(values: Iterable[Count | None]) -> Count | None:
+    """Sum what is known; `None` where nothing is."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from moa_graph.runs.store import CompiledMoA
 SILENCE_S = 30.0
 """Seconds after which an agent that says nothing is told to be waited for still."""
 
-Status = Literal["waiting", "running", "answered", "failed", "cut off", "dropped"]
+AgentStatus = Literal["waiting", "running", "answered", "failed", "cut off", "dropped"]
 
 
 @dataclass
@@ -33,7 +33,7 @@ class AgentProgress:
     agent: str
     """Name of the agent in its layer."""
     model: str
-    status: Status = "waiting"
+    status: AgentStatus = "waiting"
     error: str | None = None
     ending_note: str | None = None
     """What is to be told of an answer that is not whole."""
@@ -120,7 +120,7 @@ class AgentProgress:
             return False
         return now - self.last_sign >= SILENCE_S
 
-    def reset(self, status: Status) -> None:
+    def reset(self, status: AgentStatus) -> None:
         """Forget what it has done; it may be asked again."""
         self.status, self.error, self.message_id = status, None, None
         self.ending_note = None

@@ -28,10 +28,10 @@ ATTACHMENT_START = "\n\n<file "
 AGGREGATOR_FAILURE = "aggregator_failure"
 """The key under which a state that was read from a store says how the aggregator failed."""
 
-Status = Literal["answered", "failed", "cut off"]
+CallStatus = Literal["answered", "failed", "cut off"]
 
 
-def call_status(error: str | None) -> Status:
+def call_status(error: str | None) -> CallStatus:
     """Tell how a call ended."""
     if error is None:
         return "answered"
@@ -75,7 +75,7 @@ class AgentCall:
     """Whether the aggregator picked it to be the answer."""
 
     @property
-    def status(self) -> Status:
+    def status(self) -> CallStatus:
         """How it ended."""
         return call_status(self.error)
 
@@ -235,7 +235,8 @@ def read_run(
     if answer and summary:
         calls.append(_aggregator_call(answer, summary, prices))
     elif failure := state.get(AGGREGATOR_FAILURE):
-        calls.append(_failed_aggregator_call(failure, calls))
+        failed_calls = tuple(failed_calls)
+        calls.append(_failed_aggregator_call(failure, calls, is_counted=bool(failed_calls)))
     layer = 1 + max((call.layer for call in calls if call.node != AGGREGATOR), default=0)
     writers = [
         _failed_writer_call(each, layer, prices)
@@ -312,7 +313,7 @@ def _aggregator_call(
 
 
 def _failed_aggregator_call(
-    failure: Mapping[str, str], proposals: Sequence[AgentCall]
+    failure: Mapping[str, str], proposals: Sequence[AgentCall], *, is_counted: bool
 ) -> AgentCall:
     return AgentCall(
         node=AGGREGATOR,
@@ -326,6 +327,7 @@ def _failed_aggregator_call(
         dropped_reference_chars=0,
         usage=None,
         cost=None,
+        may_be_billed=not is_counted,  # a store does not tell what it took
     )
 
 

@@ -19,12 +19,11 @@ from moa_graph.runs.store import (
     current_turn_values,
 )
 from moa_graph.runs.stored_errors import read_node_errors
-from moa_graph.server.errors import ApiError
+from moa_graph.server.errors import HTTP_CONFLICT, ApiError
 
 JsonObject = dict[str, Any]
 
 MAX_CHECKPOINTS = 1000  # checkpoints that are read of one thread
-HTTP_CONFLICT = 409
 
 
 class ProposalEdit(BaseModel):

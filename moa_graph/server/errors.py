@@ -13,6 +13,7 @@ from moa_graph.graph.aggregator import AggregatorError
 from moa_graph.graph.quorum import QuorumError
 from moa_graph.redaction import redacted_message
 
+HTTP_CONFLICT = 409  # the state of a thread forbids it
 CLIENT_CLOSED_REQUEST = 499  # nobody reads it; it stands in the log
 MAX_PATH_CHARS = 100  # characters of a path
 NO_RETRY_HEADERS = {"x-should-retry": "false"}  # OpenAI's clients heed it: a run is not paid thrice

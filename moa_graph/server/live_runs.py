@@ -18,11 +18,10 @@ from moa_graph.runs.store import (
     StoreError,
     build_run_config,
 )
-from moa_graph.server.errors import ApiError
+from moa_graph.server.errors import HTTP_CONFLICT, ApiError
 from moa_graph.server.run_view import JsonObject, collect_changes
 from moa_graph.server.service import MixtureService
 
-HTTP_CONFLICT = 409
 MAX_CACHED_GRAPHS = 16  # that are kept with their models
 UPDATE_INTERVAL_S = (
     0.04  # seconds between two messages to a page: tokens come faster than eyes read

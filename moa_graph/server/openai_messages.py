@@ -10,6 +10,7 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemM
 
 from moa_graph.deprecated import with_old_keys
 from moa_graph.graph.run_summary import read_run_summary
+from moa_graph.prompting.finish_reasons import read_ending
 from moa_graph.prompting.parsing import read_finish_reason
 from moa_graph.server.openai_requests import RequestMessage
 
@@ -22,11 +23,11 @@ _MESSAGE_CLASSES: dict[str, type[SystemMessage | HumanMessage | AIMessage]] = {
     "assistant": AIMessage,
 }
 _FINISH_REASONS = {
-    "length": "length",
-    "max_tokens": "length",
-    "content_filter": "content_filter",
+    "cut": "length",
+    "filtered": "content_filter",
+    "refused": "content_filter",
 }
-"""OpenAI's word for why an answer ended, by its provider's; all others are `stop`."""
+"""OpenAI's word for how an answer ended; for all others it is `stop`."""
 _SUMMARY_KEYS = ("layers", "asked", "answered", "failed", "errors", "aggregator", "usage_unknown")
 
 
@@ -82,7 +83,7 @@ class CompletionEnvelope:
 
 def openai_finish_reason(answer: AIMessage) -> str:
     """Say in OpenAI's words why an answer ended."""
-    return _FINISH_REASONS.get((read_finish_reason(answer) or "").lower(), "stop")
+    return _FINISH_REASONS.get(read_ending(read_finish_reason(answer)), "stop")
 
 
 def openai_usage(answer: AIMessage) -> JsonObject | None:

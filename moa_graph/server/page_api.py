@@ -28,8 +28,8 @@ from moa_graph.server.checkpoints import (
     prepare_fork,
     read_checkpoint_history,
 )
-from moa_graph.server.errors import ApiError
-from moa_graph.server.live_runs import HTTP_CONFLICT, LiveRun, LiveRuns
+from moa_graph.server.errors import HTTP_CONFLICT, ApiError
+from moa_graph.server.live_runs import LiveRun, LiveRuns
 from moa_graph.server.openai_requests import read_json_body
 from moa_graph.server.run_view import JsonObject, agents_to_json
 from moa_graph.server.service import MixtureService

@@ -192,6 +192,29 @@ def test_max_cost_is_not_passed(batch, here, server):
     assert len(rows(here.answers)) == COUNT
 
 
+@pytest.mark.parametrize("fallbacks", ['fallbacks = ["a"]\n', ""])
+def test_writer_that_gave_nothing_counts_against_the_budget(fallbacks, batch, here, server):
+    """Its empty answer costs a million; the run ends with a fallback's answer or with none."""
+    write_mixture(here.mixture, server, more=fallbacks)
+    dear = {"usage": {"prompt_tokens": 0, "completion_tokens": 1_000_000}}
+    server.model("w", completion=dear, always="empty")
+    done = batch("--concurrency", 1, "--max-cost", 1000)
+    assert done.returncode == 3
+    assert len(server.calls_of("w")) == 1
+    (row,) = rows(here.answers if fallbacks else here.failures)
+    assert row["cost"] > 1_000_000
+
+
+def test_call_of_unknown_cost_is_told_and_ends_a_batch_with_a_budget(batch, here, server):
+    write_mixture(here.mixture, server, agent=", timeout = 0.3")
+    server.model("b", until=lambda: False)
+    done = batch("--concurrency", 1, "--max-cost", 1_000_000_000)
+    assert done.returncode == 3
+    assert "a call reported no tokens" in done.stderr
+    (row,) = rows(here.answers)
+    assert row["cost"] is None
+
+
 def test_causes_of_failures_stay_where_nothing_is_asked(batch, here, server):
     server.model("w", reply=reply, faults=[None, 500, None, 500])
     batch("--concurrency", 1)

@@ -14,6 +14,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.load import dumps
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import ConfigurableField, RunnableLambda
 from langchain_openai import ChatOpenAI
@@ -461,3 +462,32 @@ def test_first_token_does_not_wait_for_the_answer(moa, server):
     assert first.text == "the "
     seen.set()
     assert first.text + "".join(chunk.text for chunk in chunks) == ANSWER
+
+
+class TokenModel(FakeModel):
+    """Streams its pieces as they are."""
+
+    pieces: list[str]
+
+    def _generate(self, *_, **__):
+        message = AIMessage("".join(self.pieces))
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+    def _stream(self, *_, **__):
+        for piece in self.pieces:
+            yield ChatGenerationChunk(message=AIMessageChunk(content=piece))
+
+
+@pytest.mark.parametrize(
+    ("pieces", "shown"),
+    [
+        (["<th", "ink>SECRET", "</think>", "ans"], "ans"),
+        (["[THINK]SECRET[/TH", "INK]", "ans"], "ans"),
+        (["ans ", "<think>SECRET</think>", "wer"], "ans wer"),
+        (["go \ud83d", "\ude80 up"], "go \U0001f680 up"),
+        (["Write <think", "> first."], "Write <think> first."),
+    ],
+)
+def test_thoughts_of_any_model_are_no_part_of_a_stream(pieces, shown, stream):
+    moa = ChatMoA(layers=[[FakeModel()]], aggregator=TokenModel(pieces=pieces))
+    assert "".join(chunk.text for chunk in stream(moa, "q")) == shown

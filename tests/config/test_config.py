@@ -135,6 +135,7 @@ def test_options_of_a_run_reach_the_graph(load, monkeypatch):
     assert given == {
         "lazy": True,
         "trim_history": True,
+        "mark_truncated": False,
         "aggregation": "select",
         "quorum": 2,
         "grace": 3,
@@ -237,8 +238,8 @@ class TestOverride:
 
     def test_proposer_with_samples_aggregates_once(self):
         self_moa = MoAConfig.load("self-moa")
-        changed = self_moa.override(aggregator="gpt-4o", samples=3)
-        assert changed.aggregator == Agent(model="openai:gpt-4o")
+        changed = self_moa.override(aggregator="gpt-6.1-sol", samples=3)
+        assert changed.aggregator == Agent(model="openai:gpt-6.1-sol")
         assert len(nodes(changed)) == 3
 
     @pytest.mark.parametrize(

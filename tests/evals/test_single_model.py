@@ -87,6 +87,7 @@ def test_single_model_that_fails_has_no_answer(server, run):
     server.model("m", faults=[403])
     generation = run(SingleModel.from_agent("single", agent(server)))
     assert generation.answered == len(ROWS) - 1
+    assert [*generation.failures] == [0]
     assert "scripted failure 403" in generation.failures[0]
 
 

@@ -268,6 +268,6 @@ def test_built_in_providers_take_all_options(provider, monkeypatch):
     monkeypatch.setenv("MINE", "k")
     options = {"temperature": 0.5, "top_p": 0.5, "stop": ["."], "max_retries": 1, "timeout": 3.0}
     options |= {"base_url": "http://localhost:1/v1", "api_key_env": "MINE", "max_tokens": 5}
-    options |= {"stream_chunk_timeout": 5.0}
+    options |= {"stream_chunk_timeout": 5.0, "reasoning_effort": "low"}
     assert len(options) == len(MODEL_OPTIONS)
     assert isinstance(build_model(Agent(model=f"{provider}:m", **options)), BaseChatModel)

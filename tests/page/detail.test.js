@@ -64,6 +64,11 @@ test("the aggregator's text is the final answer", () => {
   assert.equal(find(root, "h2").textContent, "Final answer: aggregator");
 });
 
+test("an answer that is not whole is told as such", () => {
+  const { root } = draw(makeCell({ status: "answered", ending_note: "cut off (length)", text: "part" }));
+  assert.match(find(root, ".meta").textContent ?? "", /cut off \(length\)/);
+});
+
 test("a cell that failed shows its error", () => {
   const { root } = draw(makeCell({ status: "failed", error: "No.", text: "part" }));
   assert.equal(find(root, ".text .error").textContent, "No.");

@@ -36,6 +36,12 @@ function draw(agents = ["a", "b"]) {
 /** @param {ParentNode} root */
 const text = (root, selector = "") => find(root, selector).textContent;
 
+test("a box says of an answer that it is not whole", () => {
+  const { picture, box } = draw();
+  picture.update([makeCell({ status: "answered", ending_note: "cut off (length)", text: "part" })]);
+  assert.equal(text(box("layer_1_a"), ".word"), "answered, not whole");
+});
+
 test("each agent has a box in its layer, and the aggregator is the last", () => {
   const { root } = draw();
   const layers = [...root.querySelectorAll(".layer")].map((layer) =>

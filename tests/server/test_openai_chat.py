@@ -158,6 +158,41 @@ def test_thoughts_are_no_part_of_the_answer(stream, client, server):
         assert create(client).choices[0].message.content == "three four"
 
 
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(
+    ("pieces", "answer"),
+    [
+        (["go \ud83d", "\ude80 up"], "go \U0001f680 up"),
+        (["half \ud83d"], "half ?"),
+        (["[THINK]SECRET", "[/THINK]ans"], "ans"),
+        (["Write <think", "> first."], "Write <think> first."),
+    ],
+)
+def test_answer_is_the_same_streamed_and_whole(pieces, answer, stream, client, server):
+    choices = [{"index": 0, "delta": {"content": each}, "finish_reason": None} for each in pieces]
+    end = {"index": 0, "delta": {}, "finish_reason": "stop"}
+    events = [{"choices": [choice]} for choice in [*choices, end]]
+    server.model("w", reply="".join(pieces), events=[*events, "data: [DONE]"])
+    if stream:
+        chunks = create(client, stream=True)
+        assert "".join(c.choices[0].delta.content or "" for c in chunks) == answer
+    else:
+        assert create(client).choices[0].message.content == answer
+
+
+def test_reason_that_comes_twice_is_one_reason(client, server):
+    ends = [{"index": 0, "delta": {"content": "cut"}, "finish_reason": "length"}] * 2
+    server.model("w", events=[*({"choices": [end]} for end in ends), "data: [DONE]"])
+    assert list(create(client, stream=True))[-1].choices[0].finish_reason == "length"
+
+
+def test_stream_that_ends_before_its_end_is_an_error(client, server):
+    choice = {"index": 0, "delta": {"content": "half of"}, "finish_reason": None}
+    server.model("w", events=[{"choices": [choice]}])
+    with pytest.raises(openai.APIError, match="broke off"):
+        list(create(client, stream=True))
+
+
 def test_mixtures_are_listed_as_models(mixture):
     with Serving(mixture("one"), mixture("two")) as serving, client_of(serving) as client:
         assert [model.id for model in client.models.list()] == ["one", "two"]

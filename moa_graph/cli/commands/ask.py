@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from moa_graph.cli.errors import CommandError
 from moa_graph.cli.options import (
     BaseUrlOption,
     CacheOption,
@@ -13,6 +14,7 @@ from moa_graph.cli.options import (
     JsonOption,
     PresetOption,
     ProgressOption,
+    ReasoningEffortOption,
     ShowOption,
     ThreadOption,
 )
@@ -42,6 +44,7 @@ def ask(
     preset: PresetOption = None,
     config: ConfigOption = None,
     base_url: BaseUrlOption = None,
+    reasoning_effort: ReasoningEffortOption = None,
     thread: ThreadOption = None,
     db: DatabaseOption = None,
     cache: CacheOption = False,
@@ -59,11 +62,12 @@ def ask(
 
     question = None if question is None else decode_argument(question)
     content = build_question(question, file or [])
-    mixture = (
-        load_mixture(preset, config, base_url)
-        if preset or config or base_url or not thread
-        else None
-    )
+    mixture = None
+    if preset or config or base_url or not thread:
+        mixture = load_mixture(preset, config, base_url)
+        mixture = mixture.override(reasoning_effort=reasoning_effort)
+    elif reasoning_effort:
+        raise CommandError("--reasoning-effort with --thread: name the --preset or --config, too")
     if mixture:
         require_api_keys(mixture, config)
     with show_startup_notice(show_progress=progress):

@@ -5,7 +5,12 @@ from typing import Annotated, Literal
 
 import typer
 
-from moa_graph.cli.options import ConfigOption, MaxCostOption, PresetOption
+from moa_graph.cli.options import (
+    ConfigOption,
+    MaxCostOption,
+    PresetOption,
+    ReasoningEffortOption,
+)
 from moa_graph.cli.registration import ASK_PANEL
 from moa_graph.cli.startup import show_startup_notice
 
@@ -38,6 +43,7 @@ def batch(  # long by its options and its help text, not by what it does
     ],
     preset: PresetOption = None,
     config: ConfigOption = None,
+    reasoning_effort: ReasoningEffortOption = None,
     limit: Annotated[
         int | None, typer.Option("--limit", "-n", min=1, help="Process only the first N records.")
     ] = None,
@@ -109,7 +115,7 @@ def batch(  # long by its options and its help text, not by what it does
     """
     from moa_graph.cli.choice import load_mixture
 
-    mixture = load_mixture(preset, config)
+    mixture = load_mixture(preset, config).override(reasoning_effort=reasoning_effort)
     with show_startup_notice(show_progress=None):
         from moa_graph.cli.actions.batch import BatchOptions, ThrottleOptions, answer_batch
 

@@ -6,6 +6,7 @@ from moa_graph.cli.options import (
     DatabaseOption,
     PresetOption,
     ProgressOption,
+    ReasoningEffortOption,
     ThreadOption,
 )
 from moa_graph.cli.registration import ASK_PANEL
@@ -23,6 +24,7 @@ def chat(
     preset: PresetOption = None,
     config: ConfigOption = None,
     base_url: BaseUrlOption = None,
+    reasoning_effort: ReasoningEffortOption = None,
     thread: ThreadOption = None,
     db: DatabaseOption = None,
     progress: ProgressOption = None,
@@ -34,7 +36,10 @@ def chat(
     """
     from moa_graph.cli.choice import load_mixture
 
-    mixture = load_mixture(preset, config, base_url) if preset or config or base_url else None
+    mixture = None
+    if preset or config or base_url or reasoning_effort:
+        mixture = load_mixture(preset, config, base_url)
+        mixture = mixture.override(reasoning_effort=reasoning_effort)
     with show_startup_notice(show_progress=progress):
         from moa_graph.cli.actions.chat import run_chat
         from moa_graph.cli.actions.run import OutputOptions

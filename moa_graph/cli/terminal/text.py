@@ -94,8 +94,8 @@ def print_failures(values: Mapping[str, Any]) -> None:
 def _read_notes(values: Mapping[str, Any]) -> list[str]:
     """Say which answers are not whole, and whom a fallback took the place of."""
     notes = list[str]()
-    last = values["messages"][-1]
-    if last.type == "ai":
+    last = values["messages"][-1] if values.get("messages") else None
+    if last and last.type == "ai":
         summary = read_run_summary(last)
         for failed in summary.get("failed_calls", ()) if summary else ():
             error = strip_control_characters(describe_failure(failed["error"]))
@@ -105,7 +105,7 @@ def _read_notes(values: Mapping[str, Any]) -> list[str]:
     cut = [
         f"{node}: {strip_control_characters(note)}"
         for node, proposal in values["proposals"].items()
-        if not proposal["error"] and (note := describe_ending(proposal["finish_reason"]))
+        if not proposal["error"] and (note := describe_ending(proposal.get("finish_reason")))
     ]
     number = f"{len(cut)} of {len(values['proposals'])} proposals"
     return [*notes, *([f"{number} not whole: {'; '.join(cut)}"] if cut else [])]

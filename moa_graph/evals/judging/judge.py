@@ -19,6 +19,8 @@ from moa_graph.evals.systems import answer_options
 from moa_graph.models.adapt import adapt_model
 from moa_graph.models.agent import Agent, build_model
 from moa_graph.models.pricing import is_free_model
+from moa_graph.prompting.finish_reasons import describe_ending
+from moa_graph.prompting.parsing import read_finish_reason
 
 _METHOD_OPTIONS = ("temperature", "max_tokens")
 _OWN_OPTIONS = ("top_p", "stop", "base_url")  # which no benchmark sets
@@ -95,17 +97,25 @@ class BenchmarkJudge:
         """
         if (automatic := self._method.automatic_judgement(case)) is not None:
             return automatic
-        judgements = [
-            self._method.parse_judgement(each, await self._ask_judge(each))
-            for each in self._method.list_orders(case)
-        ]
-        return self._method.combine_judgements(case, judgements)
+        judgements = [await self._judge_order(each) for each in self._method.list_orders(case)]
+        row = self._method.combine_judgements(case, judgements)
+        notes = [note for each in judgements if (note := each.get("incomplete"))]
+        return row | {"incomplete": notes[0]} if notes else row
+
+    async def _judge_order(self, case: JudgementCase) -> JsonRow:
+        """Ask the judge with the answers in one order."""
+        message = await self._ask_judge(case)
+        row = self._method.parse_judgement(case, message)
+        note = describe_ending(read_finish_reason(message))
+        if not note or message.response_metadata.get("logprobs"):  # those are asked for one token
+            return row
+        return row | {"incomplete": note}
 
     async def _ask_judge(self, case: JudgementCase) -> AIMessage:
         if not self._agent:
             return self._method.judge_by_overlap(case)
         model = self._wrap_model(check=partial(self._method.parse_judgement, case))
-        async with asyncio.timeout(self._agent.timeout):
+        async with asyncio.timeout(self._agent.call_timeout):
             return await model.ainvoke(
                 self._method.build_messages(case), **self._method.request_options
             )
