@@ -13,7 +13,7 @@ from moa_graph.graph.run_summary import read_run_summary
 from moa_graph.redaction import redacted_message
 from moa_graph.runs.driver import TurnResult, TurnRun
 from moa_graph.runs.job_progress import CallTotals, JobProgress
-from moa_graph.runs.record import RunRecord, read_run
+from moa_graph.runs.record import AgentCall, RunRecord, read_run
 from moa_graph.runs.store import Checkpointer, build_run_config
 
 OutputRow = dict[str, Any]
@@ -98,13 +98,7 @@ class RecordRunner:
         row |= {"cost": run.cost if run.cost_is_complete else None, "thread": thread}
         calls = (*run.calls, *run.failed_writers)
         new_calls = [call for call in calls if (call.started or 0.0) >= self._started_at]
-        return RecordOutcome(
-            row,
-            calls=len(new_calls),
-            tokens=sum(call.usage["total_tokens"] for call in new_calls if call.usage),
-            spent=sum(call.cost or 0.0 for call in new_calls),
-            unpriced=sum(call.cost is None for call in new_calls if call.is_billed),
-        )
+        return RecordOutcome(row, **vars(_total_calls(new_calls)))
 
     def _read_run_record(
         self, values: Mapping[str, Any], failed_calls: Sequence[FailedCall]
@@ -112,6 +106,15 @@ class RecordRunner:
         if not values.get("messages"):  # it failed before its thread began
             return RunRecord("", None, ())
         return read_run(values, prices=self._mixture.prices, failed_calls=failed_calls)
+
+
+def _total_calls(calls: Sequence[AgentCall]) -> CallTotals:
+    return CallTotals(
+        calls=len(calls),
+        tokens=sum(call.usage["total_tokens"] for call in calls if call.usage),
+        spent=sum(call.cost or 0.0 for call in calls),
+        unpriced=sum(call.cost is None for call in calls if call.is_billed),
+    )
 
 
 def _answer_fields(run: RunRecord) -> OutputRow:

@@ -51,24 +51,28 @@ def build_question(question: str | None, paths: Sequence[str]) -> str:
     named = [question, *paths]
     if named.count("-") > 1:
         raise CommandError("standard input can be read once; give - once, and files by their names")
-    if question is not None and not question.strip():
-        raise CommandError("the question is empty")
+    if question is not None:
+        question = _read_question(question)
     piped_text = "" if "-" in named or not _has_piped_text() else _read_text("-", "standard input")
     if question is None:
         question, piped_text = piped_text, ""
-    elif question == "-":
-        question = _read_text("-", "QUESTION -")
         if not question.strip():
-            raise CommandError("the question is empty")
-    if not question.strip():
-        typer.echo(ASK_USAGE if sys.stdin.isatty() else MISSING_QUESTION, err=True)
-        raise typer.Exit(2)
+            typer.echo(ASK_USAGE if sys.stdin.isatty() else MISSING_QUESTION, err=True)
+            raise typer.Exit(2)
     parts = [question, *map(_format_attachment, paths)]
     if piped_text.strip():
         parts.append(_enclose_text(piped_text, "standard input"))
     if (size := sum(len(each.encode("utf-8", "replace")) for each in parts)) > MAX_QUESTION_BYTES:
         raise CommandError(_describe_size_limit("the question with its files", size))
     return "\n\n".join(parts)
+
+
+def _read_question(question: str) -> str:
+    """Give a question as it is, or what `-` stands for."""
+    text = _read_text("-", "QUESTION -") if question == "-" else question
+    if not text.strip():
+        raise CommandError("the question is empty")
+    return text
 
 
 def _has_piped_text() -> bool:

@@ -1,6 +1,7 @@
 """The node cache of the command line: a file beside the runs."""
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,9 +68,13 @@ def describe_savings(run: RunRecord) -> str:
     cached_usages = [call.cached["usage"] for call in run.cached_calls if call.cached]
     tokens = sum(usage["total_tokens"] for usage in cached_usages if usage)
     costs = [call.saved_cost for call in run.cached_calls]
-    cost = sum(each or 0.0 for each in costs)
-    unknown = cost == 0 and None in costs
+    cost = _sum_known_costs(costs)
     lower_bound = "at least " if None in cached_usages or (None in costs and cost) else ""
     count = f"{len(run.cached_calls)} of {len(run.calls)} answers came from the cache"
-    saved_cost = format_cost(None if unknown else cost)
-    return f"{count}: {lower_bound}{tokens:,} tokens, {saved_cost} saved"
+    return f"{count}: {lower_bound}{tokens:,} tokens, {format_cost(cost)} saved"
+
+
+def _sum_known_costs(costs: Sequence[float | None]) -> float | None:
+    """Sum what is known; `None` where that is nothing."""
+    cost = sum(each or 0.0 for each in costs)
+    return None if cost == 0 and None in costs else cost

@@ -207,19 +207,15 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
             ValueError: If the outcome is no valid mixture; the message names the argument.
         """
         named = self.agents | {name: agent for row in self.layers for name, agent in row.items()}
-        if isinstance(models, Mapping) and (unknown := sorted(models.keys() - named)):
-            raise ValueError(
-                f"models: no proposer {unknown[0]!r}; expected one of: {', '.join(named)}"
-            )
+        if isinstance(models, Mapping):
+            _check_proposer_names(models, named)
         layers = [_replace_proposers(layer, models, named) for layer in self.layers]
         new_aggregator = (
             self.aggregator
             if aggregator is None
             else _resolve_agent(aggregator, named, "aggregator")
         )
-        agent_update: dict[str, Any] = {} if temperature is None else {"temperature": None}
-        if reasoning_effort is not None:
-            agent_update["reasoning_effort"] = reasoning_effort
+        agent_update = _build_agent_update(temperature, reasoning_effort)
         proposer_update = agent_update if samples is None else agent_update | {"samples": samples}
         default_temperature = self.temperature if temperature is None else temperature
         try:
@@ -397,6 +393,21 @@ def _accepted_keys_at(location: str) -> Iterable[str]:
         return CachePolicyTable.model_fields
     model = Agent if location.startswith(("agents.", "layers[", "aggregator.")) else MoAConfig
     return sorted(model.model_fields, key=SharedOptions.model_fields.__contains__)  # own ones first
+
+
+def _check_proposer_names(names: Iterable[str], named: Mapping[str, Agent]) -> None:
+    if unknown := sorted(set(names) - named.keys()):
+        raise ValueError(f"models: no proposer {unknown[0]!r}; expected one of: {', '.join(named)}")
+
+
+def _build_agent_update(
+    temperature: float | None, reasoning_effort: ReasoningEffort | None
+) -> dict[str, Any]:
+    """Say what changes in every agent; a temperature is the mixture's, and no agent's own."""
+    update: dict[str, Any] = {} if temperature is None else {"temperature": None}
+    if reasoning_effort is not None:
+        update["reasoning_effort"] = reasoning_effort
+    return update
 
 
 def _replace_proposers(

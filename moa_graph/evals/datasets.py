@@ -3,14 +3,14 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from moa_graph.evals.benchmark_data import BenchmarkData, BenchmarkItem
 from moa_graph.evals.benchmarks.protocol import Benchmark
 from moa_graph.evals.benchmarks.registry import benchmark_for, benchmark_names, find_benchmark
-from moa_graph.evals.pinned_files import find_mismatch
+from moa_graph.evals.pinned_files import PinnedFile, find_mismatch
 
 _TEXT_KEYS = ("instruction", "prompt", "question")
 
@@ -47,15 +47,21 @@ def load_benchmark(
     contents = _read_file(file, is_named=benchmark is not None)
     items = _parse_items(contents, file, benchmark or benchmark_for(name))
     pinned_file = benchmark.pinned_file if benchmark else None
-    is_pinned = bool(pinned_file and not find_mismatch(pinned_file, contents))
     return BenchmarkData(
         name=name,
         items=_spread_evenly(items, limit),
         sha256=hashlib.sha256(contents).hexdigest(),
-        revision=pinned_file.revision if pinned_file and is_pinned else None,
+        revision=_find_revision(pinned_file, contents),
         source=str(file) if path or not pinned_file else pinned_file.url,
         full_size=pinned_file.row_count if pinned_file else len(items),
     )
+
+
+def _find_revision(pinned_file: PinnedFile | None, contents: bytes) -> str | None:
+    """Give the revision of a pinned file; `None` where the contents are not its."""
+    if pinned_file is None or find_mismatch(pinned_file, contents):
+        return None
+    return pinned_file.revision
 
 
 def _name_own_prompts(file: Path) -> str:
@@ -125,6 +131,18 @@ def _parse_item(row: Any, number: int, location: str, benchmark: Benchmark) -> B
         benchmark.check_row(row)
     except ValueError as error:
         raise ValueError(f"{location}: {error}") from None
+    turns = _read_turns(row, location)
+    ids = [row[key] for key in benchmark.id_keys if isinstance(row.get(key), (str, int))]
+    category = row.get("category") or row.get("dataset")
+    return BenchmarkItem(
+        id=ids[0] if ids else number,
+        turns=turns,
+        category=str(category) if category else None,
+        row=row,
+    )
+
+
+def _read_turns(row: Mapping[str, Any], location: str) -> tuple[str, ...]:
     values = [row[key] for key in ("turns", *_TEXT_KEYS) if row.get(key)]
     turns = values[0] if values and isinstance(values[0], list) else values[:1]
     if not turns or not all(isinstance(turn, str) and turn.strip() for turn in turns):
@@ -132,11 +150,4 @@ def _parse_item(row: Any, number: int, location: str, benchmark: Benchmark) -> B
             f"{location}: expected `turns` (a list of texts), or a text in one of "
             f"{', '.join(_TEXT_KEYS)}; got the keys {', '.join(row) or 'none'}"
         )
-    ids = [row[key] for key in benchmark.id_keys if isinstance(row.get(key), (str, int))]
-    category = row.get("category") or row.get("dataset")
-    return BenchmarkItem(
-        id=ids[0] if ids else number,
-        turns=tuple(turns),
-        category=str(category) if category else None,
-        row=row,
-    )
+    return tuple(turns)

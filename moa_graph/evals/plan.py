@@ -279,9 +279,7 @@ class EvalPlan(_PlanTable):
         names = [entry.name for entry in self.benchmarks]
         if twice := [name for name in names if names.count(name) > 1]:
             raise ValueError(f"benchmarks: {twice[0]!r} stands there twice; expected it once")
-        tables = [each for each in read_table("published").values() if isinstance(each, dict)]
-        rows = (row for table in tables for row in table.get("rows", ()))
-        paper_systems = sorted({row["system"] for row in rows if "system" in row})
+        paper_systems = _list_paper_systems()
         for system, name in self.published.items():
             if name not in paper_systems:
                 raise ValueError(
@@ -357,6 +355,12 @@ class EvalPlan(_PlanTable):
         known = default_prices({**config.prices, **self.prices})
         own = {label: known[label] for label in config.labels() if label in known}
         return config.model_copy(update={"prices": own})
+
+
+def _list_paper_systems() -> list[str]:
+    tables = [each for each in read_table("published").values() if isinstance(each, dict)]
+    rows = (row for table in tables for row in table.get("rows", ()))
+    return sorted({row["system"] for row in rows if "system" in row})
 
 
 def _expected_keys(location: str) -> list[str]:

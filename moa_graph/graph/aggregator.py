@@ -286,12 +286,8 @@ class RunSummaryBuilder:
     def _build_summary(self, agent_node: AgentNode, usage: dict[str, Any] | None) -> RunSummary:
         failed = {node: error for node, p in self.proposals.items() if (error := p["error"])}
         calls = {node: p["usage"] for node, p in self.proposals.items() if node not in failed}
-        cached_stats = {node: c for node, p in self.proposals.items() if (c := p.get("cached"))}
-        if self._cached:
-            usage, cached_stats[AGGREGATOR] = {**parsing.ZERO_USAGE}, self._cached
-        paid = [p["usage"] for p in self.proposals.values()]
-        paid += [*(each["usage"] for each in self.failed_calls), usage]
-        saved = [each for each in (cached["usage"] for cached in cached_stats.values()) if each]
+        usage = {**parsing.ZERO_USAGE} if self._cached else usage
+        paid = [each["usage"] for each in (*self.proposals.values(), *self.failed_calls)]
         summary: RunSummary = {
             "layers": self.layers,
             "proposers": self.proposers,
@@ -304,7 +300,7 @@ class RunSummaryBuilder:
             "started": self._started,
             "seconds": self.seconds,
             "dropped_reference_chars": self._draft.prompt.dropped_reference_chars,
-            "usage": sum_usages(filter(None, paid)),
+            "usage": sum_usages(filter(None, [*paid, usage])),
             "usage_unknown": self._find_unknown({**calls, AGGREGATOR: usage}),
         }
         if dropped := self._draft.prompt.dropped_messages:
@@ -313,11 +309,17 @@ class RunSummaryBuilder:
             summary["failed_calls"] = self.failed_calls
         if refused := self._draft.refused_prompt:
             summary["refused_prompt"] = refused
-        if cached_stats:
+        if cached_stats := self._find_cached():
             summary["cached"] = list(cached_stats)
-            summary["saved_usage"] = sum_usages(saved)
+            saved = [cached["usage"] for cached in cached_stats.values()]
+            summary["saved_usage"] = sum_usages(filter(None, saved))
             summary["aggregator_cached"] = self._cached
         return summary
+
+    def _find_cached(self) -> dict[str, OriginalCallStats]:
+        """Give what the answers took that came from a cache, by node."""
+        stats = {node: c for node, p in self.proposals.items() if (c := p.get("cached"))}
+        return stats | ({AGGREGATOR: self._cached} if self._cached else {})
 
     def _find_unknown(self, usages: Mapping[str, Any]) -> list[str]:
         """Name those whose tokens are not known, and who may be billed."""

@@ -25,13 +25,7 @@ def check_base_url(url: str) -> None:
     Raises:
         ValueError: If it cannot; the message says what is wrong, and what to write.
     """
-    try:
-        parts, port = urlsplit(url), None
-        port = parts.port
-    except ValueError:  # brackets of no IPv6 address, or no port
-        parts, port = urlsplit(""), None
-        if "@" not in url:
-            raise ValueError(f"expected a URL with a valid host and port, got {url!r}") from None
+    parts, port = _split_url(url)
     if "@" in url.partition("://")[2].partition("/")[0]:
         raise ValueError("expected a URL without a password; name its variable in api_key_env")
     if any(each in _FORBIDDEN_IN_URL or _is_control_or_separator(each) for each in url):
@@ -45,6 +39,18 @@ def check_base_url(url: str) -> None:
     if port == 0 or not _is_host(parts.hostname):
         raise ValueError(f"expected a URL with a valid host and port, got {url!r}")
     _check_path(parts)
+
+
+def _split_url(url: str) -> tuple[SplitResult, int | None]:
+    """Read the parts of a URL, and its port. What may hold a password is read as nothing."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:  # brackets of no IPv6 address, or no port
+        if "@" not in url:
+            raise ValueError(f"expected a URL with a valid host and port, got {url!r}") from None
+        return urlsplit(""), None
+    return parts, port
 
 
 def check_api_key(name: str, key: str) -> None:

@@ -340,20 +340,26 @@ def rank_textrank(reading: ParsedConversation) -> list[int]:
     links = [_cosine_similarities(vectors, vector) for vector in vectors]
     for position, row in enumerate(links):
         row[position] = 0.0
-    sums = [sum(row) or 1.0 for row in links]
     question_scores = [score + 0.01 for score in _score_bm25(reading)]
     total = sum(question_scores[index] for index in candidates)
-    scores = start = [question_scores[index] / total for index in candidates]
-    for _ in range(20):
-        flow = [score / weight for score, weight in zip(scores, sums, strict=True)]
-        scores = [
-            0.15 * start[j] + 0.85 * sum(f * row[j] for f, row in zip(flow, links, strict=True))
-            for j in range(len(candidates))
-        ]
+    scores = _page_rank(links, [question_scores[index] / total for index in candidates])
     full = [0.0] * len(reading.sentences)
     for index, score in zip(candidates, scores, strict=True):
         full[index] = score
     return _rank_by_votes(full, reading)
+
+
+def _page_rank(links: Sequence[Sequence[float]], start: Sequence[float]) -> Sequence[float]:
+    """PageRank by 20 steps over symmetric links; `start` is where the surfer jumps to."""
+    sums = [sum(row) or 1.0 for row in links]
+    scores = start
+    for _ in range(20):
+        flow = [score / weight for score, weight in zip(scores, sums, strict=True)]
+        scores = [
+            0.15 * home + 0.85 * sum(f * row[j] for f, row in zip(flow, links, strict=True))
+            for j, home in enumerate(start)
+        ]
+    return scores
 
 
 def rank_mmr(reading: ParsedConversation) -> list[int]:

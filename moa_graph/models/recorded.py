@@ -142,14 +142,18 @@ def _iter_results_outputs(
     for row in reversed(rows):  # the last word on an item counts
         instructions = tuple(turn["instruction"] for turn in row["turns"])
         for number, turn in enumerate(row["turns"], 1):
-            if node is None:
-                call = turn.get("aggregator") or {}
-                text, error, usage = turn["answer"], turn["error"], call.get("usage")
-            elif (call := turn["proposals"].get(node)) is not None:
-                text, error, usage = call["content"], call["error"], call["usage"]
-            else:
-                continue
-            yield instructions[:number], RecordedOutput(text or "", error, usage)
+            if output := _read_turn_output(turn, node):
+                yield instructions[:number], output
+
+
+def _read_turn_output(turn: Mapping[str, Any], node: str | None) -> RecordedOutput | None:
+    """Give the answer of a turn, or the proposal of a node; `None` if it was not asked."""
+    if node is None:
+        call = turn.get("aggregator") or {}
+        return RecordedOutput(turn["answer"] or "", turn["error"], call.get("usage"))
+    if (call := turn["proposals"].get(node)) is None:
+        return None
+    return RecordedOutput(call["content"] or "", call["error"], call["usage"])
 
 
 def _iter_benchmark_outputs(

@@ -164,6 +164,7 @@ def _total_by_agent(run: RunRecord) -> list[AgentTotals]:
 
 
 def _agent_totals(calls: Sequence[AgentCall]) -> AgentTotals:
+    # Above the bound of complexity: one sum a field, of which each is read by itself.
     usages = [call.usage for call in calls if call.usage]
     return AgentTotals(
         agent=calls[0].agent,

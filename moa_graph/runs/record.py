@@ -221,29 +221,39 @@ def read_run(
     last = state["messages"][-1]
     answer = last if isinstance(last, AIMessage) else None
     summary: Mapping[str, Any] = read_run_summary(answer) or {}
-    proposals = current_turn_proposals(state)
     nodes = list(order or summary.get("proposers", ()))
-    positions = {node: position for position, node in enumerate(nodes)}
-    ordered = sorted(
-        proposals.items(),
-        key=lambda item: (item[1]["layer"], positions.get(item[0], len(positions))),
-    )
     calls = [
         replace(_proposer_call(node, proposal, prices), selected=node == summary.get("selected"))
-        for node, proposal in ordered
+        for node, proposal in _order_proposals(current_turn_proposals(state), nodes)
     ]
     if answer and summary:
         calls.append(_aggregator_call(answer, summary, prices))
     elif failure := state.get(AGGREGATOR_FAILURE):
         failed_calls = tuple(failed_calls)
         calls.append(_failed_aggregator_call(failure, calls, is_counted=bool(failed_calls)))
-    layer = 1 + max((call.layer for call in calls if call.node != AGGREGATOR), default=0)
-    writers = [
-        _failed_writer_call(each, layer, prices)
-        for each in (*summary.get("failed_calls", ()), *failed_calls)
-    ]
+    failed_calls = (*summary.get("failed_calls", ()), *failed_calls)
+    writers = _read_failed_writers(failed_calls, calls, prices)
     sizes = _count_layer_sizes(nodes)
     return RunRecord(last_question(state["messages"]), answer, calls, sizes, writers)
+
+
+def _read_failed_writers(
+    failed_calls: Iterable[FailedCall], calls: Sequence[AgentCall], prices: Prices | None
+) -> list[AgentCall]:
+    """Read the calls of aggregators that failed: of the layer behind the proposers."""
+    layer = 1 + max((call.layer for call in calls if call.node != AGGREGATOR), default=0)
+    return [_failed_writer_call(each, layer, prices) for each in failed_calls]
+
+
+def _order_proposals(
+    proposals: Mapping[str, Proposal], nodes: Sequence[str]
+) -> list[tuple[str, Proposal]]:
+    """Order proposals by layer, and in a layer as the nodes stand; others come last."""
+    positions = {node: position for position, node in enumerate(nodes)}
+    return sorted(
+        proposals.items(),
+        key=lambda item: (item[1]["layer"], positions.get(item[0], len(positions))),
+    )
 
 
 def first_question(messages: Sequence[AnyMessage]) -> str:

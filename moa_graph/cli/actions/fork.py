@@ -142,19 +142,28 @@ def _select_proposals(
 ) -> dict[str, Any]:
     """Choose the proposals of earlier layers that stay."""
     selected = {node: p for node, p in proposals.items() if p["layer"] < layer}
-    if layer > 1 and not any(p["layer"] == layer - 1 for p in selected.values()):
+    if layer > 1 and not _has_layer(selected, layer - 1):
         raise CommandError(f"--from: the thread has no proposals of layer {layer - 1}")
     for name in drop:
-        nodes = [n for n, p in selected.items() if name == n or name == p["agent"]]
-        if not nodes:
-            raise CommandError(
-                f"--drop: no proposal {name!r} before that; expected one of: {', '.join(selected)}"
-            )
-        for node in nodes:
-            del selected[node]
-    if layer > 1 and not any(p["layer"] == layer - 1 for p in selected.values()):
+        _drop_proposals(selected, name)
+    if layer > 1 and not _has_layer(selected, layer - 1):
         raise CommandError(f"--drop: a proposal of layer {layer - 1} must stay, got all of them")
     return selected
+
+
+def _has_layer(proposals: Mapping[str, Any], layer: int) -> bool:
+    return any(proposal["layer"] == layer for proposal in proposals.values())
+
+
+def _drop_proposals(proposals: dict[str, Any], name: str) -> None:
+    """Drop the proposal of a node, or all of an agent."""
+    nodes = [node for node, p in proposals.items() if name in {node, p["agent"]}]
+    if not nodes:
+        raise CommandError(
+            f"--drop: no proposal {name!r} before that; expected one of: {', '.join(proposals)}"
+        )
+    for node in nodes:
+        del proposals[node]
 
 
 def find_layer_proposer(graph: CompiledMoAGraph, layer: int) -> str:

@@ -44,13 +44,14 @@ def prune_threads(
     old, newest = asyncio.run(_find_old_threads(db, before, keep))
     if not as_json:
         _print_old_threads(old, newest)
-    if old and not dry_run and not yes:
+    is_deletion = bool(old) and not dry_run
+    if is_deletion and not yes:
         _confirm_deletion(len(old), as_json=as_json)
-    pruned = asyncio.run(_delete_threads(db, old)) if old and not dry_run else PruneResult()
+    pruned = asyncio.run(_delete_threads(db, old)) if is_deletion else PruneResult()
     if as_json:
         result = {"found": [each.id for each in old], **vars(pruned), "dry_run": dry_run}
         typer.echo(json.dumps(result, ensure_ascii=False, indent=2))
-    elif old and not dry_run:
+    elif is_deletion:
         typer.echo(_describe_pruned(pruned))
 
 

@@ -155,17 +155,26 @@ def _draw_heading(progress: RunProgress, rows: Sequence[AgentProgress], frame: F
     title = Text.assemble((f"layer {layer}", "bold"))
     if (phase := _layer_phase(rows)) == "waiting":
         return _truncate_text(title, frame.width)
-    answered, unfinished = (
-        sum(row.status == "answered" for row in rows),
-        [r for r in rows if not r.is_over],
-    )
+    answered = _count_answered(rows)
     title.append(f"  {answered} of {len(rows)} answered", "dim")
-    if phase == "running" and answered < (required := progress.required_answers(layer)):
-        title.append(f", {required} needed", "dim")
-    if phase == "running" and (silent or len(unfinished) < len(rows)):
-        names = ", ".join(to_single_line(row.agent) for row in silent or unfinished)
-        title.append(f"; {'still ' if silent else ''}waiting for {names}", "dim")
+    if phase == "running":
+        required = progress.required_answers(layer)
+        title.append(f", {required} needed" if answered < required else "", "dim")
+        title.append(_describe_waiting(rows, silent), "dim")
     return _truncate_text(title, frame.width)
+
+
+def _describe_waiting(rows: Sequence[AgentProgress], silent: Sequence[AgentProgress]) -> str:
+    """Name those who are waited for: the silent ones, or else who is left of the layer."""
+    unfinished = [row for row in rows if not row.is_over]
+    if not silent and len(unfinished) == len(rows):
+        return ""
+    names = ", ".join(to_single_line(row.agent) for row in silent or unfinished)
+    return f"; {'still ' if silent else ''}waiting for {names}"
+
+
+def _count_answered(rows: Sequence[AgentProgress]) -> int:
+    return sum(row.status == "answered" for row in rows)
 
 
 def _draw_agent(row: AgentProgress, slowest: float, frame: FrameLayout) -> list[Text]:
@@ -197,12 +206,8 @@ def _layer_summary(
         detail = row.error or row.ending_note or row.model
         mark, style = _agent_mark(row, frame.now), "red" if row.error else "dim"
     else:
-        answered = sum(row.status == "answered" for row in rows)
         title, style = f"layer {rows[0].layer}", "dim"
-        phase = _layer_phase(rows)
-        detail = f"{answered} of {len(rows)} answered" if phase != "waiting" else "not begun"
-        layer_mark = _layer_mark(progress, rows, answered)
-        mark = {"done": layer_mark, "waiting": Text("  ")}.get(phase, Text("· ", "dim"))
+        mark, detail = _layer_state(progress, rows)
     line = mark.append_text(_truncate_text(Text(title, "bold"), 11, pad=True))
     facts = [to_single_line(detail)]
     if seconds := max(row.elapsed(frame.now) for row in rows):
@@ -210,6 +215,19 @@ def _layer_summary(
     if tokens := sum(row.new_tokens or 0 for row in rows):
         facts.append(f"{tokens:,} tok")
     return _truncate_text(line.append("  ".join(facts), style), frame.width)
+
+
+def _layer_state(progress: RunProgress, rows: Sequence[AgentProgress]) -> tuple[Text, str]:
+    """Mark a layer, and say how far it is."""
+    answered = _count_answered(rows)
+    match _layer_phase(rows):
+        case "waiting":
+            return Text("  "), "not begun"
+        case "done":
+            mark = _layer_mark(progress, rows, answered)
+        case _:
+            mark = Text("· ", "dim")
+    return mark, f"{answered} of {len(rows)} answered"
 
 
 def _layer_mark(progress: RunProgress, rows: Sequence[AgentProgress], answered: int) -> Text:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
-from moa_graph.evals.report.results import ReportSection, SystemMeasurement, list_names
+from moa_graph.evals.report.results import ReportSection, list_names
 from moa_graph.evals.report.style import (
     COLOURS,
     INK,
@@ -83,25 +83,15 @@ def draw_pareto(section: ReportSection, key: str, amount: str) -> RenderedFigure
     Returns:
         The figure; `None` where there is nothing to weigh.
     """
-
-    def taken(each: SystemMeasurement) -> float | None:
-        return getattr(each.resource_use, key).value  # type: ignore[no-any-return]
-
+    amounts = {m.system: getattr(m.resource_use, key).value for m in section.measurements}
     points = {
         each.system: (x, each.quality.value)
         for each in section.measurements
-        if (x := taken(each)) is not None
+        if (x := amounts[each.system]) is not None
     }
     if len(points) < 2 or not any(x for x, _ in points.values()):  # noqa: PLR2004
         return None
-    front = pareto_front(points)
-    plot = ParetoPlot(
-        points,
-        {each.system: (each.quality.low, each.quality.high) for each in section.measurements},
-        front,
-        set(_find_in_noise(section, points)) - set(front),
-        {each.system for each in section.named},
-    )
+    plot = _plan_plot(section, points)
     figure, axes = new_figure(3.9)
     _draw_points(axes, plot)
     _set_x_scale(axes, [x for x, _ in points.values()])
@@ -109,10 +99,21 @@ def draw_pareto(section: ReportSection, key: str, amount: str) -> RenderedFigure
     axes.set_xlabel(f"{amount} per {section.unit}{written}")
     axes.set_ylabel(section.metric)
     _label_points(axes, plot)
-    unknown = [each.system for each in section.measurements if taken(each) is None]
+    unknown = [system for system in amounts if system not in points]
     what = "cost" if key == "cost" else "operations"
     caption = _caption_text(section, plot, amount, unknown)
     return render_figure(figure, f"{section.benchmark}-pareto-{what}", caption, section.footnote)
+
+
+def _plan_plot(section: ReportSection, points: Mapping[str, XY]) -> ParetoPlot:
+    front = pareto_front(points)
+    return ParetoPlot(
+        points,
+        {each.system: (each.quality.low, each.quality.high) for each in section.measurements},
+        front,
+        set(_find_in_noise(section, points)) - set(front),
+        {each.system for each in section.named},
+    )
 
 
 def _find_in_noise(section: ReportSection, points: Mapping[str, XY]) -> Iterator[str]:

@@ -224,13 +224,7 @@ def _read_section(
         folder: each for folder, each in scored.items() if each.system not in comparison.later_runs
     }
     measurements = [
-        SystemMeasurement(
-            each.system,
-            each,
-            each.estimate_quality(is_headline=has_headline),
-            _read_resource_use(folder, comparison),
-            _read_generation_manifest(folder),
-        )
+        _measure_system(folder, each, comparison, is_headline=has_headline)
         for folder, each in scored.items()
     ]
     named = [each for each in measurements if each.system in comparison.named] or measurements
@@ -242,11 +236,7 @@ def _read_section(
         else benchmark_for(benchmark).metric(is_headline=False),
         controlled=has_headline,
         measurements=measurements,
-        missing=[
-            MissingMeasurement(each, _read_generation_manifest(folder))
-            for folder, each in scores.items()
-            if isinstance(each, MissingScore)
-        ],
+        missing=list(_find_missing(scores)),
         named=named,
         verdicts=_compare_measurements(combinations(named, 2), is_headline=has_headline),
         analyses=list(_read_analyses(comparison, by_name, is_headline=has_headline)),
@@ -265,6 +255,26 @@ def _read_section(
         else "instruction",
         correlations=_read_correlations(scored),
     )
+
+
+def _measure_system(
+    folder: Path, score: SystemScore, comparison: ComparisonInfo, *, is_headline: bool
+) -> SystemMeasurement:
+    return SystemMeasurement(
+        score.system,
+        score,
+        score.estimate_quality(is_headline=is_headline),
+        _read_resource_use(folder, comparison),
+        _read_generation_manifest(folder),
+    )
+
+
+def _find_missing(
+    scores: Mapping[Path, SystemScore | MissingScore],
+) -> Iterator[MissingMeasurement]:
+    for folder, score in scores.items():
+        if isinstance(score, MissingScore):
+            yield MissingMeasurement(score, _read_generation_manifest(folder))
 
 
 def _read_correlations(folders: Iterable[Path]) -> dict[str, Mapping[str, Correlation]]:

@@ -96,8 +96,7 @@ def flask_score(
         ValueError: If the columns do not fit together, or domains are not lists.
     """
     check_aligned(scores=scores, domains=domains, difficulties=difficulties)
-    if texts := [domain for domain in domains if isinstance(domain, str)]:
-        raise ValueError(f"`domains`: expected a list for each instruction, got {texts[0]!r}")
+    _check_domains(domains)
     values = [[score for score in each.values() if score is not None] for each in scores]
     skills = _mean_by_group((skill, [score]) for each in scores for skill, score in each.items())
     scored = sum(map(len, values))
@@ -112,6 +111,11 @@ def flask_score(
         failures=sum(not each for each in scores),
         incomplete=sum(0 < len(each) < SKILLS_ASKED for each in scores),
     )
+
+
+def _check_domains(domains: Sequence[Sequence[str]]) -> None:
+    if texts := [domain for domain in domains if isinstance(domain, str)]:
+        raise ValueError(f"`domains`: expected a list for each instruction, got {texts[0]!r}")
 
 
 def _read_dictionary(text: str) -> dict[Any, Any]:
