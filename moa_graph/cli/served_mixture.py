@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from moa_graph.cli.errors import CommandError
 from moa_graph.cli.terminal.plain_text import print_warning, strip_control_characters
 from moa_graph.config.model import MoAConfig, format_validation_error
+from moa_graph.connection_failures import describe_connection_failure
 from moa_graph.models.agent import Agent
 
 SAMPLES = 3  # of a model that is served alone
@@ -83,7 +84,7 @@ def _request_models(url: str) -> Mapping[str, Any]:
             "the address of an OpenAI-compatible API, such as http://localhost:8080/v1"
         ) from None
     except httpx2.TransportError as error:
-        reason = str(error) or type(error).__name__
+        reason = describe_connection_failure(error) or type(error).__name__
         raise CommandError(f"--base-url {url}: no server answers there: {reason}") from None
     except ValueError:
         answer = None

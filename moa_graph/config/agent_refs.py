@@ -23,11 +23,6 @@ def resolve_layer(layer: Any, agents: Mapping[str, Any], location: str) -> Any:
         return layer
     named: dict[str, Any] = {}
     for index, agent in enumerate(layer):
-        if not isinstance(agent, (str, Mapping, Agent)):
-            raise ValueError(  # noqa: TRY004  # pydantic reports it
-                f"{location}[{index}]: expected 'provider:model', a name in `agents` or a table, "
-                f"got {agent!r}"
-            )
         named_above = isinstance(agent, str) and agent in agents
         base = str(agent) if named_above else slugify_label(_model_label(agent))
         named[make_unique_name(base, named)] = resolve_agent(agent, agents, f"{location}[{index}]")
@@ -38,8 +33,12 @@ def resolve_agent(agent: Any, agents: Mapping[str, Any], location: str) -> Any:
     """Look up a string that is not `provider:model` among the named agents.
 
     Raises:
-        ValueError: If it is not among them; the message begins with its place.
+        ValueError: If it is not among them, or is no agent; the message begins with its place.
     """
+    if not isinstance(agent, (str, Mapping, Agent)):
+        raise ValueError(  # noqa: TRY004  # pydantic reports it
+            f"{location}: expected 'provider:model', a name in `agents` or a table, got {agent!r}"
+        )
     if not isinstance(agent, str) or ":" in agent:
         return agent
     if agent not in agents:

@@ -23,7 +23,13 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from moa_graph.config.agent_refs import resolve_agent, resolve_layer
-from moa_graph.config.table_names import check_dotted_names, check_layers, check_misplaced_keys
+from moa_graph.config.table_names import (
+    check_dotted_names,
+    check_layers,
+    check_misplaced_keys,
+    check_mistyped_keys,
+    describe_unknown_key,
+)
 from moa_graph.config.toml_files import load_toml
 from moa_graph.deprecated import OldOptionAttributes, rename_options
 from moa_graph.graph.node_names import check_agent_name, make_unique_name, slugify_label
@@ -169,7 +175,9 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
         context = {"folder": path.absolute().parent}
 
         def validate(data: dict[str, Any]) -> MoAConfig:
-            return cls.model_validate(rename_options(data, str(path)), context=context)
+            renamed = rename_options(data, str(path))
+            check_mistyped_keys(renamed, list(_accepted_keys_at("")))
+            return cls.model_validate(renamed, context=context)
 
         return load_toml(path, validate, format_validation_error)
 
@@ -343,10 +351,9 @@ def format_validation_error(
     message = first["msg"].removeprefix("Value error, ")
     match first["type"]:
         case "extra_forbidden":  # the value may be a key: it is not repeated
-            keys = list(accepted_keys(location))
-            suggestion = suggest_name(str(first["loc"][-1]), keys)
-            reason = PYTHON_OPTIONS.get(location, "unknown key")
-            message = f"{reason}; expected one of: {', '.join(keys)}{suggestion}"
+            message = describe_unknown_key(str(first["loc"][-1]), list(accepted_keys(location)))
+            if reason := PYTHON_OPTIONS.get(location):
+                message = message.replace("unknown key", reason, 1)
         case "missing":
             message = "required, but missing"
         case "value_error":

@@ -1,9 +1,11 @@
 """What people write instead of a layer or a quoted name in TOML, and what to write."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
+
+from moa_graph.graph.options import suggest_name
 
 LAYERS_EXAMPLE = 'layers = [["openai:gpt-4o-mini", "openai:gpt-4o"]]'
 
@@ -35,11 +37,28 @@ def check_dotted_names(table: Any, location: str, known_keys: AbstractSet[str]) 
         ValueError: If there is one; the message says what to write.
     """
     for name, value in table.items() if isinstance(table, Mapping) else ():
-        if isinstance(value, Mapping) and value and not known_keys & value.keys():
+        if isinstance(value, Mapping) and value and not _has_key_like(known_keys, value):
             dotted = _join_dotted(name, value, known_keys)
             raise ValueError(
                 f'{location}.{dotted}: a name with a dot stands in quotes in TOML: "{dotted}"'
             )
+
+
+def check_mistyped_keys(table: Mapping[str, Any], known_keys: Collection[str]) -> None:
+    """Refuse a key that is close to a known one, before what the known one is missing for.
+
+    Raises:
+        ValueError: If there is one; the message says which was meant.
+    """
+    for key in table:
+        if key not in known_keys and suggest_name(key, known_keys):
+            raise ValueError(f"{key}: {describe_unknown_key(key, known_keys)}")
+
+
+def describe_unknown_key(key: str, known_keys: Collection[str]) -> str:
+    """Say what would be accepted in the place of a key; its value may be a secret."""
+    suggestion = suggest_name(key, known_keys)
+    return f"unknown key; expected one of: {', '.join(known_keys)}{suggestion}"
 
 
 def check_misplaced_keys(agents: Any, mixture_keys: AbstractSet[str]) -> None:
@@ -65,8 +84,12 @@ def describe_unquoted_name(text: str) -> str:
     return f'; a name with a colon stands in quotes: "{unquoted[1] or unquoted[2]}"'
 
 
+def _has_key_like(known_keys: AbstractSet[str], table: Mapping[str, Any]) -> bool:
+    return any(key in known_keys or suggest_name(key, known_keys) for key in table)
+
+
 def _join_dotted(name: str, value: Any, known_keys: AbstractSet[str]) -> str:
-    while isinstance(value, Mapping) and len(value) == 1 and not known_keys & value.keys():
+    while isinstance(value, Mapping) and len(value) == 1 and not _has_key_like(known_keys, value):
         key, value = next(iter(value.items()))
         name = f"{name}.{key}"
     return name

@@ -44,13 +44,19 @@ class BenchmarkRunner:
         ValueError: If a key is missing, or a model cannot be built.
     """
 
-    def __init__(self, config: MoAConfig, benchmark: BenchmarkData, call_store: CallStore) -> None:
+    def __init__(
+        self,
+        config: MoAConfig,
+        benchmark: BenchmarkData,
+        call_store: CallStore,
+        repeat: int = 1,
+    ) -> None:
         self._prices = config.prices
         self._benchmark = benchmark_for(benchmark.name)
 
         @cache
         def compile_graph(options: CallOptions) -> Any:
-            mixture = with_recorded_calls(config, call_store, **dict(options))
+            mixture = with_recorded_calls(config, call_store, repeat=repeat, **dict(options))
             return mixture.graph().compile(name=config.name)
 
         self._compile_graph: Callable[[CallOptions], Any] = compile_graph

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from time import perf_counter, time
+from time import perf_counter, sleep, time
 from typing import Any, Self
 
 from langchain_core.messages import (
@@ -31,6 +31,7 @@ from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig
 
 from moa_graph.errors import MoAError
+from moa_graph.evals.call_claims import CallClaims
 from moa_graph.evals.call_table import CallOutcome, CallTable
 from moa_graph.models.adapt import find_api_keys
 from moa_graph.models.legacy_request_keys import legacy_call_store_key
@@ -44,6 +45,8 @@ from moa_graph.prompting.usage import clean_usage
 from moa_graph.redaction import redacted_message
 from moa_graph.runs.model_calls import CallRecord, report_call
 from moa_graph.sync_async import Flow, Step, run_async, run_sync
+
+_CLAIM_POLL_S = 0.2  # between looks whether another process has made a call
 
 
 class CallError(MoAError):
@@ -67,6 +70,11 @@ class CallStore:
         self._pending_calls: dict[str, Future[CallOutcome | None]] = {}
         self._write_error: str | None = None
         self._table = CallTable(self.path)
+        try:
+            self._claims = CallClaims(self.path.with_name(f"{self.path.name}-claims"))
+        except OSError as error:
+            self._table.close()
+            raise ValueError(f"{self.path}: cannot be used as a ledger: {error}") from None
 
     def __enter__(self) -> Self:
         return self
@@ -77,6 +85,7 @@ class CallStore:
     def close(self) -> None:
         """Close the file."""
         self._table.close()
+        self._claims.close()
 
     def wrap(
         self,
@@ -88,7 +97,8 @@ class CallStore:
     ) -> "RecordedRunnable":
         """Have a model look into the call store before it is asked.
 
-        A call that another task or thread is just making is waited for, not made twice. Models
+        A call that another task, thread or process is just making is waited for, not made twice.
+        Models
         that cost nothing (`offline:`, `recorded:`) are asked each time.
 
         Args:
@@ -106,32 +116,39 @@ class CallStore:
         return RecordedRunnable(self, runnable, label, dict(options or {}), sample, check=check)
 
     def reserve(
-        self, key: str, legacy_key: str | None = None
-    ) -> tuple[Future[CallOutcome | None], bool]:
+        self, key: str, label: str, legacy_key: str | None = None
+    ) -> tuple[Future[CallOutcome | None] | None, bool]:
         """Find what came of a call, or is to come of it.
 
         Args:
             key: The key of the call.
+            label: Who is asked.
             legacy_key: Its key in a call store of 0.1, where an answer may stand, too.
 
         Returns:
             The outcome, in the future, and whether it is the caller's to bring it about. `None`
-            for an outcome means that whoever was to gave up.
+            for an outcome means that whoever was to gave up; `None` for the future, that another
+            process is making the call.
         """
         with self._lock:
             if self._write_error:
                 raise CallError(self._write_error)
-            outcome = self._table.find_answer(key)
-            if not outcome and legacy_key:
-                outcome = self._table.find_answer(legacy_key)
-            if outcome:
-                future = Future[CallOutcome | None]()
-                future.set_result(outcome)
-                return future, False
+            if outcome := self._find_answer(key, legacy_key):
+                return _finished(outcome), False
             if key in self._pending_calls:
                 return self._pending_calls[key], False
+            if not is_free_model(label):
+                if not self._claims.acquire(key):
+                    return None, False
+                if outcome := self._find_answer(key, legacy_key):  # since it was looked for
+                    self._claims.release(key)
+                    return _finished(outcome), False
             self._pending_calls[key] = Future()
             return self._pending_calls[key], True
+
+    def _find_answer(self, key: str, legacy_key: str | None) -> CallOutcome | None:
+        outcome = self._table.find_answer(key)
+        return outcome or (self._table.find_answer(legacy_key) if legacy_key else None)
 
     def complete(self, key: str, outcome: CallOutcome | None, label: str, sample: int) -> None:
         """Write down what came of a call, and tell those who wait for it."""
@@ -142,6 +159,8 @@ class CallStore:
             except sqlite3.Error as error:  # nothing more is paid for that cannot be kept
                 self._write_error = f"{self.path}: cannot be written: {error}"
                 outcome = outcome and outcome._replace(error=self._write_error)
+            if not is_free_model(label):
+                self._claims.release(key)
             self._pending_calls.pop(key).set_result(outcome)
 
 
@@ -238,7 +257,10 @@ class RecordedRunnable(Runnable[Any, AIMessage]):
             partial(self._bound.ainvoke, **kwargs),
         )
         while True:
-            future, is_owner = self._call_store.reserve(key, legacy_key)
+            future, is_owner = self._call_store.reserve(key, self._label, legacy_key)
+            if future is None:  # no event of another process can be waited for
+                yield Step(sleep, asyncio.sleep, (_CLAIM_POLL_S,))
+                continue
             if is_owner:
                 with self._record_attempt(key) as attempt:
                     attempt.read_answer((yield Step(invoke, ainvoke, (prompt, config))))
@@ -284,6 +306,12 @@ class RecordedRunnable(Runnable[Any, AIMessage]):
         if record.message is None:
             raise CallError(outcome.error)
         return record.message
+
+
+def _finished(outcome: CallOutcome) -> Future[CallOutcome | None]:
+    future = Future[CallOutcome | None]()
+    future.set_result(outcome)
+    return future
 
 
 async def _await_outcome(future: Future[CallOutcome | None]) -> CallOutcome | None:

@@ -12,7 +12,7 @@ from moa_graph.evals.call_store import CallStore
 from moa_graph.evals.generate import answer_benchmark
 from moa_graph.evals.judging.run import judge_system
 from moa_graph.evals.judging.setup import build_method, prepare_judging
-from moa_graph.evals.plan import BenchmarkEntry, EvalPlan
+from moa_graph.evals.plan import BenchmarkEntry, EvalPlan, SystemRun
 from moa_graph.evals.probing import PROBES
 from moa_graph.evals.proposal_judging import judge_proposals
 from moa_graph.evals.results_file import JUDGEMENTS_FILE
@@ -37,11 +37,16 @@ class ComparisonStep:
     plan: EvalPlan
     entry: BenchmarkEntry
     benchmark: BenchmarkData
-    system: str
+    system_run: SystemRun
     kind: Literal["answers", "judgements", "judgements of proposals"]
     out: Path
     is_probe: bool = False
     """Whether it only finds out, with a few items, whether the judge can judge."""
+
+    @property
+    def system(self) -> str:
+        """What the run of the system is called."""
+        return self.system_run.name
 
     @property
     def title(self) -> str:
@@ -79,11 +84,12 @@ class ComparisonStep:
         }
         if self.kind == "answers":
             generation = await answer_benchmark(
-                self.plan.configs[self.system],
+                self.system_run.config,
                 self.benchmark,
                 self.out,
                 call_store,
                 name=self.system,
+                repeat=self.system_run.number,
                 **options,
             )
             return StepResult(generation.progress, generation.failures)
@@ -119,30 +125,32 @@ def _benchmark_steps(
     plan: EvalPlan, entry: BenchmarkEntry, benchmark: BenchmarkData, out: Path
 ) -> Iterator[ComparisonStep]:
     yield from _probe_steps(plan, entry, benchmark, out)
-    for name in plan.systems_for(entry):
-        yield ComparisonStep(plan, entry, benchmark, name, "answers", out)
-        yield ComparisonStep(plan, entry, benchmark, name, "judgements", out)
-        if name in plan.correlation:
-            yield ComparisonStep(plan, entry, benchmark, name, "judgements of proposals", out)
+    for run in plan.runs_for(entry):
+        yield ComparisonStep(plan, entry, benchmark, run, "answers", out)
+        yield ComparisonStep(plan, entry, benchmark, run, "judgements", out)
+        if run.name in plan.correlation:
+            yield ComparisonStep(plan, entry, benchmark, run, "judgements of proposals", out)
 
 
 def _probe_steps(
     plan: EvalPlan, entry: BenchmarkEntry, benchmark: BenchmarkData, out: Path
 ) -> Iterator[ComparisonStep]:
     """Have the judge judge a little before everything is answered."""
-    first_system = next(iter(plan.systems_for(entry)))
-    judged = (out / benchmark.name / first_system / JUDGEMENTS_FILE).exists()
+    first_run = next(plan.runs_for(entry))
+    judged = (out / benchmark.name / first_run.name / JUDGEMENTS_FILE).exists()
     if judged or not plan.judge_for(entry).is_language_model or len(benchmark.items) <= PROBES:
         return
     few = replace(benchmark, items=benchmark.items[:PROBES])
     for kind in ("answers", "judgements"):
-        yield ComparisonStep(plan, entry, few, first_system, kind, out, is_probe=True)
+        yield ComparisonStep(plan, entry, few, first_run, kind, out, is_probe=True)
 
 
 def write_comparison_file(plan: EvalPlan, out: Path) -> None:
     """Write down what the folders in `out` are, for the report."""
+    runs = {name: plan.runs_of(name, config) for name, config in plan.configs.items()}
     content = {
-        "systems": list(plan.configs),
+        "systems": [run.name for each in runs.values() for run in each],
+        "runs": {name: [run.name for run in each] for name, each in runs.items() if len(each) > 1},
         "named": list(plan.mixtures),
         "points": [
             {

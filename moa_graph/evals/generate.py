@@ -42,6 +42,7 @@ async def answer_benchmark(
     call_store: CallStore,
     *,
     name: str | None = None,
+    repeat: int = 1,
     concurrency: int = 8,
     max_cost: float | None = None,
     show: Callable[[JobProgress], None] = lambda _: None,
@@ -58,6 +59,7 @@ async def answer_benchmark(
         out: The folder of the comparison; the answers are in `out/<benchmark>/<name>`.
         call_store: Where each call is kept.
         name: What the system is called; by default as the mixture is.
+        repeat: The number of the run, from 1: each samples answers of its own.
         concurrency: How many items are under way at a time.
         max_cost: As in `run_jobs`.
         show: As in `run_jobs`.
@@ -70,7 +72,7 @@ async def answer_benchmark(
     name = check_system_name(name or config.name)
     folder = Path(out) / benchmark.name / name
     check_folder_matches(folder, config, benchmark)
-    answering = ProbedWork(BenchmarkRunner(config, benchmark, call_store).answer)
+    answering = ProbedWork(BenchmarkRunner(config, benchmark, call_store, repeat).answer)
     results = ResultsFile(folder)
 
     def keep(item: BenchmarkItem, outcome: JobOutcome[JsonRow]) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import (
     AfterValidator,
@@ -96,6 +96,20 @@ class AnalysisPoint:
     variant: Variant
 
 
+class SystemRun(NamedTuple):
+    """A run of a system: with `repeats`, its answers are sampled and judged several times."""
+
+    system: str
+    number: int
+    """From 1."""
+    config: MoAConfig
+
+    @property
+    def name(self) -> str:
+        """What its folder is called."""
+        return self.system if self.number == 1 else f"{self.system}+run{self.number}"
+
+
 class EvalPlan(_PlanTable):
     """A comparison. Paths are relative to the file that it is read from."""
 
@@ -110,6 +124,9 @@ class EvalPlan(_PlanTable):
     """Systems of which is measured what the aggregator takes: each proposal of their last layer
     is judged, too."""
     out: Path = Path("out")
+    repeats: StrictPositiveInt = 1
+    """How many times each system (not its variants) answers and is judged anew; the paper's ± is
+    the standard deviation of three."""
     concurrency: StrictPositiveInt = 8
     max_cost: float | None = Field(default=None, ge=0)
     """Budget of a run in US dollars: nothing more starts that could exceed it."""
@@ -182,6 +199,16 @@ class EvalPlan(_PlanTable):
         """Give the systems that take part in a benchmark."""
         return self.configs if entry.variants else self.mixtures
 
+    def runs_for(self, entry: BenchmarkEntry) -> Iterator[SystemRun]:
+        """Give the runs that take part in a benchmark, all of a system together."""
+        for name, config in self.systems_for(entry).items():
+            yield from self.runs_of(name, config)
+
+    def runs_of(self, name: str, config: MoAConfig) -> list[SystemRun]:
+        """Give the runs of a system."""
+        count = self.repeats if name in self.mixtures else 1
+        return [SystemRun(name, number, config) for number in range(1, count + 1)]
+
     def resolve_path(self, path: str | Path) -> Path:
         """Say where a path of the plan leads."""
         return self._folder / Path(path).expanduser()
@@ -210,7 +237,8 @@ class EvalPlan(_PlanTable):
                 str(self.resolve_path(source)) if source.endswith(".toml") else source
             )
         prices = default_prices({**judge.prices, **self.prices})
-        return Judge(judge.agent, {label: (each[0], each[1]) for label, each in prices.items()})
+        known = {label: (each[0], each[1]) for label, each in prices.items()}
+        return replace(judge, prices=known)
 
     def judge_files_for(self, entry: BenchmarkEntry) -> JudgeFilePaths:
         """Give what the judge reads instead of the published files."""
@@ -244,6 +272,10 @@ class EvalPlan(_PlanTable):
 
     def _check_names(self) -> None:
         """Refuse what would be found out only when others were paid for, or never."""
+        for name in self.mixtures:
+            later = [run.name for run in self.runs_of(name, self.mixtures[name])[1:]]
+            if taken := [run for run in later if run in self.configs]:
+                raise ValueError(f"systems: {taken[0]!r} is the name of a repeat of {name!r}")
         names = [entry.name for entry in self.benchmarks]
         if twice := [name for name in names if names.count(name) > 1]:
             raise ValueError(f"benchmarks: {twice[0]!r} stands there twice; expected it once")

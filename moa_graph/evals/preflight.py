@@ -15,7 +15,7 @@ from moa_graph.evals.benchmarks.registry import benchmark_for, find_benchmark
 from moa_graph.evals.plan import BenchmarkEntry, EvalPlan
 from moa_graph.evals.results_file import ANSWERS_FILE, JUDGEMENTS_FILE
 from moa_graph.evals.retired import describe_retired
-from moa_graph.evals.systems import answer_options, number_samples
+from moa_graph.evals.systems import REPEAT_STRIDE, answer_options, number_samples
 from moa_graph.models.agent import Agent
 from moa_graph.models.pricing import (
     MILLION,
@@ -221,10 +221,10 @@ def _mean_turns(data: BenchmarkData) -> list[TokenEstimate]:
 def _estimate_benchmark(
     plan: EvalPlan, entry: BenchmarkEntry, shape: BenchmarkShape, out: Path, answer_tokens: int
 ) -> Iterator[PartEstimate]:
-    systems = plan.systems_for(entry)
+    prices = {run.name: run.config.prices for run in plan.runs_for(entry)}
     calls = {
-        name: list(CallPlanner(config, shape, answer_tokens).plan_calls())
-        for name, config in systems.items()
+        run.name: list(CallPlanner(run.config, shape, answer_tokens, run.number).plan_calls())
+        for run in plan.runs_for(entry)
     }
     paid = defaultdict[str, set[Any]](set)
     answered = {name: _answered_ids(out / shape.name / name) & set(shape.ids) for name in calls}
@@ -236,7 +236,7 @@ def _estimate_benchmark(
         new_items = list(_count_new_items(planned, unanswered, paid))
         estimate = PartEstimate(shape.name, name, len(unanswered))
         for call, items in new_items:
-            estimate.add_call(call, items, systems[name].prices)
+            estimate.add_call(call, items, prices[name])
         waiting = _total_wait(new_items)
         estimate.seconds = waiting / min(plan.concurrency, len(shape.ids))
         yield estimate
@@ -266,7 +266,10 @@ def _total_wait(new_items: Sequence[tuple[PlannedCall, int]]) -> float:
 class CallPlanner:
     """Lists the calls that a mixture makes for an item."""
 
-    def __init__(self, config: MoAConfig, shape: BenchmarkShape, answer_tokens: int) -> None:
+    def __init__(
+        self, config: MoAConfig, shape: BenchmarkShape, answer_tokens: int, repeat: int = 1
+    ) -> None:
+        self._sample_offset = (repeat - 1) * REPEAT_STRIDE
         self._config, self._shape = config.with_defaults(), shape
         self._answer_tokens, self._depth = answer_tokens, 0
 
@@ -310,7 +313,7 @@ class CallPlanner:
             called = _agent_for_benchmark(agent, self._shape.benchmark)
             target = [called.label, answer_options(called), called.system]
             yield PlannedCall(
-                request_key(target, [prompt, aggregation], sample),
+                request_key(target, [prompt, aggregation], sample + self._sample_offset),
                 called.label,
                 self._depth,
                 conversation + _prompt_tokens(self._config, called, references),
@@ -363,9 +366,13 @@ def _estimate_judging(
 ) -> PartEstimate:
     judge = plan.judge_for(entry)
     estimate = PartEstimate(shape.name, f"judge {judge.label}", 0)
-    limit = (judge.agent and judge.agent.max_tokens) or shape.benchmark.judging_method.max_tokens
+    method = shape.benchmark.judging_method
+    orders = method.text_verdict_calls if judge.text_verdict else 1
+    own_limit = method.max_tokens if orders == 1 else None
+    limit = (judge.agent and judge.agent.max_tokens) or own_limit
     writes = TokenEstimate(min(REVIEW_TOKENS, limit or inf), limit or inf)
-    for name, config in plan.systems_for(entry).items():
+    for run in plan.runs_for(entry):
+        name, config = run.name, run.config
         todo = len(set(shape.ids) - _answered_ids(out / shape.name / name, JUDGEMENTS_FILE))
         estimate.items += todo
         answer = _final_answer_tokens(config, shape.benchmark, answer_tokens)
@@ -375,7 +382,8 @@ def _estimate_judging(
         for number, reads in enumerate(_judge_input_tokens(shape, answer)):
             if judge.agent:
                 call = PlannedCall("", judge.label, 1, reads, writes)
-                estimate.add_call(call, todo * (1 if number else answers), judge.prices)
+                times = orders * todo * (1 if number else answers)
+                estimate.add_call(call, times, judge.prices)
     if judge.agent:
         waiting = estimate.calls * (CALL_LATENCY_S + writes.expected / TOKENS_PER_SECOND)
         estimate.seconds = waiting / min(plan.concurrency, len(shape.ids))

@@ -18,7 +18,13 @@ _BASE_URL_ATTRIBUTES = (
 )  # of a chat model; from the environment too
 
 
-def with_recorded_calls(config: MoAConfig, call_store: CallStore, **options: Any) -> MoAConfig:
+REPEAT_STRIDE = 1_000_000
+"""By which the samples of a repeated run are numbered on: more than a layer ever has."""
+
+
+def with_recorded_calls(
+    config: MoAConfig, call_store: CallStore, *, repeat: int = 1, **options: Any
+) -> MoAConfig:
     """Have every call of a mixture look into the call store first.
 
     Names, system prompts, timeouts and labels stay as they are; of an agent that is asked several
@@ -27,6 +33,7 @@ def with_recorded_calls(config: MoAConfig, call_store: CallStore, **options: Any
     Args:
         config: The mixture.
         call_store: The call store.
+        repeat: The number of the run, from 1: each has samples of its own.
         **options: `temperature` and `max_tokens` of all language models, where a benchmark sets
             them.
 
@@ -43,7 +50,10 @@ def with_recorded_calls(config: MoAConfig, call_store: CallStore, **options: Any
             agent = agent.model_copy(update=options)
         model = build_model(agent)
         wrapped = call_store.wrap(
-            adapt_model(model, hidden=True), agent.label, answer_options(agent, model), sample
+            adapt_model(model, hidden=True),
+            agent.label,
+            answer_options(agent, model),
+            sample + (repeat - 1) * REPEAT_STRIDE,
         )
         update = {"model": wrapped, "samples": 1, "timeout": agent.call_timeout}
         return agent.model_copy(update=update)

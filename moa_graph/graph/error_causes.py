@@ -2,7 +2,7 @@
 
 import pickle
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, TypeVar, cast
@@ -29,9 +29,9 @@ def error_with_causes(causes: Sequence[Exception | None], error_class: type[E], 
     Returns:
         The error, with the types that all causes share and the first known one as `__cause__`.
     """
-    types = (
-        tuple(_shared_types(cast("Sequence[Exception]", causes))) if causes and all(causes) else ()
-    )
+    types: tuple[type[Exception], ...] = ()
+    if causes and all(causes):
+        types = tuple(_shared_types(cast("Sequence[Exception]", causes), error_class, args))
     error = error_of_types(error_class, types, args)
     if cause := next(filter(None, causes), None):
         error.__cause__ = cause
@@ -81,31 +81,38 @@ def _with_cause_types(error_class: type[Any], types: tuple[type[Exception], ...]
         return error_class
 
 
-def _shared_types(causes: Sequence[Exception]) -> Iterator[type[Exception]]:
+def _shared_types(
+    causes: Sequence[Exception], error_class: type[MoAError], args: Any
+) -> Iterator[type[Exception]]:
     """Give the narrowest types, not our own, that all causes have and that can be taken on."""
     shared = [
         kind
         for kind in type(causes[0]).__mro__
-        if all(isinstance(each, kind) for each in causes) and _can_be_shared(kind)
+        if all(isinstance(each, kind) for each in causes)
+        and _can_be_shared(kind, error_class, args)
     ]
     for kind in shared:
         if not any(each is not kind and issubclass(each, kind) for each in shared):
             yield kind
 
 
-def _can_be_shared(kind: type) -> bool:
+def _can_be_shared(kind: type, error_class: type[MoAError], args: Any) -> bool:
     if not issubclass(kind, Exception) or issubclass(kind, (MoAError, *_UNSHARED_TYPES)):
         return False
-    return kind not in _UNTELLING_TYPES and _is_accepted(lambda: type("_", (kind,), {}))
+    return kind not in _UNTELLING_TYPES and _can_be_taken_on(kind, error_class, args)
+
+
+def _can_be_taken_on(kind: type[Exception], error_class: type[MoAError], args: Any) -> bool:
+    """Tell whether there can be an error of both; of some types, as `ExceptionGroup`, none can."""
+    try:
+        return isinstance(error_of_types(error_class, (kind,), args), kind)
+    except Exception:  # noqa: BLE001  # whoever refuses does so in its own way
+        return False
 
 
 def _is_importable(kind: type) -> bool:
-    return _is_accepted(lambda: pickle.dumps(kind))
-
-
-def _is_accepted(attempt: Callable[[], Any]) -> bool:
     try:
-        attempt()
+        pickle.dumps(kind)
     except Exception:  # noqa: BLE001  # whoever refuses does so in its own way
         return False
     return True

@@ -19,6 +19,7 @@ from moa_graph.prompting.layout import PromptLayout, add_system_text
 from moa_graph.prompting.refusals import ContextOverflow
 from moa_graph.prompting.surrogates import replace_in_messages
 from moa_graph.prompting.tokens import count_message_tokens, count_tokens, fits_token_limit
+from moa_graph.prompting.tool_pairs import pair_calls_with_results
 from moa_graph.prompting.tool_text import describe_tools_in_text
 from moa_graph.redaction import redacted_message
 
@@ -232,7 +233,7 @@ def _read_conversation(
     wants_words = agent_node.is_proposer or provider in _PROVIDERS_THAT_WANT_TOOLS
     if wants_words and is_chat_model_without_tools(agent_node.model):
         messages = describe_tools_in_text(messages)
-    return portable_history(messages, provider)
+    return portable_history(pair_calls_with_results(messages), provider)
 
 
 def find_limits(agent_node: AgentNode, state: LayerState) -> ModelLimits:

@@ -1,6 +1,7 @@
 """What a call brought that failed: a part of an answer, and the tokens that it took."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from moa_graph.errors import MoAError
@@ -26,7 +27,8 @@ class UnfinishedAnswerError(MoAError):
 
 def attach_partial_answer(error: BaseException, partial: PartialAnswer) -> None:
     """Note on an error what came before it; it keeps its type and its cause."""
-    setattr(error, _ATTRIBUTE, partial)
+    with suppress(AttributeError):  # one that takes no further attributes
+        setattr(error, _ATTRIBUTE, partial)
 
 
 def find_partial_answer(error: BaseException) -> PartialAnswer | None:

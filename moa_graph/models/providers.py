@@ -40,6 +40,8 @@ MODEL_OPTIONS = (
 )
 """What `Provider.build` may be called with, beside `model`."""
 
+_OPENAI_SERVICES = {"openai", "azure_openai"}
+"""Providers of `init_chat_model` that what the environment says for OpenAI is for."""
 _NAME_SIMILARITY = 0.75  # of 1: `anthropc` is `anthropic`, `acme` is nothing else
 
 
@@ -341,7 +343,12 @@ def _init_langchain_model(provider: str, *, model: str, **options: Any) -> Any:
         )
     from langchain.chat_models import init_chat_model  # noqa: PLC0415
 
-    return init_chat_model(model, model_provider=provider, **options)
+    chat_model = init_chat_model(model, model_provider=provider, **options)
+    if getattr(chat_model, "root_async_client", None) and provider not in _OPENAI_SERVICES:
+        from moa_graph.models.openai.compatible import drop_environment_headers  # noqa: PLC0415
+
+        drop_environment_headers(chat_model)
+    return chat_model
 
 
 def _langchain_provider(name: str, **known: Any) -> Provider:

@@ -74,18 +74,35 @@ class ThoughtFilter:
     """Leaves out of a stream what a model thinks, and joins the halves of characters.
 
     A thought whose beginning is in the prompt is not known as one before it ends.
+
+    Args:
+        starts_in_thought: Whether the model began so before: nothing is shown then before the
+            thought has ended, or the stream.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, starts_in_thought: bool = False) -> None:
         self.missed_chars = 0
         """Characters that were shown and turned out to be a thought."""
         self._shown_chars = 0
         self._before = ""  # a back quote that stands before what comes
         self._pending = ""  # what cannot be decided yet: the beginning of a mark, or half of one
         self._held = list[str]()  # what is shown if it turns out not to be a thought
-        self._end: str | None = None  # how the thought ends that is being read
-        self._shows_unended = False  # whether what is held is shown if it does not
+        # How the thought ends that is being read.
+        self._end: str | None = _TAGS["<think>"] if starts_in_thought else None
+        self._shows_unended = self._started_in_thought = (
+            starts_in_thought  # whether what is held is shown if it does not
+        )
         self._in_answer = self._had_thought = False
+
+    @property
+    def was_opened_in_prompt(self) -> bool:
+        """Whether the text began with a thought that it does not begin itself."""
+        return bool(self.missed_chars or (self._started_in_thought and self._had_thought))
+
+    def expect_answer(self) -> None:
+        """Take in that thoughts come apart from the text, which does not begin with one then."""
+        if self._started_in_thought and not self._had_thought:
+            self._started_in_thought, self._end = False, None
 
     def feed(self, text: str) -> str:
         """Take in a piece of what the model wrote, and give what of it may be shown now."""

@@ -58,7 +58,7 @@ def describe_tools_in_text(messages: Messages, tools: Sequence[Any] = ()) -> Mes
     text_messages, results = list[AnyMessage](), list[str]()
     for message in messages:
         if isinstance(message, ToolMessage):
-            results.append(_enclose_result(message))
+            results.append(result_to_text(message))
             continue
         if results and isinstance(message, HumanMessage):
             message = with_added_text(message, "\n\n".join(results), in_front=True)  # noqa: PLW2901
@@ -113,8 +113,8 @@ def _format_arguments(call: Mapping[str, Any]) -> str:
         return "arguments that are too deep to be shown"
 
 
-def _enclose_result(message: ToolMessage) -> str:
-    """Put a result between tags with a key that is the same for the same result alone.
+def result_to_text(message: ToolMessage) -> str:
+    """Put a result into words: between tags with a key that is the same for this result alone.
 
     So a conversation that grows keeps its beginning, which providers then need not read again.
     """

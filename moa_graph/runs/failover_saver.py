@@ -65,6 +65,8 @@ class FailoverSqliteSaver(AsyncSqliteSaver):
     @asynccontextmanager
     async def open_path(cls, path: str) -> AsyncIterator["FailoverSqliteSaver"]:
         """Open a file, or `IN_MEMORY`."""
+        # Where aiosqlite cannot open a file, its thread outlives the loop and prints a traceback.
+        sqlite3.connect(path).close()
         async with cls.from_conn_string(path) as opened:
             saver = cast("FailoverSqliteSaver", opened)
             saver.is_in_memory = path == IN_MEMORY

@@ -41,7 +41,10 @@ def test_server_that_serves_nothing_is_told_in_a_line(moa, server, listed):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["http://127.0.0.1:1/v1"], "no server answers there: "),
+        (
+            ["http://127.0.0.1:1/v1"],
+            "no server answers there: cannot reach http://127.0.0.1:1/v1/mod",
+        ),
         (["localhost:8080"], "--base-url: expected a URL, such as"),
         ([""], "--base-url: expected a URL, such as"),
         (["http://me:secret@127.0.0.1:1/v1"], "--base-url: expected a URL without a password"),

@@ -53,6 +53,26 @@ RIGHT = 'layers = [["offline:lead"]]\n'
             "agents.quorum: a key of the mixture stands above the first table, here [agents]",
         ),
         ("layers = 3\n" + END, "layers: input should be a valid list, got 3"),
+        (
+            f'layers = [["a"]]\n{END}[agents.a]\nmodell = "offline:lead"',
+            "agents.a.modell: unknown key; expected one of: model, ",
+        ),
+        (
+            f'layers = [{{ a = {{ modle = "offline:lead" }} }}]\n{END}',
+            "(did you mean 'model'?)",
+        ),
+        (
+            f'layers = [["a"]]\n{END}[agent.a]\nmodel = "offline:lead"',
+            "agent: unknown key; expected one of: name, agents, ",
+        ),
+        (
+            f"{RIGHT}aggregator = 3\n",
+            "aggregator: expected 'provider:model', a name in `agents` or a table, got 3",
+        ),
+        (
+            f"layers = [{{ a = 3 }}]\n{END}",
+            "layers[0].a: expected 'provider:model', a name in `agents` or a table, got 3",
+        ),
     ],
 )
 def test_mistake_in_a_file_says_what_to_write(text, message, tmp_path):

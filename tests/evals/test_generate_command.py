@@ -221,3 +221,54 @@ def test_mistakes_are_one_line(moa, words, more, message, server):
     assert done.stderr.startswith(message)
     assert done.stderr.count("\n") == 1
     assert not server.calls
+
+
+@pytest.fixture
+def two_systems(tmp_path, server):
+    """Two systems that ask `a` the same questions, and each another model besides."""
+    gate = threading.Event()
+    server.model("*", reply=reply, until=gate.is_set)
+    (tmp_path / "prompts.txt").write_text("\n".join(PROMPTS))
+    commands = []
+    for other in ("b", "c"):
+        agents = "".join(
+            f'{name} = {{ model = "openai:{name}", base_url = "{server.url}", max_retries = 0 }}\n'
+            for name in ("a", other)
+        )
+        path = tmp_path / f"{other}.toml"
+        path.write_text(
+            f'name = "{other}"\nlayers = [["a", "{other}"]]\naggregator = "{other}"\n'
+            f"[agents]\n{agents}"
+        )
+        commands.append(
+            ["--benchmark", tmp_path / "prompts.txt", "--config", path, "--out", tmp_path / "out"]
+        )
+    return commands, gate
+
+
+@pytest.mark.process
+def test_two_processes_on_one_folder_pay_once_for_a_call(two_systems, server):
+    commands, gate = two_systems
+    with start(commands[0]) as first:
+        wait_for(lambda: len(server.calls_of("a")) == 1 and server.calls_of("b"))
+        with start(commands[1]) as second:
+            wait_for(lambda: server.calls_of("c"))
+            gate.set()
+            assert (first.wait(), second.wait()) == (0, 0)
+    asked = [json.dumps(call.messages) for call in server.calls_of("a")]
+    assert len(asked) == len(set(asked)) == len(PROMPTS)
+
+
+@pytest.mark.process
+def test_call_of_a_process_that_was_killed_is_made_by_the_other(two_systems, server):
+    commands, gate = two_systems
+    with start(commands[0]) as first:
+        wait_for(lambda: len(server.calls_of("a")) == 1 and server.calls_of("b"))
+        with start(commands[1]) as second:
+            wait_for(lambda: server.calls_of("c"))
+            first.kill()
+            gate.set()
+            assert second.wait() == 0
+    asked = [json.dumps(call.messages) for call in server.calls_of("a")]
+    assert len(set(asked)) == len(PROMPTS)
+    assert len(asked) == len(PROMPTS) + 1, "the killed process had asked for one"

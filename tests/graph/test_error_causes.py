@@ -73,6 +73,42 @@ def test_an_error_has_the_type_of_the_failure_and_the_failure_as_its_cause(invok
         assert str(raised).startswith(("layer 1: 0 of 1", "no final answer: "))
 
 
+class NamedError(ValueError):
+    """One that uses a name of ours for something else."""
+
+    @property
+    def failures(self):
+        return "none of ours"
+
+    layer = failures
+
+
+class NumberedError(ValueError):
+    """One that cannot be made of a text alone."""
+
+    def __new__(cls, number, text):
+        return super().__new__(cls, number, text)
+
+
+def test_an_error_without_a_type_that_cannot_be_taken_on_has_the_next_one(invoke):
+    for error in (NamedError("busy"), NumberedError(7, "busy")):
+        for error_class, mixture in mixtures_that_fail_with(error):
+            raised = caught_from(invoke, mixture, question_for(mixture))
+            assert isinstance(raised, error_class)
+            assert isinstance(raised, ValueError)
+            assert not isinstance(raised, type(error))
+            assert raised.__cause__ is error
+            assert "busy" in "".join(raised.failures.values())
+
+
+def test_a_group_of_errors_is_the_cause(invoke):
+    error = ExceptionGroup("unhandled errors in a TaskGroup", [BusyError("later")])
+    for error_class, mixture in mixtures_that_fail_with(error):
+        raised = caught_from(invoke, mixture, question_for(mixture))
+        assert type(raised) is error_class
+        assert raised.__cause__ is error
+
+
 def test_an_error_of_a_provider_keeps_its_type_and_what_it_tells(invoke, server):
     server.model("m", faults=[429])
     model = ChatOpenAI(model="m", base_url=server.url, api_key=KEY, max_retries=0)

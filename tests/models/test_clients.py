@@ -53,6 +53,17 @@ def test_refused_connection_is_no_timeout():
         post("http://127.0.0.1:1/v1")
 
 
+@pytest.mark.parametrize("provider", ["openai", "together"])
+@pytest.mark.parametrize(
+    ("timeout", "bounds"), [(None, (600, 30)), (90.0, (90, 30)), (5.0, (5, 5))]
+)
+def test_requests_are_bounded(provider, timeout, bounds):
+    url = "http://127.0.0.1:1/v1"
+    model = build_model(Agent(model=f"{provider}:a", base_url=url, timeout=timeout))
+    for client in (model.root_client, model.root_async_client):
+        assert (client.timeout.read, client.timeout.connect) == bounds
+
+
 def test_connections_to_an_endpoint_are_bounded(server, monkeypatch):
     monkeypatch.setenv("MOA_MAX_CONNECTIONS", "2")
     under_way = []

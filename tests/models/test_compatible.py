@@ -1,9 +1,15 @@
 """What is meant for OpenAI reaches OpenAI alone: not the servers of others."""
 
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
 import pytest
 from langchain_core.messages import HumanMessage, SystemMessage
+from langchain_openai.chat_models.base import BaseChatOpenAI
 
 from moa_graph import Agent
+from moa_graph.models.adapt import adapt_model
 from moa_graph.models.agent import build_model
 
 CUSTOM_HEADERS = "x-team: blue\nauthorization: Bearer sk-of-openai\nopenai-organization: org-custom"
@@ -68,6 +74,26 @@ def test_together_itself_is_sent_nothing_of_openai_either(
     invoke(build_model(Agent(model="together:a/b")), "q")
     headers = server.calls[0].headers
     assert headers["authorization"] == "Bearer key-of-together"
+    assert not any(name.startswith(("openai-", "x-team")) for name in headers)
+
+
+def test_other_providers_upon_the_openai_client_are_sent_nothing_of_openai(
+    server, invoke, openai_environment, monkeypatch
+):
+    class ChatDeepSeek(BaseChatOpenAI):
+        """As the package of DeepSeek builds its chat model."""
+
+    package = ModuleType("langchain_deepseek")
+    package.ChatDeepSeek = ChatDeepSeek
+    package.__spec__ = ModuleSpec("langchain_deepseek", None)
+    monkeypatch.setitem(sys.modules, "langchain_deepseek", package)
+    monkeypatch.setenv("DEEPSEEK_KEY", "key-of-deepseek")
+    for name in ("OPENAI_PROXY", "LC_OUTPUT_VERSION"):  # the package's own affair
+        monkeypatch.delenv(name)
+    agent = Agent(model="deepseek:a", base_url=server.url, api_key_env="DEEPSEEK_KEY")
+    invoke(adapt_model(build_model(agent), hidden=False), "q")
+    headers = server.calls[0].headers
+    assert headers["authorization"] == "Bearer key-of-deepseek"
     assert not any(name.startswith(("openai-", "x-team")) for name in headers)
 
 

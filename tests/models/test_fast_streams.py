@@ -205,6 +205,22 @@ def test_thoughts_are_no_part_of_a_stream(pieces, chunks, server):
     assert "".join(each.text for each in streamed) == "ans"
 
 
+def test_thought_that_begins_in_the_prompt_is_known_from_the_second_stream_on(chunks, server):
+    model = build_model(Agent(model="openai:m", base_url=server.url))
+
+    def shown(*deltas):
+        server.model("m", events=[*map(chunk, deltas), chunk({}, "stop"), DONE])
+        return "".join(each.text for each in chunks(model))
+
+    thought = [{"content": "SEC"}, {"content": "RET</thi"}, {"content": "nk>ans"}]
+    assert shown(*thought) == "SECRETans"
+    assert [shown(*thought) for _ in range(2)] == ["ans", "ans"]
+    assert shown({"reasoning": "SECRET"}, {"content": "ans"}) == "ans"
+    assert shown(*thought) == "SECRETans"
+    assert shown({"content": "no "}, {"content": "thought"}) == "no thought"
+    assert shown(*thought) == "SECRETans"
+
+
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
 def test_thoughts_beside_a_streamed_text_are_no_part_of_it(field, answer_of):
     thought = chunk({field: "SECRET", "content": None})

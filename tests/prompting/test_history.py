@@ -12,9 +12,13 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from moa_graph import Agent, AggregatorError, ChatMoA, create_moa
 from moa_graph.prompting.history import portable_history
+from moa_graph.prompting.tool_pairs import NO_RESULT, pair_calls_with_results
 
 PICTURE = {"type": "image", "base64": "aGk=", "mime_type": "image/png"}
 CALL = {"name": "weather", "args": {"city": "Oslo"}, "id": "call_1"}
+OTHER_CALL = {"name": "add", "args": {"a": 1}, "id": "call_2"}
+RESULT = ToolMessage("rain", tool_call_id="call_1", name="weather")
+RESULT_AGAIN = ToolMessage("snow", tool_call_id="call_1", name="weather")
 
 BLOCKS = {
     "anthropic": [
@@ -129,6 +133,43 @@ def test_calls_and_results_are_read_in_words_by_proposers(read):
 def test_a_call_whose_result_is_missing_is_read_in_words(read):
     messages = read([HumanMessage("hi"), AIMessage("", tool_calls=[CALL]), HumanMessage("q")])
     assert not any(m.tool_calls for m in messages if m.type == "ai")
+
+
+@pytest.mark.parametrize(
+    ("between", "read_types", "words"),
+    [
+        ([AIMessage("", tool_calls=[CALL])], ["ai", "tool"], NO_RESULT),
+        ([AIMessage("", tool_calls=[CALL, OTHER_CALL]), RESULT], ["ai", "tool", "tool"], NO_RESULT),
+        (
+            [AIMessage("", invalid_tool_calls=[{**CALL, "args": "{", "error": "no JSON"}])],
+            ["ai", "tool"],
+            NO_RESULT,
+        ),
+        ([RESULT], ["human"], "rain"),
+        ([AIMessage("", tool_calls=[CALL]), RESULT, RESULT_AGAIN], ["ai", "tool", "human"], "snow"),
+        (
+            [AIMessage("", tool_calls=[CALL]), HumanMessage("Well?"), RESULT],
+            ["ai", "tool", "human"],
+            "rain",
+        ),
+    ],
+)
+def test_a_writer_reads_a_result_behind_each_call_and_none_elsewhere(
+    between, read_types, words, invoke
+):
+    writer = FakeModel()
+    history = [HumanMessage("hi"), *between, HumanMessage("q")]
+    invoke(create_moa([[FakeModel()]], writer).compile(), {"messages": history})
+    messages = writer.asked[0]
+    assert [each.type for each in messages] == ["system", "human", *read_types, "human"]
+    assert words in "\n".join(each.text for each in messages[2:-1])
+
+
+def test_results_behind_their_calls_stay_as_they_are():
+    again = AIMessage("", tool_calls=[CALL])  # some providers count calls anew in each turn
+    calls = AIMessage("", tool_calls=[CALL, OTHER_CALL])
+    history = [calls, RESULT, ToolMessage("4", tool_call_id="call_2"), again, RESULT_AGAIN]
+    assert pair_calls_with_results(history) is history
 
 
 def test_the_conversation_of_the_thread_stays_as_it_is(invoke):

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import typer
@@ -43,6 +43,7 @@ class JudgeOptions:
     against: Path | None
     concurrency: int
     max_cost: float | None
+    text_verdict: bool = False
 
 
 def judge_answers(paths: Sequence[Path], options: JudgeOptions) -> None:
@@ -86,6 +87,8 @@ def find_system_folders(paths: Sequence[Path], manifest_name: str) -> list[Path]
 
 def _prepare_judging(folder: Path, options: JudgeOptions) -> JudgingTask:
     judge_spec = read_judge(options.judge) if options.judge else official_judge_for_folder(folder)
+    if options.text_verdict:
+        judge_spec = replace(judge_spec, text_verdict=True)
     _check_judge(judge_spec, options)
     return prepare_judging(
         folder, judge_spec, data=options.data, files=options.files, against=options.against

@@ -26,6 +26,7 @@ from moa_graph.cli.jobs import (
     lock_folder,
 )
 from moa_graph.cli.terminal.plain_text import strip_control_characters
+from moa_graph.errors import MoAError
 from moa_graph.evals.call_store import CallStore
 from moa_graph.evals.comparison import (
     ComparisonStep,
@@ -49,7 +50,7 @@ from moa_graph.runs.progress_display import progress_display
 NON_TERMINAL_WIDTH = 120  # where there is no terminal
 
 
-class StepError(Exception):
+class StepError(MoAError):
     """A step of a comparison cannot be done."""
 
 

@@ -3,12 +3,24 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from moa_graph.evals.benchmark_data import BenchmarkData, BenchmarkItem
-from moa_graph.evals.judging.cases import JudgingMethod
+from moa_graph.evals.judging.cases import JudgementCase, JudgingMethod
 from moa_graph.evals.pinned_files import JudgeFileOrigin, PinnedFile, fetch_pinned_file
 from moa_graph.evals.results_file import JsonRow, format_json_lines
+
+
+class OfficialJudgement(NamedTuple):
+    """A judgement, with what it is of."""
+
+    case: JudgementCase
+    row: JsonRow
+    """A line of `judgements.jsonl`."""
+    prompt: str
+    """The last message that the judge was sent."""
+    opponent: str | None
+    """The system that it was compared with, if that is not the benchmark's reference."""
 
 
 class JudgeFileReader(Protocol):
@@ -125,6 +137,24 @@ class Benchmark(Protocol):
         Raises:
             ValueError: If a file cannot be had, or is not what was expected.
         """
+
+    def format_judgements(
+        self,
+        system: str,  # noqa: ARG002
+        judge: str,  # noqa: ARG002
+        judged: Sequence[OfficialJudgement],  # noqa: ARG002
+    ) -> tuple[str, str] | None:
+        """Write judgements as the benchmark's own tools read them, if they have a format.
+
+        Args:
+            system: What the system is called.
+            judge: Who judged: `provider:model`.
+            judged: The judgements that succeeded.
+
+        Returns:
+            The name of the file, and its text; by default there is none.
+        """
+        return None
 
     # Score
 

@@ -39,10 +39,11 @@ def write_judgements(task: JudgingTask, expected: int, rows: Sequence[JsonRow]) 
         "labels": labels,
         "judge": {
             "model": task.judge.label,
-            "official": task.judge.is_official(task.method),
+            "official": task.method.label is None and task.judge.is_official(task.method),
             "language_model": task.judge.is_language_model,
             **task.judge.settings(task.method),
             **(task.method.request_options if task.judge.is_language_model else {}),
+            **({"verdict": task.method.label} if task.method.label else {}),
         },
         "reads": {
             part: {"kind": source.kind, "source": source.location, "sha256": source.sha256}
@@ -88,13 +89,15 @@ def _is_complete(items: Mapping[str, int]) -> bool:
 
 def _judge_labels(task: JudgingTask) -> Iterator[str]:
     judge, official = task.judge, task.method.official_label
+    if task.method.label:
+        yield task.method.label
     if judge.label == official and not judge.is_language_model:
         return
     if not judge.is_language_model:
         yield f"judge {judge.label} is no language model, it only counts words: a demonstration"
     elif judge.label != official:
         yield f"judge {judge.label}, not the benchmark's {official}"
-    elif not judge.is_official(task.method):
+    elif not (task.method.label or judge.is_official(task.method)):
         yield f"judge {judge.label} with options other than the benchmark's"
 
 

@@ -23,6 +23,8 @@ class JudgementCase:
     """Answers to hold them against, turn by turn; empty if there are none."""
     turn: int = 1
     """The turn whose answer is judged."""
+    is_switched: bool | None = None
+    """Whether the judge reads the system's answer first; `None` leaves it to the method."""
 
 
 class MalformedJudgementError(MoAError, ValueError):
@@ -40,6 +42,26 @@ class JudgingMethod(Protocol):
     """The most that the judge may write; `None` leaves it to the provider."""
     request_options: ClassVar[Mapping[str, Any]] = {}
     """What else is asked of the judge's provider in each call."""
+    label: ClassVar[str | None] = None
+    """What has to be said wherever figures from such judgements stand, if anything."""
+    text_verdict_calls: ClassVar[int] = 1
+    """Calls for a judgement where the judge's words are read."""
+
+    def with_text_verdict(self) -> "JudgingMethod":
+        """Give the method that reads the judge's words; by default they are read anyway."""
+        return self
+
+    def list_orders(self, case: JudgementCase) -> Sequence[JudgementCase]:
+        """List what the judge is asked for a judgement; by default the case as it is."""
+        return [case]
+
+    def combine_judgements(
+        self,
+        case: JudgementCase,  # noqa: ARG002
+        judgements: Sequence[JsonRow],
+    ) -> JsonRow:
+        """Make one judgement of those of `list_orders`."""
+        return judgements[0]
 
     def list_cases(self, item: BenchmarkItem, answers: Sequence[str]) -> list[JudgementCase]:
         """List the judgements of an item; by default one, of the first answer.
@@ -60,6 +82,12 @@ class JudgingMethod(Protocol):
     def build_messages(self, case: JudgementCase) -> list[BaseMessage]:
         """Write what the judge is asked."""
         raise NotImplementedError(f"{type(self).__name__} asks no judge")
+
+    def describe_prompt(self, case: JudgementCase) -> str:
+        """Give the last message that the judge is sent; nothing where no judge is asked."""
+        if self.automatic_judgement(case) is not None:
+            return ""
+        return self.build_messages(case)[-1].text
 
     def parse_judgement(self, case: JudgementCase, message: AIMessage) -> JsonRow:
         """Read the judgement from what the judge answered.

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from langchain_core.messages import AIMessage
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from moa_graph.config.model import Price, format_validation_error
 from moa_graph.config.toml_files import load_toml
@@ -26,10 +26,14 @@ _METHOD_OPTIONS = ("temperature", "max_tokens")
 _OWN_OPTIONS = ("top_p", "stop", "base_url")  # which no benchmark sets
 
 
-class _JudgePrices(BaseModel):
-    """The table of a judge's file that is no option of its agent."""
+class _JudgeTable(BaseModel):
+    """What of a judge's file is no option of its agent."""
 
     prices: dict[str, tuple[Price, Price]] = {}
+    text_verdict: bool = Field(default=False, strict=True)
+
+
+_OWN_KEYS = tuple(_JudgeTable.model_fields)  # of a judge's file, beside those of its agent
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,8 @@ class Judge:
     agent: Agent | None
     """`None` for the stand-in."""
     prices: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    text_verdict: bool = False
+    """Whether its words are read where a benchmark's method computes with log-probabilities."""
 
     @property
     def label(self) -> str:
@@ -91,15 +97,19 @@ class BenchmarkJudge:
         """
         if (automatic := self._method.automatic_judgement(case)) is not None:
             return automatic
+        judgements = [await self._judge_order(each) for each in self._method.list_orders(case)]
+        row = self._method.combine_judgements(case, judgements)
+        notes = [note for each in judgements if (note := each.get("incomplete"))]
+        return row | {"incomplete": notes[0]} if notes else row
+
+    async def _judge_order(self, case: JudgementCase) -> JsonRow:
+        """Ask the judge with the answers in one order."""
         message = await self._ask_judge(case)
         row = self._method.parse_judgement(case, message)
         note = describe_ending(read_finish_reason(message))
-        # A judgement by log-probabilities is asked for a token alone.
-        return (
-            row
-            if not note or message.response_metadata.get("logprobs")
-            else row | {"incomplete": note}
-        )
+        if not note or message.response_metadata.get("logprobs"):  # those are asked for one token
+            return row
+        return row | {"incomplete": note}
 
     async def _ask_judge(self, case: JudgementCase) -> AIMessage:
         if not self._agent:
@@ -143,12 +153,12 @@ def read_judge(source: str) -> Judge:
 
 
 def _build_judge(options: Mapping[str, Any]) -> Judge:
-    prices = _JudgePrices.model_validate(options).prices
-    agent = Agent.model_validate({key: options[key] for key in options if key != "prices"})
+    own = _JudgeTable.model_validate(options)
+    agent = Agent.model_validate({key: options[key] for key in options if key not in _OWN_KEYS})
     if agent.label == overlap.OVERLAP_LABEL or agent.system is not None or agent.samples != 1:
         raise ValueError("`system` and `samples` have no effect on a judge")
-    return Judge(agent, prices)
+    return Judge(agent, own.prices, own.text_verdict)
 
 
 def _format_judge_error(error: ValidationError) -> str:
-    return format_validation_error(error, lambda _: [*Agent.model_fields, "prices"])
+    return format_validation_error(error, lambda _: [*Agent.model_fields, *_OWN_KEYS])

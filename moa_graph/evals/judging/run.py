@@ -2,10 +2,16 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
+from langchain_core.messages.ai import add_usage
+
+from moa_graph.atomic_files import write_text
 from moa_graph.evals.benchmark_data import BenchmarkItem
+from moa_graph.evals.benchmarks.protocol import OfficialJudgement
+from moa_graph.evals.benchmarks.registry import benchmark_for
 from moa_graph.evals.call_store import CallStore
 from moa_graph.evals.judging.account import write_judgements
 from moa_graph.evals.judging.cases import JudgementCase
@@ -81,20 +87,37 @@ async def judge_system(
         raise AllFailedError(f"judge {task.judge.label}: {error}; choose another judge") from None
     finally:
         ordered = [rows[key] for case in cases if (key := (case.item.id, case.turn)) in rows]
-        labels = _write_unless_all_failed(task, len(cases), ordered)
+        labels = _write_unless_all_failed(task, cases, rows)
     failures = {_describe_row(row): row["error"] for row in ordered if row["error"]}
     path = task.answers.folder / JUDGEMENTS_FILE
     return JudgingResult(path, progress, len(ordered) - len(failures), failures, labels)
 
 
 def _write_unless_all_failed(
-    task: JudgingTask, expected: int, rows: Sequence[JsonRow]
+    task: JudgingTask,
+    cases: Sequence[JudgementCase],
+    by_case: Mapping[tuple[Any, int], JsonRow],
 ) -> tuple[str, ...]:
     """Write the judgements, unless they are of no use and earlier ones may be."""
+    tried = [(case, row) for case in cases if (row := by_case.get((case.item.id, case.turn)))]
     earlier = (task.answers.folder / JUDGEMENTS_FILE).exists()
-    if earlier and all(row["error"] for row in rows):
+    if earlier and all(row["error"] for _, row in tried):
         return ("no judgement succeeded, so that the earlier ones stay",)
-    return write_judgements(task, expected, rows)
+    _write_official_format(task, [(case, row) for case, row in tried if not row["error"]])
+    return write_judgements(task, len(cases), [row for _, row in tried])
+
+
+def _write_official_format(
+    task: JudgingTask, judged: Sequence[tuple[JudgementCase, JsonRow]]
+) -> None:
+    official = [
+        OfficialJudgement(case, row, task.method.describe_prompt(case), task.opponent)
+        for case, row in judged
+    ]
+    benchmark = benchmark_for(task.benchmark.name)
+    if file := benchmark.format_judgements(task.answers.system, task.judge.label, official):
+        file_name, text = file
+        write_text(task.answers.folder / file_name, text)
 
 
 def _cases_of_item(task: JudgingTask, item: BenchmarkItem) -> list[JudgementCase]:
@@ -108,13 +131,19 @@ def _describe_row(row: JsonRow) -> str:
 
 def _judgement_row(task: JudgingTask, case: JudgementCase, outcome: JobOutcome[JsonRow]) -> JsonRow:
     label, prices = task.judge.label, task.judge.prices
-    usage = outcome.calls[-1].usage if outcome.calls else None
+    usages = [call.usage for call in outcome.calls]
+    costs = [estimate_cost(label, usage, prices) for usage in usages]
     return {
         "id": case.item.id,
         "judge": label,
         **task.method.case_fields(case),
         **(outcome.result or {}),
-        "usage": dict(usage) if usage else None,
-        "cost": estimate_cost(label, usage, prices) if outcome.calls else 0.0,
+        "usage": _sum_usages([usage for usage in usages if usage]),
+        "cost": None if None in costs else sum(cost for cost in costs if cost is not None),
         "error": outcome.error,
     }
+
+
+def _sum_usages(usages: Sequence[Any]) -> JsonRow | None:
+    total: Any = reduce(add_usage, usages, None)
+    return dict(total) if total else None

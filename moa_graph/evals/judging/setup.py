@@ -149,7 +149,10 @@ def build_method(
     _check_files(benchmark, files)
     reader = JudgeFileLoader(benchmark, files, is_language_model=judge.is_language_model)
     outputs = {item: turns[0] for item, turns in opponent.by_item.items()} if opponent else None
-    return benchmark.build_method(data, reader, outputs), reader.files_read
+    method = benchmark.build_method(data, reader, outputs)
+    if judge.text_verdict and judge.is_language_model:
+        method = method.with_text_verdict()
+    return method, reader.files_read
 
 
 class JudgeFileLoader:

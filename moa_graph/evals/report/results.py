@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations, groupby
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 from moa_graph.evals.benchmarks.alpaca_eval.baselines import LengthControlBaselines
@@ -38,6 +39,20 @@ class SystemMeasurement:
     resource_use: ResourceUse
     generation: Mapping[str, Any]
     """The manifest of its answers."""
+
+
+@dataclass(frozen=True)
+class RepeatedRuns:
+    """The quality of the runs of a system that was repeated."""
+
+    values: Sequence[float]
+
+    def __str__(self) -> str:
+        if len(self.values) < 2:  # noqa: PLR2004  # one has no deviation
+            return "-"
+        mean, deviation = fmean(self.values), stdev(self.values)
+        places = 1 if mean > 10 else 2  # noqa: PLR2004  # percent, or grades
+        return f"{mean:.{places}f} ± {deviation:.{places}f} ({len(self.values)} runs)"
 
 
 @dataclass(frozen=True)
@@ -94,6 +109,8 @@ class ReportSection:
     verdicts: Sequence[str]
     """Each two of these, those with the first one first."""
     analyses: Sequence[AnalysisResult]
+    repeated: Mapping[str, RepeatedRuns]
+    """By system, if they were repeated."""
     unit: str
     """What a system takes tokens and money for: `instruction`, or `turn` of a conversation."""
     correlations: Mapping[str, Mapping[str, Correlation]]
@@ -138,6 +155,13 @@ class ComparisonInfo:
     prices: Mapping[str, Sequence[float]] = field(default_factory=dict)
     sizes: Mapping[str, float] = field(default_factory=dict)
     gamed_baselines: str | None = None
+    runs: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """The runs of each system that was repeated, the first one first."""
+
+    @property
+    def later_runs(self) -> set[str]:
+        """The runs whose figures only tell how those of the first one vary."""
+        return {run for runs in self.runs.values() for run in runs[1:]}
 
 
 def read_comparison_info(out: Path) -> ComparisonInfo:
@@ -150,7 +174,7 @@ def read_comparison_info(out: Path) -> ComparisonInfo:
     if not path.exists():
         return ComparisonInfo()
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = {"runs": {}, **json.loads(path.read_text(encoding="utf-8"))}
         return ComparisonInfo(
             **{name: stored[name] for name in ComparisonInfo.__dataclass_fields__}
         )
@@ -195,6 +219,10 @@ def _read_section(
     scores = {folder: score_system(folder, baselines) for folder in folders}
     scored = {folder: each for folder, each in scores.items() if isinstance(each, SystemScore)}
     has_headline = have_headline(list(scored.values()))
+    by_run = {each.system: each for each in scored.values()}
+    scored = {
+        folder: each for folder, each in scored.items() if each.system not in comparison.later_runs
+    }
     measurements = [
         _measure_system(folder, each, comparison, is_headline=has_headline)
         for folder, each in scored.items()
@@ -212,6 +240,16 @@ def _read_section(
         named=named,
         verdicts=_compare_measurements(combinations(named, 2), is_headline=has_headline),
         analyses=list(_read_analyses(comparison, by_name, is_headline=has_headline)),
+        repeated={
+            name: RepeatedRuns(
+                [
+                    by_run[run].estimate_quality(is_headline=has_headline).value
+                    for run in runs
+                    if run in by_run
+                ]
+            )
+            for name, runs in comparison.runs.items()
+        },
         unit="turn"
         if any(each.resource_use.is_per_turn for each in measurements)
         else "instruction",

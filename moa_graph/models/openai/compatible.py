@@ -42,11 +42,21 @@ def use_given_options(model: Any, options: Mapping[str, Any]) -> None:
     """
     model.temperature = options.get("temperature")
     model.openai_organization = None
-    headers = _environment_headers(options.get("api_key"))
-    model.root_client = model.root_client.copy(default_headers=headers)
-    model.root_async_client = model.root_async_client.copy(default_headers=headers)
-    model.client = model.root_client.chat.completions
-    model.async_client = model.root_async_client.chat.completions
+    drop_environment_headers(model)
+
+
+def drop_environment_headers(model: Any) -> None:
+    """Free the clients of a chat model from the headers that the environment names for OpenAI.
+
+    Args:
+        model: A chat model of the `langchain-openai` family, at somebody else's server.
+    """
+    if root := model.root_client:
+        model.root_client = root.copy(default_headers=_environment_headers(root.api_key))
+        model.client = model.root_client.chat.completions
+    if root := model.root_async_client:
+        model.root_async_client = root.copy(default_headers=_environment_headers(root.api_key))
+        model.async_client = model.root_async_client.chat.completions
 
 
 def _environment_headers(api_key: str | None) -> dict[str, Any]:

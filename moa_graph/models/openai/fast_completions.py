@@ -10,7 +10,7 @@ from typing import Any
 from httpx2 import Response
 
 from moa_graph.models.openai.fast_streams import AsyncChunkStream, ChunkStream
-from moa_graph.models.openai.normalization import normalize_completion
+from moa_graph.models.openai.normalization import ThoughtHabit, normalize_completion
 
 _PER_CALL_OPTIONS = frozenset({"extra_headers", "extra_query", "timeout"})
 
@@ -25,12 +25,12 @@ def use_fast_completions(model: Any) -> None:
     clients = (model.client, model.async_client)
     if not all(each is None or type(each).__module__.startswith("openai.") for each in clients):
         return  # it does already, or somebody put other ones there
-    chunk_timeout = model.stream_chunk_timeout or None
+    chunk_timeout, habit = model.stream_chunk_timeout or None, ThoughtHabit()
     model.stream_chunk_timeout = None
     if root := model.root_async_client:
-        model.async_client = AsyncFastCompletions(root, chunk_timeout)
+        model.async_client = AsyncFastCompletions(root, chunk_timeout, habit)
     if root := model.root_client:
-        model.client = FastCompletions(root, chunk_timeout)
+        model.client = FastCompletions(root, chunk_timeout, habit)
 
 
 class _DelegatingCompletions:
@@ -47,9 +47,9 @@ class _DelegatingCompletions:
 class FastCompletions(_DelegatingCompletions):
     """The part of an openai client that `ChatOpenAI` asks; it also bounds how long chunks take."""
 
-    def __init__(self, root: Any, chunk_timeout: float | None) -> None:
+    def __init__(self, root: Any, chunk_timeout: float | None, habit: ThoughtHabit) -> None:
         self._post, self._original = root.post, root.chat.completions
-        self._chunk_timeout = chunk_timeout
+        self._chunk_timeout, self._habit = chunk_timeout, habit
         self.with_raw_response = FastRawCompletions(root)
 
     def create(self, **payload: Any) -> Any:
@@ -58,15 +58,16 @@ class FastCompletions(_DelegatingCompletions):
             return self._original.create(**payload)
         stream = self._post(**_build_request(payload, object), stream=True, stream_cls=ChunkStream)
         stream.chunk_timeout, stream.model_name = self._chunk_timeout, payload["model"]
+        stream.habit = self._habit
         return stream
 
 
 class AsyncFastCompletions(_DelegatingCompletions):
     """The same of an async client."""
 
-    def __init__(self, root: Any, chunk_timeout: float | None) -> None:
+    def __init__(self, root: Any, chunk_timeout: float | None, habit: ThoughtHabit) -> None:
         self._post, self._original = root.post, root.chat.completions
-        self._chunk_timeout = chunk_timeout
+        self._chunk_timeout, self._habit = chunk_timeout, habit
         self.with_raw_response = AsyncFastRawCompletions(root)
 
     async def create(self, **payload: Any) -> Any:
@@ -77,6 +78,7 @@ class AsyncFastCompletions(_DelegatingCompletions):
             **_build_request(payload, object), stream=True, stream_cls=AsyncChunkStream
         )
         stream.chunk_timeout, stream.model_name = self._chunk_timeout, payload["model"]
+        stream.habit = self._habit
         return stream
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from langchain_openai import StreamChunkTimeoutError
 from openai import APITimeoutError, AsyncStream, Stream
 
-from moa_graph.models.openai.normalization import ChunkNormalizer, shorten
+from moa_graph.models.openai.normalization import ChunkNormalizer, ThoughtHabit, shorten
 from moa_graph.models.partial_answers import UnfinishedAnswerError
 
 _DONE = "[DONE]"  # the last event of a stream
@@ -22,10 +22,12 @@ class ChunkStream(Stream[object]):
     chunk_timeout: float | None = None
     """Seconds that the server may be silent before the next chunk."""
     model_name = ""
+    habit: ThoughtHabit | None = None
+    """What earlier streams of the model have shown."""
     _is_done = False
 
     def __iter__(self) -> Iterator[Any]:
-        normalizer = ChunkNormalizer()
+        normalizer = ChunkNormalizer(self.habit)
         try:
             for chunk in self._iter_chunks():
                 yield from normalizer.normalize(chunk)
@@ -62,10 +64,12 @@ class AsyncChunkStream(AsyncStream[object]):
     """Seconds that a chunk may take after the first one, which a model may think about. Up to
     Python 3.11, LangChain makes a task of each to bound it: a quarter of what a token costs."""
     model_name = ""
+    habit: ThoughtHabit | None = None
+    """What earlier streams of the model have shown."""
     _is_done = False
 
     async def __aiter__(self) -> AsyncIterator[Any]:
-        normalizer = ChunkNormalizer()
+        normalizer = ChunkNormalizer(self.habit)
         try:
             async for chunk in self._iter_chunks():
                 for each in normalizer.normalize(chunk):

@@ -5,6 +5,7 @@ A completion and a stream of chunks alike are changed in their place; they are r
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from moa_graph.models.partial_answers import (
@@ -12,12 +13,14 @@ from moa_graph.models.partial_answers import (
     UnfinishedAnswerError,
     attach_partial_answer,
 )
+from moa_graph.prompting.surrogates import replace_surrogates
 from moa_graph.prompting.thoughts import ThoughtFilter
 from moa_graph.prompting.usage import clean_openai_usage, clean_usage, merge_openai_usages
 
 MAX_DETAIL_CHARS = 500  # characters of a provider's details that are repeated
 
 _FILTER_DETAILS = ("content_filter_results", "content_filter_result", "content_filter")
+_REASONING_FIELDS = ("reasoning_content", "reasoning")
 
 
 def normalize_completion(completion: Any) -> Any:
@@ -48,11 +51,25 @@ def iter_mappings(value: Any, name: str) -> Iterator[dict[str, Any]]:
     return (item for item in (each if isinstance(each, list) else ()) if isinstance(item, dict))
 
 
-class ChunkNormalizer:
-    """Makes the chunks of one stream such that `ChatOpenAI` adds them up right."""
+@dataclass
+class ThoughtHabit:
+    """What earlier streams of a model have shown."""
 
-    def __init__(self) -> None:
-        self._text_filter, self._parts = ThoughtFilter(), list[str]()
+    opens_in_prompt: bool = False
+    """Whether its thoughts begin in the prompt, where its chat template puts the opening tag."""
+
+
+class ChunkNormalizer:
+    """Makes the chunks of one stream such that `ChatOpenAI` adds them up right.
+
+    Args:
+        habit: What earlier streams of the model have shown; this one is added.
+    """
+
+    def __init__(self, habit: ThoughtHabit | None = None) -> None:
+        self._habit = habit or ThoughtHabit()
+        self._text_filter = ThoughtFilter(starts_in_thought=self._habit.opens_in_prompt)
+        self._parts = list[str]()
         self._refusals = list[str]()
         self._filter_details: str | None = None
         self._finish_reason: str | None = None
@@ -83,6 +100,7 @@ class ChunkNormalizer:
             UnfinishedAnswerError: If it ended before the answer did, or gave none.
         """
         rest = self._text_filter.finish()
+        self._habit.opens_in_prompt = self._text_filter.was_opened_in_prompt
         if not self._finish_reason and not is_done:
             error = UnfinishedAnswerError(
                 "the answer broke off: the stream ended without a finish reason"
@@ -137,6 +155,8 @@ class ChunkNormalizer:
     def _normalize_delta(self, delta: dict[str, Any]) -> None:
         if "role" in delta:
             delta["role"] = "assistant"
+        if any(delta.get(name) for name in _REASONING_FIELDS):
+            self._text_filter.expect_answer()
         if isinstance(text := delta.get("content"), str) and text:
             delta["content"] = shown = self._text_filter.feed(text)
             self._parts.append(shown)
@@ -149,7 +169,7 @@ class ChunkNormalizer:
 
     def _check_refusal(self) -> None:
         """Raise what a provider says about why there is no answer, which LangChain drops."""
-        words = "".join(self._refusals) or self._filter_details
+        words = shorten("".join(self._refusals)) or self._filter_details
         if words and not self._has_tool_calls and not "".join(self._parts).strip():
             reason = self._finish_reason
             error = UnfinishedAnswerError(f"empty answer (finish reason: {reason}): {words}")
@@ -186,4 +206,5 @@ def _to_text(content: Any) -> str:
 def shorten(value: Any) -> str:
     """Write what a provider says, as far as it is worth repeating."""
     text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+    text = replace_surrogates(text)
     return text if len(text) <= MAX_DETAIL_CHARS else f"{text[:MAX_DETAIL_CHARS]}…"

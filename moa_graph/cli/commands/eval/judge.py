@@ -41,6 +41,14 @@ def judge(  # long by its options and its help text, not by what it does
             "--builtin-prompt", help="Use a prompt of our own, which is not the benchmark's."
         ),
     ] = False,
+    text_verdict: Annotated[
+        bool,
+        typer.Option(
+            "--text-verdict",
+            help="Read the judge's words, in both orders, where the benchmark computes with "
+            "log-probabilities: for judges whose provider gives none.",
+        ),
+    ] = False,
     reference_answers: Annotated[
         Path | None,
         typer.Option("--reference-answers", help="MT-Bench's reference answers (gpt-4.jsonl)."),
@@ -67,9 +75,9 @@ def judge(  # long by its options and its help text, not by what it does
     """Have answers judged, as their benchmark does.
 
     AlpacaEval: which of two answers is better, by the probabilities of the judge's first token
-    (its provider must give logprobs); prompts of your own are judged in the same way, against
-    `output` in the data or another system. MT-Bench: a rating from 1 to 10 for each turn. FLASK:
-    scores from 1 to 5 in three skills.
+    (its provider must give logprobs, or --text-verdict reads its words in both orders); prompts
+    of your own are judged in the same way, against `output` in the data or another system.
+    MT-Bench: a rating from 1 to 10 for each turn. FLASK: scores from 1 to 5 in three skills.
 
     The prompts are the published ones, AlpacaEval's from the package alpaca_eval where that is
     installed, the others downloaded once, and checked. Another prompt or another judge
@@ -83,4 +91,5 @@ def judge(  # long by its options and its help text, not by what it does
     from moa_graph.evals.judging.setup import JudgeFilePaths
 
     files = JudgeFilePaths(prompt, reference_answers, skills, builtin_prompt)
-    judge_answers(folders, JudgeOptions(judge, data, files, against, concurrency, max_cost))
+    options = JudgeOptions(judge, data, files, against, concurrency, max_cost, text_verdict)
+    judge_answers(folders, options)

@@ -17,7 +17,7 @@ from moa_graph.evals.benchmarks.alpaca_eval.score import (
     win_rate,
 )
 from moa_graph.evals.benchmarks.formatting import format_number, format_with_error
-from moa_graph.evals.benchmarks.protocol import Benchmark, JudgeFileReader
+from moa_graph.evals.benchmarks.protocol import Benchmark, JudgeFileReader, OfficialJudgement
 from moa_graph.evals.judging.cases import JudgingMethod
 from moa_graph.evals.pinned_files import JudgeFileOrigin, PinnedFile
 from moa_graph.evals.results_file import JsonRow
@@ -102,6 +102,26 @@ class AlpacaEval(Benchmark):
     ) -> JudgingMethod:
         """Compare with the reference in the data, or with another system."""
         return AlpacaEvalMethod(files.read("prompt"), opponent)
+
+    def format_judgements(
+        self, system: str, judge: str, judged: Sequence[OfficialJudgement]
+    ) -> tuple[str, str] | None:
+        """Write the annotations that the package alpaca_eval reads."""
+        annotations = [
+            {
+                "instruction": case.item.turns[0],
+                "output_1": case.references[0],
+                "generator_1": opponent or case.item.row.get("generator"),
+                "dataset": case.item.category,
+                "output_2": case.answers[0],
+                "generator_2": system,
+                "annotator": judge,
+                "preference": row["preference"],
+                "raw_completion": row.get("logprobs"),
+            }
+            for case, row, _, opponent in judged
+        ]
+        return "annotations.json", json.dumps(annotations, indent=2, ensure_ascii=False)
 
     def score(
         self, rows: Sequence[JsonRow], judging: Mapping[str, Any], baselines: Any

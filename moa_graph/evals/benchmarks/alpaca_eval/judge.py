@@ -3,6 +3,8 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from statistics import fmean
 from typing import Any, ClassVar
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
@@ -23,12 +25,18 @@ from moa_graph.evals.judging.cases import (
 )
 from moa_graph.evals.judging.overlap import covered_share
 from moa_graph.evals.results_file import JsonRow
+from moa_graph.prompting.parsing import content_without_reasoning, read_finish_reason
 
-NO_LOGPROBS = "the provider gave no logprobs, which the preference is computed from"
+NO_LOGPROBS = (
+    "the provider gave no logprobs, which the preference is computed from (--text-verdict reads "
+    "the judge's words instead)"
+)
 _END_MARKER = "<|im_end|>"
 _MESSAGE_PATTERN = re.compile(
     rf"<\|im_start\|>(system|user)\n(.*?){re.escape(_END_MARKER)}", re.DOTALL
 )
+_IDENTIFIER = re.compile(rf"(?<![\w'\u2019])[{FIRST}{SECOND}](?![\w'\u2019])")
+_MAX_SHOWN_CHARS = 60  # characters of a verdict that cannot be read
 _PLACEHOLDERS = ("instruction", "output_1", "output_2")
 
 
@@ -39,6 +47,7 @@ class AlpacaEvalMethod(JudgingMethod):
     temperature: ClassVar[float | None] = 1.0
     max_tokens: ClassVar[int | None] = 1
     request_options: ClassVar[Mapping[str, Any]] = {"logprobs": True, "top_logprobs": 5}
+    text_verdict_calls: ClassVar[int] = 2
 
     def __init__(self, prompt: str, references: Mapping[str | int, str] | None = None) -> None:
         """Read the prompt.
@@ -61,7 +70,16 @@ class AlpacaEvalMethod(JudgingMethod):
                 "AlpacaEval's prompt: expected ChatML messages with {instruction}, {output_1} and "
                 f"{{output_2}}; {', '.join(missing)} not found"
             )
-        self._references = references
+        self._prompt, self._references = prompt, references
+
+    def with_text_verdict(self) -> JudgingMethod:
+        """Read the judge's words, in both orders, as a judge without log-probabilities needs."""
+        return TextVerdictMethod(self._prompt, self._references)
+
+    @staticmethod
+    def shows_system_first(case: JudgementCase) -> bool:
+        """Tell whether the judge reads the system's answer first: by default the published rule."""
+        return is_switched(case.item.turns[0]) if case.is_switched is None else case.is_switched
 
     def list_cases(self, item: BenchmarkItem, answers: Sequence[str]) -> list[JudgementCase]:
         """Hold the answer against the reference's."""
@@ -82,7 +100,7 @@ class AlpacaEvalMethod(JudgingMethod):
             "category": case.item.category,
             "model_length": len(case.answers[0]),
             "reference_length": len(case.references[0]),
-            "switched": is_switched(case.item.turns[0]),
+            "switched": self.shows_system_first(case),
         }
 
     def automatic_judgement(self, case: JudgementCase) -> JsonRow | None:
@@ -93,7 +111,7 @@ class AlpacaEvalMethod(JudgingMethod):
     def build_messages(self, case: JudgementCase) -> list[BaseMessage]:
         """Show both answers, in the order of the published rule."""
         outputs = [case.references[0], case.answers[0]]
-        if is_switched(case.item.turns[0]):
+        if self.shows_system_first(case):
             outputs.reverse()
         values = dict(zip(_PLACEHOLDERS, [case.item.turns[0], *outputs], strict=True))
         kinds = {"system": SystemMessage, "user": HumanMessage}
@@ -121,6 +139,50 @@ class AlpacaEvalMethod(JudgingMethod):
         if is_switched(instruction):
             outputs.reverse()
         return _choice_message(*(0.01 + covered_share(instruction, each) for each in outputs))
+
+
+class TextVerdictMethod(AlpacaEvalMethod):
+    """The judge names the better answer in each order; the preference is the mean of the two.
+
+    A judge that always names what stands first so calls everything a tie.
+    """
+
+    temperature: ClassVar[float | None] = None
+    max_tokens: ClassVar[int | None] = None
+    request_options: ClassVar[Mapping[str, Any]] = {}
+    label: ClassVar[str | None] = (
+        "verdicts read from the judge's text, in both orders, not from log-probabilities"
+    )
+
+    def list_orders(self, case: JudgementCase) -> Sequence[JudgementCase]:
+        """Have the judge read the reference's answer first, and the system's first."""
+        return [replace(case, is_switched=switched) for switched in (False, True)]
+
+    def combine_judgements(
+        self,
+        case: JudgementCase,  # noqa: ARG002
+        judgements: Sequence[JsonRow],
+    ) -> JsonRow:
+        """Average the preferences."""
+        preferences = [each["preference"] for each in judgements]
+        return {
+            "preference": fmean(preferences),
+            "first_order": preferences[0],
+            "second_order": preferences[1],
+        }
+
+    def parse_judgement(self, case: JudgementCase, message: AIMessage) -> JsonRow:
+        """Find the identifier that the judge named, if it named one only."""
+        text = AIMessage(content_without_reasoning(message)).text
+        named = set(_IDENTIFIER.findall(text))
+        if len(named) != 1:
+            start = " ".join(text.split())[:_MAX_SHOWN_CHARS]
+            raise MalformedJudgementError(
+                f"expected {FIRST!r} or {SECOND!r} from the judge, got {start!r} "
+                f"({read_finish_reason(message)})"
+            )
+        prefers_second = named == {SECOND}
+        return {"preference": 2 if prefers_second != self.shows_system_first(case) else 1}
 
 
 def _choice_message(first: float, second: float) -> AIMessage:

@@ -1,16 +1,18 @@
 """MT-Bench as a benchmark of `moa eval`."""
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
+from time import time
 from typing import Any
 
 from moa_graph.evals.benchmark_data import BenchmarkData, BenchmarkItem
 from moa_graph.evals.benchmarks.formatting import format_number
 from moa_graph.evals.benchmarks.mt_bench.judge import MTBenchMethod
 from moa_graph.evals.benchmarks.mt_bench.score import MTBenchScore, mt_bench_score
-from moa_graph.evals.benchmarks.protocol import Benchmark, JudgeFileReader
+from moa_graph.evals.benchmarks.protocol import Benchmark, JudgeFileReader, OfficialJudgement
 from moa_graph.evals.judging.cases import JudgingMethod
 from moa_graph.evals.pinned_files import JudgeFileOrigin, PinnedFile
 from moa_graph.evals.results_file import JsonRow, format_json_lines
@@ -119,6 +121,27 @@ class MTBench(Benchmark):
         if files.was_given("reference_answers") or data.revision:
             references = files.read("reference_answers")
         return MTBenchMethod(prompt, references)
+
+    def format_judgements(
+        self, system: str, judge: str, judged: Sequence[OfficialJudgement]
+    ) -> tuple[str, str] | None:
+        """Write the judgements that FastChat reads."""
+        judge_name = judge.partition(":")[2]
+        lines = (
+            {
+                "question_id": row["id"],
+                "model": system,
+                "judge": [judge_name, row["prompt"]],
+                "user_prompt": prompt,
+                "judgment": row["judgement"],
+                "score": row["score"],
+                "turn": row["turn"],
+                "tstamp": time(),
+            }
+            for _, row, prompt, _ in judged
+        )
+        file_name = re.sub(r"[^\w.-]+", "-", judge_name)
+        return f"{file_name}_single.jsonl", format_json_lines(lines)
 
     def score(
         self,
