@@ -74,7 +74,7 @@ class CallStore:
             self._claims = CallClaims(self.path.with_name(f"{self.path.name}-claims"))
         except OSError as error:
             self._table.close()
-            raise ValueError(f"{self.path}: cannot be used as a ledger: {error}") from None
+            raise ValueError(f"{self.path}: cannot be used as a call store: {error}") from None
 
     def __enter__(self) -> Self:
         return self

@@ -69,6 +69,7 @@ async def answer_benchmark(
             option makes no sense.
         AllFailedError: If the first items all failed alike; the others were not asked.
     """
+    # A little above 40 lines: one step after another, and all share the folder and its results.
     name = check_system_name(name or config.name)
     folder = Path(out) / benchmark.name / name
     check_folder_matches(folder, config, benchmark)
@@ -96,9 +97,8 @@ async def answer_benchmark(
         )
     finally:
         outputs = finish()
-    answered = len(results.answered_rows(benchmark.items))
-    failures = results.failures(benchmark.items)
-    return GenerationResult(folder, outputs, progress, answered, failures)
+    answered, failures = results.answered_rows(benchmark.items), results.failures(benchmark.items)
+    return GenerationResult(folder, outputs, progress, len(answered), failures)
 
 
 def _unanswered_items(benchmark: BenchmarkData, results: ResultsFile) -> list[BenchmarkItem]:

@@ -372,13 +372,10 @@ def _estimate_judging(
     limit = (judge.agent and judge.agent.max_tokens) or own_limit
     writes = TokenEstimate(min(REVIEW_TOKENS, limit or inf), limit or inf)
     for run in plan.runs_for(entry):
-        name, config = run.name, run.config
-        todo = len(set(shape.ids) - _answered_ids(out / shape.name / name, JUDGEMENTS_FILE))
+        todo = len(set(shape.ids) - _answered_ids(out / shape.name / run.name, JUDGEMENTS_FILE))
         estimate.items += todo
-        answer = _final_answer_tokens(config, shape.benchmark, answer_tokens)
-        answers = 1
-        if name in plan.correlation and config.layers:  # its proposals are judged, too
-            answers += config.layer_widths()[-1]
+        answer = _final_answer_tokens(run.config, shape.benchmark, answer_tokens)
+        answers = _count_judged_answers(plan, run.name, run.config)
         for number, reads in enumerate(_judge_input_tokens(shape, answer)):
             if judge.agent:
                 call = PlannedCall("", judge.label, 1, reads, writes)
@@ -388,6 +385,12 @@ def _estimate_judging(
         waiting = estimate.calls * (CALL_LATENCY_S + writes.expected / TOKENS_PER_SECOND)
         estimate.seconds = waiting / min(plan.concurrency, len(shape.ids))
     return estimate
+
+
+def _count_judged_answers(plan: EvalPlan, name: str, config: MoAConfig) -> int:
+    """Count what is judged of a system for an item; for a correlation, its proposals are, too."""
+    is_correlated = name in plan.correlation and bool(config.layers)
+    return 1 + (config.layer_widths()[-1] if is_correlated else 0)
 
 
 def _judge_input_tokens(shape: BenchmarkShape, answer: TokenEstimate) -> Iterator[TokenEstimate]:

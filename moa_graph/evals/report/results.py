@@ -111,10 +111,14 @@ class ReportSection:
     analyses: Sequence[AnalysisResult]
     repeated: Mapping[str, RepeatedRuns]
     """By system, if they were repeated."""
-    unit: str
-    """What a system takes tokens and money for: `instruction`, or `turn` of a conversation."""
     correlations: Mapping[str, Mapping[str, Correlation]]
     """Of each system that it was asked for, by measure of likeness."""
+
+    @property
+    def unit(self) -> str:
+        """What a system takes tokens and money for: `instruction`, or `turn` of a conversation."""
+        is_per_turn = any(each.resource_use.is_per_turn for each in self.measurements)
+        return "turn" if is_per_turn else "instruction"
 
     @property
     def labels(self) -> dict[str, list[str]]:
@@ -219,7 +223,7 @@ def _read_section(
     scores = {folder: score_system(folder, baselines) for folder in folders}
     scored = {folder: each for folder, each in scores.items() if isinstance(each, SystemScore)}
     has_headline = have_headline(list(scored.values()))
-    by_run = {each.system: each for each in scored.values()}
+    repeated = _measure_repeats(comparison, list(scored.values()), is_headline=has_headline)
     scored = {
         folder: each for folder, each in scored.items() if each.system not in comparison.later_runs
     }
@@ -231,28 +235,14 @@ def _read_section(
     by_name = {each.system: each for each in measurements}
     return ReportSection(
         benchmark=benchmark,
-        metric=name_metric(list(scored.values()))
-        if scored
-        else benchmark_for(benchmark).metric(is_headline=False),
+        metric=_name_section_metric(benchmark, list(scored.values())),
         controlled=has_headline,
         measurements=measurements,
         missing=list(_find_missing(scores)),
         named=named,
         verdicts=_compare_measurements(combinations(named, 2), is_headline=has_headline),
         analyses=list(_read_analyses(comparison, by_name, is_headline=has_headline)),
-        repeated={
-            name: RepeatedRuns(
-                [
-                    by_run[run].estimate_quality(is_headline=has_headline).value
-                    for run in runs
-                    if run in by_run
-                ]
-            )
-            for name, runs in comparison.runs.items()
-        },
-        unit="turn"
-        if any(each.resource_use.is_per_turn for each in measurements)
-        else "instruction",
+        repeated=repeated,
         correlations=_read_correlations(scored),
     )
 
@@ -267,6 +257,22 @@ def _measure_system(
         _read_resource_use(folder, comparison),
         _read_generation_manifest(folder),
     )
+
+
+def _name_section_metric(benchmark: str, scores: Sequence[SystemScore]) -> str:
+    return name_metric(scores) if scores else benchmark_for(benchmark).metric(is_headline=False)
+
+
+def _measure_repeats(
+    comparison: ComparisonInfo, scores: Sequence[SystemScore], *, is_headline: bool
+) -> dict[str, RepeatedRuns]:
+    by_run = {score.system: score for score in scores}
+    repeats = dict[str, RepeatedRuns]()
+    for name, runs in comparison.runs.items():
+        found = (by_run[run] for run in runs if run in by_run)
+        quality = (score.estimate_quality(is_headline=is_headline) for score in found)
+        repeats[name] = RepeatedRuns([each.value for each in quality])
+    return repeats
 
 
 def _find_missing(
