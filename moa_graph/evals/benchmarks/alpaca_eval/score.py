@@ -107,6 +107,7 @@ def length_controlled_win_rate(
         ValueError: If a column is missing, does not fit the others or has impossible values, or
             if the answers' lengths say nothing: one instruction, or the same difference in all.
     """
+    # Above 40 lines: the steps of the published algorithm, whole and in its order.
     chosen = _read_preferences(preferences)
     lengths = [
         _read_lengths("model_lengths", model_lengths),
