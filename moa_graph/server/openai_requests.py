@@ -267,10 +267,13 @@ def _explain_error(error: ValidationError, data: Any) -> ApiError:
 
 
 def _format_location(loc: Sequence[int | str], data: Any) -> str:
-    """Write where in the body a mistake is; pydantic names branches of unions besides."""
+    """Write where in the body a mistake is.
+
+    Pydantic names branches of unions besides, and places in a list that was a single value.
+    """
     location = ""
     for index, part in enumerate(loc):
-        if isinstance(part, int):
+        if isinstance(part, int) and isinstance(data, list):
             location, data = f"{location}[{part}]", data[part]
         elif isinstance(data, dict) and (part in data or index == len(loc) - 1):
             location, data = f"{location}.{part}", data.get(part)

@@ -377,6 +377,7 @@ def with_message(**message):
         ({"max_tokens": 0}, "max_tokens", "greater than or equal to 1, got 0"),
         ({"max_tokens": 1.5}, "max_tokens", "got 1.5"),
         ({"stop": [""]}, "stop[0]", "at least 1 character"),
+        ({"stop": ""}, "stop", "at least 1 character"),
         ({"stop": list("abcde")}, "stop", "at most 4"),
         ({"stream": "yes"}, "stream", 'got "yes"'),
         ({"stream_options": 1}, "stream_options", "expected an object, got 1"),
