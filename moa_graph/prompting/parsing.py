@@ -32,13 +32,15 @@ _SELECTION = re.compile(
 _MARKUP = r"[\s*_`\"'#(\[]{0,8}"
 _LEADING_NUMBERS = re.compile(  # at the beginning of a line, as in a list, or before a reason
     rf"^{_MARKUP}(?P<number>[0-9]{{1,4}})[*_`\"']{{0,4}}"
-    r"(?:[.):\]][*_`\"']{0,4}(?=\s|$)|(?=\s*$)|(?=\s{1,4}(?:[-\u2013\u2014]|is\b|because\b|as\b|since\b)))",
+    r"(?:[.):\]][*_`\"']{0,4}(?=\s|$)|(?=\s*$)|(?=,?\s{1,4}(?:[-\u2013\u2014]|is\b|because\b|as\b|since\b)))",
     re.IGNORECASE | re.MULTILINE,
 )
 _NAMED_NUMBERS = re.compile(
-    r"(?:\b(?:response|answer|option|reply|candidate|number|best(?: [a-z]{1,12})? is):?"
-    rf"|\"number\":){_MARKUP}(?P<number>[0-9]{{1,4}})"
-    r"(?![0-9]|[.,/][0-9]|\W{0,4}(?:\b(?:and|or|to)\b|[,/&])\W{0,4}[0-9])",
+    r"(?:\b(?:(?:response|answer|option|reply|candidate|number|choice)(?: is)?|best:"
+    r"|best(?: [a-z]{1,12})? is|choose|pick|select|selected):?|\"(?:number|best|choice|selected)\":"
+    rf"|<answer>|\\boxed\{{){_MARKUP}(?P<number>[0-9]{{1,4}})"
+    r"(?![0-9]|[.,/][0-9]|\W{0,4}(?:\b(?:and|or|to)\b|[,/&])\W{0,4}[0-9]"
+    r"|\s{1,4}(?:responses|answers)\b)",
     re.IGNORECASE,
 )
 _FURTHER_NUMBERS = re.compile(  # "2) and 3)"
@@ -216,6 +218,9 @@ def _mentioned_numbers(text: str) -> set[int]:
     if match := _SELECTION.fullmatch(text):
         return {int(match[1])}
     leading = {int(match["number"]) for match in _LEADING_NUMBERS.finditer(text)}
+    first_line = text.strip().partition("\n")[0]
+    if (match := _SELECTION.fullmatch(first_line)) and leading <= {int(match[1])}:
+        return {int(match[1])}  # what follows is why
     named = {int(match["number"]) for match in _NAMED_NUMBERS.finditer(text)}
     is_unclear = _FURTHER_NUMBERS.search(text) or (not leading and _NEGATIONS.search(text))
     return set() if is_unclear else leading | named

@@ -104,6 +104,19 @@ def test_decoration_around_the_number_is_read_over(reply):
         *("Response 2 is the best.", "The best is 2", "The best response is 2.", "2 is the best"),
         *("2\n\nIt is right.", "2. Blue, for it is right", "**2.** Blue", "(2) Blue", "2 - blue"),
         *("2. The sky is blue by day", "I choose response 2.", "2:\nThe others are not"),
+        *(
+            "The answer is 2",
+            "My choice is 2.",
+            "Choice: **2**",
+            "Best: 2",
+            "I pick 2, it is short",
+        ),
+        *("I would choose 2.", "Selected: 2", "2, because it is blue"),
+        *('{"best": 2}', '{"choice": "2"}', "<answer>2</answer>", "\\boxed{2}"),
+        *(
+            "2\n\nResponse 1 is wrong, and response 3 is short.",
+            "**2**\nIt says more than answer 1.",
+        ),
         *('{"number": "2"}', '```json\n{"number": 2}\n```', "2. In 1871 it was shown."),
     ],
 )
@@ -128,6 +141,13 @@ def test_a_call_of_the_tool_is_read():
         *("Response", "1" * 5000, "1. One\n2. Two", "2) and 3)", "Response 2 or 3", "2 of 3"),
         *("Response 1 is better than response 2", "Not response 2", "3 reasons speak for it"),
         *("The best responses are 2 and 3", "Neither; response 2 is wrong", "2 responses are good"),
+        *(
+            "I would not choose 2",
+            "I pick 2 responses",
+            "The best 2 are these",
+            "1\n2",
+            "Best of 3",
+        ),
         *('{"number": "7"}', "2024 is the best", "I like the second"),
     ],
 )
