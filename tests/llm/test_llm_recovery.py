@@ -80,7 +80,9 @@ def test_killed_run_goes_on_without_the_stored_calls(
 ):
     ask_and_kill(write_mixture(layers, aggregator), QUESTION, asked, proposals)
     done = moa("resume", "t", db=db)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    notes = done.stderr.splitlines()  # `max_tokens` cuts the answers of this model
+    assert all("not whole" in note for note in notes), notes
     assert done.stdout.strip()
     times = Counter(call.model for call in llama.calls)
     models = {name for layer in [*layers, [aggregator]] for name in layer} - {NO_MODEL}
