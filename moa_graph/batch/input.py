@@ -76,7 +76,10 @@ def parse_record(number: int, line: bytes) -> BatchRecord:
     except UnicodeDecodeError:
         invalid_reason = "not UTF-8 text"
     except json.JSONDecodeError as error:
-        invalid_reason = f"not JSON: {error.msg} at character {error.pos + 1}"
+        invalid_reason = (
+            f"not JSON: {error.msg} at character {error.pos + 1}; "
+            'expected an object, such as {"prompt": "..."}'
+        )
     except RecursionError:
         invalid_reason = "not JSON that can be read: too deep"
     except ValueError as error:

@@ -47,6 +47,8 @@ class BatchFiles:
         self._late_path = answers.with_name(f"{answers.stem}.late{answers.suffix}")
         self._old_failures_path = answers.with_name(f"{answers.stem}.failed.known{answers.suffix}")
         self._superseded_through = 0.0
+        self.first_failure: OutputRow | None = None
+        """The first row without an answer that was written since the files were opened."""
 
     def __enter__(self) -> Self:
         """Open the files.
@@ -111,6 +113,7 @@ class BatchFiles:
         """
         try:
             if "error" in row:
+                self.first_failure = self.first_failure or row
                 _write_row(self._failures_file, row)
             elif row["line"] > self._last_answered_line:
                 _write_row(self._answers_file, row)

@@ -49,14 +49,16 @@ class CallTimeline:
 
 def build_timeline(run: RunRecord) -> CallTimeline | None:
     """Put the calls of a run on one axis; `None` if it is not known when they began."""
-    if not run.calls or any(call.started is None for call in run.calls):
+    # Of a failed aggregator, neither its beginning nor its length is stored.
+    calls = [call for call in run.calls if call.started is not None or call.seconds]
+    if not calls or any(call.started is None for call in calls):
         return None
-    intervals = _busy_intervals(run.calls)
+    intervals = _busy_intervals(calls)
     busy_seconds = sum(end - start for start, end in intervals) or 0.001
     axis = _TimeAxis(intervals, busy_seconds)
     bars = [
         CallBar(call, axis.percent(call.started or 0), 100 * call.seconds / axis.length)
-        for call in run.calls
+        for call in calls
     ]
     return CallTimeline(bars, list(axis.ticks()), axis.pauses)
 

@@ -125,7 +125,7 @@ def test_failures_stand_in_a_file_of_their_own_and_are_asked_again(batch, here, 
     server.model("w", reply=reply, faults=[None, 500, None, 500])
     done = batch("--concurrency", 1)
     assert done.returncode == 1
-    assert "2 records have no answer" in done.stderr
+    assert "2 records have no answer (line 2: no final answer: " in done.stderr
     assert str(here.failures) in done.stderr
     assert [row["line"] for row in rows(here.answers)] == [1, 3, *range(5, COUNT + 1)]
     failures = rows(here.failures)
@@ -150,7 +150,8 @@ def test_a_bad_line_is_the_failure_of_that_line(batch, here, server):
     assert not server.calls
     done = batch()
     assert done.returncode == 1
-    assert "1 record has no answer" in done.stderr
+    assert "1 record has no answer (line 2: not JSON: " in done.stderr
+    assert 'expected an object, such as {"prompt": "..."}), see ' in done.stderr
     assert [row["line"] for row in rows(here.answers)] == [1, 4]
     (failure,) = rows(here.failures)
     assert failure["line"] == 2

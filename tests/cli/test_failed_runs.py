@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 
 import httpx2
 import pytest
@@ -36,7 +37,9 @@ def test_failed_aggregator_is_shown_as_failed_in_the_terminal(moa, tmp_path, ser
     (thread,) = json.loads(moa("threads", "--json").stdout)
     assert thread["state"] == "failed"
     assert "failed" in moa("draw", "sky").stdout
-    assert moa("report", "sky").returncode == 0
+    report = moa("report", "sky").stdout
+    assert re.search("openai:w failed: .*scripted failure 400</div>", report)
+    assert "It was not noted when the calls began." not in report
 
 
 def test_failed_aggregator_is_shown_as_failed_on_the_page(moa, tmp_path, server, view):

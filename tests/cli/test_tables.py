@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 from stored import proposals_stored
-from terminal import MOA, write_mixture
+from terminal import MOA, Terminal, write_mixture
 from waiting import PATIENCE, after, wait_until
 
 from moa_graph import MoAConfig
@@ -215,6 +215,17 @@ def test_threads_tell_how_they_fared(moa, mixture):
     listed = json.loads(moa("threads", "--json").stdout)
     assert listed[1]["failed"] == ["layer_1_b", "layer_2_b"]
     assert datetime.fromisoformat(listed[0]["asked"]).tzinfo
+
+
+def test_narrow_terminal_breaks_no_word_of_what_stands_around_the_table(moa, tmp_path):
+    question = "Why does nobody mention the lighthouse keepers of yesterday? They sleep."
+    moa("ask", question, "-p", "offline", "-t", "one")
+    environment = {"MOA_DB": tmp_path / "runs.sqlite", "COLUMNS": ""}
+    for words in (("show", "one"), ("show", "one", "--full")):
+        with Terminal([MOA, *words], width=34, height=90, **environment) as terminal:
+            lines = terminal.wait_for("exit 0").splitlines()
+        assert "Why does nobody mention the" in [line.rstrip() for line in lines]
+        assert any(line.startswith("12 of 12 proposals received;") for line in lines)
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])

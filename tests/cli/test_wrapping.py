@@ -12,7 +12,11 @@ from rich.cells import cell_len
 
 from moa_graph.cli.startup import show_startup_notice
 from moa_graph.cli.terminal.answer import StreamedAnswer
-from moa_graph.cli.terminal.plain_text import fit_to_stream, strip_control_characters
+from moa_graph.cli.terminal.plain_text import (
+    fit_to_stream,
+    print_notice,
+    strip_control_characters,
+)
 from moa_graph.cli.terminal.text import print_failures
 from moa_graph.cli.terminal.wrapping import LineWrapper, terminal_width, wrap_text
 
@@ -128,6 +132,14 @@ def test_failures_are_one_line_in_a_pipe_and_whole_words_on_a_terminal(terminal,
         "moa: 1 of 3 proposals failed, 1 cut off: layer_1_a: the quorum was in, and the grace of "
         "1 s over; layer_1_b: OSError: gone\n"
     )
+
+
+def test_command_to_go_on_with_is_not_broken(terminal):
+    out, _ = terminal()
+    command = "moa resume a-thread-with-a-name --db /a/path/of/some/length.sqlite"
+    print_notice(f"unfinished; if no process is at it, continue with: {command}")
+    shown = out.getvalue().splitlines()
+    assert shown == ["unfinished; if no process is at it,", "continue with:", f"  {command}"]
 
 
 def test_text_for_a_pipe_stays_as_it_is():

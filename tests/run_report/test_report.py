@@ -286,6 +286,12 @@ def test_times_that_nobody_noted_make_no_timeline():
     assert build_timeline(RunRecord("q", None, [old])) is None
 
 
+def test_call_of_which_no_time_is_stored_is_left_out_of_the_timeline():
+    failed = replace(call("aggregator", 1.0, 0.0), started=None, error="e")
+    timeline = build_timeline(RunRecord("q", None, [call("a", 100.0, 4.0), failed]))
+    assert [bar.call.node for bar in timeline.bars] == ["a"]
+
+
 def test_calls_that_take_no_time_make_a_timeline():
     assert len(build_timeline(RunRecord("q", None, [call("a", 1.0, 0.0)])).bars) == 1
 

@@ -29,6 +29,7 @@ from moa_graph.batch.runner import run_batch
 from moa_graph.cli.choice import require_api_keys
 from moa_graph.cli.errors import EXIT_FAILED, CommandError
 from moa_graph.cli.jobs import budget_error, check_prices, explain_interrupt
+from moa_graph.cli.terminal.plain_text import to_single_line
 from moa_graph.config.model import MoAConfig
 from moa_graph.runs.job_progress import JobProgress
 from moa_graph.runs.progress_display import progress_display
@@ -260,8 +261,11 @@ def _print_summary(files: BatchFiles, job_progress: JobProgress, record_count: i
         records = (
             "1 record has" if job_progress.failed == 1 else f"{job_progress.failed:,} records have"
         )
+        first = files.first_failure
+        cause = f" (line {first['line']}: {to_single_line(first['error'])})" if first else ""
         raise CommandError(
-            f"{records} no answer, see {files.failures}; run the command again to ask them again",
+            f"{records} no answer{cause}, see {files.failures}; run the command again to ask them "
+            "again",
             EXIT_FAILED,
         )
 

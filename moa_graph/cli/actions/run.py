@@ -20,7 +20,7 @@ from moa_graph.cli.node_cache import NodeCache, print_savings
 from moa_graph.cli.startup import show_startup_notice
 from moa_graph.cli.terminal.answer import StreamedAnswer
 from moa_graph.cli.terminal.live import choose_view
-from moa_graph.cli.terminal.plain_text import print_warning
+from moa_graph.cli.terminal.plain_text import fit_to_stream, print_warning
 from moa_graph.cli.terminal.progress_view import ProgressView
 from moa_graph.cli.terminal.text import print_answer, print_failures, print_json, print_run
 from moa_graph.config.model import MoAConfig
@@ -82,7 +82,8 @@ class OutputOptions:
         print_savings(run)
         if is_terminal:
             name = f"thread {result.thread}" if result.is_kept else "not kept"
-            typer.secho(f"{name} · {format_totals(run)}", err=True, dim=True)
+            totals = fit_to_stream(f"{name} · {format_totals(run)}", sys.stderr)
+            typer.secho(totals, err=True, dim=True)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from moa_graph.cli.errors import CommandError
 from moa_graph.cli.terminal.diff import WordDiff
-from moa_graph.cli.terminal.plain_text import strip_control_characters
+from moa_graph.cli.terminal.plain_text import print_notice, strip_control_characters
 from moa_graph.cli.terminal.tables import make_console, print_calls
 from moa_graph.cli.terminal.text import describe_failure, print_answer, print_json, print_run
 from moa_graph.cli.thread_loading import load_thread
@@ -48,9 +48,11 @@ def show_thread(
             )
             command = format_resume_command(thread.id, db)
             if thread.stop_cause == "failed":
-                typer.echo(f"failed{waiting}; continue with: {command}")
+                print_notice(f"failed{waiting}; continue with: {command}")
             else:
-                typer.echo(f"unfinished{waiting}; if no process is at it, continue with: {command}")
+                print_notice(
+                    f"unfinished{waiting}; if no process is at it, continue with: {command}"
+                )
 
 
 def print_proposal(values: Mapping[str, Any], name: str) -> None:
@@ -102,7 +104,7 @@ def find_proposal(values: Mapping[str, Any], name: str) -> tuple[str, Mapping[st
 
 
 def _print_thread(thread: StoredThread, values: Mapping[str, Any], *, full: bool) -> None:
-    typer.echo(f"{strip_control_characters(thread.question)}\n")
+    print_answer(f"{strip_control_characters(thread.question)}\n")
     run = _read_run_record(thread, values)
     print_calls(run)
     typer.echo()

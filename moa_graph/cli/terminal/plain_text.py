@@ -13,6 +13,7 @@ _CONTROL_CHARACTERS = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f]"
     r"|[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # they reverse what stands beside them
 )
+_COMMAND_BEHIND = re.compile(r"(?<=[;,] continue with:) ")
 
 
 def strip_control_characters(text: str) -> str:
@@ -41,14 +42,19 @@ def fit_to_stream(text: str, stream: TextIO) -> str:
     )
 
 
-def print_warning(text: str) -> None:
-    """Say something on standard error: one line, which a terminal shows in several.
+def print_notice(text: str) -> None:
+    """Say something on standard output: one line, which a terminal shows in several."""
+    typer.echo(_fit_notice(text, sys.stdout))
 
-    A command to go on with is not broken there: it is to be pasted.
-    """
-    before, separator, command = text.partition("; continue with: ")
-    if separator and sys.stderr.isatty():
-        shown = fit_to_stream(f"{before}; continue with:", sys.stderr)
-        typer.echo(f"{shown}\n  {strip_control_characters(command)}", err=True)
-    else:
-        typer.echo(fit_to_stream(text, sys.stderr), err=True)
+
+def print_warning(text: str) -> None:
+    """Say something on standard error, likewise."""
+    typer.echo(_fit_notice(text, sys.stderr), err=True)
+
+
+def _fit_notice(text: str, stream: TextIO) -> str:
+    """Break a line between words; a command to go on with stays whole: it is to be pasted."""
+    if (command := _COMMAND_BEHIND.search(text)) and stream.isatty():
+        before = fit_to_stream(text[: command.start()], stream)
+        return f"{before}\n  {strip_control_characters(text[command.end() :])}"
+    return fit_to_stream(text, stream)

@@ -45,18 +45,17 @@ def print_calls(run: RunRecord) -> None:
     for call in (*run.failed_writers, *run.calls):
         if call.refused_prompt:
             note = f"{call.node} {format_refused_prompt(call.refused_prompt)}"
-            out.print(Text(note, "yellow"), soft_wrap=True)
+            out.print(Text(fit_to_stream(note, sys.stdout), "yellow"), soft_wrap=True)
         if call.ending_note:
-            out.print(
-                Text(f"{call.node} {to_single_line(call.ending_note)}", "yellow"), soft_wrap=True
-            )
+            note = f"{call.node} {to_single_line(call.ending_note)}"
+            out.print(Text(fit_to_stream(note, sys.stdout), "yellow"), soft_wrap=True)
         if call.error:
             failure = f"{call.node} {describe_failure(to_single_line(call.error))}"
             out.print(
                 Text(fit_to_stream(failure, sys.stdout), STATUS_MARKS[call.status][1]),
                 soft_wrap=True,
             )
-    out.print(Text(format_run_totals(run), "dim"), soft_wrap=True)
+    out.print(Text(fit_to_stream(format_run_totals(run), sys.stdout), "dim"), soft_wrap=True)
 
 
 def build_calls_table(run: RunRecord, width: int) -> Table:

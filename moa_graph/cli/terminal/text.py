@@ -124,7 +124,7 @@ def failure_reason(error: str) -> str:
 def _print_section(console: "Console", title: str, text: str) -> None:
     from rich.text import Text
 
-    console.print(Text(f"── {title}", "dim"))
+    console.print(Text(fit_to_stream(f"── {title}", sys.stdout), "dim"))
     console.print(Text(fit_to_stream(strip_control_characters(text), sys.stdout)), end="\n\n")
 
 
@@ -143,7 +143,8 @@ def _print_run_summary(console: "Console", summary: Mapping[str, Any]) -> None:
             if (node := summary.get("selected"))
             else ""
         )
-        console.print(Text(f"{answered}{selected}{total}{at_least}{cache_note}", "dim"))
+        totals = f"{answered}{selected}{total}{at_least}{cache_note}"
+        console.print(Text(fit_to_stream(totals, sys.stdout), "dim"))
 
 
 def _format_proposal_stats(proposal: Proposal) -> str:
