@@ -225,7 +225,7 @@ def test_narrow_terminal_breaks_no_word_of_what_stands_around_the_table(moa, tmp
         with Terminal([MOA, *words], width=34, height=90, **environment) as terminal:
             lines = terminal.wait_for("exit 0").splitlines()
         assert "Why does nobody mention the" in [line.rstrip() for line in lines]
-        assert any(line.startswith("12 of 12 proposals received;") for line in lines)
+        assert any(line.startswith("12 of 12 proposals answered;") for line in lines)
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])
