@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import pytest
 from fakes import FakeModel
 from hypothesis import HealthCheck, settings
 from langchain_core.runnables import Runnable
+from langchain_openai.chat_models import _client_utils
 from server import ChatServer
 
 pytest_plugins = ["expected_skips", "pytester"]
@@ -50,6 +51,17 @@ def pytest_collection_modifyitems(items):
 
 def pytest_collection_finish():
     gc.freeze()  # what is imported by now stays, and is not gone through again and again
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _kept_http_clients():
+    """Keep all HTTP clients of LangChain's chat models, one for each server that a test starts.
+
+    LangChain drops the oldest of more than 128 without closing it, while some other test runs.
+    """
+    for name in ("_cached_sync_httpx_client", "_cached_async_httpx_client"):
+        build_client = getattr(_client_utils, name).__wrapped__
+        setattr(_client_utils, name, cache(build_client))
 
 
 @pytest.fixture(autouse=True)
