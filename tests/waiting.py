@@ -16,10 +16,15 @@ def wait_for(condition: Callable[[], object], seconds: float = PATIENCE) -> None
 
 
 async def wait_until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
-    """Wait until something has happened, and let this event loop go on meanwhile."""
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)
+    """Wait until something has happened, and let this event loop go on meanwhile.
+
+    Its clock may stand still: a thread looks at another one.
+    """
+    ends = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > ends:
+            raise TimeoutError
+        await asyncio.to_thread(time.sleep, 0.01)
 
 
 def after(condition: Callable[[], object], looks: int = 3) -> Callable[[], bool]:
