@@ -75,8 +75,8 @@ def _texts_in(error: BaseException) -> Iterator[str]:
     yield from (_text_of(error, str), _text_of(error))
     for value in vars(error).values():
         yield _text_of(value)
-        for part in (value, _attribute(value, "request")):
-            if headers := _attribute(part, "headers"):
+        for part in (value, _read_attribute(value, "request")):
+            if headers := _read_attribute(part, "headers"):
                 yield _text_of(headers, lambda each: str(dict(each)))
 
 
@@ -106,14 +106,14 @@ def _redact_value(value: Any, keys: Sequence[str]) -> Any:
         return {k: _redact_value(v, keys) for k, v in value.items()}
     if type(value) in {list, tuple}:
         return type(value)(_redact_value(each, keys) for each in value)
-    if (headers := _attribute(value, "headers")) is not None:
+    if (headers := _read_attribute(value, "headers")) is not None:
         return _redact_http(value, headers, keys)
     return redact(text, *keys) if _holds_key(text := _text_of(value), keys) else value
 
 
 def _redact_http(value: Any, headers: Any, keys: Sequence[str]) -> Any:
     """Copy a request of HTTPX's without its headers, or a response with such a request."""
-    request = _attribute(value, "request") or value
+    request = _read_attribute(value, "request") or value
     bare_request = type(request)(request.method, redact(str(request.url), *keys))
     if request is value:
         return bare_request
@@ -127,7 +127,7 @@ def _redact_http(value: Any, headers: Any, keys: Sequence[str]) -> Any:
     )
 
 
-def _attribute(value: Any, name: str) -> Any:
+def _read_attribute(value: Any, name: str) -> Any:
     try:
         return getattr(value, name, None)
     except Exception:  # noqa: BLE001  # HTTPX raises where a response has no request

@@ -134,7 +134,7 @@ class CallStore:
             if self._write_error:
                 raise CallError(self._write_error)
             if outcome := self._find_answer(key, legacy_key):
-                return _finished(outcome), False
+                return _finished_future(outcome), False
             if key in self._pending_calls:
                 return self._pending_calls[key], False
             if not is_free_model(label):
@@ -142,7 +142,7 @@ class CallStore:
                     return None, False
                 if outcome := self._find_answer(key, legacy_key):  # since it was looked for
                     self._claims.release(key)
-                    return _finished(outcome), False
+                    return _finished_future(outcome), False
             self._pending_calls[key] = Future()
             return self._pending_calls[key], True
 
@@ -308,7 +308,7 @@ class RecordedRunnable(Runnable[Any, AIMessage]):
         return record.message
 
 
-def _finished(outcome: CallOutcome) -> Future[CallOutcome | None]:
+def _finished_future(outcome: CallOutcome) -> Future[CallOutcome | None]:
     future = Future[CallOutcome | None]()
     future.set_result(outcome)
     return future

@@ -38,7 +38,7 @@ class ProbedWork(Generic[Item, Result]):
         if not self._is_probed:
             async with self._turn:
                 if not self._is_probed:
-                    return await self._probe(item)
+                    return await self._run_probe(item)
         return await self._work(item)
 
     def check(self) -> None:
@@ -52,7 +52,7 @@ class ProbedWork(Generic[Item, Result]):
                 f"the first {PROBES} failed alike, so no other was begun: {self._causes[-1]}"
             )
 
-    async def _probe(self, item: Item) -> Result:
+    async def _run_probe(self, item: Item) -> Result:
         calls = list[CallRecord]()
         try:
             with call_listener(calls.append):

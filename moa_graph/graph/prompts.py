@@ -78,7 +78,7 @@ class PromptDraft:
         self._limits = find_limits(agent_node, state)
         self.overflow: ContextOverflow | None = None
         """What its model said of a prompt that was too long, and was shortened."""
-        self.prompt = self._build()
+        self.prompt = self._build_within_limits()
 
     def shorten(self, overflow: ContextOverflow, error: Exception) -> None:
         """Build the prompt anew for a model that refused it.
@@ -93,7 +93,7 @@ class PromptDraft:
         refused_tokens = estimate_prompt(self._agent_node, self.prompt.messages)
         self._limits = _limits_after(overflow, self._limits, self._agent_node, refused_tokens)
         if self.overflow is None:
-            self.prompt = self._build()
+            self.prompt = self._build_within_limits()
             tokens = estimate_prompt(self._agent_node, self.prompt.messages)
             room = _prompt_room(self._agent_node, self._limits)
             if tokens < refused_tokens and room is not None and tokens <= room * _SAFETY:
@@ -108,7 +108,7 @@ class PromptDraft:
             return None
         return {"prompt_tokens": overflow.prompt_tokens, "context_tokens": overflow.context_tokens}
 
-    def _build(self) -> Prompt:
+    def _build_within_limits(self) -> Prompt:
         return build_prompt(self._agent_node, self._state, self._layout, limits=self._limits)
 
     def _describe_excess(self, error: Exception) -> str:

@@ -42,7 +42,7 @@ class NumberRequest:
         Returns:
             What the model gave.
         """
-        model = None if self._is_refused else _constrain(self.agent_node, count)
+        model = None if self._is_refused else _constrain_to_numbers(self.agent_node, count)
         if model is None:
             return (yield from call(self.agent_node.model))
         try:
@@ -55,7 +55,7 @@ class NumberRequest:
             return output
 
 
-def _constrain(agent_node: AgentNode, count: int) -> Any:
+def _constrain_to_numbers(agent_node: AgentNode, count: int) -> Any:
     """Hold a model to the numbers; `None` where it cannot be."""
     from moa_graph.models.adapt import (  # noqa: PLC0415  # loaded with the model
         bind_call_options,

@@ -39,7 +39,7 @@ class ConfigurableModel(Runnable[Any, Any]):
         """What is known of the model of such a call."""
         return getattr(self.default, "profile", None)
 
-    def _complete(self, config: RunnableConfig | None) -> tuple[Any, RunnableConfig | None]:
+    def _complete_model(self, config: RunnableConfig | None) -> tuple[Any, RunnableConfig | None]:
         if isinstance(self._model, DynamicRunnable):
             model, config = self._model.prepare(config)
         else:
@@ -52,7 +52,7 @@ class ConfigurableModel(Runnable[Any, Any]):
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> Any:  # noqa: A002
         """Call the model that the config asks for."""
-        model, config = self._complete(config)
+        model, config = self._complete_model(config)
         return model.invoke(input, config, **options)
 
     async def ainvoke(
@@ -62,7 +62,7 @@ class ConfigurableModel(Runnable[Any, Any]):
         **options: Any,
     ) -> Any:
         """Call the model that the config asks for."""
-        model, config = self._complete(config)
+        model, config = self._complete_model(config)
         return await model.ainvoke(input, config, **options)
 
     def stream(
@@ -72,7 +72,7 @@ class ConfigurableModel(Runnable[Any, Any]):
         **options: Any,
     ) -> Iterator[Any]:
         """Stream from the model that the config asks for."""
-        model, config = self._complete(config)
+        model, config = self._complete_model(config)
         yield from model.stream(input, config, **options)
 
     async def astream(
@@ -82,7 +82,7 @@ class ConfigurableModel(Runnable[Any, Any]):
         **options: Any,
     ) -> AsyncIterator[Any]:
         """Stream from the model that the config asks for."""
-        model, config = self._complete(config)
+        model, config = self._complete_model(config)
         async for each in model.astream(input, config, **options):
             yield each
 

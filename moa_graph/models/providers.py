@@ -244,10 +244,10 @@ def _build_by_package(
     try:
         chat_model = build(model=model, **options)
     except ImportError as error:
-        raise ImportError(f"{title}{_suggestion(provider, model)}{error}") from None
+        raise ImportError(f"{title}{_suggest_provider(provider, model)}{error}") from None
     except Exception as error:  # noqa: BLE001  # each package has its own
         text = redacted_message(error, *find_keys(options))
-        raise ValueError(f"{title}{_suggestion(provider, model)}{text}") from None
+        raise ValueError(f"{title}{_suggest_provider(provider, model)}{text}") from None
     if getattr(chat_model, "invoke", None) is None:
         given = type(chat_model).__name__
         raise ValueError(
@@ -256,7 +256,7 @@ def _build_by_package(
     return chat_model
 
 
-def _suggestion(provider: str, model: str) -> str:
+def _suggest_provider(provider: str, model: str) -> str:
     """Suggest the known provider whose name is most like one that is not known."""
     import difflib  # noqa: PLC0415  # only for an error
 

@@ -64,7 +64,7 @@ def _read_context(agent: Agent) -> int | None:
     url = str(agent.base_url).rstrip("/")
     entry: Mapping[str, Any] = {}
     if not provider.has_ollama_api:
-        entry = _find_model(_request(agent, "GET", f"{url}/models").get("data"), name)
+        entry = _find_model(_request_json(agent, "GET", f"{url}/models").get("data"), name)
         meta = entry.get("meta")
         sizes = [entry.get(field) for field in _CONTEXT_FIELDS]
         if size := _first_size([meta.get("n_ctx") if isinstance(meta, Mapping) else None, *sizes]):
@@ -76,10 +76,12 @@ def _read_context(agent: Agent) -> int | None:
 
 def _read_ollama_context(agent: Agent, url: str, name: str) -> int | None:
     """Ask Ollama: for what is loaded now, else for what its model file says."""
-    loaded = _find_model(_request(agent, "GET", f"{url}/api/ps").get("models"), name, key="name")
+    loaded = _find_model(
+        _request_json(agent, "GET", f"{url}/api/ps").get("models"), name, key="name"
+    )
     if size := _first_size([loaded.get("context_length")]):
         return size
-    shown = _request(agent, "POST", f"{url}/api/show", {"model": name})
+    shown = _request_json(agent, "POST", f"{url}/api/show", {"model": name})
     if match := _OLLAMA_PARAMETER.search(str(shown.get("parameters") or "")):
         return int(match[1])
     info = shown.get("model_info")
@@ -87,7 +89,7 @@ def _read_ollama_context(agent: Agent, url: str, name: str) -> int | None:
     return _first_size([size for field, size in fields if field.endswith(".context_length")])
 
 
-def _request(agent: Agent, method: str, url: str, body: Any = None) -> Mapping[str, Any]:
+def _request_json(agent: Agent, method: str, url: str, body: Any = None) -> Mapping[str, Any]:
     from moa_graph.models.openai.clients import shared_clients  # noqa: PLC0415  # slow to import
 
     key = agent.api_key_env and os.environ.get(agent.api_key_env)

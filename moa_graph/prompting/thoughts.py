@@ -108,17 +108,17 @@ class ThoughtFilter:
         """Take in a piece of what the model wrote, and give what of it may be shown now."""
         text = self._pending + text
         half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
-        shown, rest = self._advance(text[: len(text) - len(half)], is_last=False)
+        shown, rest = self._advance_to_mark(text[: len(text) - len(half)], is_last=False)
         self._pending = rest + half
         return shown
 
     def finish(self) -> str:
         """Give what is left to show when the model has ended."""
-        shown, rest = self._advance(self._pending, is_last=True)
+        shown, rest = self._advance_to_mark(self._pending, is_last=True)
         is_thought = self._end and not self._shows_unended  # the answer ended before it began
         return shown if is_thought else "".join([shown, *self._held, rest])
 
-    def _advance(self, text: str, *, is_last: bool) -> tuple[str, str]:
+    def _advance_to_mark(self, text: str, *, is_last: bool) -> tuple[str, str]:
         """Read a text, and give what may be shown of it and what cannot be decided yet."""
         text, position = self._before + replace_surrogates(text), len(self._before)
         shown, is_decided = list[str](), True
@@ -159,7 +159,7 @@ class ThoughtFilter:
             return start, False
         blanks = [] if self._had_thought else [*self._held, text[position:start]]
         self._held.clear()
-        self._show("".join(blanks), shown)
+        self._show_text("".join(blanks), shown)
         return self._read_answer(text, start, shown, is_last=is_last)
 
     def _read_answer(
@@ -168,11 +168,11 @@ class ThoughtFilter:
         """Go on in an answer: to the next mark, or as far as can be said."""
         match = _MARK.search(text, position)
         if match and (is_last or match.end() < len(text)):
-            self._show(text[position : match.start()], shown)
+            self._show_text(text[position : match.start()], shown)
             self._apply_mark(match["mark"], shown)
             return match.end(), True
         known = len(text) if is_last else _find_mark_beginning(text, position)
-        self._show(text[position:known], shown)
+        self._show_text(text[position:known], shown)
         return known, False
 
     def _apply_mark(self, mark: str, shown: list[str]) -> None:
@@ -185,11 +185,11 @@ class ThoughtFilter:
         elif name == _ANSWER_STARTS[0] and not self._in_answer:
             pass
         elif not self._had_thought and self._in_answer:
-            self._show(mark, shown)
+            self._show_text(mark, shown)
         else:
             self._had_thought = True
 
-    def _show(self, text: str, shown: list[str]) -> None:
+    def _show_text(self, text: str, shown: list[str]) -> None:
         self._in_answer = self._in_answer or not (text.isspace() or not text)
         self._shown_chars += len(text)
         shown.append(text)

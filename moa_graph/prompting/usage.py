@@ -100,15 +100,15 @@ def _read_counts(usage: Mapping[Any, Any]) -> tuple[int, int, int] | None:
     if total and not tokens_read and not tokens_written:  # LangChain fills in zeros
         return None
     if tokens_read is None:
-        tokens_read = _difference(total, tokens_written)
+        tokens_read = _difference_if_known(total, tokens_written)
     elif tokens_written is None:
-        tokens_written = _difference(total, tokens_read)
+        tokens_written = _difference_if_known(total, tokens_read)
     if tokens_read is None or tokens_written is None:
         return None
     return tokens_read, tokens_written, max(total or 0, tokens_read + tokens_written)
 
 
-def _difference(total: int | None, part: int | None) -> int | None:
+def _difference_if_known(total: int | None, part: int | None) -> int | None:
     return None if total is None or part is None or total < part else total - part
 
 

@@ -110,10 +110,12 @@ class ChunkNormalizer:
             raise error
         if rest:
             self._parts.append(rest)
-            yield self._wrap([{"index": 0, "delta": {"content": rest}, "finish_reason": None}])
+            yield self._wrap_choices(
+                [{"index": 0, "delta": {"content": rest}, "finish_reason": None}]
+            )
         self._check_refusal()
         if self._usage:
-            yield self._wrap([]) | {"usage": self._usage}
+            yield self._wrap_choices([]) | {"usage": self._usage}
 
     def attach_partial(self, error: BaseException) -> None:
         """Note on an error what came before it."""
@@ -122,7 +124,7 @@ class ChunkNormalizer:
         )
         attach_partial_answer(error, partial)
 
-    def _wrap(self, choices: list[Any]) -> dict[str, Any]:
+    def _wrap_choices(self, choices: list[Any]) -> dict[str, Any]:
         names = ("id", "object", "created", "model", "system_fingerprint", "service_tier")
         known = {name: self._last_chunk[name] for name in names if name in self._last_chunk}
         return {**known, "choices": choices}

@@ -133,7 +133,7 @@ def length_controlled_win_rate(
     )
     phi, psi, theta = fitted
     chances = _win_probabilities(theta, psi, hard)
-    residuals = np.where(judged, chosen - 1 - _logistic(features @ fitted), 0.0)
+    residuals = np.where(judged, chosen - 1 - _logistic_curve(features @ fitted), 0.0)
     moves = _moves_of_mean(
         np.array(fitted),
         all_features,
@@ -326,7 +326,7 @@ def _moves_of_mean(
     active = fitted != 0
     if not active.any():
         return np.zeros_like(chances)
-    likely = _logistic(features @ fitted)
+    likely = _logistic_curve(features @ fitted)
     rows = features[:, active]
     hessian = (rows * (weights * likely * (1 - likely))[:, None]).T @ rows
     slopes = np.column_stack([np.zeros_like(difficulty), difficulty, np.ones_like(difficulty)])
@@ -335,12 +335,12 @@ def _moves_of_mean(
     return np.asarray(gradients[:, active] @ step * chances.size)
 
 
-def _logistic(values: Column) -> Column:
+def _logistic_curve(values: Column) -> Column:
     return np.asarray(np.exp(-np.logaddexp(0.0, -values)))
 
 
 def _win_probabilities(theta: float, psi: float, difficulty: Column) -> Column:
-    return _logistic(theta + psi * difficulty)
+    return _logistic_curve(theta + psi * difficulty)
 
 
 def _standard_error(shares: Column) -> float:
