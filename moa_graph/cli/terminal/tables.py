@@ -11,7 +11,12 @@ from rich.text import Text
 
 from moa_graph.cli.terminal.plain_text import fit_to_stream, to_single_line
 from moa_graph.cli.terminal.text import describe_failure
-from moa_graph.runs.formatting import format_cost, format_refused_prompt, format_seconds
+from moa_graph.runs.formatting import (
+    format_cost,
+    format_hedged,
+    format_refused_prompt,
+    format_seconds,
+)
 from moa_graph.runs.record import AgentCall, RunRecord
 
 STATUS_MARKS = {"answered": ("✓", "green"), "failed": ("✗", "red"), "cut off": ("✂", "yellow")}
@@ -45,6 +50,9 @@ def print_calls(run: RunRecord) -> None:
     for call in (*run.failed_writers, *run.calls):
         if call.refused_prompt:
             note = f"{call.node} {format_refused_prompt(call.refused_prompt)}"
+            out.print(Text(fit_to_stream(note, sys.stdout), "yellow"), soft_wrap=True)
+        if call.hedged:
+            note = f"{call.node} {format_hedged()}"
             out.print(Text(fit_to_stream(note, sys.stdout), "yellow"), soft_wrap=True)
         if call.ending_note:
             note = f"{call.node} {to_single_line(call.ending_note)}"

@@ -241,6 +241,18 @@ def bound_requests(model: Any, seconds: float) -> None:
     model.root_client.timeout = model.root_async_client.timeout = timeout
 
 
+def ask_once(model: Any) -> Any:
+    """Copy a chat model of the `langchain-openai` family so that its clients do not ask again."""
+    update: dict[str, Any] = {}
+    if model.root_async_client:
+        client = model.root_async_client.copy(max_retries=0)
+        update |= {"root_async_client": client, "async_client": client.chat.completions}
+    if model.root_client:
+        client = model.root_client.copy(max_retries=0)
+        update |= {"root_client": client, "client": client.chat.completions}
+    return model.model_copy(update=update)
+
+
 def share_clients(model: Any) -> Any:
     """Let a chat model of the `langchain-openai` family use the HTTP clients of this module.
 
