@@ -42,6 +42,8 @@ from moa_graph.runs.store import (
 
 Engine = Literal["local", "ray"]
 
+_NEEDED_BYTES = 65_536  # fewer are not worth the start
+
 
 @dataclass(frozen=True)
 class ThrottleOptions:
@@ -225,6 +227,19 @@ def check_output_path(out: Path) -> None:
         raise CommandError(f"--out {out}: expected a file, got a device or a pipe")
     if not out.parent.is_dir():
         raise CommandError(f"--out {out}: there is no folder {out.parent}")
+    _check_output_room(out)
+
+
+def _check_output_room(out: Path) -> None:
+    """Refuse a folder that cannot be written or is full, before anything is paid for."""
+    try:
+        with NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}.") as file:
+            file.write(b" " * _NEEDED_BYTES)
+            file.flush()
+        if out.exists():
+            out.open("ab").close()
+    except OSError as error:
+        raise CommandError(f"--out {out}: cannot be written: {error.strerror}") from None
 
 
 def check_input(options: BatchOptions, files: BatchFiles) -> None:
