@@ -371,6 +371,15 @@ def test_mistakes_are_told_in_a_line(moa, here, monkeypatch, tmp_path, change, t
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("content", ["", "\n\n"])
+def test_file_without_a_record_is_told(moa, here, content):
+    here.prompts.write_text(content)
+    done = moa("batch", here.prompts, "-o", here.answers, "-c", here.mixture)
+    assert done.returncode == 0
+    warning = 'has no record; expected lines such as {"prompt": "..."}'
+    assert done.stderr == f"moa: {here.prompts} {warning}\n"
+
+
 @pytest.mark.process
 @pytest.mark.parametrize("full", [True, False])
 def test_out_that_cannot_be_written_costs_nothing(here, server, full):

@@ -29,7 +29,7 @@ from moa_graph.batch.runner import run_batch
 from moa_graph.cli.choice import require_api_keys
 from moa_graph.cli.errors import EXIT_FAILED, CommandError
 from moa_graph.cli.jobs import budget_error, check_prices, explain_interrupt
-from moa_graph.cli.terminal.plain_text import to_single_line
+from moa_graph.cli.terminal.plain_text import print_warning, to_single_line
 from moa_graph.config.model import MoAConfig
 from moa_graph.runs.job_progress import JobProgress
 from moa_graph.runs.progress_display import progress_display
@@ -97,11 +97,16 @@ def answer_batch(options: BatchOptions) -> None:
     rate_limits = options.rate_limits
     if options.throttle.max_cost is not None:
         check_prices(options.mixture.labels(), options.mixture.prices, "the mixture's [prices]")
-    with _open_prompts(options.prompts) as prompts, _lock_output(options.out):
+    source = options.prompts
+    with _open_prompts(source) as prompts, _lock_output(options.out):
         options = replace(options, prompts=prompts)
         files = BatchFiles(options.out)
         check_input(options, files)
         record_count, last_line = count_records(prompts, options.limit)
+        if not record_count:
+            print_warning(
+                f'moa: {source} has no record; expected lines such as {{"prompt": "..."}}'
+            )
         with files, progress_display(options.out.name) as show:
             if options.limit is None:
                 files.check_input_end(last_line)
