@@ -16,6 +16,7 @@ from moa_graph.evals.benchmarks.formatting import format_number
 from moa_graph.evals.benchmarks.protocol import Benchmark, JudgeFileReader, OfficialJudgement
 from moa_graph.evals.judging.cases import JudgingMethod
 from moa_graph.evals.pinned_files import JudgeFileOrigin, PinnedFile
+from moa_graph.evals.ratings import RatingScale, round_to_scale
 from moa_graph.evals.results_file import JsonRow, format_json_lines
 
 _REVISION = "0a0e02e6b9b17df91074f639fe1e5f7256fd68a5"
@@ -109,6 +110,16 @@ class Flask(Benchmark):
             for row in judged
         }
         return {item: fmean(values) for item, values in scores.items() if values}
+
+    rating_scale = RatingScale("score from 1 to 5", range(1, 6), is_graded=True)
+
+    def list_ratings(self, row: JsonRow) -> Mapping[str, int]:
+        """Give the score of each skill that applies, as a whole number."""
+        return {
+            skill: round_to_scale(score, self.rating_scale)
+            for skill, score in row["scores"].items()
+            if score is not None
+        }
 
     def metric(self, *, is_headline: bool) -> str:  # noqa: ARG002
         """Name the score."""
