@@ -20,6 +20,8 @@ from moa_graph.config.model import MoAConfig
 
 try:
     from moa_graph.server.app import create_app
+    from moa_graph.server.connections import ConnectionLimits
+    from moa_graph.server.open_files import connections_that_fit, raise_open_file_limit
     from moa_graph.server.server import GracefulServer, open_socket
     from moa_graph.server.service import MixtureService, ServerLimits
 except ModuleNotFoundError as missing:
@@ -38,6 +40,7 @@ class ServeOptions:
     api_key: str | None
     db: str | None
     limits: Mapping[str, int]
+    connections: int
 
 
 def serve_mixtures(mixtures: Mapping[str, MoAConfig], options: ServeOptions) -> None:
@@ -76,7 +79,20 @@ async def _run_server(mixtures: Mapping[str, MoAConfig], options: ServeOptions) 
             hosts = (options.host, socket.gethostname())
             app = create_app(service, api_key=options.api_key, hosts=hosts)
             _print_addresses(mixtures, options, sock)
-            await GracefulServer(app, service).serve(sockets=[sock])
+            limits = ConnectionLimits(connections=_fit_connections(options.connections))
+            await GracefulServer(app, service, limits).serve(sockets=[sock])
+
+
+def _fit_connections(wanted: int) -> int:
+    """Leave files to the database and the connections to models."""
+    raise_open_file_limit()
+    if (most := connections_that_fit()) is None or wanted <= most:
+        return wanted
+    print_warning(
+        f"moa: --max-connections {wanted}: {most} fit in the files that may be open; "
+        "raise `ulimit -n`"
+    )
+    return most
 
 
 def _open_server_socket(options: ServeOptions) -> socket.socket:
