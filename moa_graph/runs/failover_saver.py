@@ -11,6 +11,8 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
+from moa_graph.runs.insertion_order import InsertionOrderSqliteSaver
+
 IN_MEMORY = ":memory:"
 _UNWRITABLE_CODES = {
     sqlite3.SQLITE_FULL,
@@ -29,7 +31,7 @@ class _CurrentConnection:
     is_in_memory: bool = False
 
 
-class FailoverSqliteSaver(AsyncSqliteSaver):
+class FailoverSqliteSaver(InsertionOrderSqliteSaver):
     """A checkpointer whose run does not end with the room on the disk.
 
     At the first write that fails, the thread is copied into memory, and all further writes of
@@ -108,12 +110,12 @@ class FailoverSqliteSaver(AsyncSqliteSaver):
     async def list_newest_ids(self) -> list[tuple[str, str]]:
         """Name each thread and its last checkpoint, newest first, without reading their content."""
         query = (
-            "SELECT thread_id, max(checkpoint_id) AS newest FROM checkpoints "
+            "SELECT thread_id, checkpoint_id, max(rowid) AS newest FROM checkpoints "
             "WHERE checkpoint_ns = '' GROUP BY thread_id ORDER BY newest DESC"
         )
         await self.setup()
         async with self.lock, self.conn.execute(query) as rows:
-            return [(str(thread), str(newest)) for thread, newest in await rows.fetchall()]
+            return [(str(thread), str(newest)) for thread, newest, _ in await rows.fetchall()]
 
     async def _move_to_memory(self, thread: str, error: sqlite3.Error) -> None:
         """Copy a thread into memory, to write there from now on; raise errors of other kinds."""
@@ -135,7 +137,7 @@ class FailoverSqliteSaver(AsyncSqliteSaver):
 async def _copy_rows(
     source: aiosqlite.Connection, target: aiosqlite.Connection, table: str, thread: str
 ) -> None:
-    query = f"SELECT * FROM {table} WHERE thread_id = ?"  # noqa: S608  # a name of ours
+    query = f"SELECT * FROM {table} WHERE thread_id = ? ORDER BY rowid"  # noqa: S608  # a name of ours
     async with source.execute(query, (thread,)) as rows:
         names = [column[0] for column in rows.description]
         places = ", ".join("?" * len(names))
