@@ -17,6 +17,8 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
+from moa_graph.runs.insertion_order import InsertionOrderSqliteSaver
+
 IN_MEMORY = ":memory:"
 _UNWRITABLE_CODES = {
     sqlite3.SQLITE_FULL,
@@ -38,7 +40,7 @@ class _CurrentConnection:
     copied_threads: set[str] = field(default_factory=set)
 
 
-class FailoverSqliteSaver(AsyncSqliteSaver):
+class FailoverSqliteSaver(InsertionOrderSqliteSaver):
     """A checkpointer whose run does not end with the room on the disk.
 
     From the first write that fails on, all writes of this process go into memory. A thread is
@@ -147,9 +149,11 @@ class FailoverSqliteSaver(AsyncSqliteSaver):
         await self.setup()
         async with self.lock:
             newest = await _read_newest_ids(self.conn)
-            if file := self._current.full_file:
-                stored = await _read_newest_ids(file)
-                newest |= {t: i for t, i in stored.items() if t not in self._current.copied_threads}
+            if not (file := self._current.full_file):
+                return [*newest.items()]
+            stored = await _read_newest_ids(file)
+        newest |= {t: i for t, i in stored.items() if t not in self._current.copied_threads}
+        # Two databases have no common order of insertion; ids begin with their time.
         return sorted(newest.items(), key=lambda each: each[1], reverse=True)
 
     async def _move_to_memory(self, config: RunnableConfig, error: sqlite3.Error) -> None:
@@ -182,17 +186,17 @@ class FailoverSqliteSaver(AsyncSqliteSaver):
 
 async def _read_newest_ids(connection: aiosqlite.Connection) -> dict[str, str]:
     query = (
-        "SELECT thread_id, max(checkpoint_id) AS newest FROM checkpoints "
+        "SELECT thread_id, checkpoint_id, max(rowid) AS newest FROM checkpoints "
         "WHERE checkpoint_ns = '' GROUP BY thread_id ORDER BY newest DESC"
     )
     async with connection.execute(query) as rows:
-        return {str(thread): str(newest) for thread, newest in await rows.fetchall()}
+        return {str(thread): str(newest) for thread, newest, _ in await rows.fetchall()}
 
 
 async def _copy_rows(
     source: aiosqlite.Connection, target: aiosqlite.Connection, table: str, thread: str
 ) -> None:
-    query = f"SELECT * FROM {table} WHERE thread_id = ?"  # noqa: S608  # a name of ours
+    query = f"SELECT * FROM {table} WHERE thread_id = ? ORDER BY rowid"  # noqa: S608  # a name of ours
     async with source.execute(query, (thread,)) as rows:
         names = [column[0] for column in rows.description]
         places = ", ".join("?" * len(names))
