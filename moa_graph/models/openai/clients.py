@@ -24,6 +24,7 @@ from moa_graph.models.openai.aiohttp_transport import (
     check_proxies,
     default_ssl_context,
 )
+from moa_graph.models.openai.response_limits import aread_response, limit_stream, read_response
 from moa_graph.redaction import MIN_KEY_CHARS, redact
 
 MAX_CONNECTIONS_VARIABLE = "MOA_MAX_CONNECTIONS"
@@ -59,9 +60,12 @@ class KeyRedactingClient(DefaultHttpxClient):
                     limits=_connection_limits(), verify=default_ssl_context(), proxy=self._proxy
                 ),
             )
-        response = self._pools[process].send(request, **options)
-        if response.is_error:
-            response.read()
+        streamed = options.pop("stream", False)
+        response = self._pools[process].send(request, stream=True, **options)
+        if response.is_error or not streamed:
+            response = read_response(response)
+        else:
+            limit_stream(response)
         return _redact_response(request, response)
 
     def close(self) -> None:
@@ -105,11 +109,14 @@ class PerLoopAsyncClient(DefaultAsyncHttpxClient):
         pool_key = (os.getpid(), asyncio.get_running_loop())
         if pool_key not in self._pools:
             await self._open_pool(pool_key)
-        response = await self._pools[pool_key][0].send(request, **options)
+        streamed = options.pop("stream", False)
+        response = await self._pools[pool_key][0].send(request, stream=True, **options)
         if not response.history:
             self._known_non_redirecting.add(str(request.url))
-        if response.is_error:
-            await response.aread()
+        if response.is_error or not streamed:
+            response = await aread_response(response)
+        else:
+            limit_stream(response)
         return _redact_response(request, response)
 
     def close_stale_pools(self) -> None:

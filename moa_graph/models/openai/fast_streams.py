@@ -33,6 +33,8 @@ class ChunkStream(Stream[object]):
         try:
             for chunk in self._iter_chunks():
                 yield from normalizer.normalize(chunk)
+                if normalizer.is_full:
+                    break
         except Exception as error:
             normalizer.attach_partial(error)
             raise
@@ -77,6 +79,8 @@ class AsyncChunkStream(AsyncStream[object]):
                 for each in normalizer.normalize(chunk):
                     yield each
                     await sleep(0)  # what comes in a burst is seen as it is read, and others run
+                if normalizer.is_full:
+                    break
         except (Exception, CancelledError) as error:
             normalizer.attach_partial(error)
             raise
