@@ -166,6 +166,16 @@ def aggregator_node(
     return NodeRunnable(aggregate, aggregators[0])
 
 
+def _may_call_tools(agent_node: AgentNode) -> bool:
+    """Whether a writer may have been given tools; a model that has a name alone was given none."""
+    from moa_graph.models.adapt import (  # noqa: PLC0415  # loaded with the model
+        is_chat_model_without_tools,
+    )
+
+    is_named = isinstance(agent_node.agent.model, str)
+    return not (is_named and is_chat_model_without_tools(agent_node.model))
+
+
 class RunSummaryBuilder:
     """How an answer came about."""
 
@@ -246,7 +256,8 @@ class RunSummaryBuilder:
         """
         message = self._read_message(request)
         answer = message.model_copy(update={"content": parsing.content_without_reasoning(message)})
-        has_answer = answer.tool_calls or has_media(answer)
+        may_call_tools = bool(answer.tool_calls) and _may_call_tools(agent_node)
+        has_answer = may_call_tools or has_media(answer)
         parsing.check_answer(message, "no text" if has_answer else answer.text)
         metadata = {**message.response_metadata, "moa": with_old_keys(self._build_summary(request))}
         if "finish_reason" in metadata:

@@ -12,6 +12,7 @@ from moa_graph.models.partial_answers import (
     PartialAnswer,
     UnfinishedAnswerError,
     attach_partial_answer,
+    find_partial_answer,
 )
 from moa_graph.prompting.surrogates import replace_surrogates
 from moa_graph.prompting.thoughts import ThoughtFilter
@@ -46,6 +47,18 @@ def normalize_completion(completion: Any) -> Any:
         if not message.get("content") and not message.get("refusal"):
             message["refusal"] = _describe_filter(choice, completion)
     return completion
+
+
+def read_error_words(body: Mapping[str, Any]) -> str | None:
+    """Give what a body, or a chunk, says of an error; `None` if it is, or may be, an answer."""
+    error = body.get("error")
+    if "choices" in body and not error:
+        return None
+    words = error.get("message") if isinstance(error, Mapping) else None
+    message = each if isinstance(each := body.get("message"), str) else None
+    is_error = body.get("object") == "error" or body.get("type") == "error"
+    told = words or error or message or body.get("detail") or (body if is_error else None)
+    return shorten(told) if told else None
 
 
 def iter_mappings(value: Any, name: str) -> Iterator[dict[str, Any]]:
@@ -87,16 +100,25 @@ class ChunkNormalizer:
         return self._received_chars > MAX_STREAMED_CHARS
 
     def normalize(self, chunk: Any) -> Iterator[Any]:
-        """Take in a chunk, and give what is to be read now."""
+        """Take in a chunk, and give what is to be read now.
+
+        Raises:
+            UnfinishedAnswerError: If it says that the answer ended in an error.
+        """
         if not isinstance(chunk, dict):
             yield chunk
             return
+        if words := read_error_words(chunk):
+            raise UnfinishedAnswerError(f"the answer ended in an error: {words}")
         self._last_chunk = chunk
         has_usage = self._take_usage(chunk)
         choices = list(iter_mappings(chunk, "choices"))
-        for choice in choices:
+        first = [each for each in choices if not each.get("index")]
+        for choice in first:
             self._normalize_choice(choice, chunk)
-        if choices or not has_usage:
+        if len(first) < len(choices):  # `ChatOpenAI` would put several answers into one
+            chunk["choices"] = first
+        if first or not (has_usage or choices):
             yield chunk
 
     def finish(self, *, is_done: bool) -> Iterator[Any]:
@@ -130,7 +152,9 @@ class ChunkNormalizer:
             yield self._wrap_choices([]) | {"usage": self._usage}
 
     def attach_partial(self, error: BaseException) -> None:
-        """Note on an error what came before it."""
+        """Note on an error what came before it, unless that is known already."""
+        if find_partial_answer(error):
+            return
         partial = PartialAnswer(
             "".join(self._parts).strip(), clean_usage(self._usage), self._finish_reason
         )
