@@ -73,6 +73,8 @@ class AgentCall:
     """Whether it failed and may have cost tokens of which nobody said how many."""
     selected: bool = False
     """Whether the aggregator picked it to be the answer."""
+    is_timed: bool = True
+    """Whether it is known how long it took."""
 
     @property
     def status(self) -> CallStatus:
@@ -338,6 +340,7 @@ def _failed_aggregator_call(
         usage=None,
         cost=None,
         may_be_billed=not is_counted,  # a store does not tell what it took
+        is_timed=False,
     )
 
 
