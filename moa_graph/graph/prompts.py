@@ -114,6 +114,12 @@ class PromptDraft:
     def _describe_excess(self, error: Exception) -> str:
         """Say why a prompt was refused, and what to do."""
         agent, remedies = self._agent_node.agent, ["shorten the conversation"]
+        message_tokens = count_message_tokens(self.prompt.messages)
+        tool_tokens = estimate_prompt(self._agent_node, self.prompt.messages) - message_tokens
+        if tool_tokens:
+            tokens = int(tool_tokens * self._limits["token_ratio"])
+            advice = f"bind fewer tools, whose definitions take about {tokens:,} tokens"
+            remedies.insert(0 if tool_tokens > message_tokens else 1, advice)
         if agent.max_tokens:
             remedies.append(f"lower `max_tokens`={agent.max_tokens}, the room for the answer")
         if self._agent_node.layer > 1 and not agent.max_input_tokens:

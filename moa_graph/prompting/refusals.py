@@ -74,6 +74,17 @@ _ANSWER_SIZES = (
     rf"and {_NUMBER} `max_new_tokens`",
     rf"{_NUMBER} tokens for the completion",
 )
+# Said by llama.cpp, vLLM, Ollama, and by the interfaces of Groq, Mistral, OpenAI and OpenRouter.
+_NO_IMAGES = re.compile(
+    r"images? inputs? (?:is|are) not supported|support images? input"
+    r"|image_url is only supported|not support (?:image|vision|multimodal)"
+    r"|not a multimodal model|unknown part type: image_url|at most 0 image",
+    re.IGNORECASE,
+)
+_IMAGE_REMEDY = (
+    "the model takes no images: ask a model that does (on llama.cpp, a server with --mmproj), or "
+    "leave them out"
+)
 _UNRELATED_STATUSES = {401, 402, 403, 404, 408, 429, 502, 503, 504}
 
 
@@ -92,6 +103,11 @@ def read_message_roles(error: BaseException) -> MessageRoles | None:
     if _NO_SYSTEM.search(text):
         return "no_system"
     return "alternating" if _ALTERNATING.search(text) else None
+
+
+def describe_remedy(error: BaseException) -> str | None:
+    """Say how to go on after a refusal of what stands in a prompt; `None` for other errors."""
+    return _IMAGE_REMEDY if _NO_IMAGES.search(str(error)[:_MAX_ERROR_CHARS]) else None
 
 
 class ContextOverflow(NamedTuple):

@@ -31,6 +31,7 @@ from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.run_summary import read_run_summary
 from moa_graph.graph.state import MoAState, Proposal, merge_writes
 from moa_graph.graph.turns import Turn, read_turn, unanswered_messages
+from moa_graph.models.providers import provider_of
 from moa_graph.prompting.finish_reasons import name_ending
 from moa_graph.prompting.parsing import read_finish_reason
 from moa_graph.redaction import redacted_message
@@ -91,7 +92,14 @@ class StoredThread:
         last = self.messages[-1]
         reason = read_finish_reason(last) if isinstance(last, AIMessage) else None
         ending = name_ending(reason)
-        return f"answered, {ending}" if ending else "answered"
+        word = "quoted" if self._has_no_language_model else "answered"
+        return f"{word}, {ending}" if ending else word
+
+    @property
+    def _has_no_language_model(self) -> bool:
+        """Whether its mixture only quotes, as that of `offline:` agents does."""
+        labels = self.config.labels() if self.config else ()
+        return bool(labels) and not any(provider_of(each).is_language_model for each in labels)
 
     @property
     def is_finished(self) -> bool:
