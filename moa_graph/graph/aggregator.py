@@ -256,7 +256,7 @@ class RunSummaryBuilder:
         """
         message = self._read_message(request)
         answer = message.model_copy(update={"content": parsing.content_without_reasoning(message)})
-        may_call_tools = bool(answer.tool_calls) and _may_call_tools(agent_node)
+        may_call_tools = bool(answer.tool_calls) and _may_call_tools(request.agent_node)
         has_answer = may_call_tools or has_media(answer)
         parsing.check_answer(message, "no text" if has_answer else answer.text)
         metadata = {**message.response_metadata, "moa": with_old_keys(self._build_summary(request))}

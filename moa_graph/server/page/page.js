@@ -1,6 +1,6 @@
 // The page: one thread at one of its steps, or the run that goes on in it.
 
-import { ApiError, events, get, post } from "./api.js";
+import { ApiError, events, get, keepToken, post } from "./api.js";
 import { drawConversation } from "./conversation.js";
 import { Detail } from "./detail.js";
 import { byId, h, seconds, show } from "./dom.js";
@@ -361,6 +361,7 @@ async function catchUp() {
   if (now.running || (view.newest && now.step !== view.step)) act(() => reopen());
 }
 
+keepToken();
 listen();
 await act(async () => {
   ({ mixtures } = await get("/api/mixtures"));
