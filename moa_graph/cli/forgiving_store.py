@@ -28,7 +28,9 @@ async def open_forgiving_store(db: str | None, thread: str | None) -> AsyncItera
     """
     async with AsyncExitStack() as stack:
         try:
-            opened = open_run_store(db, on_write_failure=_warn_of_full_disk)
+            opened = open_run_store(
+                db, on_write_failure=_warn_of_full_disk, on_busy=warn_of_busy_database
+            )
             store = await stack.enter_async_context(opened)
         except StoreError as error:
             if db or (thread and _has_default_database()):
@@ -36,6 +38,11 @@ async def open_forgiving_store(db: str | None, thread: str | None) -> AsyncItera
             print_warning(f"moa: {error}; this run is not kept")
             store = await stack.enter_async_context(open_memory_store())
         yield store
+
+
+def warn_of_busy_database(reason: str) -> None:
+    """Say that a run waits for its database."""
+    print_warning(f"moa: waiting for another process that holds the database: {reason}")
 
 
 def _warn_of_full_disk(reason: str) -> None:

@@ -14,6 +14,7 @@ import typer
 
 from moa_graph.cli.choice import require_api_keys
 from moa_graph.cli.errors import CommandError
+from moa_graph.cli.forgiving_store import warn_of_busy_database
 from moa_graph.cli.terminal.plain_text import print_warning
 from moa_graph.config.model import MoAConfig
 from moa_graph.runs.store import open_run_store
@@ -70,7 +71,7 @@ def _check_api_key(key: str | None) -> None:
 
 
 async def _run_server(mixtures: Mapping[str, MoAConfig], options: ServeOptions) -> None:
-    async with open_run_store(options.db) as store:
+    async with open_run_store(options.db, on_busy=warn_of_busy_database) as store:
         service = MixtureService(mixtures, store=store, limits=ServerLimits(**options.limits))
         with _open_server_socket(options) as sock:
             hosts = (options.host, socket.gethostname())
