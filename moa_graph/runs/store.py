@@ -151,6 +151,7 @@ async def open_run_store(
     *,
     create: bool = True,
     on_write_failure: Callable[[str], None] | None = None,
+    on_busy: Callable[[str], None] | None = None,
 ) -> AsyncIterator[RunStore]:
     """Open the checkpoint database.
 
@@ -160,6 +161,7 @@ async def open_run_store(
             misspelt it.
         on_write_failure: Is told once that an SQLite file can no longer be written, and why; the
             run goes on in memory. Without it, a failed write raises.
+        on_busy: Is told once that a write waits for another process that holds an SQLite file.
 
     Raises:
         StoreError: If it cannot be used.
@@ -167,7 +169,7 @@ async def open_run_store(
     opened = (
         _open_postgres(str(db))
         if is_postgres(db)
-        else _open_sqlite(db, create=create, on_write_failure=on_write_failure)
+        else _open_sqlite(db, create=create, on_write_failure=on_write_failure, on_busy=on_busy)
     )
     try:
         async with opened as store:
@@ -189,7 +191,11 @@ def is_postgres(db: str | None) -> bool:
 
 @asynccontextmanager
 async def _open_sqlite(
-    db: str | None, *, create: bool, on_write_failure: Callable[[str], None] | None
+    db: str | None,
+    *,
+    create: bool,
+    on_write_failure: Callable[[str], None] | None,
+    on_busy: Callable[[str], None] | None,
 ) -> AsyncIterator[RunStore]:
     if db and not create and not sqlite_file(db).exists():
         raise StoreError(f"there is no database {sqlite_file(db)}; `moa ask` makes one")
@@ -216,7 +222,7 @@ async def _open_sqlite(
             file_lock.release()
 
     async with FailoverSqliteSaver.open_path(str(path)) as saver:
-        saver.on_write_failure = on_write_failure
+        saver.on_write_failure, saver.on_busy = on_write_failure, on_busy
         await saver.setup()  # which turns on write-ahead logging
         # A killed process loses nothing; a power cut may lose the last moments, and breaks nothing.
         await saver.conn.execute("PRAGMA synchronous=NORMAL")
@@ -241,6 +247,11 @@ async def _open_postgres(db: str) -> AsyncIterator[RunStore]:
     try:
         from psycopg import AsyncConnection, Error
 
+        from moa_graph.runs.postgres_connection import (
+            close_if_silent,
+            limit_statements,
+            with_timeouts,
+        )
         from moa_graph.runs.postgres_saver import InsertionOrderPostgresSaver
     except ImportError:
         raise StoreError("PostgreSQL needs a package: pip install 'moa_graph[postgres]'") from None
@@ -248,13 +259,16 @@ async def _open_postgres(db: str) -> AsyncIterator[RunStore]:
     @asynccontextmanager
     async def try_lock(name: str) -> AsyncIterator[bool]:
         # A connection of its own: the lock goes with it, however this process ends.
-        async with await AsyncConnection.connect(db, autocommit=True) as connection:
+        async with await AsyncConnection.connect(address, autocommit=True) as connection:
+            await limit_statements(connection)
             query = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
-            row = await (await connection.execute(query, (name,))).fetchone()
+            with close_if_silent(connection):
+                row = await (await connection.execute(query, (name,))).fetchone()
             yield bool(row and row[0])
 
     try:
-        async with InsertionOrderPostgresSaver.from_conn_string(db) as saver:
+        address = with_timeouts(db)
+        async with InsertionOrderPostgresSaver.from_conn_string(address) as saver:
             await saver.setup()
             yield RunStore(saver, try_lock)
     except Error as error:
