@@ -43,6 +43,7 @@ from moa_graph.prompting import parsing
 from moa_graph.prompting.history import has_media
 from moa_graph.prompting.layout import PromptLayout
 from moa_graph.prompting.thoughts import strip_thoughts
+from moa_graph.prompting.tokens import truncate_answer
 from moa_graph.prompting.usage import clean_usage, sum_usages
 from moa_graph.redaction import find_keys, without_keys
 from moa_graph.sync_async import Flow
@@ -238,7 +239,7 @@ class RunSummaryBuilder:
             node=request.node,
             model=request.agent_node.agent.label,
             error=self.failures[request.node],
-            partial_content=strip_thoughts(partial.text),
+            partial_content=truncate_answer(strip_thoughts(partial.text))[0],
             finish_reason=partial.finish_reason,
             usage=usage,
             may_be_billed=(usage is None and may_be_billed(error)) or request.is_overtaken_billed,

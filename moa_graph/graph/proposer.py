@@ -38,7 +38,7 @@ from moa_graph.models.served_context import ask_servers
 from moa_graph.prompting import parsing
 from moa_graph.prompting.layout import PromptLayout
 from moa_graph.prompting.thoughts import strip_thoughts
-from moa_graph.prompting.tokens import truncate_text
+from moa_graph.prompting.tokens import truncate_answer
 from moa_graph.prompting.usage import clean_usage, sum_usages
 from moa_graph.redaction import find_keys, without_keys
 from moa_graph.sync_async import Flow, run_async, run_sync
@@ -272,9 +272,9 @@ class ProposerAttempt:
         try:
             parsing.check_answer(message, content)
         except parsing.FailedAnswerError:
-            self.proposal["partial_content"] = truncate_text(content, self._max_tokens)[0]
+            self.proposal["partial_content"] = truncate_answer(content, self._max_tokens)[0]
             raise
-        self.proposal["content"], self.proposal["truncated_chars"] = truncate_text(
+        self.proposal["content"], self.proposal["truncated_chars"] = truncate_answer(
             content, self._max_tokens
         )
 
@@ -300,7 +300,7 @@ class ProposerAttempt:
         if partial := find_partial_answer(error):
             content = strip_thoughts(partial.text)
             self.proposal["finish_reason"] = partial.finish_reason
-            self.proposal["partial_content"] = truncate_text(content, self._max_tokens)[0]
+            self.proposal["partial_content"] = truncate_answer(content, self._max_tokens)[0]
             self._count_usage(clean_usage(partial.usage))
         elif self.proposal["usage"] is None:
             self._count_usage(None)

@@ -14,6 +14,7 @@ from moa_graph.errors import MoAError
 from moa_graph.prompting.finish_reasons import read_ending, single_reason
 from moa_graph.prompting.surrogates import replace_surrogates
 from moa_graph.prompting.thoughts import strip_thoughts
+from moa_graph.prompting.tokens import truncate_answer
 from moa_graph.prompting.usage import clean_usage
 
 ZERO_USAGE = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
@@ -316,10 +317,12 @@ def _read_refusal(answer: AIMessage) -> str:
 def content_without_reasoning(answer: AIMessage) -> str | list[str | dict[str, Any]]:
     """Give the content of a final answer without thoughts: the next turn shows it to others.
 
+    What is longer than any answer is cut, and says so.
+
     A call of a tool keeps them, for its provider wants them back with the tool's result.
     """
     if isinstance(answer.content, str):
-        return _strip_tagged_reasoning(answer.content)
+        return truncate_answer(_strip_tagged_reasoning(answer.content))[0]
     if answer.tool_calls:
         return answer.content
     blocks = [
@@ -327,7 +330,8 @@ def content_without_reasoning(answer: AIMessage) -> str | list[str | dict[str, A
         for block in answer.content
         if not (isinstance(block, dict) and block.get("type") in _REASONING_BLOCK_TYPES)
     ]
-    if (text := _strip_tagged_reasoning(answer.text)) == answer.text:
+    text = truncate_answer(_strip_tagged_reasoning(answer.text))[0]
+    if text == answer.text:
         return blocks
     # A thought may extend over several blocks: one block takes the place of them all.
     others = [b for b in blocks if isinstance(b, dict) and b.get("type") != "text"]
