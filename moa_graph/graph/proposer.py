@@ -20,6 +20,7 @@ from moa_graph.errors import MoAError
 from moa_graph.graph import deadlines, quorum
 from moa_graph.graph.answer_cache import AnswerCache, CacheBackend, CachedAnswer
 from moa_graph.graph.failed_calls import describe_failure, may_be_billed
+from moa_graph.graph.joint_samples import group_samples
 from moa_graph.graph.model_call import call_model
 from moa_graph.graph.prompts import PromptDraft, original_failure
 from moa_graph.graph.spec import AgentNode, LayerSpec
@@ -120,6 +121,9 @@ def proposer_node(
     peers = layer_spec.agent_nodes[: layer_spec.agent_nodes.index(agent_node)]
     answer_cache = AnswerCache(agent_node, peers, layout, cache_policy)
     enter_layer = _layer_deadline_factory(layer_spec)
+    join_samples = group_samples(
+        agent_node, layer_spec.agent_nodes, partial(_asked_with, agent_node.node, layer_spec)
+    )
 
     def propose(
         state: LayerState, config: RunnableConfig, cache: CacheBackend | None
@@ -129,7 +133,11 @@ def proposer_node(
         model, attempt = agent_node.model, ProposerAttempt(agent_node, layer_spec, state, layout)
         record_failure = partial(attempt.record_failure, config)
         call_config = with_agent_metadata(agent_node, config)
-        with enter_layer(state) as deadline, capture_errors(record_failure):
+        with (
+            enter_layer(state) as deadline,
+            join_samples(model, state, config) as model_or_sampler,
+            capture_errors(record_failure),
+        ):
             entry = answer_cache.find_entry(
                 attempt.draft.prompt.messages, cache, bypass_cache=attempt.bypass_cache
             )
@@ -138,7 +146,7 @@ def proposer_node(
                 deadline.count_answer()
             else:
                 start_call = deadline.call_starter(
-                    model, agent_node.agent.call_timeout, call_config
+                    model_or_sampler, agent_node.agent.call_timeout, call_config
                 )
                 output = yield from call_model(agent_node, attempt.draft, start_call)
                 attempt.record_output(output)
@@ -317,6 +325,12 @@ def _proposals_before_retry(layer_spec: LayerSpec, state: LayerState) -> Sequenc
     open_ids = {message.id for message in unanswered_messages(state["messages"])}
     marked = any(awaits_retry(p) and p["turn_id"] in open_ids for p in layer_proposals)
     return layer_proposals if state.get("is_retry") or marked else []
+
+
+def _asked_with(node: str, layer_spec: LayerSpec, state: LayerState) -> Sequence[str]:
+    """Name the proposers of a layer that are asked beside one, as far as the state tells it."""
+    marked = quorum.nodes_marked_for_retry(layer_spec.proposals_in(state))
+    return marked if node in marked else [each.node for each in layer_spec.agent_nodes]
 
 
 def _layer_deadline_factory(
