@@ -161,6 +161,8 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
         for agent in (self.aggregator, *self.fallbacks):
             if agent.samples != 1:
                 raise ValueError(f"samples = {agent.samples}: an aggregator is asked once")
+            if agent.joint_samples:
+                raise ValueError("joint_samples = true: an aggregator is asked once")
         self.layer_policies()
         return self
 

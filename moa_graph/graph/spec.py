@@ -252,6 +252,8 @@ def _to_aggregator_agent(value: Any, location: str) -> Agent:
     agent = _to_agent(value, location)
     if agent.samples != 1:
         raise ValueError(f"{location}: `samples`={agent.samples}: an aggregator is asked once")
+    if agent.joint_samples:
+        raise ValueError(f"{location}: `joint_samples`=True: an aggregator is asked once")
     return agent
 
 

@@ -94,8 +94,9 @@ class FailedAnswerError(MoAError):
     """An answer ended in an error, as its finish reason says; what there is of it is a part."""
 
     def __init__(self, answer: AIMessage) -> None:
+        reason, words = read_finish_reason(answer), _read_refusal(answer)
         super().__init__(
-            f"the answer ended in an error (finish reason: {read_finish_reason(answer)})"
+            f"the answer ended in an error (finish reason: {reason}){words and f': {words}'}"
         )
 
 

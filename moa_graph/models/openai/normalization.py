@@ -4,7 +4,7 @@ A completion and a stream of chunks alike are changed in their place; they are r
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -14,6 +14,7 @@ from moa_graph.models.partial_answers import (
     attach_partial_answer,
     find_partial_answer,
 )
+from moa_graph.prompting.choices import COUNTED_CHOICES
 from moa_graph.prompting.surrogates import replace_surrogates
 from moa_graph.prompting.thoughts import ThoughtFilter
 from moa_graph.prompting.usage import clean_openai_usage, clean_usage, merge_openai_usages
@@ -37,7 +38,10 @@ def normalize_completion(completion: Any) -> Any:
         return completion
     if "usage" in completion:
         completion["usage"] = clean_openai_usage(completion["usage"])
-    for choice in iter_mappings(completion, "choices"):
+    choices = list(iter_mappings(completion, "choices"))
+    if len(choices) > 1:
+        _prepare_choices(choices, completion)
+    for choice in choices:
         message = choice.get("message")
         if not isinstance(message, dict):
             continue
@@ -59,6 +63,19 @@ def read_error_words(body: Mapping[str, Any]) -> str | None:
     is_error = body.get("object") == "error" or body.get("type") == "error"
     told = words or error or message or body.get("detail") or (body if is_error else None)
     return shorten(told) if told else None
+
+
+def _prepare_choices(choices: Sequence[dict[str, Any]], completion: dict[str, Any]) -> None:
+    """Have each choice be read by itself: one that failed does not end the others."""
+    usage, timings = completion.get("usage") or {}, completion.get("timings") or {}
+    if timings and timings.get("predicted_n") == usage.get("completion_tokens"):
+        usage[COUNTED_CHOICES] = 1  # llama.cpp counts only the first one
+    for choice in choices:
+        message = choice.get("message")
+        choice["message"] = message = message if isinstance(message, dict) else {}
+        message.setdefault("content", None)
+        if error := choice.pop("error", None) or message.pop("error", None):
+            choice["finish_reason"], message["refusal"] = "error", _error_words(error)
 
 
 def iter_mappings(value: Any, name: str) -> Iterator[dict[str, Any]]:
@@ -224,12 +241,16 @@ def _count_chars(delta: Mapping[str, Any]) -> int:
 
 
 def _raise_error(error: Any, text: str, usage: Any, choice: Mapping[str, Any]) -> NoReturn:
-    words = error.get("message") if isinstance(error, dict) else None
-    failure = UnfinishedAnswerError(f"the answer ended in an error: {shorten(words or error)}")
+    failure = UnfinishedAnswerError(f"the answer ended in an error: {_error_words(error)}")
     reason = choice.get("finish_reason")
     partial = PartialAnswer(text.strip(), clean_usage(usage), reason and str(reason))
     attach_partial_answer(failure, partial)
     raise failure
+
+
+def _error_words(error: Any) -> str:
+    words = error.get("message") if isinstance(error, dict) else None
+    return shorten(words or error)
 
 
 def _describe_filter(*holders: Mapping[str, Any]) -> str | None:
