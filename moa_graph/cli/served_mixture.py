@@ -1,7 +1,7 @@
 """A mixture of what a server serves: `moa ask --base-url`."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,15 +13,21 @@ from moa_graph.connection_failures import describe_connection_failure
 from moa_graph.models.agent import Agent
 
 SAMPLES = 3  # of a model that is served alone
+MAX_PROPOSERS = 6  # as many as the paper has: some servers list hundreds of models
 LISTING_TIMEOUT_S = 10.0  # seconds for the list of models
+_KEY_STATUSES = {401, 403}
+_KEY_ADVICE = (
+    "it wants a key: name its variable in a TOML file (--config), as `api_key_env`, beside "
+    "`base_url`"
+)
 _NOT_FOR_CHAT = re.compile(r"embed|rerank|whisper|\btts\b|moderation", re.IGNORECASE)
 
 
 def load_served_mixture(base_url: str) -> MoAConfig:
     """Make a mixture of the models that a server lists, and say which.
 
-    Several models propose one answer each, and the first of them aggregates; a single one
-    proposes several.
+    Several models propose one answer each, `MAX_PROPOSERS` at most, and the first of them
+    aggregates; a single one proposes several.
 
     Args:
         base_url: The address of an OpenAI-compatible API, such as `http://localhost:8080/v1`.
@@ -30,7 +36,8 @@ def load_served_mixture(base_url: str) -> MoAConfig:
         CommandError: If no server answers there, or it serves nothing to chat with.
     """
     url = _check_url(base_url.strip().rstrip("/"))
-    models = _list_models(url)
+    served = _list_models(url)
+    models = served[:MAX_PROPOSERS]
     agents = [{"model": f"openai:{model}", "base_url": url} for model in models]
     proposers = agents if len(agents) > 1 else [agents[0] | {"samples": SAMPLES}]
     try:
@@ -39,14 +46,22 @@ def load_served_mixture(base_url: str) -> MoAConfig:
         )
     except ValueError as error:
         raise CommandError(f"--base-url {base_url}: {error}") from None
-    names = strip_control_characters(", ".join(models))
-    plan = (
-        f"each proposes, {strip_control_characters(models[0])} aggregates"
-        if len(models) > 1
-        else f"it proposes {SAMPLES} times and aggregates"
-    )
-    print_warning(f"moa: {url} serves {names}: {plan}")
+    print_warning(strip_control_characters(f"moa: {url} serves {_describe_plan(served)}"))
     return mixture
+
+
+def _describe_plan(served: Sequence[str]) -> str:
+    """Say what is served, and who is asked for what."""
+    models = served[:MAX_PROPOSERS]
+    names = ", ".join(models)
+    if len(models) == 1:
+        return f"{names}: it proposes {SAMPLES} times and aggregates"
+    if len(served) == len(models):
+        return f"{names}: each proposes, {models[0]} aggregates"
+    return (
+        f"{len(served)} models: the first {len(models)} propose ({names}), {models[0]} "
+        "aggregates; a TOML file names others (--config)"
+    )
 
 
 def _check_url(url: str) -> str:
@@ -86,8 +101,8 @@ def _request_models(url: str) -> Mapping[str, Any]:
     except httpx2.HTTPStatusError as error:
         status = error.response.status_code
         raise CommandError(
-            f"--base-url {url}: the server answered {url}/models with status {status}; expected "
-            "the address of an OpenAI-compatible API, such as http://localhost:8080/v1"
+            f"--base-url {url}: the server answered {url}/models with status {status}; "
+            f"{_KEY_ADVICE if status in _KEY_STATUSES else _expect_address(url)}"
         ) from None
     except httpx2.RequestError as error:  # no connection, too many redirects, another encoding
         reason = describe_connection_failure(error) or type(error).__name__
@@ -95,5 +110,14 @@ def _request_models(url: str) -> Mapping[str, Any]:
     except ValueError:
         answer = None
     if not isinstance(answer, Mapping):
-        raise CommandError(f"--base-url {url}: {url}/models is no list of models")
+        raise CommandError(
+            f"--base-url {url}: {url}/models is no list of models; {_expect_address(url)}"
+        )
     return answer
+
+
+def _expect_address(url: str) -> str:
+    hint = "" if re.search(r"/v\d", url) else f"; did you mean {url}/v1?"
+    return (
+        f"expected the address of an OpenAI-compatible API, such as http://localhost:8080/v1{hint}"
+    )

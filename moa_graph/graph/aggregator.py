@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import CachePolicy
@@ -167,14 +167,18 @@ def aggregator_node(
     return NodeRunnable(aggregate, aggregators[0])
 
 
-def _may_call_tools(agent_node: AgentNode) -> bool:
-    """Whether a writer may have been given tools; a model that has a name alone was given none."""
+def _may_call_tools(agent_node: AgentNode, messages: Sequence[AnyMessage]) -> bool:
+    """Whether a writer may have been given tools, or read of any.
+
+    A model that has a name alone was given none.
+    """
     from moa_graph.models.adapt import (  # noqa: PLC0415  # loaded with the model
         is_chat_model_without_tools,
     )
 
     is_named = isinstance(agent_node.agent.model, str)
-    return not (is_named and is_chat_model_without_tools(agent_node.model))
+    has_tools = not (is_named and is_chat_model_without_tools(agent_node.model))
+    return has_tools or any(each.type == "tool" for each in messages)
 
 
 class RunSummaryBuilder:
@@ -257,7 +261,9 @@ class RunSummaryBuilder:
         """
         message = self._read_message(request)
         answer = message.model_copy(update={"content": parsing.content_without_reasoning(message)})
-        may_call_tools = bool(answer.tool_calls) and _may_call_tools(request.agent_node)
+        may_call_tools = bool(answer.tool_calls) and _may_call_tools(
+            request.agent_node, request.draft.prompt.messages
+        )
         has_answer = may_call_tools or has_media(answer)
         parsing.check_answer(message, "no text" if has_answer else answer.text)
         metadata = {**message.response_metadata, "moa": with_old_keys(self._build_summary(request))}

@@ -142,7 +142,9 @@ def _read_counts(usage: Mapping[Any, Any]) -> tuple[int, int, int] | None:
         tokens_written = _difference_if_known(total, tokens_read)
     if tokens_read is None or tokens_written is None:
         return None
-    return tokens_read, tokens_written, max(total or 0, tokens_read + tokens_written)
+    # Some providers tell what was thought, which they bill as written, in the total alone.
+    tokens_written = max(tokens_written, (total or 0) - tokens_read)
+    return tokens_read, tokens_written, tokens_read + tokens_written
 
 
 def _difference_if_known(total: int | None, part: int | None) -> int | None:

@@ -1,6 +1,7 @@
 """`moa ask --base-url`: a mixture of what a server serves."""
 
 import pytest
+from raw_responses import responding
 
 
 def test_several_models_propose_and_the_first_aggregates(moa, server):
@@ -21,6 +22,32 @@ def test_single_model_proposes_several_times_and_aggregates(moa, server):
     assert [call.model for call in server.calls] == ["solo"] * 4
     moa("ask", "and then?", "--thread", "sky")  # its mixture is kept with it
     assert len(server.calls) == 8
+
+
+def test_of_many_models_a_few_are_asked(moa, server):
+    server.listed = [f"m{number}" for number in range(200)]
+    done = moa("ask", "q", "--base-url", server.url)
+    assert done.returncode == 0
+    assert "serves 200 models: the first 6 propose (m0, m1, m2, m3, m4, m5), m0" in done.stderr
+    assert len(server.calls) == 7
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [(401, "it wants a key: name its variable"), (404, "expected the address of an OpenAI-")],
+)
+def test_list_that_is_refused_says_how_to_go_on(moa, status, told):
+    with responding(b"{}", status=status) as url:
+        done = moa("ask", "q", "--base-url", url)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"with status {status}; {told}" in done.stderr
+    assert "did you mean" not in done.stderr
+
+
+def test_address_without_its_version_suggests_it(moa):
+    with responding(b"<html></html>", "text/html") as url:
+        done = moa("ask", "q", "--base-url", url.removesuffix("/v1"))
+    assert done.stderr.endswith(f"; did you mean {url}?\n")
 
 
 def test_chat_takes_what_is_served(moa, server):

@@ -55,6 +55,16 @@ ODD_USAGES = [
         },
         (3, 4),
     ),
+    (  # xAI's: what was thought is no part of what was written
+        {
+            "prompt_tokens": 3,
+            "completion_tokens": 4,
+            "total_tokens": 16,
+            "completion_tokens_details": {"reasoning_tokens": 9},
+        },
+        (3, 13),
+    ),
+    ({"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 16}, (3, 13)),  # Gemini's
     ({"prompt_tokens": -3, "completion_tokens": 4, "total_tokens": 1}, None),
     ({"prompt_tokens": 3}, None),
     ({"total_tokens": 7}, None),
