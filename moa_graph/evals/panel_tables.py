@@ -35,7 +35,7 @@ def list_panel_tables(panel: JudgePanel, metric: str) -> Iterator[PanelTable]:
         yield _agreement_table(panel.agreements)
     if panel.positions:
         yield _position_table(panel.positions)
-    if any(each.rank_correlation or each.prefers_longer for each in panel.lengths):
+    if any(each.rank_correlation or each.is_comparison for each in panel.lengths):
         yield _length_table(panel.lengths)
 
 
@@ -113,7 +113,7 @@ def _position_table(positions: Sequence[PositionBias]) -> PanelTable:
 
 
 def _length_table(lengths: Sequence[LengthBias]) -> PanelTable:
-    is_compared = any(each.prefers_longer for each in lengths)
+    is_compared = any(each.is_comparison for each in lengths)
     columns = ("prefers the longer %", "won as longer %", "longer in", "won as shorter %")
     what = "preference and difference in length" if is_compared else "score and length"
     longer = (
