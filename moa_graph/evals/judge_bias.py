@@ -63,6 +63,11 @@ class LengthBias:
     """Of the system's answers that are the longer ones."""
     win_rate_shorter: Estimate | None = None
 
+    @property
+    def is_comparison(self) -> bool:
+        """Whether answers were compared, not graded."""
+        return self.win_rate_longer is not None or self.win_rate_shorter is not None
+
 
 def measure_position_bias(
     judge: str, comparisons: Iterable[tuple[ItemId, AnswerComparison]]

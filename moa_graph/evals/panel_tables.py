@@ -35,7 +35,7 @@ def list_panel_tables(panel: JudgePanel, metric: str) -> Iterator[PanelTable]:
         yield _agreement_table(panel.agreements)
     if panel.positions:
         yield _position_table(panel.positions)
-    if any(each.rank_correlation or each.prefers_longer for each in panel.lengths):
+    if any(each.rank_correlation or each.is_comparison for each in panel.lengths):
         yield _length_table(panel.lengths)
 
 
@@ -80,19 +80,21 @@ def _position_table(positions: Sequence[PositionBias]) -> PanelTable:
         "prefers the first %",
         "won as first %",
         "won as second %",
-        "same in both orders %",
+        "same in both %",
         "first in both %",
         "second in both %",
     )
     return PanelTable(
         "Position: how often a judge prefers the answer that it reads first (50 % if the place "
-        "makes no difference to it), over all systems",
+        "makes no difference to it); how often the systems' answers won as first and as second; "
+        "how often the verdicts of both orders are the same, and what is preferred in both if not",
         2,
-        ("judge", "orders", *shares),
+        ("judge", "orders", "instructions", *shares),
         [
             (
                 each.judge,
-                "both" if each.both_orders else "one, drawn",
+                "both" if each.both_orders else "drawn",
+                _count_instructions(each.prefers_first),
                 *map(
                     _format_share,
                     (
@@ -111,37 +113,52 @@ def _position_table(positions: Sequence[PositionBias]) -> PanelTable:
 
 
 def _length_table(lengths: Sequence[LengthBias]) -> PanelTable:
-    is_compared = any(each.prefers_longer for each in lengths)
-    columns = ("prefers the longer %", "won as longer %", "won as shorter %")
+    is_compared = any(each.is_comparison for each in lengths)
+    columns = ("prefers the longer %", "won as longer %", "longer in", "won as shorter %")
     what = "preference and difference in length" if is_compared else "score and length"
+    longer = (
+        "; how often the longer answer is preferred, if the system's were the longer one as often "
+        "as the shorter one (50 % if length makes no difference)"
+        if is_compared
+        else ""
+    )
 
     def shares(each: LengthBias) -> Iterator[str]:
         if is_compared:
-            parts = (each.prefers_longer, each.win_rate_longer, each.win_rate_shorter)
-            yield from map(_format_share, parts)
+            yield _format_share(each.prefers_longer)
+            yield _format_share(each.win_rate_longer)
+            yield _count_instructions(each.win_rate_longer)
+            yield _format_share(each.win_rate_shorter)
 
     return PanelTable(
-        f"Length: Spearman's correlation of {what}, over the instructions of a system",
+        f"Length: Spearman's correlation of {what}, over the instructions of a system{longer}",
         2,
-        ("judge", "system", "correlation", *(columns if is_compared else ())),
+        ("judge", "system", "instructions", "correlation", *(columns if is_compared else ())),
         [
-            (each.judge, each.system, _format_estimate(each.rank_correlation), *shares(each))
+            (
+                each.judge,
+                each.system,
+                _count_instructions(each.rank_correlation),
+                _format_correlation(each.rank_correlation),
+                *shares(each),
+            )
             for each in lengths
         ],
     )
+
+
+def _count_instructions(estimate: Estimate | None) -> str:
+    return f"{estimate.instructions:,}" if estimate else _NONE
 
 
 def _format_share(share: Estimate | None) -> str:
     if share is None:
         return _NONE
     low, high = (end if end is None else 100 * end for end in (share.low, share.high))
-    return f"{format_interval(100 * share.value, low, high, 1)} of {share.instructions:,}"
+    return format_interval(100 * share.value, low, high, 1)
 
 
-def _format_estimate(estimate: Estimate | None) -> str:
+def _format_correlation(estimate: Estimate | None) -> str:
     if estimate is None:
         return _NONE
-    return (
-        f"{format_interval(estimate.value, estimate.low, estimate.high, 2)} "
-        f"of {estimate.instructions:,}"
-    )
+    return format_interval(estimate.value, estimate.low, estimate.high, 2)

@@ -128,10 +128,21 @@ def test_judge_without_a_leaning_to_length_has_half(better):
     assert bias.rank_correlation.low <= 0 <= bias.rank_correlation.high
 
 
+def test_answers_that_are_all_shorter_say_nothing_of_the_longer():
+    comparisons = {
+        item: each._replace(length=1, other_length=2)
+        for item, each in compare(fair, both_orders=True, count=50)
+    }
+    bias = measure_length_bias("j", "s", {}, {}, comparisons)
+    assert bias.is_comparison
+    assert (bias.prefers_longer, bias.win_rate_longer) == (None, None)
+    assert bias.win_rate_shorter.instructions == 50
+
+
 def test_grades_are_held_against_the_length_of_answers():
     scores, lengths = {n: n // 10 for n in range(100)}, {n: 5 * n for n in range(100)}
     bias = measure_length_bias("j", "s", scores, lengths, {})
-    assert bias.prefers_longer is None
+    assert not bias.is_comparison
     assert bias.rank_correlation.value == pytest.approx(0.995, abs=0.005)
     assert bias.rank_correlation.instructions == 100
     alike = measure_length_bias("j", "s", dict.fromkeys(scores, 3), lengths, {})
