@@ -26,7 +26,10 @@ _AGENT_IDENTITY_FIELDS = {  # also where unset; later ones are left out then: ba
     *("model", "system", "samples", "temperature", "top_p", "max_tokens", "stop"),
     *("max_input_tokens", "base_url"),
 }
-_IGNORED_AGENT_FIELDS = {"timeout", "stream_chunk_timeout", "max_retries", "api_key_env"}
+_IGNORED_AGENT_FIELDS = {
+    *("timeout", "stream_chunk_timeout", "max_retries", "api_key_env"),
+    "starts_in_thought",
+}
 
 
 @dataclass(frozen=True)

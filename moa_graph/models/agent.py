@@ -84,6 +84,10 @@ class Agent(BaseModel):
     system message at most, `"no_system"` for these without a system message. Others are put
     into that form. By default any; a model that refuses some is asked again, and others like
     it from then on."""
+    starts_in_thought: bool | None = Field(default=None, strict=True)
+    """Whether the chat template of the model opens a thought in the prompt, so that its answers
+    begin in it and end it with `</think>`. Its streams show nothing before that end. Where it is
+    not said, it is known from the model's first answer on."""
     base_url: str | None = None
     """Where an OpenAI-compatible server listens, such as `http://localhost:11434/v1`."""
     api_key_env: str | None = None
@@ -118,6 +122,8 @@ class Agent(BaseModel):
         provider = split_label(self.model)[0] if isinstance(self.model, str) else None
         if provider is not None and provider.is_free and self.message_roles is not None:
             _refuse_option(self, "message_roles")
+        if self.starts_in_thought and (provider is None or provider.is_free):
+            _refuse_option(self, "starts_in_thought")
         return self
 
     @field_validator("base_url")
@@ -189,7 +195,18 @@ def build_model(agent: Agent) -> Runnable[Any, Any]:
     for option in given.keys() & ineffective:
         _refuse_option(agent, option)
     _check_keys(model)
+    if agent.starts_in_thought and not _expects_thoughts(model):
+        _refuse_option(agent, "starts_in_thought")
     return cast("Runnable[Any, Any]", model)
+
+
+def _expects_thoughts(model: Any) -> bool:
+    """Have a model's streams show no thought that begins in the prompt, if they can."""
+    if not hasattr(model, "root_client"):  # it does not speak OpenAI's protocol
+        return False
+    from moa_graph.models.openai.fast_completions import expect_thoughts  # noqa: PLC0415  # slow
+
+    return expect_thoughts(model)
 
 
 def find_key_variable(agent: Agent) -> str | None:
