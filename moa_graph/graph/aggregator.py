@@ -16,7 +16,12 @@ from moa_graph.graph import quorum
 from moa_graph.graph.answer_cache import AnswerCache, CacheBackend, CachedAnswer
 from moa_graph.graph.deadlines import LayerDeadline
 from moa_graph.graph.error_causes import error_with_causes, reduce_error
-from moa_graph.graph.failed_calls import FailedCall, describe_failure, may_be_billed
+from moa_graph.graph.failed_calls import (
+    FailedCall,
+    describe_failure,
+    may_be_billed,
+    note_writer_error,
+)
 from moa_graph.graph.model_call import call_model
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.options import Aggregation
@@ -221,6 +226,7 @@ class RunSummaryBuilder:
         keys = [*agent_node.api_keys, *find_keys(config.get("configurable", {}))]
         self.failures[agent_node.node] = describe_failure(error, *keys)
         self.causes.append(without_keys(original_failure(error), *keys))
+        note_writer_error(agent_node.node, self.causes[-1])
         self.failed_calls.append(self._read_failed_call(agent_node, error))
 
     def _read_failed_call(self, agent_node: AgentNode, error: Exception) -> FailedCall:
