@@ -1,6 +1,6 @@
 """A chat app's graph: a mixture answers the hard questions, a single model the easy ones.
 
-Real models: `ChatOpenAI(model="gpt-4o-mini")` as the single one, and "openai:…" in the layer.
+Real models: `ChatOpenAI(model="gpt-6-luna")` as the single one, and "openai:…" in the layer.
 """
 
 from typing import Literal

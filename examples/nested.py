@@ -1,6 +1,7 @@
 """A mixture as a proposer of another: its own layers run inside one branch.
 
-Real models: a mixture of small ones as one voice beside a large one, such as "openai:gpt-4.1".
+Real models: a mixture of small ones as one voice beside a large one, such as
+"openai:gpt-6.1-terra".
 """
 
 from moa_graph import create_moa

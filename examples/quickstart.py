@@ -1,6 +1,6 @@
 """Two layers of three proposers and an aggregator. Put in models of your own.
 
-Any of the names may be another `"provider:model"`, such as `"openai:gpt-4o"`, or a chat model.
+Any of the names may be another `"provider:model"`, such as `"openai:gpt-6.1-sol"`, or a chat model.
 """
 
 from moa_graph import create_moa

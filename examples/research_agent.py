@@ -1,6 +1,6 @@
 """An agent that searches a text is one proposer, beside models that only know the question.
 
-Real models: `create_agent("openai:gpt-4.1", tools=[search])`, and "openai:…" in the layer.
+Real models: `create_agent("openai:gpt-6.1-terra", tools=[search])`, and "openai:…" in the layer.
 """
 
 from langchain.agents import create_agent

@@ -1,6 +1,6 @@
 """Specialists by system prompt: a coder and a mathematician propose, a critic reads them both.
 
-Real models: `Agent(model="openai:gpt-4o", system=…)`; one model may play all the parts.
+Real models: `Agent(model="openai:gpt-6.1-sol", system=…)`; one model may play all the parts.
 """
 
 from langchain_core.messages import BaseMessage

@@ -81,9 +81,9 @@ def test_python_runs(page, code, server, monkeypatch, tmp_path):
 def test_first_example_quotes_without_a_key(page, capsys):
     code = next(param.values[1] for param in blocks("python") if param.values[0] == page)
     for model, agent in (
-        ("openai:gpt-4o-mini", "offline:lead"),
+        ("openai:gpt-6-luna", "offline:lead"),
         ("together:meta-llama/Llama-3.3-70B-Instruct-Turbo", "offline:bm25"),
-        ("openai:gpt-4o", "offline:consensus"),
+        ("openai:gpt-6.1-sol", "offline:consensus"),
     ):
         assert f'"{model}"' in code
         code = code.replace(f'"{model}"', f'"{agent}"')

@@ -30,6 +30,7 @@ _AGENT_IDENTITY_FIELDS = {  # also where unset; later ones are left out then: ba
 }
 _IGNORED_AGENT_FIELDS = {
     *("timeout", "stream_chunk_timeout", "hedge", "max_retries", "joint_samples", "api_key_env"),
+    "starts_in_thought",
 }
 
 

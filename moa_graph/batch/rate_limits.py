@@ -166,7 +166,7 @@ def _read_usage(node: str, output: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def parse_rates(option: str, values: Sequence[str], mixture: MoAConfig) -> Rates:
-    """Read the values of an option: `500`, `openai=500`, `openai:gpt-4o=30`, `http://…=60`.
+    """Read the values of an option: `500`, `openai=500`, `openai:gpt-6.1-sol=30`, `http://…=60`.
 
     Raises:
         ValueError: If one is no number, or names neither a model nor an endpoint.

@@ -398,7 +398,7 @@ def _check_option_names(options: Mapping[str, Any], fields: Mapping[str, Any]) -
         if options[name] is None:
             raise ValueError(
                 f"`{name}` is missing; expected `layers` and `aggregator`, as in "
-                "ChatMoA([['openai:gpt-4o', 'openai:gpt-4.1']], 'openai:gpt-4o')"
+                "ChatMoA([['openai:gpt-6.1-sol', 'openai:gpt-6.1-terra']], 'openai:gpt-6.1-sol')"
             )
     if unknown := options.keys() - fields.keys():
         name = min(unknown)

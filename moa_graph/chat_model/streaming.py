@@ -20,9 +20,12 @@ from langgraph.constants import TAG_NOSTREAM
 from moa_graph.chat_model.caller import CallerScope
 from moa_graph.graph.aggregator import AggregatorError
 from moa_graph.graph.builder import CompiledMoAGraph
+from moa_graph.graph.error_causes import error_with_causes
+from moa_graph.graph.failed_calls import collect_writer_errors
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.proposer import AGENT_METADATA_KEY
 from moa_graph.prompting.thoughts import ThoughtFilter
+from moa_graph.redaction import redacted_message
 from moa_graph.sync_async import Step
 
 Emitted = TypeVar("Emitted")
@@ -67,7 +70,8 @@ def run_graph(
         stream_mode=translator.stream_modes,
     )
     try:
-        while event := (yield Step(_next_event, _anext_event, (events,))):
+        arguments = (events, translator.writer_errors)
+        while event := (yield Step(_next_event, _anext_event, arguments)):
             for chunk in translator.translate_event(*event):
                 if emit:
                     yield emit(chunk)
@@ -85,6 +89,8 @@ class StreamTranslator:
         self._writer: str | None = None
         self._thought_filter = ThoughtFilter()
         self._answer: AIMessage | None = None
+        self.writer_errors: dict[str, Exception] = {}
+        """What each aggregator raised that gave no answer."""
 
     def translate_event(self, mode: str, payload: Any) -> Iterator[AIMessageChunk]:
         """Turn an event of the graph into chunks of the answer."""
@@ -97,7 +103,7 @@ class StreamTranslator:
             answer = _to_chat_model_answer(update["messages"][-1], self._name)
             causes = answer.response_metadata["moa"]["errors"]
             if self._single_writer and self._writer and self._writer in causes:
-                raise AggregatorError({self._writer: causes[self._writer]})
+                raise self._broken_stream_error(causes[self._writer])
             if self._tokens:
                 is_whole = self._writer is None or self._writer in causes
                 if not is_whole and (rest := self._thought_filter.finish()):
@@ -121,10 +127,18 @@ class StreamTranslator:
     def _start_writer(self, writer: str) -> None:
         if self._single_writer and self._writer not in {None, writer}:
             cause = f"its stream broke off after it had begun, and {writer!r} cannot go on with it"
-            raise AggregatorError({str(self._writer): cause})
+            error = self.writer_errors.get(str(self._writer))
+            reason = f": {redacted_message(error)}" if error else ""
+            raise self._broken_stream_error(f"{cause}{reason}")
         if self._writer != writer:
             self._thought_filter = ThoughtFilter()
         self._writer = writer
+
+    def _broken_stream_error(self, cause: str) -> AggregatorError:
+        """Make the error of a stream that cannot be taken back; it has the type of its cause."""
+        writer = str(self._writer)
+        causes = [self.writer_errors.get(writer)]
+        return error_with_causes(causes, AggregatorError, {writer: cause})
 
     def _without_thoughts(self, chunk: AIMessageChunk) -> AIMessageChunk:
         """Leave out of a chunk of text what is a thought, or may become one."""
@@ -167,13 +181,13 @@ def _detached_from_parent_run() -> Iterator[None]:
         var_child_runnable_config.reset(token)
 
 
-def _next_event(events: Iterator[Any]) -> Any:
-    with _detached_from_parent_run():
+def _next_event(events: Iterator[Any], errors: dict[str, Exception]) -> Any:
+    with _detached_from_parent_run(), collect_writer_errors(errors):
         return next(events, None)
 
 
-async def _anext_event(events: AsyncIterator[Any]) -> Any:
-    with _detached_from_parent_run():
+async def _anext_event(events: AsyncIterator[Any], errors: dict[str, Exception]) -> Any:
+    with _detached_from_parent_run(), collect_writer_errors(errors):
         return await anext(events, None)
 
 

@@ -52,7 +52,7 @@ class Settings(BaseModel):
     models: Annotated[list[str], Field(max_length=MAX_PROPOSERS)] | None = Field(
         default=None,
         description="The proposers of every layer: each 'provider:model', such as "
-        "'openai:gpt-4o', or the name of a proposer of the preset.",
+        "'openai:gpt-6.1-sol', or the name of a proposer of the preset.",
     )
     aggregator: str | None = Field(
         default=None,

@@ -15,7 +15,12 @@ from moa_graph.graph import quorum
 from moa_graph.graph.answer_cache import AnswerCache, CacheBackend
 from moa_graph.graph.deadlines import DeadlineExceededError, LayerDeadline
 from moa_graph.graph.error_causes import error_with_causes, reduce_error
-from moa_graph.graph.failed_calls import FailedCall, describe_failure, may_be_billed
+from moa_graph.graph.failed_calls import (
+    FailedCall,
+    describe_failure,
+    may_be_billed,
+    note_writer_error,
+)
 from moa_graph.graph.hedging import Hedge
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.options import Aggregation
@@ -226,6 +231,7 @@ class RunSummaryBuilder:
         keys = [*request.agent_node.api_keys, *find_keys(config.get("configurable", {}))]
         self.failures[node] = describe_failure(error, *keys)
         self._causes[node] = without_keys(original_failure(error), *keys)
+        note_writer_error(node, self._causes[node])
         self.failed_calls.append(self._read_failed_call(request, error))
 
     def build_error(self, nodes: Sequence[str]) -> AggregatorError:

@@ -1,5 +1,8 @@
 """What a failed call brought, and what it may cost."""
 
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from typing_extensions import TypedDict  # Python 3.11's own has no JSON schema
@@ -51,6 +54,27 @@ def describe_failure(error: BaseException, *keys: str) -> str:
     if not partial or not partial.text or isinstance(error, _ANSWER_ERRORS):
         return text
     return f"the answer broke off after {len(partial.text):,} characters: {text}"
+
+
+_writer_errors: ContextVar[MutableMapping[str, Exception] | None] = ContextVar(
+    "_writer_errors", default=None
+)
+
+
+@contextmanager
+def collect_writer_errors(errors: MutableMapping[str, Exception]) -> Iterator[None]:
+    """Have what each aggregator of a run in this context raised put into a mapping, by node."""
+    token = _writer_errors.set(errors)
+    try:
+        yield
+    finally:
+        _writer_errors.reset(token)
+
+
+def note_writer_error(node: str, error: Exception) -> None:
+    """Tell whoever collects them what an aggregator raised: a state holds its text alone."""
+    if (errors := _writer_errors.get()) is not None:
+        errors[node] = error
 
 
 def may_be_billed(error: BaseException) -> bool:

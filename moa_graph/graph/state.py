@@ -5,6 +5,7 @@ from functools import reduce
 from typing import Annotated, Any, NotRequired, Self
 
 from langgraph.channels import DeltaChannel, EphemeralValue
+from langgraph.errors import InvalidUpdateError
 from langgraph.graph import MessagesState
 from typing_extensions import TypedDict  # Python 3.11's own has no JSON schema
 
@@ -147,11 +148,37 @@ def merge_writes(
 class ProposalsChannel(DeltaChannel[dict[str, Proposal]]):
     """Holds the proposals; those that an earlier version stored get their present keys."""
 
+    def update(self, values: Sequence[Any]) -> bool:
+        """Take in what the nodes of a superstep have written.
+
+        Raises:
+            InvalidUpdateError: If two of them wrote different proposals under one name, as two
+                mixtures side by side do whose agents have the same names.
+        """
+        if len(values) > 1:
+            _check_single_writers(values)
+        return super().update(values)
+
     def from_checkpoint(self, checkpoint: Any) -> Self:
         """Restore the proposals of a checkpoint, before writes are replayed on them."""
         channel = super().from_checkpoint(checkpoint)
         channel.value = {node: translate_proposal(p) for node, p in channel.value.items()}
         return channel
+
+
+def _check_single_writers(writes: Sequence[Any]) -> None:
+    attempts = dict[tuple[str, str], str]()
+    for write in writes:
+        for node, proposal in write.items() if isinstance(write, dict) else ():
+            if not (proposal and proposal.get("attempt_id") and proposal.get("turn_id")):
+                continue  # what a human changes
+            attempt = proposal["attempt_id"]
+            if attempts.setdefault((node, proposal["turn_id"]), attempt) != attempt:
+                raise InvalidUpdateError(
+                    f"`proposals`: two mixtures that run side by side in a host with `MoAState` "
+                    f"both wrote {node!r}; give their agents different names, or give the host a "
+                    "schema without `proposals`, such as `MessagesState`"
+                )
 
 
 class MoAState(MessagesState):

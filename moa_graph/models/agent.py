@@ -94,6 +94,10 @@ class Agent(BaseModel):
     system message at most, `"no_system"` for these without a system message. Others are put
     into that form. By default any; a model that refuses some is asked again, and others like
     it from then on."""
+    starts_in_thought: bool | None = Field(default=None, strict=True)
+    """Whether the chat template of the model opens a thought in the prompt, so that its answers
+    begin in it and end it with `</think>`. Its streams show nothing before that end. Where it is
+    not said, it is known from the model's first answer on."""
     base_url: str | None = None
     """Where an OpenAI-compatible server listens, such as `http://localhost:11434/v1`."""
     api_key_env: str | None = None
@@ -137,6 +141,8 @@ class Agent(BaseModel):
             )
         if self.joint_samples and not self._takes_choices:
             _refuse_option(self, "joint_samples")
+        if self.starts_in_thought and (provider is None or provider.is_free):
+            _refuse_option(self, "starts_in_thought")
         return self
 
     @field_validator("base_url")
@@ -224,6 +230,8 @@ def build_model(agent: Agent, *, retries: bool = True) -> Runnable[Any, Any]:
     for option in given.keys() & ineffective:
         _refuse_option(agent, option)
     _check_keys(model)
+    if agent.starts_in_thought and not _expects_thoughts(model):
+        _refuse_option(agent, "starts_in_thought")
     return cast("Runnable[Any, Any]", model)
 
 
@@ -231,6 +239,15 @@ def _without_retries(model: Runnable[Any, Any]) -> Runnable[Any, Any]:
     from moa_graph.models.adapt import without_retries  # noqa: PLC0415  # loaded with the model
 
     return cast("Runnable[Any, Any]", without_retries(model))
+
+
+def _expects_thoughts(model: Any) -> bool:
+    """Have a model's streams show no thought that begins in the prompt, if they can."""
+    if not hasattr(model, "root_client"):  # it does not speak OpenAI's protocol
+        return False
+    from moa_graph.models.openai.fast_completions import expect_thoughts  # noqa: PLC0415  # slow
+
+    return expect_thoughts(model)
 
 
 def find_key_variable(agent: Agent) -> str | None:

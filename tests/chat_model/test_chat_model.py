@@ -21,6 +21,7 @@ from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import interrupt
+from openai import APIConnectionError
 from pydantic import BaseModel, SecretStr
 from typing_extensions import TypedDict
 from waiting import PATIENCE, wait_until
@@ -168,9 +169,11 @@ def test_stream_that_breaks_off_raises_rather_than_to_go_on_with_another(
     if spare == "whole":
         other = ChatOpenAI(model="spare", base_url=server.url, api_key="x") | StrOutputParser()
     seen = []
-    with pytest.raises(AggregatorError, match="aggregator: "):
+    with pytest.raises(AggregatorError, match="aggregator: ") as caught:
         stream(moa(fallbacks=[other]) | RunnableLambda(seen.append), "q", breaking)
     assert seen == []
+    assert isinstance(caught.value, APIConnectionError)  # as without a fallback
+    assert isinstance(caught.value.__cause__, APIConnectionError)
 
 
 def test_handlers_of_a_broken_stream_see_both_and_the_answer_is_the_fallback_s(

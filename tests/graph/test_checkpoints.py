@@ -245,8 +245,8 @@ async def old_saver(tmp_path):
 
 async def test_old_threads_are_listed_as_they_were(old_saver):
     assert {thread.id: thread.status_text for thread in await read_threads(old_saver)} == {
-        "answered": "answered",
-        "two turns": "answered",
+        "answered": "quoted",
+        "two turns": "quoted",
         "before layer_2_aggregator": "unfinished",
         "before layer_2_a": "unfinished",
         "in layer_2_b": "interrupted",

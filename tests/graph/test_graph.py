@@ -10,6 +10,7 @@ from fakes import FakeModel
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableLambda
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.errors import InvalidUpdateError
 from langgraph.graph import END, START, MessagesState, StateGraph
 from waiting import PATIENCE
 
@@ -408,6 +409,24 @@ def test_a_host_has_the_proposals_of_two_mixtures_that_follow_one_another(invoke
         assert sorted(result["proposals"]) == [f"layer_1_{name}" for name in "abcd"]
         last_question = result["messages"][-3]
         assert {p["turn_id"] for p in result["proposals"].values()} == {last_question.id}
+
+
+def side_by_side(schema, first_names, second_names):
+    """A host that has two mixtures answer at the same time."""
+    host = StateGraph(schema)
+    for name, names in (("first", first_names), ("second", second_names)):
+        mixture = create_moa([{each: FakeModel() for each in names}], FakeModel())
+        host.add_node(name, mixture.compile()).add_edge(START, name)
+    return host.compile()
+
+
+def test_two_mixtures_side_by_side_never_overwrite_each_other_in_silence(invoke):
+    with pytest.raises(InvalidUpdateError, match=r"both wrote 'layer_1_a'; give their agents diff"):
+        invoke(side_by_side(MoAState, "ab", "ac"), {"messages": "q"})
+    result = invoke(side_by_side(MoAState, "ab", "cd"), {"messages": "q"})
+    assert sorted(result["proposals"]) == [f"layer_1_{name}" for name in "abcd"]
+    result = invoke(side_by_side(MessagesState, "ab", "ab"), {"messages": "q"})
+    assert len(result["messages"]) == 3
 
 
 def test_the_second_of_two_mixtures_is_resumed_by_itself(invoke):

@@ -3,9 +3,13 @@
 import asyncio
 import socket
 import threading
+from functools import partial
+from types import SimpleNamespace
+from uuid import uuid4
 
 import pytest
 from clock import Clock
+from fakes import FakeModel
 from langchain_openai import ChatOpenAI, StreamChunkTimeoutError
 from openai import APITimeoutError
 
@@ -241,20 +245,66 @@ def test_thoughts_are_no_part_of_a_stream(pieces, chunks, server):
     assert "".join(each.text for each in streamed) == "ans"
 
 
-def test_thought_that_begins_in_the_prompt_is_known_from_the_second_stream_on(chunks, server):
-    model = build_model(Agent(model="openai:m", base_url=server.url))
+THOUGHT = [{"content": "SEC"}, {"content": "RET</thi"}, {"content": "nk>ans"}]
 
-    def shown(*deltas):
-        server.model("m", events=[*map(chunk, deltas), chunk({}, "stop"), DONE])
+
+@pytest.fixture
+def thinker(server, chunks):
+    """A model that nothing is known of, and what its streams show that consist of such deltas."""
+    name = f"thinker-{uuid4().hex}"  # what is learned is remembered in this process
+
+    def build(**options):
+        return build_model(Agent(model=f"openai:{name}", base_url=server.url, **options))
+
+    def shown(model, *deltas):
+        server.model(name, events=[*map(chunk, deltas), chunk({}, "stop"), DONE])
         return "".join(each.text for each in chunks(model))
 
-    thought = [{"content": "SEC"}, {"content": "RET</thi"}, {"content": "nk>ans"}]
-    assert shown(*thought) == "SECRETans"
-    assert [shown(*thought) for _ in range(2)] == ["ans", "ans"]
+    return SimpleNamespace(name=name, build=build, shown=shown)
+
+
+def test_thought_that_begins_in_the_prompt_is_known_from_the_second_stream_on(thinker):
+    shown = partial(thinker.shown, thinker.build())
+    assert shown(*THOUGHT) == "SECRETans"
+    assert [shown(*THOUGHT) for _ in range(2)] == ["ans", "ans"]
+    assert thinker.shown(thinker.build(), *THOUGHT) == "ans"  # whoever asks the model
     assert shown({"reasoning": "SECRET"}, {"content": "ans"}) == "ans"
-    assert shown(*thought) == "SECRETans"
+    assert shown(*THOUGHT) == "SECRETans"
     assert shown({"content": "no "}, {"content": "thought"}) == "no thought"
-    assert shown(*thought) == "SECRETans"
+    assert shown(*THOUGHT) == "SECRETans"
+
+
+def test_whole_answer_shows_that_thoughts_begin_in_the_prompt(thinker, server):
+    server.model(thinker.name, reply="SECRET</think>ans")
+    thinker.build().invoke("q")
+    assert thinker.shown(thinker.build(), *THOUGHT) == "ans"
+    server.model(thinker.name, reply="ans")
+    thinker.build().invoke("q")
+    assert thinker.shown(thinker.build(), *THOUGHT) == "SECRETans"
+
+
+def test_agent_says_that_its_answers_begin_in_a_thought(thinker):
+    model = thinker.build(starts_in_thought=True)
+    assert thinker.shown(model, *THOUGHT) == "ans"
+    assert thinker.shown(model, {"content": "no thought"}) == "no thought"
+    assert thinker.shown(model, *THOUGHT) == "ans"
+
+
+@pytest.mark.parametrize("model", ["offline:lead", FakeModel()])
+def test_option_for_thoughts_is_refused_where_it_has_no_effect(model):
+    with pytest.raises(ValueError, match="`starts_in_thought`=True has no effect"):
+        Agent(model=model, starts_in_thought=True)
+
+
+@pytest.mark.parametrize("end", ["finish reason", "[DONE]", "neither"])
+def test_stream_is_whole_by_a_finish_reason_or_by_done(end, answer_of):
+    """Of OpenAI-compatible servers, some send no finish reason, and others no `[DONE]`."""
+    events = {"finish reason": [chunk({}, "stop")], "[DONE]": [DONE], "neither": []}[end]
+    if end == "neither":
+        with pytest.raises(MoAError, match="the stream ended without a finish reason"):
+            answer_of(chunk({"content": "ans"}))
+    else:
+        assert answer_of(chunk({"content": "ans"}), *events).text == "ans"
 
 
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])

@@ -17,8 +17,8 @@ from moa_graph.cli.startup import show_startup_notice
 
 PANEL = RUNS_PANEL
 EXAMPLES = (
-    "moa fork sky --from aggregator --aggregator openai:gpt-4.1",
-    "moa fork sky --from layer_2 --drop llama --model qwen=openai:gpt-4o",
+    "moa fork sky --from aggregator --aggregator openai:gpt-6.1-terra",
+    "moa fork sky --from layer_2 --drop llama --model qwen=openai:gpt-6.1-sol",
 )
 
 

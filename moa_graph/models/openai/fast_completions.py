@@ -10,7 +10,11 @@ from typing import Any
 from httpx2 import Response
 
 from moa_graph.models.openai.fast_streams import AsyncChunkStream, ChunkStream
-from moa_graph.models.openai.normalization import ThoughtHabit, normalize_completion
+from moa_graph.models.openai.normalization import (
+    ThoughtHabit,
+    normalize_completion,
+    thought_habit,
+)
 from moa_graph.models.openai.response_bodies import read_completion
 
 _PER_CALL_OPTIONS = frozenset({"extra_headers", "extra_query", "timeout"})
@@ -26,12 +30,21 @@ def use_fast_completions(model: Any) -> None:
     clients = (model.client, model.async_client)
     if not all(each is None or type(each).__module__.startswith("openai.") for each in clients):
         return  # it does already, or somebody put other ones there
-    chunk_timeout, habit = model.stream_chunk_timeout or None, ThoughtHabit()
+    chunk_timeout = model.stream_chunk_timeout or None
+    habit = thought_habit(str(getattr(model.root_client, "base_url", "")), model.model_name)
     model.stream_chunk_timeout = None
     if root := model.root_async_client:
         model.async_client = AsyncFastCompletions(root, chunk_timeout, habit)
     if root := model.root_client:
         model.client = FastCompletions(root, chunk_timeout, habit)
+
+
+def expect_thoughts(model: Any) -> bool:
+    """Take in that a model's answers begin in a thought; tell whether its streams heed it."""
+    if not isinstance(model.client, FastCompletions):
+        return False
+    model.client.habit.opens_in_prompt = model.client.habit.is_given = True
+    return True
 
 
 class _DelegatingCompletions:
@@ -50,8 +63,8 @@ class FastCompletions(_DelegatingCompletions):
 
     def __init__(self, root: Any, chunk_timeout: float | None, habit: ThoughtHabit) -> None:
         self._post, self._original = root.post, root.chat.completions
-        self._chunk_timeout, self._habit = chunk_timeout, habit
-        self.with_raw_response = FastRawCompletions(root)
+        self._chunk_timeout, self.habit = chunk_timeout, habit
+        self.with_raw_response = FastRawCompletions(root, habit)
 
     def create(self, **payload: Any) -> Any:
         """Ask for a stream, of chunks as they are."""
@@ -59,7 +72,7 @@ class FastCompletions(_DelegatingCompletions):
             return self._original.create(**payload)
         stream = self._post(**_build_request(payload, object), stream=True, stream_cls=ChunkStream)
         stream.chunk_timeout, stream.model_name = self._chunk_timeout, payload["model"]
-        stream.habit = self._habit
+        stream.habit = self.habit
         return stream
 
 
@@ -68,8 +81,8 @@ class AsyncFastCompletions(_DelegatingCompletions):
 
     def __init__(self, root: Any, chunk_timeout: float | None, habit: ThoughtHabit) -> None:
         self._post, self._original = root.post, root.chat.completions
-        self._chunk_timeout, self._habit = chunk_timeout, habit
-        self.with_raw_response = AsyncFastRawCompletions(root)
+        self._chunk_timeout, self.habit = chunk_timeout, habit
+        self.with_raw_response = AsyncFastRawCompletions(root, habit)
 
     async def create(self, **payload: Any) -> Any:
         """Ask for a stream, of chunks as they are."""
@@ -79,21 +92,22 @@ class AsyncFastCompletions(_DelegatingCompletions):
             **_build_request(payload, object), stream=True, stream_cls=AsyncChunkStream
         )
         stream.chunk_timeout, stream.model_name = self._chunk_timeout, payload["model"]
-        stream.habit = self._habit
+        stream.habit = self.habit
         return stream
 
 
 class FastRawCompletions(_DelegatingCompletions):
     """Asks with a payload as it is."""
 
-    def __init__(self, root: Any) -> None:
+    def __init__(self, root: Any, habit: ThoughtHabit) -> None:
         self._post, self._original = root.post, root.chat.completions.with_raw_response
+        self._habit = habit
 
     def create(self, **payload: Any) -> Any:
         """Ask for a completion."""
         if _needs_original_client(payload, streamed=False):
             return self._original.create(**payload)
-        return FastRawResponse(self._post(**_build_request(payload, Response)))
+        return FastRawResponse(self._post(**_build_request(payload, Response)), self._habit)
 
 
 class AsyncFastRawCompletions(FastRawCompletions):
@@ -103,14 +117,15 @@ class AsyncFastRawCompletions(FastRawCompletions):
         """Ask for a completion."""
         if _needs_original_client(payload, streamed=False):
             return await self._original.create(**payload)
-        return FastRawResponse(await self._post(**_build_request(payload, Response)))
+        return FastRawResponse(await self._post(**_build_request(payload, Response)), self._habit)
 
 
 class FastRawResponse:
     """A response as `ChatOpenAI` wants it."""
 
-    def __init__(self, response: Response) -> None:
+    def __init__(self, response: Response, habit: ThoughtHabit) -> None:
         self.http_response, self.headers = response, response.headers
+        self._habit = habit
 
     def parse(self) -> Any:
         """Read the answer.
@@ -120,7 +135,9 @@ class FastRawResponse:
             NoCompletionError: If it is none.
         """
         response = self.http_response
-        return normalize_completion(read_completion(response.content, encoding=response.encoding))
+        completion = read_completion(response.content, encoding=response.encoding)
+        self._habit.learn_from_completion(completion)
+        return normalize_completion(completion)
 
 
 def _needs_original_client(payload: Mapping[str, Any], *, streamed: bool) -> bool:

@@ -4,8 +4,9 @@ A completion and a stream of chunks alike are changed in their place; they are r
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NoReturn
 
 from moa_graph.models.partial_answers import (
@@ -19,6 +20,7 @@ from moa_graph.prompting.surrogates import replace_surrogates
 from moa_graph.prompting.thoughts import ThoughtFilter
 from moa_graph.prompting.usage import clean_openai_usage, clean_usage, merge_openai_usages
 
+MAX_MODELS = 1024  # of which something is remembered
 MAX_DETAIL_CHARS = 500  # characters of a provider's details that are repeated
 
 MAX_STREAMED_CHARS = 10_000_000
@@ -86,10 +88,33 @@ def iter_mappings(value: Any, name: str) -> Iterator[dict[str, Any]]:
 
 @dataclass
 class ThoughtHabit:
-    """What earlier streams of a model have shown."""
+    """What earlier answers of a model have shown."""
 
     opens_in_prompt: bool = False
     """Whether its thoughts begin in the prompt, where its chat template puts the opening tag."""
+    is_given: bool = False
+    """Whether that was said beforehand, and is not learned."""
+
+    def learn(self, text_filter: ThoughtFilter) -> None:
+        """Take in an answer that was read to its end."""
+        if not self.is_given:
+            self.opens_in_prompt = text_filter.was_opened_in_prompt
+
+    def learn_from_completion(self, completion: Any) -> None:
+        """Take in the texts of a whole completion."""
+        for choice in iter_mappings(completion, "choices"):
+            message = choice.get("message")
+            if isinstance(message, dict) and isinstance(text := message.get("content"), str):
+                text_filter = ThoughtFilter()
+                text_filter.feed(text)
+                text_filter.finish()
+                self.learn(text_filter)
+
+
+@lru_cache(maxsize=MAX_MODELS)
+def thought_habit(*_: Hashable) -> ThoughtHabit:
+    """Give what this process knows of a model, by its server and its name."""
+    return ThoughtHabit()
 
 
 class ChunkNormalizer:
@@ -148,7 +173,7 @@ class ChunkNormalizer:
             UnfinishedAnswerError: If it ended before the answer did, or gave none.
         """
         rest = self._text_filter.finish()
-        self._habit.opens_in_prompt = self._text_filter.was_opened_in_prompt
+        self._habit.learn(self._text_filter)
         if stopped := self.is_full and not self._finish_reason:
             rest += f"\n[stopped here: more than {MAX_STREAMED_CHARS:,} characters]"
         if not stopped and not self._finish_reason and not is_done:
