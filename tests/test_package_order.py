@@ -14,6 +14,7 @@ FLOORS = (
         "sync_async",
         "atomic_files",
         "deprecated",
+        "fair_scheduling",
     },
     {"prompting"},
     {"models"},

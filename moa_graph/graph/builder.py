@@ -1,6 +1,7 @@
 """Build a Mixture-of-Agents graph: layers, each with its layer aggregator, and an aggregator."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from inspect import signature
 from itertools import chain
@@ -11,6 +12,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import CachePolicy
 
 from moa_graph.deprecated import accept_old_options
+from moa_graph.fair_scheduling import wait_for_turn
 from moa_graph.graph.aggregator import (
     aggregator_node,
     layer_aggregator_node,
@@ -46,6 +48,17 @@ def _with_parameters_of(
         return override
 
     return decorate
+
+
+class _FairGraph(CompiledMoAGraph):
+    """A compiled graph of which many runs may begin together on one event loop."""
+
+    async def astream(self, *args: Any, **kwargs: Any) -> AsyncGenerator[Any]:
+        """Run as `Pregel.astream` does, when it is this run's turn."""
+        await wait_for_turn()
+        async with aclosing(super().astream(*args, **kwargs)) as parts:  # type: ignore[type-var]  # a generator
+            async for part in parts:
+                yield part
 
 
 @dataclass(frozen=True)
@@ -99,6 +112,7 @@ class MoAGraph(MoAStateGraph):
         """
         workers = max(MIN_CONCURRENCY, len(self.nodes))
         compiled = super().compile(*args, **kwargs)
+        compiled.__class__ = _FairGraph  # LangGraph has no way to name the class
         if compiled.cache:
             for node in compiled.nodes.values():
                 if isinstance(node.bound, NodeRunnable):

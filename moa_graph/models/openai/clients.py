@@ -17,6 +17,7 @@ from urllib.request import getproxies
 from httpx2 import AsyncBaseTransport, BaseTransport, Limits, Request, Timeout
 from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
 
+from moa_graph.fair_scheduling import wait_for_turn
 from moa_graph.models.openai.aiohttp_transport import (
     KEEP_ALIVE_S,
     AiohttpTransport,
@@ -106,6 +107,7 @@ class PerLoopAsyncClient(DefaultAsyncHttpxClient):
         if pool_key not in self._pools:
             await self._open_pool(pool_key)
         response = await self._pools[pool_key][0].send(request, **options)
+        await wait_for_turn()
         if not response.history:
             self._known_non_redirecting.add(str(request.url))
         if response.is_error:
