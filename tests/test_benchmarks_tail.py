@@ -26,9 +26,10 @@ def test_the_tail_has_a_row_for_each_way_to_wait(tmp_path):
     whole = figures("tail", tmp_path)
     first, *others = whole["rows"]
     assert (first["variant"], first["proposals lost"]) == ("wait for all", "0.0%")
-    assert len(others) == 4
+    assert len(others) == 7
     assert all(0 < row["p50 s"] <= row["p95 s"] <= row["p99 s"] for row in whole["rows"])
     assert whole["facts"]["proposals_cut_off"] > 0
+    assert any(row["calls hedged"] != "0.0%" for row in others if "hedge" in row["variant"])
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ FLOORS = (
         "sync_async",
         "atomic_files",
         "deprecated",
+        "fair_scheduling",
     },
     {"prompting"},
     {"models"},

@@ -3,18 +3,31 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
 
+from moa_graph.fair_scheduling import wait_for_turn
 from moa_graph.graph.clock import seconds_to_wait
 from moa_graph.graph.state import MoAState
 from moa_graph.graph.thread_claims import ClaimedStream, ThreadClaim
 
 
-class ExclusiveThreadGraph(CompiledStateGraph[MoAState, Any, Any, MoAState]):
+class FairGraph(CompiledStateGraph[MoAState, Any, Any, MoAState]):
+    """A graph of which many runs may begin together on one event loop."""
+
+    async def astream(self, *args: Any, **kwargs: Any) -> AsyncGenerator[Any]:
+        """Run as `CompiledStateGraph.astream` does, when it is this run's turn."""
+        await wait_for_turn()
+        async with aclosing(super().astream(*args, **kwargs)) as parts:  # type: ignore[type-var]  # a generator
+            async for part in parts:
+                yield part
+
+
+class ExclusiveThreadGraph(FairGraph):
     """A graph that holds its thread while it runs.
 
     Where a host runs it as a node, the thread is the host's: LangGraph keeps its runs apart.
@@ -56,7 +69,7 @@ class ExclusiveThreadGraph(CompiledStateGraph[MoAState, Any, Any, MoAState]):
             ThreadInUseError: If another call in this process runs the thread.
             ClockError: If the thread has a checkpoint from the future.
         """
-        run = cast("AsyncGenerator[Any, None]", super().astream(input, config, **options))
+        run = super().astream(input, config, **options)
         if not (found := self._find_own_thread(config)):
             return run
         saver, thread = found

@@ -18,6 +18,7 @@ from langgraph.pregel.protocol import PregelProtocol
 from langgraph.types import CachePolicy, Command
 
 from moa_graph.errors import MoAError
+from moa_graph.fair_scheduling import wait_for_turn
 from moa_graph.graph import deadlines, quorum
 from moa_graph.graph.answer_cache import AnswerCache, CacheBackend, CachedAnswer
 from moa_graph.graph.failed_calls import describe_failure, may_be_billed
@@ -93,6 +94,7 @@ class NodeRunnable(RunnableLambda[Any, Any]):
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002
         """Run the async side."""
+        await wait_for_turn()
         return await run_async(self._make_flow(input, config or {}, self._cache))
 
     # LangGraph streams a node where `astream_events` or `astream_log` listens. A RunnableLambda

@@ -1,7 +1,9 @@
 """Many runs at a time in one process, 3 layers of 6 at 500 ms a call: times over the critical path.
 
 The makespan is the time until the last of the runs that began together has ended, the spread the
-longest run over the shortest. The floor is the same graph over aiohttp alone.
+longest run over the shortest. The floor is the same graph over aiohttp alone. A stall is the time
+between two beats of a task that sleeps for a millisecond: on a machine with nothing else to do its
+CPU is as long. What was there before the runs is frozen for the garbage collector.
 """
 
 import asyncio
@@ -62,14 +64,29 @@ async def _together(size: int, run: mixtures.Run) -> dict[str, float]:
         return time.perf_counter() - started
 
     gc.collect()
+    gc.freeze()
+    heart = asyncio.create_task(_beat(stalls := []))
+    await asyncio.sleep(0)
     begun, cpu = time.perf_counter(), time.process_time()
     walls = await asyncio.gather(*(timed() for _ in range(size)))
+    makespan, cpu = time.perf_counter() - begun, time.process_time() - cpu
+    heart.cancel()
     return {
-        "makespan": (time.perf_counter() - begun) / CRITICAL,
+        "makespan": makespan / CRITICAL,
         "median": median(walls) / CRITICAL,
         "spread": max(walls) / min(walls),
-        "CPU ms / run": (time.process_time() - cpu) / size * 1000,
+        "CPU ms / run": cpu / size * 1000,
+        "longest stall ms": max(wall for wall, _ in stalls) * 1000,
+        "its most CPU ms": max(cpu for _, cpu in stalls) * 1000,
     }
+
+
+async def _beat(stalls: list[tuple[float, float]]) -> None:
+    """Note the wall and CPU time between two beats, until it is cancelled."""
+    while True:
+        begun, cpu = time.perf_counter(), time.thread_time()
+        await asyncio.sleep(0.001)
+        stalls.append((time.perf_counter() - begun, time.thread_time() - cpu))
 
 
 @asynccontextmanager

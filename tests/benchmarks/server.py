@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -69,19 +70,29 @@ def serving(models: Mapping[str, Json] | None = None) -> Iterator[Server]:
         process.communicate()
 
 
+_TOLD = {"calls", "streamed", "hung_up", "words", "words_lost", "peak", "connections"}
+
+
 class Counts:
     """What the server counts."""
 
     def __init__(self) -> None:
         self.calls = self.streamed = self.hung_up = self.words = self.words_lost = 0
         self.running = self.peak = self.connections = 0
+        self._requests: Counter[str] = Counter()
 
     def take(self) -> Json:
-        told = {name: count for name, count in vars(self).items() if name != "running"}
+        told = {name: count for name, count in vars(self).items() if name in _TOLD}
         running = self.running
         self.__init__()
         self.running = running
         return told
+
+    def count_request(self, path: bytes, request: Json) -> int:
+        """Count a request, and tell how often the same came before by the same path."""
+        key = f"{path!r} {request['model']} {request['messages'][-1]['content']}"
+        self._requests[key] += 1
+        return self._requests[key] - 1
 
 
 class Connection(asyncio.Protocol):
@@ -115,10 +126,12 @@ class Connection(asyncio.Protocol):
         del self._buffer[:whole]
         if head.startswith(b"get /take_counts"):
             self._send(self._counts.take())
+        elif head.startswith(b"get "):  # what it serves, which it does not say
+            self._transport.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
         else:
-            self._answering = asyncio.ensure_future(self._answer(json.loads(body)))
+            self._answering = asyncio.ensure_future(self._answer(head.split()[1], json.loads(body)))
 
-    async def _answer(self, request: Json) -> None:
+    async def _answer(self, path: bytes, request: Json) -> None:
         model, counts = request["model"], self._counts
         behaviour = {**DEFAULT, **self._models.get(model, self._models.get("*", {}))}
         words = behaviour["words"]
@@ -126,7 +139,8 @@ class Connection(asyncio.Protocol):
         counts.running += 1
         counts.peak = max(counts.peak, counts.running)
         try:
-            await asyncio.sleep(draw_latency(behaviour["latency"], request))
+            repeated = counts.count_request(path, request)
+            await asyncio.sleep(draw_latency(behaviour["latency"], request, repeated))
             if request.get("stream"):
                 counts.streamed += 1
                 await self._stream(request, words, behaviour["rate"])
@@ -158,11 +172,18 @@ class Connection(asyncio.Protocol):
         self._transport.write(_response(json.dumps(answer).encode()))
 
 
-def draw_latency(latency: float | Json, request: Json) -> float:
-    """Draw the seconds of a call: the same for the same model and last message."""
+def draw_latency(latency: float | Json, request: Json, repeated: int = 0) -> float:
+    """Draw the seconds of a call: the same for the same model and last message.
+
+    Args:
+        latency: The seconds, or the parameters of the draw.
+        request: The call.
+        repeated: How often its client has made it before: each time is another draw.
+    """
     if not isinstance(latency, dict):
         return latency
-    drawn = random.Random(f"{request['model']} {request['messages'][-1]['content']}")
+    again = f" {repeated}" if repeated else ""
+    drawn = random.Random(f"{request['model']} {request['messages'][-1]['content']}{again}")
     if drawn.random() < latency.get("stall", 0):
         return latency["stalled"]
     return latency["median"] * exp(drawn.gauss(0, latency.get("sigma", 0)))

@@ -26,6 +26,9 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "grace 1 s": {**PATIENT, "grace": 1.0},
     "grace 0 s": {**PATIENT, "grace": 0.0},
     "grace 1 s, aggregator 10 s": {**PATIENT, "grace": 1.0, "timeout": 10.0},
+    "hedge 3 s": {**PATIENT, "hedge": 3.0, "hedged": "all"},
+    "grace 1 s, hedge 3 s": {**PATIENT, "grace": 1.0, "hedge": 3.0, "hedged": "all"},
+    "grace 1 s, aggregator's hedge 3 s": {**PATIENT, "grace": 1.0, "hedge": 3.0},
 }
 
 
@@ -36,10 +39,12 @@ class Tally:
     walls: list[float] = field(default_factory=list)
     asked: int = 0
     cut_off: int = 0
+    hedged: int = 0
+    """Calls beside which a second request was sent."""
     paid: int = 0
     """Words read and written, as if each call were paid for in full."""
     wasted: int = 0
-    """Those of calls that were cut off."""
+    """Those of calls that were cut off, or whose answer came second."""
 
     def take(self, wall: float, result: Mapping[str, Any]) -> None:
         self.walls.append(wall)
@@ -47,12 +52,19 @@ class Tally:
         for number in range(1, LAYERS + 1):
             layer = [p for p in result["proposals"].values() if p["layer"] == number]
             lost = sum(call_status(p["error"]) == "cut off" for p in layer)
+            hedged = sum(p.get("hedged", False) for p in layer)
             self.asked += len(layer)
             self.cut_off += lost
-            self.paid += len(layer) * (read + WORDS)
-            self.wasted += lost * (read + WORDS)
+            self.hedged += hedged
+            self.paid += (len(layer) + hedged) * (read + WORDS)
+            self.wasted += (lost + hedged) * (read + WORDS)
             read = len(result["messages"][0].text.split()) + (len(layer) - lost) * WORDS
-        self.paid += read + WORDS
+        summary = result["messages"][-1].response_metadata["moa"]
+        hedged = "aggregator" in summary.get("hedged", ())
+        lost = len(summary.get("failed_calls", ())) or hedged
+        self.hedged += hedged
+        self.paid += (1 + lost) * (read + WORDS)
+        self.wasted += lost * (read + WORDS)
 
     def row(self, name: str, second: float) -> dict[str, Any]:
         cuts = quantiles(self.walls, n=100, method="inclusive")
@@ -62,7 +74,9 @@ class Tally:
             "p50 s": p50,
             "p95 s": p95,
             "p99 s": p99,
+            "p99 / p50": p99 / p50,
             "proposals lost": f"{self.cut_off / self.asked:.1%}",
+            "calls hedged": f"{self.hedged / (self.asked + len(self.walls)):.1%}",
             "tokens thrown away": f"{self.wasted / self.paid:.1%}",
         }
 
@@ -71,11 +85,14 @@ def _graph(url: str, second: float, rules: Mapping[str, Any]) -> Any:
     def agent(name: str, **more: Any) -> Agent:
         return Agent(model=f"openai:{name}", base_url=url, max_retries=0, **more)
 
-    def seconds(name: str) -> dict[str, float]:
-        return {name: rules[name] * second} if name in rules else {}
+    def seconds(*names: str) -> dict[str, float]:
+        return {name: rules[name] * second for name in names if name in rules}
 
-    layers = [[agent(f"l{layer}-{n}") for n in range(WIDTH)] for layer in range(LAYERS)]
-    writer = agent("writer", **seconds("timeout"))
+    proposers = seconds("hedge") if "hedged" in rules else {}
+    layers = [
+        [agent(f"l{layer}-{n}", **proposers) for n in range(WIDTH)] for layer in range(LAYERS)
+    ]
+    writer = agent("writer", **seconds("timeout", "hedge"))
     others = [agent("other writer")] if "timeout" in rules else []
     options = {"quorum": rules["quorum"], "fallbacks": others, **seconds("grace")}
     return create_moa(layers, writer, **options).compile()
@@ -118,7 +135,11 @@ async def main() -> None:
     latency = {k: v * second if k in {"median", "stalled"} else v for k, v in LATENCY.items()}
     latency |= {"stall": QUICK_STALL} if options.quick else {}
     with serving({"*": {"latency": latency, "words": WORDS}}) as server:
-        graphs = {name: _graph(server.url, second, rules) for name, rules in VARIANTS.items()}
+        # Each has a path of its own: the server tells its second requests by it.
+        graphs = {
+            name: _graph(f"{server.url}/{number}", second, rules)
+            for number, (name, rules) in enumerate(VARIANTS.items())
+        }
         await asyncio.gather(*(g.ainvoke({"messages": "warm"}) for g in graphs.values()))
         server.take_counts()
         tallies = await _measure(graphs, runs, second)

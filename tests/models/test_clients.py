@@ -393,3 +393,25 @@ def redirecting(url, after=0):
         yield f"http://127.0.0.1:{running.server_port}/v1"
         running.shutdown()
         thread.join()
+
+
+async def test_later_requests_have_the_headers_of_the_first_and_bodies_of_their_own(server):
+    agent = Agent(model="openai:m", base_url=server.url, max_retries=1)
+    model = build_model(agent)
+    server.model("m", faults=[None, None, 503])
+    for text in ("short", "one that is longer", "once more, after a failure", "語" * 1000):
+        assert (await model.ainvoke(text)).text == f"m on {text}"
+    others = build_model(agent.model_copy(update={"timeout": 5.0}))
+    await others.ainvoke("short")
+    first, *later = server.calls
+    assert list(first.headers) == list(later[-1].headers)
+
+    def without(call, *names):
+        return [item for item in call.headers.items() if item[0] not in names]
+
+    changing = ("content-length", "x-stainless-retry-count")
+    assert all(without(call, *changing) == without(first, *changing) for call in later[:-1])
+    counts = [call.headers["x-stainless-retry-count"] for call in server.calls]
+    assert counts == ["0", "0", "0", "1", "0", "0"]
+    timeouts = [call.headers["x-stainless-read-timeout"] for call in server.calls]
+    assert timeouts == ["600.0"] * 5 + ["5.0"]

@@ -7,16 +7,17 @@ somebody else.
 import asyncio
 import atexit
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
 from urllib.request import getproxies
 
-from httpx2 import AsyncBaseTransport, BaseTransport, Limits, Request, Timeout
+from httpx2 import URL, AsyncBaseTransport, BaseTransport, Headers, Limits, Request, Timeout
 from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
 
+from moa_graph.fair_scheduling import wait_for_turn
 from moa_graph.models.openai.aiohttp_transport import (
     KEEP_ALIVE_S,
     AiohttpTransport,
@@ -37,6 +38,19 @@ CONNECT_TIMEOUT_S = 30.0
 _RESERVED_FILES = 128  # kept free for what else a process opens
 _Pool = DefaultAsyncHttpxClient
 _PoolKey = tuple[int, asyncio.AbstractEventLoop]  # a process, and a loop of it
+_TemplateKey = tuple[str, str, tuple[tuple[str, str], ...]]  # method, URL, headers
+_MAX_TEMPLATES = 256
+_TEMPLATE_OPTIONS = {"method", "url", "headers", "params", "timeout", "content", "files"}
+
+
+def _template_key(options: Mapping[str, Any]) -> _TemplateKey | None:
+    """Name what requests have in common that differ in body and timeout; `None` for others."""
+    is_plain = options.keys() == _TEMPLATE_OPTIONS - ({"files"} - options.keys())
+    if not is_plain or options["params"] or options.get("files"):
+        return None
+    if not isinstance(options["content"], bytes) or not isinstance(options["headers"], list):
+        return None
+    return options["method"], options["url"], tuple(options["headers"])
 
 
 class KeyRedactingClient(DefaultHttpxClient):
@@ -89,21 +103,34 @@ class PerLoopAsyncClient(DefaultAsyncHttpxClient):
         super().__init__(transport=AsyncBaseTransport())  # the pools have their own
         self._proxy = proxy
         self._pools: dict[_PoolKey, tuple[_Pool, AsyncGenerator[None, None]]] = {}
-        self._known_non_redirecting: set[str] = set()  # what answered without a redirect
+        self._known_non_redirecting: set[URL] = set()  # what answered without a redirect
+        self._templates: dict[_TemplateKey | None, Request] = {}  # without their bodies
 
     def build_request(self, *args: Any, **options: Any) -> Request:
-        """Build a request that keeps its body only until it is sent: answers take long."""
-        request = super().build_request(*args, **options)
-        url = str(request.url)
-        if url not in self._known_non_redirecting:
-            return request
-        return Request(
-            request.method,
-            request.url,
-            headers=request.headers,
-            stream=OneShotBody(request.read(), lambda: self._known_non_redirecting.discard(url)),
-            extensions=request.extensions,
-        )
+        """Build a request that keeps its body only until it is sent: answers take long.
+
+        One like an earlier one is built from that: all but its body and its timeout is the same.
+        """
+        key = None if args else _template_key(options)
+        if (request := self._templates.get(key)) and request.url in self._known_non_redirecting:
+            content, timeout = options["content"], Timeout(options["timeout"])
+            headers, extensions = Headers(request.headers), {"timeout": timeout.as_dict()}
+            headers["content-length"] = f"{len(content)}"
+        else:
+            request = super().build_request(*args, **options)
+            if request.url not in self._known_non_redirecting:
+                return request
+            content, headers, extensions = request.read(), request.headers, request.extensions
+            if key:
+                self._keep_template(key, request)
+        url = request.url
+        body = OneShotBody(content, lambda: self._known_non_redirecting.discard(url))
+        return Request(request.method, url, headers=headers, stream=body, extensions=extensions)
+
+    def _keep_template(self, key: _TemplateKey, request: Request) -> None:
+        if len(self._templates) >= _MAX_TEMPLATES:
+            self._templates.clear()
+        self._templates[key] = Request(request.method, request.url, headers=request.headers)
 
     async def send(self, request: Any, **options: Any) -> Any:
         """Send a request through the pool of the running loop."""
@@ -112,8 +139,9 @@ class PerLoopAsyncClient(DefaultAsyncHttpxClient):
             await self._open_pool(pool_key)
         streamed = options.pop("stream", False)
         response = await self._pools[pool_key][0].send(request, stream=True, **options)
+        await wait_for_turn()
         if not response.history:
-            self._known_non_redirecting.add(str(request.url))
+            self._known_non_redirecting.add(request.url)
         if response.is_error or not streamed:
             response = await aread_response(response)
         else:
