@@ -48,6 +48,8 @@ class _CurrentConnection:
     connection: aiosqlite.Connection
     is_in_memory: bool = False
     has_told_busy: bool = False
+    unsaved_file: Path | None = None
+    """Where writes are that the file did not take."""
 
 
 class FailoverSqliteSaver(InsertionOrderSqliteSaver):
@@ -192,8 +194,10 @@ class FailoverSqliteSaver(InsertionOrderSqliteSaver):
         self, thread: str, writes: Sequence[tuple[str, Any]], error: sqlite3.Error
     ) -> sqlite3.Error:
         """Write what was answered to a file, and give the error that names it."""
-        file = keep_unsaved_writes(Path(self.path), thread, writes) if writes else None
-        if not file:
+        if writes:
+            file = keep_unsaved_writes(Path(self.path), thread, writes)
+            self._current.unsaved_file = file or self._current.unsaved_file
+        if not (file := self._current.unsaved_file):
             return error
         told = UnsavedAnswerError(
             f"cannot write to the database {self.path}: {error}; what was answered is in {file}"

@@ -5,7 +5,13 @@ import re
 import shlex
 import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    ExitStack,
+    aclosing,
+    asynccontextmanager,
+)
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -13,7 +19,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from filelock import FileLock, Timeout
 from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
@@ -24,6 +29,7 @@ from langgraph.types import StateSnapshot
 from platformdirs import user_data_path
 from pydantic import ValidationError
 
+from moa_graph.atomic_files import restrict_to_owner
 from moa_graph.config.model import STORED, MoAConfig
 from moa_graph.errors import MoAError
 from moa_graph.graph.builder import CompiledMoAGraph
@@ -35,6 +41,7 @@ from moa_graph.prompting.finish_reasons import name_ending
 from moa_graph.prompting.parsing import read_finish_reason
 from moa_graph.redaction import redacted_message
 from moa_graph.runs.failover_saver import IN_MEMORY, FailoverSqliteSaver
+from moa_graph.runs.lock_files import hold_lock_file
 from moa_graph.runs.record import (
     AGGREGATOR_FAILURE,
     current_turn_proposals,
@@ -196,23 +203,17 @@ async def _open_sqlite(
     @asynccontextmanager
     async def try_lock(name: str) -> AsyncIterator[bool]:
         file = sha256(name.encode("utf-8", "replace")).hexdigest()[:16]
-        file_lock = FileLock(path.with_name(f"{path.name}.locks") / file)
-        try:
-            _create_parent_folder(Path(file_lock.lock_file))
-            file_lock.acquire(blocking=False)
-        except Timeout:
-            yield False
-            return
-        except OSError:
-            if on_write_failure is None:
-                raise
-            yield True  # what cannot be locked cannot be written by anybody else
-            return
-        try:
-            yield True
-        finally:
-            file_lock.release()
+        with ExitStack() as stack:
+            try:
+                lock_file = _create_parent_folder(path.with_name(f"{path.name}.locks") / file)
+                is_held = stack.enter_context(hold_lock_file(lock_file))
+            except OSError:
+                if on_write_failure is None:
+                    raise
+                is_held = True  # what cannot be locked cannot be written by anybody else
+            yield is_held
 
+    restrict_to_owner(path)
     async with FailoverSqliteSaver.open_path(str(path)) as saver:
         saver.on_write_failure, saver.on_busy = on_write_failure, on_busy
         await saver.setup()  # which turns on write-ahead logging
