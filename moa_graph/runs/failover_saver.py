@@ -63,7 +63,6 @@ class FailoverSqliteSaver(InsertionOrderSqliteSaver):
     """Is told once, with the reason; without it, a failed write raises."""
     on_busy: Callable[[str], None] | None = None
     """Is told once that a write waits, and why."""
-    path: str = IN_MEMORY
 
     def __init__(self, conn: aiosqlite.Connection) -> None:
         self._current = _CurrentConnection(conn)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from moa_graph.atomic_files import PRIVATE
+
 
 @contextmanager
 def hold_lock_file(path: Path) -> Iterator[bool]:
@@ -14,7 +16,7 @@ def hold_lock_file(path: Path) -> Iterator[bool]:
     The file is deleted by who holds it. Whoever opened it before and holds it afterwards would hold
     a file that nobody else finds: so it counts only if the same file is there before and after.
     """
-    lock = FileLock(path)
+    lock = FileLock(path, mode=PRIVATE)
     try:
         _acquire(lock, path)
     except Timeout:
