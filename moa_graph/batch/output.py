@@ -10,7 +10,7 @@ from math import inf
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self
 
-from moa_graph.atomic_files import replaced_file
+from moa_graph.atomic_files import replaced_file, restrict_to_owner
 from moa_graph.batch.input import BatchRecord, thread_id_for
 from moa_graph.batch.record_runner import OutputRow
 from moa_graph.errors import MoAError
@@ -56,9 +56,10 @@ class BatchFiles:
         Raises:
             BatchError: If they are not those of a batch.
         """
-        self.answers.touch()
+        restrict_to_owner(self.answers)
         for path in (self.answers, self.failures, self._late_path, self._old_failures_path):
             if path.exists():
+                restrict_to_owner(path)
                 _check_written_by_batch(path)
                 _truncate_partial_row(path)
         self._merge_late_rows()

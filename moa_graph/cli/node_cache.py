@@ -9,6 +9,7 @@ from langgraph.cache.base import BaseCache
 from langgraph.cache.sqlite import SqliteCache
 from langgraph.types import CachePolicy
 
+from moa_graph.atomic_files import restrict_to_owner
 from moa_graph.cli.errors import CommandError
 from moa_graph.cli.terminal.plain_text import print_warning
 from moa_graph.config.model import MoAConfig
@@ -52,8 +53,9 @@ def open_node_cache(db: str | None, ttl: int | None) -> NodeCache:
         print_warning(f"moa: cannot use a cache: {error}; every model is asked")
         return NodeCache()
     try:
+        restrict_to_owner(path)
         return NodeCache(SqliteCache(path=str(path)), ttl)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise CommandError(f"cannot use the cache {path}: {error}") from None
 
 

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -14,6 +15,7 @@ from moa_graph.fair_scheduling import wait_for_turn
 from moa_graph.graph.clock import seconds_to_wait
 from moa_graph.graph.state import MoAState
 from moa_graph.graph.thread_claims import ClaimedStream, ThreadClaim
+from moa_graph.models.endpoints import find_secret_parameter
 
 
 class FairGraph(CompiledStateGraph[MoAState, Any, Any, MoAState]):
@@ -106,7 +108,24 @@ class ExclusiveThreadGraph(FairGraph):
         thread, is_in_host = configurable.get("thread_id"), configurable.get("checkpoint_ns")
         if thread is None or is_in_host or not isinstance(self.checkpointer, BaseCheckpointSaver):
             return None
+        _check_addresses(configurable)
         return self.checkpointer, str(thread)
+
+
+def _check_addresses(configurable: Mapping[str, Any]) -> None:
+    """Refuse a key in an address: LangGraph stores such values with each checkpoint.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    for name, value in configurable.items():
+        if isinstance(value, str) and "://" in value:
+            has_login = "@" in value.partition("://")[2].partition("/")[0]
+            if parameter := "its login" if has_login else find_secret_parameter(value):
+                raise ValueError(
+                    f"`configurable` {name!r}: expected a URL without a key, got one in "
+                    f"{parameter}; it would be stored with each checkpoint"
+                )
 
 
 def _orders_by_insertion(saver: BaseCheckpointSaver[Any]) -> bool:

@@ -12,6 +12,10 @@ _OPERATION_PATH = re.compile(
 )
 _QUOTES = frozenset("\"'`\u2018\u2019\u201c\u201d")
 _FORBIDDEN_IN_URL = _QUOTES | frozenset("<>{}|\\^#")
+_SECRET_PARAMETER = re.compile(
+    r"[?&]([\w.-]{0,40}(?:key|token|secret|password|signature|sig|credential)s?)=[^&]",
+    re.IGNORECASE,
+)
 _PLACEHOLDER = re.compile(
     r".*(\.\.\.|…).*|<.*>|\$\{?\w+\}?|\{+\w+\}+|(\w{1,6}-)*[x*]{3,}"
     r"|(\w{1,6}-)?(your|my|insert|replace|enter|paste)[-_]?(\w{1,20}[-_]){0,3}"
@@ -29,6 +33,11 @@ def check_base_url(url: str) -> None:
     parts, port = _split_url(url)
     if "@" in url.partition("://")[2].partition("/")[0]:
         raise ValueError("expected a URL without a password; name its variable in api_key_env")
+    if name := find_secret_parameter(url):
+        raise ValueError(
+            f"expected a URL without a key, got one in its parameter {name!r}; addresses are "
+            "stored and shown: name the key's variable in api_key_env"
+        )
     if any(each in _FORBIDDEN_IN_URL or _is_control_or_separator(each) for each in url):
         raise ValueError(
             f"expected a URL without spaces, line breaks, quotes, brackets and '#', such as "
@@ -40,6 +49,12 @@ def check_base_url(url: str) -> None:
     if port == 0 or not _is_host(parts.hostname):
         raise ValueError(f"expected a URL with a valid host and port, got {url!r}")
     _check_path(parts)
+
+
+def find_secret_parameter(url: str) -> str | None:
+    """Name a parameter of a URL that holds a key or a password, if there is one."""
+    match = _SECRET_PARAMETER.search(url)
+    return match[1] if match else None
 
 
 def _split_url(url: str) -> tuple[SplitResult, int | None]:

@@ -57,6 +57,8 @@ class _CurrentConnection:
     """The file that was left, from which threads are still read."""
     copied_threads: set[str] = field(default_factory=set)
     has_told_busy: bool = False
+    unsaved_file: Path | None = None
+    """Where writes are that the file did not take."""
 
 
 class FailoverSqliteSaver(InsertionOrderSqliteSaver):
@@ -70,7 +72,6 @@ class FailoverSqliteSaver(InsertionOrderSqliteSaver):
     """Is told once, with the reason; without it, a failed write raises."""
     on_busy: Callable[[str], None] | None = None
     """Is told once that a write waits, and why."""
-    path: str = IN_MEMORY
 
     def __init__(self, conn: aiosqlite.Connection) -> None:
         self._current = _CurrentConnection(conn)
@@ -231,8 +232,10 @@ class FailoverSqliteSaver(InsertionOrderSqliteSaver):
         self, thread: str, writes: Sequence[tuple[str, Any]], error: sqlite3.Error
     ) -> sqlite3.Error:
         """Write what was answered to a file, and give the error that names it."""
-        file = keep_unsaved_writes(Path(self.path), thread, writes) if writes else None
-        if not file:
+        if writes:
+            file = keep_unsaved_writes(Path(self.path), thread, writes)
+            self._current.unsaved_file = file or self._current.unsaved_file
+        if not (file := self._current.unsaved_file):
             return error
         told = UnsavedAnswerError(
             f"cannot write to the database {self.path}: {error}; what was answered is in {file}"

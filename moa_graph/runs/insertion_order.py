@@ -4,13 +4,15 @@ LangGraph's own goes by the names of checkpoints, which begin with the time: whe
 back, what was written last is not what it finds.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import CheckpointTuple, get_checkpoint_id
+from langgraph.checkpoint.base import CheckpointTuple, DeltaChannelHistory, get_checkpoint_id
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.checkpoint.sqlite.utils import search_where
+
+from moa_graph.runs.damage import name_damaged_thread
 
 # SQLite numbers the rows of a table as they come; `+` has it use the index of the thread.
 NEWEST_FIRST = "ORDER BY +rowid DESC"
@@ -21,18 +23,24 @@ class InsertionOrderSqliteSaver(AsyncSqliteSaver):
     """A checkpointer that goes by the order in which checkpoints were written."""
 
     orders_by_insertion = True
+    path = ""
+    """The file, for errors."""
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Read a checkpoint; without a `checkpoint_id` the one that was written last."""
         if get_checkpoint_id(config):
-            return await super().aget_tuple(config)
+            with name_damaged_thread(config["configurable"]["thread_id"], self.path):
+                found = await super().aget_tuple(config)
+                if found and not isinstance(found.checkpoint, dict):
+                    raise TypeError(f"expected a checkpoint, got {found.checkpoint!r:.40}")
+                return found
         configurable = config["configurable"]
         address = {
             "thread_id": str(configurable["thread_id"]),
             "checkpoint_ns": configurable.get("checkpoint_ns", ""),
         }
         newest = await self._find_checkpoints({"configurable": address}, limit=1)
-        return await super().aget_tuple(newest[0]) if newest else None
+        return await self.aget_tuple(newest[0]) if newest else None
 
     async def alist(
         self,
@@ -46,6 +54,13 @@ class InsertionOrderSqliteSaver(AsyncSqliteSaver):
         for each in await self._find_checkpoints(config, filter, before, limit):
             if checkpoint := await self.aget_tuple(each):
                 yield checkpoint
+
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """Read what was written since a channel was last stored whole."""
+        with name_damaged_thread(config["configurable"]["thread_id"], self.path):
+            return await super().aget_delta_channel_history(config=config, channels=channels)
 
     async def _find_checkpoints(
         self,

@@ -21,6 +21,7 @@ from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
+from moa_graph.runs.damage import name_damaged_thread
 from moa_graph.runs.postgres_connection import (
     SETUP_TIMEOUT_S,
     close_if_silent,
@@ -112,7 +113,8 @@ class InsertionOrderPostgresSaver(AsyncPostgresSaver):
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Read a checkpoint; without a `checkpoint_id` the one that was written last."""
         if get_checkpoint_id(config):
-            with close_if_silent(self.connection):
+            thread = config["configurable"]["thread_id"]
+            with close_if_silent(self.connection), name_damaged_thread(thread, "PostgreSQL"):
                 return await super().aget_tuple(config)
         configurable = config["configurable"]
         where = "WHERE thread_id = %s AND checkpoint_ns = %s"

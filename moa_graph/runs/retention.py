@@ -5,18 +5,18 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-from moa_graph.runs.store import Checkpointer, RunStore, StoreError
+from moa_graph.runs.damage import DamagedThreadError
+from moa_graph.runs.store import Checkpointer, RunStore, StoreError, time_of_checkpoint
 
 MAX_VACUUM_BYTES = 200_000_000
 """Bytes of a file that is written anew in one go, while nobody else can write to it."""
 PAGES_PER_STEP = 500  # of 4 kB, which others wait for
 PAUSE_S = 0.02  # seconds in which others can write
-UUID_EPOCH = datetime(1582, 10, 15, tzinfo=UTC)  # from where a UUID counts
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ SQLITE_QUERIES = DatabaseQueries(
     # Of the rows of a thread, SQLite takes `checkpoint_id` from the one with the largest `rowid`.
     list_threads="SELECT thread_id, checkpoint_id, max(rowid) FROM checkpoints "
     "WHERE checkpoint_ns = '' GROUP BY thread_id "
-    "HAVING total(json_extract(CAST(metadata AS TEXT), '$.moa_config') IS NOT NULL) > 0 "
+    "HAVING total(CASE WHEN json_valid(CAST(metadata AS TEXT)) "
+    "THEN json_extract(CAST(metadata AS TEXT), '$.moa_config') IS NOT NULL END) > 0 "
     "ORDER BY 3 DESC",
     database_size="SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
     vacuum=(),  # see `_shrink_sqlite`
@@ -64,9 +65,8 @@ class ExpiredThread:
 
     @property
     def last_written_at(self) -> datetime:
-        """When that was written: its name is a UUID that begins with the time."""
-        digits = self.last_checkpoint_id.replace("-", "")
-        return UUID_EPOCH + timedelta(microseconds=int(digits[:12] + digits[13:16], 16) // 10)
+        """When that was written."""
+        return time_of_checkpoint(self.last_checkpoint_id)
 
 
 @dataclass
@@ -111,16 +111,21 @@ async def delete_threads(store: RunStore, threads: Iterable[ExpiredThread]) -> P
 async def _delete_thread(store: RunStore, thread: ExpiredThread) -> bool:
     try:
         async with store.lock_thread(thread.id):
-            last = await store.checkpointer.aget_tuple({"configurable": {"thread_id": thread.id}})
-            if (
-                not last
-                or last.config["configurable"]["checkpoint_id"] != thread.last_checkpoint_id
-            ):
+            if await _newest_checkpoint_id(store, thread) != thread.last_checkpoint_id:
                 return False
             await store.checkpointer.adelete_thread(thread.id)
     except StoreError:  # another process holds it
         return False
     return True
+
+
+async def _newest_checkpoint_id(store: RunStore, thread: ExpiredThread) -> str | None:
+    """Give the newest checkpoint of a thread; of a damaged one, the newest that was seen."""
+    try:
+        newest = await store.checkpointer.aget_tuple({"configurable": {"thread_id": thread.id}})
+    except DamagedThreadError:
+        return thread.last_checkpoint_id
+    return newest.config["configurable"]["checkpoint_id"] if newest else None
 
 
 async def _shrink_database(saver: Checkpointer, queries: DatabaseQueries) -> None:

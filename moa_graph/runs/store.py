@@ -5,15 +5,20 @@ import re
 import shlex
 import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    ExitStack,
+    aclosing,
+    asynccontextmanager,
+)
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from filelock import FileLock, Timeout
 from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
@@ -24,6 +29,7 @@ from langgraph.types import StateSnapshot
 from platformdirs import user_data_path
 from pydantic import ValidationError
 
+from moa_graph.atomic_files import restrict_to_owner
 from moa_graph.config.model import STORED, MoAConfig
 from moa_graph.errors import MoAError
 from moa_graph.graph.builder import CompiledMoAGraph
@@ -35,7 +41,9 @@ from moa_graph.models.providers import provider_of
 from moa_graph.prompting.finish_reasons import name_ending
 from moa_graph.prompting.parsing import read_finish_reason
 from moa_graph.redaction import redacted_message
+from moa_graph.runs.damage import DamagedThreadError, name_damaged_thread
 from moa_graph.runs.failover_saver import IN_MEMORY, FailoverSqliteSaver
+from moa_graph.runs.lock_files import hold_lock_file
 from moa_graph.runs.record import (
     AGGREGATOR_FAILURE,
     current_turn_proposals,
@@ -47,8 +55,10 @@ from moa_graph.runs.stored_errors import CANCELLED_PREFIX, read_node_errors
 Checkpointer = BaseCheckpointSaver[Any]
 
 CONFIG_KEY = "moa_config"  # in the metadata of each checkpoint
+UUID_EPOCH = datetime(1582, 10, 15, tzinfo=UTC)  # from where a UUID counts
 ERROR_CHANNEL = "__error__"  # LangGraph's channel for what a node raised
 
+_PRIVATE_NAMES = r"(?:password|key|token|secret)"
 _BATCH_THREAD_ID = re.compile(
     r"(.+-[0-9a-f]{8})-\d+-[0-9a-f]{8}"
 )  # as `batch.input.thread_id_for` names it
@@ -73,10 +83,14 @@ class StoredThread:
     stop_cause: Literal["failed", "interrupted"] | None
     """What ended its last run, an error or somebody; `None` if it came to its end, goes on, or
     was killed."""
+    is_damaged: bool = False
+    """Whether what is stored of it cannot be read."""
 
     @property
     def status_text(self) -> str:
         """How its last question fared, in words."""
+        if self.is_damaged:
+            return "damaged"
         if self.is_finished and not self.messages:
             return "empty"
         ended = self._answered_text if self.is_finished else self.stop_cause or "unfinished"
@@ -176,7 +190,8 @@ async def open_run_store(
             yield store
     except (sqlite3.Error, OSError) as error:
         where = redact_password(db) if db else "runs.sqlite"
-        raise StoreError(f"cannot use the database {where}: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise StoreError(f"cannot use the database {where}: {reason}") from error
 
 
 def sqlite_path(db: str | None) -> Path:
@@ -204,23 +219,17 @@ async def _open_sqlite(
     @asynccontextmanager
     async def try_lock(name: str) -> AsyncIterator[bool]:
         file = sha256(name.encode("utf-8", "replace")).hexdigest()[:16]
-        file_lock = FileLock(path.with_name(f"{path.name}.locks") / file)
-        try:
-            _create_parent_folder(Path(file_lock.lock_file))
-            file_lock.acquire(blocking=False)
-        except Timeout:
-            yield False
-            return
-        except OSError:
-            if on_write_failure is None:
-                raise
-            yield True  # what cannot be locked cannot be written by anybody else
-            return
-        try:
-            yield True
-        finally:
-            file_lock.release()
+        with ExitStack() as stack:
+            try:
+                lock_file = _create_parent_folder(path.with_name(f"{path.name}.locks") / file)
+                is_held = stack.enter_context(hold_lock_file(lock_file))
+            except OSError:
+                if on_write_failure is None:
+                    raise
+                is_held = True  # what cannot be locked cannot be written by anybody else
+            yield is_held
 
+    restrict_to_owner(path)
     async with FailoverSqliteSaver.open_path(str(path)) as saver:
         saver.on_write_failure, saver.on_busy = on_write_failure, on_busy
         await saver.setup()  # which turns on write-ahead logging
@@ -303,7 +312,7 @@ def format_resume_command(thread: str, db: str | None) -> str:
 def redact_password(db: str) -> str:
     """Leave the password out of a database's address."""
     db = re.sub(r"^([^:]*+://[^/@:]*):.*(?=@)", r"\1", db)
-    return re.sub(r"([?&]\w*password=)[^&]*", r"\1***", db)
+    return re.sub(rf"(?i)([?&][\w-]*{_PRIVATE_NAMES}=)[^&]*", r"\1***", db)
 
 
 def build_run_config(thread: str, mixture: MoAConfig) -> RunnableConfig:
@@ -319,23 +328,30 @@ async def read_threads(
     only: Callable[[StoredThread], bool] = lambda _: True,
 ) -> list[StoredThread]:
     """Read the threads, newest first, until there are as many as asked for."""
-    checkpoints_found: list[CheckpointTuple] = []
+    found: list[CheckpointTuple | StoredThread] = []
     # What is not read to its end is closed before the database is.
     async with aclosing(_newest_checkpoints(saver)) as checkpoints:
         async for checkpoint in checkpoints:
-            if only(_thread_from_checkpoint(checkpoint)):
-                checkpoints_found.append(checkpoint)
-            if len(checkpoints_found) == limit:
+            if only(_glance_at_thread(checkpoint)):
+                found.append(checkpoint)
+            if len(found) == limit:
                 break
-    return [await _load_thread(saver, checkpoint) for checkpoint in checkpoints_found]
+    return [await _load_thread_or_damage(saver, each) for each in found]
 
 
-async def _newest_checkpoints(saver: Checkpointer) -> AsyncGenerator[CheckpointTuple]:
-    """Give the last checkpoint of each thread, newest first."""
+async def _newest_checkpoints(
+    saver: Checkpointer,
+) -> AsyncGenerator[CheckpointTuple | StoredThread]:
+    """Give the last checkpoint of each thread, newest first; a damaged thread without it."""
     if list_newest_ids := getattr(saver, "list_newest_ids", None):
         for thread, checkpoint_id in await list_newest_ids():
             address = {"thread_id": thread, "checkpoint_ns": "", "checkpoint_id": checkpoint_id}
-            if checkpoint := await saver.aget_tuple({"configurable": address}):
+            try:
+                checkpoint = await saver.aget_tuple({"configurable": address})
+            except DamagedThreadError:
+                yield _damaged_thread(thread, checkpoint_id)
+                continue
+            if checkpoint:
                 yield checkpoint
         return
     seen: set[str] = set()
@@ -345,6 +361,41 @@ async def _newest_checkpoints(saver: Checkpointer) -> AsyncGenerator[CheckpointT
             if not configurable.get("checkpoint_ns") and configurable["thread_id"] not in seen:
                 seen.add(configurable["thread_id"])
                 yield checkpoint
+
+
+def _glance_at_thread(checkpoint: CheckpointTuple | StoredThread) -> StoredThread:
+    """Read what stands in a checkpoint itself."""
+    if isinstance(checkpoint, StoredThread):
+        return checkpoint
+    try:
+        return _thread_from_checkpoint(checkpoint)
+    except DamagedThreadError:
+        configurable = checkpoint.config["configurable"]
+        return _damaged_thread(configurable["thread_id"], configurable["checkpoint_id"])
+
+
+async def _load_thread_or_damage(
+    saver: Checkpointer, checkpoint: CheckpointTuple | StoredThread
+) -> StoredThread:
+    """Read a thread whole, or say that it is damaged: the others can be listed."""
+    thread = _glance_at_thread(checkpoint)
+    if thread.is_damaged or isinstance(checkpoint, StoredThread):
+        return thread
+    try:
+        return await _load_thread(saver, checkpoint)
+    except DamagedThreadError:
+        return _damaged_thread(thread.id, checkpoint.config["configurable"]["checkpoint_id"])
+
+
+def _damaged_thread(thread: str, checkpoint_id: str) -> StoredThread:
+    """Give what is known of a thread that cannot be read: its name, and when it was written."""
+    return StoredThread(thread, time_of_checkpoint(checkpoint_id), [], None, (), None, True)  # noqa: FBT003
+
+
+def time_of_checkpoint(checkpoint_id: str) -> datetime:
+    """Tell when a checkpoint was written: its name is a UUID that begins with the time."""
+    digits = checkpoint_id.replace("-", "")
+    return UUID_EPOCH + timedelta(microseconds=int(digits[:12] + digits[13:16], 16) // 10)
 
 
 async def read_thread(saver: Checkpointer, name: str) -> StoredThread | None:
@@ -459,6 +510,12 @@ def _state_reader() -> CompiledMoAGraph:
 
 def _thread_from_checkpoint(checkpoint: CheckpointTuple) -> StoredThread:
     """Read what stands in the checkpoint itself."""
+    thread = checkpoint.config["configurable"]["thread_id"]
+    with name_damaged_thread(thread, "the database"):
+        return _parse_checkpoint(checkpoint)
+
+
+def _parse_checkpoint(checkpoint: CheckpointTuple) -> StoredThread:
     writes = checkpoint.pending_writes or ()
     return StoredThread(
         id=checkpoint.config["configurable"]["thread_id"],

@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from moa_graph.config.model import MoAConfig, format_validation_error
 from moa_graph.graph.builder import CompiledMoAGraph
+from moa_graph.runs.damage import DamagedThreadError
 from moa_graph.runs.formatting import format_dropped_messages
 from moa_graph.runs.live import RunProgress
 from moa_graph.runs.store import (
@@ -197,7 +198,11 @@ class PageApi:
             raise ApiError(400, format_validation_error(error)) from None
 
     async def _find_thread(self, name: str) -> StoredThread:
-        if thread := await read_thread(self._store.checkpointer, name):
+        try:
+            thread = await read_thread(self._store.checkpointer, name)
+        except DamagedThreadError as error:
+            raise ApiError(HTTP_CONFLICT, str(error), code="unreadable") from None
+        if thread:
             return thread
         raise ApiError(404, f"no thread {name!r}", code="not_found")
 

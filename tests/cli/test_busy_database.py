@@ -63,19 +63,16 @@ def impatient(monkeypatch):
 @pytest.mark.parametrize("words", [["ask", "q", "--thread", "u"], ["resume", "t"]])
 def test_run_waits_until_the_database_is_let_go(words, config, db, server, tmp_path):
     told = tmp_path / "stderr"
-    words = [MOA, *words, *(["--config", config] if words[0] == "ask" else []), "--db", db]
+    thread = words[-1]
+    words = [MOA, *words, *(["--config", config] if thread == "u" else []), "--db", db]
     with held(db) as let_go, told.open("w") as stderr:
         run = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=stderr, text=True)
         wait_for(lambda: "waiting for another process" in told.read_text())
         let_go()
         assert run.communicate()[0] == "final\n"
     assert told.read_text().count("waiting for another process") == 1
-    assert len(server.calls) == (5 if words[1] == "ask" else 1)
-    again = subprocess.run(
-        [MOA, "resume", words[3] if words[1] == "resume" else "u", "--db", db],
-        capture_output=True,
-        text=True,
-    )
+    assert len(server.calls) == (5 if thread == "u" else 1)
+    again = subprocess.run([MOA, "resume", thread, "--db", db], capture_output=True, text=True)
     assert again.stdout == "final\n"
 
 

@@ -333,3 +333,16 @@ def test_checkpoint_from_the_future_in_a_file_is_refused(monkeypatch, gate, tmp_
         pytest.raises(ClockError),
     ):
         build(gate, SqliteSaver(connection)).invoke(None, CONFIG)
+
+
+@pytest.mark.parametrize("url", ["http://h/v1?api-key=12345678", "http://me:12345678@h/v1"])
+def test_key_in_an_address_of_a_callers_config_is_not_stored(url, invoke, gate):
+    gate.opened.set()
+    graph = build(gate, InMemorySaver())
+    config = {"configurable": {"thread_id": "1", "base_url": url}}
+    with pytest.raises(ValueError, match="`configurable` 'base_url'") as told:
+        invoke(graph, QUESTION, config)
+    assert "12345678" not in str(told.value)
+    assert not list(graph.get_state_history(CONFIG))
+    config["configurable"]["base_url"] = "http://h/v1?api-version=1"
+    assert invoke(graph, QUESTION, config)

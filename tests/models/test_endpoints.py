@@ -176,3 +176,13 @@ def test_command_says_it_in_a_line(moa, monkeypatch, server, tmp_path):
     assert done.returncode == 1
     assert "SERVER_KEY holds no key: it is a placeholder" in done.stderr
     assert server.calls == []
+
+
+@pytest.mark.parametrize("name", ["api-key", "api_key", "key", "access_token", "sig", "X-Secret"])
+def test_key_in_an_address_is_refused_and_not_repeated(name):
+    """Addresses are stored with each checkpoint, and shown."""
+    with pytest.raises(ValueError, match="without a key") as told:
+        Agent(model="openai:m", base_url=f"http://h/v1?api-version=1&{name}=12345678")
+    assert name in str(told.value)
+    assert "12345678" not in str(told.value)
+    assert Agent(model="openai:m", base_url="http://h/v1?api-version=2024-10-21&keyword=x")

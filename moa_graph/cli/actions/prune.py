@@ -18,7 +18,7 @@ from moa_graph.runs.retention import (
     delete_threads,
     find_expired_threads,
 )
-from moa_graph.runs.store import StoredThread, open_run_store, read_thread
+from moa_graph.runs.store import StoredThread, open_run_store, read_threads
 
 AGE_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 MAX_SHOWN_THREADS = 10  # threads that are shown before one says yes
@@ -80,10 +80,10 @@ async def _find_old_threads(
 ) -> tuple[list[ExpiredThread], list[StoredThread]]:
     async with open_run_store(db, create=False) as store:
         old = await find_expired_threads(store.checkpointer, before=before, keep=keep)
-        newest = [
-            await read_thread(store.checkpointer, each.id) for each in old[:MAX_SHOWN_THREADS]
-        ]
-        return old, [thread for thread in newest if thread]
+        shown = {each.id for each in old[:MAX_SHOWN_THREADS]}
+        return old, await read_threads(
+            store.checkpointer, len(shown), only=lambda thread: thread.id in shown
+        )
 
 
 async def _delete_threads(db: str | None, old: list[ExpiredThread]) -> PruneResult:

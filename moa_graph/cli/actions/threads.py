@@ -77,6 +77,8 @@ def _stacked_cells(thread: StoredThread) -> list[Text]:
 
 
 def _format_state(thread: StoredThread) -> Text:
+    if thread.is_damaged:
+        return Text(thread.status_text, "red")
     if not thread.is_finished:
         return Text(thread.status_text, "red" if thread.stop_cause == "failed" else "yellow")
     return Text(thread.status_text, "yellow" if thread.failed_nodes else "green")
@@ -84,6 +86,8 @@ def _format_state(thread: StoredThread) -> Text:
 
 def _state_mark(thread: StoredThread) -> Text:
     """Say in one character how a thread fared."""
+    if thread.is_damaged:
+        return Text("✗", "red")
     if not thread.is_finished:
         return Text("✗", "red") if thread.stop_cause == "failed" else Text("…", "yellow")
     return Text("!", "yellow") if thread.failed_nodes else Text("✓", "green")

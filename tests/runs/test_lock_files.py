@@ -1,0 +1,54 @@
+"""A lock file is held by one at a time, although it is deleted when nobody holds it."""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from threading import Barrier, Lock
+
+from filelock import FileLock
+
+from moa_graph.runs.lock_files import hold_lock_file
+
+
+def test_second_holder_is_refused_until_the_first_lets_go(tmp_path):
+    path = tmp_path / "lock"
+    with hold_lock_file(path) as first, hold_lock_file(path) as second:
+        assert (first, second) == (True, False)
+    assert not path.exists()
+    with hold_lock_file(path) as again:
+        assert again
+
+
+def test_file_that_was_deleted_before_it_was_held_does_not_count(tmp_path, monkeypatch):
+    path, held = tmp_path / "lock", ExitStack()
+    acquire = FileLock.acquire
+
+    def delete_first(lock, *args, **options):
+        """Be the process that deletes the file and one that makes another, in between."""
+        monkeypatch.setattr(FileLock, "acquire", acquire)
+        result = acquire(lock, *args, **options)
+        path.unlink()
+        assert held.enter_context(hold_lock_file(path))
+        return result
+
+    path.touch()
+    monkeypatch.setattr(FileLock, "acquire", delete_first)
+    with held, hold_lock_file(path) as second:
+        assert not second
+
+
+def test_never_two_hold_a_lock_at_once(tmp_path):
+    path, barrier, inside = tmp_path / "lock", Barrier(4), Lock()
+    won = []
+
+    def compete(_):
+        barrier.wait(60)
+        for _ in range(200):
+            with hold_lock_file(path) as is_held:
+                if is_held:
+                    assert inside.acquire(blocking=False)
+                    won.append(1)
+                    inside.release()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(compete, range(4)))
+    assert won
