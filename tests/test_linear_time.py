@@ -58,7 +58,7 @@ from moa_graph.prompting.parsing import (
 )
 from moa_graph.prompting.thoughts import ThoughtFilter, strip_thoughts
 from moa_graph.prompting.tokens import truncate_text
-from moa_graph.prompting.tool_text import describe_tools_in_text
+from moa_graph.prompting.tool_text import describe_tools_in_text, truncate_tool_results
 from moa_graph.redaction import redacted_message
 from moa_graph.run_report.influence import measure_influence
 from moa_graph.runs.formatting import strip_hidden_characters
@@ -149,6 +149,12 @@ FAMILIES = {
     "Chinese": repeated("\u4e2d"),
     "Chinese sentences": repeated("\u4e2d\u3002"),
     "invisible": repeated("\u200b\u202e"),
+    "variants": repeated("\u2764\ufe0f\U000e0100"),
+    "opened, wide": repeated("\uff1c"),
+    "names begun": between("<", "a_"),
+    "names": repeated("<a_b_c_d_e_f"),
+    "names in brackets": between("[", "TOOL_"),
+    "wide letters": repeated("\uff21\ufb01"),
 }
 
 
@@ -235,6 +241,12 @@ def read_form(text: str) -> None:
         build_parser({"title": "form"}, "json_mode").invoke(AIMessage(f'{{"a": {text}'))
 
 
+def cut_result(text: str) -> None:
+    blocks = [{"type": "text", "text": text}, text]
+    for content in (text, blocks):
+        truncate_tool_results([ToolMessage(content, tool_call_id="1")], 100)
+
+
 def put_into_words(text: str) -> None:
     call = AIMessage("", tool_calls=[{"name": "f", "args": {"a": text}, "id": "1"}])
     tool = {"type": "function", "function": {"name": "f", "description": text}}
@@ -271,6 +283,7 @@ READERS = {
         read_record,
         read_form,
         put_into_words,
+        cut_result,
     )
 } | {
     "key of a request": lambda text: request_key("m", [HumanMessage(text)]),
@@ -298,7 +311,7 @@ SLOW = ("wrap", "hear", "thought, piece by piece", "watch", "influence", "put_in
 FEW = ("opened", "one letter", "one word", "words", "sentences", "lines", "blanks", "joined")
 
 
-QUICK = ("opened", "blanks")
+QUICK = ("opened", "blanks", "wide letters")
 """What has caught most; the others are looked at where there is time."""
 
 

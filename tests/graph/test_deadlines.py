@@ -276,6 +276,27 @@ def test_answers_before_a_lost_quorum_count_for_the_grace(invoke, released):
     assert result["proposals"]["layer_1_stuck"]["error"].startswith("cut off: the quorum was in")
 
 
+def test_retry_of_some_of_a_layer_leaves_nothing_behind(invoke, left_deadlines):
+    """Who had answered before is not waited for: the race ends with those that are asked again."""
+    asked = []
+
+    def fail_first(_):
+        asked.append("b")
+        if len(asked) == 1:
+            raise OSError  # a new one, which nobody holds
+        return "x"
+
+    layer = {"a": (model := FakeModel()), "b": RunnableLambda(fail_first)}
+    graph = create_moa([layer], FakeModel(), quorum=2, grace=PATIENCE).compile(InMemorySaver())
+    config = {"configurable": {"thread_id": "1"}}
+    with pytest.raises(QuorumError):
+        invoke(graph, {"messages": "q"}, config)
+    assert invoke(graph, None, config)["messages"][-1].content == "an answer"
+    assert (len(model.asked), len(asked)) == (1, 2)
+    del graph
+    assert not left_deadlines()
+
+
 async def cancel_when_ended(graph, config, nodes):
     """Run a graph until some nodes have ended, and cancel it then."""
     ended = asyncio.Event()

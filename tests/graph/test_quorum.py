@@ -19,6 +19,8 @@ from moa_graph import (
     QuorumError,
     create_moa,
 )
+from moa_graph.graph.policy import LayerPolicy
+from moa_graph.graph.quorum import nodes_to_retry, record_unreported_failure
 
 DOWN = OSError("down")
 
@@ -241,3 +243,38 @@ def test_resume_after_failed_aggregators_asks_only_them(invoke, model):
 def test_fallback_that_makes_no_sense_is_named(model):
     with pytest.raises(ValueError, match=r"`fallbacks\[0\]`: expected 'provider:model'"):
         create_moa([[model()]], model(), fallbacks=["gpt"])
+
+
+def failed(attempt_id):
+    return {"error": f"no {attempt_id}", "attempt_id": attempt_id}
+
+
+def test_error_names_each_failure_and_what_is_needed():
+    error = QuorumError(2, {"layer_2_a": "no key", "layer_2_b": "no answer"}, asked=3, needed=2)
+    assert str(error) == (
+        "layer 2: 1 of 3 proposers answered, 2 must: layer_2_a: no key; layer_2_b: no answer"
+    )
+    assert str(QuorumError(1, {}, asked=0, needed=1)) == (
+        "layer 1: 0 of 0 proposers answered, 1 must: all were dropped"
+    )
+
+
+def test_failures_that_nobody_came_for_give_way_to_later_ones():
+    """A failure that is forgotten is asked again, as one of another process is."""
+    policy = LayerPolicy(quorum=1)
+    for number in range(10_001):
+        record_unreported_failure(f"{number}", OSError(f"{number}"))
+    assert nodes_to_retry(1, {"a": failed("0")}, policy) == ("a",)
+    for kept in ("1", "10000"):
+        with pytest.raises(QuorumError) as caught:
+            nodes_to_retry(1, {"a": failed(kept)}, policy)
+        assert str(caught.value.__cause__) == kept
+        assert nodes_to_retry(1, {"a": failed(kept)}, policy) == ("a",)
+
+
+def test_failure_of_a_layer_that_goes_on_is_not_reported_later():
+    policy = LayerPolicy(quorum=1)
+    record_unreported_failure("1", OSError())
+    fine = {"error": None, "attempt_id": "2"}
+    assert nodes_to_retry(1, {"a": failed("1"), "b": fine}, policy) == ()
+    assert nodes_to_retry(1, {"a": failed("1")}, policy) == ("a",)

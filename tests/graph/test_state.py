@@ -7,7 +7,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from moa_graph import create_moa
-from moa_graph.graph.state import merge_proposals
+from moa_graph.graph.state import RETRY, awaits_retry, merge_proposals, retry_mark_update
 
 
 def proposal(turn, content="x"):
@@ -74,3 +74,19 @@ def test_checkpoints_are_read_back_strictly_and_without_a_warning(model, tmp_pat
 def test_a_checkpointer_is_optional(saver, invoke, model):
     graph = create_moa([[model()]], model()).compile(checkpointer=saver and saver())
     assert invoke(graph, {"messages": "q"}, {"configurable": {"thread_id": "1"}})["messages"]
+
+
+def test_mark_keeps_the_cause_and_is_put_once():
+    marked = retry_mark_update({"error": "no key"})
+    assert marked == {"error": "ask again after no key"}
+    assert retry_mark_update(marked) == marked
+    assert retry_mark_update({"error": RETRY}) == {"error": RETRY}
+
+
+def test_proposals_that_are_marked_are_told_from_others():
+    assert [awaits_retry({"error": each}) for each in (RETRY, "ask again after x")] == [True, True]
+    assert [awaits_retry({"error": each}) for each in (None, "no key")] == [False, False]
+
+
+def test_proposal_that_is_not_there_can_be_dropped():
+    assert merge_proposals({"a": proposal("1")}, {"b": None}) == {"a": proposal("1")}
