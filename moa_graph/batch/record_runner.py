@@ -109,12 +109,12 @@ class RecordRunner:
 
 
 def _total_calls(calls: Sequence[AgentCall]) -> CallTotals:
-    return CallTotals(
-        calls=len(calls),
-        tokens=sum(call.usage["total_tokens"] for call in calls if call.usage),
-        spent=sum(call.cost or 0.0 for call in calls),
-        unpriced=sum(call.cost is None for call in calls if call.is_billed),
-    )
+    totals = CallTotals()
+    for call in calls:
+        tokens = call.usage["total_tokens"] if call.usage else 0
+        failed = call.error is not None
+        totals.add_call(call.model, tokens, call.cost, is_billed=call.is_billed, failed=failed)
+    return totals
 
 
 def _answer_fields(run: RunRecord) -> OutputRow:

@@ -40,7 +40,8 @@ class RunSummary(TypedDict):
     usage_unknown: list[str]
     """Nodes whose tokens are not known, of those that answered or may be billed all the same."""
     failed_calls: NotRequired[list[FailedCall]]
-    """Calls of aggregators that a fallback replaced; absent if the first one wrote the answer."""
+    """Calls of aggregators that a fallback replaced, or that failed before a run of `moa` was
+    resumed; absent if there are none."""
     cached: NotRequired[list[str]]
     """Nodes whose answers are from the cache; absent if none is."""
     saved_usage: NotRequired[dict[str, Any] | None]
