@@ -88,8 +88,9 @@ class Budget:
     def _describe_stop(self) -> str:
         progress, budget = self._progress, format_dollars(self._max_cost or 0.0)
         if progress.unpriced > progress.unpriced_failures:
+            models = ", ".join(progress.models_without_usage) or "a model"
             return (
-                f"{', '.join(progress.models_without_usage) or 'a model'} gave an answer without saying its tokens, so that its cost is not known "
+                f"{models} gave an answer without saying its tokens, so that its cost is not known "
                 f"and the budget of {budget} cannot be kept; leave the model out, or set no budget"
             )
         if self._is_cost_unknown():
