@@ -173,7 +173,7 @@ class RunRecord:
     @property
     def cached_prompt_tokens(self) -> int:
         """Tokens that were read from providers' caches, as far as they said."""
-        return sum(call.cached_prompt_tokens for call in self.calls)
+        return sum(call.cached_prompt_tokens for call in self.billed_calls)
 
     @property
     def cached_calls(self) -> Sequence[AgentCall]:
