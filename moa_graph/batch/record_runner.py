@@ -109,12 +109,17 @@ class RecordRunner:
 
 
 def _total_calls(calls: Sequence[AgentCall]) -> CallTotals:
-    return CallTotals(
-        calls=len(calls),
-        tokens=sum(call.usage["total_tokens"] for call in calls if call.usage),
-        spent=sum(call.cost or 0.0 for call in calls),
-        unpriced=sum(not call.is_cost_known for call in calls if call.is_billed),
-    )
+    totals = CallTotals()
+    for call in calls:
+        totals.add_call(
+            call.model,
+            call.usage["total_tokens"] if call.usage else 0,
+            call.cost,
+            is_billed=call.is_billed,
+            failed=call.error is not None,
+            is_whole_cost=call.is_cost_known,
+        )
+    return totals
 
 
 def _answer_fields(run: RunRecord) -> OutputRow:

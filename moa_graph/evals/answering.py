@@ -18,6 +18,7 @@ from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.state import Proposal
 from moa_graph.models.pricing import estimate_cost
 from moa_graph.prompting.parsing import read_finish_reason
+from moa_graph.prompting.usage import clean_usage, sum_usages
 from moa_graph.redaction import redacted_message
 from moa_graph.runs.driver import TurnRun
 from moa_graph.runs.jobs import PartialError
@@ -106,12 +107,13 @@ class BenchmarkRunner:
             if node in finished
         }
         answer = None if error else result.values["messages"][-1]
+        writers = self._failed_writer_rows(answer, records)
         return {
             "answer": answer.text if answer else None,
             "error": error,
             "proposals": proposals,
             "aggregator": self._aggregator_row(answer, records) if answer else None,
-        }
+        } | ({"failed_writers": writers} if writers else {})
 
     def _proposal_row(
         self, node: str, proposal: Proposal, records: Sequence[CallRecord]
@@ -127,14 +129,34 @@ class BenchmarkRunner:
         row["finish_reason"] = read_finish_reason(answer)
         return row | self._cost_fields(AGGREGATOR, summary["aggregator"], records)
 
+    def _failed_writer_rows(
+        self, answer: AIMessage | None, records: Sequence[CallRecord]
+    ) -> list[JsonRow]:
+        """Tell what aggregators took that a fallback replaced, or that all failed."""
+        label = answer.response_metadata["moa"]["aggregator"] if answer else None
+        return [
+            {"model": each.label, "error": each.error} | self._sum_calls(each.label, [each])
+            for each in records
+            if each.node == AGGREGATOR and each.error and each.label != label
+        ]
+
     def _cost_fields(self, node: str, label: str, records: Sequence[CallRecord]) -> JsonRow:
         """Tell what a call took when it was made, which may be long ago."""
         own_records = [each for each in records if each.node == node and each.label == label]
-        if not own_records:
-            return {"cost": None}  # it was cut off
-        usage = own_records[-1].usage
-        return {
-            "usage": dict(usage) if usage else None,
-            "seconds": own_records[-1].seconds,
-            "cost": estimate_cost(label, usage, self._prices),
+        return self._sum_calls(label, own_records) if own_records else {"cost": None}
+
+    def _sum_calls(self, label: str, records: Sequence[CallRecord]) -> JsonRow:
+        """Sum up the calls of an agent: the last one, and those before it that failed."""
+        billed = [each for each in records if each.is_billed]
+        costs = [estimate_cost(label, each.usage, self._prices) for each in billed]
+        known = [cost for cost in costs if cost is not None]
+        row: JsonRow = {
+            "usage": sum_usages(filter(None, map(_clean_record_usage, billed))),
+            "seconds": records[-1].seconds,
+            "cost": sum(known) if known and len(known) == len(costs) else None,
         }
+        return row | ({"may_be_billed": True} if any(e.may_be_billed for e in billed) else {})
+
+
+def _clean_record_usage(record: CallRecord) -> dict[str, Any] | None:
+    return clean_usage(record.usage)

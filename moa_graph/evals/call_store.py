@@ -33,6 +33,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from moa_graph.errors import MoAError
 from moa_graph.evals.call_claims import CallClaims
 from moa_graph.evals.call_table import CallOutcome, CallTable
+from moa_graph.graph.failed_calls import may_be_billed
 from moa_graph.models.adapt import find_api_keys
 from moa_graph.models.legacy_request_keys import legacy_call_store_key
 from moa_graph.models.partial_answers import find_partial_answer
@@ -195,13 +196,23 @@ class CallAttempt:
             self.check(message)
         self.message = json.dumps(message_to_dict(message), default=str)
 
-    def to_outcome(self, error: Exception | None = None) -> CallOutcome:
+    def to_outcome(self, error: BaseException | None = None) -> CallOutcome:
         """Give what came of it."""
         seconds = round(perf_counter() - self.clock, 3)
-        cause = redacted_message(error, *self.secrets) if error else None
         partial = find_partial_answer(error) if error else None
         usage = self.usage or (clean_usage(partial.usage) if partial else None)
-        return CallOutcome(self.message, cause, usage, round(self.started, 3), seconds)
+        return CallOutcome(
+            self.message,
+            self._describe_error(error) if error else None,
+            usage,
+            round(self.started, 3),
+            seconds,
+            may_be_billed=bool(error and not usage and _is_billed(error)),
+        )
+
+    def _describe_error(self, error: BaseException) -> str:
+        is_cut_off = isinstance(error, asyncio.CancelledError)
+        return "cut off" if is_cut_off else redacted_message(error, *self.secrets)
 
 
 class RecordedRunnable(Runnable[Any, AIMessage]):
@@ -262,7 +273,7 @@ class RecordedRunnable(Runnable[Any, AIMessage]):
                 yield Step(sleep, asyncio.sleep, (_CLAIM_POLL_S,))
                 continue
             if is_owner:
-                with self._record_attempt(key) as attempt:
+                with self._record_attempt(key, config) as attempt:
                     attempt.read_answer((yield Step(invoke, ainvoke, (prompt, config))))
             if outcome := (yield Step(future.result, partial(_await_outcome, future))):
                 return self._deliver_outcome(outcome, config, from_store=not is_owner)
@@ -277,19 +288,31 @@ class RecordedRunnable(Runnable[Any, AIMessage]):
         return request_key(target, messages, self._sample), legacy_key
 
     @contextmanager
-    def _record_attempt(self, key: str) -> Iterator[CallAttempt]:
+    def _record_attempt(self, key: str, config: RunnableConfig | None) -> Iterator[CallAttempt]:
         attempt, outcome = CallAttempt(find_api_keys(self._bound), self._check), None
         try:
             yield attempt
             outcome = attempt.to_outcome()
         except Exception as error:  # noqa: BLE001  # it is written down, and raised as a CallError
             outcome = attempt.to_outcome(error)
+        except asyncio.CancelledError as error:  # it is not written down: nobody says that it ended
+            self._report_outcome(attempt.to_outcome(error), config)
+            raise
         finally:
             self._call_store.complete(key, outcome, self._label, self._sample)
 
     def _deliver_outcome(
         self, outcome: CallOutcome, config: RunnableConfig | None, *, from_store: bool
     ) -> AIMessage:
+        message = self._report_outcome(outcome, config, from_store=from_store)
+        if message is None:
+            raise CallError(outcome.error)
+        return message
+
+    def _report_outcome(
+        self, outcome: CallOutcome, config: RunnableConfig | None, *, from_store: bool = False
+    ) -> AIMessage | None:
+        """Tell those who count calls, and give the answer, if there is one."""
         message = None if outcome.error else messages_from_dict([json.loads(outcome.message)])[0]
         record = CallRecord(
             label=self._label,
@@ -301,11 +324,15 @@ class RecordedRunnable(Runnable[Any, AIMessage]):
             started=outcome.started,
             seconds=outcome.seconds,
             from_store=from_store or provider_of(self._label).replays_files,
+            may_be_billed=outcome.may_be_billed,
         )
         report_call(record)
-        if record.message is None:
-            raise CallError(outcome.error)
         return record.message
+
+
+def _is_billed(error: BaseException) -> bool:
+    """Tell whether a model may have been at work when its call failed, or was cut off."""
+    return isinstance(error, asyncio.CancelledError) or may_be_billed(error)
 
 
 def _finished_future(outcome: CallOutcome) -> Future[CallOutcome | None]:

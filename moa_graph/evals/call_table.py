@@ -25,6 +25,8 @@ class CallOutcome(NamedTuple):
     """Tokens of a failure; those of an answer stand in the message."""
     started: float
     seconds: float
+    may_be_billed: bool = False
+    """Whether a failure may have cost tokens of which nobody said how many; it is not stored."""
 
 
 class CallTable:

@@ -104,8 +104,13 @@ def _hash_recorded_files(config: MoAConfig) -> dict[str, str]:
 
 
 def _call_values(rows: Iterable[JsonRow], key: str) -> Iterator[Any]:
-    """Give a value of each call that was answered."""
+    """Give a value of each call that cost something, or may have."""
     for row in rows:
         for turn in row["turns"]:
-            calls = [*turn["proposals"].values(), turn["aggregator"]]
-            yield from (call[key] for call in calls if call and not call.get("error"))
+            writers = (*turn.get("failed_writers", ()), turn["aggregator"])
+            calls = filter(None, (*turn["proposals"].values(), *writers))
+            yield from (call.get(key) for call in calls if _is_billed(call))
+
+
+def _is_billed(call: JsonRow) -> bool:
+    return bool(not call.get("error") or call.get("usage") or call.get("may_be_billed"))

@@ -165,6 +165,9 @@ def read_turn_calls(turn: Mapping[str, Any]) -> list[AgentCall]:
     if last := turn.get("aggregator"):
         layer = 1 + max((row["layer"] for row in rows.values()), default=0)
         rows[AGGREGATOR] = {"layer": layer, "error": None, "content": turn["answer"], **last}
+    for number, writer in enumerate(turn.get("failed_writers", ()), 1):
+        layer = 1 + max((row["layer"] for row in turn["proposals"].values()), default=0)
+        rows[f"failed_writer_{number}"] = {"layer": layer, "content": "", **writer}
     return [
         AgentCall(
             node=node,
@@ -179,6 +182,7 @@ def read_turn_calls(turn: Mapping[str, Any]) -> list[AgentCall]:
             usage=row.get("usage"),
             cost=row.get("cost"),
             finish_reason=row.get("finish_reason"),
+            may_be_billed=row.get("may_be_billed", False),
         )
         for node, row in rows.items()
     ]

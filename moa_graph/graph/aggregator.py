@@ -16,6 +16,7 @@ from moa_graph.graph.answer_cache import AnswerCache, CacheBackend
 from moa_graph.graph.deadlines import DeadlineExceededError, LayerDeadline
 from moa_graph.graph.error_causes import error_with_causes, reduce_error
 from moa_graph.graph.failed_calls import (
+    EARLIER_CALLS_KEY,
     FailedCall,
     describe_failure,
     may_be_billed,
@@ -66,12 +67,19 @@ class AggregatorError(MoAError):
     failures: dict[str, str]
     """Cause of each failure: of the `aggregator`, and of each of its fallbacks."""
     failed_calls: Sequence[FailedCall] = ()
-    """What each of these calls took."""
+    """What each of these calls took, and those that failed before a run of `moa` was resumed."""
 
     def __init__(self, failures: Mapping[str, str]) -> None:
         self.failures = dict(failures)
         causes = "; ".join(f"{name}: {cause}" for name, cause in self.failures.items())
         Exception.__init__(self, f"no final answer: {causes}")  # no other type's
+
+    def __repr__(self) -> str:
+        """Say what the calls took, too: LangGraph stores an error by this text, and no more."""
+        brief = [
+            {k: v for k, v in each.items() if k != "partial_content"} for each in self.failed_calls
+        ]
+        return f"{type(self).__name__}({', '.join(map(repr, [str(self), *filter(None, [brief])]))})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return reduce_error(self, AggregatorError, self.failures)
@@ -154,6 +162,7 @@ def aggregator_node(
         state: LayerState, config: RunnableConfig, cache: CacheBackend | None
     ) -> Flow[dict[str, Any]]:
         summary = summary_builder_class(layer_specs, state)
+        summary.failed_calls += (config.get("configurable") or {}).get(EARLIER_CALLS_KEY, ())
         start = partial(summary.start_request, state=state, layout=layout, cache=cache)
         waiting = list(writers)
         while waiting:

@@ -46,6 +46,10 @@ class FailedCall(TypedDict):
     """Wall time of the call."""
 
 
+EARLIER_CALLS_KEY = "moa_failed_calls"
+"""In the `configurable` of a run that is resumed: the calls that failed before."""
+
+
 def describe_failure(error: BaseException, *keys: str) -> str:
     """Say without keys why there is no answer, whether it had begun, and how to go on."""
     remedy = describe_remedy(error)

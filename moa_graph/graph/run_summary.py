@@ -40,8 +40,9 @@ class RunSummary(TypedDict):
     usage_unknown: list[str]
     """Nodes whose tokens are not known, of those that answered or may be billed all the same."""
     failed_calls: NotRequired[list[FailedCall]]
-    """Calls of aggregators whose answer is not used: a fallback replaced them, or they were asked
-    beside one that answered first; absent if the first one alone was asked."""
+    """Calls of aggregators whose answer is not used: a fallback replaced them, they were asked
+    beside one that answered first, or they failed before a run of `moa` was resumed; absent if
+    there are none."""
     hedged: NotRequired[list[str]]
     """Nodes beside whose request a second one was sent, because nothing had come for the `hedge`
     of the agent; absent if there was none."""

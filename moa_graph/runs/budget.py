@@ -7,6 +7,9 @@ from moa_graph.models.pricing import is_free_model
 from moa_graph.runs.formatting import format_dollars
 from moa_graph.runs.job_progress import CallTotals, JobProgress
 
+MAX_UNKNOWN_FAILURES = 10
+"""Failed calls of unknown cost after which a budget ends, if no call has told its cost."""
+
 
 def applicable_max_cost(max_cost: float | None, labels: Iterable[str]) -> float | None:
     """Give `max_cost`, or `None` if all models are free: then a budget of 0 suffices."""
@@ -17,7 +20,8 @@ class Budget:
     """Lets jobs start while they cannot exceed `max_cost`.
 
     A job is expected to cost as much as the most expensive one so far. The first one runs alone,
-    so that this is known.
+    so that this is known. A call that was cut off or broke off, whose cost nobody knows, is taken
+    to cost as much as the most expensive call so far.
 
     Args:
         progress: What the jobs have spent; whoever runs them keeps it up to date.
@@ -50,10 +54,15 @@ class Budget:
         async with self._changed:
             self._running -= 1
             if totals:
-                self._finished_cost += totals.spent
-                self._highest_cost = max(self._highest_cost, totals.spent)
-                self._has_cost_sample |= totals.calls > 0
+                cost = self._assumed_cost(totals)
+                self._finished_cost += cost
+                self._highest_cost = max(self._highest_cost, cost)
+                self._has_cost_sample |= totals.calls > totals.unpriced
             self._changed.notify_all()
+
+    def _assumed_cost(self, totals: CallTotals) -> float:
+        """Give what calls cost, with an assumption for those that failed at an unknown cost."""
+        return totals.spent + totals.unpriced_failures * self._progress.highest_call
 
     def _is_decided(self) -> bool:
         """Whether one more may start, or never will: those that run may turn out cheaper."""
@@ -62,20 +71,40 @@ class Budget:
     def _can_afford_job(self) -> bool:
         if self._max_cost is None:
             return True
-        progress = self._progress
-        if progress.stopped or progress.unpriced or progress.spent >= self._max_cost:
+        spent = self._assumed_cost(self._progress)
+        if self._progress.stopped or self._is_cost_unknown() or spent >= self._max_cost:
             return False
         if not self._has_cost_sample:
             return not self._running
-        committed = max(progress.spent, self._finished_cost + self._highest_cost * self._running)
+        committed = max(spent, self._finished_cost + self._highest_cost * self._running)
         return committed + self._highest_cost <= self._max_cost
 
+    def _is_cost_unknown(self) -> bool:
+        """Whether nothing can be assumed: a model tells no tokens, or no call has told its cost."""
+        progress = self._progress
+        has_only_failed = progress.calls == progress.unpriced_failures >= MAX_UNKNOWN_FAILURES
+        return progress.unpriced > progress.unpriced_failures or has_only_failed
+
     def _describe_stop(self) -> str:
-        if self._progress.unpriced:
-            return "a call reported no tokens, so its cost is not known and `max_cost` cannot hold"
-        budget = format_dollars(self._max_cost or 0.0)
-        text = f"the budget is {budget}; {self._progress.format_spent()} are spent"
-        if self._progress.spent >= (self._max_cost or 0.0):
+        progress, budget = self._progress, format_dollars(self._max_cost or 0.0)
+        if progress.unpriced > progress.unpriced_failures:
+            models = ", ".join(progress.models_without_usage) or "a model"
+            return (
+                f"{models} gave an answer without saying its tokens, so that its cost is not known "
+                f"and the budget of {budget} cannot be kept; leave the model out, or set no budget"
+            )
+        if self._is_cost_unknown():
+            return (
+                f"the first {progress.calls:,} calls failed after models may have worked on them, "
+                f"so that nothing is known of what they cost and the budget of {budget} cannot be "
+                "kept; see why they fail, or set no budget"
+            )
+        text = f"the budget is {budget}; {progress.format_spent()} are spent"
+        if count := progress.unpriced_failures:
+            each = format_dollars(progress.highest_call)
+            calls = "1 failed call" if count == 1 else f"{count:,} failed calls"
+            text += f" ({calls} of unknown cost at {each} each, as the most expensive one cost)"
+        if self._assumed_cost(progress) >= (self._max_cost or 0.0):
             return text
         highest = format_dollars(self._highest_cost)
         return f"{text}, and the next one may cost {highest}, as the most expensive one did"

@@ -10,6 +10,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import Durability, StateSnapshot, StreamMode
 
 from moa_graph.graph.builder import CompiledMoAGraph
+from moa_graph.graph.failed_calls import EARLIER_CALLS_KEY
 from moa_graph.graph.turns import Turn
 from moa_graph.runs.live import AgentProgress, RunProgress
 from moa_graph.runs.store import (
@@ -18,6 +19,7 @@ from moa_graph.runs.store import (
     read_current_values,
     read_newest_turn,
 )
+from moa_graph.runs.stored_errors import read_failed_calls
 
 GraphInput = dict[str, Any] | None
 InputForTurn = Callable[[Turn], GraphInput]
@@ -62,6 +64,9 @@ class TurnRun:
         snapshot = await graph.aget_state(config)
         turn = await read_newest_turn(graph, config, snapshot)
         graph_input = input_for_turn(turn)
+        if graph_input is None and (failed_calls := read_failed_calls(snapshot)):
+            configurable = {**config["configurable"], EARLIER_CALLS_KEY: failed_calls}
+            config = {**config, "configurable": configurable}
         return cls(graph, config, graph_input, snapshot, turn.answered and graph_input is None)
 
     def load_stored(self, progress: RunProgress) -> None:

@@ -58,8 +58,9 @@ async def run_jobs(
         keep: Stores what came of it. An exception ends the work.
         concurrency: How many items are under way at a time.
         max_cost: US dollars. No item is started that could exceed them, together with those under
-            way, if each costs as much as the most expensive so far; or when the cost of a call is
-            not known. Items under way are finished.
+            way, if each costs as much as the most expensive so far; or when an answer comes without
+            its tokens, so that its cost is not known. A failed call of unknown cost is taken to
+            cost as much as the most expensive one. Items under way are finished.
         prices: As in `estimate_cost`.
         show: Is told of every call and every item.
 

@@ -30,6 +30,13 @@ class CallRecord:
     """Wall time of the call when it was made."""
     from_store: bool
     """Whether it was paid for before, or elsewhere: now it cost nothing."""
+    may_be_billed: bool = False
+    """Whether it failed and may have cost tokens of which nobody said how many."""
+
+    @property
+    def is_billed(self) -> bool:
+        """Whether it cost something, or may have: providers do not bill what they refuse."""
+        return self.error is None or self.usage is not None or self.may_be_billed
 
 
 _listener: ContextVar[Callable[[CallRecord], None] | None] = ContextVar("listener", default=None)

@@ -182,7 +182,7 @@ class RunRecord:
     @property
     def cached_prompt_tokens(self) -> int:
         """Tokens that were read from providers' caches, as far as they said."""
-        return sum(call.cached_prompt_tokens for call in self.calls)
+        return sum(call.cached_prompt_tokens for call in self.billed_calls)
 
     @property
     def cached_calls(self) -> Sequence[AgentCall]:
@@ -220,7 +220,8 @@ def read_run(
         prices: As in `estimate_cost`.
         order: Nodes in the order in which they are wanted; by default the order in which the
             mixture names them, as far as the state tells it.
-        failed_calls: Those of an `AggregatorError`, which no state holds.
+        failed_calls: Those of an `AggregatorError`; by default those that are stored of it, in a
+            state that was read from a store of runs.
 
     Raises:
         ValueError: If that is not the state of a mixture.
@@ -238,7 +239,7 @@ def read_run(
     if answer and summary:
         calls.append(_aggregator_call(answer, summary, prices))
     elif failure := state.get(AGGREGATOR_FAILURE):
-        failed_calls = tuple(failed_calls)
+        failed_calls = tuple(failed_calls) or failure.get("failed_calls", ())
         calls.append(_failed_aggregator_call(failure, calls, is_counted=bool(failed_calls)))
     failed_calls = (*summary.get("failed_calls", ()), *failed_calls)
     writers = _read_failed_writers(failed_calls, calls, prices)
@@ -336,7 +337,7 @@ def _aggregator_call(
 
 
 def _failed_aggregator_call(
-    failure: Mapping[str, str], proposals: Sequence[AgentCall], *, is_counted: bool
+    failure: Mapping[str, Any], proposals: Sequence[AgentCall], *, is_counted: bool
 ) -> AgentCall:
     return AgentCall(
         node=AGGREGATOR,
@@ -350,7 +351,7 @@ def _failed_aggregator_call(
         dropped_reference_chars=0,
         usage=None,
         cost=None,
-        may_be_billed=not is_counted,  # a store does not tell what it took
+        may_be_billed=not is_counted,  # an earlier version's store does not tell what it took
         is_timed=False,
     )
 

@@ -50,7 +50,11 @@ from moa_graph.runs.record import (
     first_question,
     last_question,
 )
-from moa_graph.runs.stored_errors import CANCELLED_PREFIX, read_node_errors
+from moa_graph.runs.stored_errors import (
+    CANCELLED_PREFIX,
+    read_failed_calls,
+    read_node_errors,
+)
 
 Checkpointer = BaseCheckpointSaver[Any]
 
@@ -475,7 +479,8 @@ def current_turn_values(graph: CompiledMoAGraph, snapshot: StateSnapshot) -> dic
     values["proposals"] = {node: proposals[node] for node in graph.nodes if node in proposals}
     if error := read_node_errors(snapshot).get(AGGREGATOR):
         model = (graph.builder.nodes[AGGREGATOR].metadata or {}).get("model", "")
-        values[AGGREGATOR_FAILURE] = {"model": model, "error": error}
+        failed_calls = read_failed_calls(snapshot)
+        values[AGGREGATOR_FAILURE] = {"model": model, "error": error, "failed_calls": failed_calls}
     return values
 
 

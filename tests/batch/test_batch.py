@@ -6,9 +6,10 @@ from shutil import copytree
 
 import pytest
 from langgraph.cache.memory import InMemoryCache
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import CachePolicy
 
-from moa_graph import MoAConfig, create_moa
+from moa_graph import Agent, MoAConfig, create_moa
 from moa_graph.batch import rate_limits
 from moa_graph.batch.input import (
     BatchRecord,
@@ -19,7 +20,7 @@ from moa_graph.batch.input import (
 )
 from moa_graph.batch.output import BatchError, BatchFiles
 from moa_graph.batch.rate_limits import RateLimiter, parse_rates
-from moa_graph.batch.record_runner import RecordOutcome
+from moa_graph.batch.record_runner import RecordOutcome, RecordRunner
 from moa_graph.batch.runner import READ_AHEAD_FACTOR, run_batch
 from moa_graph.runs.job_progress import JobProgress
 
@@ -212,7 +213,7 @@ async def batch_of(count, answer, read=None, kept=None, **options):
     def records():
         for line in range(1, count + 1):
             read.append(line)
-            yield BatchRecord(line, line)
+            yield BatchRecord(line, line, [{"role": "user", "content": "q"}])
 
     async def keep(outcome):
         kept.append(outcome.row["line"])
@@ -310,11 +311,52 @@ async def test_budget_that_the_last_record_uses_up_stops_nothing():
 
 async def test_budget_ends_where_a_cost_is_not_known():
     async def answer(record):
-        return RecordOutcome({"line": record.line}, calls=1, unpriced=1)
+        return RecordOutcome(
+            {"line": record.line}, calls=1, unpriced=1, models_without_usage=["openai:mute"]
+        )
 
     progress, kept = await batch_of(100, answer, max_cost=10.0)
     assert kept == [1]
-    assert "cost is not known" in progress.stopped
+    assert progress.stopped.startswith("openai:mute gave an answer without saying its tokens")
+    assert "leave the model out, or set no budget" in progress.stopped
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+async def test_failed_call_of_unknown_cost_counts_as_the_most_expensive_one(concurrency):
+    async def answer(record):
+        if record.line % 2:
+            return RecordOutcome({"line": record.line}, calls=1, spent=1.0, highest_call=1.0)
+        row = {"line": record.line, "error": "no answer within its timeout of 1 s"}
+        return RecordOutcome(row, calls=1, unpriced=1, unpriced_failures=1)
+
+    progress, kept = await batch_of(100, answer, concurrency=concurrency, max_cost=10.0)
+    assert (len(kept), progress.spent, progress.failed) == (10, 5.0, 5)
+    assert progress.stopped == (
+        "the budget is $10.00; at least $5.00 are spent (5 failed calls of unknown cost at $1.00 "
+        "each, as the most expensive one cost)"
+    )
+
+
+async def test_budget_ends_where_all_calls_fail_at_an_unknown_cost():
+    async def answer(record):
+        row = {"line": record.line, "error": "no answer within its timeout of 1 s"}
+        return RecordOutcome(row, calls=2, unpriced=2, unpriced_failures=2)
+
+    progress, kept = await batch_of(100, answer, concurrency=4, max_cost=10.0)
+    assert len(kept) == 5
+    assert progress.stopped.startswith("the first 10 calls failed")
+
+
+async def test_batch_goes_on_after_a_call_that_breaks_off(server):
+    server.model("m", faults=[None, "reset"])
+    agent = Agent(model="openai:m", base_url=server.url, max_retries=0)
+    mixture = MoAConfig(
+        layers=[{"a": agent}], aggregator="offline:lead", prices={"openai:m": (1e6, 1e6)}
+    )
+    answerer = RecordRunner(mixture, InMemorySaver(), "b")
+    progress, kept = await batch_of(4, answerer.answer, concurrency=1, max_cost=1000.0)
+    assert (kept, progress.failed, progress.stopped) == ([1, 2, 3, 4], 1, None)
+    assert (progress.unpriced, progress.unpriced_failures) == (1, 1)
 
 
 @pytest.fixture

@@ -42,6 +42,24 @@ def test_failed_aggregator_is_shown_as_failed_in_the_terminal(moa, tmp_path, ser
     assert "It was not noted when the calls began." not in report
 
 
+def test_what_failed_aggregators_took_is_counted_after_a_restart(moa, tmp_path, server, view):
+    config = write_mixture(tmp_path / "m.toml", server, layers=1, w={"always": "empty"})
+    moa("ask", "Why?", "--config", config, "--thread", "sky")
+    proposals = json.loads(moa("show", "sky", "--json").stdout)["proposals"].values()
+    shown = moa("show", "sky").stdout
+    report = re.sub(r"<[^>]+>", "", moa("report", "sky").stdout)
+    server.models["w"].always = None
+    resumed = json.loads(moa("resume", "sky", "--json").stdout)["moa"]
+    [failed] = resumed["failed_calls"]
+    words = sum(len(each["content"].split()) for each in server.calls_of("w")[0].messages)
+    assert failed["usage"]["input_tokens"] == words
+    assert failed["error"].startswith("empty answer")
+    assert resumed["usage"]["input_tokens"] >= 2 * words
+    paid = failed["usage"]["total_tokens"] + sum(p["usage"]["total_tokens"] for p in proposals)
+    assert f"{paid:,} tok" in shown
+    assert f"{paid:,} tok" in report
+
+
 def test_failed_aggregator_is_shown_as_failed_on_the_page(moa, tmp_path, server, view):
     config = write_mixture(tmp_path / "m.toml", server, layers=1, w={"always": 400})
     moa("ask", "Why?", "--config", config, "--thread", "sky")

@@ -10,6 +10,7 @@ from moa_graph import MoAConfig
 from moa_graph.evals.call_store import CallStore
 from moa_graph.evals.datasets import load_benchmark
 from moa_graph.evals.generate import answer_benchmark
+from moa_graph.evals.resource_use import measure_resource_use, read_turn_calls
 
 PRICE = (1_000_000.0, 1_000_000.0)  # a dollar a token
 
@@ -305,6 +306,58 @@ def test_mt_bench_runs_the_whole_mixture_at_each_turn(mixture, run, mt_bench, se
             ("user", "second 0"),
         ]
     assert second.startswith("w ")
+
+
+def test_calls_that_are_cut_off_are_counted_and_end_no_budget(mixture, prompts, run, server):
+    server.model("b", until=lambda: False)
+    server.model("a", until=lambda: len(server.calls_of("b")) >= len(server.calls_of("a")))
+    hasty = mixture(quorum=1, grace=0)
+    done = run(hasty, prompts, concurrency=1, max_cost=1e6)
+    assert (done.answered, done.progress.stopped) == (4, None)
+    assert (done.progress.calls, done.progress.unpriced_failures) == (12, 4)
+    assert done.progress.format_spent().startswith("at least $")
+    manifest = json.loads((done.folder / "manifest.json").read_text())
+    assert (manifest["calls_of_unknown_cost"], manifest["cost"]) == (4, None)
+    assert manifest["cost_at_least"] == done.progress.spent
+    (turn,) = rows(done.folder / "proposals.jsonl")[0]["turns"]
+    cut_off = turn["proposals"]["layer_1_b"]
+    assert (cut_off["usage"], cut_off["cost"], cut_off["may_be_billed"]) == (None, None, True)
+
+
+def test_budget_takes_calls_that_are_cut_off_for_the_most_expensive_one(
+    mixture, prompts, run, server
+):
+    server.model("b", until=lambda: False)
+    server.model("a", until=lambda: len(server.calls_of("b")) >= len(server.calls_of("a")))
+    hasty = mixture(quorum=1, grace=0)
+    whole = run(hasty, prompts, concurrency=1, name="whole").progress
+    budget = whole.spent + 3 * whole.highest_call
+    again = run(
+        hasty.model_copy(update={"temperature": 0.5}),
+        prompts,
+        concurrency=1,
+        name="again",
+        max_cost=budget,
+    )
+    assert (again.progress.done, again.progress.left) == (3, 1)
+    assert "3 failed calls of unknown cost at $" in again.progress.stopped
+
+
+def test_aggregator_that_a_fallback_replaced_is_counted(mixture, prompts, run, server):
+    server.model("w", always="empty")
+    fallback = {"model": "openai:a", "base_url": server.url, "max_retries": 0, "system": "Go on."}
+    done = run(mixture(fallbacks=[fallback]), prompts)
+    assert (done.answered, done.progress.calls, done.progress.unpriced) == (4, 16, 0)
+    manifest = json.loads((done.folder / "manifest.json").read_text())
+    assert manifest["cost"] == manifest["tokens"] == done.progress.tokens == done.progress.spent
+    (turn,) = rows(done.folder / "proposals.jsonl")[0]["turns"]
+    [failed] = turn["failed_writers"]
+    assert failed["model"] == "openai:w"
+    assert failed["cost"] == failed["usage"]["total_tokens"] > 0
+    calls = read_turn_calls(turn)
+    assert [each.model for each in calls if each.error] == ["openai:w"]
+    use = measure_resource_use([calls], dict.fromkeys(["openai:a", "openai:b", "openai:w"], PRICE))
+    assert use.cost.value == sum(each.usage["total_tokens"] for each in calls)
 
 
 def test_mt_bench_sets_temperatures_and_length(mixture, run, mt_bench, server):

@@ -11,6 +11,8 @@ from moa_graph.prompting.finish_reasons import describe_ending, read_ending, sin
 from moa_graph.prompting.layout import TRUNCATION_MARK
 from moa_graph.prompting.usage import clean_usage
 from moa_graph.runs.record import read_run
+from moa_graph.runs.store import current_turn_values
+from moa_graph.runs.stored_errors import read_failed_calls, read_node_errors
 
 COUNTED = {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}
 
@@ -455,3 +457,22 @@ def test_broken_stream_of_a_chat_model_that_a_user_built_is_a_failure(server, ch
     events = stream(moa, {"messages": "q"}, stream_mode=["messages", "values"])
     state = [event for mode, event in events if mode == "values"][-1]
     assert state["messages"][-1].text.startswith("w on")
+
+
+def test_stored_error_tells_what_failed_aggregators_took(server, agent, invoke):
+    server.model("w", always="empty")
+    server.model("f", always=400)
+    graph = create_moa([["offline:lead"]], agent("w"), fallbacks=[agent("f")]).compile(
+        checkpointer=InMemorySaver()
+    )
+    config = {"configurable": {"thread_id": "1"}}
+    with pytest.raises(AggregatorError) as raised:
+        invoke(graph, {"messages": "Why is the sky blue?"}, config)
+    snapshot = graph.get_state(config)
+    [first, second] = read_failed_calls(snapshot)
+    assert (first["node"], second["node"]) == ("aggregator", "fallback_1")
+    assert first["usage"] == raised.value.failed_calls[0]["usage"]
+    assert first["usage"]["input_tokens"] > 0
+    assert (second["usage"], second["may_be_billed"]) == (None, False)
+    assert read_node_errors(snapshot) == {"aggregator": str(raised.value)}
+    assert read_run(current_turn_values(graph, snapshot)).tokens >= first["usage"]["total_tokens"]

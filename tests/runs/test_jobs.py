@@ -38,7 +38,7 @@ async def test_everything_is_done_counted_and_kept(asking):
     assert {item: outcome.result for item, outcome in kept.items()} == dict.fromkeys(
         range(20), "yes"
     )
-    assert progress == JobProgress(20, done=20, calls=20, tokens=80, spent=20.0)
+    assert progress == JobProgress(20, done=20, calls=20, tokens=80, spent=20.0, highest_call=1.0)
     assert progress.describe_calls() == "20 calls, 80 tokens, $20.00"
 
 

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -15,7 +15,7 @@ from moa_graph.cli.terminal.plain_text import (
 )
 from moa_graph.deprecated import with_old_keys
 from moa_graph.graph.node_names import AGGREGATOR
-from moa_graph.graph.run_summary import read_run_summary
+from moa_graph.graph.run_summary import RunSummary, read_run_summary
 from moa_graph.graph.state import Proposal
 from moa_graph.prompting.finish_reasons import describe_ending
 from moa_graph.prompting.parsing import read_finish_reason
@@ -98,11 +98,7 @@ def _read_notes(values: Mapping[str, Any]) -> list[str]:
     last = values["messages"][-1] if values.get("messages") else None
     if last and last.type == "ai":
         summary = read_run_summary(last)
-        failed_calls = summary.get("failed_calls", ()) if summary else ()
-        was_replaced = any(failed["node"] == AGGREGATOR for failed in failed_calls)
-        for failed in failed_calls:
-            error = strip_control_characters(describe_failure(failed["error"]))
-            notes.append(f"{failed['node']} {error}{'; a fallback answered' * was_replaced}")
+        notes += _describe_failed_writers(summary) if summary else ()
         if note := describe_ending(read_finish_reason(last)):
             notes.append(f"the answer is not whole: {strip_control_characters(note)}")
     cut = [
@@ -112,6 +108,18 @@ def _read_notes(values: Mapping[str, Any]) -> list[str]:
     ]
     number = f"{len(cut)} of {len(values['proposals'])} proposals"
     return [*notes, *([f"{number} not whole: {'; '.join(cut)}"] if cut else [])]
+
+
+def _describe_failed_writers(summary: RunSummary) -> Iterator[str]:
+    failed_calls = summary.get("failed_calls", ())
+    was_replaced = any(failed["node"] == AGGREGATOR for failed in failed_calls)
+    for failed in failed_calls:
+        error = strip_control_characters(describe_failure(failed["error"]))
+        is_of_this_try = summary["errors"].get(failed["node"]) == failed["error"]
+        after = (
+            "; a fallback answered" * was_replaced if is_of_this_try else "; all were asked again"
+        )
+        yield f"{failed['node']} {error}{after}"
 
 
 def describe_failure(error: str) -> str:

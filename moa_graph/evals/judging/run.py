@@ -144,7 +144,7 @@ def _describe_row(row: JsonRow) -> str:
 
 def _judgement_row(task: JudgingTask, case: JudgementCase, outcome: JobOutcome[JsonRow]) -> JsonRow:
     label, prices = task.judge.label, task.judge.prices
-    usages = [call.usage for call in outcome.calls]
+    usages = [call.usage for call in outcome.calls if call.is_billed]
     costs = [estimate_cost(label, usage, prices) for usage in usages]
     return {
         "id": case.item.id,
