@@ -302,7 +302,7 @@ class Judge(Generate):
             out = ["--out", self.out, "--name", "system"]
             words = [MOA, "eval", "generate", *benchmark, *out]
             subprocess.run(words, check=True, capture_output=True)
-        judge = ["--judge", self.config.with_name("judge.toml")]
+        judge = ["--judge", self.config.with_name("judge.toml"), "--builtin-prompt"]
         return [MOA, "eval", "judge", self.answers, *judge, "--concurrency", "2"]
 
     def find_mistakes(self) -> Iterator[str]:
