@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from moa_graph.errors import MoAError
     from moa_graph.graph.aggregator import AggregatorError
     from moa_graph.graph.builder import create_moa
+    from moa_graph.graph.clock import ClockError
     from moa_graph.graph.quorum import QuorumError
     from moa_graph.graph.run_summary import RunSummary
     from moa_graph.graph.state import RETRY, MoAState, Proposal
+    from moa_graph.graph.thread_claims import ThreadInUseError
     from moa_graph.graph.turns import Turn, read_turn
     from moa_graph.models.agent import Agent
     from moa_graph.prompting.layout import AGGREGATE_AND_SYNTHESIZE
@@ -24,6 +26,7 @@ _HOMES = {
     "Agent": "models.agent",
     "AggregatorError": "graph.aggregator",
     "ChatMoA": "chat_model.model",
+    "ClockError": "graph.clock",
     "MoAConfig": "config.model",
     "MoAError": "errors",
     "MoAState": "graph.state",
@@ -31,6 +34,7 @@ _HOMES = {
     "QuorumError": "graph.quorum",
     "RETRY": "graph.state",
     "RunSummary": "graph.run_summary",
+    "ThreadInUseError": "graph.thread_claims",
     "Turn": "graph.turns",
     "create_moa": "graph.builder",
     "deployable": "config.deployment",
@@ -47,12 +51,14 @@ __all__ = [
     "Agent",
     "AggregatorError",
     "ChatMoA",
+    "ClockError",
     "MoAConfig",
     "MoAError",
     "MoAState",
     "Proposal",
     "QuorumError",
     "RunSummary",
+    "ThreadInUseError",
     "Turn",
     "create_moa",
     "deployable",

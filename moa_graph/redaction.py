@@ -9,6 +9,8 @@ from moa_graph.connection_failures import describe_connection_failure, error_cha
 
 MAX_ERROR_CHARS = 1000  # characters of an error
 
+_MAX_READ_ERROR_CHARS = 100_000  # of an error, in which keys are looked for: a key is much shorter
+
 _KEY_VARIABLE_NAMES = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS?)$", re.IGNORECASE)
 _KEY_PATTERN = re.compile(r"\b(?:sk|pk|rk|gsk|xai|tgp)[-_][\w-]{8,}|(?<=Bearer )\S+", re.IGNORECASE)
 MIN_KEY_CHARS = 6  # a shorter value would match everywhere
@@ -42,13 +44,11 @@ def redacted_message(error: BaseException, *keys: str) -> str:
     """Say what went wrong in one line of bounded length, without these and other keys."""
     is_own_error = type(error).__module__.startswith("moa_graph.")  # such a text stands for itself
     told = str(error) if is_own_error else describe_connection_failure(error)
-    text = redact(told or f"{type(error).__name__}: {error}", *keys)
+    whole = told or f"{type(error).__name__}: {error}"
+    text = redact(whole[:_MAX_READ_ERROR_CHARS], *keys)
     text = " ".join(text.split()).removesuffix(":")
-    return (
-        text
-        if len(text) <= MAX_ERROR_CHARS
-        else f"{text[:MAX_ERROR_CHARS]}… ({len(text):,} characters)"
-    )
+    count = max(len(text), len(whole) if len(whole) > _MAX_READ_ERROR_CHARS else 0)
+    return text if count <= MAX_ERROR_CHARS else f"{text[:MAX_ERROR_CHARS]}… ({count:,} characters)"
 
 
 def without_keys(error: Exception, *keys: str) -> Exception:

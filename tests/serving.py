@@ -12,6 +12,7 @@ from moa_graph import MoAConfig
 from moa_graph.runs.store import RunStore
 from moa_graph.server import server
 from moa_graph.server.app import create_app
+from moa_graph.server.connections import ConnectionLimits
 from moa_graph.server.service import MixtureService, ServerLimits
 
 server.SHUTDOWN_TIMEOUT_S = PATIENCE  # a busy machine takes longer than a person waits
@@ -25,13 +26,15 @@ class Serving:
         *mixtures: MoAConfig,
         store: RunStore | None = None,
         limits: ServerLimits | None = None,
+        connections: ConnectionLimits | None = None,
         **access: Any,
     ) -> None:
         self.service = MixtureService(
             {each.name: each for each in mixtures}, store=store, limits=limits
         )
         self._socket = server.open_socket("127.0.0.1", 0)
-        self._server = server.GracefulServer(create_app(self.service, **access), self.service)
+        app = create_app(self.service, **access)
+        self._server = server.GracefulServer(app, self.service, connections)
         self._thread = threading.Thread(target=self._run)
 
     @property

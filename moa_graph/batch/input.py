@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from langchain_core.messages import convert_to_messages
 from pydantic import ValidationError
 
 from moa_graph.config.model import MoAConfig
 from moa_graph.prompting.surrogates import replace_surrogates
+
+MAX_LINE_BYTES = 10_000_000  # as a question of `moa ask` may have
 
 _IDENTITY_FIELDS = (
     "layers",
@@ -26,7 +28,9 @@ _AGENT_IDENTITY_FIELDS = {  # also where unset; later ones are left out then: ba
     *("model", "system", "samples", "temperature", "top_p", "max_tokens", "stop"),
     *("max_input_tokens", "base_url"),
 }
-_IGNORED_AGENT_FIELDS = {"timeout", "stream_chunk_timeout", "max_retries", "api_key_env"}
+_IGNORED_AGENT_FIELDS = {
+    *("timeout", "stream_chunk_timeout", "hedge", "max_retries", "api_key_env"),
+}
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ def read_records(path: Path, limit: int | None = None) -> Iterator[BatchRecord]:
         limit: How many of the first records to take.
     """
     with path.open("rb") as file:
-        lines = ((number, line) for number, line in enumerate(file, 1) if line.strip())
+        lines = ((number, line) for number, line in enumerate(_read_lines(file), 1) if line.strip())
         for number, line in islice(lines, limit):
             yield parse_record(number, line)
 
@@ -60,15 +64,27 @@ def count_records(path: Path, limit: int | None = None) -> tuple[int, int]:
     """Count the records of a file, and give the line of the last one."""
     count = last = 0
     with path.open("rb") as file:
-        lines = (number for number, line in enumerate(file, 1) if line.strip())
+        lines = (number for number, line in enumerate(_read_lines(file), 1) if line.strip())
         for count, last in enumerate(islice(lines, limit), 1):  # noqa: B007
             pass
     return count, last
 
 
+def _read_lines(file: IO[bytes]) -> Iterator[bytes]:
+    """Read the lines of a file; of one that is too long, the beginning alone."""
+    while line := file.readline(MAX_LINE_BYTES + 1):
+        rest = line
+        while len(rest) > MAX_LINE_BYTES and not rest.endswith(b"\n"):
+            rest = file.readline(MAX_LINE_BYTES + 1)
+        yield line
+
+
 def parse_record(number: int, line: bytes) -> BatchRecord:
     """Read a record; what is wrong with it is kept in it."""
     record = BatchRecord(number, number)
+    if len(line) > MAX_LINE_BYTES:
+        reason = f"longer than {MAX_LINE_BYTES:,} bytes, more than any model reads"
+        return BatchRecord(number, number, invalid_reason=reason)
     try:
         row = json.loads(line)
         record = BatchRecord(number, _read_id(row, number))

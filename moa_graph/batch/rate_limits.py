@@ -140,10 +140,20 @@ class RateLimitedNode(NodeRunnable):
         if self._tokens:
             await self._tokens.acquire(expected)
         output = await self._bound.ainvoke(input, config)
+        if _was_hedged(self._node, output):  # the second request could not wait for its turn
+            for limiter, units in ((self._requests, 1), (self._tokens, expected)):
+                if limiter:
+                    limiter.adjust(units)
         if self._tokens and (usage := _read_usage(self._node, output)):
             self._last_total_tokens = usage["total_tokens"]
             self._tokens.adjust(self._last_total_tokens - expected)
         return output
+
+
+def _was_hedged(node: str, output: Mapping[str, Any]) -> bool:
+    if node == AGGREGATOR:
+        return node in output["messages"][-1].response_metadata["moa"].get("hedged", ())
+    return bool(output["proposals"][node].get("hedged"))
 
 
 def _read_usage(node: str, output: Mapping[str, Any]) -> dict[str, Any] | None:

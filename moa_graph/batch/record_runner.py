@@ -113,7 +113,7 @@ def _total_calls(calls: Sequence[AgentCall]) -> CallTotals:
         calls=len(calls),
         tokens=sum(call.usage["total_tokens"] for call in calls if call.usage),
         spent=sum(call.cost or 0.0 for call in calls),
-        unpriced=sum(call.cost is None for call in calls if call.is_billed),
+        unpriced=sum(not call.is_cost_known for call in calls if call.is_billed),
     )
 
 

@@ -230,10 +230,10 @@ def describe_mixture(mixture: MoAConfig) -> str:
 
 def list_presets() -> None:
     """Print the presets, with what each needs."""
-    from rich.console import Console
-    from rich.table import Table
+    from moa_graph.cli.terminal.stacked_rows import build_text_table
+    from moa_graph.cli.terminal.tables import make_console
 
-    table = Table("preset", "proposers", "aggregator", "needs", box=None, pad_edge=False)
+    rows = list[tuple[str, ...]]()
     for name in preset_names():
         mixture = MoAConfig.load(name)
         agents = [agent for layer in mixture.layers for agent in layer.values()]
@@ -243,8 +243,10 @@ def list_presets() -> None:
         servers = sorted({agent.base_url for agent in agents if agent.base_url})
         needs = ", ".join([*keys, *servers]) or "nothing"
         proposers = " + ".join(map(str, mixture.layer_widths()))
-        table.add_row(name, proposers, mixture.aggregator.label, needs)
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+        rows.append((name, proposers, mixture.aggregator.label, needs))
+    out = make_console()
+    headings = ("preset", "proposers", "aggregator", "needs")
+    out.print(build_text_table(headings, rows, out.width, header_style="bold"))
 
 
 def find_default_preset() -> str:

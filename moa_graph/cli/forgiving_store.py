@@ -15,31 +15,42 @@ from moa_graph.runs.store import (
 
 
 @asynccontextmanager
-async def open_forgiving_store(db: str | None, thread: str | None) -> AsyncIterator[RunStore]:
-    """Open the database; where the default one cannot be used, warn, and keep the run in memory.
+async def open_forgiving_store(
+    db: str | None, thread: str | None = None, *, many_runs: bool = False
+) -> AsyncIterator[RunStore]:
+    """Open the database; where the default one cannot be used, warn, and keep runs in memory.
 
     Args:
         db: The database that was named; it must be usable.
         thread: The thread that is gone on with, if any; if there is a database, it must be
             readable.
+        many_runs: Whether the command runs more than one thread, as a server does.
 
     Raises:
         StoreError: If what was named cannot be used.
     """
     async with AsyncExitStack() as stack:
         try:
-            opened = open_run_store(db, on_write_failure=_warn_of_full_disk)
+            warn = _warn_of_full_server_disk if many_runs else _warn_of_full_disk
+            opened = open_run_store(db, on_write_failure=warn)
             store = await stack.enter_async_context(opened)
         except StoreError as error:
             if db or (thread and _has_default_database()):
                 raise
-            print_warning(f"moa: {error}; this run is not kept")
+            print_warning(f"moa: {error}; {'runs are' if many_runs else 'this run is'} not kept")
             store = await stack.enter_async_context(open_memory_store())
         yield store
 
 
 def _warn_of_full_disk(reason: str) -> None:
     print_warning(f"moa: cannot write to the database: {reason}; the run goes on and is not kept")
+
+
+def _warn_of_full_server_disk(reason: str) -> None:
+    print_warning(
+        f"moa: cannot write to the database: {reason}; until the server is started again, runs go "
+        "on and are not kept"
+    )
 
 
 def _has_default_database() -> bool:

@@ -6,12 +6,33 @@ from typing import Annotated
 import typer
 
 from moa_graph.cli import completion
+from moa_graph.cli.errors import CommandError
 from moa_graph.cli.standard_streams import decode_argument
 from moa_graph.models.providers import ReasoningEffort
 
 
-def _decode_thread(name: str | None) -> str | None:
-    return None if name is None else decode_argument(name)
+def check_thread_argument(name: str | None) -> str | None:
+    """Give the name of a thread as text.
+
+    Raises:
+        CommandError: If it is empty.
+    """
+    if name is None:
+        return None
+    if not (decoded := decode_argument(name)).strip():
+        raise CommandError(f"expected the name of a thread, got {decoded!r}")
+    return decoded
+
+
+def _check_thread_option(name: str | None) -> str | None:
+    """Give the name of a thread that may be new: a word that can be typed again."""
+    decoded = check_thread_argument(name)
+    if decoded and (decoded != decoded.strip() or not decoded.isprintable()):
+        raise CommandError(
+            f"--thread {decoded!r}: expected a name of printable characters without blanks at its "
+            "ends"
+        )
+    return decoded
 
 
 PresetOption = Annotated[
@@ -83,7 +104,7 @@ ThreadOption = Annotated[
         "-t",
         help="Go on with a thread, or name a new one.",
         autocompletion=completion.complete_threads,
-        callback=_decode_thread,
+        callback=_check_thread_option,
     ),
 ]
 ThreadArgument = Annotated[
@@ -91,7 +112,7 @@ ThreadArgument = Annotated[
     typer.Argument(
         help="Which thread; by default the last one.",
         autocompletion=completion.complete_threads,
-        callback=_decode_thread,
+        callback=check_thread_argument,
     ),
 ]
 MaxCostOption = Annotated[

@@ -28,6 +28,7 @@ from moa_graph.config.table_names import (
     check_layers,
     check_misplaced_keys,
     check_mistyped_keys,
+    describe_agent_key,
     describe_unknown_key,
 )
 from moa_graph.config.toml_files import load_toml
@@ -59,6 +60,14 @@ PYTHON_OPTIONS = {
     "called with `lazy=False`",
 }
 """Options of `create_moa` that a configuration does not have, and why."""
+
+
+_RULES = {
+    "quorum": "expected a number of proposers, or a share of them such as 0.5, where 1.0 is all",
+    "grace": "expected seconds, such as 10",
+    "deadline": "expected seconds, such as 60",
+}
+"""What the rules of layers may be."""
 
 
 class CachePolicyTable(BaseModel):
@@ -352,6 +361,8 @@ def format_validation_error(
     match first["type"]:
         case "extra_forbidden":  # the value may be a key: it is not repeated
             message = describe_unknown_key(str(first["loc"][-1]), list(accepted_keys(location)))
+            if location in Agent.model_fields and accepted_keys is _accepted_keys_at:
+                message = describe_agent_key(location)
             if reason := PYTHON_OPTIONS.get(location):
                 message = message.replace("unknown key", reason, 1)
         case "missing":
@@ -360,10 +371,17 @@ def format_validation_error(
             pass
         case "too_short":
             message = "empty; expected at least one"
+        case _ if name := _find_rule_name(location):
+            message = f"{_RULES[name]}, got {first['input']!r}"
         case _:
             message = re.sub(r" or instance of \w+", "", message.replace("dictionary", "table"))
             message = f"{message[0].lower()}{message[1:]}, got {first['input']!r}"
     return f"{location}: {message}" if location else message
+
+
+def _find_rule_name(location: str) -> str | None:
+    """Name the rule of layers that a location is, or is in."""
+    return next((name for name in _RULES if re.fullmatch(rf"{name}(\[\d+\])?", location)), None)
 
 
 def _find_first_mistake(

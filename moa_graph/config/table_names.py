@@ -61,6 +61,14 @@ def describe_unknown_key(key: str, known_keys: Collection[str]) -> str:
     return f"unknown key; expected one of: {', '.join(known_keys)}{suggestion}"
 
 
+def describe_agent_key(key: str) -> str:
+    """Say where a key of agents belongs that stands in the mixture's table."""
+    return (
+        "unknown key; it belongs to each agent, such as "
+        f'{{ model = "openai:gpt-6-luna", {key} = ... }}'
+    )
+
+
 def check_misplaced_keys(agents: Any, mixture_keys: AbstractSet[str]) -> None:
     """Refuse a key of the mixture that stands behind `[agents]`, which takes it for an agent.
 

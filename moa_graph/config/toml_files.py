@@ -9,6 +9,8 @@ from pydantic import ValidationError
 
 from moa_graph.config.table_names import describe_unquoted_name
 
+MAX_TOML_BYTES = 1_000_000  # a mixture of a hundred agents has fifty times fewer
+
 Loaded = TypeVar("Loaded")
 
 
@@ -32,7 +34,7 @@ def load_toml(
     """
     text = ""
     try:
-        text = Path(path).expanduser().read_text(encoding="utf-8-sig")
+        text = _read_text(Path(path).expanduser())
         return build(tomllib.loads(text))
     except OSError as error:
         reason = error.strerror or str(error)
@@ -40,8 +42,18 @@ def load_toml(
         reason = "not UTF-8 text, as TOML must be"
     except tomllib.TOMLDecodeError as error:
         reason = f"not valid TOML: {error}{describe_unquoted_name(text)}"
+    except RecursionError:
+        reason = "not TOML that can be read: too deep"
     except ValidationError as error:
         reason = format_error(error)
     except ValueError as error:
         reason = str(error)
     raise ValueError(f"{title or path}: {reason}")
+
+
+def _read_text(path: Path) -> str:
+    with path.open("rb") as file:
+        data = file.read(MAX_TOML_BYTES + 1)
+    if len(data) > MAX_TOML_BYTES:
+        raise ValueError(f"more than {MAX_TOML_BYTES:,} bytes; expected a configuration")
+    return data.decode("utf-8-sig")

@@ -11,7 +11,7 @@ from moa_graph.evals.benchmark_data import BenchmarkData
 from moa_graph.evals.call_store import CallStore
 from moa_graph.evals.generate import answer_benchmark
 from moa_graph.evals.judging.run import judge_system
-from moa_graph.evals.judging.setup import build_method, prepare_judging
+from moa_graph.evals.judging.setup import build_method, judge_folder, prepare_judges
 from moa_graph.evals.plan import BenchmarkEntry, EvalPlan, SystemRun
 from moa_graph.evals.probing import PROBES
 from moa_graph.evals.proposal_judging import judge_proposals
@@ -42,6 +42,8 @@ class ComparisonStep:
     out: Path
     is_probe: bool = False
     """Whether it only finds out, with a few items, whether the judge can judge."""
+    judge_number: int = 0
+    """Whose judgements they are, among the judges of the benchmark."""
 
     @property
     def system(self) -> str:
@@ -52,7 +54,10 @@ class ComparisonStep:
     def title(self) -> str:
         """What is done."""
         part = f", the first {len(self.benchmark.items)}" if self.is_probe else ""
-        return f"{self.benchmark.name}, {self.system}: {self.kind}{part}"
+        judges = self.plan.judges_for(self.entry)
+        several = self.kind == "judgements" and len(judges) > 1
+        by = f" by {judges[self.judge_number].label}" if several else ""
+        return f"{self.benchmark.name}, {self.system}: {self.kind}{by}{part}"
 
     @property
     def folder(self) -> Path:
@@ -93,8 +98,8 @@ class ComparisonStep:
                 **options,
             )
             return StepResult(generation.progress, generation.failures)
-        judge_choice, files = self.plan.judge_for(self.entry), self.plan.judge_files_for(self.entry)
-        task = prepare_judging(self.folder, judge_choice, files=files)
+        judges, files = self.plan.judges_for(self.entry), self.plan.judge_files_for(self.entry)
+        task = prepare_judges(self.folder, judges, files=files)[self.judge_number]
         if self.kind == "judgements":
             judging = await judge_system(task, call_store, **options)
             return StepResult(judging.progress, judging.failures)
@@ -114,9 +119,10 @@ def list_steps(plan: EvalPlan, out: Path) -> list[ComparisonStep]:
     steps = list[ComparisonStep]()
     for entry in plan.benchmarks:
         benchmark = plan.load_benchmark(entry)
-        method, _ = build_method(benchmark, plan.judge_for(entry), plan.judge_files_for(entry))
-        for item in benchmark.items:
-            method.list_cases(item, item.turns)  # whether all is there that the judge needs
+        for judge in plan.judges_for(entry):
+            method, _ = build_method(benchmark, judge, plan.judge_files_for(entry))
+            for item in benchmark.items:
+                method.list_cases(item, item.turns)  # whether all is there that the judge needs
         steps += _benchmark_steps(plan, entry, benchmark, out)
     return steps
 
@@ -127,7 +133,10 @@ def _benchmark_steps(
     yield from _probe_steps(plan, entry, benchmark, out)
     for run in plan.runs_for(entry):
         yield ComparisonStep(plan, entry, benchmark, run, "answers", out)
-        yield ComparisonStep(plan, entry, benchmark, run, "judgements", out)
+        for number, _ in enumerate(plan.judges_for(entry)):
+            yield ComparisonStep(
+                plan, entry, benchmark, run, "judgements", out, judge_number=number
+            )
         if run.name in plan.correlation:
             yield ComparisonStep(plan, entry, benchmark, run, "judgements of proposals", out)
 
@@ -135,14 +144,22 @@ def _benchmark_steps(
 def _probe_steps(
     plan: EvalPlan, entry: BenchmarkEntry, benchmark: BenchmarkData, out: Path
 ) -> Iterator[ComparisonStep]:
-    """Have the judge judge a little before everything is answered."""
+    """Have the judges judge a little before everything is answered."""
     first_run = next(plan.runs_for(entry))
-    judged = (out / benchmark.name / first_run.name / JUDGEMENTS_FILE).exists()
-    if judged or not plan.judge_for(entry).is_language_model or len(benchmark.items) <= PROBES:
+    folder = out / benchmark.name / first_run.name
+    unproven = [
+        number
+        for number, judge in enumerate(plan.judges_for(entry))
+        if judge.is_language_model
+        and not (judge_folder(folder, judge, number) / JUDGEMENTS_FILE).exists()
+    ]
+    if not unproven or len(benchmark.items) <= PROBES:
         return
     few = replace(benchmark, items=benchmark.items[:PROBES])
-    for kind in ("answers", "judgements"):
-        yield ComparisonStep(plan, entry, few, first_run, kind, out, is_probe=True)
+    probe = ComparisonStep(plan, entry, few, first_run, "answers", out, is_probe=True)
+    yield probe
+    for number in unproven:
+        yield replace(probe, kind="judgements", judge_number=number)
 
 
 def write_comparison_file(plan: EvalPlan, out: Path) -> None:

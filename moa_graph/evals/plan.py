@@ -35,7 +35,11 @@ from moa_graph.evals.data import read_table
 from moa_graph.evals.datasets import load_benchmark
 from moa_graph.evals.generate import check_system_name
 from moa_graph.evals.judging.judge import Judge, read_judge
-from moa_graph.evals.judging.setup import JudgeFilePaths, official_judge_for_benchmark
+from moa_graph.evals.judging.setup import (
+    JudgeFilePaths,
+    check_judges_differ,
+    official_judge_for_benchmark,
+)
 from moa_graph.evals.resource_use import default_prices
 from moa_graph.evals.single_model import SingleModel
 from moa_graph.models.agent import Agent, build_model
@@ -61,6 +65,8 @@ class BenchmarkEntry(_PlanTable):
     """How many items are asked, spread evenly; by default all."""
     judge: str | None = None
     """`provider:model`, `offline:overlap` or a TOML file; by default the plan's."""
+    judges: list[str] = []
+    """Several of them, instead of `judge`. Quality is told by the first one."""
     prompt: Path | None = None
     """The judge's prompt, instead of the published one."""
     own_prompt: bool = False
@@ -120,6 +126,8 @@ class EvalPlan(_PlanTable):
     variants: list[VariantsEntry] = []
     judge: str | None = None
     """As in `BenchmarkEntry`; by default each benchmark's own."""
+    judges: list[str] = []
+    """As in `BenchmarkEntry`."""
     correlation: list[str] = []
     """Systems of which is measured what the aggregator takes: each proposal of their last layer
     is judged, too."""
@@ -223,19 +231,23 @@ class EvalPlan(_PlanTable):
         data = entry.data and self.resolve_path(entry.data)
         return load_benchmark(name, data, entry.limit)
 
-    def judge_for(self, entry: BenchmarkEntry) -> Judge:
-        """Give the judge of a benchmark, with the plan's prices.
+    def judges_for(self, entry: BenchmarkEntry) -> list[Judge]:
+        """Give the judges of a benchmark, with the plan's prices.
 
         Raises:
-            ValueError: If it is none.
+            ValueError: If one is none, or two have the same name.
         """
-        source = entry.judge or self.judge
-        if source is None:
-            judge = official_judge_for_benchmark(entry.name)
-        else:
-            judge = read_judge(
-                str(self.resolve_path(source)) if source.endswith(".toml") else source
-            )
+        sources = _list_judges(entry) or _list_judges(self)
+        judges = [self._read_judge(each) for each in sources] or [
+            official_judge_for_benchmark(entry.name)
+        ]
+        check_judges_differ(judges)
+        return [self._with_judge_prices(judge) for judge in judges]
+
+    def _read_judge(self, source: str) -> Judge:
+        return read_judge(str(self.resolve_path(source)) if source.endswith(".toml") else source)
+
+    def _with_judge_prices(self, judge: Judge) -> Judge:
         prices = default_prices({**judge.prices, **self.prices})
         known = {label: (each[0], each[1]) for label, each in prices.items()}
         return replace(judge, prices=known)
@@ -266,7 +278,7 @@ class EvalPlan(_PlanTable):
                 known = ", ".join(self.configs)
                 raise ValueError(f"{key}: no system {unknown[0]!r}; expected one of: {known}")
         for entry in self.benchmarks:
-            self.judge_for(entry)
+            self.judges_for(entry)
         self._check_names()
         self._check_files()
 
@@ -355,6 +367,12 @@ class EvalPlan(_PlanTable):
         known = default_prices({**config.prices, **self.prices})
         own = {label: known[label] for label in config.labels() if label in known}
         return config.model_copy(update={"prices": own})
+
+
+def _list_judges(table: BenchmarkEntry | EvalPlan) -> list[str]:
+    if table.judge and table.judges:
+        raise ValueError("judges: `judge` is given, too; expected one of the two")
+    return [table.judge] if table.judge else table.judges
 
 
 def _list_paper_systems() -> list[str]:

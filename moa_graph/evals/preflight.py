@@ -12,6 +12,8 @@ from moa_graph.config.model import MoAConfig
 from moa_graph.evals.benchmark_data import BenchmarkData
 from moa_graph.evals.benchmarks.protocol import Benchmark
 from moa_graph.evals.benchmarks.registry import benchmark_for, find_benchmark
+from moa_graph.evals.judging.judge import Judge
+from moa_graph.evals.judging.setup import judge_folder
 from moa_graph.evals.plan import BenchmarkEntry, EvalPlan
 from moa_graph.evals.results_file import ANSWERS_FILE, JUDGEMENTS_FILE
 from moa_graph.evals.retired import describe_retired
@@ -165,8 +167,12 @@ def _list_agents(plan: EvalPlan) -> Iterator[Agent]:
     for config in plan.configs.values():
         yield from (agent for layer in config.layers for agent in layer.values())
         yield from (config.aggregator, *config.fallbacks)
-    judges = (plan.judge_for(entry) for entry in plan.benchmarks)
-    yield from (judge.agent for judge in judges if judge.agent)
+    yield from (judge.agent for judge in _list_judges(plan) if judge.agent)
+
+
+def _list_judges(plan: EvalPlan) -> Iterator[Judge]:
+    for entry in plan.benchmarks:
+        yield from plan.judges_for(entry)
 
 
 class BenchmarkShape(NamedTuple):
@@ -240,7 +246,9 @@ def _estimate_benchmark(
         waiting = _total_wait(new_items)
         estimate.seconds = waiting / min(plan.concurrency, len(shape.ids))
         yield estimate
-    yield _estimate_judging(plan, entry, shape, out, answer_tokens)
+    for number, judge in enumerate(plan.judges_for(entry)):
+        planned_judging = PlannedJudging(judge, number, out / shape.name)
+        yield _estimate_judging(plan, entry, shape, planned_judging, answer_tokens)
 
 
 def _count_new_items(
@@ -361,10 +369,29 @@ def _prompt_tokens(
     )
 
 
+class PlannedJudging(NamedTuple):
+    """A judge of a benchmark."""
+
+    judge: Judge
+    number: int
+    """Among the judges of the benchmark, from 0; the first one judges proposals, too."""
+    folder: Path
+    """Of the benchmark, in the folder of the comparison."""
+
+    def answered_ids(self, system: str) -> set[Any]:
+        """Give the items of a system that it judged."""
+        folder = judge_folder(self.folder / system, self.judge, self.number)
+        return _answered_ids(folder, JUDGEMENTS_FILE)
+
+
 def _estimate_judging(
-    plan: EvalPlan, entry: BenchmarkEntry, shape: BenchmarkShape, out: Path, answer_tokens: int
+    plan: EvalPlan,
+    entry: BenchmarkEntry,
+    shape: BenchmarkShape,
+    planned: PlannedJudging,
+    answer_tokens: int,
 ) -> PartEstimate:
-    judge = plan.judge_for(entry)
+    judge = planned.judge
     estimate = PartEstimate(shape.name, f"judge {judge.label}", 0)
     method = shape.benchmark.judging_method
     orders = method.text_verdict_calls if judge.text_verdict else 1
@@ -372,10 +399,10 @@ def _estimate_judging(
     limit = (judge.agent and judge.agent.max_tokens) or own_limit
     writes = TokenEstimate(min(REVIEW_TOKENS, limit or inf), limit or inf)
     for run in plan.runs_for(entry):
-        todo = len(set(shape.ids) - _answered_ids(out / shape.name / run.name, JUDGEMENTS_FILE))
+        todo = len(set(shape.ids) - planned.answered_ids(run.name))
         estimate.items += todo
         answer = _final_answer_tokens(run.config, shape.benchmark, answer_tokens)
-        answers = _count_judged_answers(plan, run.name, run.config)
+        answers = 1 if planned.number else _count_judged_answers(plan, run.name, run.config)
         for number, reads in enumerate(_judge_input_tokens(shape, answer)):
             if judge.agent:
                 call = PlannedCall("", judge.label, 1, reads, writes)
@@ -434,7 +461,7 @@ def _call_seconds(call: PlannedCall) -> float:
 
 def _price_models(plan: EvalPlan) -> Iterator[tuple[str, tuple[float, float]]]:
     """Give the price of each model that is paid for, as far as it is known."""
-    judges = map(plan.judge_for, plan.benchmarks)
+    judges = _list_judges(plan)
     agent_prices = [(label, c.prices) for c in plan.configs.values() for label in c.labels()]
     for label, prices in (*agent_prices, *((judge.label, judge.prices) for judge in judges)):
         read, written = (

@@ -11,6 +11,8 @@ from moa_graph.models.recorded import read_json_rows
 
 ANSWERS_FILE, GENERATION_MANIFEST = "proposals.jsonl", "manifest.json"
 JUDGEMENTS_FILE, JUDGING_MANIFEST = "judgements.jsonl", "judging.json"
+JUDGES_FOLDER = "judges"
+"""In the folder of a system: a folder for each judge after the first one."""
 
 JsonRow = dict[str, Any]
 

@@ -12,9 +12,10 @@ import numpy as np
 
 from moa_graph.evals.benchmarks.alpaca_eval.baselines import LengthControlBaselines
 from moa_graph.evals.benchmarks.alpaca_eval.benchmark import AlpacaEvalScore
+from moa_graph.evals.benchmarks.formatting import format_interval
 from moa_graph.evals.benchmarks.registry import benchmark_for
 from moa_graph.evals.intervals import mean_interval
-from moa_graph.evals.judging.setup import read_answers
+from moa_graph.evals.judging.setup import SystemAnswers, list_judge_folders, read_answers
 from moa_graph.evals.results_file import JUDGEMENTS_FILE, JUDGING_MANIFEST, JsonRow
 from moa_graph.evals.statistics import Comparison, compare, correct_for_multiple
 from moa_graph.models.recorded import read_json_rows
@@ -31,6 +32,12 @@ class QualityInterval(NamedTuple):
     value: float
     low: float
     high: float
+
+
+def format_quality(value: QualityInterval) -> str:
+    """Say how good, with the interval if there is one."""
+    places = 1 if value.high > 10 else 2  # noqa: PLR2004  # percent, or grades
+    return format_interval(*value, places)
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,15 @@ class SystemScore:
     """What each instruction contributes to the headline; empty if there is none."""
     baselines: LengthControlBaselines | None = None
     """What the length control was fitted with."""
+    judged: Sequence[JsonRow] = field(default=(), repr=False)
+    """The judgements that succeeded."""
+    answer_lengths: Mapping[str | int, int] = field(default_factory=dict, repr=False)
+    """Characters of the answers to each instruction."""
+
+    @property
+    def judge(self) -> str:
+        """Who judged: `provider:model`."""
+        return str(self.manifest["judge"]["model"])
 
     @property
     def has_headline(self) -> bool:
@@ -114,22 +130,25 @@ class MissingScore:
 
 
 def score_system(
-    folder: Path, baselines: LengthControlBaselines | str
+    folder: Path, baselines: LengthControlBaselines | str, judge_folder: Path | None = None
 ) -> SystemScore | MissingScore:
     """Score a system. One without a score is no error, for it keeps no other from its own.
 
     Args:
-        folder: Where its judgements are.
+        folder: Where its answers are.
         baselines: The gamed baselines of AlpacaEval, or why they are not to be had.
+        judge_folder: Where the judgements are; by default those of the first judge.
 
     Raises:
         ValueError: If there are no judgements, or the answers changed since.
     """
-    manifest, rows = _read_judgements(folder)
+    answers = read_answers(folder)
+    manifest, rows = _read_judgements(judge_folder or folder, answers)
     benchmark = benchmark_for(manifest["benchmark"])
     common = (manifest["system"], manifest["benchmark"])
     labels = tuple(manifest["labels"])
-    by_instruction = benchmark.score_by_instruction([row for row in rows if row["error"] is None])
+    judged = [row for row in rows if row["error"] is None]
+    by_instruction = benchmark.score_by_instruction(judged)
     if not by_instruction:
         return MissingScore(*common, labels, manifest)
     figures = benchmark.score(rows, manifest, baselines)
@@ -140,6 +159,8 @@ def score_system(
         manifest,
         by_instruction,
         benchmark.headline_by_instruction(figures, rows),
+        judged=judged,
+        answer_lengths={item: sum(map(len, turns)) for item, turns in answers.by_item.items()},
     )
     if isinstance(figures, AlpacaEvalScore) and figures.length_controlled:
         assert isinstance(baselines, LengthControlBaselines)  # noqa: S101  # else there is no fit
@@ -147,9 +168,55 @@ def score_system(
     return score
 
 
+def score_system_by_judge(
+    folder: Path, baselines: LengthControlBaselines | str
+) -> list[SystemScore | MissingScore]:
+    """Score a system by each of its judges, the first judge first.
+
+    Args:
+        folder: Where its answers are.
+        baselines: As in `score_system`.
+
+    Raises:
+        ValueError: As in `score_system`.
+    """
+    return [score_system(folder, baselines, each) for each in list_judge_folders(folder)]
+
+
 def have_headline(scores: Sequence[SystemScore]) -> bool:
     """Tell whether a headline stands for the quality of all of these systems."""
     return bool(scores) and all(each.has_headline for each in scores)
+
+
+def average_quality(scores: Sequence[SystemScore], *, is_headline: bool) -> QualityInterval | None:
+    """Average scores of a system by several judges, or of several runs.
+
+    Args:
+        scores: Those scores.
+        is_headline: Average what the instructions contribute to the headline; else their scores.
+
+    Returns:
+        The mean, on the instructions that all have, with the interval over instructions; `None`
+        if they have none in common.
+    """
+    means = average_by_instruction(scores, is_headline=is_headline)
+    if not means:
+        return None
+    values, bounds = list(means.values()), benchmark_for(scores[0].benchmark).score_bounds
+    if is_headline:
+        return _quality_interval(fmean(values), mean_interval(values), bounds)
+    return _quality_interval(fmean(values), mean_interval(values, bounds))
+
+
+def average_by_instruction(
+    scores: Sequence[SystemScore], *, is_headline: bool
+) -> dict[str | int, float]:
+    """Give the mean of scores by instruction, on those that all have, as in `average_quality`."""
+    columns = [
+        each.headline_by_instruction if is_headline else each.by_instruction for each in scores
+    ]
+    shared = [item for item in columns[0] if all(item in column for column in columns)]
+    return {item: fmean(column[item] for column in columns) for item in shared}
 
 
 def name_metric(scores: Sequence[SystemScore]) -> str:
@@ -201,12 +268,17 @@ def _comparable_part(score: SystemScore, key: str) -> Any:
     }
 
 
-def is_clearly_better(first: SystemScore, second: SystemScore, *, is_headline: bool) -> bool:
-    """Tell whether a system is better beyond the noise, by the interval of their differences."""
-    scores = [
-        each.headline_by_instruction if is_headline else each.by_instruction
-        for each in (first, second)
-    ]
+def is_clearly_better(
+    first: Sequence[SystemScore], second: Sequence[SystemScore], *, is_headline: bool
+) -> bool:
+    """Tell whether a system is better beyond the noise, by the interval of their differences.
+
+    Args:
+        first: The scores of all runs of a system.
+        second: Those of another one.
+        is_headline: As in `average_by_instruction`.
+    """
+    scores = [average_by_instruction(each, is_headline=is_headline) for each in (first, second)]
     shared = scores[0].keys() & scores[1].keys()
     differences = [scores[0][each] - scores[1][each] for each in sorted(shared, key=str)]
     interval = mean_interval(differences) if differences else None
@@ -246,7 +318,7 @@ def _without_columns(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return {key: value for key, value in pairs if not isinstance(value, np.ndarray)}
 
 
-def _read_judgements(folder: Path) -> tuple[dict[str, Any], list[JsonRow]]:
+def _read_judgements(folder: Path, answers: SystemAnswers) -> tuple[dict[str, Any], list[JsonRow]]:
     try:
         manifest = json.loads((folder / JUDGING_MANIFEST).read_text(encoding="utf-8"))
         rows = read_json_rows(folder / JUDGEMENTS_FILE)
@@ -255,7 +327,7 @@ def _read_judgements(folder: Path) -> tuple[dict[str, Any], list[JsonRow]]:
         raise ValueError(f"{folder}: not judged yet; run: moa eval judge {folder}") from None
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise ValueError(f"{folder}: not judgements of moa eval judge: {error}") from None
-    if read_answers(folder).sha256 != judged_sha256:
+    if answers.sha256 != judged_sha256:
         raise ValueError(
             f"{folder}: the answers changed since they were judged; run moa eval judge again (what "
             "is the same is not paid for again)"

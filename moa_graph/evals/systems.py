@@ -55,7 +55,8 @@ def with_recorded_calls(
             answer_options(agent, model),
             sample + (repeat - 1) * REPEAT_STRIDE,
         )
-        update = {"model": wrapped, "samples": 1, "timeout": agent.call_timeout}
+        # A second request would wait for the first one's answer, which is stored once.
+        update = {"model": wrapped, "samples": 1, "timeout": agent.call_timeout, "hedge": None}
         return agent.model_copy(update=update)
 
     complete = config.with_defaults()

@@ -2,22 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from time import perf_counter, time
 from typing import Any, cast
 
 from langchain_core.messages import AIMessage
 from langchain_core.messages.ai import UsageMetadata
-from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables import RunnableConfig
 from langgraph.types import CachePolicy
 
 from moa_graph.deprecated import with_old_keys
 from moa_graph.errors import MoAError
 from moa_graph.graph import quorum
-from moa_graph.graph.answer_cache import AnswerCache, CacheBackend, CachedAnswer
-from moa_graph.graph.deadlines import LayerDeadline
+from moa_graph.graph.answer_cache import AnswerCache, CacheBackend
+from moa_graph.graph.deadlines import DeadlineExceededError, LayerDeadline
 from moa_graph.graph.error_causes import error_with_causes, reduce_error
 from moa_graph.graph.failed_calls import FailedCall, describe_failure, may_be_billed
-from moa_graph.graph.model_call import call_model
+from moa_graph.graph.hedging import Hedge
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.options import Aggregation
 from moa_graph.graph.policy import LayerPolicy
@@ -26,7 +25,6 @@ from moa_graph.graph.proposer import (
     NodeRunnable,
     StateNode,
     capture_errors,
-    with_agent_metadata,
 )
 from moa_graph.graph.references import references_update, without_references
 from moa_graph.graph.run_summary import RunSummary
@@ -38,6 +36,7 @@ from moa_graph.graph.state import (
     OriginalCallStats,
     retry_mark_update,
 )
+from moa_graph.graph.writer import Writer, WriterRequest
 from moa_graph.models.partial_answers import PartialAnswer, find_partial_answer
 from moa_graph.models.served_context import ask_servers
 from moa_graph.prompting import parsing
@@ -135,50 +134,36 @@ def aggregator_node(
         aggregation: Whether they write the answer, or pick it among the last layer's proposals.
         cache_policy: Whether what they wrote before is taken from the cache.
     """
-    call_deadline = LayerDeadline(LayerPolicy(quorum=1), unfinished=1, required_answers=1)
+    deadline = LayerDeadline(LayerPolicy(quorum=1), unfinished=1, required_answers=1)
     summary_builder_class = (
         SelectionSummaryBuilder if aggregation == "select" else RunSummaryBuilder
     )
     layout = layout.for_selection() if aggregation == "select" else layout
-    answer_caches = [AnswerCache(each, (), layout, cache_policy) for each in aggregators]
-    number_requests = [NumberRequest(each) for each in aggregators]
+    writers = [
+        Writer(each, AnswerCache(each, (), layout, cache_policy), NumberRequest(each), deadline)
+        for each in aggregators
+    ]
 
     def aggregate(
         state: LayerState, config: RunnableConfig, cache: CacheBackend | None
     ) -> Flow[dict[str, Any]]:
         summary = summary_builder_class(layer_specs, state)
-        for agent_node, answer_cache, number_request in zip(
-            aggregators, answer_caches, number_requests, strict=True
-        ):
-            draft = summary.start_call(agent_node, state, layout)
-            call_config = with_agent_metadata(agent_node, config)
-            with capture_errors(partial(summary.record_failure, agent_node, config)):
-                entry = answer_cache.find_entry(draft.prompt.messages, cache)
-                if cached_answer := (yield from entry.get()):
-                    answer = summary.to_final_message_from_cache(agent_node, cached_answer)
-                else:
-                    call = _make_call(call_deadline, agent_node, draft, call_config)
-                    output = yield from summary.ask(number_request, call)
-                    answer = summary.to_final_message(agent_node, output)
-                    yield from entry.store(output, summary.seconds)
+        start = partial(summary.start_request, state=state, layout=layout, cache=cache)
+        waiting = list(writers)
+        while waiting:
+            hedge = start(waiting[0]).hedged(waiting[1:], start)
+            yield from hedge.run(config)
+            del waiting[: len({each.node for each in hedge.requests})]
+            summary.record_hedge(hedge, config)
+            with capture_errors(partial(summary.record_failure, hedge.winner, config)):
+                if error := hedge.winner.error:
+                    raise error
+                answer = summary.to_final_message(hedge.winner)
+                yield from hedge.winner.store()
                 return {"messages": [answer]}
-        error = error_with_causes(summary.causes, AggregatorError, summary.failures)
-        error.failed_calls = summary.failed_calls
-        raise error
+        raise summary.build_error([each.node for each in aggregators])
 
     return NodeRunnable(aggregate, aggregators[0])
-
-
-def _make_call(
-    deadline: LayerDeadline, agent_node: AgentNode, draft: PromptDraft, config: RunnableConfig
-) -> ModelCall:
-    """Make the call of a model in the place of an agent's."""
-
-    def call(model: Runnable[Any, Any]) -> Flow[Any]:
-        start_call = deadline.call_starter(model, agent_node.agent.call_timeout, config)
-        return call_model(agent_node, draft, start_call)
-
-    return call
 
 
 class RunSummaryBuilder:
@@ -191,70 +176,67 @@ class RunSummaryBuilder:
         self.layers, self.proposers = len(layer_specs), nodes
         self.proposals = {node: p for node in nodes if (p := state["proposals"].get(node))}
         self.failures: dict[str, str] = {}
-        self.causes: list[Exception] = []
         self.failed_calls: list[FailedCall] = []
-        self._output: Any = None
-        self._cached: OriginalCallStats | None = None
+        self._causes: dict[str, Exception] = {}
+        self._hedged: list[str] = []
 
-    @property
-    def seconds(self) -> float:
-        """Seconds since a writer was asked."""
-        return round(perf_counter() - self._call_started, 3)
-
-    def start_call(
-        self, agent_node: AgentNode, state: LayerState, layout: PromptLayout
-    ) -> PromptDraft:
+    def start_request(
+        self, writer: Writer, *, state: LayerState, layout: PromptLayout, cache: CacheBackend | None
+    ) -> WriterRequest:
         """Assemble what a writer reads, and note when it is asked."""
-        self._draft = PromptDraft(agent_node, state, layout)
-        self._started, self._call_started = round(time(), 3), perf_counter()
-        self._output = None
-        return self._draft
+        return WriterRequest(writer, PromptDraft(writer.agent_node, state, layout), cache, self.ask)
 
-    def ask(self, request: NumberRequest, call: ModelCall) -> Flow[Any]:
-        """Ask a writer for an answer."""
-        return call(request.agent_node.model)
+    def ask(self, request: NumberRequest, model: Any, call: ModelCall) -> Flow[Any]:  # noqa: ARG002  # who selects needs it
+        """Ask a model for an answer."""
+        return call(model)
+
+    def record_hedge(self, hedge: Hedge[WriterRequest], config: RunnableConfig) -> None:
+        """Take in the request whose answer is not used, if there is one beside the other."""
+        for other in hedge.others:
+            self._hedged.append(hedge.requests[0].node)
+            if other.writer is hedge.winner.writer:
+                hedge.winner.overtaken = other
+            elif isinstance(other.error, Exception):
+                self.record_failure(other, config, other.error)
+            else:
+                error = DeadlineExceededError(f"cut off: {hedge.winner.node} answered first")
+                error.__cause__ = other.error
+                self.record_failure(other, config, error)
 
     def record_failure(
-        self, agent_node: AgentNode, config: RunnableConfig, error: Exception
+        self, request: WriterRequest, config: RunnableConfig, error: Exception
     ) -> None:
         """Take in why a writer gave no answer."""
-        keys = [*agent_node.api_keys, *find_keys(config.get("configurable", {}))]
-        self.failures[agent_node.node] = describe_failure(error, *keys)
-        self.causes.append(without_keys(original_failure(error), *keys))
-        self.failed_calls.append(self._read_failed_call(agent_node, error))
+        node = request.node
+        keys = [*request.agent_node.api_keys, *find_keys(config.get("configurable", {}))]
+        self.failures[node] = describe_failure(error, *keys)
+        self._causes[node] = without_keys(original_failure(error), *keys)
+        self.failed_calls.append(self._read_failed_call(request, error))
 
-    def _read_failed_call(self, agent_node: AgentNode, error: Exception) -> FailedCall:
-        partial = find_partial_answer(error) or self._partial_of_output()
-        usage = clean_usage(partial.usage)
+    def build_error(self, nodes: Sequence[str]) -> AggregatorError:
+        """Say why no writer gave an answer, in the order of their nodes."""
+        causes = [self._causes[node] for node in nodes]
+        failures = {node: self.failures[node] for node in nodes}
+        error = error_with_causes(causes, AggregatorError, failures)
+        error.failed_calls = sorted(self.failed_calls, key=lambda each: nodes.index(each["node"]))
+        return error
+
+    def _read_failed_call(self, request: WriterRequest, error: Exception) -> FailedCall:
+        partial = find_partial_answer(error) or _partial_of_output(request.output)
+        usage = request.with_overtaken_usage(clean_usage(partial.usage))
         return FailedCall(
-            node=agent_node.node,
-            model=agent_node.agent.label,
-            error=self.failures[agent_node.node],
+            node=request.node,
+            model=request.agent_node.agent.label,
+            error=self.failures[request.node],
             partial_content=strip_thoughts(partial.text),
             finish_reason=partial.finish_reason,
             usage=usage,
-            may_be_billed=usage is None and may_be_billed(error),
-            started=self._started,
-            seconds=self.seconds,
+            may_be_billed=(usage is None and may_be_billed(error)) or request.is_overtaken_billed,
+            started=request.started,
+            seconds=request.seconds,
         )
 
-    def _partial_of_output(self) -> PartialAnswer:
-        """Give what there is of an output that was refused."""
-        try:
-            message = parsing.to_message(self._output)
-        except TypeError:
-            return PartialAnswer("", None)
-        reason = parsing.read_finish_reason(message)
-        return PartialAnswer(message.text, parsing.sum_usage(self._output), reason)
-
-    def to_final_message_from_cache(
-        self, agent_node: AgentNode, cached_answer: CachedAnswer
-    ) -> AIMessage:
-        """Turn what an aggregator gave before into the message that joins the conversation."""
-        self._cached = cached_answer["took"]
-        return self.to_final_message(agent_node, cached_answer["answer"])
-
-    def to_final_message(self, agent_node: AgentNode, output: Any) -> AIMessage:
+    def to_final_message(self, request: WriterRequest) -> AIMessage:
         """Turn an aggregator's output into the message that joins the conversation.
 
         Raises:
@@ -262,31 +244,30 @@ class RunSummaryBuilder:
             FailedAnswerError: If it ended in an error.
             TypeError: If it is no answer at all.
         """
-        message = self._read_message(output)
+        message = self._read_message(request)
         answer = message.model_copy(update={"content": parsing.content_without_reasoning(message)})
         has_answer = answer.tool_calls or has_media(answer)
         parsing.check_answer(message, "no text" if has_answer else answer.text)
-        summary = self._build_summary(agent_node, parsing.sum_usage(output))
-        metadata = {**message.response_metadata, "moa": with_old_keys(summary)}
+        metadata = {**message.response_metadata, "moa": with_old_keys(self._build_summary(request))}
         if "finish_reason" in metadata:
             metadata["finish_reason"] = parsing.read_finish_reason(message)
         answer.response_metadata = metadata
         answer.usage_metadata = cast("UsageMetadata | None", clean_usage(message.usage_metadata))
         return answer
 
-    def _read_message(self, output: Any) -> AIMessage:
+    def _read_message(self, request: WriterRequest) -> AIMessage:
         """Find the message in an output, and note whether LangChain's cache gave it."""
-        self._output = output
-        message, usage = parsing.to_message(output), parsing.read_usage(output)
+        message, usage = parsing.to_message(request.output), parsing.read_usage(request.output)
         if not usage.is_cached:
             return message
-        self._cached = OriginalCallStats(usage=usage.saved_usage, seconds=None)
+        request.cached = OriginalCallStats(usage=usage.saved_usage, seconds=None)
         return message.model_copy(update={"usage_metadata": {**parsing.ZERO_USAGE}})
 
-    def _build_summary(self, agent_node: AgentNode, usage: dict[str, Any] | None) -> RunSummary:
+    def _build_summary(self, request: WriterRequest) -> RunSummary:
         failed = {node: error for node, p in self.proposals.items() if (error := p["error"])}
         calls = {node: p["usage"] for node, p in self.proposals.items() if node not in failed}
-        usage = {**parsing.ZERO_USAGE} if self._cached else usage
+        usage = {**parsing.ZERO_USAGE} if request.cached else parsing.sum_usage(request.output)
+        usage = request.with_overtaken_usage(usage)
         paid = [each["usage"] for each in (*self.proposals.values(), *self.failed_calls)]
         summary: RunSummary = {
             "layers": self.layers,
@@ -295,37 +276,40 @@ class RunSummaryBuilder:
             "answered": len(calls),
             "failed": list(failed),
             "errors": failed | self.failures,
-            "aggregator": agent_node.agent.label,
+            "aggregator": request.agent_node.agent.label,
             "aggregator_usage": usage,
-            "started": self._started,
-            "seconds": self.seconds,
-            "dropped_reference_chars": self._draft.prompt.dropped_reference_chars,
+            "started": request.started,
+            "seconds": request.seconds,
+            "dropped_reference_chars": request.draft.prompt.dropped_reference_chars,
             "usage": sum_usages(filter(None, [*paid, usage])),
-            "usage_unknown": self._find_unknown({**calls, AGGREGATOR: usage}),
+            "usage_unknown": self._find_unknown({**calls, AGGREGATOR: usage}, request),
         }
-        if dropped := self._draft.prompt.dropped_messages:
+        if dropped := request.draft.prompt.dropped_messages:
             summary["dropped_messages"] = dropped
         if self.failed_calls:
             summary["failed_calls"] = self.failed_calls
-        if refused := self._draft.refused_prompt:
+        if refused := request.draft.refused_prompt:
             summary["refused_prompt"] = refused
-        if cached_stats := self._find_cached():
+        if hedged := [n for n, p in self.proposals.items() if p.get("hedged")] + self._hedged:
+            summary["hedged"] = hedged
+        if cached_stats := self._find_cached(request):
             summary["cached"] = list(cached_stats)
             saved = [cached["usage"] for cached in cached_stats.values()]
             summary["saved_usage"] = sum_usages(filter(None, saved))
-            summary["aggregator_cached"] = self._cached
+            summary["aggregator_cached"] = request.cached
         return summary
 
-    def _find_cached(self) -> dict[str, OriginalCallStats]:
+    def _find_cached(self, request: WriterRequest) -> dict[str, OriginalCallStats]:
         """Give what the answers took that came from a cache, by node."""
         stats = {node: c for node, p in self.proposals.items() if (c := p.get("cached"))}
-        return stats | ({AGGREGATOR: self._cached} if self._cached else {})
+        return stats | ({AGGREGATOR: request.cached} if request.cached else {})
 
-    def _find_unknown(self, usages: Mapping[str, Any]) -> list[str]:
+    def _find_unknown(self, usages: Mapping[str, Any], request: WriterRequest) -> list[str]:
         """Name those whose tokens are not known, and who may be billed."""
         unknown = [node for node, usage in usages.items() if not usage]
         unknown += [node for node, p in self.proposals.items() if p.get("may_be_billed")]
         unknown += [each["node"] for each in self.failed_calls if each["may_be_billed"]]
+        unknown += [AGGREGATOR] if request.is_overtaken_billed else []
         return list(dict.fromkeys(unknown))
 
 
@@ -343,34 +327,43 @@ class SelectionSummaryBuilder(RunSummaryBuilder):
             (node, p) for node, p in self.proposals.items() if node in last and not p["error"]
         ]
 
-    def start_call(
-        self, agent_node: AgentNode, state: LayerState, layout: PromptLayout
-    ) -> PromptDraft:
+    def start_request(
+        self, writer: Writer, *, state: LayerState, layout: PromptLayout, cache: CacheBackend | None
+    ) -> WriterRequest:
         """Assemble what a judge reads, and note when it is asked."""
-        return super().start_call(
-            agent_node, without_references(state), layout
-        )  # a prompt of its own
+        own = without_references(state)  # a prompt of its own
+        return super().start_request(writer, state=own, layout=layout, cache=cache)
 
-    def ask(self, request: NumberRequest, call: ModelCall) -> Flow[Any]:
+    def ask(self, request: NumberRequest, model: Any, call: ModelCall) -> Flow[Any]:
         """Ask a judge for a number."""
-        return request.ask(len(self._candidates), call)
+        return request.ask(model, len(self._candidates), call)
 
-    def to_final_message(self, agent_node: AgentNode, output: Any) -> AIMessage:
+    def to_final_message(self, request: WriterRequest) -> AIMessage:
         """Make the proposal that a judge picked the message that joins the conversation.
 
         Raises:
             NoPickError: If it picked none.
             TypeError: If it gave no answer at all.
         """
-        selection = self._read_message(output)
+        selection = self._read_message(request)
         texts = [proposal["content"] for _, proposal in self._candidates]
         number = parsing.parse_selected_number(selection, len(texts), texts)
         node, proposal = self._candidates[number - 1]
         reason = {"finish_reason": r} if (r := proposal["finish_reason"]) else {}
-        summary = {**self._build_summary(agent_node, parsing.sum_usage(output)), "selected": node}
+        summary = {**self._build_summary(request), "selected": node}
         return AIMessage(
             proposal["content"],
             id=selection.id,
             usage_metadata=selection.usage_metadata,
             response_metadata={**reason, "moa": with_old_keys(summary)},
         )
+
+
+def _partial_of_output(output: Any) -> PartialAnswer:
+    """Give what there is of an output that was refused."""
+    try:
+        message = parsing.to_message(output)
+    except TypeError:
+        return PartialAnswer("", None)
+    reason = parsing.read_finish_reason(message)
+    return PartialAnswer(message.text, parsing.sum_usage(output), reason)

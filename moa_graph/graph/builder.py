@@ -17,6 +17,7 @@ from moa_graph.graph.aggregator import (
     layer_router,
 )
 from moa_graph.graph.answer_cache import check_policy
+from moa_graph.graph.compiled import ExclusiveThreadGraph
 from moa_graph.graph.node_names import AGGREGATOR, layer_aggregator_name
 from moa_graph.graph.options import Aggregation, GraphOptions, accept_fields
 from moa_graph.graph.policy import policies_for_layers
@@ -98,7 +99,7 @@ class MoAGraph(MoAStateGraph):
         `max_concurrency` in the config of a call takes precedence.
         """
         workers = max(MIN_CONCURRENCY, len(self.nodes))
-        compiled = super().compile(*args, **kwargs)
+        compiled = ExclusiveThreadGraph.of(super().compile(*args, **kwargs))
         if compiled.cache:
             for node in compiled.nodes.values():
                 if isinstance(node.bound, NodeRunnable):

@@ -74,6 +74,10 @@ class LayerDeadline:
             if not scope.expired():
                 scope.reschedule(when())
 
+    def now(self) -> float:
+        """Give the time on the clock that calls are cut off by."""
+        return monotonic()
+
     def proposer_started(self) -> None:
         """Count a runner that begins."""
         with self._changed:
@@ -178,13 +182,17 @@ class LayerDeadline:
             return await function(*args)
 
     def call_starter(
-        self, model: Runnable[Any, Any], timeout: float | None, *args: Any
+        self,
+        model: Runnable[Any, Any],
+        timeout: float | None,
+        *args: Any,
+        started: float | None = None,
     ) -> Callable[[Any], Step]:
         """Give what makes a step of an input: it calls a model with it.
 
-        All steps together may take the timeout.
+        All steps together may take the timeout, from `started` on, which is now by default.
         """
-        started = monotonic()
+        started = monotonic() if started is None else started
 
         def start_call(model_input: Any) -> Step:
             return Step(

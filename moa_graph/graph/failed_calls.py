@@ -14,6 +14,7 @@ _NOT_CONNECTED = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError")
 _NOT_ANSWERED = (  # by name: each client has its own
     *("APITimeoutError", "ReadTimeout", "ReadError", "RemoteProtocolError", "TimeoutError"),
     *("StreamChunkTimeoutError", "ReadTimeoutError", "ServerDisconnectedError"),
+    "ResponseTooLargeError",
 )
 _MAX_CAUSES = 10  # errors of a chain that are looked at
 

@@ -85,10 +85,10 @@ def accept_fields(
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> T:
             for name in kwargs.keys() - fields.model_fields.keys():
+                hint = suggest_name(name, fields.model_fields) or _describe_agent_option(name)
                 raise TypeError(
                     f"{function.__name__}() got an unexpected keyword argument {name!r}"
-                    f"{suggest_name(name, fields.model_fields)}; expected some of: "
-                    f"{', '.join(fields.model_fields)}"
+                    f"{hint}; expected some of: {', '.join(fields.model_fields)}"
                 )
             try:
                 arguments = signature.bind(*args, **kwargs).arguments
@@ -109,6 +109,13 @@ def suggest_name(name: str, names: Iterable[str]) -> str:
     """Ask whether a name that is close to an unknown one was meant; nothing if none is."""
     close = get_close_matches(name, names, 1, cutoff=0.7)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _describe_agent_option(name: str) -> str:
+    """Say where an option of agents belongs; nothing of other names."""
+    if name not in Agent.model_fields:
+        return ""
+    return f" (an option of each agent: Agent(model='provider:model', {name}=...))"
 
 
 def _build_parameters(options_class: type[BaseModel]) -> list[Parameter]:

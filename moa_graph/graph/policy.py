@@ -74,7 +74,7 @@ def _check_policy(policy: LayerPolicy, width: int) -> None:
     if not (share or number):
         raise ValueError(
             f"`quorum`={quorum!r}: expected a number from 1 to {width}, the proposers of the "
-            "layer, or a share of them above 0.0 and up to 1.0"
+            "layer, or a share of them above 0.0 and up to 1.0, which is all"
         )
     for name in ("grace", "deadline"):
         value = getattr(policy, name)

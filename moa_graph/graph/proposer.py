@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from copy import copy
 from functools import partial
 from time import perf_counter, time
 from typing import Any
@@ -20,6 +21,7 @@ from moa_graph.errors import MoAError
 from moa_graph.graph import deadlines, quorum
 from moa_graph.graph.answer_cache import AnswerCache, CacheBackend, CachedAnswer
 from moa_graph.graph.failed_calls import describe_failure, may_be_billed
+from moa_graph.graph.hedging import Hedge, Request
 from moa_graph.graph.model_call import call_model
 from moa_graph.graph.prompts import PromptDraft, original_failure
 from moa_graph.graph.spec import AgentNode, LayerSpec
@@ -126,7 +128,8 @@ def proposer_node(
     ) -> Flow[dict[str, Any]]:
         if agent_node.trim_history and (asking := ask_servers([agent_node.agent])):
             yield asking
-        model, attempt = agent_node.model, ProposerAttempt(agent_node, layer_spec, state, layout)
+        agent_node.build_models()  # a missing key is no failure of one proposer
+        attempt = ProposerAttempt(agent_node, layer_spec, state, layout)
         record_failure = partial(attempt.record_failure, config)
         call_config = with_agent_metadata(agent_node, config)
         with enter_layer(state) as deadline, capture_errors(record_failure):
@@ -137,10 +140,7 @@ def proposer_node(
                 attempt.record_cached_answer(cached_answer)
                 deadline.count_answer()
             else:
-                start_call = deadline.call_starter(
-                    model, agent_node.agent.call_timeout, call_config
-                )
-                output = yield from call_model(agent_node, attempt.draft, start_call)
+                output = yield from attempt.ask(deadline, call_config)
                 attempt.record_output(output)
                 deadline.count_answer()
                 yield from entry.store(output, attempt.proposal["seconds"])
@@ -175,6 +175,29 @@ def _is_being_cancelled() -> bool:
     return bool(task and task.cancelling())
 
 
+class ProposerRequest(Request):
+    """One request of a proposer."""
+
+    def __init__(
+        self, agent_node: AgentNode, draft: PromptDraft, deadline: deadlines.LayerDeadline
+    ) -> None:
+        self.draft, self._agent_node, self._deadline = draft, agent_node, deadline
+        self.model, self._started = agent_node.model, deadline.now()
+
+    def repeat(self) -> "ProposerRequest":
+        """Make it once more, for a client that does not retry; the timeout of the call goes on."""
+        repeated = copy(self)
+        repeated.draft, repeated.model = copy(self.draft), self._agent_node.hedge_model
+        return repeated
+
+    def ask(self, config: RunnableConfig) -> Flow[Any]:
+        """Ask the model."""
+        start_call = self._deadline.call_starter(
+            self.model, self._agent_node.agent.call_timeout, config, started=self._started
+        )
+        return (yield from call_model(self._agent_node, self.draft, start_call))
+
+
 class ProposerAttempt:
     """One attempt of an agent: what it reads, and the proposal that comes of it."""
 
@@ -188,6 +211,7 @@ class ProposerAttempt:
         turn_id = find_turn_id(layer_spec, state)
         self._failed_attempt = _failed_attempt(previous, turn_id)
         self._started, started = perf_counter(), time()
+        self._hedge_usages = list[dict[str, Any] | None]()
         self.proposal = Proposal(
             layer=agent_node.layer,
             agent=agent_node.name,
@@ -204,6 +228,29 @@ class ProposerAttempt:
             turn_id=turn_id,
             attempt_id=uuid4().hex,
         )
+
+    def ask(self, deadline: deadlines.LayerDeadline, config: RunnableConfig) -> Flow[Any]:
+        """Ask the model, and once more where it gives nothing for the agent's `hedge`.
+
+        Raises:
+            Exception: Whatever the model raised.
+        """
+        request = ProposerRequest(self._agent_node, self.draft, deadline)
+        hedge = Hedge(request, request.repeat, self._agent_node.agent.hedge)
+        yield from hedge.run(config)
+        self.draft = hedge.winner.draft
+        for other in hedge.others:
+            self._record_overtaken(other)
+        if error := hedge.winner.error:
+            raise error
+        return hedge.winner.output
+
+    def _record_overtaken(self, request: Request) -> None:
+        """Take in a request whose answer is not used."""
+        self.proposal["hedged"] = True
+        self._hedge_usages.append(request.usage)
+        if request.may_be_billed:
+            self.proposal["may_be_billed"] = True
 
     def record_output(self, output: Any) -> None:
         """Take in what the model gave.
@@ -263,7 +310,8 @@ class ProposerAttempt:
     def _count_usage(self, usage: dict[str, Any] | None) -> None:
         """Note the tokens of the call, and of the attempt before it."""
         previous = self._failed_attempt
-        self.proposal["usage"] = sum_usages(filter(None, [previous and previous["usage"], usage]))
+        known = [previous and previous["usage"], *self._hedge_usages, usage]
+        self.proposal["usage"] = sum_usages(filter(None, known))
         if previous and previous.get("may_be_billed"):
             self.proposal["may_be_billed"] = True
 

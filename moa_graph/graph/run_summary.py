@@ -40,7 +40,11 @@ class RunSummary(TypedDict):
     usage_unknown: list[str]
     """Nodes whose tokens are not known, of those that answered or may be billed all the same."""
     failed_calls: NotRequired[list[FailedCall]]
-    """Calls of aggregators that a fallback replaced; absent if the first one wrote the answer."""
+    """Calls of aggregators whose answer is not used: a fallback replaced them, or they were asked
+    beside one that answered first; absent if the first one alone was asked."""
+    hedged: NotRequired[list[str]]
+    """Nodes beside whose request a second one was sent, because nothing had come for the `hedge`
+    of the agent; absent if there was none."""
     cached: NotRequired[list[str]]
     """Nodes whose answers are from the cache; absent if none is."""
     saved_usage: NotRequired[dict[str, Any] | None]

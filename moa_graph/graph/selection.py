@@ -32,37 +32,37 @@ class NumberRequest:
     def __init__(self, agent_node: AgentNode) -> None:
         self.agent_node, self._is_refused = agent_node, False
 
-    def ask(self, count: int, call: ModelCall) -> Flow[Any]:
+    def ask(self, model: Any, count: int, call: ModelCall) -> Flow[Any]:
         """Ask for a number.
 
         Args:
+            model: Who is asked: the agent's model.
             count: How many responses there are.
             call: Calls a model.
 
         Returns:
             What the model gave.
         """
-        model = None if self._is_refused else _constrain_to_numbers(self.agent_node, count)
-        if model is None:
-            return (yield from call(self.agent_node.model))
-        try:
+        bound = None if self._is_refused else _constrain_to_numbers(self.agent_node, model, count)
+        if bound is None:
             return (yield from call(model))
+        try:
+            return (yield from call(bound))
         except Exception as error:
             if not _is_refusal(error):
                 raise
-            output = yield from call(self.agent_node.model)
+            output = yield from call(model)
             self._is_refused = True
             return output
 
 
-def _constrain_to_numbers(agent_node: AgentNode, count: int) -> Any:
+def _constrain_to_numbers(agent_node: AgentNode, model: Any, count: int) -> Any:
     """Hold a model to the numbers; `None` where it cannot be."""
     from moa_graph.models.adapt import (  # noqa: PLC0415  # loaded with the model
         bind_call_options,
         supports_response_format,
     )
 
-    model = agent_node.model
     if _max_tokens(agent_node) < MIN_FORM_TOKENS:
         return None
     schema = {

@@ -87,6 +87,11 @@ class AgentNode:
         """What the agent asks."""
         return self.build_models()[self.node]
 
+    @property
+    def hedge_model(self) -> Runnable[Any, Any]:
+        """What the agent asks a second time, with `hedge`: its model, whose client asks once."""
+        return self.build_models()[_hedge_key(self.node)]
+
 
 @dataclass(frozen=True)
 class LayerSpec:
@@ -151,6 +156,10 @@ def resolve_agents(
     )
 
 
+def _hedge_key(node: str) -> str:
+    return f"{node}:hedge"  # no node's name has a colon
+
+
 class _ModelBuilder:
     """Builds the models of a graph once; a copy in another process builds its own."""
 
@@ -165,10 +174,15 @@ class _ModelBuilder:
         # LangChain's chat models take a while to load: not before one is built.
         from moa_graph.models.adapt import adapt_model  # noqa: PLC0415  # see above
 
-        return {
+        models = {
             each.node: adapt_model(build_model(each.agent), hidden=each.hide_tokens)
             for each in self._agent_nodes
         }
+        for each in self._agent_nodes:
+            if each.agent.hedge is not None:
+                model = build_model(each.agent, retries=False)
+                models[_hedge_key(each.node)] = adapt_model(model, hidden=each.hide_tokens)
+        return models
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._agent_nodes,)

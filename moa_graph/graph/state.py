@@ -88,7 +88,11 @@ class Proposal(TypedDict):
     """What there was of an answer that failed: it ended in an error or before its end. Nobody is
     shown it as a reference."""
     may_be_billed: NotRequired[bool]
-    """Whether a failed call may have cost tokens of which nobody said how many."""
+    """Whether a failed call, or one that another overtook, may have cost tokens of which nobody
+    said how many."""
+    hedged: NotRequired[bool]
+    """Whether the request was sent a second time, because nothing had come for the agent's `hedge`;
+    absent if it was not."""
 
 
 def awaits_retry(proposal: Proposal) -> bool:

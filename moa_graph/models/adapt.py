@@ -114,6 +114,27 @@ def bind_call_options(model: Any, options: Mapping[str, Any]) -> Any:
     return model.bind_tools(**options)
 
 
+def without_retries(model: Any) -> Any:
+    """Copy a chat model so that its client asks once.
+
+    Raises:
+        ValueError: If that cannot be had of it.
+    """
+    if isinstance(model, RunnableBindingBase):
+        return model.model_copy(update=_adapt_parts(model, without_retries))
+    if hasattr(model, "root_async_client"):
+        from moa_graph.models.openai.clients import ask_once  # noqa: PLC0415  # costs the import of openai
+
+        return ask_once(model)
+    if is_configurable(model) or getattr(model, "max_retries", 0) != 0:
+        raise ValueError(
+            f"`hedge`: the client of {type(model).__name__} asks again by itself, and a second "
+            "request would double that; set it up with `max_retries=0`, or give the model as "
+            "'provider:model'"
+        )
+    return model
+
+
 def supports_response_format(model: Any) -> bool:
     """Whether `bind_call_options` can have an answer written to a `response_format` as OpenAI's.
 

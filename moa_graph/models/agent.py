@@ -73,6 +73,10 @@ class Agent(BaseModel):
     model. A graph or another runnable, which may make many calls, is bounded only by this."""
     stream_chunk_timeout: float | None = Field(default=None, gt=0, strict=True, allow_inf_nan=False)
     """Seconds that a stream which has begun may be silent; by default 120."""
+    hedge: float | None = Field(default=None, gt=0, strict=True, allow_inf_nan=False)
+    """Seconds after which the same request is sent once more, if nothing has come: no answer, or no
+    token of a streamed one. The first answer counts, and the other call is cancelled. In the place
+    of an aggregator its next fallback is asked, if it has one. Only for a chat model."""
     max_retries: int | None = Field(default=None, ge=0, le=20, strict=True)
     """How often the provider's client asks again after a failure that may pass; it heeds
     `Retry-After`. Nobody else retries."""
@@ -116,8 +120,15 @@ class Agent(BaseModel):
             if not self.takes_option(option):
                 _refuse_option(self, option)
         provider = split_label(self.model)[0] if isinstance(self.model, str) else None
-        if provider is not None and provider.is_free and self.message_roles is not None:
-            _refuse_option(self, "message_roles")
+        if provider is not None and provider.is_free:
+            for option in ("message_roles", "hedge"):
+                if getattr(self, option) is not None:
+                    _refuse_option(self, option)
+        if self.hedge is not None and provider is None and not self._is_chat_model():
+            raise ValueError(
+                f"`hedge`={self.hedge!r}: expected a chat model, whose call is one request; got "
+                f"{self.label!r}, which may make many"
+            )
         return self
 
     @field_validator("base_url")
@@ -146,9 +157,13 @@ class Agent(BaseModel):
             return self.timeout
         if isinstance(self.model, str):
             return None if split_label(self.model)[0].is_free else DEFAULT_TIMEOUT_S
+        return DEFAULT_TIMEOUT_S if self._is_chat_model() else None
+
+    def _is_chat_model(self) -> bool:
+        """Whether its runnable is a chat model."""
         from moa_graph.models.adapt import is_chat_model  # noqa: PLC0415  # loaded with the model
 
-        return DEFAULT_TIMEOUT_S if is_chat_model(self.model) else None
+        return is_chat_model(self.model)
 
     @cached_property
     def label(self) -> str:
@@ -164,32 +179,41 @@ class Agent(BaseModel):
         return type(self.model).__name__
 
 
-def build_model(agent: Agent) -> Runnable[Any, Any]:
+def build_model(agent: Agent, *, retries: bool = True) -> Runnable[Any, Any]:
     """Build what an agent asks.
 
     Args:
         agent: The agent.
+        retries: Whether its client may ask again after a failure.
 
     Returns:
         The runnable of the agent, or a chat model of the named provider.
 
     Raises:
         ValueError: If the key is missing or cannot be one, if a variable of the environment names
-            an address that cannot be one, or if the provider's package refuses the options.
+            an address that cannot be one, if the provider's package refuses the options, or if
+            the client of a chat model cannot be kept from asking again.
         ImportError: If the provider's package is not installed.
     """
     if not isinstance(agent.model, str):
-        return agent.model
+        return agent.model if retries else _without_retries(agent.model)
     provider, name = split_label(agent.model)
     given = _given_options(agent)
     key = _read_key(agent)
     if agent.base_url is None:
         _check_addresses(provider)
-    model, ineffective = provider.build_model(name, given | ({"api_key": key} if key else {}))
+    options = given | ({"api_key": key} if key else {}) | ({} if retries else {"max_retries": 0})
+    model, ineffective = provider.build_model(name, options)
     for option in given.keys() & ineffective:
         _refuse_option(agent, option)
     _check_keys(model)
     return cast("Runnable[Any, Any]", model)
+
+
+def _without_retries(model: Runnable[Any, Any]) -> Runnable[Any, Any]:
+    from moa_graph.models.adapt import without_retries  # noqa: PLC0415  # loaded with the model
+
+    return cast("Runnable[Any, Any]", without_retries(model))
 
 
 def find_key_variable(agent: Agent) -> str | None:

@@ -32,6 +32,9 @@ _WEIGHTS: tuple[tuple[bytes, int], ...] = (
 )
 _OTHER_WEIGHT = 70  # punctuation
 _MAX_WEIGHT = 220
+_LONG_TEXT_CHARS = 65_536  # from here on a weight is remembered: every agent reads the question
+_MAX_REMEMBERED_WEIGHTS = 256
+_long_text_weights = dict[tuple[int, int], int]()
 
 
 def count_tokens(text: str) -> int:
@@ -46,8 +49,14 @@ def tokens_of_weight(weight: int) -> int:
 
 def weigh_text(text: str) -> int:
     """Estimate the tokens of a text, in hundredths: those of its parts add up to those of it."""
-    starts = range(0, len(text), _SLICE_CHARS)
-    return sum(_weigh_slice(text[start : start + _SLICE_CHARS]) for start in starts)
+    if len(text) < _LONG_TEXT_CHARS:
+        return _weigh_slices(text)
+    key = (hash(text), len(text))  # the text itself is not kept
+    if (weight := _long_text_weights.get(key)) is None:
+        weight = _long_text_weights[key] = _weigh_slices(text)
+        if len(_long_text_weights) > _MAX_REMEMBERED_WEIGHTS:
+            _long_text_weights.pop(next(iter(_long_text_weights)), None)
+    return weight
 
 
 def fits_token_limit(text: str, max_tokens: int) -> bool:
@@ -108,6 +117,11 @@ def _message_text(message: AnyMessage) -> str:
     except (TypeError, ValueError, RecursionError):  # then its provider refuses it anyway
         return text
     return "\n".join([text, *calls])
+
+
+def _weigh_slices(text: str) -> int:
+    starts = range(0, len(text), _SLICE_CHARS)
+    return sum(_weigh_slice(text[start : start + _SLICE_CHARS]) for start in starts)
 
 
 def _weigh_slice(text: str) -> int:

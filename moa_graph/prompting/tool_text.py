@@ -13,7 +13,8 @@ from typing import Any
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from moa_graph.prompting.layout import add_system_text, escape_markers, with_added_text
+from moa_graph.prompting.layout import add_system_text, with_added_text
+from moa_graph.prompting.markers import escape_markers
 
 PROPOSER_TOOL_PROMPT = (
     "The tools below can be called before the user is answered. You cannot call them: whoever "
@@ -98,9 +99,13 @@ def _calls_to_text(message: AnyMessage) -> AnyMessage:
         return message
     words = [
         message.text,
-        *(f"I call {call['name']} with {_format_arguments(call)}." for call in calls),
+        *map(_call_to_text, calls),
     ]
     return AIMessage("\n\n".join(filter(None, words)), id=message.id, name=message.name)
+
+
+def _call_to_text(call: Mapping[str, Any]) -> str:
+    return escape_markers(f"I call {call['name']} with {_format_arguments(call)}.")
 
 
 def _format_arguments(call: Mapping[str, Any]) -> str:

@@ -176,7 +176,7 @@ def _agent_totals(calls: Sequence[AgentCall]) -> AgentTotals:
         seconds=sum(call.seconds for call in calls),
         cost=_sum_known(call.cost for call in calls),
         usage_is_complete=all(c.usage and not c.may_be_billed for c in calls if c.is_billed),
-        cost_is_complete=all(call.cost is not None for call in calls if call.is_billed),
+        cost_is_complete=all(call.is_cost_known for call in calls if call.is_billed),
     )
 
 

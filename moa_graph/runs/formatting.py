@@ -27,6 +27,8 @@ def format_call(call: AgentCall) -> str:
         parts.append(f"{call.usage['total_tokens']:,} tok")
     if call.cost:
         parts.append(format_cost(call.cost))
+    if call.hedged:
+        parts.append("hedged")
     if call.ending_note:
         parts.insert(0, name_ending(call.finish_reason) or "")
     return " · ".join(parts)
@@ -135,6 +137,11 @@ def format_refused_prompt(refused: RefusedPrompt) -> str:
     size = f" of {tokens:,} tokens" if tokens else ""
     bound = f", which may have {context:,} with its answer" if context else ""
     return f"asked again with a shorter prompt: the first{size} was too long{bound}"
+
+
+def format_hedged() -> str:
+    """Say of an agent that a second request was sent."""
+    return "hedged: nothing had come in time, and a second request was sent"
 
 
 def format_dropped_messages(count: int) -> str:

@@ -50,6 +50,8 @@ class AgentProgress:
     cost: float | None = None
     """US dollars, estimated; `None` if not known."""
     from_cache: bool = False
+    hedged: bool = False
+    """Whether a second request was sent beside its own."""
     is_shown_elsewhere: bool = False
     """Whether its answer is being read elsewhere."""
     critical: bool = False
@@ -124,7 +126,7 @@ class AgentProgress:
         """Forget what it has done; it may be asked again."""
         self.status, self.error, self.message_id = status, None, None
         self.ending_note = None
-        self.critical = self.from_cache = self.is_shown_elsewhere = False
+        self.critical = self.from_cache = self.is_shown_elsewhere = self.hedged = False
         self.started = self.last_sign = perf_counter() if status == "running" else None
         self.seconds = self.read = self.written = self.cost = None
         self.replace_text("")
@@ -152,7 +154,7 @@ class AgentProgress:
         self.started, self.seconds, self.cost = None, call.seconds, call.cost
         self.read = call.usage["input_tokens"] if call.usage else None
         self.written = call.usage["output_tokens"] if call.usage else None
-        self.from_cache = call.cached is not None
+        self.from_cache, self.hedged = call.cached is not None, call.hedged
         self.replace_text(call.text)
 
     def apply_error(self, error: BaseException) -> None:

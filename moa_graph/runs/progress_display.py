@@ -1,6 +1,7 @@
 """How far the work is: a bar on a terminal, a line now and then elsewhere."""
 
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
@@ -12,6 +13,8 @@ from moa_graph.runs.formatting import format_about_seconds
 from moa_graph.runs.job_progress import JobProgress
 
 LINES = 10
+SILENCE_S = 30.0
+"""Seconds without news after which that is told; then again whenever they have doubled."""
 SECONDS = 300  # after which a line is printed in any case
 
 
@@ -24,7 +27,14 @@ def progress_display(title: str, lines: int = LINES) -> Iterator[Callable[[JobPr
         lines: How many are printed in all, about, where there is no terminal.
     """
     if not sys.stderr.isatty():
-        yield _ProgressLines(title, lines).print
+        with _silence_reminder(title, _print_line) as note_news:
+            printed = _ProgressLines(title, lines)
+
+            def print_news(progress: JobProgress) -> None:
+                note_news(progress)
+                printed.print(progress)
+
+            yield print_news
         return
     started = monotonic()
     columns = (
@@ -33,10 +43,15 @@ def progress_display(title: str, lines: int = LINES) -> Iterator[Callable[[JobPr
         MofNCompleteColumn(),
         TextColumn("{task.fields[account]}"),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    console = Console(stderr=True)
+    with (
+        Progress(*columns, console=console) as bar,
+        _silence_reminder(title, console.print) as note_news,
+    ):
         task = bar.add_task(title, total=None, account="")
 
         def draw(progress: JobProgress) -> None:
+            note_news(progress)
             account = _describe_progress(progress, monotonic() - started)
             bar.update(task, total=progress.total, completed=progress.tried, account=account)
 
@@ -56,8 +71,47 @@ class _ProgressLines:
             return
         self._tried, self._last = tried, now
         account = _describe_progress(progress, now - self._started)
-        sys.stderr.write(f"{self._title}: {tried:,} of {total:,}; {account}\n")
-        sys.stderr.flush()
+        _print_line(f"{self._title}: {tried:,} of {total:,}; {account}")
+
+
+@contextmanager
+def _silence_reminder(
+    title: str, print_line: Callable[[str], object]
+) -> Iterator[Callable[[JobProgress], None]]:
+    """Print a line where there are no news for long: give what is to be told of news."""
+    news, ended = threading.Event(), threading.Event()
+    left = ""
+
+    def note_news(progress: JobProgress) -> None:
+        nonlocal left
+        left = f"; {progress.left:,} of {progress.total:,} left"
+        news.set()
+
+    def remind() -> None:
+        silent, pause = 0.0, SILENCE_S
+        while not ended.is_set():
+            if news.wait(pause):
+                news.clear()
+                silent, pause = 0.0, SILENCE_S
+                continue
+            silent, pause = silent + pause, silent + pause
+            print_line(
+                f"{title}: still waiting, no answer for {format_about_seconds(silent)}{left}"
+            )
+
+    reminder = threading.Thread(target=remind, daemon=True)
+    reminder.start()
+    try:
+        yield note_news
+    finally:
+        ended.set()
+        news.set()
+        reminder.join()
+
+
+def _print_line(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
 
 
 def _describe_progress(progress: JobProgress, seconds: float) -> str:

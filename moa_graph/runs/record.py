@@ -70,7 +70,9 @@ class AgentCall:
     partial_text: str = ""
     """What there was of an answer that failed."""
     may_be_billed: bool = False
-    """Whether it failed and may have cost tokens of which nobody said how many."""
+    """Whether it failed, or was hedged, and may have cost tokens of which nobody said how many."""
+    hedged: bool = False
+    """Whether a second request was sent beside its own, because nothing had come in time."""
     selected: bool = False
     """Whether the aggregator picked it to be the answer."""
 
@@ -88,6 +90,11 @@ class AgentCall:
     def is_billed(self) -> bool:
         """Whether it cost something, or may have."""
         return self.error is None or self.usage is not None or self.may_be_billed
+
+    @property
+    def is_cost_known(self) -> bool:
+        """Whether its `cost` is all that it may have cost."""
+        return self.cost is not None and not self.may_be_billed
 
     @property
     def cached_prompt_tokens(self) -> int:
@@ -189,7 +196,7 @@ class RunRecord:
     @property
     def cost_is_complete(self) -> bool:
         """Whether the cost of every call that may be billed is in the sum."""
-        return all(call.cost is not None for call in self.billed_calls)
+        return all(call.is_cost_known for call in self.billed_calls)
 
     @property
     def usage_is_complete(self) -> bool:
@@ -297,6 +304,7 @@ def _proposer_call(node: str, proposal: Proposal, prices: Prices | None) -> Agen
         finish_reason=proposal.get("finish_reason"),
         partial_text=proposal.get("partial_content", ""),
         may_be_billed=proposal.get("may_be_billed", False),
+        hedged=proposal.get("hedged", False),
         **_cost_fields(proposal["model"], proposal["usage"], proposal.get("cached"), prices),
     )
 
@@ -305,6 +313,7 @@ def _aggregator_call(
     answer: AIMessage, summary: Mapping[str, Any], prices: Prices | None
 ) -> AgentCall:
     usage = summary.get("aggregator_usage") or answer.usage_metadata
+    hedged = summary.get("hedged", ())
     return AgentCall(
         node=AGGREGATOR,
         layer=summary["layers"] + 1,
@@ -318,6 +327,8 @@ def _aggregator_call(
         dropped_messages=summary.get("dropped_messages", 0),
         refused_prompt=summary.get("refused_prompt"),
         finish_reason=read_finish_reason(answer),
+        hedged=any(parse_node_name(node) is None for node in hedged),
+        may_be_billed=AGGREGATOR in hedged and AGGREGATOR in summary["usage_unknown"],
         **_cost_fields(summary["aggregator"], usage, summary.get("aggregator_cached"), prices),
     )
 

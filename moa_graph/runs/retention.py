@@ -25,15 +25,19 @@ class DatabaseQueries:
 
 
 SQLITE_QUERIES = DatabaseQueries(
-    list_threads="SELECT thread_id, max(checkpoint_id) FROM checkpoints WHERE checkpoint_ns = '' "
-    "GROUP BY thread_id "
-    "HAVING max(json_extract(CAST(metadata AS TEXT), '$.moa_config') IS NOT NULL) ORDER BY 2 DESC",
+    # Of the rows of a thread, SQLite takes `checkpoint_id` from the one with the largest `rowid`.
+    list_threads="SELECT thread_id, checkpoint_id, max(rowid) FROM checkpoints "
+    "WHERE checkpoint_ns = '' GROUP BY thread_id "
+    "HAVING total(json_extract(CAST(metadata AS TEXT), '$.moa_config') IS NOT NULL) > 0 "
+    "ORDER BY 3 DESC",
     database_size="SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
     vacuum=("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"),
 )
 POSTGRES_QUERIES = DatabaseQueries(
-    list_threads="SELECT thread_id, max(checkpoint_id) FROM checkpoints WHERE checkpoint_ns = '' "
-    "GROUP BY thread_id HAVING bool_or(jsonb_exists(metadata, 'moa_config')) ORDER BY 2 DESC",
+    list_threads="SELECT thread_id, "
+    "(array_agg(checkpoint_id ORDER BY moa_place DESC, checkpoint_id DESC))[1], max(moa_place) "
+    "FROM checkpoints WHERE checkpoint_ns = '' GROUP BY thread_id "
+    "HAVING bool_or(jsonb_exists(metadata, 'moa_config')) ORDER BY 3 DESC, 2 DESC",
     database_size="SELECT pg_total_relation_size('checkpoints') "
     "+ pg_total_relation_size('checkpoint_blobs')"
     " + pg_total_relation_size('checkpoint_writes')",
@@ -78,7 +82,7 @@ async def find_expired_threads(
         keep: So many of the newest may not.
     """
     rows = await _fetch_rows(saver, _queries_for(saver).list_threads)
-    candidates = [ExpiredThread(*row) for row in rows[keep or 0 :]]
+    candidates = [ExpiredThread(*row[:2]) for row in rows[keep or 0 :]]
     return [old for old in candidates if before is None or old.last_written_at < before]
 
 

@@ -231,8 +231,9 @@ async def open_memory_store() -> AsyncIterator[RunStore]:
 @asynccontextmanager
 async def _open_postgres(db: str) -> AsyncIterator[RunStore]:
     try:
-        from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
         from psycopg import AsyncConnection, Error
+
+        from moa_graph.runs.postgres_saver import InsertionOrderPostgresSaver
     except ImportError:
         raise StoreError("PostgreSQL needs a package: pip install 'moa_graph[postgres]'") from None
 
@@ -245,7 +246,7 @@ async def _open_postgres(db: str) -> AsyncIterator[RunStore]:
             yield bool(row and row[0])
 
     try:
-        async with AsyncPostgresSaver.from_conn_string(db) as saver:
+        async with InsertionOrderPostgresSaver.from_conn_string(db) as saver:
             await saver.setup()
             yield RunStore(saver, try_lock)
     except Error as error:
@@ -309,8 +310,8 @@ async def read_threads(
 
 async def _newest_checkpoints(saver: Checkpointer) -> AsyncGenerator[CheckpointTuple]:
     """Give the last checkpoint of each thread, newest first."""
-    if isinstance(saver, FailoverSqliteSaver):
-        for thread, checkpoint_id in await saver.list_newest_ids():
+    if list_newest_ids := getattr(saver, "list_newest_ids", None):
+        for thread, checkpoint_id in await list_newest_ids():
             address = {"thread_id": thread, "checkpoint_ns": "", "checkpoint_id": checkpoint_id}
             if checkpoint := await saver.aget_tuple({"configurable": address}):
                 yield checkpoint

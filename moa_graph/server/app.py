@@ -12,6 +12,7 @@ from starlette.routing import Route
 from moa_graph.server import assets, openai_chat, openai_models, page_api
 from moa_graph.server.access_log import AccessLogMiddleware
 from moa_graph.server.auth import AuthMiddleware
+from moa_graph.server.connections import HEALTH_PATH
 from moa_graph.server.errors import (
     ApiError,
     on_client_disconnect,
@@ -20,7 +21,7 @@ from moa_graph.server.errors import (
 )
 from moa_graph.server.service import MixtureService
 
-OPEN_PATHS = frozenset({"/health", *assets.page_paths()})
+OPEN_PATHS = frozenset({HEALTH_PATH, *assets.page_paths()})
 """Paths that need no key."""
 
 
@@ -37,7 +38,7 @@ def create_app(
             With a key, any.
     """
     routes = [
-        Route("/health", get_health),
+        Route(HEALTH_PATH, get_health),
         Route("/v1/chat/completions", openai_chat.create_completion, methods=["POST"]),
         Route("/v1/models", openai_models.list_models),
         Route("/v1/models/{model:path}", openai_models.get_model),

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from moa_graph.server.errors import ApiError
+from moa_graph.server.errors import ApiError, ambiguous_length_error
 
 
 class AuthMiddleware:
@@ -39,6 +39,8 @@ class AuthMiddleware:
     def _find_refusal(self, scope: Scope) -> ApiError | None:
         headers = Headers(scope=scope)
         host, origin = headers.get("host", "").lower(), headers.get("origin")
+        if "content-length" in headers and "transfer-encoding" in headers:
+            return ambiguous_length_error()
         if not self._api_key and not self._is_known_host(host):
             message = (
                 f"the host {host!r} is not known; ask for 'localhost' or an address, "

@@ -48,6 +48,12 @@ def server_stopping_error() -> ApiError:
     return ApiError(503, "the server is stopping", code="stopping")
 
 
+def ambiguous_length_error() -> ApiError:
+    """Refuse a body of two lengths: a proxy that heeds the other one would pass a request in it."""
+    message = "expected either 'Content-Length' or 'Transfer-Encoding', got both"
+    return ApiError(400, message, code="ambiguous_length", headers={"connection": "close"})
+
+
 def to_api_error(error: Exception) -> ApiError:
     """Tell what a run threw, without keys."""
     if isinstance(error, ApiError):

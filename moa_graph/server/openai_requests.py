@@ -18,6 +18,7 @@ from pydantic_core import from_json, to_json
 from starlette.requests import Request
 
 from moa_graph.server.errors import ApiError
+from moa_graph.server.json_size import count_json_items
 from moa_graph.server.service import SamplingOptions, ServerLimits
 
 UNSUPPORTED_FIELDS: dict[str, Sequence[Any]] = {
@@ -88,7 +89,8 @@ class ImagePart(_RequestModel):
 
 
 ContentParts = Annotated[
-    list[Annotated[TextPart | ImagePart, Discriminator("type")]], Field(min_length=1)
+    list[Annotated[TextPart | ImagePart, Discriminator("type")]],
+    Field(min_length=1, fail_fast=True),
 ]
 MessageContent = Annotated[
     Annotated[str, Tag("text")] | Annotated[ContentParts, Tag("parts")],
@@ -128,7 +130,7 @@ class ChatRequest(BaseModel):
     model_config = ConfigDict(strict=True, allow_inf_nan=False, hide_input_in_errors=True)
 
     model: str = Field(min_length=1, max_length=200)
-    messages: list[RequestMessage] = Field(min_length=1)
+    messages: Annotated[list[RequestMessage], Field(min_length=1, fail_fast=True)]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     temperature: float | None = Field(default=None, ge=0, le=2)
@@ -162,10 +164,10 @@ async def read_json_body(request: Request, limits: ServerLimits) -> Any:
 
     Args:
         request: The request.
-        limits: How many bytes it may have, and in how many seconds they must come.
+        limits: How many bytes and items it may have, and in how many seconds they must come.
 
     Raises:
-        ApiError: If it is longer or slower, or no JSON.
+        ApiError: If it is larger or slower, or no JSON.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
@@ -178,6 +180,7 @@ async def read_json_body(request: Request, limits: ServerLimits) -> Any:
         message = f"the body did not come within {limits.body_seconds:g} s"
         close = {"connection": "close"}
         raise ApiError(408, message, code="request_timeout", headers=close) from None
+    _check_item_count(body, limits.body_items)
     try:
         return from_json(body, allow_inf_nan=False)
     except ValueError as error:
@@ -194,6 +197,16 @@ async def _read_body(request: Request, max_bytes: int) -> bytes:
                 413, f"the body has more than {max_bytes:,} bytes", code="body_too_large"
             )
     return bytes(body)
+
+
+def _check_item_count(body: bytes, limit: int) -> None:
+    """Refuse a body whose objects would take a hundred times its room, and long to check."""
+    if (count := count_json_items(body, limit)) > limit:
+        message = (
+            f"the body has about {count:,} items in its lists and objects; "
+            f"expected at most {limit:,}"
+        )
+        raise ApiError(413, message, code="too_many_items")
 
 
 def parse_chat_request(data: Any, max_messages: int) -> ChatRequest:

@@ -8,7 +8,7 @@ from moa_graph.server.json_types import JsonObject
 
 _JSON_FIELDS = (
     *("node", "layer", "agent", "model", "status", "error", "seconds", "read", "written", "cost"),
-    *("critical", "ending_note"),
+    *("critical", "ending_note", "hedged"),
 )
 
 

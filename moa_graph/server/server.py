@@ -2,26 +2,36 @@
 
 import signal
 import socket
+from functools import partial
 from types import FrameType
+from typing import Any, cast
 
 import uvicorn
 from sse_starlette.sse import AppStatus
 from starlette.applications import Starlette
 
+from moa_graph.server.connections import BoundedConnection, ConnectionLimits
 from moa_graph.server.service import MixtureService
 
+_BACKLOG = 256  # connections that the system accepts meanwhile; asyncio takes as many at a time
 SHUTDOWN_TIMEOUT_S = 3  # seconds for runs to clean up, and again for connections to end
 
 
 class GracefulServer(uvicorn.Server):
     """A server that ends the runs when it stops, and returns as if nothing had happened."""
 
-    def __init__(self, app: Starlette, service: MixtureService) -> None:
+    def __init__(
+        self, app: Starlette, service: MixtureService, limits: ConnectionLimits | None = None
+    ) -> None:
+        limits = limits or ConnectionLimits()
         AppStatus.enable_automatic_graceful_drain = (
             False  # a stream ends with its run, and says why
         )
         config = uvicorn.Config(
             app,
+            http=cast("Any", partial(BoundedConnection, limits=limits)),
+            h11_max_incomplete_event_size=limits.head_bytes,
+            backlog=_BACKLOG,
             log_config=None,
             access_log=False,
             lifespan="off",

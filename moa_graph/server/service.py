@@ -36,6 +36,11 @@ class ServerLimits:
     keep_alive: float = 15.0
     """Seconds after which a silent stream gets a comment."""
 
+    @property
+    def body_items(self) -> int:
+        """Items in all lists and objects of a body: a message of text and images has about ten."""
+        return 1000 + 50 * self.messages
+
 
 class SamplingOptions(NamedTuple):
     """What a request says about how the final answer is written; `None` is the mixture's own."""

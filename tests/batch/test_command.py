@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -367,6 +368,29 @@ def test_mistakes_are_told_in_a_line(moa, here, monkeypatch, tmp_path, change, t
     done = moa(*(here.prompts if word == "PROMPTS" else word for word in change))
     assert done.returncode
     assert told in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("content", ["", "\n\n"])
+def test_file_without_a_record_is_told(moa, here, content):
+    here.prompts.write_text(content)
+    done = moa("batch", here.prompts, "-o", here.answers, "-c", here.mixture)
+    assert done.returncode == 0
+    warning = 'has no record; expected lines such as {"prompt": "..."}'
+    assert done.stderr == f"moa: {here.prompts} {warning}\n"
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("full", [True, False])
+def test_out_that_cannot_be_written_costs_nothing(here, server, full):
+    """A limit on the size of files stands in for the end of the disk."""
+    out = here.answers if full else Path("/proc/answers.jsonl")
+    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (9000, 9000))
+    words = [MOA, "batch", here.prompts, "-o", out, "-c", here.mixture, "--db", "x.sqlite"]
+    options = {"preexec_fn": limit if full else None, "cwd": here.answers.parent}
+    done = subprocess.run(words, capture_output=True, text=True, check=False, **options)
+    assert (done.returncode, done.stdout, server.calls) == (1, "", [])
+    assert done.stderr.startswith(f"moa: --out {out}: cannot be written: ")
     assert done.stderr.count("\n") == 1
 
 

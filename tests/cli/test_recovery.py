@@ -301,7 +301,7 @@ class TestFork:
         ("words", "message"),
         [
             (["old", "--from", "layer_3"], "--from: no layer 'layer_3'; expected one of: layer_1,"),
-            (["old", "--from", "x"], "expected one of: layer_1, layer_2, aggregator"),
+            (["old", "--from", "x"], "expected one of: layer_1, layer_2, ..., aggregator"),
             (["nope", "--from", "layer_1"], "no thread 'nope'"),
             (["old", "--from", "layer_2", "--drop", "z"], "--drop: no proposal 'z' before that"),
             (

@@ -246,6 +246,33 @@ def test_tables_fit_the_width_and_cut_no_name(columns, moa, mixture, monkeypatch
     assert name in joined
 
 
+@pytest.mark.parametrize("columns", [12, 20, 40])
+def test_narrow_terminal_loses_no_word_of_a_table(columns, moa, mixture, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "x")
+    wide = {name: moa(name, *words).stdout.split() for name, *words in _tables(moa, mixture)}
+    for name, value in {"FORCE_COLOR": "1", "NO_COLOR": "1", "COLUMNS": str(columns)}.items():
+        monkeypatch.setenv(name, value)
+    for name, *words in (("presets",), ("show", "t"), ("threads",)):
+        shown = re.sub(r"\x1b\[[\d;]*m", "", moa(name, *words).stdout)
+        lines = [line for line in shown.splitlines() if "proposals answered" not in line]
+        assert all(len(line) <= columns for line in lines)
+        shown_joined = "".join(shown.split())
+        expected = {word for word in wide[name] if not word.isdigit()}
+        lost = {word for word in expected if word not in shown_joined}
+        assert lost <= _UNSHOWN_WHERE_NARROW
+
+
+_UNSHOWN_WHERE_NARROW = {  # headings, and columns that only a wide table has
+    *("call", "model", "seconds", "read", "thread", "mixture", "state", "asked", "preset"),
+    *("answered", "question", "openai:a", "openai:b", "openai:w", "waited", "for", "test", "?"),
+}
+
+
+def _tables(moa, mixture):
+    moa("ask", "why so", "--config", mixture(layers=1), "-t", "t")
+    return (("presets",), ("show", "t"), ("threads",))
+
+
 async def test_run_that_somebody_stopped_did_not_fail(mixture, server, tmp_path):
     chosen = MoAConfig.load(mixture(b={"always": "hang"}))
     async with open_run_store(str(tmp_path / "runs.sqlite")) as store:

@@ -285,8 +285,8 @@ AGGREGATOR = 'aggregator = "offline:consensus"\n'
         (f"{LAYERS}{AGGREGATOR}max_tokens = true", "max_tokens: input should be a valid integer"),
         (f'{LAYERS}{AGGREGATOR}temperature = "1"', "temperature: input should be a valid number"),
         (f"{LAYERS}{AGGREGATOR}quorum = 2", "`quorum`=2: expected a number from 1 to 1"),
-        (f"{LAYERS}{AGGREGATOR}quorum = true", "quorum: input should be a valid"),
-        (f"{LAYERS}{AGGREGATOR}grace = true", "grace: input should be a valid"),
+        (f"{LAYERS}{AGGREGATOR}quorum = true", "quorum: expected a number of proposers, or"),
+        (f"{LAYERS}{AGGREGATOR}grace = true", "grace: expected seconds, such as 10, got True"),
         (f"{LAYERS}{AGGREGATOR}max_reference_tokens = true", "max_reference_tokens: input should"),
         (
             f"{LAYERS}{AGGREGATOR}lazy = false",
@@ -302,7 +302,10 @@ AGGREGATOR = 'aggregator = "offline:consensus"\n'
             f"{LAYERS}{AGGREGATOR}cache_policy.key_func = 'f'",
             "cache_policy.key_func: unknown key; expected one of: ttl",
         ),
-        (f"{LAYERS}{AGGREGATOR}quorum = 'x'", "quorum: input should be a valid"),
+        (
+            f"{LAYERS}{AGGREGATOR}quorum = 'x'",
+            "quorum: expected a number of proposers, or a share of them such as",
+        ),
         (f"{LAYERS}{AGGREGATOR}grace = [1, 2]", "`grace`=.*: expected one value, or one for each"),
         (
             f"{LAYERS}{AGGREGATOR}references_in = 'tool'",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from moa_graph import MoAConfig
+from moa_graph import MoAConfig, create_moa
 
 END = 'aggregator = "offline:consensus"\n'
 RIGHT = 'layers = [["offline:lead"]]\n'
@@ -52,6 +52,14 @@ RIGHT = 'layers = [["offline:lead"]]\n'
             f'{RIGHT}{END}[agents]\na = "offline:lead"\nquorum = 2',
             "agents.quorum: a key of the mixture stands above the first table, here [agents]",
         ),
+        (f'{RIGHT}{END}quorum = "all"', "where 1.0 is all, got 'all'"),
+        (f'{RIGHT}{END}quorum = ["all"]', "where 1.0 is all, got ['all']"),
+        (f'{RIGHT}{END}deadline = "1 min"', "deadline: expected seconds, such as 60, got '1 min'"),
+        (
+            f"timeout = 30\n{RIGHT}{END}",
+            'belongs to each agent, such as { model = "openai:gpt-6-luna", timeout = ... }',
+        ),
+        (f'base_url = "http://x"\n{RIGHT}{END}', "base_url: unknown key; it belongs to each agent"),
         ("layers = 3\n" + END, "layers: input should be a valid list, got 3"),
         (
             f'layers = [["a"]]\n{END}[agents.a]\nmodell = "offline:lead"',
@@ -118,3 +126,14 @@ def test_mistake_on_the_command_line_says_what_to_write(moa, words, message):
     assert done.returncode in {1, 2}
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["timeout", "max_tokens", "temperature", "base_url"])
+def test_option_of_agents_given_to_a_mixture_says_where_it_belongs(option):
+    with pytest.raises(TypeError, match=rf"an option of each agent: Agent\(.*, {option}=\.\.\.\)"):
+        create_moa([["offline:lead"]], "offline:consensus", **{option: 30})
+
+
+def test_quorum_in_words_says_which_number_is_all():
+    with pytest.raises(ValueError, match=r"`quorum`='all': .* up to 1\.0, which is all"):
+        create_moa([["offline:lead"]], "offline:consensus", quorum="all")

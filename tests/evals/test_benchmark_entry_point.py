@@ -40,6 +40,8 @@ def test_a_benchmark_of_another_package_is_answered_judged_scored_and_reported(i
     )
     moa("eval", "generate", "-b", "arithmetic", "-c", mixture)
     moa("eval", "judge", "out/arithmetic/mine")
+    files = {path.name for path in (installed / "out" / "arithmetic" / "mine").iterdir()}
+    assert {name for name in files if "judg" in name} == {"judgements.jsonl", "judging.json"}
     [scored] = json.loads(moa("eval", "score", "out", "--json"))["systems"]
     assert scored["figures"] == {"correct": 50.0, "categories": {"sums": 100.0, "products": 0.0}}
     assert scored["labels"] == []

@@ -129,7 +129,7 @@ def judged_systems(tmp_path, evaluate):
 def publish(table, monkeypatch):
     """Have a table count as the published one, by its hash."""
     sha256 = hashlib.sha256(table.read_bytes()).hexdigest()
-    pinned = replace(tables.BASELINES_FILE, sha256_ends=(sha256[:8], sha256[-4:]))
+    pinned = replace(tables.BASELINES_FILE, sha256=sha256)
     monkeypatch.setattr(tables, "BASELINES_FILE", pinned)
 
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 
 import pytest
-from judged import answered, judgements, prefer
+from judged import FLASK, answered, judgements, prefer
 
 from moa_graph import Agent
 from moa_graph.evals.call_store import CallStore
@@ -78,9 +78,21 @@ def test_ratings_are_those_that_fastchat_reads(tmp_path, server, run):
     assert rows[0]["tstamp"] > 0
 
 
-def test_benchmark_without_a_format_of_its_own_has_no_such_file(tmp_path, server, run):
-    folder = answered(tmp_path, "flask", lambda _: "a")
-    server.model("org/judge", reply="{'Factuality': 3}")
+REVIEW = "So: {'Logical Correctness': 3, 'Factuality': 'N/A', 'Readability': 5}"
+
+
+def test_reviews_are_those_that_flask_reads(tmp_path, server, run):
+    folder = answered(tmp_path, "flask", lambda asked: f"answer to {asked}")
+    server.model("org/judge", reply=REVIEW)
     run(folder)
-    names = {path.name for path in folder.iterdir()}
-    assert not names & {"annotations.json", "org-judge_single.jsonl"}
+    lines = (folder / "mine_review.jsonl").read_text().splitlines()
+    first, second = (json.loads(line) for line in lines)
+    # What gpt4_eval.py writes, and what the three aggregate_*.py read.
+    assert first["score"] == {"logical correctness": 3, "factuality": "N/A", "readability": 5}
+    assert (first["review"], first["target_txt"]) == (REVIEW, "answer to instruction 0")
+    assert first["total_tokens_step4"] == judgements(folder)[0]["usage"]["total_tokens"]
+    assert (first["question_id"], second["question_id"]) == (0, 1)
+    assert (first["text"], first["answer"]) == ("instruction 0", "the truth 0")
+    assert first["metrics"] == first["skill"] == FLASK[0]["skill"]
+    assert first["domain_labeled"] == ["Math"]
+    assert first["difficulty_labeled"] == "expert level knowledge"

@@ -1,10 +1,13 @@
 """Streams of plain chunks say what streams of the openai client's say."""
 
 import asyncio
+import socket
+import threading
 
 import pytest
 from clock import Clock
 from langchain_openai import ChatOpenAI, StreamChunkTimeoutError
+from openai import APITimeoutError
 
 from moa_graph import MoAError
 from moa_graph.models.agent import Agent, build_model
@@ -80,6 +83,39 @@ def test_stream_that_has_begun_is_not_waited_for_long(server, chunks):
         chunks(build_model(agent))
     assert caught.value.timeout_s == 0.2
     assert caught.value.chunks_received == 3
+
+
+@pytest.fixture
+def silent_server():
+    """A server that begins a stream and sends no chunk; gives its address."""
+    headers = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
+
+    def begin_stream(listening):
+        connection, _ = listening.accept()
+        with connection:
+            connection.sendall(headers)
+            while connection.recv(65_536):  # until the client hangs up
+                pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=begin_stream, args=[listening])
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+        thread.join()
+
+
+def test_first_chunk_of_a_stream_is_bounded_by_the_timeout_alone(silent_server, chunks):
+    bounds = {"stream_chunk_timeout": 0.1, "timeout": 0.5, "max_retries": 0}
+    with pytest.raises((APITimeoutError, TimeoutError)) as caught:
+        chunks(build_model(Agent(model="openai:m", base_url=silent_server, **bounds)))
+    assert not isinstance(caught.value, StreamChunkTimeoutError)
+
+
+def test_bound_of_a_stream_is_gone_when_its_connection_is_used_again(server):
+    model = build_model(Agent(model="openai:m", base_url=server.url, stream_chunk_timeout=60.0))
+    server.model("m", reply="an answer")
+    assert ["".join(each.text for each in model.stream("q")) for _ in range(2)] == ["an answer"] * 2
+    assert model.invoke("q").text == "an answer"
 
 
 async def test_others_run_between_chunks_that_come_at_once(server):

@@ -50,19 +50,37 @@ test("totals before any answer tell no cost", () => {
 
 test("progress names whom a layer waits for", () => {
   const cells = [makeCell({ agent: "a", ...answered }), makeCell({ agent: "b", status: "running" })];
-  assert.equal(progress(picture(cells)), "Layer 1: 1 of 2 answered, waiting for b.");
+  assert.equal(progress(picture(cells), 0), "Layer 1: 1 of 2 answered, waiting for b.");
 });
 
 test("progress names three agents, and counts the others", () => {
   const cells = ["a", "b", "c", "d", "e"].map((agent) => makeCell({ agent, status: "running" }));
-  assert.match(progress(picture(cells.slice(0, 3))), /waiting for a, b, c\.$/);
-  assert.equal(progress(picture(cells)), "Layer 1: 0 of 5 answered, waiting for a, b, c and 2 more.");
+  assert.match(progress(picture(cells.slice(0, 3)), 0), /waiting for a, b, c\.$/);
+  assert.equal(progress(picture(cells), 0), "Layer 1: 0 of 5 answered, waiting for a, b, c and 2 more.");
 });
 
 test("progress tells when the aggregator begins to write", () => {
   const aggregator = makeCell({ agent: "aggregator", layer: 2, status: "running" });
-  assert.equal(progress(picture([aggregator])), "The aggregator is asked.");
-  assert.equal(progress(picture([{ ...aggregator, text: "a" }])), "The answer is coming.");
+  assert.equal(progress(picture([aggregator]), 0), "The aggregator is asked.");
+  assert.equal(progress(picture([{ ...aggregator, text: "a" }]), 0), "The answer is coming.");
+});
+
+test("progress tells who has long been silent", () => {
+  const cells = [
+    makeCell({ agent: "a", status: "running", seconds: 61 }),
+    makeCell({ agent: "b", status: "running", seconds: 61, text: "wrote just now" }),
+    makeCell({ agent: "c", status: "running", seconds: 1 }),
+  ];
+  const shown = picture(cells);
+  assert.equal(progress(shown, 1000), "Layer 1: 0 of 3 answered, still waiting for a (silent for 60 s).");
+  const all = "a (silent for 90 s), b (silent for 30 s), c (silent for 30 s)";
+  assert.equal(progress(shown, 31_000), `Layer 1: 0 of 3 answered, still waiting for ${all}.`);
+});
+
+test("progress tells that the aggregator has long been silent", () => {
+  const aggregator = makeCell({ agent: "aggregator", layer: 2, status: "running", text: "a" });
+  assert.equal(progress(picture([aggregator]), 29_000), "The answer is coming.");
+  assert.equal(progress(picture([aggregator]), 60_000), "Still waiting for the aggregator (silent for 60 s).");
 });
 
 test("progress between two layers claims nothing", () => {

@@ -53,3 +53,11 @@ def test_calls_of_tools_count():
     with_call = count_message_tokens([AIMessage("", tool_calls=[call])])
     assert with_call > 80
     assert count_message_tokens([HumanMessage("")]) < 10
+
+
+def test_long_text_weighs_what_its_parts_weigh_however_often_it_is_asked():
+    text = "Ein Satz über 1987. 天空是蓝色的。 " * 10_000
+    parts = [text[start : start + 50_000] for start in range(0, len(text), 50_000)]
+    for _ in range(2):
+        assert weigh_text(text) == sum(map(weigh_text, parts))
+    assert weigh_text(f"{text}x") > weigh_text(text)

@@ -10,7 +10,8 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.postgres import PostgresSaver
 
 from moa_graph import Agent, MoAConfig, create_moa
-from moa_graph.prompting.layout import REFERENCES_ARE_DATA, enclose_references, escape_markers
+from moa_graph.prompting.layout import REFERENCES_ARE_DATA, enclose_references
+from moa_graph.prompting.markers import escape_markers
 from moa_graph.prompting.tokens import count_tokens, fair_shares, truncate_text
 
 ATTACKS = [

@@ -1,5 +1,9 @@
 """How far the work is, where there is no terminal."""
 
+import threading
+
+from waiting import wait_for
+
 from moa_graph.runs.job_progress import JobProgress
 from moa_graph.runs.progress_display import progress_display
 
@@ -30,3 +34,21 @@ def test_long_work_is_heard_of_between_the_tenths(capsys, monkeypatch):
     assert (
         capsys.readouterr().err == "work: 2 of 1,000; 0 tokens; $0.00; about 1011 h 51 min left\n"
     )
+
+
+def test_silence_is_told_until_there_are_news(capsys, monkeypatch):
+    monkeypatch.setattr("moa_graph.runs.progress_display.SILENCE_S", 0.02)
+    told = ""
+
+    def heard(text):
+        nonlocal told
+        told += capsys.readouterr().err
+        return text in told
+
+    with progress_display("work") as show:
+        wait_for(lambda: heard("work: still waiting, no answer for "))
+        assert " left" not in told
+        show(JobProgress(4, done=1))
+        wait_for(lambda: heard("; 3 of 4 left\n"))
+    capsys.readouterr()
+    assert not [each for each in threading.enumerate() if "remind" in each.name]

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -30,11 +31,11 @@ get, post = partial(httpx.get, timeout=PATIENCE), partial(httpx.post, timeout=PA
 class Process:
     """A `moa serve` and what it said so far."""
 
-    def __init__(self, *words, env=None):
+    def __init__(self, *words, env=None, **options):
         command = [MOA, "serve", *map(str, words)]
         pipe, environment = subprocess.PIPE, os.environ | (env or {})
         self.started = subprocess.Popen(
-            command, stdout=pipe, stderr=pipe, text=True, env=environment
+            command, stdout=pipe, stderr=pipe, text=True, env=environment, **options
         )
         self.said = ""
         while "to watch" not in self.said:  # its last line: what is read ahead would be lost
@@ -225,3 +226,51 @@ def test_help_teaches():
     done = subprocess.run([MOA, "serve", "--help"], capture_output=True, text=True)
     for part in ("MOA_API_KEY", "--max-runs", "http://127.0.0.1:8000/v1", "Repeatable", "--host"):
         assert part in done.stdout
+
+
+def ask_and_wait(url, question, **fields):
+    """Ask as the page does, and give what becomes of the thread."""
+    asked = post(f"{url}/api/ask", json={"question": question, **fields})
+    assert asked.status_code == 200, asked.text
+    thread = asked.json()["thread"]
+    get(f"{url}/api/events?id={thread}")  # until it is over
+    return get(f"{url}/api/thread?id={thread}").json()
+
+
+@pytest.mark.parametrize("home", ["/dev/null", "/proc/1/none"])
+def test_server_without_a_home_serves_and_warns(home, config, server, monkeypatch):
+    monkeypatch.delenv("MOA_DB")
+    monkeypatch.setenv("XDG_DATA_HOME", f"{home}/.local/share")
+    server.model("w", reply="final")
+    with served("--config", config()) as process:
+        assert process.said.startswith("moa: cannot use the database runs.sqlite: ")
+        assert process.said.splitlines()[0].endswith("; runs are not kept")
+        assert "final" in json.dumps(ask_and_wait(process.url, "q"))
+        assert len(get(f"{process.url}/api/threads").json()["threads"]) == 1
+
+
+def test_server_goes_on_where_the_disk_is_full(config, server, tmp_path):
+    """A limit on the size of files stands in for the end of the disk."""
+    server.model("w", reply="final")
+    db = tmp_path / "full.sqlite"
+    with served("--config", config(), "--db", db) as process:
+        for question in ("first", "second"):
+            ask_and_wait(process.url, question)
+        process.end()  # which takes the write-ahead log into the file
+
+    size = db.stat().st_size
+    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (size, size))
+    with served("--config", config(), "--db", db, preexec_fn=limit) as process:
+        old = get(f"{process.url}/api/threads").json()["threads"]
+        for number in range(2):
+            new = ask_and_wait(process.url, f"{number}" * 9000)
+            assert "final" in json.dumps(new)
+        listed = get(f"{process.url}/api/threads").json()["threads"]
+        assert [each["id"] for each in listed[2:]] == [each["id"] for each in old]
+        gone_on = ask_and_wait(process.url, "and then?", thread=old[0]["id"])
+        assert "second" in json.dumps(gone_on)
+        assert len(get(f"{process.url}/api/threads").json()["threads"]) == 4
+        _, said = process.end()
+    assert said.count("moa: cannot write to the database: ") == 1
+    assert "runs go on and are not kept" in said
+    assert "Traceback" not in said

@@ -29,7 +29,7 @@ from moa_graph.batch.runner import run_batch
 from moa_graph.cli.choice import require_api_keys
 from moa_graph.cli.errors import EXIT_FAILED, CommandError
 from moa_graph.cli.jobs import budget_error, check_prices, explain_interrupt
-from moa_graph.cli.terminal.plain_text import to_single_line
+from moa_graph.cli.terminal.plain_text import print_warning, to_single_line
 from moa_graph.config.model import MoAConfig
 from moa_graph.runs.job_progress import JobProgress
 from moa_graph.runs.progress_display import progress_display
@@ -41,6 +41,8 @@ from moa_graph.runs.store import (
 )
 
 Engine = Literal["local", "ray"]
+
+_NEEDED_BYTES = 65_536  # fewer are not worth the start
 
 
 @dataclass(frozen=True)
@@ -95,11 +97,16 @@ def answer_batch(options: BatchOptions) -> None:
     rate_limits = options.rate_limits
     if options.throttle.max_cost is not None:
         check_prices(options.mixture.labels(), options.mixture.prices, "the mixture's [prices]")
-    with _open_prompts(options.prompts) as prompts, _lock_output(options.out):
+    source = options.prompts
+    with _open_prompts(source) as prompts, _lock_output(options.out):
         options = replace(options, prompts=prompts)
         files = BatchFiles(options.out)
         check_input(options, files)
         record_count, last_line = count_records(prompts, options.limit)
+        if not record_count:
+            print_warning(
+                f'moa: {source} has no record; expected lines such as {{"prompt": "..."}}'
+            )
         with files, progress_display(options.out.name) as show:
             if options.limit is None:
                 files.check_input_end(last_line)
@@ -225,6 +232,19 @@ def check_output_path(out: Path) -> None:
         raise CommandError(f"--out {out}: expected a file, got a device or a pipe")
     if not out.parent.is_dir():
         raise CommandError(f"--out {out}: there is no folder {out.parent}")
+    _check_output_room(out)
+
+
+def _check_output_room(out: Path) -> None:
+    """Refuse a folder that cannot be written or is full, before anything is paid for."""
+    try:
+        with NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}.") as file:
+            file.write(b" " * _NEEDED_BYTES)
+            file.flush()
+        if out.exists():
+            out.open("ab").close()
+    except OSError as error:
+        raise CommandError(f"--out {out}: cannot be written: {error.strerror}") from None
 
 
 def check_input(options: BatchOptions, files: BatchFiles) -> None:

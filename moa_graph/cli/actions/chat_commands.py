@@ -123,7 +123,8 @@ class ChatCommands:
             for name, agent in row.items()
         ]
         rows.append((AGGREGATOR, "", mixture.aggregator.label))
-        make_console().print(build_models_table(rows))
+        out = make_console()
+        out.print(build_models_table(rows, out.width))
 
     async def _show_run(self, name: str = "") -> None:
         """Print the calls behind the last answer, or a proposal."""

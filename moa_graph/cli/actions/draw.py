@@ -20,14 +20,13 @@ def check_draw_options(
     Raises:
         CommandError: If they do not.
     """
-    if thread == "":
-        raise CommandError("expected the name of a thread, got an empty one")
     if thread and (preset or config):
         raise CommandError("give a thread, or --preset or --config, not both")
     if out and out.suffix.lower() not in DRAWING_SUFFIXES:
         raise CommandError(
             f"--out {out}: expected a name that ends in {', '.join(DRAWING_SUFFIXES)}"
         )
+    check_output_folder(out)
 
 
 def draw_mixture(preset: str | None, config: Path | None, out: Path | None) -> None:
@@ -65,6 +64,16 @@ def _write_drawing(mixture: MoAConfig, state: dict[str, Any] | None, out: Path |
         return
     draw = draw_svg if suffix == ".svg" else draw_mermaid
     write_output_file(out, draw(graph, state, prices=prices))
+
+
+def check_output_folder(out: Path | None) -> None:
+    """See that a file has a folder, before anything is read.
+
+    Raises:
+        CommandError: If it has none.
+    """
+    if out and not (folder := out.expanduser().parent).is_dir():
+        raise CommandError(f"--out {out}: there is no folder {folder}")
 
 
 def write_output_file(path: Path, content: str | bytes) -> None:

@@ -24,10 +24,11 @@ from moa_graph.evals.judging.setup import (
     JudgeFilePaths,
     JudgingTask,
     official_judge_for_folder,
-    prepare_judging,
+    prepare_judges,
 )
-from moa_graph.evals.results_file import GENERATION_MANIFEST
+from moa_graph.evals.results_file import ANSWERS_FILE, GENERATION_MANIFEST, JUDGES_FOLDER
 from moa_graph.models.agent import build_model, find_key_variable
+from moa_graph.runs.job_progress import CallTotals
 from moa_graph.runs.progress_display import progress_display
 
 CALL_STORE_FILE = "ledger.sqlite"
@@ -37,7 +38,8 @@ CALL_STORE_FILE = "ledger.sqlite"
 class JudgeOptions:
     """How it is judged, as the options of the command say it."""
 
-    judge: str | None
+    judges: Sequence[str]
+    """By default each benchmark's own."""
     data: Path | None
     files: JudgeFilePaths
     against: Path | None
@@ -55,10 +57,11 @@ def judge_answers(paths: Sequence[Path], options: JudgeOptions) -> None:
     tasks, causes = list[JudgingTask](), list[CommandError]()
     for folder in find_system_folders(paths, GENERATION_MANIFEST):
         try:
-            tasks.append(_prepare_judging(folder, options))
+            tasks += _prepare_judging(folder, options)
         except (CommandError, ValueError) as error:  # it is this folder's; the others are judged
             causes.append(CommandError(str(error)))
-    causes += [cause for task in tasks if (cause := _judge_system(task, options))]
+    totals = CallTotals()
+    causes += [cause for task in tasks if (cause := _judge_system(task, options, totals))]
     if causes:
         message = "; ".join(dict.fromkeys(map(str, causes)))
         raise CommandError(message, max(cause.exit_code for cause in causes))
@@ -73,7 +76,10 @@ def find_system_folders(paths: Sequence[Path], manifest_name: str) -> list[Path]
     system_folders = dict[Path, None]()
     for root in paths:
         inside = (
-            path.parent for depth in ("", "*/", "*/*/") for path in root.glob(depth + manifest_name)
+            path.parent
+            for depth in ("", "*/", "*/*/")
+            for path in root.glob(depth + manifest_name)
+            if path.parent.parent.name != JUDGES_FOLDER or (path.parent / ANSWERS_FILE).exists()
         )
         folders = sorted(inside)
         if not folders:
@@ -85,13 +91,14 @@ def find_system_folders(paths: Sequence[Path], manifest_name: str) -> list[Path]
     return list(system_folders)
 
 
-def _prepare_judging(folder: Path, options: JudgeOptions) -> JudgingTask:
-    judge_spec = read_judge(options.judge) if options.judge else official_judge_for_folder(folder)
+def _prepare_judging(folder: Path, options: JudgeOptions) -> list[JudgingTask]:
+    judges = [read_judge(each) for each in options.judges] or [official_judge_for_folder(folder)]
     if options.text_verdict:
-        judge_spec = replace(judge_spec, text_verdict=True)
-    _check_judge(judge_spec, options)
-    return prepare_judging(
-        folder, judge_spec, data=options.data, files=options.files, against=options.against
+        judges = [replace(judge, text_verdict=True) for judge in judges]
+    for judge in judges:
+        _check_judge(judge, options)
+    return prepare_judges(
+        folder, judges, data=options.data, files=options.files, against=options.against
     )
 
 
@@ -109,15 +116,18 @@ def _check_judge(judge_spec: Judge, options: JudgeOptions) -> None:
         check_prices([judge_spec.label], judge_spec.prices, "the [prices] of the judge's TOML file")
 
 
-def _judge_system(task: JudgingTask, options: JudgeOptions) -> CommandError | None:
-    """Judge a system; give what is to be complained of at the end."""
+def _judge_system(
+    task: JudgingTask, options: JudgeOptions, totals: CallTotals
+) -> CommandError | None:
+    """Have a judge judge a system; give what is to be complained of at the end."""
     folder = task.answers.folder
     out = folder.parent.parent
     try:
         with lock_folder(folder), CallStore(out / CALL_STORE_FILE) as call_store:
-            judging = _run_judging(task, call_store, options)
+            judging = _run_judging(task, call_store, options, totals.spent)
     except ValueError as error:  # such as no logprobs, which another benchmark does not need
         return CommandError(f"{folder}: {error}")
+    totals.add_totals(judging.progress)
     typer.echo(
         f"{folder}: {judging.judged:,} judgements by {task.judge.label}; now "
         f"{judging.progress.describe_calls()}"
@@ -128,14 +138,17 @@ def _judge_system(task: JudgingTask, options: JudgeOptions) -> CommandError | No
     return _failure_summary(judging, folder)
 
 
-def _run_judging(task: JudgingTask, call_store: CallStore, options: JudgeOptions) -> JudgingResult:
+def _run_judging(
+    task: JudgingTask, call_store: CallStore, options: JudgeOptions, spent: float
+) -> JudgingResult:
     title = f"judging {task.answers.system} on {task.benchmark.name}"
+    left = None if options.max_cost is None else max(0.0, options.max_cost - spent)
     with progress_display(title) as show:
         work = judge_system(
             task,
             call_store,
             concurrency=options.concurrency,
-            max_cost=options.max_cost,
+            max_cost=left,
             show=show,
         )
         with explain_interrupt(lambda: "the judgements that were made are kept"):

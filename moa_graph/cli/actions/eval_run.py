@@ -197,8 +197,7 @@ def _check_plan(plan: EvalPlan, *, needs_prices: bool) -> None:
         require_api_keys(config)
         if needs_prices:
             check_prices(config.labels(), config.prices, "the plan's [prices]")
-    for measured in plan.benchmarks:
-        judge = plan.judge_for(measured)
+    for judge in (each for entry in plan.benchmarks for each in plan.judges_for(entry)):
         key = judge.agent and find_key_variable(judge.agent)
         if key and not os.environ.get(key):
             raise CommandError(f"judge {judge.label} needs a key: set {key}")
@@ -208,16 +207,16 @@ def _check_plan(plan: EvalPlan, *, needs_prices: bool) -> None:
 
 def _run_steps(steps: list[ComparisonStep], call_store: CallStore, max_cost: float | None) -> None:
     totals, started, failures = CallTotals(), time.monotonic(), dict[str, str]()
-    broken = set[Path]()
+    broken = BrokenParts()
     for step in steps:
-        if not broken.isdisjoint((step.folder, step.folder.parent)):
+        if broken.includes(step):
             continue
         remaining = None if max_cost is None else max(0.0, max_cost - totals.spent)
         try:
             step_result = _run_step(step, call_store, remaining)
         except StepError as error:  # it is this system's, or this judge's; the others go on
             failures[step.title] = str(error)
-            broken.add(_find_broken_folder(step))
+            broken.add(step)
             continue
         _check_stopped(step, step_result, totals)
         totals.add_totals(step_result.progress)
@@ -234,10 +233,32 @@ def _run_steps(steps: list[ComparisonStep], call_store: CallStore, max_cost: flo
         )
 
 
-def _find_broken_folder(step: ComparisonStep) -> Path:
-    """Give the folder in which no further step is of use: a system's, or a benchmark's."""
-    judge_is_broken = step.is_probe and step.kind == "judgements"
-    return step.folder.parent if judge_is_broken else step.folder
+class BrokenParts:
+    """Where no further step is of use: folders of systems, and judges in folders."""
+
+    def __init__(self) -> None:
+        self._systems = set[Path]()
+        self._judges = set[tuple[Path, int]]()
+        """Of a system, or of the whole benchmark."""
+
+    def add(self, step: ComparisonStep) -> None:
+        """Take in what a step that cannot be done is the fault of."""
+        if step.kind == "judgements":
+            folder = step.folder.parent if step.is_probe else step.folder
+            self._judges.add((folder, step.judge_number))
+        else:
+            self._systems.add(step.folder)
+
+    def includes(self, step: ComparisonStep) -> bool:
+        """Tell whether a step is of no use: answers that no judge can judge are none, either."""
+        folder, number = step.folder, step.judge_number
+        judges = range(len(step.plan.judges_for(step.entry)))
+        if folder in self._systems or all((folder.parent, n) in self._judges for n in judges):
+            return True
+        is_answering = step.kind == "answers"
+        return not is_answering and not self._judges.isdisjoint(
+            ((folder, number), (folder.parent, number))
+        )
 
 
 def _check_stopped(step: ComparisonStep, step_result: StepResult, earlier: CallTotals) -> None:

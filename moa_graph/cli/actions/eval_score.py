@@ -17,6 +17,8 @@ from moa_graph.cli.errors import CommandError
 from moa_graph.cli.terminal.plain_text import strip_control_characters
 from moa_graph.evals.benchmarks.alpaca_eval.baselines import find_baselines
 from moa_graph.evals.benchmarks.registry import benchmark_for
+from moa_graph.evals.panel import BIAS_NOTE, JudgePanel, build_panel
+from moa_graph.evals.panel_tables import list_panel_tables
 from moa_graph.evals.results_file import JUDGING_MANIFEST
 from moa_graph.evals.scoring import (
     MissingScore,
@@ -24,7 +26,7 @@ from moa_graph.evals.scoring import (
     compare_all,
     have_headline,
     name_metric,
-    score_system,
+    score_system_by_judge,
 )
 from moa_graph.evals.statistics import Comparison
 
@@ -47,6 +49,14 @@ class SystemGroup(NamedTuple):
         return [*self.scored, *self.unscored]
 
 
+class Panel(NamedTuple):
+    """The judges of a benchmark."""
+
+    judges: JudgePanel
+    metric: str
+    """What the quality of systems is."""
+
+
 def print_scores(paths: Sequence[Path], gamed_baselines: Path | None, *, as_json: bool) -> None:
     """Score the systems in folders, and print a table for each benchmark.
 
@@ -56,27 +66,47 @@ def print_scores(paths: Sequence[Path], gamed_baselines: Path | None, *, as_json
     """
     folders = find_system_folders(paths, JUDGING_MANIFEST)
     baselines = find_baselines(folders, gamed_baselines)
-    all_systems = SystemGroup.from_systems([score_system(folder, baselines) for folder in folders])
+    by_judge = [score_system_by_judge(folder, baselines) for folder in folders]
+    all_systems = SystemGroup.from_systems([score for scores in by_judge for score in scores])
     if not all_systems.scored:
         causes = (
             f"{each.benchmark}, {each.system}: {each.reason}" for each in all_systems.unscored
         )
         raise CommandError(f"no judgement succeeded: {'; '.join(causes)}")
-    groups = list(_group_by_benchmark(all_systems))
+    groups = list(_group_by_benchmark(by_judge))
     comparisons = [_compare_with_first(group.scored) for group in groups]
+    panels = [_build_panel(all_systems, name) for name in _list_benchmarks(all_systems)]
     if as_json:
         systems = [each for group in groups for each in group.systems]
-        _print_json(systems, [each for verdicts in comparisons for each in verdicts])
+        verdicts = [each for verdicts in comparisons for each in verdicts]
+        _print_json(systems, verdicts, [each for each in panels if each])
         return
     for group, verdicts in zip(groups, comparisons, strict=True):
         _print_group(group, verdicts)
+    for panel in panels:
+        if panel:
+            _print_panel(panel)
 
 
-def _group_by_benchmark(all_systems: SystemGroup) -> Iterator[SystemGroup]:
-    for name in sorted({each.benchmark for each in all_systems.systems}):
-        yield SystemGroup.from_systems(
-            [each for each in all_systems.systems if each.benchmark == name]
-        )
+def _list_benchmarks(all_systems: SystemGroup) -> list[str]:
+    return sorted({each.benchmark for each in all_systems.systems})
+
+
+def _group_by_benchmark(
+    by_judge: Sequence[Sequence[SystemScore | MissingScore]],
+) -> Iterator[SystemGroup]:
+    """Put the systems of a benchmark together by their first judge, by their second, and so on."""
+    for name in sorted({scores[0].benchmark for scores in by_judge}):
+        of_benchmark = [scores for scores in by_judge if scores[0].benchmark == name]
+        for number in range(max(map(len, of_benchmark))):
+            yield SystemGroup.from_systems(
+                [scores[number] for scores in of_benchmark if number < len(scores)]
+            )
+
+
+def _build_panel(all_systems: SystemGroup, benchmark: str) -> Panel | None:
+    scores = [each for each in all_systems.scored if each.benchmark == benchmark]
+    return Panel(build_panel(scores), name_metric(scores)) if scores else None
 
 
 def _compare_with_first(group: Sequence[SystemScore]) -> list[Comparison | str]:
@@ -95,6 +125,25 @@ def _print_group(group: SystemGroup, verdicts: Iterable[Comparison | str]) -> No
         line = f"judge {judge}: {verdict.verdict}" if isinstance(verdict, Comparison) else verdict
         typer.echo(strip_control_characters(line))
     typer.echo()
+
+
+def _print_panel(panel: Panel) -> None:
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    benchmark = strip_control_characters(panel.judges.benchmark)
+    tables = list(list_panel_tables(panel.judges, panel.metric))
+    for each in tables:
+        title = f"{benchmark}: {each.title}"
+        table = Table(title=title, box=None, pad_edge=False, title_justify="left")
+        for number, column in enumerate(each.columns):
+            is_text = number < each.text_columns
+            name = strip_control_characters(column)
+            table.add_column(name, justify="left" if is_text else "right", overflow="fold")
+        for row in each.rows:
+            table.add_row(*map(strip_control_characters, row))
+        console.print(table)
+        typer.echo()
+    if panel.judges.positions or panel.judges.lengths:
+        typer.echo(f"note: {BIAS_NOTE}\n")
 
 
 def _collect_notes(systems: Sequence[SystemScore | MissingScore]) -> Iterator[str]:
@@ -151,7 +200,9 @@ def _format_judged(each: SystemScore | MissingScore) -> str:
 
 
 def _print_json(
-    systems: Sequence[SystemScore | MissingScore], verdicts: Sequence[Comparison | str]
+    systems: Sequence[SystemScore | MissingScore],
+    verdicts: Sequence[Comparison | str],
+    panels: Sequence[Panel],
 ) -> None:
     comparisons = [
         {**asdict(each), "better": each.better, "verdict": each.verdict}
@@ -159,7 +210,11 @@ def _print_json(
         else {"verdict": each}
         for each in verdicts
     ]
-    document = {"systems": [each.as_dict() for each in systems], "comparisons": comparisons}
+    document = {
+        "systems": [each.as_dict() for each in systems],
+        "comparisons": comparisons,
+        "judges": [{"metric": each.metric, **each.judges.as_dict()} for each in panels],
+    }
     typer.echo(json.dumps(_replace_nan(document), ensure_ascii=False, indent=2))
 
 

@@ -50,6 +50,7 @@ def fork_thread(
     Raises:
         CommandError: If there is no such thread or layer, or no answer.
     """
+    _check_fork_options(options)
     name = secrets.token_hex(4)
 
     async def run() -> CliRunResult:
@@ -83,6 +84,20 @@ def fork_thread(
             return await run.run_to_end(input_to_resume, edit=store_fork)
 
     run_and_print(run(), output, format_resume_command(name, db))
+
+
+def _check_fork_options(options: ForkOptions) -> None:
+    """Refuse what is a mistake for any thread, before one is looked for."""
+    name = options.from_layer
+    if name != AGGREGATOR and not parse_layer_name(name):
+        raise CommandError(
+            f"--from: no layer {name!r}; expected one of: layer_1, layer_2, ..., {AGGREGATOR}"
+        )
+    for each in options.models:
+        if not all(each.partition("=")):
+            raise CommandError(
+                f"--model {each}: expected 'provider:model' of a proposer, NAME=PROVIDER:MODEL"
+            )
 
 
 def _describe_fork(mixture: MoAConfig, proposals: Mapping[str, Any], layer: int) -> str:

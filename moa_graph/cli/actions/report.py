@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from moa_graph.cli.actions.draw import write_output_file
+from moa_graph.cli.actions.draw import check_output_folder, write_output_file
 from moa_graph.cli.errors import CommandError
 from moa_graph.cli.thread_loading import load_thread
 from moa_graph.run_report.report import report
@@ -26,6 +26,7 @@ def report_thread(name: str | None, db: str | None, out: Path | None) -> None:
         raise CommandError(
             f"a report is an HTML page, not for a terminal; write it to a file: {command}"
         )
+    check_output_folder(out)
     loaded_thread = load_thread(name, db, history=True)
     page = report(
         loaded_thread.values,

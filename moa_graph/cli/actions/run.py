@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 from langchain_core.exceptions import ContextOverflowError
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 
 from moa_graph.cli.choice import load_mixture, require_api_keys
@@ -209,7 +209,7 @@ class CliRun:
                 run.load_stored(progress)
                 with StreamedAnswer() as answer:
                     await self._stream_updates(run, progress, view, answer)
-                values = await read_current_values(graph, config)
+                values = await self._read_answered_values(graph, config)
                 return CliRunResult(
                     self.thread,
                     values,
@@ -219,6 +219,22 @@ class CliRun:
                 )
             except Exception as error:
                 raise CommandError(self._describe_failure(error)) from error
+
+    async def _read_answered_values(
+        self, graph: CompiledMoAGraph, config: RunnableConfig
+    ) -> dict[str, Any]:
+        """Read the state; what a human wrote is no answer.
+
+        Raises:
+            CommandError: If there is no answer.
+        """
+        values = await read_current_values(graph, config)
+        if not isinstance(values["messages"][-1], AIMessage):
+            raise CommandError(
+                f"thread {self.thread} has no answer: the database does not hold what this run "
+                "wrote last"
+            )
+        return values
 
     def _describe_failure(self, error: Exception) -> str:
         """Say what went wrong, and how to go on; a prompt that is too long stays so."""

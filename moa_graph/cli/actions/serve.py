@@ -14,12 +14,14 @@ import typer
 
 from moa_graph.cli.choice import require_api_keys
 from moa_graph.cli.errors import CommandError
+from moa_graph.cli.forgiving_store import open_forgiving_store
 from moa_graph.cli.terminal.plain_text import print_warning
 from moa_graph.config.model import MoAConfig
-from moa_graph.runs.store import open_run_store
 
 try:
     from moa_graph.server.app import create_app
+    from moa_graph.server.connections import ConnectionLimits
+    from moa_graph.server.open_files import connections_that_fit, raise_open_file_limit
     from moa_graph.server.server import GracefulServer, open_socket
     from moa_graph.server.service import MixtureService, ServerLimits
 except ModuleNotFoundError as missing:
@@ -38,6 +40,7 @@ class ServeOptions:
     api_key: str | None
     db: str | None
     limits: Mapping[str, int]
+    connections: int
 
 
 def serve_mixtures(mixtures: Mapping[str, MoAConfig], options: ServeOptions) -> None:
@@ -70,13 +73,26 @@ def _check_api_key(key: str | None) -> None:
 
 
 async def _run_server(mixtures: Mapping[str, MoAConfig], options: ServeOptions) -> None:
-    async with open_run_store(options.db) as store:
+    async with open_forgiving_store(options.db, many_runs=True) as store:
         service = MixtureService(mixtures, store=store, limits=ServerLimits(**options.limits))
         with _open_server_socket(options) as sock:
             hosts = (options.host, socket.gethostname())
             app = create_app(service, api_key=options.api_key, hosts=hosts)
             _print_addresses(mixtures, options, sock)
-            await GracefulServer(app, service).serve(sockets=[sock])
+            limits = ConnectionLimits(connections=_fit_connections(options.connections))
+            await GracefulServer(app, service, limits).serve(sockets=[sock])
+
+
+def _fit_connections(wanted: int) -> int:
+    """Leave files to the database and the connections to models."""
+    raise_open_file_limit()
+    if (most := connections_that_fit()) is None or wanted <= most:
+        return wanted
+    print_warning(
+        f"moa: --max-connections {wanted}: {most} fit in the files that may be open; "
+        "raise `ulimit -n`"
+    )
+    return most
 
 
 def _open_server_socket(options: ServeOptions) -> socket.socket:

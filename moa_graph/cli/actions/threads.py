@@ -6,14 +6,16 @@ from typing import Any
 
 import typer
 from rich.cells import cell_len
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from moa_graph.cli.terminal.plain_text import to_single_line
+from moa_graph.cli.terminal.stacked_rows import COLUMN_GAP, stack_rows
 from moa_graph.cli.terminal.tables import format_age, make_console
 from moa_graph.runs.store import StoredThread, open_run_store, read_threads
 
-COLUMN_GAP = 2  # columns between two columns of a table
+MIN_QUESTION_WIDTH = 8  # columns of a question that are worth being shown
 MIN_WIDE_WIDTH = 60  # columns below which there is no room for words about the run
 
 
@@ -38,7 +40,7 @@ def print_threads(limit: int, db: str | None, *, as_json: bool) -> None:
     )
 
 
-def build_threads_table(threads: list[StoredThread], width: int) -> Table:
+def build_threads_table(threads: list[StoredThread], width: int) -> RenderableType:
     """Make a table; names are folded, never cut: they are what one types."""
     wide = width >= MIN_WIDE_WIDTH
     rows = [
@@ -57,14 +59,21 @@ def build_threads_table(threads: list[StoredThread], width: int) -> Table:
     columns = zip(headings, *rows, strict=True)
     widths = [max(cell_len(str(cell)) for cell in column) for column in columns]
     widths[0] = min(widths[0], max(10, width // 4))
+    question_width = width - sum(widths) - COLUMN_GAP * len(widths)
+    if question_width < MIN_QUESTION_WIDTH:
+        return stack_rows(map(_stacked_cells, threads))
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading, each in zip(headings, widths, strict=True):
         table.add_column(heading, width=each, overflow="fold")
-    question_width = width - sum(widths) - COLUMN_GAP * len(widths)
-    table.add_column("question", width=max(1, question_width), no_wrap=True, overflow="ellipsis")
+    table.add_column("question", width=question_width, no_wrap=True, overflow="ellipsis")
     for row, thread in zip(rows, threads, strict=True):
         table.add_row(*row, Text(to_single_line(thread.title)))
     return table
+
+
+def _stacked_cells(thread: StoredThread) -> list[Text]:
+    age = Text.assemble((format_age(thread.updated_at), "dim"), " ", _state_mark(thread))
+    return [Text(to_single_line(thread.id)), age, Text(to_single_line(thread.title))]
 
 
 def _format_state(thread: StoredThread) -> Text:

@@ -6,7 +6,12 @@ from typing import Annotated
 import typer
 
 from moa_graph.cli import completion
-from moa_graph.cli.options import ConfigOption, DatabaseOption, PresetOption
+from moa_graph.cli.options import (
+    ConfigOption,
+    DatabaseOption,
+    PresetOption,
+    check_thread_argument,
+)
 from moa_graph.cli.registration import MIXTURES_PANEL
 
 PANEL = MIXTURES_PANEL
@@ -19,6 +24,7 @@ def draw(
         typer.Argument(
             help="Draw the last run of a thread.",
             autocompletion=completion.complete_threads,
+            callback=check_thread_argument,
         ),
     ] = None,
     preset: PresetOption = None,

@@ -5,7 +5,13 @@ from typing import Annotated
 import typer
 
 from moa_graph.cli import completion
-from moa_graph.cli.options import DatabaseOption, JsonOption, ProgressOption, ShowOption
+from moa_graph.cli.options import (
+    DatabaseOption,
+    JsonOption,
+    ProgressOption,
+    ShowOption,
+    check_thread_argument,
+)
 from moa_graph.cli.registration import RUNS_PANEL
 from moa_graph.cli.startup import show_startup_notice
 
@@ -23,6 +29,7 @@ def fork(  # long by its options and its help text, not by what it does
         typer.Argument(
             help="Which thread, by default the last one; it stays as it is.",
             autocompletion=completion.complete_threads,
+            callback=check_thread_argument,
         ),
     ] = None,
     from_layer: Annotated[

@@ -5,7 +5,13 @@ from typing import Annotated
 import typer
 
 from moa_graph.cli import completion
-from moa_graph.cli.options import DatabaseOption, JsonOption, ProgressOption, ShowOption
+from moa_graph.cli.options import (
+    DatabaseOption,
+    JsonOption,
+    ProgressOption,
+    ShowOption,
+    check_thread_argument,
+)
 from moa_graph.cli.registration import RUNS_PANEL
 from moa_graph.cli.startup import show_startup_notice
 
@@ -19,6 +25,7 @@ def resume(
         typer.Argument(
             help="Which thread; by default the last unfinished one.",
             autocompletion=completion.complete_threads,
+            callback=check_thread_argument,
         ),
     ] = None,
     db: DatabaseOption = None,

@@ -49,6 +49,14 @@ def serve(  # long by its options and its help text, not by what it does
         int, typer.Option("--max-messages", min=1, help="Messages that a request may have.")
     ] = 1000,
     max_runs: Annotated[int, typer.Option("--max-runs", min=1, help="Runs at the same time.")] = 32,
+    max_connections: Annotated[
+        int,
+        typer.Option(
+            "--max-connections",
+            min=1,
+            help="Connections at the same time; beyond them, those that wait longest are closed.",
+        ),
+    ] = 512,
 ) -> None:
     """Serve mixtures to any client of OpenAI's API: each is a model, by its name.
 
@@ -65,4 +73,5 @@ def serve(  # long by its options and its help text, not by what it does
     from moa_graph.cli.actions.serve import ServeOptions, serve_mixtures
 
     limits = {"body": max_body * 1_000_000, "messages": max_messages, "runs": max_runs}
-    serve_mixtures(mixtures, ServeOptions(host, port, api_key, db, limits))
+    options = ServeOptions(host, port, api_key, db, limits, max_connections)
+    serve_mixtures(mixtures, options)

@@ -87,10 +87,11 @@ def _describe_agent(row: AgentProgress, layers: int) -> str:
     if not row.done:
         return f"{agent_name} is asked ({row.model})"
     duration = format_seconds(row.seconds or 0)
+    hedged = ", hedged" if row.hedged else ""
     if row.error:
-        return f"{agent_name} {row.status} after {duration}: {failure_reason(row.error)}"
+        return f"{agent_name} {row.status} after {duration}{hedged}: {failure_reason(row.error)}"
     tokens = "" if row.new_tokens is None else f", {row.new_tokens:,} tokens"
-    return f"{agent_name} answered in {duration}{tokens}"
+    return f"{agent_name} answered in {duration}{tokens}{hedged}"
 
 
 def _describe_name(row: AgentProgress, layers: int) -> str:

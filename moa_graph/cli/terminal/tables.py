@@ -5,19 +5,25 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from moa_graph.cli.terminal.plain_text import fit_to_stream, to_single_line
+from moa_graph.cli.terminal.stacked_rows import COLUMN_GAP, build_text_table, stack_rows
 from moa_graph.cli.terminal.text import describe_failure
-from moa_graph.runs.formatting import format_cost, format_refused_prompt, format_seconds
+from moa_graph.runs.formatting import (
+    format_cost,
+    format_hedged,
+    format_refused_prompt,
+    format_seconds,
+)
 from moa_graph.runs.record import AgentCall, RunRecord
 
 STATUS_MARKS = {"answered": ("✓", "green"), "failed": ("✗", "red"), "cut off": ("✂", "yellow")}
 PIPE_WIDTH = 160  # columns of a table that goes into a pipe
 MINUTE, HOUR, DAY = 60, 3600, 86_400
-COLUMN_GAP = 2  # columns between two columns of a table
+_NAME_COLUMNS = ("mark", "call")
 MIN_MODEL_WIDTH = 24  # columns of the name of a model that are worth being shown
 CRITICAL_HEADINGS = ("← waited for", "←")
 COLUMN_LAYOUTS = (  # headings; the first that fits is taken
@@ -46,6 +52,9 @@ def print_calls(run: RunRecord) -> None:
         if call.refused_prompt:
             note = f"{call.node} {format_refused_prompt(call.refused_prompt)}"
             out.print(Text(fit_to_stream(note, sys.stdout), "yellow"), soft_wrap=True)
+        if call.hedged:
+            note = f"{call.node} {format_hedged()}"
+            out.print(Text(fit_to_stream(note, sys.stdout), "yellow"), soft_wrap=True)
         if call.ending_note:
             note = f"{call.node} {to_single_line(call.ending_note)}"
             out.print(Text(fit_to_stream(note, sys.stdout), "yellow"), soft_wrap=True)
@@ -58,10 +67,27 @@ def print_calls(run: RunRecord) -> None:
     out.print(Text(fit_to_stream(format_run_totals(run), sys.stdout), "dim"), soft_wrap=True)
 
 
-def build_calls_table(run: RunRecord, width: int) -> Table:
+def build_calls_table(run: RunRecord, width: int) -> RenderableType:
     """Make the table; the calls that the run waited for are marked."""
     fitting = (layout for layout in COLUMN_LAYOUTS if _table_width(run, layout) <= width)
-    layout = next(fitting, COLUMN_LAYOUTS[-1])
+    layout = next(fitting, None)
+    return _build_columns(run, layout, width) if layout else _stack_calls(run)
+
+
+def _stack_calls(run: RunRecord) -> RenderableType:
+    """Put the numbers of each call below its name."""
+
+    def build_cells(call: AgentCall) -> list[Text]:
+        mark, name = (Text(_format_cell(run, call, h), _cell_style(call, h)) for h in _NAME_COLUMNS)
+        cells = {heading: _format_cell(run, call, heading) for heading in COLUMN_LAYOUTS[-1]}
+        written = f"{cells['written']} written" if cells["written"] else ""
+        numbers = (f"{cells['sec']} s", written, cells["cost"], cells[CRITICAL_HEADINGS[1]])
+        return [Text.assemble(mark, " ", name), Text(" · ".join(filter(None, numbers)))]
+
+    return stack_rows(map(build_cells, run.calls))
+
+
+def _build_columns(run: RunRecord, layout: Sequence[str], width: int) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in layout:
         longest = _column_width(run, heading)
@@ -158,12 +184,10 @@ def format_age(when: datetime, now: datetime | None = None) -> str:
     return when.astimezone().strftime("%Y-%m-%d")
 
 
-def build_models_table(rows: Sequence[tuple[str, str, str]]) -> Table:
+def build_models_table(rows: Sequence[tuple[str, str, str]], width: int) -> RenderableType:
     """Make a table of who sits where: layer, name, model."""
-    table = Table("layer", "name", "model", box=None, pad_edge=False, header_style="dim")
-    for row in rows:
-        table.add_row(*(Text(to_single_line(cell)) for cell in row))
-    return table
+    cells = [tuple(map(to_single_line, row)) for row in rows]
+    return build_text_table(("layer", "name", "model"), cells, width, header_style="dim")
 
 
 def _format_token_count(call: AgentCall, kind: str) -> str:

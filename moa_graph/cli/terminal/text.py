@@ -14,6 +14,7 @@ from moa_graph.cli.terminal.plain_text import (
     strip_control_characters,
 )
 from moa_graph.deprecated import with_old_keys
+from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.run_summary import read_run_summary
 from moa_graph.graph.state import Proposal
 from moa_graph.prompting.finish_reasons import describe_ending
@@ -97,9 +98,11 @@ def _read_notes(values: Mapping[str, Any]) -> list[str]:
     last = values["messages"][-1] if values.get("messages") else None
     if last and last.type == "ai":
         summary = read_run_summary(last)
-        for failed in summary.get("failed_calls", ()) if summary else ():
+        failed_calls = summary.get("failed_calls", ()) if summary else ()
+        was_replaced = any(failed["node"] == AGGREGATOR for failed in failed_calls)
+        for failed in failed_calls:
             error = strip_control_characters(describe_failure(failed["error"]))
-            notes.append(f"{failed['node']} {error}; a fallback answered")
+            notes.append(f"{failed['node']} {error}{'; a fallback answered' * was_replaced}")
         if note := describe_ending(read_finish_reason(last)):
             notes.append(f"the answer is not whole: {strip_control_characters(note)}")
     cut = [
@@ -153,9 +156,10 @@ def _format_proposal_stats(proposal: Proposal) -> str:
     tokens = _format_written_tokens(proposal["usage"], proposal.get("cached"))
     refused = proposal.get("refused_prompt")
     note = format_refused_prompt(refused) if refused else ""
+    hedged = "hedged" if proposal.get("hedged") else ""
     ending = None if proposal["error"] else describe_ending(proposal["finish_reason"])
     ending = strip_control_characters(ending or "")
-    return "  ".join(filter(None, [proposal["model"], seconds, tokens, note, ending]))
+    return "  ".join(filter(None, [proposal["model"], seconds, tokens, hedged, note, ending]))
 
 
 def _format_written_tokens(usage: Mapping[str, Any] | None, cached: Any) -> str:

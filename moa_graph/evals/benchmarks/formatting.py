@@ -10,3 +10,10 @@ def format_with_error(value: float, error: float) -> str:
     """Write a figure with its standard error, if that is known."""
     known_error = "" if error != error else f" ± {format_number(error)}"  # noqa: PLR0124
     return f"{format_number(value)}{known_error}"
+
+
+def format_interval(value: float, low: float | None, high: float | None, places: int) -> str:
+    """Write a figure, with its interval if there is one."""
+    if low is None or high is None or low == high:
+        return f"{value:.{places}f}"
+    return f"{value:.{places}f} [{low:.{places}f}, {high:.{places}f}]"

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from moa_graph.evals.benchmark_data import BenchmarkData, BenchmarkItem
 from moa_graph.evals.judging.cases import JudgementCase, JudgingMethod
 from moa_graph.evals.pinned_files import JudgeFileOrigin, PinnedFile, fetch_pinned_file
+from moa_graph.evals.ratings import AnswerComparison, RatingScale
 from moa_graph.evals.results_file import JsonRow, format_json_lines
 
 
@@ -176,6 +177,19 @@ class Benchmark(Protocol):
 
     score_bounds: tuple[float, float] | None = None
     """The least and the greatest value of `score_by_instruction`, if there are such."""
+
+    # Judges side by side
+
+    rating_scale: RatingScale | None = None
+    """What a judge says, so that judges can be held against each other; `None` if they cannot."""
+
+    def list_ratings(self, row: JsonRow) -> Mapping[str, int]:  # noqa: ARG002
+        """Give the ratings of a judgement that succeeded, on `rating_scale`, by part."""
+        return {}
+
+    def read_comparison(self, row: JsonRow) -> AnswerComparison | None:  # noqa: ARG002
+        """Give a judgement that succeeded as a comparison of two answers, if it is one."""
+        return None
 
     # Report
 

@@ -28,7 +28,6 @@ def write_judgements(task: JudgingTask, expected: int, rows: Sequence[JsonRow]) 
     Returns:
         What has to be said wherever figures from them stand.
     """
-    folder = task.answers.folder
     items = _count_items(task, expected, rows)
     labels = [*_judge_labels(task), *_file_labels(task.sources), *_data_labels(task, items)]
     costs = [row["cost"] for row in rows if row["cost"] is not None]
@@ -56,12 +55,14 @@ def write_judgements(task: JudgingTask, expected: int, rows: Sequence[JsonRow]) 
         "calls_of_unknown_cost": len(rows) - len(costs),
         "data": dict(task.answers.manifest["data"]),
         "answers_sha256": task.answers.sha256,
+        "further_judges": list(task.further_judges),
         "versions": package_versions(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     text = format_json_lines(rows)
-    write_text(folder / JUDGEMENTS_FILE, text)
-    write_text(folder / JUDGING_MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False))
+    task.folder.mkdir(parents=True, exist_ok=True)
+    write_text(task.folder / JUDGEMENTS_FILE, text)
+    write_text(task.folder / JUDGING_MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False))
     return tuple(labels)
 
 

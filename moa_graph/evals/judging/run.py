@@ -89,7 +89,7 @@ async def judge_system(
         ordered = [rows[key] for case in cases if (key := (case.item.id, case.turn)) in rows]
         labels = _write_unless_all_failed(task, cases, rows)
     failures = {_describe_row(row): row["error"] for row in ordered if row["error"]}
-    path = task.answers.folder / JUDGEMENTS_FILE
+    path = task.folder / JUDGEMENTS_FILE
     return JudgingResult(path, progress, len(ordered) - len(failures), failures, labels)
 
 
@@ -100,11 +100,12 @@ def _write_unless_all_failed(
 ) -> tuple[str, ...]:
     """Write the judgements, unless they are of no use and earlier ones may be."""
     tried = [(case, row) for case in cases if (row := by_case.get((case.item.id, case.turn)))]
-    earlier = (task.answers.folder / JUDGEMENTS_FILE).exists()
+    earlier = (task.folder / JUDGEMENTS_FILE).exists()
     if earlier and all(row["error"] for _, row in tried):
         return ("no judgement succeeded, so that the earlier ones stay",)
+    labels = write_judgements(task, len(cases), [row for _, row in tried])
     _write_official_format(task, [(case, row) for case, row in tried if not row["error"]])
-    return write_judgements(task, len(cases), [row for _, row in tried])
+    return labels
 
 
 def _write_official_format(
@@ -117,7 +118,7 @@ def _write_official_format(
     benchmark = benchmark_for(task.benchmark.name)
     if file := benchmark.format_judgements(task.answers.system, task.judge.label, official):
         file_name, text = file
-        write_text(task.answers.folder / file_name, text)
+        write_text(task.folder / file_name, text)
 
 
 def _cases_of_item(task: JudgingTask, item: BenchmarkItem) -> list[JudgementCase]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,12 @@ from moa_graph.evals.datasets import load_benchmark
 from moa_graph.evals.judging.cases import JudgingMethod
 from moa_graph.evals.judging.judge import Judge, read_judge
 from moa_graph.evals.judging.prompts import JudgeFile, load_judge_file
-from moa_graph.evals.results_file import ANSWERS_FILE, GENERATION_MANIFEST
+from moa_graph.evals.results_file import (
+    ANSWERS_FILE,
+    GENERATION_MANIFEST,
+    JUDGES_FOLDER,
+    JUDGING_MANIFEST,
+)
 from moa_graph.models.recorded import read_json_rows
 
 
@@ -59,6 +65,63 @@ class JudgingTask:
     """The files that the judge reads."""
     opponent: str | None = None
     """The system that answers are compared with, if it is not the benchmark's reference."""
+    judge_folder: Path | None = None
+    """Where the judgements are written; by default beside the answers."""
+    further_judges: Sequence[str] = ()
+    """Names of the folders of the judges after the first one, in its own task."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the judgements are written."""
+        return self.judge_folder or self.answers.folder
+
+
+def judge_folder(folder: Path, judge: Judge, number: int) -> Path:
+    """Say where the judgements of a judge are.
+
+    Args:
+        folder: The system's.
+        judge: The judge.
+        number: Its place among the judges, from 0.
+    """
+    return folder / JUDGES_FOLDER / _name_judge_folder(judge) if number else folder
+
+
+def _name_judge_folder(judge: Judge) -> str:
+    return re.sub(r"[^\w.-]+", "-", judge.label)
+
+
+def check_judges_differ(judges: Sequence[Judge]) -> None:
+    """Refuse judges whose judgements would overwrite each other.
+
+    Raises:
+        ValueError: If two have the same name.
+    """
+    seen = dict[str, str]()
+    for judge in judges:
+        if other := seen.get(name := _name_judge_folder(judge)):
+            raise ValueError(f"judges: {judge.label!r} and {other!r} have the same name")
+        seen[name] = judge.label
+
+
+def list_judge_folders(folder: Path) -> list[Path]:
+    """List where the judgements of a system are, the first judge's first.
+
+    Args:
+        folder: The system's. One that was judged before there were several judges has one.
+
+    Raises:
+        ValueError: If the list cannot be read.
+    """
+    path = folder / JUDGING_MANIFEST
+    if not path.exists():
+        return [folder]
+    try:
+        names = json.loads(path.read_text(encoding="utf-8")).get("further_judges", [])
+        folders = [folder / JUDGES_FOLDER / name for name in names]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: not written by moa eval judge: {error}") from None
+    return [folder, *(each for each in folders if (each / JUDGING_MANIFEST).exists())]
 
 
 def read_answers(folder: Path) -> SystemAnswers:
@@ -119,6 +182,41 @@ def prepare_judging(
     method, sources = build_method(benchmark, judge, files, opponent)
     task = JudgingTask(answers, benchmark, judge, method, sources)
     return replace(task, opponent=opponent.system) if opponent else task
+
+
+def prepare_judges(
+    folder: Path,
+    judges: Sequence[Judge],
+    *,
+    data: Path | None = None,
+    files: JudgeFilePaths = JudgeFilePaths(),
+    against: Path | None = None,
+) -> list[JudgingTask]:
+    """Find all that is needed to have a system's answers judged by several judges.
+
+    Args:
+        folder: As in `prepare_judging`.
+        judges: Who judges. The judgements of the first one are beside the answers.
+        data: As in `prepare_judging`.
+        files: As in `prepare_judging`.
+        against: As in `prepare_judging`.
+
+    Returns:
+        A task for each judge.
+
+    Raises:
+        ValueError: As in `prepare_judging`, or if two judges have the same name.
+    """
+    check_judges_differ(judges)
+    tasks = [
+        replace(
+            prepare_judging(folder, judge, data=data, files=files, against=against),
+            judge_folder=judge_folder(folder, judge, number),
+        )
+        for number, judge in enumerate(judges)
+    ]
+    names = [task.folder.name for task in tasks[1:]]
+    return [replace(tasks[0], further_judges=names), *tasks[1:]]
 
 
 def _load_data(answers: SystemAnswers, path: Path | None) -> BenchmarkData:

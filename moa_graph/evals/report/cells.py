@@ -7,19 +7,9 @@ from moa_graph.evals.benchmarks.formatting import format_number
 from moa_graph.evals.benchmarks.registry import benchmark_for
 from moa_graph.evals.report.results import ReportSection, SystemMeasurement
 from moa_graph.evals.resource_use import PartialMean, ResourceUse
-from moa_graph.evals.scoring import QualityInterval
 from moa_graph.models.providers import replayed_file
 
 UNKNOWN = "unknown"
-
-
-def format_quality(value: QualityInterval) -> str:
-    """Say how good, with the interval if there is one."""
-    places = 1 if value.high > 10 else 2  # noqa: PLR2004  # percent, or grades
-    if value.low == value.high:
-        return f"{value.value:.{places}f}"
-    low, high = f"{value.low:.{places}f}", f"{value.high:.{places}f}"
-    return f"{value.value:.{places}f} [{low}, {high}]"
 
 
 def benchmark_figures(measurement: SystemMeasurement) -> dict[str, str]:
@@ -83,11 +73,29 @@ def format_mean(value: PartialMean, use: ResourceUse, style: str = "{:,.0f}") ->
     return style.format(value.value) + part
 
 
-def format_mean_cost(value: PartialMean, use: ResourceUse) -> str:
-    """Give US dollars with three digits that mean something, however little it is."""
-    if not value.value:
-        return format_mean(value, use, "${:,.0f}")
-    return format_mean(value, use, "${:.3g}" if value.value >= 1e-4 else "${:.1e}")  # noqa: PLR2004
+def format_mean_cost(measurement: SystemMeasurement) -> str:
+    """Give US dollars with three digits that mean something, and how they vary between runs."""
+    use, costs = measurement.resource_use, measurement.run_costs
+    mean = format_mean(use.cost, use, _dollar_style(use.cost.value))
+    if costs.deviation is None:
+        return mean
+    return f"{mean} ± {_dollar_style(costs.deviation).format(costs.deviation)[1:]}"
+
+
+def format_total_cost(measurement: SystemMeasurement) -> str:
+    """Give what all answers cost, those of all runs."""
+    use = measurement.resource_use
+    if use.cost.value is None:
+        return UNKNOWN
+    total = use.cost.value * use.cost.known_runs
+    at_least = "" if use.cost.known_runs == use.instructions and not use.failed else "at least "
+    return at_least + _dollar_style(total).format(total)
+
+
+def _dollar_style(dollars: float | None) -> str:
+    if not dollars:
+        return "${:,.0f}"
+    return "${:.3g}" if dollars >= 1e-4 else "${:.1e}"  # noqa: PLR2004
 
 
 def explain_unknowns(use: ResourceUse) -> str:

@@ -1,5 +1,6 @@
 """A comparison, written up: one page without scripts, and its figures as files."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +17,8 @@ from moa_graph.evals.benchmarks.alpaca_eval.baselines import (
 from moa_graph.evals.benchmarks.registry import benchmark_for
 from moa_graph.evals.data import read_table
 from moa_graph.evals.manifest import package_versions
+from moa_graph.evals.panel import BIAS_NOTE
+from moa_graph.evals.panel_tables import PanelTable, list_panel_tables
 from moa_graph.evals.report import cells
 from moa_graph.evals.report.figures import TITLES, draw_section, file_stem
 from moa_graph.evals.report.results import (
@@ -26,8 +29,11 @@ from moa_graph.evals.report.results import (
     read_sections,
 )
 from moa_graph.evals.report.style import RenderedFigure
+from moa_graph.evals.scoring import format_quality
 
 PAGE_FILE = "index.html"
+JUDGES_FILE = "judges.json"
+"""What the judges say, beside the page: agreement, position, length."""
 ANALYSIS_TABLES = {
     "proposers": ("table_3",),
     "roles": ("table_4",),
@@ -49,6 +55,8 @@ class PagePart:
     """The paper's table of this benchmark."""
     published_rows: Mapping[str, Mapping[str, Any]]
     """Its rows, by the name of our system."""
+    panel_tables: Sequence[PanelTable]
+    """What the judges say, and how they lean."""
 
 
 def write_report(
@@ -86,6 +94,7 @@ def write_report(
         (folder / f"{picture.name}.png").write_bytes(picture.png)
         write_text(folder / f"{picture.name}.svg", picture.svg)
     left_out = [str(each.relative_to(out)) for each in others]
+    write_text(folder / JUDGES_FILE, _format_panels(parts))
     write_text(folder / PAGE_FILE, _render_page(parts, comparison, left_out))
     return folder / PAGE_FILE
 
@@ -100,7 +109,18 @@ def _build_part(section: ReportSection, comparison: ComparisonInfo) -> PagePart:
     published_rows = {
         ours: rows[name] for ours, name in comparison.published.items() if name in rows
     }
-    return PagePart(section, pictures, published, published_rows)
+    panel = section.panel
+    tables = list(list_panel_tables(panel, section.metric)) if panel else []
+    return PagePart(section, pictures, published, published_rows, tables)
+
+
+def _format_panels(parts: Sequence[PagePart]) -> str:
+    panels = [
+        {"metric": part.section.metric, **part.section.panel.as_dict()}
+        for part in parts
+        if part.section.panel
+    ]
+    return json.dumps(panels, indent=2, ensure_ascii=False)
 
 
 def _render_page(
@@ -110,6 +130,7 @@ def _render_page(
     page = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page.filters |= {"stem": file_stem, "groups": cells.group_means}
     page.globals |= {"cells": cells, "titles": TITLES, "of_analyses": ANALYSIS_TABLES}
+    page.globals |= {"format_quality": format_quality, "bias_note": BIAS_NOTE}
     return page.get_template("page.html").render(
         parts=parts,
         account=account,

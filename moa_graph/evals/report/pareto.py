@@ -85,7 +85,7 @@ def draw_pareto(section: ReportSection, key: str, amount: str) -> RenderedFigure
     """
     amounts = {m.system: getattr(m.resource_use, key).value for m in section.measurements}
     points = {
-        each.system: (x, each.quality.value)
+        each.system: (x, each.mean_quality.value)
         for each in section.measurements
         if (x := amounts[each.system]) is not None
     }
@@ -109,7 +109,7 @@ def _plan_plot(section: ReportSection, points: Mapping[str, XY]) -> ParetoPlot:
     front = pareto_front(points)
     return ParetoPlot(
         points,
-        {each.system: (each.quality.low, each.quality.high) for each in section.measurements},
+        {m.system: (m.mean_quality.low, m.mean_quality.high) for m in section.measurements},
         front,
         set(_find_in_noise(section, points)) - set(front),
         {each.system for each in section.named},
@@ -122,7 +122,7 @@ def _find_in_noise(section: ReportSection, points: Mapping[str, XY]) -> Iterator
     for each in known:
         rivals = (other for other in known if points[other.system][0] <= points[each.system][0])
         if not any(
-            is_clearly_better(rival.score, each.score, is_headline=section.controlled)
+            is_clearly_better(rival.runs, each.runs, is_headline=section.controlled)
             for rival in rivals
         ):
             yield each.system
@@ -166,6 +166,7 @@ def _caption_text(
         f"{'variants in grey; ' if plot.unlabelled_points else ''}the line joins the "
         f"systems than which none is both better and cheaper: {', '.join(plot.front)}; bars are "
         "95 % intervals; hollow points are off the line by no more than the noise"
+        f"{'; of repeated systems, the mean of all runs' if section.repeated else ''}"
         f"{f'; unknown: {list_names(unknown)}' if unknown else ''}"
     )
 

@@ -12,6 +12,7 @@ from moa_graph.evals.benchmarks.alpaca_eval.baselines import LengthControlBaseli
 from moa_graph.evals.benchmarks.registry import benchmark_for, benchmark_names
 from moa_graph.evals.comparison import COMPARISON_FILE
 from moa_graph.evals.correlation import Correlation, correlate
+from moa_graph.evals.panel import JudgePanel, build_panel
 from moa_graph.evals.proposal_judging import PROPOSAL_JUDGEMENTS_FILE, read_samples
 from moa_graph.evals.resource_use import ResourceUse, measure_resource_use, read_turn_calls
 from moa_graph.evals.results_file import ANSWERS_FILE
@@ -21,12 +22,14 @@ from moa_graph.evals.scoring import (
     MissingScore,
     QualityInterval,
     SystemScore,
+    average_quality,
     compare_all,
     have_headline,
     name_metric,
-    score_system,
+    score_system_by_judge,
 )
 from moa_graph.models.recorded import read_json_rows
+from moa_graph.runs.record import AgentCall
 
 
 @dataclass(frozen=True)
@@ -37,20 +40,32 @@ class SystemMeasurement:
     score: SystemScore
     quality: QualityInterval
     resource_use: ResourceUse
+    """Of all runs."""
     generation: Mapping[str, Any]
     """The manifest of its answers."""
+    runs: Sequence[SystemScore]
+    """The scores of all runs that have one, the first one first."""
+    mean_quality: QualityInterval
+    """The mean of all runs, with the interval over instructions."""
+    run_costs: "RepeatedRuns"
+    """What an instruction cost in each run, in US dollars; empty where it is not known of all."""
 
 
 @dataclass(frozen=True)
 class RepeatedRuns:
-    """The quality of the runs of a system that was repeated."""
+    """A figure of the runs of a system that was repeated."""
 
     values: Sequence[float]
+
+    @property
+    def deviation(self) -> float | None:
+        """The standard deviation; `None` if there is a single run."""
+        return stdev(self.values) if len(self.values) > 1 else None
 
     def __str__(self) -> str:
         if len(self.values) < 2:  # noqa: PLR2004  # one has no deviation
             return "-"
-        mean, deviation = fmean(self.values), stdev(self.values)
+        mean, deviation = fmean(self.values), self.deviation
         places = 1 if mean > 10 else 2  # noqa: PLR2004  # percent, or grades
         return f"{mean:.{places}f} ± {deviation:.{places}f} ({len(self.values)} runs)"
 
@@ -113,6 +128,8 @@ class ReportSection:
     """By system, if they were repeated."""
     correlations: Mapping[str, Mapping[str, Correlation]]
     """Of each system that it was asked for, by measure of likeness."""
+    panel: JudgePanel | None
+    """What the judges say of the named systems; `None` if none of these has a figure."""
 
     @property
     def unit(self) -> str:
@@ -220,15 +237,17 @@ def _read_section(
     comparison: ComparisonInfo,
     baselines: LengthControlBaselines | str,
 ) -> ReportSection:
-    scores = {folder: score_system(folder, baselines) for folder in folders}
+    by_judge = {folder: score_system_by_judge(folder, baselines) for folder in folders}
+    scores = {folder: each[0] for folder, each in by_judge.items()}
     scored = {folder: each for folder, each in scores.items() if isinstance(each, SystemScore)}
     has_headline = have_headline(list(scored.values()))
     repeated = _measure_repeats(comparison, list(scored.values()), is_headline=has_headline)
+    runs = {score.system: score for score in scored.values()}
     scored = {
         folder: each for folder, each in scored.items() if each.system not in comparison.later_runs
     }
     measurements = [
-        _measure_system(folder, each, comparison, is_headline=has_headline)
+        _measure_system(folder, each, runs, comparison, is_headline=has_headline)
         for folder, each in scored.items()
     ]
     named = [each for each in measurements if each.system in comparison.named] or measurements
@@ -244,18 +263,43 @@ def _read_section(
         analyses=list(_read_analyses(comparison, by_name, is_headline=has_headline)),
         repeated=repeated,
         correlations=_read_correlations(scored),
+        panel=_build_panel(named, by_judge.values()),
     )
 
 
+def _build_panel(
+    named: Sequence[SystemMeasurement], by_judge: Iterable[Sequence[SystemScore | MissingScore]]
+) -> JudgePanel | None:
+    names = {each.system for each in named}
+    scores = [each for scores in by_judge for each in scores if isinstance(each, SystemScore)]
+    judged = [each for each in scores if each.system in names]
+    return build_panel(judged) if judged else None
+
+
 def _measure_system(
-    folder: Path, score: SystemScore, comparison: ComparisonInfo, *, is_headline: bool
+    folder: Path,
+    score: SystemScore,
+    by_run: Mapping[str, SystemScore],
+    comparison: ComparisonInfo,
+    *,
+    is_headline: bool,
 ) -> SystemMeasurement:
+    names = comparison.runs.get(score.system, [score.system])
+    runs = [by_run[name] for name in names if name in by_run]
+    quality = score.estimate_quality(is_headline=is_headline)
+    mean_quality = average_quality(runs, is_headline=is_headline) if len(runs) > 1 else None
+    calls = [_read_calls(folder.with_name(run.system)) for run in runs]
+    use = _measure_runs(calls, comparison)
+    costs = [_measure_runs([each], comparison).cost.value for each in calls]
     return SystemMeasurement(
         score.system,
         score,
-        score.estimate_quality(is_headline=is_headline),
-        _read_resource_use(folder, comparison),
+        quality,
+        use,
         _read_generation_manifest(folder),
+        runs,
+        mean_quality or quality,
+        RepeatedRuns([] if None in costs else [cost for cost in costs if cost is not None]),
     )
 
 
@@ -301,10 +345,19 @@ def _read_generation_manifest(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / GENERATION).read_text(encoding="utf-8")))
 
 
-def _read_resource_use(folder: Path, comparison: ComparisonInfo) -> ResourceUse:
+def _read_calls(folder: Path) -> list[list[list[AgentCall]]]:
+    """Read the calls of a run: of each conversation, of each turn."""
     rows = {row["id"]: row for row in read_json_rows(folder / ANSWERS_FILE)}.values()
     conversations = [row["turns"] for row in rows if row["error"] is None]
-    calls = [read_turn_calls(turn) for turns in conversations for turn in turns]
+    return [[read_turn_calls(turn) for turn in turns] for turns in conversations]
+
+
+def _measure_runs(
+    runs: Sequence[Sequence[Sequence[Sequence[AgentCall]]]], comparison: ComparisonInfo
+) -> ResourceUse:
+    """Measure what an instruction takes, on average over the runs."""
+    conversations = [each for run in runs for each in run]
+    calls = [turn for turns in conversations for turn in turns]
     use = measure_resource_use(calls, comparison.prices, comparison.sizes)
     return replace(use, is_per_turn=any(len(turns) > 1 for turns in conversations))
 

@@ -24,6 +24,7 @@ from moa_graph.models.openai.aiohttp_transport import (
     check_proxies,
     default_ssl_context,
 )
+from moa_graph.models.openai.response_limits import aread_response, limit_stream, read_response
 from moa_graph.redaction import MIN_KEY_CHARS, redact
 
 MAX_CONNECTIONS_VARIABLE = "MOA_MAX_CONNECTIONS"
@@ -59,9 +60,12 @@ class KeyRedactingClient(DefaultHttpxClient):
                     limits=_connection_limits(), verify=default_ssl_context(), proxy=self._proxy
                 ),
             )
-        response = self._pools[process].send(request, **options)
-        if response.is_error:
-            response.read()
+        streamed = options.pop("stream", False)
+        response = self._pools[process].send(request, stream=True, **options)
+        if response.is_error or not streamed:
+            response = read_response(response)
+        else:
+            limit_stream(response)
         return _redact_response(request, response)
 
     def close(self) -> None:
@@ -105,11 +109,14 @@ class PerLoopAsyncClient(DefaultAsyncHttpxClient):
         pool_key = (os.getpid(), asyncio.get_running_loop())
         if pool_key not in self._pools:
             await self._open_pool(pool_key)
-        response = await self._pools[pool_key][0].send(request, **options)
+        streamed = options.pop("stream", False)
+        response = await self._pools[pool_key][0].send(request, stream=True, **options)
         if not response.history:
             self._known_non_redirecting.add(str(request.url))
-        if response.is_error:
-            await response.aread()
+        if response.is_error or not streamed:
+            response = await aread_response(response)
+        else:
+            limit_stream(response)
         return _redact_response(request, response)
 
     def close_stale_pools(self) -> None:
@@ -239,6 +246,18 @@ def bound_requests(model: Any, seconds: float) -> None:
     """
     timeout = Timeout(seconds, connect=min(seconds, CONNECT_TIMEOUT_S))
     model.root_client.timeout = model.root_async_client.timeout = timeout
+
+
+def ask_once(model: Any) -> Any:
+    """Copy a chat model of the `langchain-openai` family so that its clients do not ask again."""
+    update: dict[str, Any] = {}
+    if model.root_async_client:
+        client = model.root_async_client.copy(max_retries=0)
+        update |= {"root_async_client": client, "async_client": client.chat.completions}
+    if model.root_client:
+        client = model.root_client.copy(max_retries=0)
+        update |= {"root_client": client, "client": client.chat.completions}
+    return model.model_copy(update=update)
 
 
 def share_clients(model: Any) -> Any:

@@ -4,9 +4,11 @@ The openai client makes a model of each chunk, which `ChatOpenAI` dumps to the m
 """
 
 from asyncio import CancelledError, sleep, timeout
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from httpx2 import Response
 from langchain_openai import StreamChunkTimeoutError
 from openai import APITimeoutError, AsyncStream, Stream
 
@@ -20,7 +22,7 @@ class ChunkStream(Stream[object]):
     """A stream of chunks as plain mappings."""
 
     chunk_timeout: float | None = None
-    """Seconds that the server may be silent before the next chunk."""
+    """Seconds that the server may be silent after the first chunk."""
     model_name = ""
     habit: ThoughtHabit | None = None
     """What earlier streams of the model have shown."""
@@ -31,6 +33,8 @@ class ChunkStream(Stream[object]):
         try:
             for chunk in self._iter_chunks():
                 yield from normalizer.normalize(chunk)
+                if normalizer.is_full:
+                    break
         except Exception as error:
             normalizer.attach_partial(error)
             raise
@@ -38,17 +42,17 @@ class ChunkStream(Stream[object]):
 
     def _iter_chunks(self) -> Iterator[Any]:
         received = 0
-        if self.chunk_timeout:  # the connection looks at it when the body is read
-            timeouts = self.response.request.extensions.setdefault("timeout", {})
-            timeouts["read"] = min(self.chunk_timeout, timeouts.get("read") or self.chunk_timeout)
-        try:
-            for chunk in super().__iter__():
-                received += 1
-                yield chunk
-        except APITimeoutError as error:
-            raise StreamChunkTimeoutError(
-                self.chunk_timeout or 0, model_name=self.model_name, chunks_received=received
-            ) from error
+        with bounded_reads(self.response, lambda: self.chunk_timeout if received else None):
+            try:
+                for chunk in super().__iter__():
+                    received += 1
+                    yield chunk
+            except APITimeoutError as error:
+                if not (received and self.chunk_timeout):
+                    raise
+                raise StreamChunkTimeoutError(
+                    self.chunk_timeout, model_name=self.model_name, chunks_received=received
+                ) from error
 
     def _iter_events(self) -> Iterator[Any]:
         for event in super()._iter_events():
@@ -75,6 +79,8 @@ class AsyncChunkStream(AsyncStream[object]):
                 for each in normalizer.normalize(chunk):
                     yield each
                     await sleep(0)  # what comes in a burst is seen as it is read, and others run
+                if normalizer.is_full:
+                    break
         except (Exception, CancelledError) as error:
             normalizer.attach_partial(error)
             raise
@@ -104,6 +110,33 @@ class AsyncChunkStream(AsyncStream[object]):
             self._is_done = event.data.startswith(_DONE)
             check_event(event)
             yield event
+
+
+@contextmanager
+def bounded_reads(response: Response, limit: Callable[[], float | None]) -> Iterator[None]:
+    """Bound how long each read from a response's connection may take, until the block ends.
+
+    Args:
+        response: The response, whose body is not read yet. httpcore looks at its own bound once,
+            when that begins.
+        limit: Gives the seconds, whenever something is read.
+    """
+    connection = response.extensions.get("network_stream")
+    if connection is None:
+        yield
+        return
+    read = connection.read
+
+    def read_in_time(max_bytes: int, timeout: float | None = None) -> bytes:
+        bounds = [each for each in (timeout, limit()) if each is not None]
+        data: bytes = read(max_bytes, min(bounds, default=None))
+        return data
+
+    connection.read = read_in_time
+    try:
+        yield
+    finally:
+        del connection.read  # the next request uses the same connection
 
 
 def check_event(event: Any) -> None:

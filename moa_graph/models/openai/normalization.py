@@ -19,6 +19,9 @@ from moa_graph.prompting.usage import clean_openai_usage, clean_usage, merge_ope
 
 MAX_DETAIL_CHARS = 500  # characters of a provider's details that are repeated
 
+MAX_STREAMED_CHARS = 10_000_000
+"""Characters, thoughts and arguments of calls among them, after which a stream is stopped."""
+
 _FILTER_DETAILS = ("content_filter_results", "content_filter_result", "content_filter")
 _REASONING_FIELDS = ("reasoning_content", "reasoning")
 
@@ -76,6 +79,12 @@ class ChunkNormalizer:
         self._usage: dict[str, Any] | None = None
         self._last_chunk: dict[str, Any] = {}
         self._has_tool_calls = False
+        self._received_chars = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the stream has brought more than any answer: it may have no end."""
+        return self._received_chars > MAX_STREAMED_CHARS
 
     def normalize(self, chunk: Any) -> Iterator[Any]:
         """Take in a chunk, and give what is to be read now."""
@@ -101,7 +110,9 @@ class ChunkNormalizer:
         """
         rest = self._text_filter.finish()
         self._habit.opens_in_prompt = self._text_filter.was_opened_in_prompt
-        if not self._finish_reason and not is_done:
+        if stopped := self.is_full and not self._finish_reason:
+            rest += f"\n[stopped here: more than {MAX_STREAMED_CHARS:,} characters]"
+        if not stopped and not self._finish_reason and not is_done:
             error = UnfinishedAnswerError(
                 "the answer broke off: the stream ended without a finish reason"
             )
@@ -110,8 +121,9 @@ class ChunkNormalizer:
             raise error
         if rest:
             self._parts.append(rest)
+            reason = self._take_finish_reason("length") if stopped else None
             yield self._wrap_choices(
-                [{"index": 0, "delta": {"content": rest}, "finish_reason": None}]
+                [{"index": 0, "delta": {"content": rest}, "finish_reason": reason}]
             )
         self._check_refusal()
         if self._usage:
@@ -159,6 +171,7 @@ class ChunkNormalizer:
             delta["role"] = "assistant"
         if any(delta.get(name) for name in _REASONING_FIELDS):
             self._text_filter.expect_answer()
+        self._received_chars += _count_chars(delta)
         if isinstance(text := delta.get("content"), str) and text:
             delta["content"] = shown = self._text_filter.feed(text)
             self._parts.append(shown)
@@ -177,6 +190,13 @@ class ChunkNormalizer:
             error = UnfinishedAnswerError(f"empty answer (finish reason: {reason}): {words}")
             self.attach_partial(error)
             raise error
+
+
+def _count_chars(delta: Mapping[str, Any]) -> int:
+    """Count what a chunk adds to an answer; arguments of calls are the texts in a list."""
+    calls = [each.get("function") for each in iter_mappings(delta, "tool_calls")]
+    texts = [*delta.values(), *(each.get("arguments") for each in calls if isinstance(each, dict))]
+    return sum(len(text) for text in texts if isinstance(text, str))
 
 
 def _raise_error(error: Any, text: str, usage: Any, choice: Mapping[str, Any]) -> NoReturn:

@@ -138,5 +138,6 @@ const place = (cell) => (cell.agent === cell.node ? "Final answer" : `Layer ${ce
 function describe(cell) {
   const tokens = cell.read === null ? "" : `read ${count(cell.read)}, wrote ${count(cell.written ?? 0)} tokens`;
   const cost = cell.cost === null ? "" : dollars(cell.cost);
-  return [cell.model, cell.status, cell.ending_note, seconds(cell.seconds), tokens, cost].filter(Boolean).join(" · ");
+  const hedged = cell.hedged ? "hedged" : "";
+  return [cell.model, cell.status, cell.ending_note, hedged, seconds(cell.seconds), tokens, cost].filter(Boolean).join(" · ");
 }

@@ -353,6 +353,7 @@ function listen() {
   const busy = () => running || edits.size || detail.drafts.size || byId("edit") || !thread;
   window.addEventListener("focus", () => busy() || catchUp());
   setInterval(() => running && drawClock(), 100);
+  setInterval(() => running && say(progress(picture)), 1000); // silence is no event
 }
 
 /** See what another tab or the command line has done meanwhile. */

@@ -2,11 +2,12 @@
 
 import { count, dollars } from "./dom.js";
 
-/** @import { Picture } from "./picture.js" */
+/** @import { Picture, Received } from "./picture.js" */
 /** @import { Edit, Step, View } from "./types.js" */
 /** @typedef {Pick<Picture, "cells" | "last" | "layer">} Cells */
 
 const NAMED = 3; // agents that are waited for
+const SILENCE = 30_000; // milliseconds after which an agent that says nothing is told to be waited for still
 
 /**
  * Tell tokens and cost of all calls so far.
@@ -28,18 +29,40 @@ export function totals(picture, running) {
 /**
  * Say what a run is waiting for.
  * @param {Cells} picture
+ * @param {number} [now] by this page's clock
  */
-export function progress(picture) {
+export function progress(picture, now = performance.now()) {
   const active = [...picture.cells.values()].filter((cell) => cell.status === "running");
   if (!active.length) return "Running.";
   const { layer } = active[0];
-  if (layer === picture.last) return active[0].text ? "The answer is coming." : "The aggregator is asked.";
+  const silent = active.filter((cell) => silentFor(cell, now) >= SILENCE);
+  if (layer === picture.last) {
+    if (silent.length) return `Still waiting for the aggregator (silent for ${silence(silent[0], now)}).`;
+    return active[0].text ? "The answer is coming." : "The aggregator is asked.";
+  }
   const cells = picture.layer(layer);
   const answered = cells.filter((cell) => cell.status === "answered").length;
-  const names = active.slice(0, NAMED).map((cell) => cell.agent).join(", ");
-  const more = active.length > NAMED ? ` and ${active.length - NAMED} more` : "";
-  return `Layer ${layer}: ${answered} of ${cells.length} answered, waiting for ${names}${more}.`;
+  const waited = silent.length ? silent : active;
+  const names = waited.slice(0, NAMED)
+    .map((cell) => (silent.length ? `${cell.agent} (silent for ${silence(cell, now)})` : cell.agent)).join(", ");
+  const more = waited.length > NAMED ? ` and ${waited.length - NAMED} more` : "";
+  const waiting = silent.length ? "still waiting" : "waiting";
+  return `Layer ${layer}: ${answered} of ${cells.length} answered, ${waiting} for ${names}${more}.`;
 }
+
+/**
+ * Give the milliseconds since a running agent last wrote something, or was asked.
+ * @param {Received} cell
+ * @param {number} now
+ */
+const silentFor = (cell, now) => now - cell.at + (cell.text ? 0 : (cell.seconds ?? 0) * 1000);
+
+/**
+ * Tell that in half minutes: what is read aloud changes seldom.
+ * @param {Received} cell
+ * @param {number} now
+ */
+const silence = (cell, now) => `${Math.floor(silentFor(cell, now) / SILENCE) * (SILENCE / 1000)} s`;
 
 /**
  * Say how a run ended, or which of its steps is shown.

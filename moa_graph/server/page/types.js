@@ -12,6 +12,7 @@
  * @property {Status} status
  * @property {string | null} error
  * @property {string | null} [ending_note] What is to be told of an answer that is not whole.
+ * @property {boolean} [hedged] whether a second request was sent, because nothing had come in time
  * @property {number | null} seconds
  * @property {number | null} read tokens
  * @property {number | null} written tokens; while it runs, an estimate

@@ -12,6 +12,7 @@ EXAMPLES = (
     "moa eval judge out/mt_bench --judge together:Qwen/Qwen2.5-72B-Instruct-Turbo",
     "moa eval judge out/questions/moa --against out/questions/gpt-4o",
     "moa eval judge out --judge offline:overlap",
+    "moa eval judge out --judge openai:gpt-4.1 --judge judge.toml",
 )
 
 
@@ -21,12 +22,13 @@ def judge(  # long by its options and its help text, not by what it does
         typer.Argument(help="OUT/BENCHMARK/NAME, or OUT or OUT/BENCHMARK for all that is in it."),
     ],
     judge: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--judge",
             "-j",
             help="provider:model, or a TOML file with model, base_url, api_key_env, prices, ...; "
-            "by default the benchmark's own judge. offline:overlap only counts words.",
+            "by default the benchmark's own judge. offline:overlap only counts words. Given "
+            "several times: several judges, side by side.",
         ),
     ] = None,
     prompt: Annotated[
@@ -91,5 +93,5 @@ def judge(  # long by its options and its help text, not by what it does
     from moa_graph.evals.judging.setup import JudgeFilePaths
 
     files = JudgeFilePaths(prompt, reference_answers, skills, builtin_prompt)
-    options = JudgeOptions(judge, data, files, against, concurrency, max_cost, text_verdict)
+    options = JudgeOptions(judge or (), data, files, against, concurrency, max_cost, text_verdict)
     judge_answers(folders, options)

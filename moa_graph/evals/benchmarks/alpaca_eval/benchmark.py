@@ -11,6 +11,7 @@ from moa_graph.evals.benchmark_data import BenchmarkData
 from moa_graph.evals.benchmarks.alpaca_eval.baselines import LengthControlBaselines
 from moa_graph.evals.benchmarks.alpaca_eval.judge import AlpacaEvalMethod
 from moa_graph.evals.benchmarks.alpaca_eval.score import (
+    TIE,
     LengthControlled,
     WinRate,
     length_controlled_win_rate,
@@ -20,6 +21,7 @@ from moa_graph.evals.benchmarks.formatting import format_number, format_with_err
 from moa_graph.evals.benchmarks.protocol import Benchmark, JudgeFileReader, OfficialJudgement
 from moa_graph.evals.judging.cases import JudgingMethod
 from moa_graph.evals.pinned_files import JudgeFileOrigin, PinnedFile
+from moa_graph.evals.ratings import AnswerComparison, RatingScale, Reading
 from moa_graph.evals.results_file import JsonRow
 
 _REVISION = "2edc6fad8be6b14ea7230aabfd08188da6b8b814"
@@ -132,6 +134,25 @@ class AlpacaEval(Benchmark):
     def score_by_instruction(self, judged: Sequence[JsonRow]) -> dict[str | int, float]:
         """Give the points of a win rate."""
         return {row["id"]: 100 * (row["preference"] - 1) for row in judged}
+
+    rating_scale = RatingScale("loss, tie or win", (-1, 0, 1), is_graded=False)
+
+    def list_ratings(self, row: JsonRow) -> Mapping[str, int]:
+        """Give the verdict, as for the discrete win rate."""
+        return {"verdict": (row["preference"] > TIE) - (row["preference"] < TIE)}
+
+    def read_comparison(self, row: JsonRow) -> AnswerComparison:
+        """Give the preference, and in which order the judge read the answers."""
+        preference = row["preference"] - 1
+        readings = list[Reading]()
+        if "first_order" in row:  # in the first order the reference's answer stands first
+            readings = [
+                Reading(is_first=False, preference=row["first_order"] - 1),
+                Reading(is_first=True, preference=row["second_order"] - 1),
+            ]
+        elif "logprobs" in row:
+            readings = [Reading(is_first=row["switched"], preference=preference)]
+        return AnswerComparison(preference, row["model_length"], row["reference_length"], readings)
 
     def metric(self, *, is_headline: bool) -> str:
         """Name the win rate."""

@@ -7,11 +7,16 @@ from typing import Any
 
 from moa_graph.evals.benchmark_data import BenchmarkData
 from moa_graph.evals.benchmarks.flask.judge import FlaskMethod
-from moa_graph.evals.benchmarks.flask.score import FlaskScore, flask_score
+from moa_graph.evals.benchmarks.flask.score import (
+    FlaskScore,
+    flask_score,
+    read_official_scores,
+)
 from moa_graph.evals.benchmarks.formatting import format_number
-from moa_graph.evals.benchmarks.protocol import Benchmark, JudgeFileReader
+from moa_graph.evals.benchmarks.protocol import Benchmark, JudgeFileReader, OfficialJudgement
 from moa_graph.evals.judging.cases import JudgingMethod
 from moa_graph.evals.pinned_files import JudgeFileOrigin, PinnedFile
+from moa_graph.evals.ratings import RatingScale, round_to_scale
 from moa_graph.evals.results_file import JsonRow, format_json_lines
 
 _REVISION = "0a0e02e6b9b17df91074f639fe1e5f7256fd68a5"
@@ -75,6 +80,16 @@ class Flask(Benchmark):
         """Review with the rubrics of the skills."""
         return FlaskMethod(files.read("prompt"), files.read("skills"))
 
+    def format_judgements(
+        self,
+        system: str,
+        judge: str,  # noqa: ARG002  # the format has no place for it
+        judged: Sequence[OfficialJudgement],
+    ) -> tuple[str, str] | None:
+        """Write the reviews that FLASK's own code reads."""
+        lines = (_format_review(each) for each in judged)
+        return f"{system}_review.jsonl", format_json_lines(lines)
+
     def score(
         self,
         rows: Sequence[JsonRow],
@@ -95,6 +110,16 @@ class Flask(Benchmark):
             for row in judged
         }
         return {item: fmean(values) for item, values in scores.items() if values}
+
+    rating_scale = RatingScale("score from 1 to 5", range(1, 6), is_graded=True)
+
+    def list_ratings(self, row: JsonRow) -> Mapping[str, int]:
+        """Give the score of each skill that applies, as a whole number."""
+        return {
+            skill: round_to_scale(score, self.rating_scale)
+            for skill, score in row["scores"].items()
+            if score is not None
+        }
 
     def metric(self, *, is_headline: bool) -> str:  # noqa: ARG002
         """Name the score."""
@@ -133,3 +158,23 @@ class Flask(Benchmark):
             ]
         rows.append(("scores", [f"{each.scored:,}" for each in systems]))
         return [*rows, ("not applicable", [f"{each.not_applicable:,}" for each in systems])]
+
+
+def _format_review(judged: OfficialJudgement) -> JsonRow:
+    """Give a line of `gpt_review/outputs`: the question, and what its code adds to it.
+
+    That code reads names which the published data no longer have: both stand here.
+    """
+    item, row = judged.case.item, judged.row
+    return {
+        **item.row,
+        "question_id": item.id,
+        "text": item.turns[0],
+        "metrics": row["skills"],
+        "domain_labeled": row["domains"],
+        "difficulty_labeled": row["difficulty"],
+        "target_txt": judged.case.answers[0],
+        "review": row["review"],
+        "score": read_official_scores(row["review"]),
+        "total_tokens_step4": row["usage"]["total_tokens"] if row["usage"] else None,
+    }

@@ -66,10 +66,8 @@ def parse_review(review: str) -> dict[str, float | None]:
         Scores by short name of the skill. What is no known skill, or no score from 1 to 5, is
         left out; empty if nothing can be read.
     """
-    # Without what follows the last brace, the search takes linear time whatever the judge wrote.
-    dictionaries = _DICTIONARY.findall(review[: review.rfind("}") + 1])
     scores: dict[str, float | None] = {}
-    for name, value in _read_dictionary(dictionaries[-1] if dictionaries else "").items():
+    for name, value in _last_dictionary(review).items():
         skill = _short_name(str(name))
         if skill not in SKILLS:
             continue
@@ -80,6 +78,17 @@ def parse_review(review: str) -> dict[str, float | None]:
             if _LOWEST <= (score := float(value)) <= _HIGHEST:
                 scores[skill] = score
     return scores
+
+
+def read_official_scores(review: str) -> dict[Any, Any]:
+    """Read the scores as FLASK's own code writes them into its files of reviews.
+
+    Returns:
+        The last dictionary of the review, in lower case: names as the judge wrote them, scores of
+        whatever kind, and `N/A` where a skill does not apply.
+    """
+    scores = _last_dictionary(review)
+    return {name: "N/A" if value in _NOT_APPLICABLE else value for name, value in scores.items()}
 
 
 def flask_score(
@@ -116,6 +125,12 @@ def flask_score(
 def _check_domains(domains: Sequence[Sequence[str]]) -> None:
     if texts := [domain for domain in domains if isinstance(domain, str)]:
         raise ValueError(f"`domains`: expected a list for each instruction, got {texts[0]!r}")
+
+
+def _last_dictionary(review: str) -> dict[Any, Any]:
+    # Without what follows the last brace, the search takes linear time whatever the judge wrote.
+    dictionaries = _DICTIONARY.findall(review[: review.rfind("}") + 1])
+    return _read_dictionary(dictionaries[-1] if dictionaries else "")
 
 
 def _read_dictionary(text: str) -> dict[Any, Any]:

@@ -15,6 +15,7 @@ from moa_graph.evals.benchmarks.mt_bench.score import MTBenchScore, mt_bench_sco
 from moa_graph.evals.benchmarks.protocol import Benchmark, JudgeFileReader, OfficialJudgement
 from moa_graph.evals.judging.cases import JudgingMethod
 from moa_graph.evals.pinned_files import JudgeFileOrigin, PinnedFile
+from moa_graph.evals.ratings import RatingScale, round_to_scale
 from moa_graph.evals.results_file import JsonRow, format_json_lines
 
 MAX_TOKENS = 1024
@@ -162,6 +163,12 @@ class MTBench(Benchmark):
         for row in judged:
             ratings[row["id"]].append(row["score"])
         return {item: fmean(values) for item, values in ratings.items()}
+
+    rating_scale = RatingScale("grade from 1 to 10", range(1, 11), is_graded=True)
+
+    def list_ratings(self, row: JsonRow) -> Mapping[str, int]:
+        """Give the rating of a turn, as a whole number."""
+        return {f"turn {row['turn']}": round_to_scale(row["score"], self.rating_scale)}
 
     def metric(self, *, is_headline: bool) -> str:  # noqa: ARG002
         """Name the rating."""

@@ -1,0 +1,40 @@
+"""The rows of a table one under another, for terminals that are too narrow for columns."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.cells import cell_len
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+COLUMN_GAP = 2  # columns between two columns of a table
+_INDENT = (0, 0, 0, 2)
+
+
+def stack_rows(rows: Iterable[Sequence[Text]]) -> Group:
+    """Put the cells of each row on lines of their own, below the first: nothing is cut."""
+    parts = list[RenderableType]()
+    for first, *others in rows:
+        parts += [first, *(Padding(each, _INDENT) for each in others if each)]
+    return Group(*parts)
+
+
+def build_text_table(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], width: int, *, header_style: str
+) -> RenderableType:
+    """Make a table of texts; where their words do not fit side by side, one under another."""
+    columns = list(zip(headings, *rows, strict=True))
+    longest_words = (
+        max(cell_len(word) for cell in column for word in (cell.split() or [""]))
+        for column in columns
+    )
+    if sum(longest_words) + COLUMN_GAP * (len(columns) - 1) > width:
+        return stack_rows(
+            [Text(row[0]), *(Text(f"{h}: {c}") for h, c in zip(headings[1:], row[1:], strict=True))]
+            for row in rows
+        )
+    table = Table(*headings, box=None, pad_edge=False, header_style=header_style)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table

@@ -1,0 +1,173 @@
+"""The judges of a benchmark, side by side: their figures, their agreement, what they lean to."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any
+
+from moa_graph.evals.agreement import Agreement, Ratings, measure_agreement
+from moa_graph.evals.benchmarks.registry import benchmark_for
+from moa_graph.evals.judge_bias import (
+    LengthBias,
+    PositionBias,
+    measure_length_bias,
+    measure_position_bias,
+)
+from moa_graph.evals.ratings import AnswerComparison
+from moa_graph.evals.scoring import QualityInterval, SystemScore, average_quality, have_headline
+
+BIAS_NOTE = (
+    "The order of two answers is both orders, or drawn by a rule that knows nothing of the "
+    "answers: what the place changes is the judge's doing. Length is not drawn: that longer "
+    "answers are preferred may be the judge's doing or theirs, and is no proof of a bias."
+)
+"""What the figures of position and length say, and what they do not."""
+
+
+@dataclass(frozen=True)
+class JudgePanel:
+    """What judges said of the systems of a benchmark."""
+
+    benchmark: str
+    qualities: Mapping[str, Mapping[str, QualityInterval]]
+    """By judge, the first one first, and by system."""
+    combined: Mapping[str, QualityInterval]
+    """By system that all judged: the mean of the judges, on the instructions that all of them
+    judged; empty if there is one judge."""
+    labels: Mapping[str, Sequence[str]]
+    """By judge, what has to be said wherever its figures stand."""
+    agreements: Sequence[Agreement]
+    """Of each two judges."""
+    positions: Sequence[PositionBias]
+    """Of each judge that compares answers."""
+    lengths: Sequence[LengthBias]
+    """Of each judge and system."""
+
+    @property
+    def judges(self) -> list[str]:
+        """The judges, the first one first."""
+        return list(self.qualities)
+
+    @property
+    def systems(self) -> list[str]:
+        """The systems that a judge judged."""
+        return list(dict.fromkeys(name for each in self.qualities.values() for name in each))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give it as plain data."""
+        combined = {name: each._asdict() for name, each in self.combined.items()}
+        return {
+            "benchmark": self.benchmark,
+            "quality": {
+                judge: {name: each._asdict() for name, each in by_system.items()}
+                for judge, by_system in self.qualities.items()
+            },
+            "mean_of_judges": combined or None,
+            "labels": {judge: list(labels) for judge, labels in self.labels.items()},
+            "agreement": [asdict(each) for each in self.agreements],
+            "position": [_plain(each) for each in self.positions],
+            "length": [_plain(each) for each in self.lengths],
+            "note": BIAS_NOTE,
+        }
+
+
+def build_panel(scores: Sequence[SystemScore]) -> JudgePanel:
+    """Put what judges said of the systems of a benchmark together.
+
+    Args:
+        scores: Those of each system by each judge; a system's first judge first.
+    """
+    benchmark = scores[0].benchmark
+    by_judge = _group_by_judge(scores)
+    is_headline = have_headline(scores)
+    return JudgePanel(
+        benchmark,
+        {
+            judge: {
+                each.system: each.estimate_quality(is_headline=is_headline) for each in of_judge
+            }
+            for judge, of_judge in by_judge.items()
+        },
+        _combine_judges(by_judge, is_headline=is_headline),
+        {
+            judge: list(dict.fromkeys(label for each in of_judge for label in each.labels))
+            for judge, of_judge in by_judge.items()
+        },
+        _measure_agreements(benchmark, by_judge),
+        [
+            bias
+            for judge, of_judge in by_judge.items()
+            if (bias := measure_position_bias(judge, _list_comparisons(of_judge)))
+        ],
+        [_measure_length(each) for of_judge in by_judge.values() for each in of_judge],
+    )
+
+
+def _group_by_judge(scores: Sequence[SystemScore]) -> dict[str, list[SystemScore]]:
+    by_judge = defaultdict[str, list[SystemScore]](list)
+    for each in scores:
+        by_judge[each.judge].append(each)
+    return dict(by_judge)
+
+
+def _combine_judges(
+    by_judge: Mapping[str, Sequence[SystemScore]], *, is_headline: bool
+) -> dict[str, QualityInterval]:
+    by_system = defaultdict[str, list[SystemScore]](list)
+    for each in (score for scores in by_judge.values() for score in scores):
+        by_system[each.system].append(each)
+    return {
+        system: quality
+        for system, scores in by_system.items()
+        if len(by_judge) > 1 and len(scores) == len(by_judge)
+        if (quality := average_quality(scores, is_headline=is_headline))
+    }
+
+
+def _measure_agreements(
+    benchmark: str, by_judge: Mapping[str, Sequence[SystemScore]]
+) -> list[Agreement]:
+    if (scale := benchmark_for(benchmark).rating_scale) is None:
+        return []
+    ratings = {judge: _collect_ratings(scores) for judge, scores in by_judge.items()}
+    measured = (
+        measure_agreement(pair, ratings[pair[0]], ratings[pair[1]], scale)
+        for pair in combinations(ratings, 2)
+    )
+    return [each for each in measured if each]
+
+
+def _collect_ratings(scores: Sequence[SystemScore]) -> Ratings:
+    return {
+        (score.system, row["id"], part): rating
+        for score in scores
+        for row in score.judged
+        for part, rating in benchmark_for(score.benchmark).list_ratings(row).items()
+    }
+
+
+def _list_comparisons(scores: Sequence[SystemScore]) -> list[tuple[str | int, AnswerComparison]]:
+    return [item for score in scores for item in _read_comparisons(score).items()]
+
+
+def _read_comparisons(score: SystemScore) -> dict[str | int, AnswerComparison]:
+    benchmark = benchmark_for(score.benchmark)
+    compared = ((row["id"], benchmark.read_comparison(row)) for row in score.judged)
+    return {item: comparison for item, comparison in compared if comparison}
+
+
+def _measure_length(score: SystemScore) -> LengthBias:
+    return measure_length_bias(
+        score.judge,
+        score.system,
+        score.by_instruction,
+        score.answer_lengths,
+        _read_comparisons(score),
+    )
+
+
+def _plain(bias: PositionBias | LengthBias) -> dict[str, Any]:
+    """Give a bias as plain data, with the names of the parts of its estimates."""
+    values = ((name, getattr(bias, name)) for name in bias.__dataclass_fields__)
+    return {name: value._asdict() if hasattr(value, "_asdict") else value for name, value in values}

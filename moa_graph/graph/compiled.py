@@ -1,0 +1,105 @@
+"""A compiled mixture: it runs a thread once at a time, and never behind its newest checkpoint."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Iterator
+from typing import Any, cast
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph.state import CompiledStateGraph
+
+from moa_graph.graph.clock import seconds_to_wait
+from moa_graph.graph.state import MoAState
+from moa_graph.graph.thread_claims import ClaimedStream, ThreadClaim
+
+
+class ExclusiveThreadGraph(CompiledStateGraph[MoAState, Any, Any, MoAState]):
+    """A graph that holds its thread while it runs.
+
+    Where a host runs it as a node, the thread is the host's: LangGraph keeps its runs apart.
+    """
+
+    @classmethod
+    def of(
+        cls, compiled: CompiledStateGraph[MoAState, Any, Any, MoAState]
+    ) -> "ExclusiveThreadGraph":
+        """Make one of what `StateGraph.compile` gives: it names its class itself."""
+        compiled.__class__ = cls
+        return cast("ExclusiveThreadGraph", compiled)
+
+    def stream(
+        self,
+        input: Any,  # noqa: A002  # LangGraph's name
+        config: RunnableConfig | None = None,
+        **options: Any,
+    ) -> Iterator[Any]:
+        """Run, and give what happens, as `CompiledStateGraph.stream` does.
+
+        Raises:
+            ThreadInUseError: If another call in this process runs the thread.
+            ClockError: If the thread has a checkpoint from the future.
+        """
+        run = super().stream(input, config, **options)
+        thread = self._find_own_thread(config)
+        return self._hold_thread(run, *thread) if thread else run
+
+    def astream(
+        self,
+        input: Any,  # noqa: A002  # likewise
+        config: RunnableConfig | None = None,
+        **options: Any,
+    ) -> AsyncGenerator[Any, None]:
+        """Run, and give what happens, as `CompiledStateGraph.astream` does.
+
+        Raises:
+            ThreadInUseError: If another call in this process runs the thread.
+            ClockError: If the thread has a checkpoint from the future.
+        """
+        run = cast("AsyncGenerator[Any, None]", super().astream(input, config, **options))
+        if not (found := self._find_own_thread(config)):
+            return run
+        saver, thread = found
+
+        async def acquire() -> ThreadClaim:
+            claim = await ThreadClaim(saver, thread).aacquire()
+            try:
+                if not _orders_by_insertion(saver):
+                    newest = await saver.aget_tuple(_address(thread))
+                    await asyncio.sleep(seconds_to_wait(newest))
+            except BaseException:
+                claim.release()
+                raise
+            return claim
+
+        return ClaimedStream(run, acquire)
+
+    def _hold_thread(
+        self, run: Iterator[Any], saver: BaseCheckpointSaver[Any], thread: str
+    ) -> Iterator[Any]:
+        with ThreadClaim(saver, thread).acquire():
+            if not _orders_by_insertion(saver):
+                time.sleep(seconds_to_wait(saver.get_tuple(_address(thread))))
+            yield from run
+
+    def _find_own_thread(
+        self, config: RunnableConfig | None
+    ) -> tuple[BaseCheckpointSaver[Any], str] | None:
+        """Give the checkpointer and the thread that a call runs; none where they are a host's."""
+        configurable = {
+            **(self.config or {}).get("configurable", {}),
+            **(config or {}).get("configurable", {}),
+        }
+        thread, is_in_host = configurable.get("thread_id"), configurable.get("checkpoint_ns")
+        if thread is None or is_in_host or not isinstance(self.checkpointer, BaseCheckpointSaver):
+            return None
+        return self.checkpointer, str(thread)
+
+
+def _orders_by_insertion(saver: BaseCheckpointSaver[Any]) -> bool:
+    """Tell whether a checkpointer finds what was written last, whatever the clock says."""
+    return getattr(saver, "orders_by_insertion", False)
+
+
+def _address(thread: str) -> RunnableConfig:
+    return {"configurable": {"thread_id": thread, "checkpoint_ns": ""}}

@@ -1,0 +1,135 @@
+"""How much of a response is read: a server that never stops would fill the memory."""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx2
+
+from moa_graph.errors import MoAError
+
+MAX_RESPONSE_BYTES = 100_000_000
+"""Bytes of a response that does not stream, unpacked: ten times what is kept of an answer."""
+
+MAX_ERROR_BYTES = 1_000_000
+"""Bytes of a response with an error; the rest is not read."""
+
+
+MAX_STREAM_BYTES = 1_000_000_000
+"""Bytes of a response that streams: a token takes a hundred times its own."""
+
+MAX_LINE_BYTES = 20_000_000
+"""Bytes of a line of it: the openai client puts a line together by the square."""
+
+
+class ResponseTooLargeError(MoAError, httpx2.TransportError):
+    """A response has more bytes than any answer."""
+
+
+def read_response(response: httpx2.Response) -> httpx2.Response:
+    """Read a response to its end, or as far as is allowed.
+
+    Raises:
+        ResponseTooLargeError: If it is an answer, and longer.
+    """
+    body = _BoundedBody(response)
+    try:
+        for part in response.iter_bytes():
+            if body.is_full_with(part):
+                break
+    finally:
+        response.close()
+    return body.to_response()
+
+
+async def aread_response(response: httpx2.Response) -> httpx2.Response:
+    """Read a response to its end, or as far as is allowed.
+
+    Raises:
+        ResponseTooLargeError: If it is an answer, and longer.
+    """
+    body = _BoundedBody(response)
+    try:
+        async for part in response.aiter_bytes():
+            if body.is_full_with(part):
+                break
+    finally:
+        await response.aclose()
+    return body.to_response()
+
+
+def limit_stream(response: httpx2.Response) -> httpx2.Response:
+    """Have a response that streams end in an error where it has more bytes than any answer."""
+    response.stream = _LimitedStream(response.stream, response.request)
+    return response
+
+
+class _LimitedStream(httpx2.SyncByteStream, httpx2.AsyncByteStream):
+    """A stream of bytes that ends in an error where it is too long."""
+
+    def __init__(self, stream: Any, request: httpx2.Request) -> None:
+        self._stream, self._request = stream, request
+        self._size = self._line_size = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for part in self._stream:
+            self._count(part)
+            yield part
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for part in self._stream:
+            self._count(part)
+            yield part
+
+    def close(self) -> None:
+        self._stream.close()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    def _count(self, part: bytes) -> None:
+        self._size += len(part)
+        behind = len(part) - 1 - part.rfind(b"\n")  # all of it, if there is none
+        self._line_size = behind + (self._line_size if behind == len(part) else 0)
+        for size, most, what in (
+            (self._size, MAX_STREAM_BYTES, "the stream"),
+            (self._line_size, MAX_LINE_BYTES, "a line of the stream"),
+        ):
+            if size > most:
+                error = f"{what} has more than {most:,} bytes"
+                raise ResponseTooLargeError(error, request=self._request)
+
+
+class _BoundedBody:
+    """The body of a response as far as it was read."""
+
+    def __init__(self, response: httpx2.Response) -> None:
+        self._response, self._parts, self._size = response, list[bytes](), 0
+        self._most = MAX_ERROR_BYTES if response.is_error else MAX_RESPONSE_BYTES
+
+    def is_full_with(self, part: bytes) -> bool:
+        """Take in a part, and tell whether that is more than is read."""
+        self._parts.append(part)
+        self._size += len(part)
+        return self._size > self._most
+
+    def to_response(self) -> httpx2.Response:
+        """Make a response with this body, which is unpacked."""
+        response = self._response
+        if self._size > self._most and not response.is_error:
+            raise ResponseTooLargeError(
+                f"the response has more than {self._most:,} bytes", request=response.request
+            )
+        headers = [
+            (name, value)
+            for name, value in response.headers.multi_items()
+            if name not in {"content-encoding", "content-length", "transfer-encoding"}
+        ]
+        whole = httpx2.Response(
+            response.status_code,
+            headers=headers,
+            content=b"".join(self._parts)[: self._most],
+            request=response.request,
+            extensions=response.extensions,
+        )
+        whole.history, whole.elapsed = response.history, response.elapsed
+        return whole
