@@ -14,6 +14,13 @@ _CONNECTION_ERRORS = {"APIConnectionError", "TransportError"}
 _OPERATION = "/chat/completions"
 _OPENAI_HOST = "api.openai.com"
 _UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH}
+_UNKNOWN_AUTHORITY_ADVICE = "name a file with the certificate of its authority in SSL_CERT_FILE"
+_CERTIFICATE_ADVICE = {  # by OpenSSL's X509_V_ERR_…
+    9: "check the clock of this machine",  # not yet valid
+    10: "its owner is to renew it; check the clock of this machine, too",  # expired
+    62: "write the host that it is for",  # a host that does not match
+    64: "write the host that it is for, not an IP address",
+}
 _NO_TLS = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST"}
 
 
@@ -45,7 +52,7 @@ def describe_connection_failure(error: BaseException) -> str | None:
     if url is None:
         return None
     parts = urlsplit(url)
-    address = f"{parts.scheme}://{_bare_host(parts)}{parts.path.removesuffix(_OPERATION)}"
+    address = bare_address(url)
     if proxy := _find_proxy(parts):
         variable, proxy_host = proxy
         via = f"cannot reach {address} by the proxy {proxy_host} ({variable})"
@@ -56,6 +63,12 @@ def describe_connection_failure(error: BaseException) -> str | None:
     if reason is None and "APITimeoutError" in _class_names(error):
         return f"no answer of {address} in time; a longer `timeout` waits longer"
     return f"{via}: {reason or _tls_reason(chain) or _broken_reason(chain) or _text_of(error)}"
+
+
+def bare_address(url: str) -> str:
+    """Give the address of a server of which a URL is asked, without a password."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{_bare_host(parts)}{parts.path.removesuffix(_OPERATION)}"
 
 
 def _connect_reason(chain: Sequence[BaseException], advice: str) -> str | None:
@@ -76,10 +89,9 @@ def _tls_reason(chain: Sequence[BaseException]) -> str | None:
     """Say why a connection is not secure."""
     for each in (each for each in chain if type(each).__module__ == "ssl"):  # aiohttp has others
         if isinstance(each, ssl.SSLCertVerificationError):
-            return (
-                f"its certificate is not trusted ({each.verify_message}); name a file with the "
-                "certificate of its authority in SSL_CERT_FILE"
-            )
+            advice = _CERTIFICATE_ADVICE.get(each.verify_code, _UNKNOWN_AUTHORITY_ADVICE)
+            reason = each.verify_message.removesuffix(".")
+            return f"its certificate is not trusted ({reason}); {advice}"
         if isinstance(each, ssl.SSLError):
             is_plain = each.reason in _NO_TLS
             advice = "; write http:// instead of https:// if it is yours" if is_plain else ""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from moa_graph.connection_failures import describe_connection_failure, error_chain
+from moa_graph.status_failures import describe_status_failure
 
 MAX_ERROR_CHARS = 1000  # characters of an error
 
@@ -43,7 +44,8 @@ def find_keys(values: Mapping[str, Any]) -> list[str]:
 def redacted_message(error: BaseException, *keys: str) -> str:
     """Say what went wrong in one line of bounded length, without these and other keys."""
     is_own_error = type(error).__module__.startswith("moa_graph.")  # such a text stands for itself
-    told = str(error) if is_own_error else describe_connection_failure(error)
+    described = describe_connection_failure(error) or describe_status_failure(error)
+    told = str(error) if is_own_error else described
     whole = told or f"{type(error).__name__}: {error}"
     text = redact(whole[:_MAX_READ_ERROR_CHARS], *keys)
     text = " ".join(text.split()).removesuffix(":")

@@ -29,10 +29,10 @@ def write_mixture(folder, url, name, layers, extra=""):
 
 
 @contextmanager
-def serve(folder, *words):
-    """Run `moa serve`; give its address."""
+def serve(folder, *words, access=("--no-auth",)):
+    """Run `moa serve`; give the address of its page."""
     log = folder / "log.txt"
-    command = [MOA, "serve", "--port", "0", "--db", folder / "runs.sqlite", *words]
+    command = [MOA, "serve", "--port", "0", *access, "--db", folder / "runs.sqlite", *words]
     with log.open("w") as stderr, subprocess.Popen(command, stderr=stderr) as process:
         try:
             yield _address(process, log)
@@ -44,7 +44,7 @@ def serve(folder, *words):
 
 def _address(process, log):
     while process.poll() is None:
-        if found := re.search(r"(http://\S+)/v1", log.read_text()):
+        if found := re.search(r"(http://\S+) is a page", log.read_text()):
             return found[1]
         time.sleep(0.05)
     raise AssertionError(log.read_text())

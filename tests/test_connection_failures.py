@@ -18,6 +18,25 @@ from moa_graph.redaction import redacted_message
 
 
 @contextmanager
+def serving_tls(folder, *options):
+    """Speak TLS with a certificate that is signed by itself, and give the host and port."""
+    certificate, key = folder / "cert.pem", folder / "key.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+            *("-nodes", "-subj", "/CN=localhost", *options),
+            *("-keyout", str(key), "-out", str(certificate)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with listening(lambda connection: context.wrap_socket(connection, server_side=True)) as address:
+        yield address
+
+
+@contextmanager
 def listening(answer):
     """Listen on a port, and hand each connection to a function."""
     listener = socket.create_server(("127.0.0.1", 0))
@@ -47,20 +66,7 @@ def send_no_http(connection):
 @pytest.fixture(scope="module")
 def secure_address(tmp_path_factory):
     """The host and port of a server whose certificate it has signed itself."""
-    folder = tmp_path_factory.mktemp("certificate")
-    certificate, key = folder / "cert.pem", folder / "key.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
-            *("-nodes", "-subj", "/CN=localhost", "-days", "2"),
-            *("-keyout", str(key), "-out", str(certificate)),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    with listening(lambda connection: context.wrap_socket(connection, server_side=True)) as address:
+    with serving_tls(tmp_path_factory.mktemp("certificate"), "-days", "2") as address:
         yield address
 
 
@@ -97,6 +103,17 @@ def test_certificate_that_is_not_trusted_is_told(failure, secure_address):
     error = failure(f"https://{secure_address}/v1")
     assert f"https://{secure_address}/v1: its certificate is not trusted (self-signed" in error
     assert error.endswith("in SSL_CERT_FILE")
+
+
+@pytest.mark.process
+def test_certificate_of_another_host_is_told_with_what_helps(tmp_path):
+    with serving_tls(tmp_path, "-days", "2") as address:
+        context = ssl.create_default_context(cafile=tmp_path / "cert.pem")
+        with pytest.raises(httpx2.ConnectError) as caught:
+            httpx2.get(f"https://{address}/v1", verify=context)
+    told = describe_connection_failure(caught.value)
+    assert "its certificate is not trusted (IP address mismatch" in told
+    assert told.endswith("; write the host that it is for, not an IP address")
 
 
 def test_server_without_tls_is_told(failure):

@@ -15,6 +15,7 @@ HARNESS = Path(__file__).parent / "harness"
     ("words", "said"),
     [
         (["kill.py", "--kills", "6"], "calls made twice although their answer was stored: 0"),
+        (["http_attacks.py", "--small"], "attacks that the server did not withstand: 0"),
         (["soak.py", "--runs", "64"], '"tasks left": 0'),
     ],
 )

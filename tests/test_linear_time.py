@@ -136,6 +136,7 @@ FAMILIES = {
     "dashes": between("-", "-", " x"),
     "full stop, blanks": between("a.", " ", "b"),
     "digits": repeated("1"),
+    "comparisons": between("1\n", "response 2 is a better than 1 and 2, ", "go with 1"),
     "minuses": between("", "-", "1"),
     "quotes": repeated("'"),
     "back slashes": repeated("\\"),

@@ -7,6 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 FLOORS = (
     {"connection_failures", "entry_points", "stored_names"},
+    {"status_failures"},
     {
         "background_thread",
         "errors",

@@ -28,6 +28,7 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"`(moa [^`]*)`")
 SHELL = re.compile(r"(?:^|\$ |/|\| |\w=\S+ )(moa .*)", re.MULTILINE)
 SERVED = "http://localhost:8000"
+KEY = "my-key"
 
 
 def blocks(language):
@@ -62,7 +63,11 @@ def test_python_runs(page, code, server, monkeypatch, tmp_path):
         monkeypatch.setenv(f"{provider}_API_BASE", server.url)
         monkeypatch.setenv(f"{provider}_API_KEY", "key")
     code, scope = code.replace("http://localhost:11434/v1", server.url), {}
-    with Serving(MoAConfig.load("openai")) if SERVED in code else nullcontext() as serving:
+    with (
+        Serving(MoAConfig.load("openai"), api_key=KEY)
+        if SERVED in code
+        else nullcontext() as serving
+    ):
         code = code.replace(SERVED, serving.url if serving else SERVED)
         exec(compile(code, page, "exec"), scope)
         if serving:
@@ -110,6 +115,8 @@ def test_server_runs_and_answers(tmp_path, monkeypatch):
     (mixture,) = codes("toml")
     (tmp_path / "mixture.toml").write_text(mixture.replace("together:", "openai:"))
     serve, ask = codes("sh")
+    export, serve = serve.splitlines()
+    monkeypatch.setenv(*export.removeprefix("export ").split("="))
     words = [Path(sys.executable).parent / "moa", *shlex.split(serve)[1:], "--port", "0"]
     with subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         try:

@@ -29,7 +29,7 @@ _AGENT_IDENTITY_FIELDS = {  # also where unset; later ones are left out then: ba
     *("max_input_tokens", "base_url"),
 }
 _IGNORED_AGENT_FIELDS = {
-    *("timeout", "stream_chunk_timeout", "hedge", "max_retries", "api_key_env"),
+    *("timeout", "stream_chunk_timeout", "hedge", "max_retries", "joint_samples", "api_key_env"),
 }
 
 

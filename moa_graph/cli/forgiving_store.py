@@ -32,7 +32,7 @@ async def open_forgiving_store(
     async with AsyncExitStack() as stack:
         try:
             warn = _warn_of_full_server_disk if many_runs else _warn_of_full_disk
-            opened = open_run_store(db, on_write_failure=warn)
+            opened = open_run_store(db, on_write_failure=warn, on_busy=warn_of_busy_database)
             store = await stack.enter_async_context(opened)
         except StoreError as error:
             if db or (thread and _has_default_database()):
@@ -40,6 +40,11 @@ async def open_forgiving_store(
             print_warning(f"moa: {error}; {'runs are' if many_runs else 'this run is'} not kept")
             store = await stack.enter_async_context(open_memory_store())
         yield store
+
+
+def warn_of_busy_database(reason: str) -> None:
+    """Say that a run waits for its database."""
+    print_warning(f"moa: waiting for another process that holds the database: {reason}")
 
 
 def _warn_of_full_disk(reason: str) -> None:

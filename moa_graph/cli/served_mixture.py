@@ -75,6 +75,12 @@ def _list_models(url: str) -> list[str]:
 def _request_models(url: str) -> Mapping[str, Any]:
     import httpx2
 
+    from moa_graph.models.openai.aiohttp_transport import check_certificates
+
+    try:
+        check_certificates()
+    except ValueError as error:
+        raise CommandError(str(error)) from None
     try:
         answer = httpx2.get(f"{url}/models", timeout=LISTING_TIMEOUT_S).raise_for_status().json()
     except httpx2.HTTPStatusError as error:
@@ -83,7 +89,7 @@ def _request_models(url: str) -> Mapping[str, Any]:
             f"--base-url {url}: the server answered {url}/models with status {status}; expected "
             "the address of an OpenAI-compatible API, such as http://localhost:8080/v1"
         ) from None
-    except httpx2.TransportError as error:
+    except httpx2.RequestError as error:  # no connection, too many redirects, another encoding
         reason = describe_connection_failure(error) or type(error).__name__
         raise CommandError(f"--base-url {url}: no server answers there: {reason}") from None
     except ValueError:

@@ -84,7 +84,7 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
 
     An agent is a `"provider:model"` string, a table of the options of `Agent`, or the name of
     an entry in `agents`. A layer is a table of names and agents, or a list of agents. In `grace`,
-    `deadline` and `max_reference_tokens`, `inf` stands for `None`.
+    `deadline`, `max_reference_tokens` and `max_tool_result_tokens`, `inf` stands for `None`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -146,7 +146,9 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
             resolved["aggregator"] = resolve_agent(data["aggregator"], agents, "aggregator")
         return resolved
 
-    @field_validator("grace", "deadline", "max_reference_tokens", mode="before")
+    @field_validator(
+        "grace", "deadline", "max_reference_tokens", "max_tool_result_tokens", mode="before"
+    )
     @classmethod
     def _read_infinity(cls, value: Any) -> Any:
         """Read `inf` as `None`, which TOML cannot write."""
@@ -159,6 +161,8 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
         for agent in (self.aggregator, *self.fallbacks):
             if agent.samples != 1:
                 raise ValueError(f"samples = {agent.samples}: an aggregator is asked once")
+            if agent.joint_samples:
+                raise ValueError("joint_samples = true: an aggregator is asked once")
         self.layer_policies()
         return self
 

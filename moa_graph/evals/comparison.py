@@ -10,12 +10,16 @@ from moa_graph.atomic_files import write_text
 from moa_graph.evals.benchmark_data import BenchmarkData
 from moa_graph.evals.call_store import CallStore
 from moa_graph.evals.generate import answer_benchmark
-from moa_graph.evals.judging.run import judge_system
-from moa_graph.evals.judging.setup import build_method, judge_folder, prepare_judges
+from moa_graph.evals.judging.run import has_judgements, judge_system, write_unjudged
+from moa_graph.evals.judging.setup import (
+    JudgingTask,
+    build_method,
+    judge_folder,
+    prepare_judges,
+)
 from moa_graph.evals.plan import BenchmarkEntry, EvalPlan, SystemRun
 from moa_graph.evals.probing import PROBES
 from moa_graph.evals.proposal_judging import judge_proposals
-from moa_graph.evals.results_file import JUDGEMENTS_FILE
 from moa_graph.runs.job_progress import JobProgress
 
 COMPARISON_FILE = "comparison.json"
@@ -98,12 +102,23 @@ class ComparisonStep:
                 **options,
             )
             return StepResult(generation.progress, generation.failures)
-        judges, files = self.plan.judges_for(self.entry), self.plan.judge_files_for(self.entry)
-        task = prepare_judges(self.folder, judges, files=files)[self.judge_number]
+        task = self._prepare_judging()
         if self.kind == "judgements":
             judging = await judge_system(task, call_store, **options)
             return StepResult(judging.progress, judging.failures)
         return StepResult(*await judge_proposals(task, call_store, **options))
+
+    def skip_judge(self) -> None:
+        """Write down that the judge of a step for judgements made none.
+
+        Raises:
+            ValueError: As in `run`.
+        """
+        write_unjudged(self._prepare_judging())
+
+    def _prepare_judging(self) -> JudgingTask:
+        judges, files = self.plan.judges_for(self.entry), self.plan.judge_files_for(self.entry)
+        return prepare_judges(self.folder, judges, files=files)[self.judge_number]
 
 
 def list_steps(plan: EvalPlan, out: Path) -> list[ComparisonStep]:
@@ -150,8 +165,7 @@ def _probe_steps(
     unproven = [
         number
         for number, judge in enumerate(plan.judges_for(entry))
-        if judge.is_language_model
-        and not (judge_folder(folder, judge, number) / JUDGEMENTS_FILE).exists()
+        if judge.is_language_model and not has_judgements(judge_folder(folder, judge, number))
     ]
     if not unproven or len(benchmark.items) <= PROBES:
         return

@@ -17,12 +17,15 @@ from moa_graph.evals.judge_bias import (
 from moa_graph.evals.ratings import AnswerComparison
 from moa_graph.evals.scoring import QualityInterval, SystemScore, average_quality, have_headline
 
-BIAS_NOTE = (
-    "The order of two answers is both orders, or drawn by a rule that knows nothing of the "
-    "answers: what the place changes is the judge's doing. Length is not drawn: that longer "
-    "answers are preferred may be the judge's doing or theirs, and is no proof of a bias."
+POSITION_NOTE = (
+    "A judge reads two answers in both orders, or in one that is drawn without regard to them, so "
+    "that what the place changes is the judge's doing."
 )
-"""What the figures of position and length say, and what they do not."""
+LENGTH_NOTE = (
+    "How long an answer is, nobody draws: where longer ones are preferred, they may be better, "
+    "and the correlation is no proof of a bias. The same answers under several judges show which "
+    "of these goes more by length."
+)
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,14 @@ class JudgePanel:
             "agreement": [asdict(each) for each in self.agreements],
             "position": [_plain(each) for each in self.positions],
             "length": [_plain(each) for each in self.lengths],
-            "note": BIAS_NOTE,
+            "notes": self.notes,
         }
+
+    @property
+    def notes(self) -> list[str]:
+        """What the figures of position and length say, and what they do not."""
+        notes = [POSITION_NOTE] if self.positions else []
+        return [*notes, LENGTH_NOTE] if self.lengths else notes
 
 
 def build_panel(scores: Sequence[SystemScore]) -> JudgePanel:

@@ -37,6 +37,9 @@ class ProbedWork(Generic[Item, Result]):
         """Do the work; as long as none has succeeded, when all that began before have ended."""
         if not self._is_probed:
             async with self._turn:
+                if self._have_all_failed:
+                    # `check` is about to end the work, which cancels this.
+                    await asyncio.get_running_loop().create_future()
                 if not self._is_probed:
                     return await self._run_probe(item)
         return await self._work(item)
@@ -47,10 +50,14 @@ class ProbedWork(Generic[Item, Result]):
         Raises:
             AllFailedError: If the first all failed alike.
         """
-        if not self._is_probed and len(self._causes) >= PROBES:
+        if self._have_all_failed:
             raise AllFailedError(
                 f"the first {PROBES} failed alike, so no other was begun: {self._causes[-1]}"
             )
+
+    @property
+    def _have_all_failed(self) -> bool:
+        return not self._is_probed and len(self._causes) >= PROBES
 
     async def _run_probe(self, item: Item) -> Result:
         calls = list[CallRecord]()

@@ -115,7 +115,9 @@ class MissingScore:
         """Why there is none."""
         items = self.manifest["items"]
         failed, wanted = items["failed"], items["judgements_wanted"]
-        judged = f", {failed:,} of {wanted:,} judgements failed" if wanted else ""
+        judged = f", {failed:,} of {wanted:,} judgements failed" if failed else ""
+        if wanted and not failed:
+            judged = f", none of {wanted:,} judgements was made"
         return f"no score: {items['answered']:,} of {items['in_the_benchmark']:,} answered{judged}"
 
     def as_dict(self) -> dict[str, Any]:

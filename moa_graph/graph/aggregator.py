@@ -43,6 +43,7 @@ from moa_graph.prompting import parsing
 from moa_graph.prompting.history import has_media
 from moa_graph.prompting.layout import PromptLayout
 from moa_graph.prompting.thoughts import strip_thoughts
+from moa_graph.prompting.tokens import truncate_answer
 from moa_graph.prompting.usage import clean_usage, sum_usages
 from moa_graph.redaction import find_keys, without_keys
 from moa_graph.sync_async import Flow
@@ -166,6 +167,16 @@ def aggregator_node(
     return NodeRunnable(aggregate, aggregators[0])
 
 
+def _may_call_tools(agent_node: AgentNode) -> bool:
+    """Whether a writer may have been given tools; a model that has a name alone was given none."""
+    from moa_graph.models.adapt import (  # noqa: PLC0415  # loaded with the model
+        is_chat_model_without_tools,
+    )
+
+    is_named = isinstance(agent_node.agent.model, str)
+    return not (is_named and is_chat_model_without_tools(agent_node.model))
+
+
 class RunSummaryBuilder:
     """How an answer came about."""
 
@@ -228,7 +239,7 @@ class RunSummaryBuilder:
             node=request.node,
             model=request.agent_node.agent.label,
             error=self.failures[request.node],
-            partial_content=strip_thoughts(partial.text),
+            partial_content=truncate_answer(strip_thoughts(partial.text))[0],
             finish_reason=partial.finish_reason,
             usage=usage,
             may_be_billed=(usage is None and may_be_billed(error)) or request.is_overtaken_billed,
@@ -246,7 +257,8 @@ class RunSummaryBuilder:
         """
         message = self._read_message(request)
         answer = message.model_copy(update={"content": parsing.content_without_reasoning(message)})
-        has_answer = answer.tool_calls or has_media(answer)
+        may_call_tools = bool(answer.tool_calls) and _may_call_tools(request.agent_node)
+        has_answer = may_call_tools or has_media(answer)
         parsing.check_answer(message, "no text" if has_answer else answer.text)
         metadata = {**message.response_metadata, "moa": with_old_keys(self._build_summary(request))}
         if "finish_reason" in metadata:

@@ -25,6 +25,7 @@ from moa_graph.graph.proposer import NodeRunnable, proposer_node
 from moa_graph.graph.spec import AgentNode, LayerSpec, resolve_agents
 from moa_graph.graph.state import LayerState, MoAState
 from moa_graph.prompting.layout import AGGREGATE_AND_SYNTHESIZE, PromptLayout
+from moa_graph.prompting.tokens import check_token_limit
 
 MoAStateGraph = StateGraph[MoAState, Any, Any, MoAState]  # the context is the caller's
 CompiledMoAGraph = CompiledStateGraph[MoAState, Any, Any, MoAState]
@@ -150,6 +151,9 @@ def create_moa(options: GraphOptions) -> MoAGraph:  # noqa: D417  # the fields a
         max_reference_tokens: Tokens (estimated) beyond which a proposal is cut; all references
             together are cut at four times as many. `None` for no bound. Where the size of a
             reader's context is known, they are cut to fit it in any case.
+        max_tool_result_tokens: Tokens (estimated) beyond which agents are shown the beginning of a
+            tool's result, and a word that it was cut; the state keeps it whole. `None` for no
+            bound.
         trim_history: Whether an agent is not shown the oldest turns of a conversation that does
             not fit the context of its model, as far as that is known; the state keeps them. The
             last turn and system messages stay. References may take half of the room.
@@ -185,6 +189,7 @@ def create_moa(options: GraphOptions) -> MoAGraph:  # noqa: D417  # the fields a
             f"`aggregation`={options.aggregation!r}: expected 'synthesize' or 'select'"
         )
     check_policy(options.cache_policy)
+    check_token_limit("max_tool_result_tokens", options.max_tool_result_tokens)
     prompt = AGGREGATE_AND_SYNTHESIZE if options.prompt is None else options.prompt
     layout = PromptLayout(
         prompt,
@@ -198,6 +203,7 @@ def create_moa(options: GraphOptions) -> MoAGraph:  # noqa: D417  # the fields a
         hide_proposer_tokens=not options.stream_proposals,
         hide_aggregator_tokens=options.aggregation == "select",
         trim_history=options.trim_history,
+        max_tool_result_tokens=options.max_tool_result_tokens,
     )
     policies = policies_for_layers(
         [len(row) for row in agent_nodes], options.quorum, options.grace, options.deadline

@@ -231,7 +231,7 @@ def enter_layer(
         unfinished=proposer_count - answered,
         required_answers=max(1, policy.required_answers(proposer_count) - answered),
     )
-    key = (layer, *_superstep_key())
+    key = (layer, *superstep_key())
     if (existing := _layer_deadlines.get(key)) and existing.is_abandoned:
         _layer_deadlines[key] = existing.restarted()
     layer_deadline = _layer_deadlines.setdefault(key, layer_deadline)
@@ -247,7 +247,7 @@ def enter_layer(
             _layer_deadlines.pop(key, None)
 
 
-def _superstep_key() -> tuple[str | None, ...]:
+def superstep_key() -> tuple[str | None, ...]:
     """Name what proposers of one superstep have in common, and others have not."""
     try:
         info = get_runtime().execution_info

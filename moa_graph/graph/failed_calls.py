@@ -7,6 +7,7 @@ from typing_extensions import TypedDict  # Python 3.11's own has no JSON schema
 from moa_graph.graph.deadlines import DeadlineExceededError
 from moa_graph.models.partial_answers import UnfinishedAnswerError, find_partial_answer
 from moa_graph.prompting.parsing import EmptyAnswerError, FailedAnswerError
+from moa_graph.prompting.refusals import describe_remedy
 from moa_graph.redaction import redacted_message
 
 _ANSWER_ERRORS = (DeadlineExceededError, EmptyAnswerError, FailedAnswerError, UnfinishedAnswerError)
@@ -43,8 +44,9 @@ class FailedCall(TypedDict):
 
 
 def describe_failure(error: BaseException, *keys: str) -> str:
-    """Say without keys why there is no answer, and whether it had begun."""
-    text = redacted_message(error, *keys)
+    """Say without keys why there is no answer, whether it had begun, and how to go on."""
+    remedy = describe_remedy(error)
+    text = "; ".join(filter(None, [redacted_message(error, *keys), remedy]))
     partial = find_partial_answer(error)
     if not partial or not partial.text or isinstance(error, _ANSWER_ERRORS):
         return text

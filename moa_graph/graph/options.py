@@ -41,6 +41,7 @@ class SharedOptions(BaseModel):
     prompt: str | None = Field(default=None, min_length=1)
     references_in: Literal["system", "user"] = "system"
     max_reference_tokens: int | None = Field(default=16_384, ge=1, strict=True)
+    max_tool_result_tokens: int | None = Field(default=65_536, ge=1, strict=True)
     trim_history: bool = Field(default=False, strict=True)
     mark_truncated: bool = Field(default=False, strict=True)
 

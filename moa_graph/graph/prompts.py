@@ -20,7 +20,7 @@ from moa_graph.prompting.refusals import ContextOverflow
 from moa_graph.prompting.surrogates import replace_in_messages
 from moa_graph.prompting.tokens import count_message_tokens, count_tokens, fits_token_limit
 from moa_graph.prompting.tool_pairs import pair_calls_with_results
-from moa_graph.prompting.tool_text import describe_tools_in_text
+from moa_graph.prompting.tool_text import describe_tools_in_text, truncate_tool_results
 from moa_graph.redaction import redacted_message
 
 DEFAULT_ANSWER_TOKENS = 4096  # tokens that are kept free for an answer where no bound is set
@@ -114,6 +114,12 @@ class PromptDraft:
     def _describe_excess(self, error: Exception) -> str:
         """Say why a prompt was refused, and what to do."""
         agent, remedies = self._agent_node.agent, ["shorten the conversation"]
+        message_tokens = count_message_tokens(self.prompt.messages)
+        tool_tokens = estimate_prompt(self._agent_node, self.prompt.messages) - message_tokens
+        if tool_tokens:
+            tokens = int(tool_tokens * self._limits["token_ratio"])
+            advice = f"bind fewer tools, whose definitions take about {tokens:,} tokens"
+            remedies.insert(0 if tool_tokens > message_tokens else 1, advice)
         if agent.max_tokens:
             remedies.append(f"lower `max_tokens`={agent.max_tokens}, the room for the answer")
         if self._agent_node.layer > 1 and not agent.max_input_tokens:
@@ -219,6 +225,7 @@ def _read_conversation(
     agent_node: AgentNode, messages: Sequence[AnyMessage]
 ) -> Sequence[AnyMessage]:
     """Give the conversation as an agent's model takes it."""
+    messages = truncate_tool_results(messages, agent_node.max_tool_result_tokens)
     messages = agent_node.transform_messages(messages)
     if not has_tool_traffic(messages):
         return portable_history(messages)

@@ -22,6 +22,7 @@ from moa_graph.graph import deadlines, quorum
 from moa_graph.graph.answer_cache import AnswerCache, CacheBackend, CachedAnswer
 from moa_graph.graph.failed_calls import describe_failure, may_be_billed
 from moa_graph.graph.hedging import Hedge, Request
+from moa_graph.graph.joint_samples import group_samples
 from moa_graph.graph.model_call import call_model
 from moa_graph.graph.prompts import PromptDraft, original_failure
 from moa_graph.graph.spec import AgentNode, LayerSpec
@@ -38,7 +39,7 @@ from moa_graph.models.served_context import ask_servers
 from moa_graph.prompting import parsing
 from moa_graph.prompting.layout import PromptLayout
 from moa_graph.prompting.thoughts import strip_thoughts
-from moa_graph.prompting.tokens import truncate_text
+from moa_graph.prompting.tokens import truncate_answer
 from moa_graph.prompting.usage import clean_usage, sum_usages
 from moa_graph.redaction import find_keys, without_keys
 from moa_graph.sync_async import Flow, run_async, run_sync
@@ -122,6 +123,9 @@ def proposer_node(
     peers = layer_spec.agent_nodes[: layer_spec.agent_nodes.index(agent_node)]
     answer_cache = AnswerCache(agent_node, peers, layout, cache_policy)
     enter_layer = _layer_deadline_factory(layer_spec)
+    join_samples = group_samples(
+        agent_node, layer_spec.agent_nodes, partial(_asked_with, agent_node.node, layer_spec)
+    )
 
     def propose(
         state: LayerState, config: RunnableConfig, cache: CacheBackend | None
@@ -132,7 +136,11 @@ def proposer_node(
         attempt = ProposerAttempt(agent_node, layer_spec, state, layout)
         record_failure = partial(attempt.record_failure, config)
         call_config = with_agent_metadata(agent_node, config)
-        with enter_layer(state) as deadline, capture_errors(record_failure):
+        with (
+            enter_layer(state) as deadline,
+            join_samples(agent_node.model, state, config) as model_or_sampler,
+            capture_errors(record_failure),
+        ):
             entry = answer_cache.find_entry(
                 attempt.draft.prompt.messages, cache, bypass_cache=attempt.bypass_cache
             )
@@ -140,7 +148,7 @@ def proposer_node(
                 attempt.record_cached_answer(cached_answer)
                 deadline.count_answer()
             else:
-                output = yield from attempt.ask(deadline, call_config)
+                output = yield from attempt.ask(model_or_sampler, deadline, call_config)
                 attempt.record_output(output)
                 deadline.count_answer()
                 yield from entry.store(output, attempt.proposal["seconds"])
@@ -179,10 +187,14 @@ class ProposerRequest(Request):
     """One request of a proposer."""
 
     def __init__(
-        self, agent_node: AgentNode, draft: PromptDraft, deadline: deadlines.LayerDeadline
+        self,
+        agent_node: AgentNode,
+        model: Runnable[Any, Any],
+        draft: PromptDraft,
+        deadline: deadlines.LayerDeadline,
     ) -> None:
         self.draft, self._agent_node, self._deadline = draft, agent_node, deadline
-        self.model, self._started = agent_node.model, deadline.now()
+        self.model, self._started = model, deadline.now()
 
     def repeat(self) -> "ProposerRequest":
         """Make it once more, for a client that does not retry; the timeout of the call goes on."""
@@ -229,13 +241,15 @@ class ProposerAttempt:
             attempt_id=uuid4().hex,
         )
 
-    def ask(self, deadline: deadlines.LayerDeadline, config: RunnableConfig) -> Flow[Any]:
+    def ask(
+        self, model: Runnable[Any, Any], deadline: deadlines.LayerDeadline, config: RunnableConfig
+    ) -> Flow[Any]:
         """Ask the model, and once more where it gives nothing for the agent's `hedge`.
 
         Raises:
             Exception: Whatever the model raised.
         """
-        request = ProposerRequest(self._agent_node, self.draft, deadline)
+        request = ProposerRequest(self._agent_node, model, self.draft, deadline)
         hedge = Hedge(request, request.repeat, self._agent_node.agent.hedge)
         yield from hedge.run(config)
         self.draft = hedge.winner.draft
@@ -272,9 +286,9 @@ class ProposerAttempt:
         try:
             parsing.check_answer(message, content)
         except parsing.FailedAnswerError:
-            self.proposal["partial_content"] = truncate_text(content, self._max_tokens)[0]
+            self.proposal["partial_content"] = truncate_answer(content, self._max_tokens)[0]
             raise
-        self.proposal["content"], self.proposal["truncated_chars"] = truncate_text(
+        self.proposal["content"], self.proposal["truncated_chars"] = truncate_answer(
             content, self._max_tokens
         )
 
@@ -300,7 +314,7 @@ class ProposerAttempt:
         if partial := find_partial_answer(error):
             content = strip_thoughts(partial.text)
             self.proposal["finish_reason"] = partial.finish_reason
-            self.proposal["partial_content"] = truncate_text(content, self._max_tokens)[0]
+            self.proposal["partial_content"] = truncate_answer(content, self._max_tokens)[0]
             self._count_usage(clean_usage(partial.usage))
         elif self.proposal["usage"] is None:
             self._count_usage(None)
@@ -365,6 +379,12 @@ def _proposals_before_retry(layer_spec: LayerSpec, state: LayerState) -> Sequenc
     open_ids = {message.id for message in unanswered_messages(state["messages"])}
     marked = any(awaits_retry(p) and p["turn_id"] in open_ids for p in layer_proposals)
     return layer_proposals if state.get("is_retry") or marked else []
+
+
+def _asked_with(node: str, layer_spec: LayerSpec, state: LayerState) -> Sequence[str]:
+    """Name the proposers of a layer that are asked beside one, as far as the state tells it."""
+    marked = quorum.nodes_marked_for_retry(layer_spec.proposals_in(state))
+    return marked if node in marked else [each.node for each in layer_spec.agent_nodes]
 
 
 def _layer_deadline_factory(

@@ -53,6 +53,8 @@ class AgentNode:
     """How it sees the conversation."""
     trim_history: bool = False
     """Whether it is not shown the oldest turns of a conversation that does not fit its model."""
+    max_tool_result_tokens: int | None = None
+    """Tokens beyond which it is shown the beginning of a tool's result."""
     traits: ModelTraits = field(init=False, compare=False)
     """What this process has learned of its model."""
 
@@ -119,6 +121,7 @@ def resolve_agents(
     hide_proposer_tokens: bool,
     hide_aggregator_tokens: bool = False,
     trim_history: bool = False,
+    max_tool_result_tokens: int | None = None,
 ) -> tuple[list[list[AgentNode]], list[AgentNode]]:
     """Name and check all agents of a graph.
 
@@ -128,6 +131,7 @@ def resolve_agents(
         hide_proposer_tokens: Whether nobody sees the tokens of the proposers.
         hide_aggregator_tokens: Whether nobody sees those of the aggregators either.
         trim_history: Whether old turns that do not fit a model are left out.
+        max_tool_result_tokens: Tokens beyond which a tool's result is cut; `None` for no bound.
 
     Returns:
         The nodes of each layer, and those of the aggregator and its fallbacks. Their models are
@@ -149,6 +153,7 @@ def resolve_agents(
     shared: dict[str, Any] = {
         "build_models": _ModelBuilder(all_nodes),
         "trim_history": trim_history,
+        "max_tool_result_tokens": max_tool_result_tokens,
     }
     return (
         [[replace(each, **shared) for each in row] for row in layer_nodes],
@@ -247,6 +252,8 @@ def _to_aggregator_agent(value: Any, location: str) -> Agent:
     agent = _to_agent(value, location)
     if agent.samples != 1:
         raise ValueError(f"{location}: `samples`={agent.samples}: an aggregator is asked once")
+    if agent.joint_samples:
+        raise ValueError(f"{location}: `joint_samples`=True: an aggregator is asked once")
     return agent
 
 

@@ -151,6 +151,13 @@ def supports_response_format(model: Any) -> bool:
     return hasattr(model, "root_async_client")  # what is built upon LangChain's ChatOpenAI
 
 
+def supports_choices(model: Any) -> bool:
+    """Whether a chat model takes the parameter `n` of OpenAI's chat completions in a call."""
+    while isinstance(model, RunnableBindingBase):
+        model = model.bound
+    return hasattr(model, "root_async_client")  # what is built upon LangChain's ChatOpenAI
+
+
 def find_api_keys(model: Any) -> list[str]:
     """Give the keys that a model was given, also one that something was bound to."""
     fields = getattr(unwrap_model(model), "__dict__", {}).values()

@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 else:
     Model = Any  # the name alone costs no import of LangChain
 
-Samples = Annotated[int, Field(ge=1, le=100, strict=True)]
+MAX_SAMPLES = 100
+"""How often a layer may ask an agent."""
+
+Samples = Annotated[int, Field(ge=1, le=MAX_SAMPLES, strict=True)]
 Temperature = Annotated[float, Field(ge=0, le=2, strict=True)]
 
 _OPTION_FIELDS = {"api_key": "api_key_env"}  # the fields of an agent that have another name
@@ -57,6 +60,9 @@ class Agent(BaseModel):
     """A system prompt of the agent's own; it stands before the conversation's."""
     samples: Samples = 1
     """How many times a layer asks this agent, side by side."""
+    joint_samples: bool = Field(default=False, strict=True)
+    """Whether its samples are asked for in one request, by the parameter `n` of OpenAI's API, where
+    the model takes it. With `stream_proposals`, each is asked for by itself."""
     temperature: Temperature | None = None
     """Sampling temperature."""
     top_p: float | None = Field(default=None, gt=0, le=1, strict=True)
@@ -129,6 +135,8 @@ class Agent(BaseModel):
                 f"`hedge`={self.hedge!r}: expected a chat model, whose call is one request; got "
                 f"{self.label!r}, which may make many"
             )
+        if self.joint_samples and not self._takes_choices:
+            _refuse_option(self, "joint_samples")
         return self
 
     @field_validator("base_url")
@@ -149,6 +157,15 @@ class Agent(BaseModel):
     def takes_option(self, option: str) -> bool:
         """Whether one of `MODEL_OPTIONS` has an effect, as far as its provider says so."""
         return isinstance(self.model, str) and split_label(self.model)[0].takes_option(option)
+
+    @property
+    def _takes_choices(self) -> bool:
+        """Whether its model can be asked for several answers in one request."""
+        if isinstance(self.model, str):
+            return split_label(self.model)[0].supports_choices
+        from moa_graph.models.adapt import supports_choices  # noqa: PLC0415  # loaded with the model
+
+        return supports_choices(self.model)
 
     @property
     def call_timeout(self) -> float | None:

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from ipaddress import IPv4Address
 from urllib.parse import SplitResult, urlsplit
 
 _EXAMPLE_URL = "'http://localhost:11434/v1'"
@@ -104,8 +105,17 @@ def _is_host(host: str) -> bool:
     if ":" in host:  # an IPv6 address, as `urlsplit` has seen
         return True
     labels = host.removesuffix(".").split(".")
+    if labels[-1].isdecimal() and not _is_ipv4_address(host):
+        return False
     has_length = all(0 < len(label) <= _MAX_LABEL_CHARS for label in labels)
     return has_length and len(host) <= _MAX_HOST_CHARS and "%" not in host
+
+
+def _is_ipv4_address(host: str) -> bool:
+    try:
+        return bool(IPv4Address(host))
+    except ValueError:
+        return False
 
 
 def _check_path(parts: SplitResult) -> None:

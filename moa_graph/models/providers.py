@@ -73,6 +73,9 @@ class Provider:
     """All models, where they are few and known."""
     supports_response_format: bool = False
     """Whether its chat models take OpenAI's `response_format` as an option of a call."""
+    supports_choices: bool = False
+    """Whether its chat models take OpenAI's `n` as an option of a call, and give as many answers
+    to one request."""
     price_provider: str | None = None
     """Which provider's prices apply, as `genai-prices` calls it; by default, this `name`."""
     has_ollama_api: bool = False
@@ -364,6 +367,7 @@ _BUILT_IN = (
         address_variables=("OPENAI_API_BASE", "OPENAI_BASE_URL"),
         options=MODEL_OPTIONS,
         supports_response_format=True,
+        supports_choices=True,
     ),
     Provider(
         name="together",
@@ -372,6 +376,7 @@ _BUILT_IN = (
         address_variables=("TOGETHER_API_BASE",),
         options=MODEL_OPTIONS,
         supports_response_format=True,
+        supports_choices=True,
     ),
     Provider(
         name="offline",
@@ -385,7 +390,7 @@ _BUILT_IN = (
 
 _LANGCHAIN = (  # where a provider of `init_chat_model` differs from the others
     _langchain_provider("anthropic_bedrock", environment_prefixes=("AWS",)),
-    _langchain_provider("azure_openai", supports_response_format=True),
+    _langchain_provider("azure_openai", supports_response_format=True, supports_choices=True),
     _langchain_provider("bedrock", environment_prefixes=("AWS",)),
     _langchain_provider("bedrock_converse", environment_prefixes=("AWS",)),
     _langchain_provider(

@@ -40,6 +40,8 @@ class ModelTraits:
     """Which messages it takes, if it has refused some."""
     context_tokens: int | None = None
     """Tokens that a prompt and its answer may have together, as its server has said."""
+    max_choices: int | None = None
+    """How many choices a request may ask for, if it has refused more."""
     context_reading: "Future[None] | None" = None
     """The question for it that its server was asked, once."""
     _estimated: float = _PRIOR_TOKENS

@@ -17,7 +17,7 @@ from langchain_core.messages import AnyMessage, HumanMessage, SystemMessage
 
 from moa_graph.prompting.finish_reasons import is_whole
 from moa_graph.prompting.markers import escape_markers
-from moa_graph.prompting.tokens import count_tokens, fair_shares, truncate_text
+from moa_graph.prompting.tokens import check_token_limit, count_tokens, fair_shares, truncate_text
 
 AGGREGATE_AND_SYNTHESIZE = (
     "You have been provided with a set of responses from various open-source models to the latest "
@@ -77,13 +77,9 @@ class PromptLayout:
     """Whether a reference says where it breaks off."""
 
     def __post_init__(self) -> None:
-        most = self.max_reference_tokens
+        check_token_limit("max_reference_tokens", self.max_reference_tokens)
         if self.references_in not in {"system", "user"}:
             raise ValueError(f"`references_in`={self.references_in!r}: expected 'system' or 'user'")
-        if most is not None and (not isinstance(most, int) or most < 1):
-            raise ValueError(
-                f"`max_reference_tokens`={most!r}: expected a whole number above 0, or None"
-            )
         if not isinstance(self.mark_truncated, bool):
             raise ValueError(f"`mark_truncated`={self.mark_truncated!r}: expected True or False")  # noqa: TRY004  # as for other options
 

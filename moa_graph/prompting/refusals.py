@@ -74,6 +74,26 @@ _ANSWER_SIZES = (
     rf"and {_NUMBER} `max_new_tokens`",
     rf"{_NUMBER} tokens for the completion",
 )
+# Said by llama.cpp, vLLM, Ollama, and by the interfaces of Groq, Mistral, OpenAI and OpenRouter.
+_NO_IMAGES = re.compile(
+    r"images? inputs? (?:is|are) not supported|support images? input"
+    r"|image_url is only supported|not support (?:image|vision|multimodal)"
+    r"|not a multimodal model|unknown part type: image_url|at most 0 image",
+    re.IGNORECASE,
+)
+_IMAGE_REMEDY = (
+    "the model takes no images: ask a model that does (on llama.cpp, a server with --mmproj), or "
+    "leave them out"
+)
+# Said by llama.cpp and vLLM, and by the interfaces of DeepSeek, Groq, Mistral and OpenAI.
+_CHOICES = re.compile(r"(?<![\w\\])n(?!\w)|number of choices")
+_ONLY_ONE_CHOICE = re.compile(r"only one (?:completion )?choice|unexpected keyword argument 'n'")
+_CHOICE_LIMITS = (
+    rf"<= ?{_NUMBER}",
+    rf"at most {_NUMBER}",
+    rf"(?:less than or equal to|between \d+ and|up to|maximum(?: value)? (?:is|of)) {_NUMBER}",
+)
+_REFUSED_REQUEST = {400, 422}
 _UNRELATED_STATUSES = {401, 402, 403, 404, 408, 429, 502, 503, 504}
 
 
@@ -92,6 +112,11 @@ def read_message_roles(error: BaseException) -> MessageRoles | None:
     if _NO_SYSTEM.search(text):
         return "no_system"
     return "alternating" if _ALTERNATING.search(text) else None
+
+
+def describe_remedy(error: BaseException) -> str | None:
+    """Say how to go on after a refusal of what stands in a prompt; `None` for other errors."""
+    return _IMAGE_REMEDY if _NO_IMAGES.search(str(error)[:_MAX_ERROR_CHARS]) else None
 
 
 class ContextOverflow(NamedTuple):
@@ -127,6 +152,31 @@ def read_context_overflow(error: BaseException) -> ContextOverflow | None:
         _read_field(fields, "n_ctx") or _find_number(_CONTEXT_SIZES, text),
         _find_number(_ANSWER_SIZES, text),
     )
+
+
+def read_choice_limit(error: BaseException, asked: int) -> int | None:
+    """Read from a refusal how many choices a request may ask for.
+
+    Args:
+        error: What a call raised that asked for several.
+        asked: How many it asked for.
+
+    Returns:
+        How many it may be; `None` if the error does not say that there were too many.
+    """
+    text = str(error)[:_MAX_ERROR_CHARS]
+    if _ONLY_ONE_CHOICE.search(text.lower()):
+        return 1
+    if read_status(error) not in _REFUSED_REQUEST or not _CHOICES.search(text) or "greedy" in text:
+        return None  # a temperature of 0 is an agent's own, not its model's
+    limit = _find_number(_CHOICE_LIMITS, text)
+    return limit if limit and limit < asked else 1
+
+
+def is_unclear_refusal(error: BaseException) -> bool:
+    """Tell whether a request was refused as invalid for a reason that is not of its messages."""
+    is_of_messages = read_context_overflow(error) or read_message_roles(error)
+    return read_status(error) in _REFUSED_REQUEST and not is_of_messages
 
 
 def _read_field(fields: Any, name: str) -> int | None:

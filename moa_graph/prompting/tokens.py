@@ -4,10 +4,14 @@ import json
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from string import ascii_lowercase, ascii_uppercase, digits
+from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage
 
 BYTES_PER_TOKEN = 4  # of English in UTF-8, where nothing but the size of a text is known
+
+MAX_ANSWER_CHARS = 10_000_000
+"""Characters of an answer that are kept where no other bound is set: more than any model writes."""
 
 _SLICE_CHARS = 4096  # characters that are encoded at a time, to be weighed
 _MESSAGE_TOKENS = 4  # tokens of a message's frame
@@ -72,6 +76,16 @@ def count_message_tokens(
     return sum(count(_message_text(message)) + _MESSAGE_TOKENS for message in messages)
 
 
+def check_token_limit(name: str, max_tokens: Any) -> None:
+    """See that an option can be a number of tokens.
+
+    Raises:
+        ValueError: If it is neither a whole number above 0 nor `None`.
+    """
+    if max_tokens is not None and (not isinstance(max_tokens, int) or max_tokens < 1):
+        raise ValueError(f"`{name}`={max_tokens!r}: expected a whole number above 0, or None")
+
+
 def truncate_text(text: str, max_tokens: int | None) -> tuple[str, int]:
     """Cut a text that is longer than so many tokens, and say so where it ends.
 
@@ -84,9 +98,19 @@ def truncate_text(text: str, max_tokens: int | None) -> tuple[str, int]:
     """
     if max_tokens is None or fits_token_limit(text, max_tokens):
         return text, 0
-    beginning = text[: _count_fitting_chars(text, max_tokens * 100)]
-    dropped_chars = len(text) - len(beginning)
-    return f"{beginning}\n[cut here: {dropped_chars:,} more characters]", dropped_chars
+    return _cut_behind(text, _count_fitting_chars(text, max_tokens * 100))
+
+
+def truncate_answer(text: str, max_tokens: int | None = None) -> tuple[str, int]:
+    """Cut what a model wrote, as `truncate_text` does; without a bound, at `MAX_ANSWER_CHARS`."""
+    if max_tokens is None and len(text) > MAX_ANSWER_CHARS:
+        return _cut_behind(text, MAX_ANSWER_CHARS)
+    return truncate_text(text, max_tokens)
+
+
+def _cut_behind(text: str, count: int) -> tuple[str, int]:
+    dropped_chars = len(text) - count
+    return f"{text[:count]}\n[cut here: {dropped_chars:,} more characters]", dropped_chars
 
 
 def fair_shares(sizes: Sequence[int], total: int) -> list[int]:

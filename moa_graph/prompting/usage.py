@@ -1,6 +1,7 @@
 """Tokens as providers tell them, made whole numbers that can be added. Pure functions."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate, pairwise
 from math import ceil
 from typing import Any, cast
 
@@ -80,6 +81,35 @@ def sum_usages(usages: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
     return dict(total) if total else None
 
 
+def share_usage(usage: Mapping[str, Any], weights: Sequence[int]) -> list[dict[str, Any]]:
+    """Share out what `clean_usage` gave of one request among its answers.
+
+    The first gets what was read, each its share of what was written: one token at least, where
+    there are enough.
+
+    Args:
+        usage: The tokens of the request.
+        weights: What of the written tokens is whose, as a proportion; each above 0.
+
+    Returns:
+        Parts that add up to the whole.
+    """
+    least = int(usage["output_tokens"] >= len(weights))
+    shared = usage["output_tokens"] - least * len(weights)
+    written = [least + count for count in _share_number(shared, weights)]
+    rest = usage["total_tokens"] - usage["output_tokens"]
+    shares: list[dict[str, Any]] = [
+        {"input_tokens": 0, "output_tokens": count, "total_tokens": count} for count in written
+    ]
+    shares[0] |= {"input_tokens": usage["input_tokens"], "total_tokens": written[0] + rest}
+    if "input_token_details" in usage:
+        shares[0]["input_token_details"] = usage["input_token_details"]
+    for name, count in usage.get("output_token_details", {}).items():
+        for share, part in zip(shares, _share_number(count, written), strict=True):
+            share.setdefault("output_token_details", {})[name] = part
+    return shares
+
+
 def read_count(value: object) -> int | None:
     """Read a number of tokens; `None` if it is none."""
     if isinstance(value, str):
@@ -90,6 +120,13 @@ def read_count(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return ceil(value) if 0 <= value < MAX_TOKENS else None  # no number is neither
+
+
+def _share_number(number: int, weights: Sequence[int]) -> list[int]:
+    """Share out a whole number in proportion to weights; none gets more than rounds it up."""
+    total = sum(weights) or 1
+    bounds = [number * reached // total for reached in accumulate(weights, initial=0)]
+    return [end - start for start, end in pairwise(bounds)]
 
 
 def _read_counts(usage: Mapping[Any, Any]) -> tuple[int, int, int] | None:

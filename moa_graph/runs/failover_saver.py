@@ -1,10 +1,16 @@
-"""A checkpointer on SQLite that goes on in memory where its file cannot be written."""
+"""A checkpointer on SQLite that waits for a busy file, and goes on in memory without a usable one.
+
+A file is busy while another process writes. A run has paid for what it stores: it waits, says so,
+and tries again. If all fails, what was answered is in memory, or in a file whose name is told.
+"""
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, cast
+from pathlib import Path
+from time import monotonic
+from typing import Any, TypeVar, cast
 
 import aiosqlite
 from langchain_core.runnables import RunnableConfig
@@ -18,7 +24,14 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from moa_graph.runs.insertion_order import InsertionOrderSqliteSaver
+from moa_graph.runs.unsaved_writes import keep_unsaved_writes
 
+T = TypeVar("T")
+
+BUSY_TIMEOUT_S = 5.0
+"""Seconds that one try to write waits; reads of the same run wait meanwhile."""
+MAX_BUSY_S = 300.0
+"""Seconds after which a busy file counts as one that cannot be written."""
 IN_MEMORY = ":memory:"
 _UNWRITABLE_CODES = {
     sqlite3.SQLITE_FULL,
@@ -26,7 +39,12 @@ _UNWRITABLE_CODES = {
     sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_CANTOPEN,
 }
+_BUSY_CODES = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _TABLES = ("checkpoints", "writes")
+
+
+class UnsavedAnswerError(sqlite3.OperationalError):
+    """A database did not take what was answered; the text says where it is."""
 
 
 @dataclass
@@ -38,6 +56,7 @@ class _CurrentConnection:
     full_file: aiosqlite.Connection | None = None
     """The file that was left, from which threads are still read."""
     copied_threads: set[str] = field(default_factory=set)
+    has_told_busy: bool = False
 
 
 class FailoverSqliteSaver(InsertionOrderSqliteSaver):
@@ -49,6 +68,9 @@ class FailoverSqliteSaver(InsertionOrderSqliteSaver):
 
     on_write_failure: Callable[[str], None] | None = None
     """Is told once, with the reason; without it, a failed write raises."""
+    on_busy: Callable[[str], None] | None = None
+    """Is told once that a write waits, and why."""
+    path: str = IN_MEMORY
 
     def __init__(self, conn: aiosqlite.Connection) -> None:
         self._current = _CurrentConnection(conn)
@@ -80,8 +102,10 @@ class FailoverSqliteSaver(InsertionOrderSqliteSaver):
         sqlite3.connect(path).close()
         async with cls.from_conn_string(path) as opened:
             saver = cast("FailoverSqliteSaver", opened)
-            saver.is_in_memory = path == IN_MEMORY
+            saver.is_in_memory, saver.path = path == IN_MEMORY, path
             file_connection = saver.conn
+            await saver.conn.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
+            await _prepare_new_file(saver.conn)
             try:
                 yield saver
             finally:
@@ -96,12 +120,13 @@ class FailoverSqliteSaver(InsertionOrderSqliteSaver):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """Store a checkpoint."""
+        put = super().aput
+
+        def store() -> Awaitable[RunnableConfig]:
+            return put(config, checkpoint, metadata, new_versions)
+
         await self._copy_thread(config)
-        try:
-            return await super().aput(config, checkpoint, metadata, new_versions)
-        except sqlite3.Error as error:
-            await self._move_to_memory(config, error)
-            return await super().aput(config, checkpoint, metadata, new_versions)
+        return await self._store(store, config)
 
     async def aput_writes(
         self,
@@ -111,12 +136,19 @@ class FailoverSqliteSaver(InsertionOrderSqliteSaver):
         task_path: str = "",
     ) -> None:
         """Store the writes of a task."""
+        put = super().aput_writes
         await self._copy_thread(config)
-        try:
-            await super().aput_writes(config, writes, task_id, task_path)
-        except sqlite3.Error as error:
-            await self._move_to_memory(config, error)
-            await super().aput_writes(config, writes, task_id, task_path)
+        await self._store(lambda: put(config, writes, task_id, task_path), config, writes)
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """Delete a thread."""
+        delete = super().adelete_thread
+        await self._wait_while_busy(lambda: delete(thread_id))
+
+    async def setup(self) -> None:
+        """Make the tables."""
+        if not self.is_setup:
+            await self._wait_while_busy(super().setup)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Read a checkpoint."""
@@ -156,10 +188,62 @@ class FailoverSqliteSaver(InsertionOrderSqliteSaver):
         # Two databases have no common order of insertion; ids begin with their time.
         return sorted(newest.items(), key=lambda each: each[1], reverse=True)
 
+    async def _store(
+        self,
+        store: Callable[[], Awaitable[T]],
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]] = (),
+    ) -> T:
+        """Store in the file, or in memory.
+
+        Raises:
+            UnsavedAnswerError: If neither can be, with the file where the writes are.
+        """
+        try:
+            return await self._wait_while_busy(store)
+        except sqlite3.Error as error:
+            try:
+                await self._move_to_memory(config, error)
+            except sqlite3.Error:
+                thread = str(config["configurable"]["thread_id"])
+                raise self._keep_writes(thread, writes, error) from error
+            return await store()
+
+    async def _wait_while_busy(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Work on the file, again and again while another process holds it."""
+        end = monotonic() + MAX_BUSY_S
+        while True:
+            try:
+                return await work()
+            except sqlite3.OperationalError as error:
+                if _primary_code(error) not in _BUSY_CODES or monotonic() >= end:
+                    raise
+                self._tell_busy(error)
+            async with self.lock:  # what was begun would be in the way of the next try
+                await self.conn.rollback()
+
+    def _tell_busy(self, error: sqlite3.Error) -> None:
+        if self.on_busy and not self._current.has_told_busy:
+            self._current.has_told_busy = True
+            self.on_busy(str(error))
+
+    def _keep_writes(
+        self, thread: str, writes: Sequence[tuple[str, Any]], error: sqlite3.Error
+    ) -> sqlite3.Error:
+        """Write what was answered to a file, and give the error that names it."""
+        file = keep_unsaved_writes(Path(self.path), thread, writes) if writes else None
+        if not file:
+            return error
+        told = UnsavedAnswerError(
+            f"cannot write to the database {self.path}: {error}; what was answered is in {file}"
+        )
+        told.sqlite_errorcode = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        return told
+
     async def _move_to_memory(self, config: RunnableConfig, error: sqlite3.Error) -> None:
         """Write to memory from now on; raise errors of other kinds."""
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary one
-        if code not in _UNWRITABLE_CODES or self.on_write_failure is None:
+        is_unusable = _primary_code(error) in _UNWRITABLE_CODES | _BUSY_CODES
+        if not is_unusable or self.on_write_failure is None:
             raise error
         async with self.lock:
             moves_now = not self.is_in_memory  # else a write beside this one has moved it
@@ -191,6 +275,17 @@ async def _read_newest_ids(connection: aiosqlite.Connection) -> dict[str, str]:
     )
     async with connection.execute(query) as rows:
         return {str(thread): str(newest) for thread, newest, _ in await rows.fetchall()}
+
+
+async def _prepare_new_file(connection: aiosqlite.Connection) -> None:
+    """Let a file be made smaller in small steps; once it has tables, that would take a `VACUUM`."""
+    async with connection.execute("PRAGMA page_count") as rows:
+        if await rows.fetchone() == (0,):
+            await connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+
+
+def _primary_code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 async def _copy_rows(

@@ -42,7 +42,7 @@ class AgentProgress:
     last_sign: float | None = None
     """When it was asked, or last wrote something, on the same clock."""
     seconds: float | None = None
-    """How long it took; `None` until it is done."""
+    """How long it took; `None` until it is done, or where nobody knows."""
     read: int | None = None
     """Tokens that it read."""
     written: int | None = None
@@ -151,7 +151,8 @@ class AgentProgress:
         """Take in a call that is over."""
         self.status, self.error, self.model = call.status, call.error, call.model
         self.ending_note = call.ending_note
-        self.started, self.seconds, self.cost = None, call.seconds, call.cost
+        self.started, self.cost = None, call.cost
+        self.seconds = call.seconds if call.is_timed else None
         self.read = call.usage["input_tokens"] if call.usage else None
         self.written = call.usage["output_tokens"] if call.usage else None
         self.from_cache, self.hedged = call.cached is not None, call.hedged

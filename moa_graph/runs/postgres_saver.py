@@ -5,17 +5,27 @@ wrote them: where a clock goes back, or machines differ, what was written last i
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
     BaseCheckpointSaver,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
     CheckpointTuple,
     DeltaChannelHistory,
     get_checkpoint_id,
 )
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
+
+from moa_graph.runs.postgres_connection import (
+    SETUP_TIMEOUT_S,
+    close_if_silent,
+    limit_statements,
+)
 
 # A column of our own in LangGraph's table: so rows of other programs are numbered, too. Those that
 # were there before have the number 0, and go by their names.
@@ -50,16 +60,51 @@ class InsertionOrderPostgresSaver(AsyncPostgresSaver):
 
     orders_by_insertion = True
 
+    @property
+    def connection(self) -> AsyncConnection[Any]:
+        """The connection; `from_conn_string` opens one, never a pool."""
+        return cast("AsyncConnection[Any]", self.conn)
+
     async def setup(self) -> None:
         """Make the tables, and number what is written from now on."""
-        await super().setup()
-        if await self._has_column():
-            return
-        connection: Any = self.conn
-        async with connection.transaction():
+        with close_if_silent(self.connection, SETUP_TIMEOUT_S):
+            await super().setup()
+            if not await self._has_column():
+                await self._add_column()
+        await limit_statements(self.connection)
+
+    async def _add_column(self) -> None:
+        async with self.connection.transaction():
             await self._fetch("LOCK TABLE checkpoints")
             for statement in () if await self._has_column() else _ADD_COLUMN:
                 await self._fetch(statement)
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Store a checkpoint."""
+        with close_if_silent(self.connection):
+            return await super().aput(config, checkpoint, metadata, new_versions)
+
+    async def aput_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        """Store the writes of a task."""
+        with close_if_silent(self.connection):
+            await super().aput_writes(config, writes, task_id, task_path)
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """Delete a thread."""
+        with close_if_silent(self.connection):
+            await super().adelete_thread(thread_id)
 
     async def _has_column(self) -> bool:
         return bool((await self._fetch(_HAS_COLUMN))[0]["count"])
@@ -67,12 +112,13 @@ class InsertionOrderPostgresSaver(AsyncPostgresSaver):
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Read a checkpoint; without a `checkpoint_id` the one that was written last."""
         if get_checkpoint_id(config):
-            return await super().aget_tuple(config)
+            with close_if_silent(self.connection):
+                return await super().aget_tuple(config)
         configurable = config["configurable"]
         where = "WHERE thread_id = %s AND checkpoint_ns = %s"
         values = (str(configurable["thread_id"]), configurable.get("checkpoint_ns", ""))
         newest = await self._find_checkpoints(where, values, 1)
-        return await super().aget_tuple(newest[0]) if newest else None
+        return await self.aget_tuple(newest[0]) if newest else None
 
     async def alist(
         self,
@@ -110,7 +156,8 @@ class InsertionOrderPostgresSaver(AsyncPostgresSaver):
         is_in_order = (await self._fetch(_IS_IN_ORDER_OF_NAMES, values))[0]["is_in_order"]
         # The faster one looks for a parent only among the checkpoints with smaller names.
         if is_in_order:
-            return await super().aget_delta_channel_history(config=config, channels=channels)
+            with close_if_silent(self.connection):
+                return await super().aget_delta_channel_history(config=config, channels=channels)
         return await BaseCheckpointSaver.aget_delta_channel_history(
             self, config=config, channels=channels
         )
@@ -124,7 +171,7 @@ class InsertionOrderPostgresSaver(AsyncPostgresSaver):
         return [{"configurable": row} for row in rows]
 
     async def _fetch(self, query: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        connection: Any = self.conn
-        async with self.lock:
-            cursor = await connection.execute(query, values or None)
-            return await cursor.fetchall() if cursor.description else []
+        with close_if_silent(self.connection):
+            async with self.lock:
+                cursor = await self.connection.execute(query, values or None)
+                return await cursor.fetchall() if cursor.description else []

@@ -75,6 +75,8 @@ class AgentCall:
     """Whether a second request was sent beside its own, because nothing had come in time."""
     selected: bool = False
     """Whether the aggregator picked it to be the answer."""
+    is_timed: bool = True
+    """Whether it is known how long it took."""
 
     @property
     def status(self) -> CallStatus:
@@ -349,6 +351,7 @@ def _failed_aggregator_call(
         usage=None,
         cost=None,
         may_be_billed=not is_counted,  # a store does not tell what it took
+        is_timed=False,
     )
 
 

@@ -1,7 +1,9 @@
 """Old threads of the command line: which there are, their end, and the room that they took."""
 
+import asyncio
 import sqlite3
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,6 +12,10 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from moa_graph.runs.store import Checkpointer, RunStore, StoreError
 
+MAX_VACUUM_BYTES = 200_000_000
+"""Bytes of a file that is written anew in one go, while nobody else can write to it."""
+PAGES_PER_STEP = 500  # of 4 kB, which others wait for
+PAUSE_S = 0.02  # seconds in which others can write
 UUID_EPOCH = datetime(1582, 10, 15, tzinfo=UTC)  # from where a UUID counts
 
 
@@ -31,7 +37,7 @@ SQLITE_QUERIES = DatabaseQueries(
     "HAVING total(json_extract(CAST(metadata AS TEXT), '$.moa_config') IS NOT NULL) > 0 "
     "ORDER BY 3 DESC",
     database_size="SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
-    vacuum=("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"),
+    vacuum=(),  # see `_shrink_sqlite`
 )
 POSTGRES_QUERIES = DatabaseQueries(
     list_threads="SELECT thread_id, "
@@ -41,7 +47,10 @@ POSTGRES_QUERIES = DatabaseQueries(
     database_size="SELECT pg_total_relation_size('checkpoints') "
     "+ pg_total_relation_size('checkpoint_blobs')"
     " + pg_total_relation_size('checkpoint_writes')",
-    vacuum=("VACUUM checkpoints, checkpoint_blobs, checkpoint_writes",),
+    vacuum=(
+        "SET statement_timeout = 0",
+        "VACUUM checkpoints, checkpoint_blobs, checkpoint_writes",
+    ),
 )
 
 
@@ -116,11 +125,32 @@ async def _delete_thread(store: RunStore, thread: ExpiredThread) -> bool:
 
 async def _shrink_database(saver: Checkpointer, queries: DatabaseQueries) -> None:
     """Have the database shrink, unless others are reading it: then the room is used again."""
+    if isinstance(saver, AsyncSqliteSaver):
+        with suppress(sqlite3.OperationalError):
+            await _shrink_sqlite(saver)
     for statement in queries.vacuum:
-        try:
-            await _fetch_rows(saver, statement)
-        except sqlite3.OperationalError:
+        await _fetch_rows(saver, statement)
+
+
+async def _shrink_sqlite(saver: AsyncSqliteSaver) -> None:
+    """Cut free pages off in small steps, between which others can write.
+
+    A file of an older version is written anew once so that this can be; a large one stays as it is.
+    """
+    if not await _read_pragma(saver, "auto_vacuum"):
+        if await _measure_database(saver) > MAX_VACUUM_BYTES:
             return
+        await _fetch_rows(saver, "PRAGMA auto_vacuum = INCREMENTAL")
+        await _fetch_rows(saver, "VACUUM")
+    free = await _read_pragma(saver, "freelist_count")
+    for _ in range(0, free, PAGES_PER_STEP):
+        await saver.conn.executescript(f"PRAGMA incremental_vacuum({PAGES_PER_STEP})")
+        await asyncio.sleep(PAUSE_S)
+    await _fetch_rows(saver, "PRAGMA wal_checkpoint(PASSIVE)")
+
+
+async def _read_pragma(saver: AsyncSqliteSaver, name: str) -> int:
+    return int((await _fetch_rows(saver, f"PRAGMA {name}"))[0][0])
 
 
 async def _measure_database(saver: Checkpointer) -> int:

@@ -31,6 +31,7 @@ from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.run_summary import read_run_summary
 from moa_graph.graph.state import MoAState, Proposal, merge_writes
 from moa_graph.graph.turns import Turn, read_turn, unanswered_messages
+from moa_graph.models.providers import provider_of
 from moa_graph.prompting.finish_reasons import name_ending
 from moa_graph.prompting.parsing import read_finish_reason
 from moa_graph.redaction import redacted_message
@@ -91,7 +92,14 @@ class StoredThread:
         last = self.messages[-1]
         reason = read_finish_reason(last) if isinstance(last, AIMessage) else None
         ending = name_ending(reason)
-        return f"answered, {ending}" if ending else "answered"
+        word = "quoted" if self._has_no_language_model else "answered"
+        return f"{word}, {ending}" if ending else word
+
+    @property
+    def _has_no_language_model(self) -> bool:
+        """Whether its mixture only quotes, as that of `offline:` agents does."""
+        labels = self.config.labels() if self.config else ()
+        return bool(labels) and not any(provider_of(each).is_language_model for each in labels)
 
     @property
     def is_finished(self) -> bool:
@@ -143,6 +151,7 @@ async def open_run_store(
     *,
     create: bool = True,
     on_write_failure: Callable[[str], None] | None = None,
+    on_busy: Callable[[str], None] | None = None,
 ) -> AsyncIterator[RunStore]:
     """Open the checkpoint database.
 
@@ -152,6 +161,7 @@ async def open_run_store(
             misspelt it.
         on_write_failure: Is told once that an SQLite file can no longer be written, and why; the
             run goes on in memory. Without it, a failed write raises.
+        on_busy: Is told once that a write waits for another process that holds an SQLite file.
 
     Raises:
         StoreError: If it cannot be used.
@@ -159,7 +169,7 @@ async def open_run_store(
     opened = (
         _open_postgres(str(db))
         if is_postgres(db)
-        else _open_sqlite(db, create=create, on_write_failure=on_write_failure)
+        else _open_sqlite(db, create=create, on_write_failure=on_write_failure, on_busy=on_busy)
     )
     try:
         async with opened as store:
@@ -181,7 +191,11 @@ def is_postgres(db: str | None) -> bool:
 
 @asynccontextmanager
 async def _open_sqlite(
-    db: str | None, *, create: bool, on_write_failure: Callable[[str], None] | None
+    db: str | None,
+    *,
+    create: bool,
+    on_write_failure: Callable[[str], None] | None,
+    on_busy: Callable[[str], None] | None,
 ) -> AsyncIterator[RunStore]:
     if db and not create and not sqlite_file(db).exists():
         raise StoreError(f"there is no database {sqlite_file(db)}; `moa ask` makes one")
@@ -208,7 +222,7 @@ async def _open_sqlite(
             file_lock.release()
 
     async with FailoverSqliteSaver.open_path(str(path)) as saver:
-        saver.on_write_failure = on_write_failure
+        saver.on_write_failure, saver.on_busy = on_write_failure, on_busy
         await saver.setup()  # which turns on write-ahead logging
         # A killed process loses nothing; a power cut may lose the last moments, and breaks nothing.
         await saver.conn.execute("PRAGMA synchronous=NORMAL")
@@ -233,6 +247,11 @@ async def _open_postgres(db: str) -> AsyncIterator[RunStore]:
     try:
         from psycopg import AsyncConnection, Error
 
+        from moa_graph.runs.postgres_connection import (
+            close_if_silent,
+            limit_statements,
+            with_timeouts,
+        )
         from moa_graph.runs.postgres_saver import InsertionOrderPostgresSaver
     except ImportError:
         raise StoreError("PostgreSQL needs a package: pip install 'moa_graph[postgres]'") from None
@@ -240,13 +259,16 @@ async def _open_postgres(db: str) -> AsyncIterator[RunStore]:
     @asynccontextmanager
     async def try_lock(name: str) -> AsyncIterator[bool]:
         # A connection of its own: the lock goes with it, however this process ends.
-        async with await AsyncConnection.connect(db, autocommit=True) as connection:
+        async with await AsyncConnection.connect(address, autocommit=True) as connection:
+            await limit_statements(connection)
             query = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
-            row = await (await connection.execute(query, (name,))).fetchone()
+            with close_if_silent(connection):
+                row = await (await connection.execute(query, (name,))).fetchone()
             yield bool(row and row[0])
 
     try:
-        async with InsertionOrderPostgresSaver.from_conn_string(db) as saver:
+        address = with_timeouts(db)
+        async with InsertionOrderPostgresSaver.from_conn_string(address) as saver:
             await saver.setup()
             yield RunStore(saver, try_lock)
     except Error as error:

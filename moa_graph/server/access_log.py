@@ -6,13 +6,13 @@ from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from moa_graph.redaction import redacted_message
+from moa_graph.redaction import redact, redacted_message
 
 logger = logging.getLogger("moa_graph.server")
 
 _UNLOGGED_PATHS = {"/health"}  # asked for every few seconds by whoever watches the server
 _UNPRINTABLE = re.compile(r"[^ -~]")
-_MAX_PATH_CHARS = 100  # characters of a path
+_MAX_PART_CHARS = 100  # characters of a path
 
 
 class AccessLogMiddleware:
@@ -45,6 +45,6 @@ class AccessLogMiddleware:
 
 
 def _describe_request(scope: Scope) -> str:
-    client = (scope.get("client") or ["-"])[0]
-    path = _UNPRINTABLE.sub("?", scope["path"])[:_MAX_PATH_CHARS]
-    return f"{client} {scope['method']} {path}"
+    client = (scope.get("client") or ["-"])[0]  # a proxy on this machine says it
+    parts = (client, scope["method"], scope["path"])
+    return " ".join(_UNPRINTABLE.sub("?", redact(part))[:_MAX_PART_CHARS] for part in parts)

@@ -1,7 +1,9 @@
 """Who may use the server.
 
 A server on this machine is reached by every page in this machine's browsers, too. Such a page
-sends its own `FileOrigin`; or it has its own name lead here, which then stands in `Host`.
+sends its own `Origin`, or its browser says that it is another one in `Sec-Fetch-Site`; or it has
+its own name lead here, which then stands in `Host`. A page of another port of this machine is as
+foreign as any. The key is never in a cookie: browsers send those to all ports of a host.
 """
 
 import hmac
@@ -13,6 +15,8 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from moa_graph.server.errors import ApiError, ambiguous_length_error
+
+_OWN_SITES = {"same-origin", "none"}  # `none`: a person typed the address
 
 
 class AuthMiddleware:
@@ -49,6 +53,10 @@ class AuthMiddleware:
             return ApiError(403, message, code="unknown_host")
         if origin is not None and origin.lower().partition("://")[2] != host:
             message = f"a page of {origin!r} may not use this server"
+            return ApiError(403, message, code="foreign_origin")
+        site = headers.get("sec-fetch-site", "none").lower()
+        if site not in _OWN_SITES and scope["path"] not in self._open_paths:
+            message = f"a page of another site or port ({site!r}) may not use this server"
             return ApiError(403, message, code="foreign_origin")
         if (
             self._api_key

@@ -217,6 +217,20 @@ def test_threads_tell_how_they_fared(moa, mixture):
     assert datetime.fromisoformat(listed[0]["asked"]).tzinfo
 
 
+def test_what_no_language_model_wrote_is_quoted(moa):
+    moa("ask", "q", "-p", "offline", "-t", "t")
+    assert json.loads(moa("threads", "--json").stdout)[0]["state"] == "quoted"
+
+
+def test_time_of_a_failed_aggregator_is_not_known_and_all_layers_count(moa, mixture):
+    moa("ask", "q", "--config", mixture(w={"always": 400}), "-t", "t")
+    shown = moa("show", "t").stdout
+    assert re.search(r"✗ +aggregator +openai:w +\?", shown)
+    assert "4 of 4 proposals answered" in shown
+    moa("ask", "q", "--config", mixture(a={"always": 400}, b={"always": 400}), "-t", "lost")
+    assert "0 of 4 proposals answered" in moa("show", "lost").stdout
+
+
 def test_narrow_terminal_breaks_no_word_of_what_stands_around_the_table(moa, tmp_path):
     question = "Why does nobody mention the lighthouse keepers of yesterday? They sleep."
     moa("ask", question, "-p", "offline", "-t", "one")

@@ -143,6 +143,7 @@ def test_options_of_a_run_reach_the_graph(load, monkeypatch):
         "prompt": None,
         "references_in": "user",
         "max_reference_tokens": 50,
+        "max_tool_result_tokens": 65_536,
         "stream_proposals": False,
         "cache_policy": None,
     }
@@ -164,6 +165,7 @@ def test_cache_policy_and_streaming_are_options_of_the_graph_alone(load):
 def test_infinity_stands_for_none_which_toml_cannot_write(load):
     config = load(f"{SHORT}grace = [2, inf]\ndeadline = inf\nmax_reference_tokens = inf")
     assert (config.grace, config.deadline, config.max_reference_tokens) == ([2, None], None, None)
+    assert load(f"{SHORT}max_tool_result_tokens = inf").max_tool_result_tokens is None
     assert [policy.grace for policy in config.layer_policies()] == [2, None]
     assert config == MoAConfig.model_validate_json(config.model_dump_json())
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 
 import pytest
 from judged import (
@@ -117,6 +118,21 @@ def test_one_judgement_without_logprobs_fails_alone(tmp_path, server, run, posit
     done = run(folder)
     assert (done.judged, list(done.failures)) == (7, [str(position)])
     assert "no logprobs" in done.failures[str(position)]
+
+
+def test_probabilities_of_zero_are_no_judgement_and_stop_no_score(tmp_path, server, run):
+    folder = answered(tmp_path, "alpaca_eval", lambda asked: f"good {asked}")
+
+    def logprobs(body):
+        if "question 2" not in str(body):
+            return prefer("good")(body)
+        tokens = [{"token": token, "logprob": -math.inf} for token in ("m", "M")]
+        return {"content": [{"token": "m", "logprob": -math.inf, "top_logprobs": tokens}]}
+
+    server.model("judge", reply="m", logprobs=logprobs)
+    done = run(folder)
+    assert (done.judged, list(done.failures)) == (7, ["2"])
+    assert "named neither" in done.failures["2"]
 
 
 def test_judge_that_breaks_after_its_first_judgement_fails_item_by_item(tmp_path, server, run):

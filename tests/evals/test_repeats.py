@@ -11,6 +11,14 @@ from compared import ROWS
 from moa_graph.evals.comparison import list_steps
 from moa_graph.evals.plan import EvalPlan
 from moa_graph.evals.preflight import estimate_comparison
+from moa_graph.evals.report.cells import format_mean_cost, format_total_cost
+from moa_graph.evals.report.pareto import draw_pareto
+from moa_graph.evals.report.results import (
+    find_judged_folders,
+    read_comparison_info,
+    read_sections,
+)
+from moa_graph.evals.report.style import figure_style
 
 
 @pytest.fixture
@@ -24,7 +32,7 @@ def path(tmp_path, server):
 
     def answer(_):
         seen["m"] += 1
-        return f"answer {seen['m']}"
+        return f"answer {seen['m']} " * seen["m"]  # each run is dearer than the one before
 
     server.model("*", reply=answer)
     server.model("judge", reply=rate)
@@ -41,6 +49,7 @@ def path(tmp_path, server):
         f'repeats = 3\njudge = "judge.toml"\n[systems]\nsingle = {agent}\n'
         f"mixture = {{ layers = [{{ m = {agent} }}], aggregator = {agent} }}\n"
         '[[benchmarks]]\nname = "mt_bench"\ndata = "q.jsonl"\nown_prompt = true\n'
+        '[prices]\n"openai:m" = [100, 200]\n'
     )
     return tmp_path / "plan.toml"
 
@@ -74,6 +83,44 @@ def test_report_gives_mean_and_deviation_of_the_runs(path, evaluate, tmp_path):
     (row,) = re.findall(r"<tr><td>single</td>.*?</tr>", text)[:1]
     assert f'<td class="n">{expected}</td>' in row
     assert "<td>single+run2</td>" not in text
+
+
+def test_cost_is_that_of_all_runs(path, evaluate, tmp_path):
+    out = tmp_path / "out"
+    assert evaluate("run", path, "--out", out).returncode == 0
+    costs = {}
+    for name in ("single", "mixture"):
+        folders = [out / "mt_bench" / f"{name}{run}" for run in ("", "+run2", "+run3")]
+        manifests = [json.loads((each / "manifest.json").read_text()) for each in folders]
+        costs[name] = [manifest["cost"] / 8 for manifest in manifests]  # of 4 items, of two turns
+        assert len(set(costs[name])) == 3
+    (section,) = read_report(out)
+    measured = {each.system: each for each in section.measurements}
+    for name, of_runs in costs.items():
+        assert measured[name].resource_use.cost.value == pytest.approx(fmean(of_runs))
+        assert measured[name].run_costs.values == pytest.approx(of_runs)
+        assert format_total_cost(measured[name]) == f"${8 * sum(of_runs):.3g}"
+        shown = format_mean_cost(measured[name])
+        assert shown.startswith(f"${fmean(of_runs):.3g} ± ")
+        assert float(shown.rpartition(" ")[2]) == pytest.approx(stdev(of_runs), rel=0.05)
+
+
+def test_plot_of_quality_against_cost_shows_the_mean_of_the_runs(path, evaluate, tmp_path):
+    out = tmp_path / "out"
+    assert evaluate("run", path, "--out", out).returncode == 0
+    (section,) = read_report(out)
+    for each in section.measurements:
+        values = section.repeated[each.system].values
+        assert each.mean_quality.value == pytest.approx(fmean(values))
+    with figure_style():
+        picture = draw_pareto(section, "cost", "US dollars")
+    assert "of repeated systems, the mean of all runs" in picture.caption
+
+
+def read_report(out):
+    comparison = read_comparison_info(out)
+    folders, _ = find_judged_folders(out, comparison)
+    return list(read_sections(folders, comparison, "no table"))
 
 
 def test_variants_are_not_repeated(tmp_path):

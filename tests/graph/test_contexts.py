@@ -105,6 +105,28 @@ def test_refusal_for_the_room_of_the_answer_names_it(invoke, model):
         invoke(create_moa([[model()]], writer).compile(), {"messages": LONG})
 
 
+@pytest.mark.parametrize(("size", "is_first"), [(500, True), (1, False)])
+def test_definitions_of_tools_that_fill_a_context_are_told(invoke, model, size, is_first):
+    tools = [{"name": "look", "description": "word " * size, "parameters": {}}]
+    writer = model(answers=[overflow(4000, 2000)]).bind(tools=tools)
+    question = "Why?" if is_first else LONG
+    with pytest.raises(AggregatorError) as caught:
+        invoke(create_moa([[model()]], writer).compile(), {"messages": question})
+    told = str(caught.value)
+    assert "bind fewer tools, whose definitions take about " in told
+    assert (told.index("bind fewer tools") < told.index("shorten the conversation")) is is_first
+
+
+def test_refused_prompt_costs_nothing_and_its_size_is_told(invoke, model):
+    writer = model(answers=[overflow(4000, 2000), counted(1000)])
+    result = invoke(
+        create_moa([[model(answers=[counted(10, LONG)])]], writer).compile(), {"messages": "Why?"}
+    )
+    told = result["messages"][-1].response_metadata["moa"]
+    assert told["refused_prompt"]["prompt_tokens"] == 4000
+    assert (told["usage"]["total_tokens"], told["usage_unknown"]) == (1012, [])
+
+
 def test_estimate_follows_what_a_model_counts(invoke, model):
     reader = Agent(model=model(answers=[counted(3 * 1700), counted(1)]), max_input_tokens=4000)
     before = create_moa([[model()]], reader).compile()

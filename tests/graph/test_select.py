@@ -117,12 +117,27 @@ def test_decoration_around_the_number_is_read_over(reply):
             "2\n\nResponse 1 is wrong, and response 3 is short.",
             "**2**\nIt says more than answer 1.",
         ),
+        *("Number two", "number two is the best", "I choose response two.", "**Option two**"),
+        *("I'd go with 2", "I would go with response 2.", "I prefer 2", "My vote: I vote for 2."),
+        *(
+            "Response 2 is better than response 1 and response 3.",
+            "Response 2 is clearly better than both 1 and 3",
+            "2\n\nResponse 2 is the best.",
+            "2\nResponse 1 is not the best. I pick 2.",
+            "2\nI would not choose response 1.",
+            "2\nResponse 1 is better written, but wrong.",
+        ),
         *('{"number": "2"}', '```json\n{"number": 2}\n```', "2. In 1871 it was shown."),
     ],
 )
 def test_a_number_that_a_text_points_to_is_read(reply):
     responses = ["The sky is red by night", "The sky is blue by day", "Green"]
     assert parse_selected_number(AIMessage(reply), 3, responses) == 2
+
+
+def test_the_better_one_of_two_is_the_best():
+    assert parse_selected_number(AIMessage("Response 2 is better than response 1"), 2) == 2
+    assert parse_selected_number(AIMessage("Answer 1 is much better than answer 2."), 2) == 1
 
 
 def test_a_call_of_the_tool_is_read():
@@ -148,6 +163,11 @@ def test_a_call_of_the_tool_is_read():
             "1\n2",
             "Best of 3",
         ),
+        *("1\nOn reflection, response 2 is better.", "1\n\nResponse 2 is the best answer."),
+        *("1\nI'd go with 2.", "1\nResponse 2 is better than response 1", "number two or three"),
+        "Response 2 is worse than responses 1 and 3",
+        *("Response 2 is better than 1, and response 3 is better than 2", "the answer one gives"),
+        *("Response 1 is better than response 2. I pick 3.", "two of them", "I go with neither"),
         *('{"number": "7"}', "2024 is the best", "I like the second"),
     ],
 )

@@ -276,6 +276,28 @@ def test_empty_answer_of_a_writer_is_counted(server, agent, invoke):
     assert run.cost_is_complete
 
 
+CALL = {"id": "1", "type": "function", "function": {"name": "search", "arguments": "{}"}}
+
+
+def test_call_of_a_tool_that_a_writer_was_not_given_is_no_answer(server, agent, invoke):
+    server.model("caller", completion=message("tool_calls", content=None, tool_calls=[CALL]))
+    moa = create_moa([[agent("a")]], agent("caller"), fallbacks=[agent("w")]).compile()
+    last = invoke(moa, {"messages": "q"})["messages"][-1]
+    assert last.text.startswith("w on")
+    (failed,) = last.response_metadata["moa"]["failed_calls"]
+    assert failed["error"] == "empty answer (finish reason: tool_calls)"
+
+
+def test_call_of_a_tool_that_a_writer_was_given_is_an_answer(server, agent, invoke):
+    server.model("caller", completion=message("tool_calls", content=None, tool_calls=[CALL]))
+    tool = {"type": "function", "function": {"name": "search", "parameters": {"type": "object"}}}
+    chat_model = ChatMoA(layers=[[agent("a")]], aggregator=agent("caller")).bind_tools([tool])
+    assert [each["name"] for each in invoke(chat_model, "q").tool_calls] == ["search"]
+    given = ChatOpenAI(model="caller", base_url=server.url, api_key="none").bind_tools([tool])
+    state = invoke(create_moa([[agent("a")]], given).compile(), {"messages": "q"})
+    assert state["messages"][-1].tool_calls
+
+
 def test_error_of_all_writers_says_what_they_took(model, invoke):
     writers = [model(answers=[answer("", "length")]) for _ in range(2)]
     moa = create_moa([[model()]], writers[0], fallbacks=writers[1:]).compile()

@@ -34,7 +34,7 @@ from waiting import PATIENCE, wait_for
 MOA = Path(sys.executable).parent / "moa"
 KEY = "the-key-of-the-attacked-server"
 CHAT = "/v1/chat/completions"
-ALLOWED_MB = 64  # beside what a body has
+ALLOWED_MB = 64
 CONNECTED_AT_ONCE = 100
 
 
@@ -45,7 +45,7 @@ class Sizes:
     body: int = 9_900_000
     connections: int = 1100
     headers: int = 100_000_000
-    pipelined: int = 10_000
+    pipelined: int = 500_000
 
 
 SMALL = Sizes(body=2_000_000, connections=60, headers=2_000_000, pipelined=500)
@@ -271,7 +271,7 @@ def run_attack(name: str, target: Target, sizes: Sizes) -> dict[str, object]:
     peak = target.memory("VmHWM") - before
     if set(target.healthy) != {200}:
         outcome = f"{outcome}; not healthy"
-    if peak > ALLOWED_MB + 4 * sizes.body / 1e6:
+    if peak > ALLOWED_MB + 10 * sizes.body / 1e6:
         outcome = f"{outcome}; too much memory"
     return {
         "attack": name,

@@ -19,10 +19,9 @@ def llama_servers():
     running = {}
     with ExitStack() as stack:
 
-        def start(template, context):
-            key = template, context
+        def start(*key):
             if key not in running:
-                running[key] = stack.enter_context(LlamaServer(template, context))
+                running[key] = stack.enter_context(LlamaServer(*key))
             return running[key]
 
         yield start
@@ -41,9 +40,15 @@ def context():
 
 
 @pytest.fixture
-def llama(llama_servers, template, context):
+def slots():
+    """How many answers the server writes at a time, unless a test says otherwise."""
+    return 1
+
+
+@pytest.fixture
+def llama(llama_servers, template, context, slots):
     """The model, and the record of what it is asked."""
-    with RecordingProxy(llama_servers(template, context).url) as proxy:
+    with RecordingProxy(llama_servers(template, context, slots).url) as proxy:
         yield proxy
 
 

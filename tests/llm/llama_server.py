@@ -28,8 +28,8 @@ def is_installed() -> bool:
 class LlamaServer:
     """The server, as long as the `with` block lasts."""
 
-    def __init__(self, template: str, context: int) -> None:
-        options = ["--template", template, "--context", str(context)]
+    def __init__(self, template: str, context: int, slots: int = 1) -> None:
+        options = ["--template", template, "--context", str(context), "--slots", str(slots)]
         self._command = [sys.executable, __file__, *options]
         self.url = ""
 
@@ -59,6 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--template", default=OWN, help="name of a file in `templates`")
     parser.add_argument("--context", type=int, default=1024, help="in tokens")
+    parser.add_argument("--slots", type=int, default=1, help="answers that it writes at a time")
     options = parser.parse_args()
     import xllamacpp  # noqa: PLC0415  # only this process needs it
 
@@ -68,7 +69,7 @@ def main() -> None:
     params.model.path = str(model)
     params.model_alias = {"smollm2"}
     params.port = 0  # any that is free
-    params.n_ctx = options.context
+    params.n_ctx, params.n_parallel = options.context, options.slots
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1  # two are slower when busy
     params.warmup = params.ui = False
     params.verbosity = 0

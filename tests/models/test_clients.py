@@ -1,6 +1,7 @@
 """The HTTP below the models that are built from names: errors, bounds, proxies, what is sent."""
 
 import asyncio
+import re
 import ssl
 import subprocess
 import sys
@@ -303,6 +304,33 @@ def test_options_of_one_call_reach_the_wire(server, invoke):
     model = build_model(Agent(model="openai:a", base_url=server.url))
     invoke(model.bind(extra_headers={"x-team": "blue"}), "q")
     assert server.calls[0].headers["x-team"] == "blue"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("SSL_CERT_FILE", None, "certificates (PEM): No such file or directory"),
+        ("SSL_CERT_FILE", "no certificate", "certificates (PEM): no certificate in it"),
+        ("SSLKEYLOGFILE", None, "written: No such file or directory"),
+    ],
+)
+def test_senseless_file_of_certificates_is_told_before_the_first_call(
+    name, content, reason, moa, server, tmp_path, monkeypatch
+):
+    path = tmp_path / "none" / "cert.pem"
+    if content is not None:
+        path.parent.mkdir()
+        path.write_text(content)
+    monkeypatch.setenv(name, str(path))
+    agent = Agent(model="openai:a", base_url=server.url)
+    with pytest.raises(ValueError, match=re.escape(f"{name}={str(path)!r}: expected ")) as told:
+        create_moa([[agent]], agent)
+    assert str(told.value).endswith(reason)
+    for way in (["--preset", "openai"], ["--base-url", server.url]):
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-0123456789")
+        ended = moa("ask", "q", *way)
+        assert (ended.returncode, ended.stderr) == (1, f"moa: {told.value}\n")
+    assert not server.calls
 
 
 @pytest.mark.process

@@ -137,14 +137,14 @@ async def test_others_run_between_chunks_that_come_at_once(server):
 
 def test_what_some_servers_leave_out_is_filled_in():
     call = {"function": {"name": "look"}}
-    chunk = {"choices": [{"delta": {"tool_calls": [call]}}, {"index": 1}]}
+    chunk = {"choices": [{"delta": {"tool_calls": [call]}}, {"index": 0}]}
     [filled] = ChunkNormalizer().normalize(chunk)
     assert filled["choices"] == [
         {
             "delta": {"tool_calls": [{"function": {"name": "look"}, "index": None}]},
             "finish_reason": None,
         },
-        {"index": 1, "delta": None, "finish_reason": None},
+        {"index": 0, "delta": None, "finish_reason": None},
     ]
     calls = {"choices": [{"delta": {"tool_calls": [None]}}, {"delta": "text"}]}
     for other in ({"choices": None}, {"choices": [None]}, {}, [], "text", None, calls):
@@ -269,6 +269,10 @@ ENDS = {
     "an error of the provider's": [{"error": {"message": "overloaded", "code": 502}}],
     "an error event": ['event: error\ndata: {"type": "error", "message": "overloaded"}'],
     "an error event in plain text": ["event: error\ndata: overloaded"],
+    "an error of an older vLLM": [{"object": "error", "message": "overloaded", "code": 500}, DONE],
+    "an error of FastAPI": [{"detail": "overloaded"}, DONE],
+    "an error of a gateway": [{"message": "overloaded", "code": "quota"}, DONE],
+    "an error that is a text": [{"error": "overloaded"}],
     "an error in a choice": [
         {"choices": [{"delta": {}, "finish_reason": "error", "error": {"message": "overloaded"}}]}
     ],
@@ -304,3 +308,12 @@ def test_what_a_provider_says_about_a_missing_answer_is_repeated(said, answer_of
     with pytest.raises(MoAError, match=r"I cannot do that\.") as caught:
         answer_of(*said, USAGE, DONE)
     assert find_partial_answer(caught.value).usage["total_tokens"] == 15
+
+
+def test_second_answer_in_a_stream_is_no_part_of_the_first(answer_of):
+    def both(first, second):
+        return chunk({"content": first})["choices"] + [{"index": 1, "delta": {"content": second}}]
+
+    other = {"choices": [{"index": 1, "delta": {"content": "other"}}]}
+    answer = answer_of({"choices": both("one ", "a ")}, other, chunk({"content": "two"}, "stop"))
+    assert answer.text == "one two"

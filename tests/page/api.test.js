@@ -3,7 +3,7 @@ import "./document.js";
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
 
-import { ApiError, events, get, post } from "#page/api.js";
+import { ApiError, events, get, keepToken, post } from "#page/api.js";
 import { byId } from "#page/dom.js";
 
 /** @type {{ path: string, options: RequestInit }[]} */
@@ -134,6 +134,24 @@ test("a run that is over has no events", async () => {
   answer(new Response(null, { status: 204 }));
   const { done } = await events("/api/events", {}, new AbortController().signal).next();
   assert.equal(done, true);
+});
+
+test("a token in the address is kept for the tab and leaves the address", async () => {
+  /** @type {string[]} */
+  const addresses = [];
+  Object.assign(globalThis, {
+    location: { pathname: "/", search: "?a=b&token=t%2Bk", hash: "#thread" },
+    history: { replaceState: (/** @type {[null, string, string]} */ ...given) => addresses.push(given[2]) },
+  });
+  keepToken();
+  assert.deepEqual(addresses, ["/?a=b#thread"]);
+  answer(Response.json({}));
+  await get("/api/threads");
+  assert.equal(keyOf(asked[0]), "Bearer t+k");
+  Object.assign(globalThis.location, { search: "" });
+  keepToken();
+  assert.equal(addresses.length, 1);
+  assert.equal(sessionStorage.getItem("moa-api-key"), "t+k");
 });
 
 test("a key that is asked for is sent, now and from then on", async () => {

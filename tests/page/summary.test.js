@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { changes, outcome, progress, totals } from "#page/summary.js";
+import { answerTitle, changes, outcome, progress, totals } from "#page/summary.js";
 
 import { makeCell } from "./cells.js";
 
@@ -116,6 +116,22 @@ test("the outcome at an earlier step is the step", () => {
 
 test("the outcome of a run that was stopped tells how it goes on", () => {
   assert.match(outcome(picture([]), { finished: false, newest: true }, step), /^Not finished\. .*Resume/);
+});
+
+test("the outcome of a run that lost a layer says that it failed", () => {
+  const view = { finished: false, newest: true, error: "layer 1: 0 of 2 proposers answered" };
+  assert.match(outcome(picture([]), view, step), /^Failed, as told below\. .*Resume/);
+});
+
+test("the place of the answer is headed by what stands there", () => {
+  const aggregator = makeCell({ agent: "aggregator", layer: 2 });
+  const written = picture([{ ...aggregator, text: "an answer" }]);
+  assert.deepEqual(answerTitle(written, false, null), ["answered", "Answer"]);
+  assert.deepEqual(answerTitle(picture([aggregator]), true, null), ["answered", "Answer"]);
+  assert.deepEqual(answerTitle(picture([aggregator]), false, null), ["missing", "No answer yet"]);
+  assert.deepEqual(answerTitle(picture([aggregator]), false, "layer 1: 0 of 2"), ["failed", "No answer"]);
+  const quoted = picture([{ ...aggregator, model: "offline:consensus", text: "a quote" }]);
+  assert.deepEqual(answerTitle(quoted, false, null), ["quoted", "Quotes"]);
 });
 
 test("changes are named in the order in which they were made", () => {

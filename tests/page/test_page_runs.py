@@ -90,15 +90,31 @@ def test_lost_quorum_is_told_with_its_causes_and_resumed(page, models):
     models.model("a", faults=[500])
     models.model("b", faults=[503])
     ask(page)
-    alert = page.locator("#alert")
-    expect(alert).to_contain_text("layer 1: 0 of 2 proposers answered, 1 must")
-    expect(alert).to_contain_text("scripted failure 503")
-    status(page, "layer_1_a", "failed")
-    page.reload()
-    expect(alert).to_contain_text("scripted failure 503")
+    place = page.locator("#answer")
+    for reload in (False, True):
+        if reload:
+            page.reload()
+        expect(place).to_contain_text("layer 1: 0 of 2 proposers answered, 1 must")
+        expect(place).to_contain_text("scripted failure 503")
+        expect(page.locator("#answer-title")).to_have_text("No answer")
+        expect(place).to_have_attribute("data-outcome", "failed")
+        expect(page.locator("#alert")).to_be_hidden()
+        expect(page.locator("#status")).to_contain_text("Failed, as told below.")
+        status(page, "layer_1_a", "failed")
     page.click("#resume")
     answered(page)
-    expect(alert).to_be_hidden()
+    expect(page.locator("#answer-title")).to_have_text("Answer")
+
+
+def test_failed_aggregator_is_told_once_and_without_a_time_nobody_knows(page, models):
+    models.model("w", faults=[500])
+    ask(page)
+    status(page, "aggregator", "failed")
+    page.reload()
+    status(page, "aggregator", "failed")
+    expect(page.locator("#answer-title")).to_have_text("No answer")
+    assert page.locator("body").inner_text().count("scripted failure 500") == 1
+    expect(cell(page, "aggregator").locator(".time")).to_have_text("")
 
 
 def test_run_goes_on_without_the_page_and_a_reload_finds_it(page, models, new_page, half, seen):

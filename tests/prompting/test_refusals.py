@@ -1,9 +1,10 @@
-"""What refusals say of the length of a prompt."""
+"""What refusals say of the length of a prompt, and of images."""
 
 import pytest
 from langchain_core.exceptions import ContextOverflowError
 
-from moa_graph.prompting.refusals import read_context_overflow
+from moa_graph import QuorumError, create_moa
+from moa_graph.prompting.refusals import describe_remedy, read_context_overflow
 
 # What is said by llama.cpp, OpenAI, vLLM, Anthropic, Google, Mistral, TGI, Bedrock, Groq, xAI,
 # Cohere, SGLang and LM Studio; tokens of the prompt, of the context, and asked for as room.
@@ -169,3 +170,28 @@ def test_other_refusals_are_none_of_length():
     error = BadRequestError("Request too large: reduce the length of the messages")
     error.status_code = 429
     assert read_context_overflow(error) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Error code: 500 - image input is not supported - hint: you may need to provide mmproj",
+        "At most 0 image(s) may be provided in one prompt.",
+        "No endpoints found that support image input",
+        "Invalid content type. image_url is only supported by certain models.",
+        "m is not a multimodal model",
+    ],
+)
+def test_refusal_of_an_image_says_how_to_go_on(text):
+    assert "ask a model that does" in describe_remedy(ValueError(text))
+
+
+def test_other_refusals_have_no_remedy():
+    assert describe_remedy(ValueError("the image of the sky is blue")) is None
+
+
+def test_remedy_stands_with_the_cause(invoke, model):
+    refused = ValueError("image input is not supported - hint: provide the mmproj")
+    graph = create_moa([[model(answers=[refused])]], model()).compile()
+    with pytest.raises(QuorumError, match=r"provide the mmproj; the model takes no images: ask"):
+        invoke(graph, {"messages": "q"})

@@ -137,3 +137,60 @@ def test_the_command_lines_database_writes_ahead_and_does_not_wait_for_the_disk(
 
     assert asyncio.run(read("journal_mode")) == "wal"
     assert asyncio.run(read("synchronous")) == 1  # NORMAL
+
+
+async def fill(path, threads=3):
+    """Store some threads whose questions are long, and give the store's checkpointer's file."""
+    mixture = MoAConfig.load("offline")
+    async with open_run_store(str(path)) as store:
+        graph = mixture.graph().compile(checkpointer=store.checkpointer)
+        for number in range(threads):
+            question = {"messages": "Where is it? It is under the tree. " + "x" * 300_000}
+            await graph.ainvoke(question, build_run_config(f"t{number}", mixture))
+
+
+def free_pages(database):
+    return database.execute("PRAGMA freelist_count").fetchone()[0]
+
+
+async def test_others_can_write_while_a_database_shrinks(tmp_path):
+    path = tmp_path / "large.sqlite"
+    await fill(path)
+    seen, done = [], asyncio.Event()
+
+    async def write(database):
+        while not done.is_set():
+            try:
+                with database:
+                    database.execute("INSERT INTO other VALUES (1)")
+                seen.append(free_pages(database))
+            except sqlite3.OperationalError:  # it is held just now
+                pass
+            await asyncio.sleep(0)
+
+    async with open_run_store(str(path)) as store:
+        with closing(sqlite3.connect(path, timeout=0)) as database:
+            database.execute("CREATE TABLE other (value)")
+            writer = asyncio.create_task(write(database))
+            result = await delete_threads(store, await find_expired_threads(store.checkpointer))
+            done.set()
+            await writer
+            assert free_pages(database) < 50
+    assert len(result.deleted) == 3
+    assert result.freed > 3_000_000
+    sinking = [pages for pages in seen if 100 < pages < max(seen) - 100]
+    assert sinking, "nobody could write between the first step and the last"
+
+
+async def test_file_of_an_older_version_can_be_made_smaller(tmp_path):
+    path = tmp_path / "old.sqlite"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE older (value)")  # without `auto_vacuum`
+        assert database.execute("PRAGMA auto_vacuum").fetchone() == (0,)
+    await fill(path)
+    async with open_run_store(str(path)) as store:
+        result = await delete_threads(store, await find_expired_threads(store.checkpointer))
+    assert result.freed > 300_000
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("PRAGMA auto_vacuum").fetchone() == (2,)
+        assert free_pages(database) == 0

@@ -12,6 +12,7 @@ from serving import Serving
 from waiting import PATIENCE, wait_for
 
 from moa_graph import MoAConfig
+from moa_graph.server.app import OPEN_PATHS
 from moa_graph.server.server import open_socket
 from moa_graph.server.service import ServerLimits
 
@@ -126,6 +127,47 @@ def test_page_of_another_site_is_refused(origin, offline):
     assert response.status_code == 403
     assert error(response) == "foreign_origin"
     assert "access-control-allow-origin" not in response.headers
+
+
+def test_page_of_another_port_is_refused(offline):
+    address = urlsplit(offline.url)
+    for origin in (f"http://{address.hostname}:{address.port + 1}", f"http://{address.hostname}"):
+        response = http.get(f"{offline.url}/v1/models", headers={"origin": origin})
+        assert response.status_code == 403
+        assert error(response) == "foreign_origin"
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "Cross-Site", "new"])
+@pytest.mark.parametrize("path", ["/v1/models", "/api/threads", "/api/events?id=x"])
+def test_what_another_page_embeds_is_refused(path, site, offline):
+    """A browser sends no `Origin` for an image or a script; a site is a host with all its ports."""
+    response = http.get(offline.url + path, headers={"sec-fetch-site": site})
+    assert response.status_code == 403
+    assert error(response) == "foreign_origin"
+
+
+@pytest.mark.parametrize("site", ["same-origin", "none"])
+def test_what_the_page_or_a_person_asks_for_is_let_in(site, offline):
+    response = http.get(f"{offline.url}/v1/models", headers={"sec-fetch-site": site})
+    assert response.status_code == 200
+
+
+def test_link_of_another_page_leads_to_the_page(offline):
+    assert http.get(offline.url, headers={"sec-fetch-site": "cross-site"}).status_code == 200
+
+
+def test_page_lets_no_page_frame_it_and_sends_its_address_nowhere(offline):
+    paths = [path for path in OPEN_PATHS if path != "/health"]
+    assert len(paths) > 10
+    for path in paths:
+        headers = http.get(f"{offline.url}{path}?token=x").headers
+        policy = dict(each.split(" ", 1) for each in headers["content-security-policy"].split("; "))
+        assert policy["frame-ancestors"] == "'none'"
+        assert policy["default-src"] == "'none'"
+        assert policy["script-src"] == "'self'"
+        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["cross-origin-resource-policy"] == "same-origin"
+        assert "set-cookie" not in headers
 
 
 def test_page_of_the_server_itself_is_let_in(offline):

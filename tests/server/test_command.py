@@ -10,9 +10,10 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -31,8 +32,8 @@ get, post = partial(httpx.get, timeout=PATIENCE), partial(httpx.post, timeout=PA
 class Process:
     """A `moa serve` and what it said so far."""
 
-    def __init__(self, *words, env=None, **options):
-        command = [MOA, "serve", *map(str, words)]
+    def __init__(self, *words, env=None, under=(), **options):
+        command = [*under, MOA, "serve", *map(str, words)]
         pipe, environment = subprocess.PIPE, os.environ | (env or {})
         self.started = subprocess.Popen(
             command, stdout=pipe, stderr=pipe, text=True, env=environment, **options
@@ -63,6 +64,9 @@ def served(*words, **options):
             process.started.communicate()
 
 
+open_to_all = partial(served, "--no-auth")
+
+
 @pytest.fixture
 def config(tmp_path, server):
     def write(name="test"):
@@ -91,7 +95,7 @@ def failed(*words):
 def test_it_says_where_it_listens_and_what_it_serves_and_logs_a_line_a_request_and_stores_none(
     config, server
 ):
-    with served("--config", config("one"), "-c", config("two"), "-p", "offline") as process:
+    with open_to_all("--config", config("one"), "-c", config("two"), "-p", "offline") as process:
         models = get(f"{process.url}/v1/models").json()["data"]
         post(process.url + CHAT, json=BODY | {"model": "two"})
         get(f"{process.url}/health")
@@ -100,7 +104,8 @@ def test_it_says_where_it_listens_and_what_it_serves_and_logs_a_line_a_request_a
     listed = subprocess.run([MOA, "threads", "--json"], capture_output=True, text=True)
     assert json.loads(listed.stdout) == []
     assert [model["id"] for model in models] == ["offline", "one", "two"]
-    first, page, *lines = said.splitlines()
+    warning, first, page, *lines = said.splitlines()
+    assert warning.startswith(f"moa: --no-auth: whoever reaches {process.url}, ")
     assert re.fullmatch(r"moa: http://127.0.0.1:\d+/v1 serves offline, one, two", first)
     assert page == f"moa: {process.url} is a page to ask and to watch"
     assert re.fullmatch(r"moa: 127.0.0.1 GET /v1/models 200 \d+\.\d\d s", lines[0])
@@ -113,7 +118,7 @@ def test_it_says_where_it_listens_and_what_it_serves_and_logs_a_line_a_request_a
 @pytest.mark.parametrize(("sign", "stream"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
 def test_signal_ends_the_runs_and_the_server(stream, sign, config, server):
     server.model("b", always="hang")
-    with served("--config", config()) as process, ThreadPoolExecutor() as pool:
+    with open_to_all("--config", config()) as process, ThreadPoolExecutor() as pool:
         body = BODY | {"stream": stream}
         asked = pool.submit(post, process.url + CHAT, json=body)
         wait_for(lambda: server.calls_of("b"))
@@ -151,14 +156,78 @@ def test_without_a_choice_it_serves_offline_and_what_has_its_keys():
         assert "/v1 serves openai, offline, self-moa\n" in process.said
 
 
-def test_listening_elsewhere_without_a_key_is_warned_of():
-    with served("--host", "0.0.0.0") as process:
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_server_without_a_key_is_warned_of(host):
+    with open_to_all("--host", host) as process:
         warning, where, _ = process.said.splitlines()
-        assert "listening on 0.0.0.0 without a key" in warning
-        assert "set MOA_API_KEY" in warning
-        assert "http://0.0.0.0:" in where
-    with served("--host", "0.0.0.0", env={"MOA_API_KEY": KEY}) as process:
-        assert "without a key" not in process.said
+        assert "--no-auth: whoever reaches" in warning
+        assert f"http://{host}:" in where
+        address = process.url.replace("0.0.0.0", "127.0.0.1")
+        assert get(f"{address}/v1/models").status_code == 200
+
+
+def test_without_a_key_a_token_is_made_anew_and_printed_once():
+    tokens = set()
+    for _ in range(2):
+        with served() as process:
+            (token,) = re.findall(r"/\?token=(\S+) is a page to ask and to watch$", process.said)
+            headers = {"authorization": f"Bearer {token}"}
+            for path in ("/v1/models", "/api/threads"):
+                assert get(process.url + path).status_code == 401
+                assert get(f"{process.url}{path}?token={token}").status_code == 401
+                assert get(process.url + path, headers=headers).status_code == 200
+            page = get(f"{process.url}/?token={token}")
+            assert page.status_code == 200
+            assert "set-cookie" not in page.headers
+            assert token not in page.text
+            get(f"{process.url}/{token}/x", headers=headers)
+            code, said = process.end()
+            assert code == 0
+            assert said.count(token) == 1
+            tokens.add(token)
+    assert len(tokens) == 2
+    assert all(len(token) >= 48 for token in tokens)
+
+
+def test_token_is_stored_nowhere(tmp_path):
+    db = tmp_path / "threads.sqlite"
+    with served("-p", "offline", "--db", db) as process:
+        token = re.search(r"token=(\S+)", process.said)[1]
+        headers = {"authorization": f"Bearer {token}"}
+        body = {"question": "Who built it? Ada built it."}
+        thread = post(f"{process.url}/api/ask", json=body, headers=headers).json()["thread"]
+        address = f"{process.url}/api/thread?id={thread}"
+        wait_for(lambda: not get(address, headers=headers).json()["running"])
+        assert process.end()[0] == 0
+    stored = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert db in stored
+    assert not [path for path in stored if token.encode() in path.read_bytes()]
+
+
+def test_key_and_no_auth_exclude_each_other(monkeypatch):
+    wanted = "moa: --no-auth: a key is set, by --api-key or MOA_API_KEY; choose one\n"
+    assert failed("--no-auth", "--api-key", KEY) == wanted
+    monkeypatch.setenv("MOA_API_KEY", KEY)
+    assert failed("--no-auth") == wanted
+
+
+def test_few_open_files_leave_fewer_connections():
+    limit = ("prlimit", "--nofile=200:200")
+    with served("--no-auth", under=limit) as process:
+        assert "moa: --max-connections 512: 100 fit in the files that may be open" in process.said
+        address = urlsplit(process.url)
+        with ExitStack() as held:
+            for _ in range(250):
+                place = (address.hostname, address.port)
+                held.enter_context(socket.create_connection(place, timeout=PATIENCE))
+            assert get(f"{process.url}/v1/models").status_code == 200
+
+
+def test_more_open_files_are_taken_where_they_are_granted():
+    with served("--no-auth", under=("prlimit", "--nofile=200:4000")) as process:
+        assert "fit in the files" not in process.said
+        limits = Path(f"/proc/{process.started.pid}/limits").read_text()
+        assert re.search(r"Max open files +4000 +4000 ", limits)
 
 
 def test_port_that_is_taken_is_one_line():
@@ -198,7 +267,7 @@ def watch(events, watching):
 
 def test_ctrl_c_in_the_middle_of_a_page_s_run_says_nothing_else(config, server):
     server.model("b", always="hang")
-    with served("--config", config()) as process, ThreadPoolExecutor() as pool:
+    with open_to_all("--config", config()) as process, ThreadPoolExecutor() as pool:
         asked = post(f"{process.url}/api/ask", json={"question": "q"}).json()
         events = f"{process.url}/api/events?id={asked['thread']}"
         watching = threading.Event()
@@ -207,7 +276,7 @@ def test_ctrl_c_in_the_middle_of_a_page_s_run_says_nothing_else(config, server):
         wait_for(lambda: server.calls_of("b"))
         code, said = process.end()
         assert '"status":"stopped"' in watched.result()
-    lines = [re.sub(r"127.0.0.1 (\S+ \S+ 200) .*", r"\1", each) for each in said.splitlines()[2:]]
+    lines = [re.sub(r"127.0.0.1 (\S+ \S+ 200) .*", r"\1", each) for each in said.splitlines()[3:]]
     assert sorted(lines) == ["moa: GET /api/events 200", "moa: POST /api/ask 200", "moa: stopped"]
     assert code == 0
 

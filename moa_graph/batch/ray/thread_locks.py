@@ -7,6 +7,8 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
+from moa_graph.runs.postgres_connection import close_if_silent, with_timeouts
+
 RETRY_INTERVAL_S = 0.5  # seconds until a lock that another holds is tried again
 
 # The server notices within a minute that the machine of a client is gone, not in two hours.
@@ -45,7 +47,8 @@ class ThreadLocks:
 
     async def _call_lock_function(self, function: str, thread: str) -> bool:
         query = f"SELECT {function}(hashtextextended(%s, 0))"
-        row = await (await self._connection.execute(query, (thread,))).fetchone()
+        with close_if_silent(self._connection):
+            row = await (await self._connection.execute(query, (thread,))).fetchone()
         return bool(row and row[0])
 
 
@@ -53,6 +56,6 @@ class ThreadLocks:
 async def open_locks(db: str) -> AsyncIterator[ThreadLocks]:
     """Connect to the database of the threads."""
     async with await AsyncConnection.connect(
-        db, autocommit=True, options=_KEEPALIVES
+        with_timeouts(db), autocommit=True, options=_KEEPALIVES
     ) as connection:
         yield ThreadLocks(connection)

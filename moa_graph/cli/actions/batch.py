@@ -28,6 +28,7 @@ from moa_graph.batch.record_runner import RecordOutcome, RecordRunner
 from moa_graph.batch.runner import run_batch
 from moa_graph.cli.choice import require_api_keys
 from moa_graph.cli.errors import EXIT_FAILED, CommandError
+from moa_graph.cli.forgiving_store import warn_of_busy_database
 from moa_graph.cli.jobs import budget_error, check_prices, explain_interrupt
 from moa_graph.cli.terminal.plain_text import print_warning, to_single_line
 from moa_graph.config.model import MoAConfig
@@ -132,7 +133,10 @@ async def _answer_records(
         options.prompts.absolute(),
         options.limit,
     )  # a cluster reads from another folder
-    async with open_run_store(options.database) as store, _lock_batch(store, batch):
+    async with (
+        open_run_store(options.database, on_busy=warn_of_busy_database) as store,
+        _lock_batch(store, batch),
+    ):
 
         async def keep(outcome: RecordOutcome) -> None:
             files.write(outcome.row)

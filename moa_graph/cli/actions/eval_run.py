@@ -5,6 +5,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from itertools import groupby
 from math import isinf
@@ -211,6 +212,9 @@ def _run_steps(steps: list[ComparisonStep], call_store: CallStore, max_cost: flo
     for step in steps:
         if broken.includes(step):
             continue
+        if broken.has_judge(step):
+            _skip_judge(step)
+            continue
         remaining = None if max_cost is None else max(0.0, max_cost - totals.spent)
         try:
             step_result = _run_step(step, call_store, remaining)
@@ -251,14 +255,23 @@ class BrokenParts:
 
     def includes(self, step: ComparisonStep) -> bool:
         """Tell whether a step is of no use: answers that no judge can judge are none, either."""
-        folder, number = step.folder, step.judge_number
+        benchmark = step.folder.parent
         judges = range(len(step.plan.judges_for(step.entry)))
-        if folder in self._systems or all((folder.parent, n) in self._judges for n in judges):
-            return True
-        is_answering = step.kind == "answers"
-        return not is_answering and not self._judges.isdisjoint(
-            ((folder, number), (folder.parent, number))
-        )
+        no_judge = all((benchmark, number) in self._judges for number in judges)
+        return step.folder in self._systems or no_judge
+
+    def has_judge(self, step: ComparisonStep) -> bool:
+        """Tell whether the judge of a step cannot judge; others may."""
+        folders = (step.folder, step.folder.parent)
+        judges = {(folder, step.judge_number) for folder in folders}
+        return step.kind != "answers" and not self._judges.isdisjoint(judges)
+
+
+def _skip_judge(step: ComparisonStep) -> None:
+    """Have it told of the step's judge that it made no judgements."""
+    if step.kind == "judgements" and not step.is_probe:
+        with lock_folder(step.folder), suppress(ValueError):  # why was said when it broke
+            step.skip_judge()
 
 
 def _check_stopped(step: ComparisonStep, step_result: StepResult, earlier: CallTotals) -> None:

@@ -17,7 +17,7 @@ from moa_graph.cli.errors import CommandError
 from moa_graph.cli.terminal.plain_text import strip_control_characters
 from moa_graph.evals.benchmarks.alpaca_eval.baselines import find_baselines
 from moa_graph.evals.benchmarks.registry import benchmark_for
-from moa_graph.evals.panel import BIAS_NOTE, JudgePanel, build_panel
+from moa_graph.evals.panel import JudgePanel, build_panel
 from moa_graph.evals.panel_tables import list_panel_tables
 from moa_graph.evals.results_file import JUDGING_MANIFEST
 from moa_graph.evals.scoring import (
@@ -142,8 +142,9 @@ def _print_panel(panel: Panel) -> None:
             table.add_row(*map(strip_control_characters, row))
         console.print(table)
         typer.echo()
-    if panel.judges.positions or panel.judges.lengths:
-        typer.echo(f"note: {BIAS_NOTE}\n")
+    for note in panel.judges.notes:
+        typer.echo(f"note: {note}")
+    typer.echo()
 
 
 def _collect_notes(systems: Sequence[SystemScore | MissingScore]) -> Iterator[str]:

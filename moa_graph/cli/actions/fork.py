@@ -17,6 +17,7 @@ from moa_graph.cli.actions.run import (
 )
 from moa_graph.cli.choice import require_api_keys
 from moa_graph.cli.errors import CommandError
+from moa_graph.cli.forgiving_store import warn_of_busy_database
 from moa_graph.cli.terminal.plain_text import print_warning
 from moa_graph.cli.thread_loading import find_thread_or_last
 from moa_graph.config.model import MoAConfig
@@ -54,7 +55,7 @@ def fork_thread(
     name = secrets.token_hex(4)
 
     async def run() -> CliRunResult:
-        async with open_run_store(db, create=False) as store:
+        async with open_run_store(db, create=False, on_busy=warn_of_busy_database) as store:
             source_mixture = require_config(
                 source_thread := await find_thread_or_last(store.checkpointer, thread)
             )

@@ -10,6 +10,7 @@ import typer
 
 from moa_graph.cli.actions.threads import build_threads_table
 from moa_graph.cli.errors import CommandError
+from moa_graph.cli.forgiving_store import warn_of_busy_database
 from moa_graph.cli.terminal.tables import make_console
 from moa_graph.runs.retention import (
     ExpiredThread,
@@ -86,7 +87,7 @@ async def _find_old_threads(
 
 
 async def _delete_threads(db: str | None, old: list[ExpiredThread]) -> PruneResult:
-    async with open_run_store(db, create=False) as store:
+    async with open_run_store(db, create=False, on_busy=warn_of_busy_database) as store:
         return await delete_threads(store, old)
 
 

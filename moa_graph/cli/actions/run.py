@@ -15,7 +15,7 @@ from langchain_core.runnables import RunnableConfig
 
 from moa_graph.cli.choice import load_mixture, require_api_keys
 from moa_graph.cli.errors import EXIT_INTERRUPTED, CommandError
-from moa_graph.cli.forgiving_store import open_forgiving_store
+from moa_graph.cli.forgiving_store import open_forgiving_store, warn_of_busy_database
 from moa_graph.cli.node_cache import NodeCache, print_savings
 from moa_graph.cli.startup import show_startup_notice
 from moa_graph.cli.terminal.answer import StreamedAnswer
@@ -149,7 +149,7 @@ def resume_thread(thread: str | None, db: str | None, output: OutputOptions) -> 
     """
 
     async def run() -> CliRunResult:
-        async with open_run_store(db, create=False) as store:
+        async with open_run_store(db, create=False, on_busy=warn_of_busy_database) as store:
             stored_thread = await _find_thread_to_resume(store.checkpointer, thread)
             if not stored_thread.messages:
                 raise CommandError(describe_missing_question(stored_thread))

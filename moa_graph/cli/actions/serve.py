@@ -4,11 +4,11 @@ import asyncio
 import errno
 import logging
 import os
+import secrets
 import socket
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
-from ipaddress import ip_address
+from dataclasses import dataclass, replace
 
 import typer
 
@@ -38,9 +38,12 @@ class ServeOptions:
     host: str
     port: int
     api_key: str | None
+    no_auth: bool
     db: str | None
     limits: Mapping[str, int]
     connections: int
+    token: str | None = None
+    """A key of this start alone, which is printed."""
 
 
 def serve_mixtures(mixtures: Mapping[str, MoAConfig], options: ServeOptions) -> None:
@@ -53,9 +56,18 @@ def serve_mixtures(mixtures: Mapping[str, MoAConfig], options: ServeOptions) -> 
     for mixture in mixtures.values():
         require_api_keys(mixture)
     _check_api_key(options.api_key)
+    if options.api_key and options.no_auth:
+        raise CommandError("--no-auth: a key is set, by --api-key or MOA_API_KEY; choose one")
+    if not options.api_key and not options.no_auth:
+        options = replace(options, token=make_token())
     _log_to_stderr()
     asyncio.run(_run_server(mixtures, options))
     typer.echo("moa: stopped", err=True)
+
+
+def make_token() -> str:
+    """Make a token; by how it begins, errors and logs know it for a key and blot it out."""
+    return f"sk-moa-{secrets.token_hex(24)}"
 
 
 def _check_api_key(key: str | None) -> None:
@@ -77,9 +89,9 @@ async def _run_server(mixtures: Mapping[str, MoAConfig], options: ServeOptions) 
         service = MixtureService(mixtures, store=store, limits=ServerLimits(**options.limits))
         with _open_server_socket(options) as sock:
             hosts = (options.host, socket.gethostname())
-            app = create_app(service, api_key=options.api_key, hosts=hosts)
-            _print_addresses(mixtures, options, sock)
+            app = create_app(service, api_key=options.api_key or options.token, hosts=hosts)
             limits = ConnectionLimits(connections=_fit_connections(options.connections))
+            _print_addresses(mixtures, options, sock)
             await GracefulServer(app, service, limits).serve(sockets=[sock])
 
 
@@ -110,14 +122,19 @@ def _print_addresses(
     mixtures: Mapping[str, MoAConfig], options: ServeOptions, sock: socket.socket
 ) -> None:
     host, port = sock.getsockname()[:2]
-    if not ip_address(host).is_loopback and not options.api_key:
-        print_warning(
-            f"moa: listening on {host} without a key: whoever reaches it can spend yours; "
-            "set MOA_API_KEY"
-        )
     address = f"http://{_bracket_ipv6(host)}:{port}"
+    if options.no_auth:
+        print_warning(
+            f"moa: --no-auth: whoever reaches {address}, each user of this machine included, can "
+            "read your threads and spend your API keys"
+        )
     typer.echo(f"moa: {address}/v1 serves {', '.join(mixtures)}", err=True)
-    typer.echo(f"moa: {address} is a page to ask and to watch", err=True)
+    if options.token:
+        typer.echo(
+            "moa: the token below is the API key of clients, until the server stops", err=True
+        )
+    page = f"{address}/?token={options.token}" if options.token else address
+    typer.echo(f"moa: {page} is a page to ask and to watch", err=True)
 
 
 def _bracket_ipv6(host: str) -> str:
@@ -131,3 +148,5 @@ def _log_to_stderr() -> None:
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
+    # What is no HTTP is told above; of upgrades it says that a package is missing.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)

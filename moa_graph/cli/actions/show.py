@@ -12,10 +12,10 @@ from moa_graph.cli.terminal.diff import WordDiff
 from moa_graph.cli.terminal.plain_text import print_notice, strip_control_characters
 from moa_graph.cli.terminal.tables import make_console, print_calls
 from moa_graph.cli.terminal.text import describe_failure, print_answer, print_json, print_run
-from moa_graph.cli.thread_loading import load_thread
+from moa_graph.cli.thread_loading import LoadedThread, load_thread
 from moa_graph.prompting.finish_reasons import describe_ending
 from moa_graph.runs.record import RunRecord, read_run
-from moa_graph.runs.store import StoredThread, format_resume_command, require_config
+from moa_graph.runs.store import format_resume_command
 
 INCOMPLETE_DIFF_NOTICE = (
     "They are too long, or say the same words too often, to be compared to their ends: more may "
@@ -35,11 +35,11 @@ def show_thread(
     loaded_thread = load_thread(name, db)
     thread, values = loaded_thread.thread, loaded_thread.values
     if as_json:
-        _print_json(thread, values, proposal)
+        _print_json(loaded_thread, proposal)
     elif proposal:
         print_proposal(values, proposal)
     else:
-        _print_thread(thread, values, full=full)
+        _print_thread(loaded_thread, full=full)
         if not thread.is_finished:
             waiting = (
                 f", waiting for {', '.join(loaded_thread.pending_nodes)}"
@@ -103,19 +103,19 @@ def find_proposal(values: Mapping[str, Any], name: str) -> tuple[str, Mapping[st
     return matches[-1]
 
 
-def _print_thread(thread: StoredThread, values: Mapping[str, Any], *, full: bool) -> None:
-    print_answer(f"{strip_control_characters(thread.question)}\n")
-    run = _read_run_record(thread, values)
+def _print_thread(loaded: LoadedThread, *, full: bool) -> None:
+    print_answer(f"{strip_control_characters(loaded.thread.question)}\n")
+    run = _read_run_record(loaded)
     print_calls(run)
     typer.echo()
     if full:
-        print_run(values)
+        print_run(loaded.values)
     elif run.answer:
         print_answer(run.answer.text)
 
 
-def _print_json(thread: StoredThread, values: Mapping[str, Any], name: str | None) -> None:
-    run = _read_run_record(thread, values)
+def _print_json(loaded: LoadedThread, name: str | None) -> None:
+    thread, values, run = loaded.thread, loaded.values, _read_run_record(loaded)
     if not name:
         cost = {"cost": run.cost, "cost_complete": run.cost_is_complete}
         print_json(thread.id, values, {"state": thread.status_text, "seconds": run.seconds, **cost})
@@ -130,5 +130,5 @@ def _print_json(thread: StoredThread, values: Mapping[str, Any], name: str | Non
     typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
 
 
-def _read_run_record(thread: StoredThread, values: Mapping[str, Any]) -> RunRecord:
-    return read_run(values, prices=require_config(thread).prices, order=values["proposals"])
+def _read_run_record(loaded: LoadedThread) -> RunRecord:
+    return read_run(loaded.values, prices=loaded.mixture.prices, order=loaded.graph.nodes)

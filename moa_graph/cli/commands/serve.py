@@ -38,9 +38,16 @@ def serve(  # long by its options and its help text, not by what it does
         typer.Option(
             "--api-key",
             envvar="MOA_API_KEY",
-            help="Let in only who shows this key. Prefer the variable: options are seen in `ps`.",
+            help="Let in only who shows this key, not a token that is made at each start. "
+            "Prefer the variable: options are seen in `ps`.",
         ),
     ] = None,
+    no_auth: Annotated[
+        bool,
+        typer.Option(
+            "--no-auth", help="Let in everybody who reaches it: all users of this machine, too."
+        ),
+    ] = False,
     db: DatabaseOption = None,
     max_body: Annotated[
         int, typer.Option("--max-body", min=1, help="Megabytes that a request may have.")
@@ -64,8 +71,9 @@ def serve(  # long by its options and its help text, not by what it does
 
     At http://127.0.0.1:8000 is a page to ask and to watch.
 
-    A client takes http://127.0.0.1:8000/v1 as its base URL, and any key unless
-    one is set here. Ctrl-C stops the server, and the runs with it.
+    A client takes http://127.0.0.1:8000/v1 as its base URL, and as its key the
+    one that is set here, or else the token in the page's address, which is
+    printed. Ctrl-C stops the server, and the runs with it.
     """
     from moa_graph.cli.choice import load_mixtures
 
@@ -73,5 +81,5 @@ def serve(  # long by its options and its help text, not by what it does
     from moa_graph.cli.actions.serve import ServeOptions, serve_mixtures
 
     limits = {"body": max_body * 1_000_000, "messages": max_messages, "runs": max_runs}
-    options = ServeOptions(host, port, api_key, db, limits, max_connections)
+    options = ServeOptions(host, port, api_key, no_auth, db, limits, max_connections)
     serve_mixtures(mixtures, options)

@@ -129,7 +129,7 @@ def _format_cell(run: RunRecord, call: AgentCall, heading: str) -> str:
     if call.cached and heading in {"read", "written"}:
         return "cached" if heading == "written" else ""
     on_critical_path = call.node in run.critical_path and len(run.calls) > 1
-    seconds = f"{call.seconds:.1f}"
+    seconds = f"{call.seconds:.1f}" if call.is_timed else "?"
     cells = {
         "mark": STATUS_MARKS[call.status][0],
         "call": to_single_line(call.node),
@@ -155,7 +155,7 @@ def format_run_totals(run: RunRecord) -> str:
     """Sum up a run in a line: what is not known is not counted as nothing."""
     proposals = run.proposals
     answered_proposals = sum(call.error is None for call in proposals)
-    facts = [f"{answered_proposals} of {len(proposals)} proposals answered"]
+    facts = [f"{answered_proposals} of {run.planned_proposals} proposals answered"]
     facts += [f"{to_single_line(run.selected.node)} selected"] if run.selected else []
     facts.append(format_seconds(run.seconds))
     if run.usage_is_complete:

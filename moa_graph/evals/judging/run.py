@@ -20,6 +20,7 @@ from moa_graph.evals.judging.setup import JudgingTask
 from moa_graph.evals.probing import AllFailedError, ProbedWork
 from moa_graph.evals.results_file import JUDGEMENTS_FILE, JsonRow
 from moa_graph.models.pricing import estimate_cost
+from moa_graph.models.recorded import read_json_rows
 from moa_graph.runs.budget import applicable_max_cost
 from moa_graph.runs.job_progress import JobProgress
 from moa_graph.runs.jobs import JobOutcome, run_jobs
@@ -93,6 +94,12 @@ async def judge_system(
     return JudgingResult(path, progress, len(ordered) - len(failures), failures, labels)
 
 
+def write_unjudged(task: JudgingTask) -> None:
+    """Write down that a judge made no judgement, unless it made some before."""
+    cases = [case for item in task.benchmark.items for case in _cases_of_item(task, item)]
+    _write_unless_all_failed(task, cases, {})
+
+
 def _write_unless_all_failed(
     task: JudgingTask,
     cases: Sequence[JudgementCase],
@@ -100,12 +107,17 @@ def _write_unless_all_failed(
 ) -> tuple[str, ...]:
     """Write the judgements, unless they are of no use and earlier ones may be."""
     tried = [(case, row) for case in cases if (row := by_case.get((case.item.id, case.turn)))]
-    earlier = (task.folder / JUDGEMENTS_FILE).exists()
-    if earlier and all(row["error"] for _, row in tried):
+    if has_judgements(task.folder) and all(row["error"] for _, row in tried):
         return ("no judgement succeeded, so that the earlier ones stay",)
     labels = write_judgements(task, len(cases), [row for _, row in tried])
     _write_official_format(task, [(case, row) for case, row in tried if not row["error"]])
     return labels
+
+
+def has_judgements(folder: Path) -> bool:
+    """Tell whether a judge made a judgement in its folder."""
+    path = folder / JUDGEMENTS_FILE
+    return path.exists() and any(row["error"] is None for row in read_json_rows(path))
 
 
 def _write_official_format(

@@ -1,6 +1,7 @@
 """What stands in the cells of the report's tables."""
 
 from collections.abc import Mapping
+from math import floor, log10
 from typing import Any
 
 from moa_graph.evals.benchmarks.formatting import format_number
@@ -10,6 +11,7 @@ from moa_graph.evals.resource_use import PartialMean, ResourceUse
 from moa_graph.models.providers import replayed_file
 
 UNKNOWN = "unknown"
+_LEAST_PLAIN_DOLLARS = 1e-6  # less has too many zeros
 
 
 def benchmark_figures(measurement: SystemMeasurement) -> dict[str, str]:
@@ -79,7 +81,7 @@ def format_mean_cost(measurement: SystemMeasurement) -> str:
     mean = format_mean(use.cost, use, _dollar_style(use.cost.value))
     if costs.deviation is None:
         return mean
-    return f"{mean} ± {_dollar_style(costs.deviation).format(costs.deviation)[1:]}"
+    return f"{mean} ± {_format_deviation(costs.deviation)}"
 
 
 def format_total_cost(measurement: SystemMeasurement) -> str:
@@ -90,6 +92,12 @@ def format_total_cost(measurement: SystemMeasurement) -> str:
     total = use.cost.value * use.cost.known_runs
     at_least = "" if use.cost.known_runs == use.instructions and not use.failed else "at least "
     return at_least + _dollar_style(total).format(total)
+
+
+def _format_deviation(dollars: float) -> str:
+    if dollars < _LEAST_PLAIN_DOLLARS:
+        return f"{dollars:.0e}" if dollars else "0"
+    return f"{dollars:.{max(0, 1 - floor(log10(dollars)))}f}"
 
 
 def _dollar_style(dollars: float | None) -> str:

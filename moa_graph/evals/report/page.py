@@ -17,7 +17,6 @@ from moa_graph.evals.benchmarks.alpaca_eval.baselines import (
 from moa_graph.evals.benchmarks.registry import benchmark_for
 from moa_graph.evals.data import read_table
 from moa_graph.evals.manifest import package_versions
-from moa_graph.evals.panel import BIAS_NOTE
 from moa_graph.evals.panel_tables import PanelTable, list_panel_tables
 from moa_graph.evals.report import cells
 from moa_graph.evals.report.figures import TITLES, draw_section, file_stem
@@ -130,7 +129,7 @@ def _render_page(
     page = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page.filters |= {"stem": file_stem, "groups": cells.group_means}
     page.globals |= {"cells": cells, "titles": TITLES, "of_analyses": ANALYSIS_TABLES}
-    page.globals |= {"format_quality": format_quality, "bias_note": BIAS_NOTE}
+    page.globals |= {"format_quality": format_quality}
     return page.get_template("page.html").render(
         parts=parts,
         account=account,

@@ -4,10 +4,11 @@
 errors through that its own client then does not retry.
 """
 
+import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from ipaddress import ip_address
 from urllib.request import getproxies
@@ -36,6 +37,7 @@ _ERRORS: dict[type[Exception], type[httpx2.TransportError]] = {  # the first tha
     OSError: httpx2.ReadError,
     aiohttp.ClientError: httpx2.ReadError,
 }
+_TLS_VARIABLES = ("SSL_CERT_FILE", "SSLKEYLOGFILE")
 _LAST_PORT = 2**16 - 1
 _WRITE_BYTES = 2**18  # bytes that are written at a time
 
@@ -146,6 +148,36 @@ class _ResponseBody(httpx2.AsyncByteStream):
 def default_ssl_context() -> ssl.SSLContext:
     """Give what httpx would verify servers by: certifi's roots, or `SSL_CERT_FILE` and `_DIR`."""
     return httpx2.create_ssl_context()
+
+
+def check_certificates() -> None:
+    """See that what the environment says of certificates can be used.
+
+    Raises:
+        ValueError: If it cannot; the message names the variable.
+    """
+    values = tuple(os.environ.get(name) or None for name in _TLS_VARIABLES)
+    if any(values):
+        _check_tls_files(*values)
+
+
+@lru_cache(maxsize=8)
+def _check_tls_files(certificates: str | None, key_log: str | None) -> None:
+    if certificates:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(certificates)
+        except OSError as error:  # of `ssl`, too
+            reason = "no certificate in it" if isinstance(error, ssl.SSLError) else error.strerror
+            raise ValueError(
+                f"SSL_CERT_FILE={certificates!r}: expected a file of certificates (PEM): {reason}"
+            ) from None
+    if key_log:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).keylog_filename = key_log
+        except OSError as error:
+            raise ValueError(
+                f"SSLKEYLOGFILE={key_log!r}: expected a file that can be written: {error.strerror}"
+            ) from None
 
 
 @contextmanager

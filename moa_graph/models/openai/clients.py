@@ -21,6 +21,7 @@ from moa_graph.models.openai.aiohttp_transport import (
     KEEP_ALIVE_S,
     AiohttpTransport,
     OneShotBody,
+    check_certificates,
     check_proxies,
     default_ssl_context,
 )
@@ -226,9 +227,11 @@ def shared_clients(openai_proxy: str | None = None) -> dict[str, Any]:
 
     Raises:
         ImportError: If a proxy needs a package that is not installed.
-        ValueError: If `MOA_MAX_CONNECTIONS` is no number above 0, or a variable names no proxy.
+        ValueError: If `MOA_MAX_CONNECTIONS` is no number above 0, or a variable names no proxy,
+            or no file of certificates.
     """
     read_max_connections()
+    check_certificates()
     check_proxies({"OPENAI_PROXY": openai_proxy} if openai_proxy else None)
     return {
         "http_client": _sync_client(openai_proxy),

@@ -11,6 +11,7 @@ from httpx2 import Response
 
 from moa_graph.models.openai.fast_streams import AsyncChunkStream, ChunkStream
 from moa_graph.models.openai.normalization import ThoughtHabit, normalize_completion
+from moa_graph.models.openai.response_bodies import read_completion
 
 _PER_CALL_OPTIONS = frozenset({"extra_headers", "extra_query", "timeout"})
 
@@ -112,15 +113,14 @@ class FastRawResponse:
         self.http_response, self.headers = response, response.headers
 
     def parse(self) -> Any:
-        """Read the answer; a text that is no JSON is given as it is.
+        """Read the answer.
 
         Raises:
-            UnfinishedAnswerError: If it ended in an error.
+            UnfinishedAnswerError: If it ended in an error, or was cut off.
+            NoCompletionError: If it is none.
         """
-        try:
-            return normalize_completion(self.http_response.json())
-        except ValueError:
-            return self.http_response.text
+        response = self.http_response
+        return normalize_completion(read_completion(response.content, encoding=response.encoding))
 
 
 def _needs_original_client(payload: Mapping[str, Any], *, streamed: bool) -> bool:

@@ -10,9 +10,10 @@ from typing import Any
 
 from httpx2 import Response
 from langchain_openai import StreamChunkTimeoutError
-from openai import APITimeoutError, AsyncStream, Stream
+from openai import APIError, APITimeoutError, AsyncStream, Stream
 
 from moa_graph.models.openai.normalization import ChunkNormalizer, ThoughtHabit, shorten
+from moa_graph.models.openai.response_bodies import BodyRecorder
 from moa_graph.models.partial_answers import UnfinishedAnswerError
 
 _DONE = "[DONE]"  # the last event of a stream
@@ -37,15 +38,20 @@ class ChunkStream(Stream[object]):
                     break
         except Exception as error:
             normalizer.attach_partial(error)
+            check_words(error)
             raise
         yield from normalizer.finish(is_done=self._is_done)
 
     def _iter_chunks(self) -> Iterator[Any]:
-        received = 0
+        received, recorder = 0, BodyRecorder(self._decoder)
+        self._decoder = recorder
         with bounded_reads(self.response, lambda: self.chunk_timeout if received else None):
             try:
                 for chunk in super().__iter__():
                     received += 1
+                    yield chunk
+                for chunk in recorder.read_chunks():
+                    self._is_done = True
                     yield chunk
             except APITimeoutError as error:
                 if not (received and self.chunk_timeout):
@@ -83,19 +89,21 @@ class AsyncChunkStream(AsyncStream[object]):
                     break
         except (Exception, CancelledError) as error:
             normalizer.attach_partial(error)
+            check_words(error)
             raise
         for each in normalizer.finish(is_done=self._is_done):
             yield each
             await sleep(0)
 
     async def _iter_chunks(self) -> AsyncIterator[Any]:
-        received = 0
+        received, recorder = 0, BodyRecorder(self._decoder)
+        self._decoder = recorder
         while True:
             try:
                 async with timeout(self.chunk_timeout if received else None) as bound:
                     chunk = await super().__anext__()
             except StopAsyncIteration:
-                return
+                break
             except TimeoutError as error:
                 if not (bound.expired() and self.chunk_timeout):
                     raise
@@ -103,6 +111,9 @@ class AsyncChunkStream(AsyncStream[object]):
                     self.chunk_timeout, model_name=self.model_name, chunks_received=received
                 ) from error
             received += 1
+            yield chunk
+        for chunk in recorder.read_chunks():
+            self._is_done = True
             yield chunk
 
     async def _iter_events(self) -> AsyncIterator[Any]:
@@ -156,3 +167,17 @@ def check_event(event: Any) -> None:
     if not (isinstance(data, dict) and data.get("error")):
         words = data.get("message") if isinstance(data, dict) else None
         raise UnfinishedAnswerError(f"the answer ended in an error: {shorten(words or data)}")
+
+
+def check_words(error: BaseException) -> None:
+    """Raise again what a server says of an error, where the openai client leaves its words out.
+
+    It repeats the `message` of an error only.
+
+    Raises:
+        UnfinishedAnswerError: If it left them out.
+    """
+    body = error.body if type(error) is APIError else None
+    message = body.get("message") if isinstance(body, dict) else None
+    if body and not (isinstance(message, str) and message):
+        raise UnfinishedAnswerError(f"the answer ended in an error: {shorten(body)}") from error

@@ -4,7 +4,7 @@ A completion and a stream of chunks alike are changed in their place; they are r
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -12,7 +12,9 @@ from moa_graph.models.partial_answers import (
     PartialAnswer,
     UnfinishedAnswerError,
     attach_partial_answer,
+    find_partial_answer,
 )
+from moa_graph.prompting.choices import COUNTED_CHOICES
 from moa_graph.prompting.surrogates import replace_surrogates
 from moa_graph.prompting.thoughts import ThoughtFilter
 from moa_graph.prompting.usage import clean_openai_usage, clean_usage, merge_openai_usages
@@ -36,7 +38,10 @@ def normalize_completion(completion: Any) -> Any:
         return completion
     if "usage" in completion:
         completion["usage"] = clean_openai_usage(completion["usage"])
-    for choice in iter_mappings(completion, "choices"):
+    choices = list(iter_mappings(completion, "choices"))
+    if len(choices) > 1:
+        _prepare_choices(choices, completion)
+    for choice in choices:
         message = choice.get("message")
         if not isinstance(message, dict):
             continue
@@ -46,6 +51,31 @@ def normalize_completion(completion: Any) -> Any:
         if not message.get("content") and not message.get("refusal"):
             message["refusal"] = _describe_filter(choice, completion)
     return completion
+
+
+def read_error_words(body: Mapping[str, Any]) -> str | None:
+    """Give what a body, or a chunk, says of an error; `None` if it is, or may be, an answer."""
+    error = body.get("error")
+    if "choices" in body and not error:
+        return None
+    words = error.get("message") if isinstance(error, Mapping) else None
+    message = each if isinstance(each := body.get("message"), str) else None
+    is_error = body.get("object") == "error" or body.get("type") == "error"
+    told = words or error or message or body.get("detail") or (body if is_error else None)
+    return shorten(told) if told else None
+
+
+def _prepare_choices(choices: Sequence[dict[str, Any]], completion: dict[str, Any]) -> None:
+    """Have each choice be read by itself: one that failed does not end the others."""
+    usage, timings = completion.get("usage") or {}, completion.get("timings") or {}
+    if timings and timings.get("predicted_n") == usage.get("completion_tokens"):
+        usage[COUNTED_CHOICES] = 1  # llama.cpp counts only the first one
+    for choice in choices:
+        message = choice.get("message")
+        choice["message"] = message = message if isinstance(message, dict) else {}
+        message.setdefault("content", None)
+        if error := choice.pop("error", None) or message.pop("error", None):
+            choice["finish_reason"], message["refusal"] = "error", _error_words(error)
 
 
 def iter_mappings(value: Any, name: str) -> Iterator[dict[str, Any]]:
@@ -87,16 +117,25 @@ class ChunkNormalizer:
         return self._received_chars > MAX_STREAMED_CHARS
 
     def normalize(self, chunk: Any) -> Iterator[Any]:
-        """Take in a chunk, and give what is to be read now."""
+        """Take in a chunk, and give what is to be read now.
+
+        Raises:
+            UnfinishedAnswerError: If it says that the answer ended in an error.
+        """
         if not isinstance(chunk, dict):
             yield chunk
             return
+        if words := read_error_words(chunk):
+            raise UnfinishedAnswerError(f"the answer ended in an error: {words}")
         self._last_chunk = chunk
         has_usage = self._take_usage(chunk)
         choices = list(iter_mappings(chunk, "choices"))
-        for choice in choices:
+        first = [each for each in choices if not each.get("index")]
+        for choice in first:
             self._normalize_choice(choice, chunk)
-        if choices or not has_usage:
+        if len(first) < len(choices):  # `ChatOpenAI` would put several answers into one
+            chunk["choices"] = first
+        if first or not (has_usage or choices):
             yield chunk
 
     def finish(self, *, is_done: bool) -> Iterator[Any]:
@@ -130,7 +169,9 @@ class ChunkNormalizer:
             yield self._wrap_choices([]) | {"usage": self._usage}
 
     def attach_partial(self, error: BaseException) -> None:
-        """Note on an error what came before it."""
+        """Note on an error what came before it, unless that is known already."""
+        if find_partial_answer(error):
+            return
         partial = PartialAnswer(
             "".join(self._parts).strip(), clean_usage(self._usage), self._finish_reason
         )
@@ -200,12 +241,16 @@ def _count_chars(delta: Mapping[str, Any]) -> int:
 
 
 def _raise_error(error: Any, text: str, usage: Any, choice: Mapping[str, Any]) -> NoReturn:
-    words = error.get("message") if isinstance(error, dict) else None
-    failure = UnfinishedAnswerError(f"the answer ended in an error: {shorten(words or error)}")
+    failure = UnfinishedAnswerError(f"the answer ended in an error: {_error_words(error)}")
     reason = choice.get("finish_reason")
     partial = PartialAnswer(text.strip(), clean_usage(usage), reason and str(reason))
     attach_partial_answer(failure, partial)
     raise failure
+
+
+def _error_words(error: Any) -> str:
+    words = error.get("message") if isinstance(error, dict) else None
+    return shorten(words or error)
 
 
 def _describe_filter(*holders: Mapping[str, Any]) -> str | None:

@@ -1,4 +1,5 @@
-// The server's API. A key, where one is asked for, lives as long as the browser's tab.
+// The server's API. A key, where one is asked for, lives as long as the browser's tab: in no cookie,
+// which the browser would send to the servers of all other ports of the same host, too.
 
 import { byId } from "./dom.js";
 
@@ -16,6 +17,17 @@ export class ApiError extends Error {
     super(message);
     this.status = status;
   }
+}
+
+/** Keep the token in the page's address, and leave it out of the address. */
+export function keepToken() {
+  const parameters = new URLSearchParams(location.search);
+  const token = parameters.get("token");
+  if (token === null) return;
+  sessionStorage.setItem(KEY, token);
+  parameters.delete("token");
+  const rest = parameters.size ? `?${parameters}` : "";
+  history.replaceState(null, "", `${location.pathname}${rest}${location.hash}`);
 }
 
 /**

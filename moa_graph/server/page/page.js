@@ -1,12 +1,12 @@
 // The page: one thread at one of its steps, or the run that goes on in it.
 
-import { ApiError, events, get, post } from "./api.js";
+import { ApiError, events, get, keepToken, post } from "./api.js";
 import { drawConversation } from "./conversation.js";
 import { Detail } from "./detail.js";
 import { byId, h, seconds, show } from "./dom.js";
 import { render } from "./markdown.js";
 import { Picture } from "./picture.js";
-import { changes, isOffline, outcome, progress, totals } from "./summary.js";
+import { answerTitle, changes, outcome, progress, totals } from "./summary.js";
 import { drawThreads, openMenu, threadOf } from "./threads.js";
 import { Timeline } from "./timeline.js";
 
@@ -31,6 +31,8 @@ let selected = null; // the node whose text is shown
 let edits = new Map(); // changes of proposals that are not sent yet
 /** @type {AbortController | null} */
 let watching = null; // ends the stream that is being read
+/** @type {string | null} */
+let failure = null; // why the run that is shown has no answer
 let began = 0; // when the run that is watched began, by this page's clock
 
 /**
@@ -46,6 +48,7 @@ async function open(id, checkpoint = null) {
   if (aborted.aborted) return;
   if (id !== thread) selected = null;
   [thread, view, running, edits] = [id, shown, shown.running && !checkpoint, new Map()];
+  failure = running ? null : shown.error ?? null;
   detail.drafts.clear();
   began = performance.now();
   location.hash = encodeURIComponent(id);
@@ -86,7 +89,7 @@ async function watch(id, aborted) {
 /** @param {RunEvent} event */
 function ended({ status, error }) {
   running = false;
-  if (status === "failed") complain(error);
+  failure = status === "failed" ? error : null;
 }
 
 /** @param {View} shown */
@@ -95,7 +98,7 @@ function draw(shown) {
   show(byId("welcome"), false);
   show(byId("board"), Boolean(layout));
   show(byId("texts"), Boolean(layout));
-  complain(running ? null : shown.error);
+  complain(layout ? null : shown.error);
   drawConversation(shown.messages, shown.notice);
   if (layout && cells) picture.show(layout, cells);
   timeline.draw(shown, running);
@@ -125,18 +128,11 @@ function drawRun() {
   say(running ? progress(picture) : outcome(picture, view, current()));
 }
 
-/** @param {string | null} error why there is no answer */
-function drawAnswerTitle(error) {
-  const [kind, title] = error ? ["failed", "No answer"]
-    : isOffline(picture) ? ["quoted", "Quotes"] : ["answered", "Answer"];
-  byId("answer").dataset.outcome = kind;
-  byId("answer-title").textContent = title;
-}
-
 /** @param {Cell | undefined} cell */
 function drawAnswer(cell) {
   const text = byId("answer-text");
-  drawAnswerTitle(cell?.error ?? null);
+  const cause = failure ?? cell?.error ?? null;
+  [byId("answer").dataset.outcome, byId("answer-title").textContent] = answerTitle(picture, running, cause);
   text.setAttribute("aria-busy", String(running));
   if (running && cell?.text && !text.querySelector("p:not(.meta)")) {
     byId("answer").scrollIntoView({ block: "nearest" }); // it begins to come
@@ -144,7 +140,7 @@ function drawAnswer(cell) {
   if (cell?.text) {
     render(text, cell.text);
     if (cell.ending_note) text.append(h("p", { class: "error" }, `The answer is ${cell.ending_note}.`));
-  } else text.replaceChildren(h("p", { class: "meta" }, cell?.error ?? "The aggregator has not written yet."));
+  } else text.replaceChildren(h("p", { class: "meta" }, cause ?? "The aggregator has not written yet."));
 }
 
 function drawDetail() {
@@ -365,6 +361,7 @@ async function catchUp() {
   if (now.running || (view.newest && now.step !== view.step)) act(() => reopen());
 }
 
+keepToken();
 listen();
 await act(async () => {
   ({ mixtures } = await get("/api/mixtures"));

@@ -232,7 +232,7 @@ function fill(box, cell) {
  * @param {Cell} cell
  */
 function snippet(cell) {
-  if (cell.error) return cell.error;
+  if (cell.error) return cell.node === "aggregator" ? "" : cell.error; // the answer's place tells it
   const text = cell.status === "running" ? cell.text.slice(-SNIPPET) : cell.text.slice(0, SNIPPET);
   return text.replaceAll(/[*`#]+/g, "").replaceAll(/\s+/g, " ");
 }

@@ -67,18 +67,33 @@ const silence = (cell, now) => `${Math.floor(silentFor(cell, now) / SILENCE) * (
 /**
  * Say how a run ended, or which of its steps is shown.
  * @param {Cells} picture
- * @param {Pick<View, "finished" | "newest">} view
+ * @param {Pick<View, "finished" | "newest" | "error">} view
  * @param {Step | undefined} step
  */
 export function outcome(picture, view, step) {
   if (step && !view.newest) return `Step: ${step.label}.`;
   const aggregator = picture.cells.get("aggregator");
   if (aggregator?.status === "failed") return "The aggregator failed. The proposals are kept; Resume asks it again.";
+  if (!view.finished && view.error) return "Failed, as told below. What was answered is kept; Resume asks the rest.";
   if (!view.finished) return "Not finished. What was answered is kept; Resume asks for the rest.";
   const proposers = [...picture.cells.values()].filter((cell) => cell.layer < picture.last);
   const missing = proposers.filter((cell) => ["failed", "cut off"].includes(cell.status)).length;
   if (isOffline(picture)) return "Quoted from your text. No language model was asked.";
   return missing ? `Answered without ${missing} of ${proposers.length} proposals.` : "Answered.";
+}
+
+/**
+ * Head the place of the answer: what stands there, and how it is to look.
+ * @param {Cells} picture
+ * @param {boolean} running
+ * @param {string | null} failure why there is no answer
+ * @returns {[kind: string, title: string]}
+ */
+export function answerTitle(picture, running, failure) {
+  const text = picture.cells.get("aggregator")?.text;
+  if (failure && !text && !running) return ["failed", "No answer"];
+  if (!text && !running) return ["missing", "No answer yet"];
+  return isOffline(picture) ? ["quoted", "Quotes"] : ["answered", "Answer"];
 }
 
 /**

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import inf
 from statistics import fmean
 from typing import Any, ClassVar
 
@@ -120,7 +121,11 @@ class AlpacaEvalMethod(JudgingMethod):
     def parse_judgement(self, case: JudgementCase, message: AIMessage) -> JsonRow:
         """Weigh the two identifiers."""
         logprobs = _first_token_logprobs(message)
-        identifiers = {token: logprobs[token] for token in (FIRST, SECOND) if token in logprobs}
+        identifiers = {
+            token: logprob
+            for token in (FIRST, SECOND)
+            if (logprob := logprobs.get(token, -inf)) != -inf
+        }
         if not identifiers:
             tokens = ", ".join(map(repr, logprobs)) or "nothing"
             raise MalformedJudgementError(

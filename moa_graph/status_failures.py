@@ -1,0 +1,56 @@
+"""What a server says beside a status of failure, where its client leaves that out."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from moa_graph.connection_failures import bare_address
+
+_MAX_WORDS_CHARS = 200  # of what a server says
+_WRONG_PATH = {404, 405}
+_HTML_TITLE = re.compile(r"<title[^>]{0,100}>([^<]{1,200})", re.IGNORECASE)
+
+
+def describe_status_failure(error: BaseException) -> str | None:
+    """Say which address answered with a status and with no words, or has no such path.
+
+    Args:
+        error: What a client raised.
+
+    Returns:
+        A line; `None` for an error of another kind, or one that says enough by itself.
+    """
+    if "APIStatusError" not in {kind.__name__ for kind in type(error).__mro__}:
+        return None
+    response: Any = getattr(error, "response", None)
+    status, text = getattr(response, "status_code", None), str(error)
+    is_wrong_path = status in _WRONG_PATH and "model" not in text.lower()
+    if response is None or not (is_wrong_path or text == f"Error code: {status}"):
+        return None
+    address = bare_address(str(response.request.url))
+    words = "" if text != f"Error code: {status}" else _read_words(response.text)
+    told = f"{type(error).__name__}: {text}{words and f' - {words}'} (at {address})"
+    if not is_wrong_path:
+        return told
+    is_versioned = re.search(r"/v\d", urlsplit(address).path)
+    hint = "" if is_versioned else ": most servers' ends in /v1"
+    return f"{told}; check the address{hint}"
+
+
+def _read_words(text: str) -> str:
+    """Give what a body says: the message in JSON, the title of a page, or the text."""
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        body = None
+    if isinstance(body, Mapping):
+        told = (body.get(name) for name in ("error", "message", "detail"))
+        words = next((each for each in told if each), "")
+        text = words if isinstance(words, str) else json.dumps(words, default=str)
+    elif text.lstrip().startswith("<"):
+        match = _HTML_TITLE.search(text)
+        text = match[1] if match else "a page of HTML"
+    text = " ".join(text.split())
+    return text if len(text) <= _MAX_WORDS_CHARS else f"{text[:_MAX_WORDS_CHARS]}…"
