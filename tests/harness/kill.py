@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import psycopg
 from postgres import PostgresServer, postgres_server
 from postgres_proxy import PostgresProxy
-from programs import ON_SQLITE_ALONE, PROGRAMS, PROPOSERS, reply
+from programs import ON_SQLITE_ALONE, PROGRAMS, PROPOSERS, USING_OUR_CONNECTIONS, reply
 from server import Call, ChatServer
 from waiting import wait_for
 
@@ -210,11 +210,10 @@ class Harness:
 
     def run_faults(self, count: int) -> None:
         """Run trials whose database goes away, one at a time."""
-        programs = [name for name in PROGRAMS if name not in ON_SQLITE_ALONE]
-        for number in range(count):
-            trial = self.add_trial(programs[number // len(FAULTS) % len(programs)], "postgres")
-            phase = self.random.choice(PHASES)
-            trial.lose_database(FAULTS[number % len(FAULTS)], self.postgres, phase)
+        plans = list(product(USING_OUR_CONNECTIONS, FAULTS))
+        for program, fault in (plans * count)[:count]:
+            trial = self.add_trial(program, "postgres")
+            trial.lose_database(fault, self.postgres, self.random.choice(PHASES))
 
     def add_trial(self, program: str, database: str) -> Trial:
         """Begin a trial."""

@@ -322,6 +322,8 @@ PROGRAMS = {
     "judge": Judge,
 }
 ON_SQLITE_ALONE = {"generate", "judge"}
+# A host opens its own, and so decides for how long it waits for a server that says nothing.
+USING_OUR_CONNECTIONS = ("ask", "page", "batch")
 
 
 def stored_texts(saver: BaseCheckpointSaver[Any], thread: str) -> Iterator[str]:
