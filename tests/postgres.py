@@ -71,11 +71,20 @@ class PostgresServer:
         with psycopg.connect(self.address(), autocommit=True) as connection:
             connection.execute(statement)
 
-    def stop(self) -> None:
-        """End it at once, and drop what it holds."""
+    @property
+    def socket(self) -> Path:
+        """Give the socket on which it listens."""
+        return self.folder / ".s.PGSQL.5432"
+
+    def crash(self) -> None:
+        """End it at once, in the middle of what it does; `start` has it recover."""
         if self._process is not None:
             self._process.send_signal(signal.SIGQUIT)
             self._process.wait()
+
+    def stop(self) -> None:
+        """End it at once, and drop what it holds."""
+        self.crash()
         self._place.cleanup()
 
 
