@@ -115,6 +115,15 @@ def test_mean_of_judges_is_told_apart_from_theirs(tmp_path, judges, evaluate):
     assert "it is no figure of the benchmark's" in " ".join(text.split())
 
 
+def test_comparisons_of_systems_say_whose_judgements_they_are_of(tmp_path, judges, evaluate):
+    answered(tmp_path, "alpaca_eval", lengthy)
+    answered(tmp_path, "alpaca_eval", lambda _: "short", name="other")
+    assert evaluate(*judge_words(tmp_path / "out", judges[:2])).returncode == 0
+    comparisons = scored(evaluate, tmp_path / "out")["comparisons"]
+    assert [each["judge"] for each in comparisons] == ["openai:placer", "openai:measurer"]
+    assert {each["benchmark"] for each in comparisons} == {"alpaca_eval"}
+
+
 def test_agreement_is_that_of_the_verdicts(tmp_path, judges, evaluate):
     folder = answered(tmp_path, "alpaca_eval", lengthy)
     assert evaluate(*judge_words(folder, judges)).returncode == 0

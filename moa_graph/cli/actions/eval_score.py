@@ -78,8 +78,12 @@ def print_scores(paths: Sequence[Path], gamed_baselines: Path | None, *, as_json
     panels = [_build_panel(all_systems, name) for name in _list_benchmarks(all_systems)]
     if as_json:
         systems = [each for group in groups for each in group.systems]
-        verdicts = [each for verdicts in comparisons for each in verdicts]
-        _print_json(systems, verdicts, [each for each in panels if each])
+        compared = [
+            _comparison_dict(group, each)
+            for group, verdicts in zip(groups, comparisons, strict=True)
+            for each in verdicts
+        ]
+        _print_json(systems, compared, [each for each in panels if each])
         return
     for group, verdicts in zip(groups, comparisons, strict=True):
         _print_group(group, verdicts)
@@ -200,17 +204,21 @@ def _format_judged(each: SystemScore | MissingScore) -> str:
     return f"{items['judged']:,}{partial}"
 
 
+def _comparison_dict(group: SystemGroup, comparison: Comparison | str) -> dict[str, Any]:
+    """Give a comparison as plain data, or why there is none."""
+    first = group.scored[0]
+    context = {"benchmark": first.benchmark, "judge": first.judge}
+    if isinstance(comparison, str):
+        return {**context, "verdict": comparison}
+    figures = {"better": comparison.better, "verdict": comparison.verdict}
+    return {**context, **asdict(comparison), **figures}
+
+
 def _print_json(
     systems: Sequence[SystemScore | MissingScore],
-    verdicts: Sequence[Comparison | str],
+    comparisons: Sequence[Mapping[str, Any]],
     panels: Sequence[Panel],
 ) -> None:
-    comparisons = [
-        {**asdict(each), "better": each.better, "verdict": each.verdict}
-        if isinstance(each, Comparison)
-        else {"verdict": each}
-        for each in verdicts
-    ]
     document = {
         "systems": [each.as_dict() for each in systems],
         "comparisons": comparisons,
