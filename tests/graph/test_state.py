@@ -7,7 +7,13 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from moa_graph import create_moa
-from moa_graph.graph.state import RETRY, awaits_retry, merge_proposals, retry_mark_update
+from moa_graph.graph.state import (
+    RETRY,
+    awaits_retry,
+    merge_proposals,
+    merge_writes,
+    retry_mark_update,
+)
 
 
 def proposal(turn, content="x"):
@@ -90,3 +96,9 @@ def test_proposals_that_are_marked_are_told_from_others():
 
 def test_proposal_that_is_not_there_can_be_dropped():
     assert merge_proposals({"a": proposal("1")}, {"b": None}) == {"a": proposal("1")}
+
+
+def test_writes_of_several_nodes_add_up_to_what_was_there():
+    writes = [{"b": proposal("1")}, {"c": proposal("1")}]
+    assert set(merge_writes({"a": proposal("1")}, writes)) == {"a", "b", "c"}
+    assert merge_writes({"a": proposal("1")}, []) == {"a": proposal("1")}

@@ -19,11 +19,11 @@ from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parents[2]
 MODULES = {
-    "quorum": ("graph/quorum.py", ["graph/test_quorum.py"]),
-    "policy": ("graph/policy.py", ["graph/test_quorum.py", "graph/test_deadlines.py"]),
+    "quorum": ("graph/quorum.py", ["graph/test_quorum.py", "graph/test_error_causes.py"]),
+    "policy": ("graph/policy.py", ["graph/test_quorum.py"]),
     "deadlines": ("graph/deadlines.py", ["graph/test_deadlines.py"]),
     "state": ("graph/state.py", ["graph/test_state.py", "graph/test_checkpoints.py"]),
-    "redaction": ("redaction.py", ["test_redaction.py", "prompting/test_limits.py"]),
+    "redaction": ("redaction.py", ["test_redaction.py"]),
     "prompts": ("graph/prompts.py", ["graph/test_contexts.py", "prompting/test_prompts.py"]),
     "auth": ("server/auth.py", ["server/test_auth.py"]),
     "call_store": ("evals/call_store.py", ["evals/test_call_store.py"]),
