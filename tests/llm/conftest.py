@@ -19,7 +19,8 @@ def llama_servers():
     running = {}
     with ExitStack() as stack:
 
-        def start(*key):
+        def start(template, context, slots=1):
+            key = template, context, slots
             if key not in running:
                 running[key] = stack.enter_context(LlamaServer(*key))
             return running[key]
