@@ -166,12 +166,14 @@ def test_damaged_file_is_one_line_and_left_as_it_is(moa, mixture, tmp_path):
     damaged = whole[:4096] + b"\xff" * 8192 + whole[12288:]
     for content in (damaged, b"this is no database, but somebody's notes\n" * 100):
         db.write_bytes(content)
-        for words in (["ask", "q", "--config", config, "-t", "t"], ["resume", "t"], ["threads"]):
+        for words in (["ask", "q", "--config", config, "-t", "t"], ["resume", "t"], ["show", "t"]):
             done = moa(*words, db=db)
             assert done.returncode == 1
             assert done.stderr.startswith("moa: ")
             assert done.stderr.count("\n") == 1
             assert "Traceback" not in done.stderr
+        listed = moa("threads", db=db)
+        assert "damaged" in listed.stdout or listed.stderr.count("\n") == 1
         assert db.read_bytes() == content
 
 
