@@ -351,10 +351,9 @@ def texts_in(value: object) -> Iterator[str]:
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """Read the whole rows of a file; one that is half written is none."""
-    rows = []
+    rows = list[dict[str, Any]]()
     with suppress(FileNotFoundError, json.JSONDecodeError):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            rows.append(json.loads(line))
+        rows.extend(map(json.loads, path.read_text(encoding="utf-8").splitlines()))
     return rows
 
 
