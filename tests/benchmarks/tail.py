@@ -26,9 +26,9 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "grace 1 s": {**PATIENT, "grace": 1.0},
     "grace 0 s": {**PATIENT, "grace": 0.0},
     "grace 1 s, aggregator 10 s": {**PATIENT, "grace": 1.0, "timeout": 10.0},
-    "hedge 3 s": {**PATIENT, "hedge": 3.0, "hedged": "all"},
-    "grace 1 s, hedge 3 s": {**PATIENT, "grace": 1.0, "hedge": 3.0, "hedged": "all"},
-    "grace 1 s, aggregator's hedge 3 s": {**PATIENT, "grace": 1.0, "hedge": 3.0},
+    "hedge 2 s": {**PATIENT, "hedge": 2.0, "hedged": "all"},
+    "grace 1 s, hedge 2 s": {**PATIENT, "grace": 1.0, "hedge": 2.0, "hedged": "all"},
+    "grace 1 s, aggregator's hedge 2 s": {**PATIENT, "grace": 1.0, "hedge": 2.0},
 }
 
 
