@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import count
 
 import httpx2
+import openai
 import pytest
 from langchain_openai import ChatOpenAI
 from waiting import PATIENCE, wait_until
@@ -415,3 +416,61 @@ async def test_later_requests_have_the_headers_of_the_first_and_bodies_of_their_
     assert counts == ["0", "0", "0", "1", "0", "0"]
     timeouts = [call.headers["x-stainless-read-timeout"] for call in server.calls]
     assert timeouts == ["600.0"] * 5 + ["5.0"]
+
+
+@pytest.fixture
+async def warm(server):
+    """A model that has been asked: later requests are built as its first one was."""
+    agent = Agent(model="openai:m", base_url=server.url, max_retries=1, api_key_env="SOME_KEY")
+
+    async def build(monkeypatch):
+        monkeypatch.setenv("SOME_KEY", "sk-secret-secret")
+        model = build_model(agent)
+        await model.ainvoke("warm")
+        server.calls.clear()
+        return model
+
+    return build
+
+
+@pytest.mark.parametrize("fault", [503, 429, 408, "reset"])
+async def test_later_request_that_fails_is_made_again_by_the_openai_client(
+    fault, server, warm, monkeypatch
+):
+    model = await warm(monkeypatch)
+    server.model("m", faults=[fault])
+    assert (await model.ainvoke("q")).text == "m on q"
+    assert [c.headers["x-stainless-retry-count"] for c in server.calls] == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (400, openai.BadRequestError),
+        (500, openai.InternalServerError),
+        (429, openai.RateLimitError),
+        ("echo key", openai.PermissionDeniedError),
+        ("reset", openai.APIConnectionError),
+    ],
+)
+async def test_later_request_that_fails_for_good_raises_what_the_first_would(
+    fault, error, server, warm, monkeypatch
+):
+    model = await warm(monkeypatch)
+    server.model("m", always=fault)
+    with pytest.raises(error) as raised:
+        await model.ainvoke("q")
+    assert "sk-secret" not in str(raised.value)
+    is_retried = fault not in {400, "echo key"}
+    assert len(server.calls) == 1 + is_retried
+    server.model("m")
+    assert (await model.ainvoke("q")).text == "m on q"
+
+
+async def test_later_request_has_the_key_and_the_timeout_that_its_client_has_then(
+    server, warm, monkeypatch
+):
+    model = await warm(monkeypatch)
+    model.root_async_client.api_key = "sk-another"
+    await model.ainvoke("q")
+    assert server.calls[-1].headers["authorization"] == "Bearer sk-another"

@@ -7,14 +7,24 @@ somebody else.
 import asyncio
 import atexit
 import os
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
 from urllib.request import getproxies
 
-from httpx2 import URL, AsyncBaseTransport, BaseTransport, Headers, Limits, Request, Timeout
+from httpx2 import (
+    URL,
+    AsyncBaseTransport,
+    BaseTransport,
+    Headers,
+    Limits,
+    Request,
+    Response,
+    Timeout,
+)
 from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
 
 from moa_graph.fair_scheduling import wait_for_turn
@@ -89,6 +99,19 @@ class KeyRedactingClient(DefaultHttpxClient):
             pool.close()
 
 
+_sent_before: ContextVar[Response | Exception | None] = ContextVar("sent before", default=None)
+
+
+@contextmanager
+def sent_before(outcome: Response | Exception) -> Iterator[None]:
+    """Have the next request of this context not sent: its outcome is known."""
+    token = _sent_before.set(outcome)
+    try:
+        yield
+    finally:
+        _sent_before.reset(token)
+
+
 class PerLoopAsyncClient(DefaultAsyncHttpxClient):
     """An async HTTP client, discreet alike, that keeps a pool of connections for each event loop.
 
@@ -124,7 +147,7 @@ class PerLoopAsyncClient(DefaultAsyncHttpxClient):
             if key:
                 self._keep_template(key, request)
         url = request.url
-        body = OneShotBody(content, lambda: self._known_non_redirecting.discard(url))
+        body = OneShotBody(content, lambda: self.expect_redirect(url))
         return Request(request.method, url, headers=headers, stream=body, extensions=extensions)
 
     def _keep_template(self, key: _TemplateKey, request: Request) -> None:
@@ -132,8 +155,17 @@ class PerLoopAsyncClient(DefaultAsyncHttpxClient):
             self._templates.clear()
         self._templates[key] = Request(request.method, request.url, headers=request.headers)
 
+    def expect_redirect(self, url: URL) -> None:
+        """Take in that an address redirects: its requests keep their bodies from then on."""
+        self._known_non_redirecting.discard(url)
+
     async def send(self, request: Any, **options: Any) -> Any:
-        """Send a request through the pool of the running loop."""
+        """Send a request through the pool of the running loop, unless it has been sent already."""
+        if outcome := _sent_before.get():
+            _sent_before.set(None)
+            if isinstance(outcome, Exception):
+                raise outcome
+            return outcome
         pool_key = (os.getpid(), asyncio.get_running_loop())
         if pool_key not in self._pools:
             await self._open_pool(pool_key)

@@ -4,11 +4,16 @@ The openai client walks over every message to translate what is plain JSON alrea
 model of the response, which `ChatOpenAI` dumps to the mapping that it was.
 """
 
+import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from httpx2 import Response
+from httpx2 import Headers, Request, RequestError, Response
+from pydantic import SecretStr
 
+from moa_graph.models.openai.aiohttp_transport import OneShotBody
+from moa_graph.models.openai.clients import PerLoopAsyncClient, sent_before
 from moa_graph.models.openai.fast_streams import AsyncChunkStream, ChunkStream
 from moa_graph.models.openai.normalization import (
     ThoughtHabit,
@@ -34,7 +39,10 @@ def use_fast_completions(model: Any) -> None:
     habit = thought_habit(str(getattr(model.root_client, "base_url", "")), model.model_name)
     model.stream_chunk_timeout = None
     if root := model.root_async_client:
-        model.async_client = AsyncFastCompletions(root, chunk_timeout, habit)
+        own = model.http_async_client
+        has_fixed_key = isinstance(model.openai_api_key, SecretStr)  # none that a call must ask for
+        http_client = own if has_fixed_key and isinstance(own, PerLoopAsyncClient) else None
+        model.async_client = AsyncFastCompletions(root, chunk_timeout, habit, http_client)
     if root := model.root_client:
         model.client = FastCompletions(root, chunk_timeout, habit)
 
@@ -79,10 +87,12 @@ class FastCompletions(_DelegatingCompletions):
 class AsyncFastCompletions(_DelegatingCompletions):
     """The same of an async client."""
 
-    def __init__(self, root: Any, chunk_timeout: float | None, habit: ThoughtHabit) -> None:
+    def __init__(
+        self, root: Any, chunk_timeout: float | None, habit: ThoughtHabit, http_client: Any = None
+    ) -> None:
         self._post, self._original = root.post, root.chat.completions
         self._chunk_timeout, self.habit = chunk_timeout, habit
-        self.with_raw_response = AsyncFastRawCompletions(root, habit)
+        self.with_raw_response = AsyncFastRawCompletions(root, habit, http_client)
 
     async def create(self, **payload: Any) -> Any:
         """Ask for a stream, of chunks as they are."""
@@ -111,13 +121,72 @@ class FastRawCompletions(_DelegatingCompletions):
 
 
 class AsyncFastRawCompletions(FastRawCompletions):
-    """Asks with a payload as it is."""
+    """Asks with a payload as it is.
+
+    The openai client takes as long to build a request, and to look at the response, as all others
+    together take for the call. The first request of a client is its own, and what it says beside
+    its body is what later ones say. One that fails is handed to the openai client as the outcome of
+    its own first attempt: whether it is made again, and what is raised, is decided there.
+    """
+
+    def __init__(self, root: Any, habit: ThoughtHabit, http_client: Any = None) -> None:
+        super().__init__(root, habit)
+        self._root, self._http_client = root, http_client
+        self._template: Request | None = None
+        self._template_of: tuple[Any, ...] = ()
 
     async def create(self, **payload: Any) -> Any:
         """Ask for a completion."""
         if _needs_original_client(payload, streamed=False):
             return await self._original.create(**payload)
-        return FastRawResponse(await self._post(**_build_request(payload, Response)), self._habit)
+        request = _build_request(payload, Response)
+        if self._http_client is None:
+            return FastRawResponse(await self._post(**request), self._habit)
+        if (short := self._build_short(payload)) is None:
+            response = await self._post(**request)
+            self._learn(response, payload)
+            return FastRawResponse(response, self._habit)
+        try:
+            outcome = await self._http_client.send(short)
+            if outcome.is_success:
+                return FastRawResponse(outcome, self._habit)
+        except RequestError as error:
+            outcome = error
+        self._template = None
+        with sent_before(outcome):
+            return FastRawResponse(await self._post(**request), self._habit)
+
+    @property
+    def _settings(self) -> tuple[Any, ...]:
+        return self._root.api_key, self._root.base_url, self._root.timeout
+
+    def _build_short(self, payload: Mapping[str, Any]) -> Request | None:
+        """Build a request as the openai client would; `None` where that is not known."""
+        template = self._template
+        if template is None or self._template_of != self._settings:
+            return None
+        if (content := _encode_body(payload)) is None:
+            return None
+        headers = Headers(template.headers)
+        headers["content-length"] = f"{len(content)}"
+        return Request(
+            template.method,
+            template.url,
+            headers=headers,
+            stream=OneShotBody(content, partial(self._http_client.expect_redirect, template.url)),
+            extensions={**template.extensions},
+        )
+
+    def _learn(self, response: Response, payload: Mapping[str, Any]) -> None:
+        """Keep what a first attempt said beside its body, if its body is as it is written here."""
+        request, content = response.request, _encode_body(payload)
+        is_first = request.headers.get("x-stainless-retry-count") == "0"
+        length = request.headers.get("content-length")
+        if is_first and not response.history and content and f"{len(content)}" == length:
+            self._template = Request(
+                request.method, request.url, headers=request.headers, extensions=request.extensions
+            )
+            self._template_of = self._settings
 
 
 class FastRawResponse:
@@ -142,6 +211,16 @@ class FastRawResponse:
 
 def _needs_original_client(payload: Mapping[str, Any], *, streamed: bool) -> bool:
     return bool(payload.get("stream")) != streamed or not _PER_CALL_OPTIONS.isdisjoint(payload)
+
+
+def _encode_body(payload: Mapping[str, Any]) -> bytes | None:
+    """Write a body as the openai client does; `None` for what JSON itself does not know."""
+    body = {name: value for name, value in payload.items() if name != "extra_body"}
+    body |= payload.get("extra_body") or {}
+    try:
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    except (TypeError, ValueError):
+        return None
 
 
 def _build_request(payload: Mapping[str, Any], cast_to: type) -> dict[str, Any]:
