@@ -16,7 +16,7 @@ def test_failure_of_a_job_is_not_told_as_one_of_its_folder(error, tmp_path):
 
 def test_folder_that_cannot_be_made_or_is_taken_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(CommandError, match="file: File exists"), lock_folder(tmp_path / "file"):
+    with pytest.raises(CommandError, match=r"file: File exists"), lock_folder(tmp_path / "file"):
         raise AssertionError
     with (
         lock_folder(tmp_path / "job"),

@@ -35,6 +35,6 @@ async def test_database_that_cannot_be_opened_is_told_as_such(tmp_path):
 async def test_thread_that_cannot_be_locked_is_told_as_such(tmp_path):
     path = tmp_path / "runs.sqlite"
     (tmp_path / "runs.sqlite.locks").write_text("a file where a folder is expected")
-    with pytest.raises(StoreError, match="cannot use the database .*: File exists"):
+    with pytest.raises(StoreError, match=r"cannot use the database .*: File exists"):
         async with open_run_store(str(path)) as store, store.lock_thread("t"):
             raise AssertionError
