@@ -57,12 +57,12 @@ def moa_commands(text):
 
 @pytest.mark.parametrize(("page", "code"), blocks("python"))
 def test_python_runs(page, code, server, monkeypatch, tmp_path):
-    """Against the local server, which stands in for the providers and for Ollama."""
+    """Against the local server, which stands in for providers, Ollama and llama.cpp."""
     monkeypatch.chdir(tmp_path)
     for provider in ("OPENAI", "TOGETHER"):
         monkeypatch.setenv(f"{provider}_API_BASE", server.url)
         monkeypatch.setenv(f"{provider}_API_KEY", "key")
-    code, scope = code.replace("http://localhost:11434/v1", server.url), {}
+    code, scope = re.sub(r"http://localhost:(11434|8080)/v1", server.url, code), {}
     with (
         Serving(MoAConfig.load("openai"), api_key=KEY)
         if SERVED in code
@@ -82,7 +82,7 @@ def test_first_example_quotes_without_a_key(page, capsys):
     code = next(param.values[1] for param in blocks("python") if param.values[0] == page)
     for model, agent in (
         ("openai:gpt-6-luna", "offline:lead"),
-        ("together:meta-llama/Llama-3.3-70B-Instruct-Turbo", "offline:bm25"),
+        ("together:Qwen/Qwen3.8-Flash", "offline:bm25"),
         ("openai:gpt-6.1-sol", "offline:consensus"),
     ):
         assert f'"{model}"' in code

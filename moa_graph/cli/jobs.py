@@ -74,11 +74,15 @@ def check_prices(labels: Iterable[str], prices: Prices, price_source: str) -> No
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
     """Keep a second process away from the folder."""
+    lock = FileLock(folder / ".lock", timeout=0)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock", timeout=0):
-            yield
+        lock.acquire()
     except Timeout:
         raise CommandError(f"another process is at work in {folder}") from None
     except OSError as error:
         raise CommandError(f"{folder}: {error.strerror or error}") from None
+    try:
+        yield
+    finally:
+        lock.release()

@@ -7,7 +7,7 @@ from typing import Any
 
 from moa_graph.graph.options import suggest_name
 
-LAYERS_EXAMPLE = 'layers = [["openai:gpt-4o-mini", "openai:gpt-4o"]]'
+LAYERS_EXAMPLE = 'layers = [["openai:gpt-6.1-sol", "openai:gpt-6.1-terra"]]'
 
 
 def check_layers(layers: Any) -> None:

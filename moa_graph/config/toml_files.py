@@ -36,10 +36,6 @@ def load_toml(
     try:
         text = _read_text(Path(path).expanduser())
         return build(tomllib.loads(text))
-    except OSError as error:
-        reason = error.strerror or str(error)
-    except UnicodeDecodeError:
-        reason = "not UTF-8 text, as TOML must be"
     except tomllib.TOMLDecodeError as error:
         reason = f"not valid TOML: {error}{describe_unquoted_name(text)}"
     except RecursionError:
@@ -52,8 +48,14 @@ def load_toml(
 
 
 def _read_text(path: Path) -> str:
-    with path.open("rb") as file:
-        data = file.read(MAX_TOML_BYTES + 1)
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_TOML_BYTES + 1)
+    except OSError as error:
+        raise ValueError(error.strerror or str(error)) from None
     if len(data) > MAX_TOML_BYTES:
         raise ValueError(f"more than {MAX_TOML_BYTES:,} bytes; expected a configuration")
-    return data.decode("utf-8-sig")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError("not UTF-8 text, as TOML must be") from None

@@ -38,6 +38,7 @@ from moa_graph.graph.turns import unanswered_messages
 from moa_graph.models.partial_answers import find_partial_answer
 from moa_graph.models.served_context import ask_servers
 from moa_graph.prompting import parsing
+from moa_graph.prompting.choices import JOINT_SAMPLES
 from moa_graph.prompting.layout import PromptLayout
 from moa_graph.prompting.thoughts import strip_thoughts
 from moa_graph.prompting.tokens import truncate_answer
@@ -284,6 +285,8 @@ class ProposerAttempt:
         if usage.is_cached:
             self.proposal["cached"] = OriginalCallStats(usage=usage.saved_usage, seconds=None)
         self.proposal["finish_reason"] = parsing.read_finish_reason(message)
+        if count := message.response_metadata.get(JOINT_SAMPLES):
+            self.proposal["joint_samples"] = count
         content = strip_thoughts(message.text)
         try:
             parsing.check_answer(message, content)

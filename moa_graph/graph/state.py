@@ -91,6 +91,10 @@ class Proposal(TypedDict):
     may_be_billed: NotRequired[bool]
     """Whether a failed call, or one that another overtook, may have cost tokens of which nobody
     said how many."""
+    joint_samples: NotRequired[int]
+    """How many samples came of the same request, with `Agent(joint_samples=True)`: `usage` is a
+    share of its tokens, and the first of them has those of the prompt. Absent if the request was
+    for this one alone."""
     hedged: NotRequired[bool]
     """Whether the request was sent a second time, because nothing had come for the agent's `hedge`;
     absent if it was not."""

@@ -110,7 +110,7 @@ class Agent(BaseModel):
         if isinstance(model, str):
             if not re.fullmatch(r"[^\s:]+:\S.*", model):
                 raise ValueError(
-                    f"expected 'provider:model', such as 'openai:gpt-4o', got {model!r}"
+                    f"expected 'provider:model', such as 'openai:gpt-6.1-sol', got {model!r}"
                 )
             provider, name = split_label(model)
             provider.check_model_name(name)

@@ -13,6 +13,8 @@ from moa_graph.prompting.usage import clean_usage, share_usage
 
 TOKEN_USAGE = "token_usage"  # noqa: S105  # no password
 """In the output of a request: the tokens of all its choices."""
+JOINT_SAMPLES = "joint_samples"
+"""In the metadata of an answer: how many came of its request, if it was not the only one."""
 COUNTED_CHOICES = "counted_choices"
 """In the `usage` of a completion: of how many of its choices the tokens are counted, if not all."""
 
@@ -37,9 +39,15 @@ def read_choices(result: LLMResult, most: int) -> Sequence[AIMessage]:
     """
     answers = _answers_of(result)[:most]
     told = (result.llm_output or {}).get(TOKEN_USAGE)
+    shared = {JOINT_SAMPLES: len(answers)} if len(answers) > 1 else {}
     usages = _share_usage(answers, told if isinstance(told, Mapping) else {})
     return [
-        answer.model_copy(update={"usage_metadata": cast("UsageMetadata | None", usage)})
+        answer.model_copy(
+            update={
+                "usage_metadata": cast("UsageMetadata | None", usage),
+                "response_metadata": answer.response_metadata | shared,
+            }
+        )
         for answer, usage in zip(answers, usages, strict=True)
     ]
 

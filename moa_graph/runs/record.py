@@ -73,6 +73,8 @@ class AgentCall:
     """Whether it failed, or was hedged, and may have cost tokens of which nobody said how many."""
     hedged: bool = False
     """Whether a second request was sent beside its own, because nothing had come in time."""
+    joint_samples: int = 1
+    """How many samples came of its request: its tokens are a share of those."""
     selected: bool = False
     """Whether the aggregator picked it to be the answer."""
     is_timed: bool = True
@@ -308,6 +310,7 @@ def _proposer_call(node: str, proposal: Proposal, prices: Prices | None) -> Agen
         partial_text=proposal.get("partial_content", ""),
         may_be_billed=proposal.get("may_be_billed", False),
         hedged=proposal.get("hedged", False),
+        joint_samples=proposal.get("joint_samples", 1),
         **_cost_fields(proposal["model"], proposal["usage"], proposal.get("cached"), prices),
     )
 

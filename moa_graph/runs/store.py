@@ -189,13 +189,23 @@ async def open_run_store(
         if is_postgres(db)
         else _open_sqlite(db, create=create, on_write_failure=on_write_failure, on_busy=on_busy)
     )
+    run_error: OSError | None = None
     try:
         async with opened as store:
-            yield store
+            try:
+                yield store
+            except OSError as error:  # of a connection to a model, or of another file
+                run_error = error
+                raise
     except (sqlite3.Error, OSError) as error:
-        where = redact_password(db) if db else "runs.sqlite"
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise StoreError(f"cannot use the database {where}: {reason}") from error
+        if error is run_error:
+            raise
+        raise _unusable_database_error(error, db or "runs.sqlite") from error
+
+
+def _unusable_database_error(error: Exception, db: str) -> StoreError:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+    return StoreError(f"cannot use the database {redact_password(db)}: {reason}")
 
 
 def sqlite_path(db: str | None) -> Path:
@@ -227,9 +237,9 @@ async def _open_sqlite(
             try:
                 lock_file = _create_parent_folder(path.with_name(f"{path.name}.locks") / file)
                 is_held = stack.enter_context(hold_lock_file(lock_file))
-            except OSError:
+            except OSError as error:
                 if on_write_failure is None:
-                    raise
+                    raise _unusable_database_error(error, str(path)) from error
                 is_held = True  # what cannot be locked cannot be written by anybody else
             yield is_held
 

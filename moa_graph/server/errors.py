@@ -16,6 +16,8 @@ from moa_graph.redaction import redacted_message
 HTTP_CONFLICT = 409  # the state of a thread forbids it
 CLIENT_CLOSED_REQUEST = 499  # nobody reads it; it stands in the log
 MAX_PATH_CHARS = 100  # characters of a path
+TOO_MANY_REQUESTS = 429
+REFUSED_KEY_STATUSES = {401, 403}
 NO_RETRY_HEADERS = {"x-should-retry": "false"}  # OpenAI's clients heed it: a run is not paid thrice
 
 
@@ -29,11 +31,12 @@ class ApiError(MoAError):
         *,
         code: str | None = None,
         param: str | None = None,
+        kind: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.status, self.headers = status, headers
-        kind = "server_error" if status >= 500 else "invalid_request_error"  # noqa: PLR2004
+        kind = kind or ("server_error" if status >= 500 else "invalid_request_error")  # noqa: PLR2004
         self.body: dict[str, Any] = {
             "error": {"message": message, "type": kind, "param": param, "code": code}
         }
@@ -62,9 +65,32 @@ def to_api_error(error: Exception) -> ApiError:
         message = redacted_message(error)
         return ApiError(400, message, code="context_length_exceeded", param="messages")
     if isinstance(error, (QuorumError, AggregatorError)):
-        code = "quorum_lost" if isinstance(error, QuorumError) else "no_final_answer"
-        return ApiError(502, redacted_message(error), code=code, headers=NO_RETRY_HEADERS)
+        return _to_run_error(error)
     return ApiError(500, redacted_message(error), code="internal_error", headers=NO_RETRY_HEADERS)
+
+
+def _to_run_error(error: QuorumError | AggregatorError) -> ApiError:
+    """Tell that the models gave no answer; of a status, where all that failed share its type."""
+    message, status = redacted_message(error), getattr(error, "status_code", None)
+    if status == TOO_MANY_REQUESTS:
+        return _to_rate_limit_error(error, message)
+    if status in REFUSED_KEY_STATUSES:
+        message += (
+            f" (a provider refused the key that this server sends, with status {status}; the key "
+            "in this request is not at fault)"
+        )
+    code = "quorum_lost" if isinstance(error, QuorumError) else "no_final_answer"
+    return ApiError(502, message, code=code, headers=NO_RETRY_HEADERS)
+
+
+def _to_rate_limit_error(error: Exception, message: str) -> ApiError:
+    """Pass a provider's limit on, in OpenAI's words, and when to ask again."""
+    response = getattr(error, "response", None)
+    retry_after = getattr(response, "headers", {}).get("retry-after")
+    headers = NO_RETRY_HEADERS | ({"retry-after": retry_after} if retry_after else {})
+    is_quota = getattr(error, "code", None) == "insufficient_quota"
+    code, kind = ("insufficient_quota",) * 2 if is_quota else ("rate_limit_exceeded", "requests")
+    return ApiError(TOO_MANY_REQUESTS, message, code=code, kind=kind, headers=headers)
 
 
 async def on_error(_: Request, error: Exception) -> Response:

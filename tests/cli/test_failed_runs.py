@@ -27,6 +27,20 @@ def view(tmp_path):
     return lambda *paths: asyncio.run(look(*paths))
 
 
+def test_tokens_that_samples_share_are_told_as_shared(moa, tmp_path, server):
+    server.model("w", reply="the answer")
+    config = tmp_path / "m.toml"
+    agent = f'model = "openai:{{}}", base_url = "{server.url}", max_retries = 0'
+    sampled = f"{{ {agent.format('m')}, samples = 3, joint_samples = true }}"
+    config.write_text(
+        f"layers = [[{sampled}]]\naggregator = {{ {agent.format('w')} }}\n", encoding="utf-8"
+    )
+    assert moa("ask", "Why?", "--config", config, "--thread", "sky").returncode == 0
+    shown = moa("show", "sky").stdout
+    assert re.findall(r"layer_1_m\S* .*?[\d.]+ +(\d+|shared) ", shown)[1:] == ["shared", "shared"]
+    assert "shared: samples of one request; the first of them has the tokens that it read" in shown
+
+
 def test_failed_aggregator_is_shown_as_failed_in_the_terminal(moa, tmp_path, server):
     config = write_mixture(tmp_path / "m.toml", server, layers=1, w={"always": 400})
     moa("ask", "Why?", "--config", config, "--thread", "sky")
@@ -46,11 +60,13 @@ def test_what_failed_aggregators_took_is_counted_after_a_restart(moa, tmp_path, 
     config = write_mixture(tmp_path / "m.toml", server, layers=1, w={"always": "empty"})
     moa("ask", "Why?", "--config", config, "--thread", "sky")
     proposals = json.loads(moa("show", "sky", "--json").stdout)["proposals"].values()
+    [stored] = json.loads(moa("show", "sky", "--json").stdout)["failed_calls"]
     shown = moa("show", "sky").stdout
     report = re.sub(r"<[^>]+>", "", moa("report", "sky").stdout)
     server.models["w"].always = None
     resumed = json.loads(moa("resume", "sky", "--json").stdout)["moa"]
     [failed] = resumed["failed_calls"]
+    assert (stored["node"], stored["usage"]) == ("aggregator", failed["usage"])
     words = sum(len(each["content"].split()) for each in server.calls_of("w")[0].messages)
     assert failed["usage"]["input_tokens"] == words
     assert failed["error"].startswith("empty answer")

@@ -25,9 +25,9 @@ RIGHT = 'layers = [["offline:lead"]]\n'
             f'layers = [["qwem"]]\n{END}[agents]\nqwen = "offline:lead"',
             "got 'qwem' (did you mean 'qwen'?)",
         ),
-        (f'layers = ["offline:lead"]\n{END}', 'such as layers = [["openai:gpt-4o-mini", '),
-        (f'layers = "offline:lead"\n{END}', 'such as layers = [["openai:gpt-4o-mini", '),
-        (f'{END}[layers]\na = "offline:lead"', 'such as layers = [["openai:gpt-4o-mini", '),
+        (f'layers = ["offline:lead"]\n{END}', 'such as layers = [["openai:gpt-6.1-sol", '),
+        (f'layers = "offline:lead"\n{END}', 'such as layers = [["openai:gpt-6.1-sol", '),
+        (f'{END}[layers]\na = "offline:lead"', 'such as layers = [["openai:gpt-6.1-sol", '),
         (
             f'{RIGHT}{END}[agents]\ngpt-4.1 = "openai:gpt-4.1"',
             'agents.gpt-4.1: a name with a dot stands in quotes in TOML: "gpt-4.1"',

@@ -1,9 +1,13 @@
 """The presets of present models name models that there are, with options that they take."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from moa_graph import MoAConfig
 
+ROOT = Path(__file__).parents[2]
 PRESENT_PRESETS = ["openai", "self-moa", "together"]
 
 
@@ -17,6 +21,23 @@ def test_models_of_a_preset_are_among_those_with_a_price(preset):
     data = pytest.importorskip("genai_prices.data")
     known = {f"{each.id}:{model.id}" for each in data.providers for model in each.models}
     assert {agent.label for agent in agents_of(MoAConfig.load(preset))} <= known
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/concepts.md", "docs/configuration.md"])
+def test_models_of_together_in_examples_are_those_of_its_preset(page):
+    named = set(re.findall(r"together:[\w./-]+", (ROOT / page).read_text(encoding="utf-8")))
+    assert named
+    assert named <= {agent.label for agent in agents_of(MoAConfig.load("together"))}
+
+
+@pytest.mark.parametrize(
+    "layers", [["gpt"], [[{"model": "gpt"}]], "gpt"], ids=["flat", "without a provider", "no list"]
+)
+def test_models_that_a_mistake_is_told_of_are_those_of_a_preset(layers):
+    with pytest.raises(ValueError, match=r"openai:[\w.-]+") as caught:
+        MoAConfig(layers=layers, aggregator="offline:lead")
+    named = set(re.findall(r"openai:[\w.-]+", str(caught.value)))
+    assert named <= {agent.label for agent in agents_of(MoAConfig.load("openai"))}
 
 
 @pytest.mark.parametrize("preset", PRESENT_PRESETS)

@@ -70,6 +70,37 @@ def test_annotator_asks_for_one_token_and_its_probabilities(tmp_path, server, ru
     assert (row["model_length"], row["reference_length"]) == (1, 11)
 
 
+@pytest.mark.parametrize(
+    ("tokens", "share"),
+    [
+        ({" m": 0.7, " M": 0.2}, 0.7 / 0.9),
+        ({"▁m": 0.6, "▁M": 0.3}, 0.6 / 0.9),
+        ({" m": 0.6, "m": 0.1, " M": 0.2, "M": 0.1}, 0.7),  # the likeliest has a space
+        ({" M": 0.8, "m": 0.1}, 0.1 / 0.9),
+        ({"The": 0.8, " m": 0.1}, 1),
+        ({"m": 0.6, " M": 0.3}, 1),  # to the letter, as the published parser does
+        ({"m": 0.6, "M": 0.2, " M": 0.1}, 0.6 / 0.8),
+    ],
+)
+def test_space_before_the_first_token_is_ignored_where_the_judge_writes_one(
+    tokens, share, tmp_path, server, run
+):
+    folder = answered(tmp_path, "alpaca_eval", lambda _: "a", rows=ALPACA_EVAL[:1])
+    server.model("judge", reply="m", logprobs=lambda _: weigh(0, 0, **tokens))
+    run(folder)
+    (row,) = judgements(folder)
+    raw = 2 - share
+    assert row["preference"] == pytest.approx(3 - raw if row["switched"] else raw)
+
+
+@pytest.mark.parametrize("first", ["<think>", "<", "Okay"])
+def test_judge_that_thinks_is_told_of_the_text_verdict(first, tmp_path, server, run):
+    folder = answered(tmp_path, "alpaca_eval", lambda _: "a", rows=ALPACA_EVAL[:1])
+    server.model("judge", reply=first, logprobs=lambda _: weigh(0, 0, **{first: 0.9}))
+    (told,) = run(folder).failures.values()
+    assert "thinks or explains first, --text-verdict reads" in told
+
+
 def test_identical_answers_are_a_tie_that_nobody_is_asked_for(tmp_path, server, run):
     folder = answered(tmp_path, "alpaca_eval", lambda asked: asked.replace("question", "reference"))
     done = run(folder)

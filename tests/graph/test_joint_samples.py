@@ -16,6 +16,7 @@ from waiting import wait_until
 
 from moa_graph import RETRY, Agent, MoAConfig, QuorumError, create_moa
 from moa_graph.graph import deadlines, joint_samples
+from moa_graph.runs.record import read_run
 
 NODES = ["layer_1_a", "layer_1_a_2", "layer_1_a_3"]
 CONFIG = {"configurable": {"thread_id": "1"}}
@@ -73,6 +74,17 @@ def counts_of(server, model="m"):
 
 def contents(result, nodes=NODES):
     return [result["proposals"][node]["content"] for node in nodes]
+
+
+def test_proposal_says_that_its_tokens_are_a_share_of_a_request(server, sampled, numbered, invoke):
+    numbered()
+    numbered("other")
+    alone = Agent(model="openai:other", base_url=server.url, max_retries=0)
+    layer = {"a": sampled(), "b": alone}
+    result = invoke(create_moa([layer], FakeModel(answers=["done"])).compile(), {"messages": "q"})
+    shared = {node: p.get("joint_samples") for node, p in result["proposals"].items()}
+    assert shared == {**dict.fromkeys(NODES, 3), "layer_1_b": None}
+    assert read_run(result).calls[1].joint_samples == 3
 
 
 def test_samples_of_a_layer_are_one_request(server, sampled, numbered, invoke):

@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import threading
+from contextlib import contextmanager
 from itertools import islice
 
 import openai
@@ -437,6 +438,56 @@ def test_run_without_an_answer_tells_the_causes_and_no_key(
     assert json.loads(raw.strip().split("\n\n")[-1][6:])["error"]["code"] == code
     assert KEY not in raw + str(caught.value.body) + str(streamed.value.body)
     assert server.calls[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+@pytest.fixture
+def refusing(server):
+    """Serve a mixture whose agents do not retry; `bad` are refused by their provider."""
+
+    @contextmanager
+    def serve(bad, status, retry_after=None):
+        for name in bad:
+            server.model(name, always=status, retry_after=retry_after)
+        options = {"base_url": server.url, "max_retries": 0}
+        agents = {name: {"model": f"openai:{name}", **options} for name in "abw"}
+        mixture = MoAConfig(layers=[{"a": agents["a"], "b": agents["b"]}], aggregator=agents["w"])
+        with Serving(mixture) as serving, client_of(serving, max_retries=2) as client:
+            yield client
+
+    return serve
+
+
+@pytest.mark.parametrize("bad", ["ab", "w"])
+def test_providers_limit_is_passed_on_with_the_time_to_wait(bad, refusing, server):
+    with refusing(bad, 429, retry_after=7) as client:
+        with pytest.raises(openai.RateLimitError) as caught:
+            create(client, model="moa")
+        with pytest.raises(openai.APIError) as streamed:
+            list(create(client, model="moa", stream=True))
+    assert (caught.value.code, caught.value.type) == ("rate_limit_exceeded", "requests")
+    assert float(caught.value.response.headers["retry-after"]) == 7
+    assert streamed.value.body == caught.value.body
+    assert len(server.calls_of("a")) == 2  # the client did not have the run paid for thrice
+
+
+def test_limit_without_a_time_to_wait_tells_none(refusing):
+    with refusing("w", 429) as client, pytest.raises(openai.RateLimitError) as caught:
+        create(client, model="moa")
+    assert "retry-after" not in caught.value.response.headers
+
+
+@pytest.mark.parametrize("bad", ["ab", "w"])
+@pytest.mark.parametrize("status", [401, 403])
+def test_key_that_a_provider_refuses_is_not_said_to_be_the_clients(bad, status, refusing):
+    with (
+        refusing(bad, status) as client,
+        pytest.raises(openai.InternalServerError, match="the key in this request is not") as caught,
+    ):
+        create(client, model="moa")
+    assert caught.value.status_code == 502
+    assert f"a provider refused the key that this server sends, with status {status}" in str(
+        caught.value
+    )
 
 
 @pytest.mark.process

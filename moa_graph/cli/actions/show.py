@@ -14,7 +14,7 @@ from moa_graph.cli.terminal.tables import make_console, print_calls
 from moa_graph.cli.terminal.text import describe_failure, print_answer, print_json, print_run
 from moa_graph.cli.thread_loading import LoadedThread, load_thread
 from moa_graph.prompting.finish_reasons import describe_ending
-from moa_graph.runs.record import RunRecord, read_run
+from moa_graph.runs.record import AGGREGATOR_FAILURE, RunRecord, read_run
 from moa_graph.runs.store import format_resume_command
 
 INCOMPLETE_DIFF_NOTICE = (
@@ -118,7 +118,10 @@ def _print_json(loaded: LoadedThread, name: str | None) -> None:
     thread, values, run = loaded.thread, loaded.values, _read_run_record(loaded)
     if not name:
         cost = {"cost": run.cost, "cost_complete": run.cost_is_complete}
-        print_json(thread.id, values, {"state": thread.status_text, "seconds": run.seconds, **cost})
+        failure = values.get(AGGREGATOR_FAILURE)
+        failed = {"failed_calls": list(failure["failed_calls"])} if failure else {}
+        fields = {"state": thread.status_text, "seconds": run.seconds, **cost, **failed}
+        print_json(thread.id, values, fields)
         return
     node, proposal = find_proposal(values, name)
     answer = str(run.answer.text) if run.answer else None

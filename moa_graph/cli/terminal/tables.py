@@ -25,6 +25,7 @@ PIPE_WIDTH = 160  # columns of a table that goes into a pipe
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 _NAME_COLUMNS = ("mark", "call")
 MIN_MODEL_WIDTH = 24  # columns of the name of a model that are worth being shown
+SHARED_PROMPT_NOTE = "shared: samples of one request; the first of them has the tokens that it read"
 CRITICAL_HEADINGS = ("← waited for", "←")
 COLUMN_LAYOUTS = (  # headings; the first that fits is taken
     ("mark", "call", "model", "seconds", "read", "written", "cost", CRITICAL_HEADINGS[0]),
@@ -64,6 +65,8 @@ def print_calls(run: RunRecord) -> None:
                 Text(fit_to_stream(failure, sys.stdout), STATUS_MARKS[call.status][1]),
                 soft_wrap=True,
             )
+    if any(map(_is_prompt_shared, run.calls)):
+        out.print(Text(SHARED_PROMPT_NOTE, "dim"), soft_wrap=True)
     out.print(Text(fit_to_stream(format_run_totals(run), sys.stdout), "dim"), soft_wrap=True)
 
 
@@ -190,7 +193,14 @@ def build_models_table(rows: Sequence[tuple[str, str, str]], width: int) -> Rend
     return build_text_table(("layer", "name", "model"), cells, width, header_style="dim")
 
 
+def _is_prompt_shared(call: AgentCall) -> bool:
+    """Tell whether another sample of the same request has the tokens of their prompt."""
+    return call.joint_samples > 1 and bool(call.usage) and not (call.usage or {})["input_tokens"]
+
+
 def _format_token_count(call: AgentCall, kind: str) -> str:
+    if kind == "input_tokens" and not call.cached and _is_prompt_shared(call):
+        return "shared"
     if call.usage:
         return f"{call.usage[kind]:,}"
     return "" if call.error else "?"

@@ -8,6 +8,7 @@ from math import inf
 from statistics import fmean
 from typing import Any, ClassVar
 
+import numpy as np
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from moa_graph.evals.benchmark_data import BenchmarkItem
@@ -37,6 +38,8 @@ _MESSAGE_PATTERN = re.compile(
     rf"<\|im_start\|>(system|user)\n(.*?){re.escape(_END_MARKER)}", re.DOTALL
 )
 _IDENTIFIER = re.compile(rf"(?<![\w'\u2019])[{FIRST}{SECOND}](?![\w'\u2019])")
+_IDENTIFIERS = (FIRST, SECOND)
+_SPACES = " \t\r\n▁Ġ"  # the last two as tokenizers write a space
 _MAX_SHOWN_CHARS = 60  # characters of a verdict that cannot be read
 _PLACEHOLDERS = ("instruction", "output_1", "output_2")
 
@@ -121,15 +124,12 @@ class AlpacaEvalMethod(JudgingMethod):
     def parse_judgement(self, case: JudgementCase, message: AIMessage) -> JsonRow:
         """Weigh the two identifiers."""
         logprobs = _first_token_logprobs(message)
-        identifiers = {
-            token: logprob
-            for token in (FIRST, SECOND)
-            if (logprob := logprobs.get(token, -inf)) != -inf
-        }
+        identifiers = _identifier_logprobs(logprobs)
         if not identifiers:
             tokens = ", ".join(map(repr, logprobs)) or "nothing"
             raise MalformedJudgementError(
-                f"the judge named neither {FIRST!r} nor {SECOND!r} but {tokens}"
+                f"the judge named neither {FIRST!r} nor {SECOND!r} but {tokens} (of a judge that "
+                "thinks or explains first, --text-verdict reads the words instead)"
             )
         switched = is_switched(case.item.turns[0])
         return {
@@ -199,6 +199,28 @@ def _choice_message(first: float, second: float) -> AIMessage:
     token = max(logprobs, key=lambda each: float(str(each["logprob"])))["token"]
     metadata = {"logprobs": {"content": [{"token": token, "top_logprobs": logprobs}]}}
     return AIMessage(str(token), response_metadata=metadata)
+
+
+def _identifier_logprobs(logprobs: Mapping[str, float]) -> dict[str, float]:
+    """Give the log-probabilities of the identifiers.
+
+    The published parser compares tokens to the letter, and so does this wherever that gives a
+    judgement of the judge's own word. Where its likeliest token is an identifier with a space
+    before it, as many tokenizers write the first word, spaces are ignored.
+    """
+    likeliest = max(logprobs, key=lambda token: logprobs[token], default="")
+    bare = {token: token.strip(_SPACES) for token in logprobs}
+    is_spaced = likeliest not in _IDENTIFIERS and bare.get(likeliest) in _IDENTIFIERS
+    has_exact = any(logprobs.get(token, -inf) != -inf for token in _IDENTIFIERS)
+    weights: dict[str, float] = {}
+    for token, logprob in logprobs.items():
+        name = bare[token] if is_spaced or not has_exact else token
+        if name in _IDENTIFIERS and logprob != -inf:
+            known = weights.get(name)
+            weights[name] = (
+                logprob if known is None else min(0.0, float(np.logaddexp(known, logprob)))
+            )
+    return weights
 
 
 def _first_token_logprobs(message: AIMessage) -> dict[str, float]:
