@@ -1,80 +1,63 @@
 """Mutates the modules on which most depends, and counts what their tests do not notice.
 
     pip install -r tests/mutation/requirements.txt
-    python tests/mutation/run.py                 # all of them, on one processor
-    python tests/mutation/run.py quorum state    # some
-    python tests/mutation/run.py state --show    # with the mutants that survive
+    python tests/mutation/run.py                             # all mutants of all modules
+    python tests/mutation/run.py --sample 60 --seed 1        # of each module, 60 drawn at random
+    python tests/mutation/run.py state --show                # one, with the mutants that survive
 
-Each module is mutated by mutmut in a copy of the repository, and each mutant meets the tests named
-here that run the function it is in. `MODULES` says which tests these are.
+mutmut changes a module in one place; each mutant meets the tests named here that run the function
+it is in, one after the other on one processor. `MODULES` says which tests these are.
 """
 
 import argparse
-import json
-import shutil
-import subprocess
-import sys
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-ROOT = Path(__file__).parents[2]
+import pytest
+from plugin import HYPOTHESIS_PROFILE, MutationPlugin
+
+TESTS = Path(__file__).parents[1]
 MODULES = {
-    "quorum": ("graph/quorum.py", ["graph/test_quorum.py", "graph/test_error_causes.py"]),
-    "policy": ("graph/policy.py", ["graph/test_quorum.py"]),
-    "deadlines": ("graph/deadlines.py", ["graph/test_deadlines.py"]),
-    "state": ("graph/state.py", ["graph/test_state.py", "graph/test_checkpoints.py"]),
-    "redaction": ("redaction.py", ["test_redaction.py"]),
-    "prompts": ("graph/prompts.py", ["graph/test_contexts.py", "prompting/test_prompts.py"]),
-    "auth": ("server/auth.py", ["server/test_auth.py"]),
-    "call_store": ("evals/call_store.py", ["evals/test_call_store.py"]),
+    "quorum": ("graph.quorum", ["graph/test_quorum.py", "graph/test_error_causes.py"]),
+    "policy": ("graph.policy", ["graph/test_quorum.py"]),
+    "deadlines": ("graph.deadlines", ["graph/test_deadlines.py"]),
+    "state": ("graph.state", ["graph/test_state.py", "graph/test_checkpoints.py"]),
+    "redaction": ("redaction", ["test_redaction.py"]),
+    "prompts": ("graph.prompts", ["graph/test_contexts.py", "prompting/test_prompts.py"]),
+    "auth": ("server.auth", ["server/test_auth.py"]),
+    "call_store": ("evals.call_store", ["evals/test_call_store.py"]),
     "markers": (
-        "prompting/markers.py",
+        "prompting.markers",
         ["prompting/test_markers.py", "prompting/test_untrusted.py"],
     ),
 }
-ARGUMENTS = ["-n", "0", "-p", "no:cacheprovider", "--hypothesis-seed=0", "--timeout", "60"]
-NOTICED = ("killed", "timeout", "segfault")
+ARGUMENTS = [
+    *("-q", "-s", "-n", "0", "-p", "no:cacheprovider", "-p", "no:timeout"),
+    *("--hypothesis-seed=0", f"--hypothesis-profile={HYPOTHESIS_PROFILE}"),
+]
 
 
-def mutate(folder: Path, module: str, tests: list[str]) -> dict[str, int]:
-    """Mutate a module in a copy of the repository.
+def run_mutants(names: list[str], sample: int | None, seed: int, *, show: bool) -> int:
+    """Run the tests of some modules on their mutants.
 
     Args:
-        folder: Where the copy goes.
-        module: The module, below `moa_graph`.
-        tests: Its tests, below `tests`.
+        names: Of `MODULES`.
+        sample: How many mutants of each; all with `None`.
+        seed: Says which.
+        show: Whether those that survive are shown.
 
     Returns:
-        How many mutants there are of each result.
+        The exit code of pytest.
     """
-    for part in ("moa_graph", "tests"):
-        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-    settings = {
-        "source_paths": ["moa_graph"],
-        "only_mutate": [f"moa_graph/{module}"],
-        "pytest_add_cli_args_test_selection": [f"tests/{each}" for each in tests],
-        "pytest_add_cli_args": ARGUMENTS,
-        "process_isolation": "forkserver",  # tests leave threads behind, which a fork would lack
+    modules = {
+        f"moa_graph.{module}": [TESTS / each for each in tests]
+        for module, tests in (MODULES[name] for name in names)
     }
-    lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
-    text = (ROOT / "pyproject.toml").read_text()
-    (folder / "pyproject.toml").write_text("\n".join([text, "[tool.mutmut]", *lines, ""]))
-    _call_mutmut(folder, "run", "--max-children", "1")
-    _call_mutmut(folder, "export-cicd-stats")
-    return json.loads((folder / "mutants" / "mutmut-cicd-stats.json").read_text())
-
-
-def _call_mutmut(folder: Path, *arguments: str) -> str:
-    command = [sys.executable, "-m", "mutmut", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(arguments)}:\n{done.stdout[-5_000:]}\n{done.stderr[-5_000:]}")
-    return done.stdout
-
-
-def _survivors(folder: Path) -> list[str]:
-    rows = (line.strip().partition(": ") for line in _call_mutmut(folder, "results").splitlines())
-    return [name for name, _, result in rows if result in {"survived", "no tests"}]
+    files = dict.fromkeys(str(file) for each in modules.values() for file in each)
+    with TemporaryDirectory() as folder:
+        plugin = MutationPlugin(modules, sample, seed, show, Path(folder))
+        return int(pytest.main([*ARGUMENTS, *files], plugins=[plugin]))
 
 
 def main() -> None:
@@ -82,19 +65,17 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("modules", nargs="*", metavar="MODULE", help=f"of {', '.join(MODULES)}")
+    parser.add_argument("--sample", type=int, metavar="N", help="run N mutants of each module")
+    parser.add_argument("--seed", type=int, default=1, help="of the sample (default: 1)")
     parser.add_argument("--show", action="store_true", help="show the mutants that survive")
     options = parser.parse_args()
     if unknown := {*options.modules} - {*MODULES}:
         parser.error(f"{', '.join(sorted(unknown))}: expected some of {', '.join(MODULES)}")
-    print(f"{'module':<28} mutants  noticed  score", flush=True)
-    for name in options.modules or MODULES:
-        module, tests = MODULES[name]
-        with TemporaryDirectory() as folder:
-            stats = mutate(Path(folder), module, tests)
-            noticed, total = sum(stats[each] for each in NOTICED), stats["total"]
-            print(f"{module:<28} {total:>7}  {noticed:>7}  {noticed / total:>5.0%}", flush=True)
-            for mutant in _survivors(Path(folder)) if options.show else ():
-                print(_call_mutmut(Path(folder), "show", mutant), flush=True)
+    if options.sample is not None and options.sample < 1:
+        parser.error(f"--sample={options.sample}: expected 1 or more")
+    os.chdir(TESTS.parent)  # where the settings of pytest and mutmut are
+    names = options.modules or [*MODULES]
+    raise SystemExit(run_mutants(names, options.sample, options.seed, show=options.show))
 
 
 if __name__ == "__main__":
