@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from moa_graph.chat_model.model import ChatMoA
     from moa_graph.config.deployment import deployable
     from moa_graph.config.model import MoAConfig
+    from moa_graph.config.tool import moa_tool
     from moa_graph.drawing.draw import draw_mermaid, draw_png, draw_svg
     from moa_graph.errors import MoAError
     from moa_graph.graph.aggregator import AggregatorError
@@ -41,6 +42,7 @@ _HOMES = {
     "draw_mermaid": "drawing.draw",
     "draw_png": "drawing.draw",
     "draw_svg": "drawing.draw",
+    "moa_tool": "config.tool",
     "read_turn": "graph.turns",
     "report": "run_report.report",
 }
@@ -65,6 +67,7 @@ __all__ = [
     "draw_mermaid",
     "draw_png",
     "draw_svg",
+    "moa_tool",
     "read_turn",
     "report",
 ]

@@ -4,17 +4,21 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
+from pydantic import BaseModel
 
 from moa_graph.fair_scheduling import wait_for_turn
 from moa_graph.graph.clock import seconds_to_wait
 from moa_graph.graph.state import MoAState
 from moa_graph.graph.thread_claims import ClaimedStream, ThreadClaim
 from moa_graph.models.endpoints import find_secret_parameter
+
+if TYPE_CHECKING:
+    from langchain_core.tools import BaseTool
 
 
 class FairGraph(CompiledStateGraph[MoAState, Any, Any, MoAState]):
@@ -87,6 +91,31 @@ class ExclusiveThreadGraph(FairGraph):
             return claim
 
         return ClaimedStream(run, acquire)
+
+    def as_tool(
+        self,
+        args_schema: type[BaseModel] | None = None,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        arg_types: dict[str, type] | None = None,
+    ) -> "BaseTool":
+        """Make a tool that takes a question, as `moa_tool` does.
+
+        Args:
+            args_schema: What LangChain's own `as_tool` makes a tool of: the input is a state, with
+                `messages`, and so is what the tool gives.
+            name: What models call the tool by; the graph's name by default.
+            description: Tells models what it is for.
+            arg_types: As `args_schema`.
+        """
+        from moa_graph.graph.tool import tool_of_graph  # noqa: PLC0415  # few need LangChain's tools
+
+        if args_schema or arg_types:
+            return super().as_tool(
+                args_schema, name=name, description=description, arg_types=arg_types
+            )
+        return tool_of_graph(self, name or self.get_name(), description)
 
     def _hold_thread(
         self, run: Iterator[Any], saver: BaseCheckpointSaver[Any], thread: str

@@ -1,0 +1,141 @@
+"""A compiled mixture as a LangChain tool: a question in, the answer alone out."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import sha256
+from typing import Any, Literal
+
+from langchain_core.messages import AnyMessage, HumanMessage
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import ensure_config, patch_config
+from langchain_core.tools import ArgsSchema, BaseTool, ToolException
+from langgraph.constants import TAG_NOSTREAM
+from langgraph.graph.state import CompiledStateGraph
+from pydantic import BaseModel, Field
+from typing_extensions import TypedDict  # Python 3.11's own has no JSON schema
+
+from moa_graph.errors import MoAError
+from moa_graph.graph.run_summary import RunSummary, read_run_summary
+from moa_graph.graph.state import Proposal
+
+TOOL_DESCRIPTION = (
+    "Ask a panel of language models: they answer side by side, and one of them writes the answer "
+    "from what all said. It takes longer and costs more than to answer yourself: use it for a "
+    "question that is hard, or where a mistake is expensive."
+)
+_TOOL_NAME = re.compile("[a-zA-Z0-9_-]{1,64}")
+
+
+class ToolInput(BaseModel):
+    """What a tool of a mixture is called with."""
+
+    question: str = Field(
+        min_length=1,
+        description="The question, complete in itself: whoever answers it sees nothing of this "
+        "conversation.",
+    )
+    context: str = Field(
+        default="",
+        description="What the answer depends on, word for word: a document, a listing, findings "
+        "so far.",
+    )
+
+
+class ToolArtifact(TypedDict):
+    """What a tool of a mixture gives beside the answer, for programs; models do not see it."""
+
+    summary: RunSummary | None
+    """How the answer came about; `None` of a graph that is no mixture."""
+    proposals: dict[str, Proposal]
+    """What each proposer answered, keyed by node name."""
+
+
+class MoATool(BaseTool):
+    """A tool whose content is the answer of a graph, and whose artifact is a `ToolArtifact`."""
+
+    args_schema: ArgsSchema = ToolInput
+    response_format: Literal["content", "content_and_artifact"] = "content_and_artifact"
+    graph: CompiledStateGraph[Any, Any, Any, Any] = Field(exclude=True, repr=False)
+    """What runs; its run is a part of the tool's."""
+
+    def _run(self, question: str, context: str = "") -> tuple[str, ToolArtifact]:
+        text = format_question(question, context)
+        with _as_tool_exceptions():
+            state = self.graph.invoke(_to_input(text), self._config_for(text))
+        return _read_result(state)
+
+    async def _arun(self, question: str, context: str = "") -> tuple[str, ToolArtifact]:
+        text = format_question(question, context)
+        with _as_tool_exceptions():
+            state = await self.graph.ainvoke(_to_input(text), self._config_for(text))
+        return _read_result(state)
+
+    def _config_for(self, text: str) -> RunnableConfig:
+        """Give the config of the run of a question: a part of the run that calls the tool.
+
+        Calls of one task share the namespace of its checkpoints, and LangGraph numbers them as
+        they begin: after a kill, one would go on from the checkpoints of another. So each
+        question has a namespace of its own.
+        """
+        config = ensure_config()
+        config = patch_config(config, configurable=_own_namespace(config, self.name, text))
+        return {**config, "tags": [*(config.get("tags") or ()), TAG_NOSTREAM]}
+
+
+def format_question(question: str, context: str = "") -> str:
+    """Put a question and what it depends on into one message."""
+    if not context.strip():
+        return question
+    context = context.replace("</context>", "<\\/context>")
+    return f"{question}\n\n<context>\n{context}\n</context>"
+
+
+def tool_of_graph(
+    graph: CompiledStateGraph[Any, Any, Any, Any], name: str, description: str | None = None
+) -> MoATool:
+    """Make a tool of a compiled graph.
+
+    Raises:
+        ValueError: If the name is none that models can call a tool by.
+    """
+    if not _TOOL_NAME.fullmatch(name):
+        raise ValueError(
+            f"`name`={name!r}: expected 1 to 64 letters, digits, `_` and `-`, as models call tools"
+        )
+    if graph.checkpointer is not False:  # each call is a conversation of its own, in the caller's
+        graph = graph.copy(update={"checkpointer": None})
+    return MoATool(name=name, description=description or TOOL_DESCRIPTION, graph=graph)
+
+
+def _to_input(text: str) -> dict[str, list[AnyMessage]]:
+    return {"messages": [HumanMessage(text)]}
+
+
+def _own_namespace(config: RunnableConfig, name: str, text: str) -> dict[str, str]:
+    """Give the namespace of the checkpoints of a question, where a host has checkpoints."""
+    if not (namespace := config.get("configurable", {}).get("checkpoint_ns")):
+        return {}
+    digest = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return {"checkpoint_ns": f"{namespace}|{name}:{digest}"}
+
+
+@contextmanager
+def _as_tool_exceptions() -> Iterator[None]:
+    """Raise the failures of a run as what `handle_tool_error` handles; mistakes stay as they are.
+
+    Raises:
+        ToolException: If the mixture has no answer.
+    """
+    try:
+        yield
+    except MoAError as error:
+        raise ToolException(str(error)) from error
+
+
+def _read_result(state: Mapping[str, Any]) -> tuple[str, ToolArtifact]:
+    answer = state["messages"][-1]
+    artifact = ToolArtifact(
+        summary=read_run_summary(answer), proposals=dict(state.get("proposals") or {})
+    )
+    return answer.text, artifact
