@@ -34,6 +34,7 @@ async def open_forgiving_store(
             warn = _warn_of_full_server_disk if many_runs else _warn_of_full_disk
             opened = open_run_store(db, on_write_failure=warn, on_busy=warn_of_busy_database)
             store = await stack.enter_async_context(opened)
+            _warn_of_order_by_names(store)
         except StoreError as error:
             if db or (thread and _has_default_database()):
                 raise
@@ -45,6 +46,14 @@ async def open_forgiving_store(
 def warn_of_busy_database(reason: str) -> None:
     """Say that a run waits for its database."""
     print_warning(f"moa: waiting for another process that holds the database: {reason}")
+
+
+def _warn_of_order_by_names(store: RunStore) -> None:
+    if reason := getattr(store.checkpointer, "unordered_reason", None):
+        print_warning(
+            f"moa: cannot add the column moa_insertion_number to the table checkpoints ({reason}); "
+            "what was written last is found by the clocks of the machines, which must be right"
+        )
 
 
 def _warn_of_full_disk(reason: str) -> None:

@@ -25,7 +25,7 @@ class DatabaseQueries:
 
     list_threads: str
     """Threads that the command line wrote, by the `CONFIG_KEY` of `store`, newest first, each with
-    its last checkpoint."""
+    its last checkpoint; `{number}` stands for what the order goes by."""
     database_size: str
     vacuum: Sequence[str]
 
@@ -42,7 +42,7 @@ SQLITE_QUERIES = DatabaseQueries(
 )
 POSTGRES_QUERIES = DatabaseQueries(
     list_threads="SELECT thread_id, "
-    "(array_agg(checkpoint_id ORDER BY moa_place DESC, checkpoint_id DESC))[1], max(moa_place) "
+    "(array_agg(checkpoint_id ORDER BY {number} DESC, checkpoint_id DESC))[1], max({number}) "
     "FROM checkpoints WHERE checkpoint_ns = '' GROUP BY thread_id "
     "HAVING bool_or(jsonb_exists(metadata, 'moa_config')) ORDER BY 3 DESC, 2 DESC",
     database_size="SELECT pg_total_relation_size('checkpoints') "
@@ -90,7 +90,8 @@ async def find_expired_threads(
         before: Only threads that were last written before that may go.
         keep: So many of the newest may not.
     """
-    rows = await _fetch_rows(saver, _queries_for(saver).list_threads)
+    query = _queries_for(saver).list_threads
+    rows = await _fetch_rows(saver, query.replace("{number}", getattr(saver, "number", "")))
     candidates = [ExpiredThread(*row[:2]) for row in rows[keep or 0 :]]
     return [old for old in candidates if before is None or old.last_written_at < before]
 

@@ -90,7 +90,7 @@ def test_threads_of_an_older_version_keep_their_order(moa, config, postgres, ser
     """Before a database was opened by this version, its rows had no numbers."""
     moa("ask", "first", "--config", config, "--thread", "t", db=postgres)
     with psycopg.connect(postgres, autocommit=True) as database:
-        database.execute("ALTER TABLE checkpoints DROP COLUMN moa_place")
+        database.execute("ALTER TABLE checkpoints DROP COLUMN moa_insertion_number")
     assert moa("resume", "t", db=postgres).stdout == "final\n"
     assert moa("ask", "second", "--thread", "t", db=postgres).stdout == "final\n"
     asked = [each["content"] for each in server.calls_of("a")[-2].messages]
