@@ -207,14 +207,13 @@ def test_writer_that_gave_nothing_counts_against_the_budget(fallbacks, batch, he
     assert row["cost"] > 1_000_000
 
 
-def test_call_of_unknown_cost_is_told_and_ends_a_batch_with_a_budget(batch, here, server):
+def test_failed_calls_of_unknown_cost_are_told_and_end_no_batch_with_a_budget(batch, here, server):
     write_mixture(here.mixture, server, agent=", timeout = 0.3")
     server.model("b", until=lambda: False)
     done = batch("--concurrency", 1, "--max-cost", 1_000_000_000)
-    assert done.returncode == 3
-    assert "a call reported no tokens" in done.stderr
-    (row,) = rows(here.answers)
-    assert row["cost"] is None
+    assert done.returncode == 0, done.stderr
+    assert "at least $" in done.stdout
+    assert {row["cost"] for row in rows(here.answers)} == {None}
 
 
 def test_causes_of_failures_stay_where_nothing_is_asked(batch, here, server):

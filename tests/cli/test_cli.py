@@ -354,7 +354,7 @@ def test_presets_say_what_they_need(moa):
         (["ask", "q", "--config", "/nowhere.toml"], "no preset or file '/nowhere.toml'"),
         (["ask", "q", "--db", "/dev/null/x"], "cannot use the database /dev/null/x"),
         (["ask", "q", "--db", sys.executable], "cannot use the database"),
-        (["ask", "q", "--db", "/"], "cannot use the database /: unable to open database file"),
+        (["ask", "q", "--db", "/"], "cannot use the database /: Is a directory"),
         (["threads", "--limit", "0"], "--limit"),
         (["nope"], "nope"),
     ],

@@ -30,7 +30,7 @@ def db(request, moa, tmp_path):
 def test_others_are_listed_beside_it(moa, db):
     listed = json.loads(moa("threads", "--json", db=db).stdout)
     states = {each["thread"]: each["state"] for each in listed}
-    assert states == {"last": "answered", "bad": "damaged", "first": "answered"}
+    assert states == {"last": "quoted", "bad": "damaged", "first": "quoted"}
     assert "damaged" in moa("threads", db=db).stdout
     assert moa("show", db=db).returncode == 0  # the last one that can be read
 

@@ -58,7 +58,7 @@ def test_thread_that_is_not_there_is_told(thread):
         ),
         (
             ("-p", "moa", "--out", "/nowhere/a.svg"),
-            "--out /nowhere/a.svg: No such file or directory",
+            "--out /nowhere/a.svg: there is no folder /nowhere",
         ),
         (("mine", "-p", "moa"), "give a thread, or --preset or --config, not both"),
     ],

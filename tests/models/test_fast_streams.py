@@ -165,7 +165,7 @@ def tokens(read, written):
     return {
         "prompt_tokens": read,
         "completion_tokens": written,
-        "total_tokens": (read or 0) + (written or 0),
+        "total_tokens": int(read or 0) + int(written or 0),
     }
 
 
