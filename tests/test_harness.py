@@ -14,7 +14,10 @@ HARNESS = Path(__file__).parent / "harness"
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["kill.py", "--kills", "6"], "calls made twice although their answer was stored: 0"),
+        (
+            ["kill.py", "--kills", "6", "--faults", "2"],
+            "calls made twice although their answer was stored: 0",
+        ),
         (["http_attacks.py", "--small"], "attacks that the server did not withstand: 0"),
         (["soak.py", "--runs", "64"], '"tasks left": 0'),
     ],
