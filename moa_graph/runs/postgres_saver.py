@@ -34,7 +34,7 @@ NUMBER_COLUMN = "moa_insertion_number"
 were there before have the number 0, and go by their names."""
 _NO_NUMBER = "0::bigint"
 _HAS_COLUMN = (
-    "SELECT count(*) AS count FROM pg_attribute WHERE attrelid = 'checkpoints'::regclass "
+    "SELECT count(*) AS count FROM pg_attribute WHERE attrelid = 'checkpoints'::regclass "  # noqa: S608  # a name of ours
     f"AND attname = '{NUMBER_COLUMN}' AND NOT attisdropped"
 )
 # Whoever waits for the lock has everybody behind it wait: so not for long. It gives a worker of

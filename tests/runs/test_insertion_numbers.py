@@ -1,4 +1,4 @@
-"""The column of insertion numbers is added only where nobody is disturbed; runs go on without it."""
+"""The column of insertion numbers is added only where it disturbs nobody; runs go on without."""
 
 import asyncio
 

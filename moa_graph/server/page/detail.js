@@ -139,5 +139,6 @@ function describe(cell) {
   const tokens = cell.read === null ? "" : `read ${count(cell.read)}, wrote ${count(cell.written ?? 0)} tokens`;
   const cost = cell.cost === null ? "" : dollars(cell.cost);
   const hedged = cell.hedged ? "hedged" : "";
-  return [cell.model, cell.status, cell.ending_note, hedged, seconds(cell.seconds), tokens, cost].filter(Boolean).join(" · ");
+  const parts = [cell.model, cell.status, cell.ending_note, hedged, seconds(cell.seconds), tokens, cost];
+  return parts.filter(Boolean).join(" · ");
 }
