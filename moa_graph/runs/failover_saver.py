@@ -23,6 +23,7 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
+from moa_graph.errors import MoAError
 from moa_graph.runs.insertion_order import InsertionOrderSqliteSaver
 from moa_graph.runs.unsaved_writes import keep_unsaved_writes
 
@@ -43,7 +44,7 @@ _BUSY_CODES = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _TABLES = ("checkpoints", "writes")
 
 
-class UnsavedAnswerError(sqlite3.OperationalError):
+class UnsavedAnswerError(MoAError, sqlite3.OperationalError):
     """A database did not take what was answered; the text says where it is."""
 
 
