@@ -230,8 +230,8 @@ def describe_mixture(mixture: MoAConfig) -> str:
 
 def list_presets() -> None:
     """Print the presets, with what each needs."""
+    from moa_graph.cli.terminal.console import make_console
     from moa_graph.cli.terminal.stacked_rows import build_text_table
-    from moa_graph.cli.terminal.tables import make_console
 
     rows = list[tuple[str, ...]]()
     for name in preset_names():

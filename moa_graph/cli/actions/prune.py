@@ -11,7 +11,7 @@ import typer
 from moa_graph.cli.actions.threads import build_threads_table
 from moa_graph.cli.errors import CommandError
 from moa_graph.cli.forgiving_store import warn_of_busy_database
-from moa_graph.cli.terminal.tables import make_console
+from moa_graph.cli.terminal.console import make_console
 from moa_graph.runs.retention import (
     ExpiredThread,
     PruneResult,

@@ -10,9 +10,10 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from moa_graph.cli.terminal.console import make_console
 from moa_graph.cli.terminal.plain_text import to_single_line
 from moa_graph.cli.terminal.stacked_rows import COLUMN_GAP, stack_rows
-from moa_graph.cli.terminal.tables import format_age, make_console
+from moa_graph.cli.terminal.tables import format_age
 from moa_graph.runs.store import StoredThread, open_run_store, read_threads
 
 MIN_QUESTION_WIDTH = 8  # columns of a question that are worth being shown
