@@ -234,8 +234,9 @@ class FailoverSqliteSaver(InsertionOrderSqliteSaver):
     ) -> sqlite3.Error:
         """Write what was answered to a file, and give the error that names it."""
         if writes:
-            file = keep_unsaved_writes(Path(self.path), thread, writes)
-            self._current.unsaved_file = file or self._current.unsaved_file
+            earlier = self._current.unsaved_file
+            file = keep_unsaved_writes(Path(self.path), thread, writes, earlier)
+            self._current.unsaved_file = file or earlier
         if not (file := self._current.unsaved_file):
             return error
         told = UnsavedAnswerError(
