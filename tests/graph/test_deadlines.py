@@ -6,6 +6,7 @@ import gc
 import pickle
 import threading
 import time
+from contextlib import suppress
 
 import anyio
 import pytest
@@ -161,6 +162,30 @@ def test_copy_of_a_layers_deadline_knows_the_answers_and_begins_its_time_anew(ma
     layer.count_answer()
     assert layer.call_deadline(begun, None).expires_at == begun + 2
     assert [layer.proposer_finished(stopped=False) for _ in range(2)] == [False, True]
+
+
+def test_deadlines_of_killed_runs_give_way_to_later_ones(monkeypatch, clock):
+    """Who had answered is forgotten with them, as in another process."""
+    policy = LayerPolicy(quorum=2, grace=1.0)
+
+    def count_answer(run, error=OSError):
+        """Tell whether it was the second answer that is known, after which grace begins."""
+        monkeypatch.setattr(deadlines, "superstep_key", lambda: (run,))
+        with (
+            suppress(OSError),
+            deadlines.enter_layer(1, policy, proposer_count=2, answered=0) as it,
+        ):
+            it.count_answer()
+            known = it.call_deadline(clock(), None) is not None
+            if error:
+                raise error  # the run is stopped
+        return known
+
+    runs = range(4097)
+    assert not any(count_answer(run) for run in runs)
+    assert [count_answer(run) for run in (1, 4096, 0)] == [True, True, False]
+    for run in [*runs, *runs]:
+        count_answer(run, None)  # both proposers have ended, and nothing is held
 
 
 def test_model_that_gives_up_by_itself_has_not_met_its_deadline(invoke):
