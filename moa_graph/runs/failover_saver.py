@@ -4,6 +4,7 @@ A file is busy while another process writes. A run has paid for what it stores: 
 and tries again. If all fails, what was answered is in memory, or in a file whose name is told.
 """
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -216,7 +217,7 @@ class FailoverSqliteSaver(InsertionOrderSqliteSaver):
         end = monotonic() + MAX_BUSY_S
         while True:
             try:
-                return await work()
+                return await _finish(work())
             except sqlite3.OperationalError as error:
                 if _primary_code(error) not in _BUSY_CODES or monotonic() >= end:
                     raise
@@ -287,6 +288,18 @@ async def _prepare_new_file(connection: aiosqlite.Connection) -> None:
     async with connection.execute("PRAGMA page_count") as rows:
         if await rows.fetchone() == (0,):
             await connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+
+
+async def _finish(work: Awaitable[T]) -> T:
+    """Wait for work to its end, also when cancelled: it would stop with the file held."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # who stopped the run hears of no failure beside that
+        raise
 
 
 def _primary_code(error: sqlite3.Error) -> int:
