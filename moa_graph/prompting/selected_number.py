@@ -45,7 +45,7 @@ _TAGGED_NUMBER = re.compile(
 
 _ENUMERATED = rf"{_REF}(?! (?!because\b|since\b|as\b|but\b|so\b|and\b|or\b)[a-z])"  # without a verb
 _BREAK = re.compile(  # between clauses; what ends a sentence is its group
-    r"([.!?;]{1,4}(?=\s|$)|\n)|: |[()\[\]{}]| [\u2013\u2014-] "
+    r"([.!?;]{1,4}(?=\s|$)|\n)|(?<![0-9]): |[()\[\]{}]| [\u2013\u2014-] "
     r"|,? (?=(?:but|because|since|though|although|while|whereas|yet|so|which)\b)"
     rf"|,? (?=as (?:it|this|that|they|{_REF})\b)|,? (?=and (?!{_ENUMERATED}))"
     rf"|, (?!{_ENUMERATED}|and\b|or\b)"
@@ -127,7 +127,7 @@ _ITEM = re.compile(  # of a list that goes on: in a line, or where a sentence co
     r"(?:[).:]{1,3}(?=\s|$)| [\u2013\u2014-] | ?$| \()",
     re.MULTILINE,
 )
-_FURTHER = re.compile(r"(?:(?:and|or|to|&|/|,) ?)?(?:[@#][0-9]|[0-9])")
+_FURTHER = re.compile(r"(?:(?:and|or|to|&|/|,) ?)?[@#]?(?P<number>[0-9]+)")
 _COMPARED = re.compile(r"\b(?:than|over|to|instead of|unlike|compared)\b")
 _DENIAL = re.compile(
     r"(?:(?:is|was|does|do)n't|not|no|never)(?: [a-z]{1,12}){0,3}"
@@ -162,7 +162,7 @@ def read_selected_number(text: str, count: int, responses: Sequence[str] = ()) -
     number, rest = _number_of(lead["number"]), plain[lead.end() :]
     if not lead["alone"]:
         behind = _skip_copy(rest, number, responses)
-        if behind is None or (behind == rest and (lead["colon"] or _finds_gap(rest))):
+        if behind is None or (behind == rest and (lead["colon"] or _finds_gap(rest, number))):
             return None
         rest = behind
     listed = {ref for ref in _find_items(rest) if not lead["alone"] or ref[0] == "#"}
@@ -185,7 +185,7 @@ def _normalize(text: str) -> str:
     text = re.sub(r"[(\[]([0-9]{1,4})[)\]]", r"\1)", text)
     text = _NAMED_REF.sub(_to_ref, text)
     text = _BARE_REF.sub(r"#\1", text)
-    return re.sub(rf":\s{{1,9}}(?={_REF}\s{{0,4}}(?:[.,;!)]|$))", " is ", text).strip()
+    return re.sub(rf":\s{{1,9}}(?={_REF} {{0,4}}(?:[.,;!)\n]|$))", " is ", text).strip()
 
 
 def _to_ref(match: re.Match[str]) -> str:
@@ -214,12 +214,13 @@ def _is_copy(rest: str, response: str) -> bool:
     return is_start or rest.partition("\n")[0].strip(" .)") == response.strip(" .)") != ""
 
 
-def _finds_gap(rest: str) -> bool:
+def _finds_gap(rest: str, number: int) -> bool:
     """Tell whether what stands behind a number, as in a list of faults, is no reason for it."""
     clause = _BREAK.split(rest, maxsplit=1)[0].strip()
     predicate = clause[_end_of_subject(clause) :]
     found = any(each.match(predicate) for each in (_GAP, _FAULT, _DENIAL))
-    return found or bool(_GRADE.fullmatch(clause) or _FURTHER.match(rest))
+    further = _FURTHER.match(rest)
+    return found or bool(_GRADE.fullmatch(clause) or (further and further["number"] != str(number)))
 
 
 def _end_of_subject(clause: str) -> int:

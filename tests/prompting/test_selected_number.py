@@ -8,6 +8,8 @@ from moa_graph.prompting.parsing import InvalidSelectionError, parse_selected_nu
 RESPONSES = ["The sky is red by night", "The sky is blue by day", "Green is bad"]
 
 NO_PICKS = [
+    "2\n\n- Response 1: better\n- Response 2: wrong",
+    "2. Response 1",
     "1 is worse than 2",
     "1 is wrong",
     "1: wrong. 2: right.",
@@ -289,6 +291,12 @@ NO_PICKS = [
     "1 is better",
 ]
 PICKS_OF_THE_SECOND = [
+    "2. Response 2 is the most accurate.",
+    "2. Response 2 is best because it's more accurate than response 1.",
+    "2) Response 2",
+    "2 (Response 2)",
+    "Response: 2\nReason: it's best",
+    "2\n\n- Response 1: too short\n- Response 2: right\n- Response 3: wrong",
     "2",
     '{"response": "2"}',
     '{"response": 2}',
