@@ -327,6 +327,14 @@ def test_error_whose_cause_has_a_key_goes_on_without_it():
     assert (type(copied), copied.args, copied.__cause__) == (RefusedError, ("refused",), None)
 
 
+def test_error_whose_text_does_not_say_what_it_holds_is_copied():
+    class QuietError(Exception):
+        def __str__(self):
+            return "refused"
+
+    assert without_keys(QuietError(KEY), KEY).args == ("***",)
+
+
 @pytest.mark.parametrize("error", [UncopiableError(request=f"refused {KEY}"), TellingError()])
 def test_error_that_cannot_be_copied_becomes_one_of_the_next_type_above(error):
     copied = without_keys(error, KEY)
