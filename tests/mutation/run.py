@@ -25,7 +25,15 @@ MODULES = {
     "deadlines": ("graph.deadlines", ["graph/test_deadlines.py"]),
     "state": ("graph.state", ["graph/test_state.py", "graph/test_checkpoints.py"]),
     "redaction": ("redaction", ["test_redaction.py"]),
-    "prompts": ("graph.prompts", ["graph/test_contexts.py", "prompting/test_prompts.py"]),
+    "prompts": (
+        "graph.prompts",
+        [
+            "graph/test_contexts.py",
+            "prompting/test_history.py",
+            "prompting/test_message_roles.py",
+            "prompting/test_prompts.py",
+        ],
+    ),
     "auth": ("server.auth", ["server/test_auth.py"]),
     "call_store": ("evals.call_store", ["evals/test_call_store.py"]),
     "markers": (
