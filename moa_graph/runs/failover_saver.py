@@ -73,7 +73,7 @@ class FailoverSqliteSaver(InsertionOrderSqliteSaver):
     on_write_failure: Callable[[str], None] | None = None
     """Is told once, with the reason; without it, a failed write raises."""
     on_busy: Callable[[str], None] | None = None
-    """Is told once that a write waits, and why."""
+    """Is told once what a write waits for."""
 
     def __init__(self, conn: aiosqlite.Connection) -> None:
         self._current = _CurrentConnection(conn)
@@ -228,7 +228,7 @@ class FailoverSqliteSaver(InsertionOrderSqliteSaver):
     def _tell_busy(self, error: sqlite3.Error) -> None:
         if self.on_busy and not self._current.has_told_busy:
             self._current.has_told_busy = True
-            self.on_busy(str(error))
+            self.on_busy(f"another process that holds the database: {error}")
 
     def _keep_writes(
         self, thread: str, writes: Sequence[tuple[str, Any]], error: sqlite3.Error
