@@ -378,9 +378,7 @@ class SelectionSummaryBuilder(RunSummaryBuilder):
     ) -> WriterRequest:
         """Assemble what a judge reads, and note when it is asked."""
         own = without_references(state)  # a prompt of its own
-        request = super().start_request(writer, state=own, layout=layout, cache=cache)
-        request.wins_by_token = False
-        return request
+        return super().start_request(writer, state=own, layout=layout, cache=cache)
 
     def ask(self, request: NumberRequest, model: Any, call: ModelCall) -> Flow[Any]:
         """Ask a judge for a number."""

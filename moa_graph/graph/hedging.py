@@ -35,8 +35,6 @@ class Request(ABC):
     output: Any = None
     error: BaseException | None = None
     is_done = False
-    wins_by_token = True
-    """Whether its first token is enough to win; else its whole output is checked."""
 
     @abstractmethod
     def ask(self, config: RunnableConfig) -> Flow[Any]:
@@ -146,9 +144,8 @@ class Hedge(Generic[R]):
         return self._leader is None and not all(each.is_done for each in self.requests)
 
     def _start(self, request: R, config: RunnableConfig) -> Step:
-        if request.wins_by_token:
-            config = _add_handler(config, _FirstTokenHandler(partial(self.lead, request)))
-        flow = self._take_answer(request, config)
+        handler = _FirstTokenHandler(partial(self.lead, request))
+        flow = self._take_answer(request, _add_handler(config, handler))
 
         def start() -> None:
             self._futures.append(run_in_thread(run_sync, flow))

@@ -256,17 +256,6 @@ def test_pick_that_cannot_be_read_waits_for_the_second_request(server, agent, in
     assert told(result)["aggregator_usage"]["output_tokens"] == 2
 
 
-def test_pick_that_is_streamed_does_not_win_by_its_first_token(server, agent, invoke, sent_twice):
-    replies = iter(["neither", "1"])
-    server.model("w", reply=lambda _: next(replies), until=sent_twice("w"))
-    judge = ChatOpenAI(
-        model="w", base_url=server.url, api_key="x", streaming=True, max_retries=0, max_tokens=4
-    )
-    graph = create_moa([[agent("a")]], Agent(model=judge, hedge=SOON), aggregation="select")
-    assert ask(invoke, graph)["messages"][-1].text == "a on q"
-    assert [call.streamed for call in server.calls_of("w")] == [True, True]
-
-
 def test_two_picks_that_cannot_be_read_are_one_failure(server, agent, invoke, sent_twice):
     server.model("w", reply="neither", until=sent_twice("w"))
     graph = create_moa([[agent("a")]], agent("w", hedge=SOON), aggregation="select")
