@@ -244,8 +244,14 @@ def _with_shared_clients(model: Any, *, hidden: bool) -> Any:
 
             use_fast_completions(model)
     if hidden and isinstance(model, BaseChatModel):
-        model = model.model_copy(update={"disable_streaming": True})
+        model = model.model_copy(update=_without_streaming(model))
     return model
+
+
+def _without_streaming(model: BaseChatModel) -> dict[str, Any]:
+    """Say what keeps a model from streaming; else its `streaming` would ask for a stream still."""
+    streaming = {"streaming": False} if getattr(model, "streaming", None) is True else {}
+    return {"disable_streaming": True, **streaming}
 
 
 def _is_plain_chat_openai(model: Any) -> bool:
