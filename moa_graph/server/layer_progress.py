@@ -38,19 +38,19 @@ class LayerProgress:
             return self._note(len(self._widths), 1, "answered")
         if name.is_layer_aggregator:
             return self._announce_layer(name.layer + 1)
-        before, width = name.layer - 1, self._widths[name.layer - 1]
-        self._done[before] = min(self._done[before] + 1, width)
-        done = self._done[before]
-        return self._note(before, done, f"{self._layer(name.layer)}: {done} of {width} are done")
+        index = name.layer - 1
+        self._done[index] = min(self._done[index] + 1, self._widths[index])
+        return self._tell_layer(name.layer)
 
     def _announce_layer(self, layer: int) -> ProgressNote:
         if layer > len(self._widths):
             return self._note(len(self._widths), 0, "the aggregator writes the answer")
-        asked = self._widths[layer - 1]
-        return self._note(layer - 1, 0, f"{self._layer(layer)}: {asked} proposers are asked")
+        return self._tell_layer(layer)
 
-    def _layer(self, layer: int) -> str:
-        return f"layer {layer} of {len(self._widths)}"
+    def _tell_layer(self, layer: int) -> ProgressNote:
+        done, width = self._done[layer - 1], self._widths[layer - 1]
+        message = f"layer {layer} of {len(self._widths)}: {done} of {width} proposers are done"
+        return self._note(layer - 1, done, message)
 
     def _note(self, layers: int, done: int, message: str) -> ProgressNote:
         return ProgressNote(sum(self._widths[:layers]) + done, sum(self._widths) + 1, message)

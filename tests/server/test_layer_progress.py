@@ -8,11 +8,11 @@ def test_each_layer_is_told_when_it_is_asked_and_with_each_answer():
     nodes = ["layer_1_b", "layer_1_a", "layer_1_aggregator", "layer_2_a", "layer_2_aggregator"]
     notes = [progress.begin(), *map(progress.take_node, [*nodes, "aggregator"])]
     assert [tuple(each) for each in notes] == [
-        (0, 4, "layer 1 of 2: 2 proposers are asked"),
-        (1, 4, "layer 1 of 2: 1 of 2 are done"),
-        (2, 4, "layer 1 of 2: 2 of 2 are done"),
-        (2, 4, "layer 2 of 2: 1 proposers are asked"),
-        (3, 4, "layer 2 of 2: 1 of 1 are done"),
+        (0, 4, "layer 1 of 2: 0 of 2 proposers are done"),
+        (1, 4, "layer 1 of 2: 1 of 2 proposers are done"),
+        (2, 4, "layer 1 of 2: 2 of 2 proposers are done"),
+        (2, 4, "layer 2 of 2: 0 of 1 proposers are done"),
+        (3, 4, "layer 2 of 2: 1 of 1 proposers are done"),
         (3, 4, "the aggregator writes the answer"),
         (4, 4, "answered"),
     ]

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.process
 
 MOA = Path(sys.executable).parent / "moa"
 KEY = "MARKED-9f3b77c1d2-KEY"
+SECRET = "sk-MARKED-4c1f0a93be-PROVIDER"
 QUESTION = "Where is the key? The key is under the tree. The cook has a spoon. Roses grow."
 ANSWER = "The key is under the tree."
 ERAS = ["auto", "legacy"]  # of the protocol: a request alone, and a session that is opened first
@@ -84,10 +85,14 @@ async def asking(transport, *words, mode="auto"):
 
 
 @pytest.fixture
-def config(tmp_path, server):
+def config(tmp_path, server, monkeypatch):
+    monkeypatch.setenv("PANEL_KEY", SECRET)
+
     def write(name="panel", **options):
         path = tmp_path / f"{name}.toml"
-        agent = '{{ model = "openai:{}", base_url = "{}", max_retries = 0 }}'
+        agent = (
+            '{{ model = "openai:{}", base_url = "{}", max_retries = 0, api_key_env = "PANEL_KEY" }}'
+        )
         a, b, w = (agent.format(each, server.url) for each in "abw")
         lines = [f'name = "{name}"', f"layers = [{{ a = {a}, b = {b} }}]", f"aggregator = {w}"]
         lines += [f"{key} = {value}" for key, value in options.items()]
@@ -135,7 +140,10 @@ async def test_client_hears_of_each_layer(transport, mode):
     assert done == sorted(done)
     assert {note[1] for note in heard} == {13}
     messages = [note[2] for note in heard]
-    for part in ("layer 1 of 2: 6 proposers are asked", "layer 1 of 2: 6 of 6 are done"):
+    for part in (
+        "layer 1 of 2: 0 of 6 proposers are done",
+        "layer 2 of 2: 6 of 6 proposers are done",
+    ):
         assert part in messages
     assert messages[-2:] == ["the aggregator writes the answer", "answered"]
 
@@ -268,7 +276,7 @@ def test_host_that_goes_cancels_the_run(config, server):
     with Piped("--config", config()) as piped:
         piped.call("ask_panel", "q")
         wait_for(lambda: server.calls_of("b"))
-        out, said = piped.process.communicate(timeout=PATIENCE)
+        _, said = piped.process.communicate(timeout=PATIENCE)
     assert (piped.process.returncode, "Traceback" in said) == (0, False)
     server.settle()
     assert not server.calls_of("b")[0].answered
@@ -279,7 +287,8 @@ def test_signal_ends_it_while_it_waits_for_a_line(sign):
     with Piped("--preset", "offline") as piped:
         piped.process.send_signal(sign)
         assert piped.process.wait(PATIENCE) in {130, -signal.SIGTERM}
-        assert "Traceback" not in piped.process.stderr.read()
+        _, said = piped.process.communicate()
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize(
@@ -287,9 +296,12 @@ def test_signal_ends_it_while_it_waits_for_a_line(sign):
     [
         (["-p", "nope"], "no preset 'nope'; expected one of: moa, "),
         (["-p", "openai"], "'openai' needs a key: set OPENAI_API_KEY"),
-        (["--http", "--host", "192.0.2.1", "--port", "0"], "cannot listen on 192.0.2.1:0: "),
-        (["--http", "--api-key", " "], "--api-key: empty"),
-        (["--http", "--api-key", KEY, "--no-auth"], "choose one"),
+        (
+            ["-p", "offline", "--http", "--host", "192.0.2.1", "--port", "0"],
+            "cannot listen on 192.0.2.1:0: ",
+        ),
+        (["-p", "offline", "--http", "--api-key", " "], "--api-key: empty"),
+        (["-p", "offline", "--http", "--api-key", KEY, "--no-auth"], "choose one"),
     ],
 )
 def test_mistakes_are_one_line(words, says):
@@ -314,7 +326,7 @@ def post(url, body=b"{}", **headers):
 def test_only_who_has_the_token_is_let_in():
     with Listening("--preset", "offline") as listening:
         (token,) = re.findall(
-            r"the key of clients, until the server stops: (\S+)$", listening.said, re.M
+            r"the key of clients, until the server stops: (\S+)$", listening.said, re.MULTILINE
         )
         key = f"Bearer {token}"
         assert post(listening.url).status_code == 401

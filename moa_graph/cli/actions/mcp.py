@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 from collections.abc import Mapping
@@ -58,12 +59,7 @@ def serve_tools_by_stdio(
         service, server = _create_server(mixtures, limits, timeout)
     if sys.stdin.isatty():
         typer.echo(TERMINAL_NOTICE, err=True)
-    try:
-        asyncio.run(_run_by_stdio(service, server))
-    except KeyboardInterrupt:
-        typer.echo("moa: interrupted", err=True)
-        sys.stderr.flush()
-        os._exit(EXIT_INTERRUPTED)  # a thread still waits for a line, and would hold the process
+    asyncio.run(_run_by_stdio(service, server))
 
 
 def serve_tools_by_http(
@@ -92,10 +88,23 @@ def _create_server(
 
 
 async def _run_by_stdio(service: MixtureService, server: "MCPServer[Any]") -> None:
-    try:
-        await server.run_stdio_async()
-    finally:
-        await service.stop_runs(SHUTDOWN_TIMEOUT_S)
+    interrupted = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted.set)
+    serving = asyncio.create_task(server.run_stdio_async())
+    interrupting = asyncio.create_task(interrupted.wait())
+    await asyncio.wait({serving, interrupting}, return_when=asyncio.FIRST_COMPLETED)
+    await service.stop_runs(SHUTDOWN_TIMEOUT_S)
+    if interrupted.is_set():
+        _exit_at_once()
+    interrupting.cancel()
+    await serving
+
+
+def _exit_at_once() -> None:
+    """End the process, though a thread of it waits for a line."""
+    typer.echo("moa: interrupted", err=True)
+    sys.stderr.flush()
+    os._exit(EXIT_INTERRUPTED)
 
 
 async def _run_by_http(
