@@ -6,6 +6,7 @@ from collections.abc import (
     Callable,
     Generator,
     Iterator,
+    Mapping,
     Sequence,
 )
 from contextlib import contextmanager
@@ -14,14 +15,18 @@ from uuid import uuid4
 
 from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 from langgraph.constants import TAG_NOSTREAM
 
 from moa_graph.chat_model.caller import CallerScope
+from moa_graph.chat_model.consulting import Consultation
+from moa_graph.chat_model.kept_panels import Panel
 from moa_graph.graph.aggregator import AggregatorError
 from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.error_causes import error_with_causes
 from moa_graph.graph.failed_calls import collect_writer_errors
+from moa_graph.graph.kept_proposals import to_reused
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.proposer import AGENT_METADATA_KEY
 from moa_graph.prompting.thoughts import ThoughtFilter
@@ -38,6 +43,7 @@ def run_graph(
     messages: Sequence[BaseMessage],
     callbacks: BaseCallbackManager | None,
     caller: CallerScope,
+    consultation: Consultation,
     *,
     async_api: bool,
     emit: Callable[[AIMessageChunk], Emitted] | None = None,
@@ -50,6 +56,7 @@ def run_graph(
         messages: The conversation; left as it is.
         callbacks: Who is told of the calls.
         caller: What the agents are given of the caller's.
+        consultation: What hears of proposals and answer, and may have proposals to reuse.
         async_api: Whether the steps are awaited.
         emit: Gives what is yielded for a chunk of the answer: a step, or a value of the stream.
             The last chunk has the usage and the account. By default nothing is streamed.
@@ -62,29 +69,43 @@ def run_graph(
         QuorumError, AggregatorError: As the graph; the latter also when a stream broke off that
             cannot be taken back.
     """
-    translator = StreamTranslator(graph.name, tokens=bool(emit), single_writer=single_writer)
+    translator = StreamTranslator(
+        graph.name,
+        tokens=bool(emit),
+        single_writer=single_writer,
+        reused_proposals=consultation.is_reused,
+    )
     open_stream: Any = graph.astream if async_api else graph.stream
     events = open_stream(
-        *_graph_arguments(messages, callbacks, caller),
+        _to_input(messages, consultation.panel),
+        _to_config(callbacks, caller),
         context=caller.context,
         stream_mode=translator.stream_modes,
     )
     try:
         arguments = (events, translator.writer_errors)
         while event := (yield Step(_next_event, _anext_event, arguments)):
+            consultation.observe_event(*event)
             for chunk in translator.translate_event(*event):
                 if emit:
                     yield emit(chunk)
     finally:
         yield Step(_close_events, _aclose_events, (events,))
-    return translator.require_answer()
+    answer = translator.require_answer()
+    yield from consultation.record_answer(answer)
+    if emit:
+        yield from map(emit, translator.last_chunks(answer))
+    return answer
 
 
 class StreamTranslator:
     """Tells of an answer what a chat model has to tell."""
 
-    def __init__(self, name: str, *, tokens: bool, single_writer: bool) -> None:
-        self._name, self._tokens, self._single_writer = name, tokens, single_writer
+    def __init__(
+        self, name: str, *, tokens: bool, single_writer: bool, reused_proposals: bool
+    ) -> None:
+        self._name, self._single_writer = name, single_writer
+        self._extension = {"reused_proposals": reused_proposals}
         self.stream_modes: Any = ["messages", "updates"] if tokens else ["updates"]
         self._writer: str | None = None
         self._thought_filter = ThoughtFilter()
@@ -100,15 +121,11 @@ class StreamTranslator:
                 self._start_writer(metadata[AGENT_METADATA_KEY])
                 yield _to_partial_chunk(self._without_thoughts(chunk))
         elif update := payload.get(AGGREGATOR):
-            answer = _to_chat_model_answer(update["messages"][-1], self._name)
-            causes = answer.response_metadata["moa"]["errors"]
-            if self._single_writer and self._writer and self._writer in causes:
-                raise self._broken_stream_error(causes[self._writer])
-            if self._tokens:
-                is_whole = self._writer is None or self._writer in causes
-                if not is_whole and (rest := self._thought_filter.finish()):
-                    yield AIMessageChunk(content=rest, id=answer.id)
-                yield _to_last_chunk(answer, whole=is_whole)
+            message = update["messages"][-1]
+            answer = _to_chat_model_answer(message, self._name, self._extension)
+            cause = answer.response_metadata["moa"]["errors"].get(self._writer)
+            if self._single_writer and cause:
+                raise self._broken_stream_error(cause)
             self._answer = answer
 
     def require_answer(self) -> AIMessage:
@@ -123,6 +140,14 @@ class StreamTranslator:
                 "proposers that do not interrupt (compile a graph with a checkpointer for those)"
             )
         return self._answer
+
+    def last_chunks(self, answer: AIMessage) -> Iterator[AIMessageChunk]:
+        """Give the end of a stream, or all of an answer that was not streamed."""
+        causes = answer.response_metadata["moa"]["errors"]
+        is_whole = self._writer is None or self._writer in causes
+        if not is_whole and (rest := self._thought_filter.finish()):
+            yield AIMessageChunk(content=rest, id=answer.id)
+        yield _to_last_chunk(answer, whole=is_whole)
 
     def _start_writer(self, writer: str) -> None:
         if self._single_writer and self._writer not in {None, writer}:
@@ -147,16 +172,21 @@ class StreamTranslator:
         return chunk.model_copy(update={"content": self._thought_filter.feed(chunk.content)})
 
 
-def _graph_arguments(
-    messages: Sequence[BaseMessage], callbacks: BaseCallbackManager | None, caller: CallerScope
-) -> Any:
+def _to_input(messages: Sequence[BaseMessage], kept: Panel | None) -> dict[str, Any]:
+    state: dict[str, Any] = {"messages": _with_unique_ids(messages)}
+    if kept:
+        state["proposals"] = {node: to_reused(each) for node, each in kept.proposals.items()}
+    return state
+
+
+def _to_config(callbacks: BaseCallbackManager | None, caller: CallerScope) -> RunnableConfig:
     if callbacks:
         # LangGraph's own handlers would show what happens inside beside the answer itself.
         for handler in [*callbacks.handlers]:
             if type(handler).__module__.startswith("langgraph."):
                 callbacks.remove_handler(handler)
         callbacks.remove_tags([TAG_NOSTREAM])
-    return {"messages": _with_unique_ids(messages)}, {**caller.config, "callbacks": callbacks}
+    return {**caller.config, "callbacks": callbacks}
 
 
 def _with_unique_ids(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
@@ -199,13 +229,16 @@ async def _aclose_events(events: AsyncGenerator[Any]) -> None:
     await events.aclose()
 
 
-def _to_chat_model_answer(message: AIMessage, name: str) -> AIMessage:
+def _to_chat_model_answer(
+    message: AIMessage, name: str, summary_extension: Mapping[str, Any]
+) -> AIMessage:
     """Copy an answer under the mixture's name, with the usage of the whole run alone."""
     run_metadata = {
         k: v for k, v in message.response_metadata.items() if k not in _SINGLE_CALL_METADATA
     }
-    metadata = {**run_metadata, "model_name": name}
-    update = {"usage_metadata": metadata["moa"]["usage"], "response_metadata": metadata}
+    summary = {**run_metadata["moa"], **summary_extension}
+    metadata = {**run_metadata, "moa": summary, "model_name": name}
+    update = {"usage_metadata": summary["usage"], "response_metadata": metadata}
     return message.model_copy(update=update)
 
 

@@ -15,17 +15,20 @@ from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt
 from moa_graph.models.agent import Agent, Model
 
 if TYPE_CHECKING:
+    from langgraph.cache.base import BaseCache
     from langgraph.types import CachePolicy
 
     AnswerCachePolicy = CachePolicy[Any]
+    ProposalCache = BaseCache[Any]
 else:
-    AnswerCachePolicy = Any  # the name alone costs no import of LangGraph
+    AnswerCachePolicy = ProposalCache = Any  # the names alone cost no import of LangGraph
 
 P = ParamSpec("P")
 T = TypeVar("T")
 OptionsT = TypeVar("OptionsT", bound=BaseModel)
 
 Aggregation = Literal["synthesize", "select"]
+Consult = Literal["user_turn", "every_call"] | int
 Layer = Mapping[str, Model | Agent] | Sequence[Model | Agent]
 Number = StrictInt | StrictFloat
 """An `int` stays one: a quorum of 1 is a proposer, one of 1.0 is all of them."""
@@ -60,6 +63,19 @@ class ChatModelOptions(SharedOptions, ModelOptions):
     """Options of `create_moa` and of `ChatMoA`."""
 
     lazy: bool = False
+
+
+class ConsultOptions(BaseModel):
+    """Options of `ChatMoA` alone: when its proposers are asked."""
+
+    consult: Consult = "user_turn"
+    """When the proposers are asked: `"user_turn"` is once for each message of the user, and the
+    calls that follow with the results of tools reuse their proposals. A number asks again after so
+    many tool steps. `"every_call"` asks whenever the model is called."""
+    proposal_cache: ProposalCache | None = Field(default=None, exclude=True)
+    """A cache of LangGraph's in which other processes find the proposals of a turn; by default this
+    process alone does. Shared are those of mixtures whose proposers are `"provider:model"` strings,
+    or chat models that LangChain can describe."""
 
 
 class GraphOptions(ChatModelOptions):
