@@ -37,6 +37,7 @@ from moa_graph.chat_model.graphs import CompiledGraphCache
 from moa_graph.chat_model.turn_keys import TurnKeys
 from moa_graph.chat_model.turns import find_turn_ending_tools, read_user_turn
 from moa_graph.deprecated import OldOptionAttributes, rename_options
+from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.options import ChatModelOptions, ConsultOptions, suggest_name
 from moa_graph.prompting.tokens import count_message_tokens, count_tokens
 from moa_graph.prompting.tool_text import describe_tools_in_text, to_openai_tool
@@ -359,28 +360,19 @@ class ChatMoA(ChatModelOptions, ConsultOptions, OldOptionAttributes, BaseChatMod
         kwargs: Mapping[str, Any],
         **how: Any,
     ) -> Generator[Any, Any, AIMessage]:
-        """Answer, from new proposals or from those of an earlier call in the turn."""
+        """Answer from new proposals, or from those of an earlier call in the turn."""
         options = {key: value for key, value in kwargs.items() if key != "stream"}
         if stop := stop or self.stop:
             options["stop"] = stop
         caller = self._caller or CallerScope.read()
+
+        def find_graph(consultation: Consultation) -> CompiledMoAGraph:
+            is_reused = consultation.is_reused
+            graph = self._graph_cache.graph_for_call(options, reuses_proposals=is_reused)
+            return caller.with_store(graph)
+
         consultation = self._start_consultation(messages, caller)
-        try:
-            yield from consultation.find()
-            graph = self._graph_cache.graph_for_call(
-                options, reuses_proposals=consultation.is_reused
-            )
-            graph = caller.with_store(graph)
-            return (
-                yield from streaming.run_graph(
-                    graph, messages, callbacks, caller, consultation, **how
-                )
-            )
-        except Exception:
-            yield from consultation.record_failure()
-            raise
-        finally:
-            consultation.close()
+        return streaming.run_graph(find_graph, messages, callbacks, caller, consultation, **how)
 
     def _start_consultation(
         self, messages: Sequence[BaseMessage], caller: CallerScope

@@ -7,6 +7,7 @@ from moa_graph.chat_model.kept_panels import MAX_AGE_S, FoundPanel, Panel
 from moa_graph.chat_model.turns import digest
 from moa_graph.graph.answer_cache import CacheBackend
 from moa_graph.graph.cache_calls import cache_step, log_cache_errors
+from moa_graph.graph.state import Proposal
 from moa_graph.sync_async import Flow
 
 NAMESPACE = ("moa_graph", "proposals")
@@ -32,15 +33,14 @@ class SharedPanels:
         """Give the panel of the first key that has one."""
         full_keys = [self._link_key(key) for key in keys]
         hits = yield from self._read(full_keys)
-        links = (hits.get(key) for key in full_keys)
-        link = next((each for each in links if isinstance(each, dict) and each.get("panel")), None)
+        link = next(filter(_is_link, map(hits.get, full_keys)), None)
         if link is None:
             return None
         panel_key = self._panel_key(link["panel"])
-        stored = (yield from self._read([panel_key])).get(panel_key)
-        if not isinstance(stored, dict) or not stored.get("proposals"):
+        proposals = (yield from self._read([panel_key])).get(panel_key)
+        if not _are_proposals(proposals):
             return None
-        return FoundPanel(Panel(stored["proposals"], link["panel"]), link["steps"])
+        return FoundPanel(Panel(proposals, link["panel"]), link["steps"])
 
     def take(self, key: str) -> Flow[FoundPanel | None]:
         """Give the panel of a key, and forget the key."""
@@ -53,7 +53,7 @@ class SharedPanels:
         link = {"panel": found.panel.id, "steps": found.steps}
         values: dict[_Key, Any] = {self._link_key(key): link for key in keys}
         if is_new:
-            values[self._panel_key(found.panel.id)] = {"proposals": dict(found.panel.proposals)}
+            values[self._panel_key(found.panel.id)] = dict(found.panel.proposals)
         yield from self._write(values)
 
     def _read(self, keys: Sequence[_Key]) -> Flow[Mapping[_Key, Any]]:
@@ -72,3 +72,16 @@ class SharedPanels:
 
     def _panel_key(self, panel_id: str) -> _Key:
         return NAMESPACE, digest(self._mixture, "panel", panel_id)
+
+
+def _is_link(value: Any) -> bool:
+    """Tell whether a value is what `store` writes under a key of a panel."""
+    is_whole = isinstance(value, dict) and value.keys() == {"panel", "steps"}
+    return is_whole and isinstance(value["panel"], str) and isinstance(value["steps"], int)
+
+
+def _are_proposals(value: Any) -> bool:
+    """Tell whether a value is what `store` writes for a panel, in this version of the package."""
+    proposals = value.values() if isinstance(value, dict) else [None]
+    required = Proposal.__required_keys__
+    return all(isinstance(each, dict) and required <= each.keys() for each in proposals)

@@ -6,10 +6,9 @@ from collections.abc import (
     Callable,
     Generator,
     Iterator,
-    Mapping,
     Sequence,
 )
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -39,7 +38,7 @@ _SINGLE_CALL_METADATA = {"model_name", "token_usage", "usage"}  # as providers' 
 
 
 def run_graph(
-    graph: CompiledMoAGraph,
+    find_graph: Callable[[Consultation], CompiledMoAGraph],
     messages: Sequence[BaseMessage],
     callbacks: BaseCallbackManager | None,
     caller: CallerScope,
@@ -52,11 +51,11 @@ def run_graph(
     """Run a mixture, apart from the graph that it may be called in; closed, it cancels the calls.
 
     Args:
-        graph: The mixture.
+        find_graph: Gives the graph to run: of the mixture, or of its aggregator alone.
         messages: The conversation; left as it is.
         callbacks: Who is told of the calls.
         caller: What the agents are given of the caller's.
-        consultation: What hears of proposals and answer, and may have proposals to reuse.
+        consultation: How the call comes by its proposals; it is closed in the end.
         async_api: Whether the steps are awaited.
         emit: Gives what is yielded for a chunk of the answer: a step, or a value of the stream.
             The last chunk has the usage and the account. By default nothing is streamed.
@@ -69,44 +68,42 @@ def run_graph(
         QuorumError, AggregatorError: As the graph; the latter also when a stream broke off that
             cannot be taken back.
     """
-    translator = StreamTranslator(
-        graph.name,
-        tokens=bool(emit),
-        single_writer=single_writer,
-        reused_proposals=consultation.is_reused,
-    )
-    open_stream: Any = graph.astream if async_api else graph.stream
-    events = open_stream(
-        _to_input(messages, consultation.panel),
-        _to_config(callbacks, caller),
-        context=caller.context,
-        stream_mode=translator.stream_modes,
-    )
-    try:
-        arguments = (events, translator.writer_errors)
-        while event := (yield Step(_next_event, _anext_event, arguments)):
-            consultation.observe_event(*event)
-            for chunk in translator.translate_event(*event):
-                if emit:
-                    yield emit(chunk)
-    finally:
-        yield Step(_close_events, _aclose_events, (events,))
-    answer = translator.require_answer()
-    yield from consultation.record_answer(answer)
-    if emit:
-        yield from map(emit, translator.last_chunks(answer))
-    return answer
+    with closing(consultation):
+        yield from consultation.find()
+        graph = find_graph(consultation)
+        translator = StreamTranslator(graph.name, single_writer=single_writer)
+        open_stream: Any = graph.astream if async_api else graph.stream
+        events = open_stream(
+            _to_input(messages, consultation.panel),
+            _to_config(callbacks, caller),
+            context=caller.context,
+            stream_mode=["messages", "updates"] if emit else ["updates"],
+        )
+        try:
+            arguments = (events, translator.writer_errors)
+            while event := (yield Step(_next_event, _anext_event, arguments)):
+                consultation.observe_event(*event)
+                for chunk in translator.translate_event(*event):
+                    if emit:  # not by `yield from`: it would close a flow that is left early
+                        yield emit(chunk)
+        except Exception:
+            yield from consultation.record_failure()
+            raise
+        finally:
+            yield Step(_close_events, _aclose_events, (events,))
+        answer = translator.require_answer(reused_proposals=consultation.is_reused)
+        yield from consultation.record_answer(answer)
+        for chunk in translator.last_chunks(answer):
+            if emit:
+                yield emit(chunk)
+        return answer
 
 
 class StreamTranslator:
     """Tells of an answer what a chat model has to tell."""
 
-    def __init__(
-        self, name: str, *, tokens: bool, single_writer: bool, reused_proposals: bool
-    ) -> None:
+    def __init__(self, name: str, *, single_writer: bool) -> None:
         self._name, self._single_writer = name, single_writer
-        self._extension = {"reused_proposals": reused_proposals}
-        self.stream_modes: Any = ["messages", "updates"] if tokens else ["updates"]
         self._writer: str | None = None
         self._thought_filter = ThoughtFilter()
         self._answer: AIMessage | None = None
@@ -121,15 +118,17 @@ class StreamTranslator:
                 self._start_writer(metadata[AGENT_METADATA_KEY])
                 yield _to_partial_chunk(self._without_thoughts(chunk))
         elif update := payload.get(AGGREGATOR):
-            message = update["messages"][-1]
-            answer = _to_chat_model_answer(message, self._name, self._extension)
+            answer = _to_chat_model_answer(update["messages"][-1], self._name)
             cause = answer.response_metadata["moa"]["errors"].get(self._writer)
             if self._single_writer and cause:
                 raise self._broken_stream_error(cause)
             self._answer = answer
 
-    def require_answer(self) -> AIMessage:
+    def require_answer(self, *, reused_proposals: bool) -> AIMessage:
         """Give the answer.
+
+        Args:
+            reused_proposals: Whether its proposals are those of an earlier call.
 
         Raises:
             RuntimeError: If there is none.
@@ -139,6 +138,7 @@ class StreamTranslator:
                 f"{self._name!r} stopped for a human, which a chat model cannot; expected "
                 "proposers that do not interrupt (compile a graph with a checkpointer for those)"
             )
+        self._answer.response_metadata["moa"]["reused_proposals"] = reused_proposals
         return self._answer
 
     def last_chunks(self, answer: AIMessage) -> Iterator[AIMessageChunk]:
@@ -229,14 +229,12 @@ async def _aclose_events(events: AsyncGenerator[Any]) -> None:
     await events.aclose()
 
 
-def _to_chat_model_answer(
-    message: AIMessage, name: str, summary_extension: Mapping[str, Any]
-) -> AIMessage:
+def _to_chat_model_answer(message: AIMessage, name: str) -> AIMessage:
     """Copy an answer under the mixture's name, with the usage of the whole run alone."""
     run_metadata = {
         k: v for k, v in message.response_metadata.items() if k not in _SINGLE_CALL_METADATA
     }
-    summary = {**run_metadata["moa"], **summary_extension}
+    summary = {**run_metadata["moa"]}
     metadata = {**run_metadata, "moa": summary, "model_name": name}
     update = {"usage_metadata": summary["usage"], "response_metadata": metadata}
     return message.model_copy(update=update)
