@@ -1,7 +1,7 @@
 """Panels of proposals in a cache of LangGraph, where other processes find them."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from moa_graph.chat_model.kept_panels import MAX_AGE_S, FoundPanel, Panel
 from moa_graph.chat_model.turns import digest
@@ -80,7 +80,7 @@ def _is_link(value: Any) -> bool:
     return is_whole and isinstance(value["panel"], str) and isinstance(value["steps"], int)
 
 
-def _are_proposals(value: Any) -> bool:
+def _are_proposals(value: Any) -> TypeGuard[dict[str, Proposal]]:
     """Tell whether a value is what `store` writes for a panel, in this version of the package."""
     proposals = value.values() if isinstance(value, dict) else [None]
     required = Proposal.__required_keys__
