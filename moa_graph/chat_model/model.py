@@ -66,16 +66,15 @@ class ChatMoA(ChatModelOptions, ConsultOptions, OldOptionAttributes, BaseChatMod
     these with its last chunk.
 
     With tools bound, the aggregator alone can call them. Proposers read in words which tools
-    there are, which were called and what came back, and say what they would do. They are asked
-    once for a message of the user: calls that follow with the results of tools reuse their
-    proposals (`consult`).
+    there are, which were called and what came back, and say what they would do.
 
     Args:
-        consult: When the proposers are asked: `"user_turn"`, once for each message of the user;
-            `"every_call"`; or a number of tool steps after which they are asked again.
+        consult: When the proposers are asked: `"user_turn"`, once for each message of the user,
+            and calls with results of tools reuse their proposals; `"every_call"`; or a number of
+            tool steps after which they are asked again.
         proposal_cache: A cache of LangGraph's in which other processes find the proposals of a
-            turn, if all proposers are `"provider:model"` strings, or chat models that LangChain
-            can describe.
+            turn, if all proposers are `"provider:model"` strings, or chat models that LangChain can
+            describe.
 
     Raises:
         ValueError, ImportError: As `create_moa`.

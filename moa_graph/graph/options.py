@@ -66,16 +66,10 @@ class ChatModelOptions(SharedOptions, ModelOptions):
 
 
 class ConsultOptions(BaseModel):
-    """Options of `ChatMoA` alone: when its proposers are asked."""
+    """Options of `ChatMoA` alone, whose docstring says what each does."""
 
     consult: Consult = "user_turn"
-    """When the proposers are asked: `"user_turn"` is once for each message of the user, and the
-    calls that follow with the results of tools reuse their proposals. A number asks again after so
-    many tool steps. `"every_call"` asks whenever the model is called."""
     proposal_cache: ProposalCache | None = Field(default=None, exclude=True)
-    """A cache of LangGraph's in which other processes find the proposals of a turn; by default this
-    process alone does. Shared are those of mixtures whose proposers are `"provider:model"` strings,
-    or chat models that LangChain can describe."""
 
 
 class GraphOptions(ChatModelOptions):
