@@ -99,7 +99,14 @@ def test_a_summary_has_old_and_new_keys_with_the_same_values():
     for _ in range(2):
         answer = compiled.invoke({"messages": "Why? It is here."})["messages"][-1]
     summary = answer.response_metadata["moa"]
-    absent = {"selected", "refused_prompt", "dropped_messages", "failed_calls", "hedged"}  # others
+    absent = {
+        "reused_proposals",
+        "selected",
+        "refused_prompt",
+        "dropped_messages",
+        "failed_calls",
+        "hedged",
+    }  # others
     assert OLD_KEYS.keys() | RunSummary.__annotations__.keys() - absent == summary.keys()
     assert {old: summary[old] for old in OLD_KEYS} == {
         old: summary[new] for old, new in OLD_KEYS.items()

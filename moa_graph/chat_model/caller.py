@@ -16,6 +16,12 @@ _CALLERS_OWN = {"checkpoint_id", "checkpoint_map", "checkpoint_ns"}  # of the gr
 
 _IDS = {"run_id", "thread_id"}
 
+_IDS_OF_A_RUN = {"langgraph_request_id", "run_id"}  # a turn that waited for a human has several
+
+PROPOSAL_SCOPE = "proposal_scope"
+"""In `configurable`: whose the proposals are that a call keeps or finds. Where one model serves
+several people who must not meet, each has a value of his own."""
+
 
 @dataclass(frozen=True)
 class CallerScope:
@@ -46,6 +52,17 @@ class CallerScope:
         """The values of the config that may shape an answer, keys aside."""
         values = self.config.get("configurable", {})
         return {k: redact(str(v), *find_keys(values)) for k, v in values.items() if k not in _IDS}
+
+    @property
+    def proposal_scope(self) -> str:
+        """Whose proposals are kept and found."""
+        return str(self.config.get("configurable", {}).get(PROPOSAL_SCOPE, ""))
+
+    @property
+    def conversation_scope(self) -> dict[str, str]:
+        """Where a conversation is held, and what may shape proposals to it."""
+        values = self.config.get("configurable", {})
+        return {k: str(v) for k, v in values.items() if k not in _IDS_OF_A_RUN}
 
     def with_store(self, graph: CompiledMoAGraph) -> CompiledMoAGraph:
         """Copy a graph so that its agents find the caller's store."""

@@ -1,5 +1,7 @@
 """What a chat model runs: the graph of its options, and of what a call is given."""
 
+import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
@@ -8,19 +10,29 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel, ModelProfile
 from langchain_core.runnables.base import RunnableBindingBase
 
+from moa_graph.chat_model.kept_panels import KeptPanels
+from moa_graph.chat_model.panel_store import PanelStore
 from moa_graph.chat_model.profile import build_profile
+from moa_graph.chat_model.shared_panels import SharedPanels
+from moa_graph.graph.answer_cache import CacheBackend, identify_request
 from moa_graph.graph.builder import (
     CompiledMoAGraph,
     GraphSpec,
     MoAGraph,
     create_moa,
 )
+from moa_graph.graph.kept_proposals import compile_kept_proposals_graph
+from moa_graph.graph.options import SharedOptions
 from moa_graph.graph.spec import AgentNode
 from moa_graph.models.adapt import bind_call_options, supports_response_format
 from moa_graph.models.agent import Agent
 from moa_graph.models.configurable import default_model, is_configurable
 from moa_graph.prompting.tool_text import describe_tools_in_text, tell_aggregator_about_tools
 from moa_graph.redaction import redact
+
+_MAX_COMPILED = 16  # graphs for the options of calls; an agent has the same in all its calls
+
+_log = logging.getLogger(__name__)
 
 
 class CompiledGraphCache:
@@ -29,6 +41,8 @@ class CompiledGraphCache:
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
         self._name, self._options = name, options
         self._spec = create_moa(**options).spec
+        self._kept_panels = KeptPanels()
+        self._compiled: dict[str, CompiledMoAGraph] = {}
 
     def was_built_from(self, name: str, options: Mapping[str, Any]) -> bool:
         """Whether it was built of these very values."""
@@ -38,8 +52,14 @@ class CompiledGraphCache:
     def __reduce__(self) -> Any:
         return type(None), ()  # a model that is copied or unpickled builds its own
 
-    def graph_for_call(self, options: Mapping[str, Any]) -> CompiledMoAGraph:
-        """Make the graph whose aggregator is called with options.
+    def graph_for_call(
+        self, options: Mapping[str, Any], *, reuses_proposals: bool = False
+    ) -> CompiledMoAGraph:
+        """Give the graph whose aggregator is called with options.
+
+        Args:
+            options: The options.
+            reuses_proposals: Whether the graph is given proposals, and asks for none.
 
         Raises:
             ValueError: If they are tools for one that selects.
@@ -50,7 +70,31 @@ class CompiledGraphCache:
                 "`tools`: with `aggregation`='select' the aggregator picks a proposal, and calls "
                 "no tools; expected a mixture with `aggregation`='synthesize'"
             )
-        return self._compile_graph(options) if options else self._graph_without_options
+        try:
+            key = json.dumps([options, reuses_proposals], sort_keys=True)
+        except (TypeError, ValueError, RecursionError):  # objects may change: nothing is kept
+            return self._compile_graph(options, reuses_proposals=reuses_proposals)
+        if (graph := self._compiled.get(key)) is None:
+            graph = self._compile_graph(options, reuses_proposals=reuses_proposals)
+            if len(self._compiled) >= _MAX_COMPILED:
+                self._compiled.clear()
+            self._compiled[key] = graph
+        return graph
+
+    def panel_store(self, cache: CacheBackend | None) -> PanelStore:
+        """Give where the proposals of turns are kept.
+
+        Args:
+            cache: Where processes share them, if they do.
+        """
+        mixture = self._proposers_identity if cache is not None else None
+        shared = SharedPanels(cache, mixture) if cache is not None and mixture else None
+        return PanelStore(self._kept_panels, shared)
+
+    @property
+    def layer_count(self) -> int:
+        """How many layers of proposers there are."""
+        return len(self._spec.layers)
 
     def check_structured_output_method(self, method: str) -> None:
         """Check that all who may write the answer can be held to a `response_format`.
@@ -122,12 +166,26 @@ class CompiledGraphCache:
         return any(is_configurable(each.agent.model) for each in (*layers, *self._spec.aggregators))
 
     @cached_property
-    def _graph_without_options(self) -> CompiledMoAGraph:
-        return self._compile_graph({})
+    def _proposers_identity(self) -> Any:
+        """What tells proposals from those of other mixtures in any process; `None` if unknown."""
+        agent_nodes = [each for layer_spec in self._spec.layers for each in layer_spec.agent_nodes]
+        requests = {each.node: [identify_request(each), each.agent.system] for each in agent_nodes}
+        if unknown := [node for node, (request, _) in requests.items() if request is None]:
+            _log.warning(
+                "`proposal_cache`: %s cannot be described, so that proposals are kept in this "
+                "process alone; expected a 'provider:model' or a chat model of LangChain's",
+                ", ".join(map(repr, unknown)),
+            )
+            return None
+        return [requests, {name: self._options[name] for name in SharedOptions.model_fields}]
 
-    def _compile_graph(self, options: Mapping[str, Any]) -> CompiledMoAGraph:
-        graph = MoAGraph(_spec_for_call(self._spec, options))
-        return graph.compile(checkpointer=False, name=self._name)
+    def _compile_graph(
+        self, options: Mapping[str, Any], *, reuses_proposals: bool
+    ) -> CompiledMoAGraph:
+        spec = _spec_for_call(self._spec, options)
+        if reuses_proposals:
+            return compile_kept_proposals_graph(spec, self._name)
+        return MoAGraph(spec).compile(checkpointer=False, name=self._name)
 
 
 def _spec_for_call(spec: GraphSpec, options: Mapping[str, Any]) -> GraphSpec:

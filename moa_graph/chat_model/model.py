@@ -1,6 +1,6 @@
 """A mixture as a chat model: `ChatMoA`, for any code of LangChain's that takes one."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
@@ -27,10 +27,18 @@ from pydantic import BaseModel, ConfigDict, PrivateAttr, field_validator
 
 from moa_graph.chat_model import streaming, structured_output
 from moa_graph.chat_model.caller import CallerScope
+from moa_graph.chat_model.consulting import (
+    Consultation,
+    TurnConsultation,
+    check_consult,
+    check_proposal_cache,
+)
 from moa_graph.chat_model.graphs import CompiledGraphCache
+from moa_graph.chat_model.turn_keys import TurnKeys
+from moa_graph.chat_model.turns import find_turn_ending_tools, read_user_turn
 from moa_graph.deprecated import OldOptionAttributes, rename_options
 from moa_graph.graph.builder import CompiledMoAGraph
-from moa_graph.graph.options import ChatModelOptions, suggest_name
+from moa_graph.graph.options import ChatModelOptions, ConsultOptions, suggest_name
 from moa_graph.prompting.tokens import count_message_tokens, count_tokens
 from moa_graph.prompting.tool_text import describe_tools_in_text, to_openai_tool
 from moa_graph.sync_async import (
@@ -46,7 +54,7 @@ from moa_graph.sync_async import (
 RunManager = CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun
 
 
-class ChatMoA(ChatModelOptions, OldOptionAttributes, BaseChatModel):
+class ChatMoA(ChatModelOptions, ConsultOptions, OldOptionAttributes, BaseChatModel):
     """A Mixture-of-Agents as a LangChain chat model.
 
     The options are those of `create_moa`, with the same errors. What a call is given (`stop`,
@@ -59,6 +67,14 @@ class ChatMoA(ChatModelOptions, OldOptionAttributes, BaseChatModel):
 
     With tools bound, the aggregator alone can call them. Proposers read in words which tools
     there are, which were called and what came back, and say what they would do.
+
+    Args:
+        consult: When the proposers are asked: `"user_turn"`, once for each message of the user,
+            and calls with results of tools reuse their proposals; `"every_call"`; or a number of
+            tool steps after which they are asked again.
+        proposal_cache: A cache of LangGraph's in which other processes find the proposals of a
+            turn, if all proposers are `"provider:model"` strings, or chat models that LangChain can
+            describe.
 
     Raises:
         ValueError, ImportError: As `create_moa`.
@@ -87,19 +103,22 @@ class ChatMoA(ChatModelOptions, OldOptionAttributes, BaseChatModel):
     _built_graphs: CompiledGraphCache | None = PrivateAttr(default=None)
     _stream_callbacks: BaseCallbackManager | None = PrivateAttr(default=None)
     _caller: CallerScope | None = PrivateAttr(default=None)
+    _turn_ending_tools: frozenset[str] = PrivateAttr(default=frozenset())
 
     if not TYPE_CHECKING:  # type checkers make the constructor of the fields
 
         def __init__(self, layers: Any = None, aggregator: Any = None, **options: Any) -> None:
             options = rename_options(options) | {"layers": layers, "aggregator": aggregator}
             _check_option_names(options, type(self).model_fields)
+            check_consult(options.get("consult", "user_turn"))
+            check_proposal_cache(options.get("proposal_cache"))
             super().__init__(**options)
             _ = self._graph_cache
 
-    @field_validator(*ChatModelOptions.model_fields, mode="wrap")
+    @field_validator(*ChatModelOptions.model_fields, *ConsultOptions.model_fields, mode="wrap")
     @classmethod
-    def _leave_to_create_moa(cls, value: Any, _: Any) -> Any:
-        """Keep an option as it is: `create_moa` says what is wrong with it."""
+    def _keep_option(cls, value: Any, _: Any) -> Any:
+        """Keep an option as it is: the constructor, or `create_moa`, says what is wrong with it."""
         return value
 
     @property
@@ -123,6 +142,8 @@ class ChatMoA(ChatModelOptions, OldOptionAttributes, BaseChatModel):
     @property
     def _identifying_params(self) -> dict[str, Any]:
         identity = {"model_name": self.model_name, "stop": self.stop, **self._graph_cache.identity}
+        if self.consult != "user_turn":  # a cache of before it was an option is still found
+            identity["consult"] = self.consult
         if self._graph_cache.is_configurable:  # a cache tells what was configured apart
             identity["configurable"] = (self._caller or CallerScope.read()).shaping_values
         return identity
@@ -159,7 +180,7 @@ class ChatMoA(ChatModelOptions, OldOptionAttributes, BaseChatModel):
             options["tool_choice"] = tool_choice
         if not self.lazy or self.aggregation == "select":
             self._graph_cache.graph_for_call(options)
-        return self.bind(**options)
+        return self._with_turn_ending_tools(find_turn_ending_tools(tools)).bind(**options)
 
     def with_structured_output(
         self,
@@ -199,6 +220,19 @@ class ChatMoA(ChatModelOptions, OldOptionAttributes, BaseChatModel):
             form = structured_output.build_response_format(schema, method, strict=strict)
             model = self.bind(response_format=form, ls_structured_output_format=trace)
         return structured_output.with_output_parser(model, schema, method, include_raw=include_raw)
+
+    def _with_turn_ending_tools(self, names: frozenset[str]) -> Self:
+        """Copy the model for tools whose result the user reads, if there are any."""
+        if not names:
+            return self
+        _ = self._graph_cache  # is shared with the copy
+        model = self.model_copy()
+        model._turn_ending_tools = names  # noqa: SLF001  # its own
+        return model
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Copy it; a cache is shared, as other processes share it."""
+        return super().__deepcopy__({id(self.proposal_cache): self.proposal_cache} | (memo or {}))
 
     def get_token_ids(self, text: str) -> list[int]:
         """Tokenize as `custom_get_token_ids` of the mixture or of its aggregator does.
@@ -286,12 +320,11 @@ class ChatMoA(ChatModelOptions, OldOptionAttributes, BaseChatModel):
     ) -> Flow[ChatResult]:
         """Answer as a whole, and report each chunk where a caller streams within `invoke`."""
         streams = super()._should_stream(async_api=async_api, run_manager=run_manager, **kwargs)
-        graph, caller = self._graph_and_caller(stop, kwargs)
-        message = yield from streaming.run_graph(
-            graph,
+        message = yield from self._run(
             messages,
+            stop,
             _child_callback_manager(run_manager, async_api=async_api),
-            caller,
+            kwargs,
             async_api=async_api,
             emit=partial(_report_chunk, run_manager) if run_manager and streams else None,
         )
@@ -308,16 +341,47 @@ class ChatMoA(ChatModelOptions, OldOptionAttributes, BaseChatModel):
     ) -> StreamFlow[ChatGenerationChunk]:
         """Answer chunk by chunk."""
         callbacks = _child_callback_manager(run_manager, async_api=async_api)
-        graph, caller = self._graph_and_caller(stop, kwargs)
-        return streaming.run_graph(
-            graph,
+        return self._run(
             messages,
+            stop,
             callbacks or self._stream_callbacks,
-            caller,
+            kwargs,
             async_api=async_api,
             emit=_to_generation_chunk,
             single_writer=True,
         )
+
+    def _run(
+        self,
+        messages: Sequence[BaseMessage],
+        stop: list[str] | None,
+        callbacks: BaseCallbackManager | None,
+        kwargs: Mapping[str, Any],
+        **how: Any,
+    ) -> Generator[Any, Any, AIMessage]:
+        """Answer from new proposals, or from those of an earlier call in the turn."""
+        options = {key: value for key, value in kwargs.items() if key != "stream"}
+        if stop := stop or self.stop:
+            options["stop"] = stop
+        caller = self._caller or CallerScope.read()
+
+        def find_graph(consultation: Consultation) -> CompiledMoAGraph:
+            is_reused = consultation.is_reused
+            graph = self._graph_cache.graph_for_call(options, reuses_proposals=is_reused)
+            return caller.with_store(graph)
+
+        consultation = self._start_consultation(messages, caller)
+        return streaming.run_graph(find_graph, messages, callbacks, caller, consultation, **how)
+
+    def _start_consultation(
+        self, messages: Sequence[BaseMessage], caller: CallerScope
+    ) -> Consultation:
+        if self.consult == "every_call":
+            return Consultation()
+        turn = read_user_turn(messages, self._turn_ending_tools)
+        store = self._graph_cache.panel_store(self.proposal_cache)
+        keys = TurnKeys(turn, caller)
+        return TurnConsultation(self.consult, keys, store, self._graph_cache.layer_count)
 
     def _should_stream(self, *, run_manager: Any = None, **options: Any) -> bool:
         """Leave it to `_generate` to stream within `invoke`: it can have a fallback answer."""
@@ -382,16 +446,6 @@ class ChatMoA(ChatModelOptions, OldOptionAttributes, BaseChatModel):
         model._stream_callbacks.parent_run_id = config["run_id"]  # noqa: SLF001
         return model, config
 
-    def _graph_and_caller(
-        self, stop: list[str] | None, kwargs: Mapping[str, Any]
-    ) -> tuple[CompiledMoAGraph, CallerScope]:
-        """Give the graph whose aggregator is called with these options, and what it is given."""
-        options = {key: value for key, value in kwargs.items() if key != "stream"}
-        if stop := stop or self.stop:
-            options["stop"] = stop
-        caller = self._caller or CallerScope.read()
-        return caller.with_store(self._graph_cache.graph_for_call(options)), caller
-
 
 def _check_option_names(options: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
     for name in ("layers", "aggregator"):
@@ -404,7 +458,7 @@ def _check_option_names(options: Mapping[str, Any], fields: Mapping[str, Any]) -
         name = min(unknown)
         raise ValueError(
             f"unknown option {name!r}{suggest_name(name, fields)}; expected some of: "
-            f"{', '.join(ChatModelOptions.model_fields)}, or "
+            f"{', '.join(ChatModelOptions.model_fields | ConsultOptions.model_fields)}, or "
             "those of any chat model. What a model is asked with is an option of its `Agent`"
         )
 

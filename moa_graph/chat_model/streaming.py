@@ -8,20 +8,24 @@ from collections.abc import (
     Iterator,
     Sequence,
 )
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, TypeVar
 from uuid import uuid4
 
 from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 from langgraph.constants import TAG_NOSTREAM
 
 from moa_graph.chat_model.caller import CallerScope
+from moa_graph.chat_model.consulting import Consultation
+from moa_graph.chat_model.kept_panels import Panel
 from moa_graph.graph.aggregator import AggregatorError
 from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.error_causes import error_with_causes
 from moa_graph.graph.failed_calls import collect_writer_errors
+from moa_graph.graph.kept_proposals import to_reused
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.proposer import AGENT_METADATA_KEY
 from moa_graph.prompting.thoughts import ThoughtFilter
@@ -34,10 +38,11 @@ _SINGLE_CALL_METADATA = {"model_name", "token_usage", "usage"}  # as providers' 
 
 
 def run_graph(
-    graph: CompiledMoAGraph,
+    find_graph: Callable[[Consultation], CompiledMoAGraph],
     messages: Sequence[BaseMessage],
     callbacks: BaseCallbackManager | None,
     caller: CallerScope,
+    consultation: Consultation,
     *,
     async_api: bool,
     emit: Callable[[AIMessageChunk], Emitted] | None = None,
@@ -46,10 +51,11 @@ def run_graph(
     """Run a mixture, apart from the graph that it may be called in; closed, it cancels the calls.
 
     Args:
-        graph: The mixture.
+        find_graph: Gives the graph to run: of the mixture, or of its aggregator alone.
         messages: The conversation; left as it is.
         callbacks: Who is told of the calls.
         caller: What the agents are given of the caller's.
+        consultation: How the call comes by its proposals; it is closed in the end.
         async_api: Whether the steps are awaited.
         emit: Gives what is yielded for a chunk of the answer: a step, or a value of the stream.
             The last chunk has the usage and the account. By default nothing is streamed.
@@ -62,30 +68,42 @@ def run_graph(
         QuorumError, AggregatorError: As the graph; the latter also when a stream broke off that
             cannot be taken back.
     """
-    translator = StreamTranslator(graph.name, tokens=bool(emit), single_writer=single_writer)
-    open_stream: Any = graph.astream if async_api else graph.stream
-    events = open_stream(
-        *_graph_arguments(messages, callbacks, caller),
-        context=caller.context,
-        stream_mode=translator.stream_modes,
-    )
-    try:
-        arguments = (events, translator.writer_errors)
-        while event := (yield Step(_next_event, _anext_event, arguments)):
-            for chunk in translator.translate_event(*event):
-                if emit:
-                    yield emit(chunk)
-    finally:
-        yield Step(_close_events, _aclose_events, (events,))
-    return translator.require_answer()
+    with closing(consultation):
+        yield from consultation.find()
+        graph = find_graph(consultation)
+        translator = StreamTranslator(graph.name, single_writer=single_writer)
+        open_stream: Any = graph.astream if async_api else graph.stream
+        events = open_stream(
+            _to_input(messages, consultation.panel),
+            _to_config(callbacks, caller),
+            context=caller.context,
+            stream_mode=["messages", "updates"] if emit else ["updates"],
+        )
+        try:
+            arguments = (events, translator.writer_errors)
+            while event := (yield Step(_next_event, _anext_event, arguments)):
+                consultation.observe_event(*event)
+                for chunk in translator.translate_event(*event):
+                    if emit:  # not by `yield from`: it would close a flow that is left early
+                        yield emit(chunk)
+        except Exception:
+            yield from consultation.record_failure()
+            raise
+        finally:
+            yield Step(_close_events, _aclose_events, (events,))
+        answer = translator.require_answer(reused_proposals=consultation.is_reused)
+        yield from consultation.record_answer(answer)
+        for chunk in translator.last_chunks(answer):
+            if emit:
+                yield emit(chunk)
+        return answer
 
 
 class StreamTranslator:
     """Tells of an answer what a chat model has to tell."""
 
-    def __init__(self, name: str, *, tokens: bool, single_writer: bool) -> None:
-        self._name, self._tokens, self._single_writer = name, tokens, single_writer
-        self.stream_modes: Any = ["messages", "updates"] if tokens else ["updates"]
+    def __init__(self, name: str, *, single_writer: bool) -> None:
+        self._name, self._single_writer = name, single_writer
         self._writer: str | None = None
         self._thought_filter = ThoughtFilter()
         self._answer: AIMessage | None = None
@@ -101,18 +119,16 @@ class StreamTranslator:
                 yield _to_partial_chunk(self._without_thoughts(chunk))
         elif update := payload.get(AGGREGATOR):
             answer = _to_chat_model_answer(update["messages"][-1], self._name)
-            causes = answer.response_metadata["moa"]["errors"]
-            if self._single_writer and self._writer and self._writer in causes:
-                raise self._broken_stream_error(causes[self._writer])
-            if self._tokens:
-                is_whole = self._writer is None or self._writer in causes
-                if not is_whole and (rest := self._thought_filter.finish()):
-                    yield AIMessageChunk(content=rest, id=answer.id)
-                yield _to_last_chunk(answer, whole=is_whole)
+            cause = answer.response_metadata["moa"]["errors"].get(self._writer)
+            if self._single_writer and cause:
+                raise self._broken_stream_error(cause)
             self._answer = answer
 
-    def require_answer(self) -> AIMessage:
+    def require_answer(self, *, reused_proposals: bool) -> AIMessage:
         """Give the answer.
+
+        Args:
+            reused_proposals: Whether its proposals are those of an earlier call.
 
         Raises:
             RuntimeError: If there is none.
@@ -122,7 +138,16 @@ class StreamTranslator:
                 f"{self._name!r} stopped for a human, which a chat model cannot; expected "
                 "proposers that do not interrupt (compile a graph with a checkpointer for those)"
             )
+        self._answer.response_metadata["moa"]["reused_proposals"] = reused_proposals
         return self._answer
+
+    def last_chunks(self, answer: AIMessage) -> Iterator[AIMessageChunk]:
+        """Give the end of a stream, or all of an answer that was not streamed."""
+        causes = answer.response_metadata["moa"]["errors"]
+        is_whole = self._writer is None or self._writer in causes
+        if not is_whole and (rest := self._thought_filter.finish()):
+            yield AIMessageChunk(content=rest, id=answer.id)
+        yield _to_last_chunk(answer, whole=is_whole)
 
     def _start_writer(self, writer: str) -> None:
         if self._single_writer and self._writer not in {None, writer}:
@@ -147,16 +172,21 @@ class StreamTranslator:
         return chunk.model_copy(update={"content": self._thought_filter.feed(chunk.content)})
 
 
-def _graph_arguments(
-    messages: Sequence[BaseMessage], callbacks: BaseCallbackManager | None, caller: CallerScope
-) -> Any:
+def _to_input(messages: Sequence[BaseMessage], kept: Panel | None) -> dict[str, Any]:
+    state: dict[str, Any] = {"messages": _with_unique_ids(messages)}
+    if kept:
+        state["proposals"] = {node: to_reused(each) for node, each in kept.proposals.items()}
+    return state
+
+
+def _to_config(callbacks: BaseCallbackManager | None, caller: CallerScope) -> RunnableConfig:
     if callbacks:
         # LangGraph's own handlers would show what happens inside beside the answer itself.
         for handler in [*callbacks.handlers]:
             if type(handler).__module__.startswith("langgraph."):
                 callbacks.remove_handler(handler)
         callbacks.remove_tags([TAG_NOSTREAM])
-    return {"messages": _with_unique_ids(messages)}, {**caller.config, "callbacks": callbacks}
+    return {**caller.config, "callbacks": callbacks}
 
 
 def _with_unique_ids(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
@@ -204,8 +234,9 @@ def _to_chat_model_answer(message: AIMessage, name: str) -> AIMessage:
     run_metadata = {
         k: v for k, v in message.response_metadata.items() if k not in _SINGLE_CALL_METADATA
     }
-    metadata = {**run_metadata, "model_name": name}
-    update = {"usage_metadata": metadata["moa"]["usage"], "response_metadata": metadata}
+    summary = {**run_metadata["moa"]}
+    metadata = {**run_metadata, "moa": summary, "model_name": name}
+    update = {"usage_metadata": summary["usage"], "response_metadata": metadata}
     return message.model_copy(update=update)
 
 

@@ -103,14 +103,24 @@ def layer_aggregator_node(
         if retry_nodes := quorum.nodes_to_retry(layer_spec.number, proposals, layer_spec.policy):
             marks = {node: retry_mark_update(proposals[node]) for node in retry_nodes}
             return {"proposals": marks, "is_retry": True}
-        if asking := ask_servers([each.agent for each in readers]):
-            yield asking
-        limits = {each.node: current_limits(each) for each in readers}
-        known = {node: each for node, each in limits.items() if each["context_tokens"]}
-        update: dict[str, Any] = references_update(list(proposals), state, layout)
-        return update | ({"model_limits": known} if known or state.get("model_limits") else {})
+        return (yield from brief_readers(list(proposals), state, layout, readers))
 
     return NodeRunnable(gather)
+
+
+def brief_readers(
+    nodes: Sequence[str],
+    state: LayerState | MoAState,
+    layout: PromptLayout,
+    readers: Sequence[AgentNode],
+) -> Flow[dict[str, Any]]:
+    """Template the proposals of these nodes, and note how long the prompts of readers may be."""
+    if asking := ask_servers([each.agent for each in readers]):
+        yield asking
+    limits = {each.node: current_limits(each) for each in readers}
+    known = {node: each for node, each in limits.items() if each["context_tokens"]}
+    update: dict[str, Any] = references_update(nodes, state, layout)
+    return update | ({"model_limits": known} if known or state.get("model_limits") else {})
 
 
 def layer_router(

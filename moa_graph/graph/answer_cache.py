@@ -4,13 +4,10 @@ LangGraph would keep what a node writes: a failure too, and an answer under the 
 was given. So the nodes look into the cache themselves, and keep what the model answered.
 """
 
-import asyncio
 import json
-import logging
 import os
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
@@ -22,7 +19,7 @@ from langgraph.cache.base import BaseCache
 from langgraph.types import CachePolicy
 from typing_extensions import TypedDict
 
-from moa_graph.background_thread import run_in_thread
+from moa_graph.graph.cache_calls import cache_step, log_cache_errors
 from moa_graph.graph.spec import AgentNode
 from moa_graph.graph.state import OriginalCallStats
 from moa_graph.models.legacy_request_keys import legacy_node_cache_key
@@ -30,10 +27,10 @@ from moa_graph.models.providers import provider_of
 from moa_graph.models.request_key import request_key
 from moa_graph.prompting import parsing
 from moa_graph.prompting.layout import PromptLayout
-from moa_graph.sync_async import Flow, Step
+from moa_graph.sync_async import Flow
 
 NAMESPACE = ("moa_graph", "answers")
-CACHE_TIMEOUT_S = 2.0  # seconds that a run waits for the cache, each time; a deadline goes on
+_CACHE_NAME = "node cache"
 
 _SHAPING_OPTIONS = {"model", "temperature", "top_p", "max_tokens", "stop", "base_url"}
 _NON_SHAPING_FIELDS = re.compile(
@@ -46,8 +43,6 @@ _CREDENTIAL_HEADERS = re.compile(
 _DESCRIBABLE_PACKAGES = ("langchain", "moa_graph")
 _ENDPOINT_VARIABLES = re.compile(r"(BASE_URL|API_BASE|API_URL|ENDPOINT|OLLAMA_HOST)$")
 _URL_CREDENTIALS = re.compile(r"(?<=://)[^/@\s\"]*@")
-
-_log = logging.getLogger(__name__)
 
 
 CacheBackend = BaseCache[Any]
@@ -90,12 +85,12 @@ class AnswerCache:
 
     @cached_property
     def _request_identity(self) -> Any:
-        return _identify_request(self.agent_node)
+        return identify_request(self.agent_node)
 
     @cached_property
     def _sample_number(self) -> int:
         same = (self._request_identity, self.agent_node.agent.system)
-        return sum((_identify_request(peer), peer.agent.system) == same for peer in self.peers)
+        return sum((identify_request(peer), peer.agent.system) == same for peer in self.peers)
 
     def _build_keys(self, messages: Sequence[AnyMessage]) -> tuple[str, ...]:
         """Make the key of a request, and that of 0.1; none where the request is not known."""
@@ -114,7 +109,7 @@ class AnswerCache:
 class CacheEntry:
     """Where one answer is kept. A cache that fails costs nothing but what it would have saved.
 
-    One that does not answer costs `CACHE_TIMEOUT_S` seconds: it is gone on without.
+    One that does not answer in time is gone on without.
     """
 
     cache: CacheBackend | None
@@ -128,16 +123,16 @@ class CacheEntry:
         if self.cache is None or self.bypass_cache:
             return None
         hits: Mapping[Any, Any] = {}
-        with _log_cache_errors():
-            hits = yield _cache_step(self.cache.get, self.cache.aget, self._full_keys)
+        with log_cache_errors(_CACHE_NAME):
+            hits = yield cache_step(self.cache.get, self.cache.aget, self._full_keys)
         return self._first_valid_answer(hits)
 
     def store(self, output: Any, seconds: float) -> Flow[None]:
         """Store an answer."""
         if self.cache is not None:
-            with _log_cache_errors():
+            with log_cache_errors(_CACHE_NAME):
                 item = self._to_cache_item(output, seconds)
-                yield _cache_step(self.cache.set, self.cache.aset, item)
+                yield cache_step(self.cache.set, self.cache.aset, item)
 
     def _to_cache_item(self, output: Any, seconds: float) -> dict[Any, Any]:
         return {self._full_keys[0]: (_to_cached_answer(output, seconds), self.ttl)}
@@ -153,21 +148,6 @@ class CacheEntry:
         return None
 
 
-def _cache_step(
-    function: Callable[..., Any], async_function: Callable[..., Awaitable[Any]], item: Any
-) -> Step:
-    """Call the cache with a time limit."""
-
-    def call() -> Any:
-        return run_in_thread(function, item).result(CACHE_TIMEOUT_S)
-
-    async def acall() -> Any:
-        async with asyncio.timeout(CACHE_TIMEOUT_S):
-            return await async_function(item)
-
-    return Step(call, acall)
-
-
 def check_policy(policy: CachePolicy[Any] | None) -> None:
     """Check that a policy can be kept.
 
@@ -179,14 +159,6 @@ def check_policy(policy: CachePolicy[Any] | None) -> None:
             f"`cache_policy`: `key_func`={policy.key_func!r}: the key is made of all that the "
             "model is asked; expected a CachePolicy with `ttl` alone"
         )
-
-
-@contextmanager
-def _log_cache_errors() -> Iterator[None]:
-    try:
-        yield
-    except Exception:  # noqa: BLE001  # whatever it is: an answer that was paid for is not lost
-        _log.warning("the node cache failed; the model is asked, or not kept", exc_info=True)
 
 
 def _to_cached_answer(output: Any, seconds: float) -> CachedAnswer:
@@ -201,7 +173,7 @@ def _to_cached_answer(output: Any, seconds: float) -> CachedAnswer:
     return CachedAnswer(answer=answer.model_copy(update=update), took=original_stats)
 
 
-def _identify_request(agent_node: AgentNode) -> Any:
+def identify_request(agent_node: AgentNode) -> Any:
     """Describe what is asked: model, parameters, endpoint; `None` where that is not known."""
     agent = agent_node.agent
     if isinstance(agent.model, str):

@@ -89,7 +89,7 @@ class MoAGraph(MoAStateGraph):
         aggregator = aggregator_node(
             aggregators, layer_specs, spec.layout, spec.aggregation, spec.cache_policy
         )
-        _add_agent(self, aggregators[0], aggregator, aggregation=spec.aggregation)
+        add_agent(self, aggregators[0], aggregator, aggregation=spec.aggregation)
         self.add_edge(AGGREGATOR, END)
 
     @_with_parameters_of(MoAStateGraph.compile)
@@ -224,7 +224,7 @@ def _add_layer(
 ) -> None:
     layer_aggregator = layer_aggregator_name(layer_spec.number)
     for agent_node in layer_spec.agent_nodes:
-        _add_agent(
+        add_agent(
             builder,
             agent_node,
             proposer_node(agent_node, layer_spec, spec.layout, spec.cache_policy),
@@ -242,7 +242,8 @@ def _add_layer(
     )
 
 
-def _add_agent(builder: MoAStateGraph, agent_node: AgentNode, node: Any, **metadata: str) -> None:
+def add_agent(builder: MoAStateGraph, agent_node: AgentNode, node: Any, **metadata: str) -> None:
+    """Add the node of an agent to a graph."""
     builder.add_node(
         agent_node.node,
         node,

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 class FairGraph(CompiledStateGraph[MoAState, Any, Any, MoAState]):
     """A graph of which many runs may begin together on one event loop."""
 
+    @classmethod
+    def of(cls, compiled: CompiledStateGraph[MoAState, Any, Any, MoAState]) -> Self:
+        """Make one of what `StateGraph.compile` gives: it names its class itself."""
+        compiled.__class__ = cls
+        return cast("Self", compiled)
+
     async def astream(self, *args: Any, **kwargs: Any) -> AsyncGenerator[Any]:
         """Run as `CompiledStateGraph.astream` does, when it is this run's turn."""
         await wait_for_turn()
@@ -37,14 +43,6 @@ class ExclusiveThreadGraph(FairGraph):
 
     Where a host runs it as a node, the thread is the host's: LangGraph keeps its runs apart.
     """
-
-    @classmethod
-    def of(
-        cls, compiled: CompiledStateGraph[MoAState, Any, Any, MoAState]
-    ) -> "ExclusiveThreadGraph":
-        """Make one of what `StateGraph.compile` gives: it names its class itself."""
-        compiled.__class__ = cls
-        return cast("ExclusiveThreadGraph", compiled)
 
     def stream(
         self,

@@ -15,17 +15,20 @@ from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt
 from moa_graph.models.agent import Agent, Model
 
 if TYPE_CHECKING:
+    from langgraph.cache.base import BaseCache
     from langgraph.types import CachePolicy
 
     AnswerCachePolicy = CachePolicy[Any]
+    ProposalCache = BaseCache[Any]
 else:
-    AnswerCachePolicy = Any  # the name alone costs no import of LangGraph
+    AnswerCachePolicy = ProposalCache = Any  # the names alone cost no import of LangGraph
 
 P = ParamSpec("P")
 T = TypeVar("T")
 OptionsT = TypeVar("OptionsT", bound=BaseModel)
 
 Aggregation = Literal["synthesize", "select"]
+Consult = Literal["user_turn", "every_call"] | int
 Layer = Mapping[str, Model | Agent] | Sequence[Model | Agent]
 Number = StrictInt | StrictFloat
 """An `int` stays one: a quorum of 1 is a proposer, one of 1.0 is all of them."""
@@ -60,6 +63,13 @@ class ChatModelOptions(SharedOptions, ModelOptions):
     """Options of `create_moa` and of `ChatMoA`."""
 
     lazy: bool = False
+
+
+class ConsultOptions(BaseModel):
+    """Options of `ChatMoA` alone, whose docstring says what each does."""
+
+    consult: Consult = "user_turn"
+    proposal_cache: ProposalCache | None = Field(default=None, exclude=True)
 
 
 class GraphOptions(ChatModelOptions):

@@ -46,8 +46,12 @@ class RunSummary(TypedDict):
     hedged: NotRequired[list[str]]
     """Nodes beside whose request a second one was sent, because nothing had come for the `hedge`
     of the agent; absent if there was none."""
+    reused_proposals: NotRequired[bool]
+    """Whether a chat model took all proposals from an earlier call of the same turn, and asked no
+    proposer; absent of a graph, which always asks."""
     cached: NotRequired[list[str]]
-    """Nodes whose answers are from the cache; absent if none is."""
+    """Nodes whose answers are from the cache, or from an earlier call of the same turn; absent if
+    none is."""
     saved_usage: NotRequired[dict[str, Any] | None]
     """Tokens that these answers took when the models were asked."""
     aggregator_cached: NotRequired[OriginalCallStats | None]

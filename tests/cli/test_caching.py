@@ -10,13 +10,13 @@ from langgraph.cache import sqlite as sqlite_cache
 from waiting import PATIENCE
 
 from moa_graph.cli import main
-from moa_graph.graph import answer_cache
+from moa_graph.graph import cache_calls
 
 
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch):
     """A busy machine's cache takes its time."""
-    monkeypatch.setattr(answer_cache, "CACHE_TIMEOUT_S", PATIENCE)
+    monkeypatch.setattr(cache_calls, "CACHE_TIMEOUT_S", PATIENCE)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from langgraph.types import CachePolicy
 from waiting import PATIENCE
 
 from moa_graph import RETRY, Agent, create_moa
-from moa_graph.graph import answer_cache
+from moa_graph.graph import cache_calls
 from moa_graph.runs.record import read_run
 
 QUESTION = {"messages": "Why is the sky blue?"}
@@ -25,7 +25,7 @@ QUESTION = {"messages": "Why is the sky blue?"}
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch):
     """A busy machine's cache takes its time."""
-    monkeypatch.setattr(answer_cache, "CACHE_TIMEOUT_S", PATIENCE)
+    monkeypatch.setattr(cache_calls, "CACHE_TIMEOUT_S", PATIENCE)
 
 
 @pytest.fixture
@@ -359,7 +359,7 @@ class HangingCache(InMemoryCache):
 
 
 def test_a_cache_that_hangs_holds_up_no_run_for_long(agent, invoke, monkeypatch, caplog):
-    monkeypatch.setattr(answer_cache, "CACHE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(cache_calls, "CACHE_TIMEOUT_S", 0.05)
     cache = HangingCache()
     graph = compiled([[agent("a")]], agent("w"), cache)
     rescue = threading.Timer(PATIENCE, cache.over.set)

@@ -10,6 +10,7 @@ from langgraph.graph.state import StateGraph
 
 from moa_graph import AGGREGATE_AND_SYNTHESIZE, ChatMoA, MoAConfig, create_moa
 from moa_graph.config.model import PYTHON_OPTIONS
+from moa_graph.graph.options import ConsultOptions
 
 LAYERS = [["offline:lead", "offline:bm25"]]
 PARAMETERS = inspect.signature(create_moa).parameters
@@ -20,9 +21,9 @@ CHAT_MODEL_LACKS = {
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-def documented_arguments():
+def documented_arguments(function=create_moa):
     """What the docstring says of each argument."""
-    section = inspect.getdoc(create_moa).partition("\nArgs:\n")[2].partition("\n\n")[0]
+    section = inspect.getdoc(function).partition("\nArgs:\n")[2].partition("\n\n")[0]
     entries = re.findall(r"^    (\w+): (.*?)(?=^    \w|\Z)", section, re.DOTALL | re.MULTILINE)
     return {name: " ".join(text.split()) for name, text in entries}
 
@@ -43,12 +44,23 @@ def options_table():
     return "\n".join(rows)
 
 
+def chat_model_table():
+    """The table of the options of `ChatMoA` alone, as it ought to be."""
+    rows = ["| option | default | what it is |", "| --- | --- | --- |"]
+    for name, text in documented_arguments(ChatMoA).items():
+        rows.append(f"| `{name}` | `{ChatMoA.model_fields[name].get_default()!r}` | {text} |")
+    return "\n".join(rows)
+
+
 def test_docstring_says_what_each_option_is():
     assert list(documented_arguments()) == list(PARAMETERS)
+    assert list(documented_arguments(ChatMoA)) == list(ConsultOptions.model_fields)
 
 
 def test_table_in_the_docs_is_that_of_the_declaration():
-    assert options_table() in (DOCS / "configuration.md").read_text(encoding="utf-8")
+    page = (DOCS / "configuration.md").read_text(encoding="utf-8")
+    assert options_table() in page
+    assert chat_model_table() in page
 
 
 def test_chat_model_has_the_options_or_the_docs_say_why_not():

@@ -88,6 +88,8 @@ def options_of_chat_moa(function: RunnableLambda[Any, AIMessage]) -> None:
         references_in="user",
         max_reference_tokens=100,
         lazy=True,
+        consult="every_call",
+        proposal_cache=InMemoryCache(),
         model_name="mine",
         stop=["END"],
         streaming=True,
