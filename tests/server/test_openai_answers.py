@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessage
 
 from moa_graph.prompting.thoughts import ThoughtFilter, strip_thoughts
-from moa_graph.server.openai_messages import (
+from moa_graph.server.openai_answers import (
     CompletionEnvelope,
     openai_finish_reason,
     openai_usage,
