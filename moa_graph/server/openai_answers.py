@@ -59,7 +59,7 @@ class CompletionEnvelope:
         )
 
     def wrap_chunk(
-        self, delta: JsonObject, logprobs: ChoiceLogprobs | None = None
+        self, delta: JsonObject, logprobs: JsonObject | None = None
     ) -> ChatCompletionChunk:
         """Wrap a piece of an answer."""
         choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": None}
@@ -166,14 +166,15 @@ def openai_tool_calls(answer: AIMessage) -> list[JsonObject]:
     ]
 
 
-def openai_logprobs(answer: AIMessage) -> ChoiceLogprobs | None:
+def openai_logprobs(answer: AIMessage) -> JsonObject | None:
     """Give the log-probabilities of an answer's tokens, where its provider tells them."""
     logprobs = answer.response_metadata.get("logprobs")
     if not isinstance(logprobs, Mapping):
         return None
     try:
         content = [_complete_token(each) for each in logprobs.get("content") or ()]
-        return ChoiceLogprobs.model_validate({"content": content, "refusal": None})
+        logprobs = {"content": content, "refusal": None}
+        return ChoiceLogprobs.model_validate(logprobs).model_dump(exclude_unset=True)
     except (ValidationError, TypeError):  # some servers have a form of their own
         return None
 

@@ -298,7 +298,7 @@ class ChatRequest(BaseModel):
     @property
     def must_call_tool(self) -> bool:
         """Whether the answer has to be a call."""
-        return self.wants_tools and self.tool_choice not in {None, "auto"}
+        return self.wants_tools and self.tool_choice not in (None, "auto")  # no hash
 
     @property
     def wants_json(self) -> bool:

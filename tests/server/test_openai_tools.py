@@ -74,13 +74,17 @@ def serve(agent):
 @pytest.fixture
 def client(serve):
     """Make a client of a mixture that is served."""
+    clients = []
 
     def start(**options):
         plain = DefaultHttpxClient(verify=False)  # certificates take a while to load
         url = f"{serve(**options).url}/v1"
-        return OpenAI(base_url=url, http_client=plain, api_key="any", max_retries=0)
+        clients.append(OpenAI(base_url=url, http_client=plain, api_key="any", max_retries=0))
+        return clients[-1]
 
-    return start
+    yield start
+    for each in clients:
+        each.close()
 
 
 def create(client, **options):
@@ -175,22 +179,11 @@ async def test_async_client_streams_calls(serve, server):
 
 def test_stream_of_calls_that_breaks_off_is_an_error(client, server, agent):
     server.model("w", always="truncate", reply={"weather": {"city": "Oslo"}})
-    server.model("v", reply={"weather": {"city": "Bergen"}}, until=lambda: False)
+    server.model("v", reply={"weather": {"city": "Bergen"}})
     client = client(fallbacks=[agent("v")])
     with pytest.raises(openai.APIError) as caught:
         list(create(client, tools=[WEATHER], stream=True))
     assert caught.value.code == "broken_off"
-
-
-def test_arguments_that_are_no_json_are_given_as_written(client, server):
-    message = {"role": "assistant", "content": None}
-    bad = {"name": "weather", "arguments": '{"city": '}
-    message["tool_calls"] = [{"id": "c9", "type": "function", "function": bad}]
-    choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
-    server.model("w", completion={"choices": [choice]})
-    answer = create(client(), tools=[WEATHER])
-    (call,) = answer.choices[0].message.tool_calls
-    assert call.function.arguments == '{"city": '
 
 
 @pytest.mark.parametrize("arguments", ["", '{"city": ', "[1]", '{"city": "Oslo"}'])
@@ -199,7 +192,7 @@ def test_history_of_calls_is_sent_on_whatever_their_arguments_are(arguments, cli
     history = [ASKED[0], ANSWERED[1] | {"tool_calls": [call]}, ANSWERED[2]]
     create(client(), tools=[WEATHER], messages=history)
     sent = body_of(server, "w")["messages"]
-    assert sent[-2]["tool_calls"][0]["function"]["arguments"] == arguments or "{}"
+    assert sent[-2]["tool_calls"][0]["function"]["arguments"] == (arguments or "{}")
     assert sent[-1] == {"role": "tool", "tool_call_id": "c1", "content": "It rains in Oslo."}
     read = json.dumps(body_of(server, "a")["messages"])
     assert "I call weather with" in read
@@ -216,7 +209,7 @@ def test_result_may_be_empty_or_in_parts(content, client, server):
 def test_earlier_refusal_is_text_of_the_assistant(client, server):
     refusal = {"role": "assistant", "content": [{"type": "refusal", "refusal": "I cannot."}]}
     create(client(), messages=[*ASKED, refusal, *ASKED])
-    assert body_of(server, "w")["messages"][2]["content"] == [{"type": "text", "text": "I cannot."}]
+    assert body_of(server, "w")["messages"][2]["content"] == "I cannot."
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -332,9 +325,9 @@ def test_log_probabilities_are_those_of_the_answer(stream, client, server):
     events = [chunk | {"choices": [choice]}, chunk | {"choices": [end]}, "data: [DONE]"]
     server.model("w", reply="yes", logprobs=lambda _: logprobs, events=events)
     answer = create(client(), logprobs=True, top_logprobs=2, stream=stream)
+    choices = [chunk.choices[0] for chunk in answer] if stream else answer.choices
     sent = body_of(server, "w")
     assert (sent["logprobs"], sent["top_logprobs"]) == (True, 2)
-    choices = [chunk.choices[0] for chunk in answer] if stream else answer.choices
     (told,) = [choice.logprobs for choice in choices if choice.logprobs]
     assert (told.content[0].token, told.content[0].top_logprobs[0].logprob) == ("yes", -2.0)
 
