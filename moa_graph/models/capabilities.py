@@ -14,6 +14,7 @@ _CHAT_COMPLETIONS_PARAMETERS = frozenset(
     ("frequency_penalty", "logprobs", "presence_penalty", "response_format", "verbosity")
 )
 _RESPONSES_PARAMETERS = frozenset(("response_format", "verbosity"))  # LangChain translates them
+_ANY_TOOLS = [{"type": "function", "function": {"name": "any"}}]
 
 
 @dataclass(frozen=True)
@@ -37,18 +38,21 @@ class ModelCapabilities:
         return "response_format" in self.parameters
 
 
-def read_capabilities(model: Any) -> ModelCapabilities:
+def read_capabilities(model: Any, *, with_tools: bool = False) -> ModelCapabilities:
     """Tell what a model can be asked for.
 
     Args:
         model: A chat model, or what LangChain's own means have made of one. Of others, such as
             graphs, nothing is known.
+        with_tools: Whether the call has tools: some models of OpenAI are then asked by its
+            Responses API.
     """
     if isinstance(model, RunnableSequence):
-        return read_capabilities(model.last)
+        return read_capabilities(model.last, with_tools=with_tools)
     model = unwrap_model(model)
     if isinstance(model, RunnableWithFallbacks):
-        return _shared_capabilities([read_capabilities(each) for each in model.runnables])
+        each_has = [read_capabilities(each, with_tools=with_tools) for each in model.runnables]
+        return _shared_capabilities(each_has)
     if not isinstance(model, BaseChatModel):
         return ModelCapabilities()
     known = signature(type(model).bind_tools).parameters
@@ -56,18 +60,20 @@ def read_capabilities(model: Any) -> ModelCapabilities:
         calls_tools=type(model).bind_tools is not BaseChatModel.bind_tools,
         parameters=frozenset({"parallel_tool_calls"} & known.keys()),
     )
-    return _add_openai_parameters(capabilities, model)
-
-
-def _add_openai_parameters(capabilities: ModelCapabilities, model: Any) -> ModelCapabilities:
-    """Add what a model takes in a call that is built upon LangChain's `ChatOpenAI`."""
     if not supports_response_format(model):
         return capabilities
+    return _add_openai_parameters(capabilities, model, with_tools=with_tools)
+
+
+def _add_openai_parameters(
+    capabilities: ModelCapabilities, model: Any, *, with_tools: bool
+) -> ModelCapabilities:
+    """Add what a model takes in a call that is built upon LangChain's `ChatOpenAI`."""
     from langchain_openai import AzureChatOpenAI  # noqa: PLC0415  # loaded with the model
 
     from moa_graph.models.openai.compatible import is_openai_address  # noqa: PLC0415  # likewise
 
-    if getattr(model, "use_responses_api", None):
+    if model._use_responses_api({"tools": _ANY_TOOLS} if with_tools else {}):  # noqa: SLF001  # it is said nowhere else
         return replace(capabilities, parameters=capabilities.parameters | _RESPONSES_PARAMETERS)
     parameters = capabilities.parameters | _CHAT_COMPLETIONS_PARAMETERS
     address = str(getattr(model.root_async_client, "base_url", "")) or None

@@ -46,9 +46,9 @@ def plan_answer(service: MixtureService, chat_request: ChatRequest) -> AnswerPla
             asked for; with `strict`, also if a parameter has no effect on it.
     """
     aggregator = service.get_model(chat_request.model).writers[0]
-    _require_form(chat_request, aggregator)
     needs = frozenset(_find_needs(chat_request, aggregator))
     served = service.get_model(chat_request.model, chat_request.writer_settings, needs)
+    _require_form(chat_request, served.writers[0])
     uses_tools = "calls_tools" in needs
     dropped = [] if uses_tools or not chat_request.wants_tools else ["tools"]
     parameters, untaken = _choose_parameters(chat_request, served.writers, uses_tools=uses_tools)
@@ -132,6 +132,8 @@ def _tool_options(chat_request: ChatRequest) -> JsonObject:
         options["tool_choice"] = choice.function.name
     elif choice == "required":
         options["tool_choice"] = "any"
+    if chat_request.wants_json and not any(tool.function.strict for tool in chat_request.tools or ()):
+        options["strict"] = False  # LangChain makes tools strict that stand beside a form
     return options
 
 

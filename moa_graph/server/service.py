@@ -198,7 +198,9 @@ class MixtureService:
         self, name: str, settings: WriterSettings, needs: frozenset[Capability]
     ) -> ServedModel:
         mixture = self.mixtures[name]
-        fallbacks = zip(mixture.fallbacks, self._served[name].writers[1:], strict=True)
+        with_tools = "calls_tools" in needs
+        writers = _writer_capabilities(mixture, with_tools=with_tools)
+        fallbacks = zip(mixture.fallbacks, writers[1:], strict=True)
         kept = [agent for agent, capabilities in fallbacks if capabilities.meet(needs)]
         aggregator, ineffective = _with_settings(mixture.aggregator, settings)
         update = {
@@ -207,7 +209,8 @@ class MixtureService:
         }
         mixture = mixture.model_copy(update=update)
         chat_model = mixture.chat_model(model_name=name, lazy=False)
-        return ServedModel(chat_model, _writer_capabilities(mixture), ineffective)
+        writers = _writer_capabilities(mixture, with_tools=with_tools)
+        return ServedModel(chat_model, writers, ineffective)
 
     def note_ineffective_parameters(self, names: Iterable[str]) -> None:
         """Log parameters that have no effect, each once."""
@@ -217,12 +220,14 @@ class MixtureService:
                 logger.warning("parameter %r of a request has no effect; told once", name)
 
 
-def _writer_capabilities(mixture: MoAConfig) -> list[ModelCapabilities]:
+def _writer_capabilities(
+    mixture: MoAConfig, *, with_tools: bool = False
+) -> list[ModelCapabilities]:
     """Tell what the aggregator and the fallbacks can be asked for."""
     agents = [mixture.aggregator, *mixture.fallbacks]
     if mixture.aggregation == "select":  # they are asked for a number
         return [ModelCapabilities() for _ in agents]
-    return [read_capabilities(build_model(agent)) for agent in agents]
+    return [read_capabilities(build_model(agent), with_tools=with_tools) for agent in agents]
 
 
 def _with_settings(agent: Agent, settings: WriterSettings) -> tuple[Agent, list[str]]:
