@@ -220,7 +220,7 @@ def read_request(text: str) -> None:
     parse_request({"model": "m", "messages": [message]}, 10)
     for wrong in ({"tools": [text]}, {text: 1}, {"messages": [message | {"role": text}]}):
         with pytest.raises(ApiError):
-            parse_request({"model": "m", "messages": [message], **wrong}, 10)
+            parse_request({"model": "m", "messages": [message], **wrong}, 10, strict=True)
 
 
 def read_edit(text: str) -> None:

@@ -115,6 +115,20 @@ def test_it_says_where_it_listens_and_what_it_serves_and_logs_a_line_a_request_a
     assert code == 0
 
 
+def test_unknown_parameters_are_ignored_and_logged_unless_the_server_is_strict(config, server):
+    body = BODY | {"min_p": 0.1}
+    with open_to_all("--config", config(), "--usage", "aggregator") as process:
+        answers = [post(process.url + CHAT, json=body) for _ in range(2)]
+        _, said = process.end()
+    assert [each.headers["x-moa-ignored-parameters"] for each in answers] == ["min_p"] * 2
+    told = answers[0].json()
+    assert told["moa"]["usage"]["prompt_tokens"] > told["usage"]["prompt_tokens"]
+    assert said.count("'min_p'") == 1
+    with open_to_all("--config", config(), "--strict") as process:
+        refused = post(process.url + CHAT, json=body)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "min_p")
+
+
 @pytest.mark.parametrize(("sign", "stream"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
 def test_signal_ends_the_runs_and_the_server(stream, sign, config, server):
     server.model("b", always="hang")

@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import typer
 
@@ -23,7 +24,7 @@ try:
     from moa_graph.server.connections import ConnectionLimits
     from moa_graph.server.open_files import connections_that_fit, raise_open_file_limit
     from moa_graph.server.server import GracefulServer, open_socket
-    from moa_graph.server.service import MixtureService, ServerLimits
+    from moa_graph.server.service import ApiOptions, MixtureService, ServerLimits
 except ModuleNotFoundError as missing:
     package = (missing.name or "").partition(".")[0]
     if package == "moa_graph":
@@ -42,6 +43,8 @@ class ServeOptions:
     db: str | None
     limits: Mapping[str, int]
     connections: int
+    api: Mapping[str, Any]
+    """How the API treats requests."""
     token: str | None = None
     """A key of this start alone, which is printed."""
 
@@ -96,13 +99,14 @@ def _check_api_key(key: str | None) -> None:
 
 async def _run_server(mixtures: Mapping[str, MoAConfig], options: ServeOptions) -> None:
     async with open_forgiving_store(options.db, many_runs=True) as store:
-        service = MixtureService(mixtures, store=store, limits=ServerLimits(**options.limits))
+        limits, api = ServerLimits(**options.limits), ApiOptions(**options.api)
+        service = MixtureService(mixtures, store=store, limits=limits, api=api)
         with open_server_socket(options) as sock:
             hosts = (options.host, socket.gethostname())
             app = create_app(service, api_key=options.api_key or options.token, hosts=hosts)
-            limits = ConnectionLimits(connections=fit_connections(options.connections))
+            bounds = ConnectionLimits(connections=fit_connections(options.connections))
             _print_addresses(mixtures, options, sock)
-            await GracefulServer(app, service, limits).serve(sockets=[sock])
+            await GracefulServer(app, service, bounds).serve(sockets=[sock])
 
 
 def fit_connections(wanted: int) -> int:
