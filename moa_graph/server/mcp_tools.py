@@ -106,6 +106,8 @@ class MixtureTool:
         self, service: MixtureService, mixture: MoAConfig, runs: KeptRuns, timeout: float
     ) -> None:
         self._service, self._mixture, self._runs, self._timeout = service, mixture, runs, timeout
+        self._builder = mixture.graph(lazy=False)
+        self._graph = self._builder.compile(name=mixture.name)
 
     async def ask(
         self, ctx: Context[Any, Any], question: Question, context: ContextText = ""
@@ -152,9 +154,8 @@ class MixtureTool:
     async def _stream(self, text: str, events: RunEvents) -> Mapping[str, Any]:
         progress, values = LayerProgress(self._mixture.layer_widths()), dict[str, Any]()
         events.put_nowait(progress.begin())
-        graph = self._service.get_graph(self._mixture.name)
         question: Any = {"messages": [HumanMessage(text)]}
-        run = graph.astream(question, stream_mode=["updates", "values"])
+        run = self._graph.astream(question, stream_mode=["updates", "values"])
         async with aclosing(cast("AsyncGenerator[Any]", run)) as parts:
             async for mode, part in parts:
                 if mode == "values":
@@ -165,8 +166,7 @@ class MixtureTool:
 
     def _build_result(self, values: Mapping[str, Any]) -> CallToolResult:
         message: AIMessage = values["messages"][-1]
-        builder = self._service.builders[self._mixture.name]
-        run = self._runs.keep(KeptRun(values, builder, self._mixture.prices))
+        run = self._runs.keep(KeptRun(values, self._builder, self._mixture.prices))
         answer = MixtureAnswer(
             answer=str(message.text),
             summary=read_run_summary(message),

@@ -8,7 +8,7 @@ import secrets
 import socket
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import typer
@@ -43,7 +43,7 @@ class ServeOptions:
     db: str | None
     limits: Mapping[str, int]
     connections: int
-    api: Mapping[str, Any]
+    api: Mapping[str, Any] = field(default_factory=dict)
     """How the API treats requests."""
     token: str | None = None
     """A key of this start alone, which is printed."""
