@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from moa_graph.models.endpoints import check_api_key, check_base_url
+from moa_graph.models.endpoints import check_api_key, check_base_url, split_parameters
 from moa_graph.models.providers import (
     DEFAULT_TIMEOUT_S,
     MODEL_OPTIONS,
@@ -305,6 +305,11 @@ def _check_addresses(provider: Provider) -> None:
                 check_base_url(url)
             except ValueError as error:
                 raise ValueError(f"{variable}: {error}") from None
+            if split_parameters(url)[1]:
+                raise ValueError(
+                    f"{variable}={url!r}: expected a URL without parameters; write it as the "
+                    "`base_url` of an agent"
+                )
 
 
 def _check_keys(model: Any) -> None:
