@@ -269,7 +269,12 @@ def _refuse_option(agent: Agent, option: str) -> None:
     if option == "timeout":  # the graph keeps it, whether or not the client does
         return
     name = _OPTION_FIELDS.get(option, option)
-    if isinstance(agent.model, str) and not (provider := split_label(agent.model)[0]).is_free:
+    if option == "joint_samples":
+        reason = (
+            "its request takes no `n`, as OpenAI's does; leave it out: each sample is then a "
+            "request of its own"
+        )
+    elif isinstance(agent.model, str) and not (provider := split_label(agent.model)[0]).is_free:
         taker = repr(provider.name)
         if provider.takes_option(option):
             taker = "this model with these options"
