@@ -104,6 +104,8 @@ def _broken_reason(chain: Sequence[BaseException]) -> str | None:
     names = {name for each in chain for name in _class_names(each)}
     if "ProxyError" in names:
         return f"the proxy refused it ({_text_of(chain[-1])})"
+    if "TooManyRedirects" in names:
+        return "it redirects without end; check the address"
     if names & {"RemoteProtocolError", "ReadError", "WriteError"}:
         return (
             "the connection broke off before an answer was whole; check whether a model's server "

@@ -45,6 +45,21 @@ def rename_options(options: Mapping[str, Any], location: str = "") -> dict[str, 
     return renamed
 
 
+def rename_plan_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Rename options of a benchmark in a plan: `own_prompt` is `builtin_prompt`.
+
+    Raises:
+        ValueError: If it is given by its old and by its new name.
+    """
+    renamed = dict(options)
+    if "own_prompt" in renamed:
+        if "builtin_prompt" in renamed:
+            raise ValueError("own_prompt: the same as builtin_prompt; leave it out")
+        renamed["builtin_prompt"] = renamed.pop("own_prompt")
+        _warn_caller("`own_prompt` is deprecated; write `builtin_prompt`")
+    return renamed
+
+
 def accept_old_options(function: Callable[P, T]) -> Callable[P, T]:
     """Have a function accept the old names of options of `create_moa` too."""
 

@@ -43,7 +43,7 @@ def write_plan(folder, server, *, limit=20, more=""):
         analyses = ["depth", "ranker"]
         [[benchmarks]]
         name = "questions.jsonl"
-        own_prompt = true
+        builtin_prompt = true
         limit = {limit}
         {more}
         [prices]

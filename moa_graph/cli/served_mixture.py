@@ -11,6 +11,7 @@ from moa_graph.cli.terminal.plain_text import print_warning, strip_control_chara
 from moa_graph.config.model import MoAConfig, format_validation_error
 from moa_graph.connection_failures import describe_connection_failure
 from moa_graph.models.agent import Agent
+from moa_graph.models.endpoints import extend_url
 
 SAMPLES = 3  # of a model that is served alone
 MAX_PROPOSERS = 6  # as many as the paper has: some servers list hundreds of models
@@ -90,18 +91,20 @@ def _list_models(url: str) -> list[str]:
 def _request_models(url: str) -> Mapping[str, Any]:
     import httpx2
 
-    from moa_graph.models.openai.aiohttp_transport import check_certificates
+    from moa_graph.models.openai.aiohttp_transport import check_certificates, check_proxies
 
+    models_url = extend_url(url, "/models")
     try:
         check_certificates()
-    except ValueError as error:
+        check_proxies()
+    except (ImportError, ValueError) as error:
         raise CommandError(str(error)) from None
     try:
-        answer = httpx2.get(f"{url}/models", timeout=LISTING_TIMEOUT_S).raise_for_status().json()
+        answer = httpx2.get(models_url, timeout=LISTING_TIMEOUT_S).raise_for_status().json()
     except httpx2.HTTPStatusError as error:
         status = error.response.status_code
         raise CommandError(
-            f"--base-url {url}: the server answered {url}/models with status {status}; "
+            f"--base-url {url}: the server answered {models_url} with status {status}; "
             f"{_KEY_ADVICE if status in _KEY_STATUSES else _expect_address(url)}"
         ) from None
     except httpx2.RequestError as error:  # no connection, too many redirects, another encoding
@@ -111,13 +114,13 @@ def _request_models(url: str) -> Mapping[str, Any]:
         answer = None
     if not isinstance(answer, Mapping):
         raise CommandError(
-            f"--base-url {url}: {url}/models is no list of models; {_expect_address(url)}"
+            f"--base-url {url}: {models_url} is no list of models; {_expect_address(url)}"
         )
     return answer
 
 
 def _expect_address(url: str) -> str:
-    hint = "" if re.search(r"/v\d", url) else f"; did you mean {url}/v1?"
+    hint = "" if re.search(r"/v\d", url) else f"; did you mean {extend_url(url, '/v1')}?"
     return (
         f"expected the address of an OpenAI-compatible API, such as http://localhost:8080/v1{hint}"
     )

@@ -60,12 +60,19 @@ def hash_prompts(text: str) -> dict[str, str]:
     }
 
 
-def fetch_pinned_file(pinned_file: PinnedFile, option: str = "--data") -> Path:
+def fetch_pinned_file(
+    pinned_file: PinnedFile,
+    option: str = "--data",
+    plan_key: str | None = "data",
+    alternative: str = "",
+) -> Path:
     """Give a file of the data set from the cache, or download it and check it.
 
     Args:
         pinned_file: The file.
         option: How the command line is told where it stands, for the error.
+        plan_key: How a plan is told it, if that is possible.
+        alternative: What else could be done, for the error.
 
     Raises:
         ValueError: If it cannot be had, or is another one.
@@ -75,7 +82,11 @@ def fetch_pinned_file(pinned_file: PinnedFile, option: str = "--data") -> Path:
     )
     if path.is_file() and not find_mismatch(pinned_file, path.read_bytes()):
         return path
-    advice = f"fetch it elsewhere and give its path ({option}), or put it at {path}"
+    in_plan = f'; in a plan {plan_key} = "FILE"' if plan_key else ""
+    advice = (
+        f"fetch it elsewhere and give its path ({option} FILE{in_plan}), or put it at {path}"
+        f"{alternative}"
+    )
     try:
         with urllib.request.urlopen(pinned_file.url, timeout=DOWNLOAD_TIMEOUT_S) as response:  # noqa: S310  # as pinned
             data = response.read()

@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     PrivateAttr,
     ValidationError,
+    model_validator,
 )
 
 from moa_graph.config.model import (
@@ -24,6 +25,7 @@ from moa_graph.config.model import (
     preset_names,
 )
 from moa_graph.config.toml_files import load_toml
+from moa_graph.deprecated import rename_plan_options
 from moa_graph.evals.ablations import (
     ANALYSES,
     Ablations,
@@ -69,7 +71,7 @@ class BenchmarkEntry(_PlanTable):
     """Several of them, instead of `judge`. Quality is told by the first one."""
     prompt: Path | None = None
     """The judge's prompt, instead of the published one."""
-    own_prompt: bool = False
+    builtin_prompt: bool = False
     """Take a prompt of our own, which is not the benchmark's."""
     reference_answers: Path | None = None
     """MT-Bench's reference answers."""
@@ -78,10 +80,15 @@ class BenchmarkEntry(_PlanTable):
     variants: bool = True
     """Whether the variants take part; the paper's analyses are all on AlpacaEval."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _rename_options(cls, given: Any) -> Any:
+        return rename_plan_options(given) if isinstance(given, Mapping) else given
+
     @property
     def files(self) -> JudgeFilePaths:
         """What the judge reads instead of the published files."""
-        return JudgeFilePaths(self.prompt, self.reference_answers, self.skills, self.own_prompt)
+        return JudgeFilePaths(self.prompt, self.reference_answers, self.skills, self.builtin_prompt)
 
 
 class VariantsEntry(_PlanTable):

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
+from urllib.parse import urlencode
 
 from langchain_core.load import dumpd
 from langchain_core.messages import AIMessage, AnyMessage
@@ -245,7 +246,8 @@ def _identify_endpoint(model: Any) -> Any:
     """Say where the requests of a model go."""
     inner = _unwrap_model(model)
     if client := getattr(inner, "root_client", None) or getattr(inner, "root_async_client", None):
-        return str(client.base_url)
+        parameters = urlencode(getattr(client, "default_query", {}))
+        return f"{client.base_url}?{parameters}" if parameters else str(client.base_url)
     return sorted(each for each in os.environ.items() if _ENDPOINT_VARIABLES.search(each[0]))
 
 

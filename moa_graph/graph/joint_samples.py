@@ -184,6 +184,7 @@ class JointSampler:
 
     def _make_request(self, request: JointRequest, config: RunnableConfig) -> Flow[None]:
         """Wait for the other samples, ask for all, and hand out what came of it."""
+        nodes: Sequence[str] = ()
         try:
             yield from self._collect(request)
             nodes = list(request.waiting)
@@ -196,6 +197,7 @@ class JointSampler:
             request.outcome.cancel()
             raise
         except BaseException as error:  # noqa: BLE001  # raised in each node that waits
+            self._group.prepare_again(nodes)  # with another prompt, or they leave
             request.outcome.set_exception(error)
 
     def _collect(self, request: JointRequest) -> Flow[None]:

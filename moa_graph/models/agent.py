@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from moa_graph.models.endpoints import check_api_key, check_base_url
+from moa_graph.models.endpoints import check_api_key, check_base_url, split_parameters
 from moa_graph.models.providers import (
     DEFAULT_TIMEOUT_S,
     MODEL_OPTIONS,
@@ -269,7 +269,12 @@ def _refuse_option(agent: Agent, option: str) -> None:
     if option == "timeout":  # the graph keeps it, whether or not the client does
         return
     name = _OPTION_FIELDS.get(option, option)
-    if isinstance(agent.model, str) and not (provider := split_label(agent.model)[0]).is_free:
+    if option == "joint_samples":
+        reason = (
+            "its request takes no `n`, as OpenAI's does; leave it out: each sample is then a "
+            "request of its own"
+        )
+    elif isinstance(agent.model, str) and not (provider := split_label(agent.model)[0]).is_free:
         taker = repr(provider.name)
         if provider.takes_option(option):
             taker = "this model with these options"
@@ -305,6 +310,11 @@ def _check_addresses(provider: Provider) -> None:
                 check_base_url(url)
             except ValueError as error:
                 raise ValueError(f"{variable}: {error}") from None
+            if split_parameters(url)[1]:
+                raise ValueError(
+                    f"{variable}={url!r}: expected a URL without parameters; write it as the "
+                    "`base_url` of an agent"
+                )
 
 
 def _check_keys(model: Any) -> None:

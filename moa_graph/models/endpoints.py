@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from ipaddress import IPv4Address
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 _EXAMPLE_URL = "'http://localhost:11434/v1'"
 _MAX_HOST_CHARS, _MAX_LABEL_CHARS = 253, 63  # of RFC 1035
@@ -49,6 +49,18 @@ def check_base_url(url: str) -> None:
     if port == 0 or not _is_host(parts.hostname):
         raise ValueError(f"expected a URL with a valid host and port, got {url!r}")
     _check_path(parts)
+
+
+def extend_url(url: str, path: str) -> str:
+    """Add to the path of a URL, before its parameters."""
+    parts = urlsplit(url)
+    return parts._replace(path=f"{parts.path.rstrip('/')}{path}").geturl()
+
+
+def split_parameters(url: str) -> tuple[str, dict[str, str]]:
+    """Give a URL without its parameters, and these."""
+    parts = urlsplit(url)
+    return parts._replace(query="").geturl(), dict(parse_qsl(parts.query, keep_blank_values=True))
 
 
 def find_secret_parameter(url: str) -> str | None:

@@ -18,6 +18,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Literal
 
 from moa_graph.entry_points import load_entry_point
+from moa_graph.models.endpoints import split_parameters
 from moa_graph.redaction import find_keys, redacted_message
 
 if TYPE_CHECKING:
@@ -330,6 +331,10 @@ def _build_fast_model(
     from moa_graph.models.openai.clients import bound_requests, shared_clients  # noqa: PLC0415
     from moa_graph.models.openai.fast_completions import use_fast_completions  # noqa: PLC0415
 
+    if url := options.get("base_url"):  # its clients would write the operation behind parameters
+        bare_url, parameters = split_parameters(url)
+        options = {**options, "base_url": bare_url}
+        options |= {"default_query": parameters} if parameters else {}
     model = build(**options, stream_usage=True, **shared_clients(proxy))
     bound_requests(model, options.get("timeout", DEFAULT_TIMEOUT_S))
     use_fast_completions(model)
@@ -346,6 +351,11 @@ def _init_langchain_model(provider: str, *, model: str, **options: Any) -> Any:
         )
     from langchain.chat_models import init_chat_model  # noqa: PLC0415
 
+    if split_parameters(options.get("base_url") or "")[1]:
+        raise ValueError(
+            f"`base_url`={options['base_url']!r}: expected a URL without parameters; give a chat "
+            "model that is set up with them"
+        )
     chat_model = init_chat_model(model, model_provider=provider, **options)
     if getattr(chat_model, "root_async_client", None) and provider not in _OPENAI_SERVICES:
         from moa_graph.models.openai.compatible import drop_environment_headers  # noqa: PLC0415

@@ -9,6 +9,7 @@ from typing import Any
 
 from moa_graph.background_thread import run_in_thread
 from moa_graph.models.agent import Agent
+from moa_graph.models.endpoints import extend_url, split_parameters
 from moa_graph.models.providers import split_label
 from moa_graph.models.traits import ModelTraits, traits_of
 from moa_graph.sync_async import Step
@@ -64,13 +65,15 @@ def _read_context(agent: Agent) -> int | None:
     url = str(agent.base_url).rstrip("/")
     entry: Mapping[str, Any] = {}
     if not provider.has_ollama_api:
-        entry = _find_model(_request_json(agent, "GET", f"{url}/models").get("data"), name)
+        listed = _request_json(agent, "GET", extend_url(url, "/models"))
+        entry = _find_model(listed.get("data"), name)
         meta = entry.get("meta")
         sizes = [entry.get(field) for field in _CONTEXT_FIELDS]
         if size := _first_size([meta.get("n_ctx") if isinstance(meta, Mapping) else None, *sizes]):
             return size
     if provider.has_ollama_api or entry.get("owned_by") == "library":
-        return _read_ollama_context(agent, url.removesuffix("/v1"), name)
+        bare_url, _ = split_parameters(url)
+        return _read_ollama_context(agent, bare_url.removesuffix("/v1"), name)
     return None
 
 

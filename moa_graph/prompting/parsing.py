@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import Any, NamedTuple, TypeGuard, cast
@@ -27,6 +28,11 @@ SELECTION_NAME, SELECTION_FIELD = "select_response", "number"
 MAX_REFUSAL_CHARS = 500  # characters of a provider's words that an error repeats
 MAX_QUOTED_REPLY_CHARS = 60  # characters of a reply that an error repeats
 
+# Letters, marks and a symbol that show nothing: fillers of Hangul, U+034F, variation selectors, an
+# empty Braille pattern.
+_BLANKS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0") | {
+    chr(code) for code in (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))
+}
 _REASONING_BLOCK_TYPES = {
     "reasoning",
     "reasoning_content",
@@ -69,8 +75,14 @@ def check_answer(answer: AIMessage, text: str) -> None:
     """
     if read_ending(read_finish_reason(answer)) == "failed":
         raise FailedAnswerError(answer)
-    if not text.strip():
+    if not any(map(_is_visible, text)):
         raise EmptyAnswerError(answer)
+
+
+def _is_visible(character: str) -> bool:
+    """Whether a character shows: a space, a zero-width one or a filler does not."""
+    category = unicodedata.category(character)
+    return (category[0] not in "CZ" and character not in _BLANKS) or category in {"Co", "Cn", "Cs"}
 
 
 class InvalidSelectionError(MoAError):

@@ -201,10 +201,11 @@ async def open_run_store(
     except (sqlite3.Error, OSError) as error:
         if error is run_error:
             raise
-        raise _unusable_database_error(error, db or "runs.sqlite") from error
+        raise _unusable_database_error(error, db) from error
 
 
-def _unusable_database_error(error: Exception, db: str) -> StoreError:
+def _unusable_database_error(error: Exception, db: str | None) -> StoreError:
+    db = str(db) if is_postgres(db) else str(sqlite_file(db).absolute())
     reason = error.strerror if isinstance(error, OSError) and error.strerror else error
     return StoreError(f"cannot use the database {redact_password(db)}: {reason}")
 

@@ -48,7 +48,7 @@ def path(tmp_path, server):
     (tmp_path / "plan.toml").write_text(
         f'repeats = 3\njudge = "judge.toml"\n[systems]\nsingle = {agent}\n'
         f"mixture = {{ layers = [{{ m = {agent} }}], aggregator = {agent} }}\n"
-        '[[benchmarks]]\nname = "mt_bench"\ndata = "q.jsonl"\nown_prompt = true\n'
+        '[[benchmarks]]\nname = "mt_bench"\ndata = "q.jsonl"\nbuiltin_prompt = true\n'
         '[prices]\n"openai:m" = [100, 200]\n'
     )
     return tmp_path / "plan.toml"

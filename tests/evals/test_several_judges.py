@@ -216,7 +216,7 @@ def plan(tmp_path, judges):
     (tmp_path / "questions.jsonl").write_text(lines)
     (tmp_path / "plan.toml").write_text(
         'judges = ["placer.toml", "measurer.toml"]\n[systems]\na = "offline:lead"\n'
-        'b = "offline:bm25"\n[[benchmarks]]\nname = "questions.jsonl"\nown_prompt = true\n'
+        'b = "offline:bm25"\n[[benchmarks]]\nname = "questions.jsonl"\nbuiltin_prompt = true\n'
     )
     return tmp_path / "plan.toml"
 

@@ -351,6 +351,34 @@ def test_roles_that_are_refused_are_changed_for_all_samples(server, sampled, inv
     assert "system" not in {m["role"] for call in server.calls for m in call.messages}
 
 
+def test_samples_are_asked_for_together_again_in_roles_that_the_model_takes(
+    server, sampled, numbered, invoke
+):
+    numbered(refuses_system=True)
+    result = invoke(graph_of(sampled(system="Be kind.")), {"messages": "q"})
+    assert counts_of(server) == [3, 3]
+    assert len(set(contents(result))) == 3
+
+
+def test_samples_are_asked_for_together_again_with_a_shorter_prompt(
+    server, sampled, numbered, invoke
+):
+    numbered(context=600)
+    server.model("long", reply="word " * 2_000)
+    first = Agent(model="openai:long", base_url=server.url)
+    graph = create_moa([[first], {"a": sampled()}], FakeModel(answers=["done"])).compile()
+    result = invoke(graph, {"messages": "q"})
+    assert counts_of(server) == [3, 3]
+    assert result["proposals"]["layer_2_a"]["refused_prompt"]
+    assert len(set(contents(result, [node.replace("1", "2", 1) for node in NODES]))) == 3
+
+
+def test_samples_that_are_refused_for_good_end(server, sampled, invoke, hurried):
+    server.model("m", context=1)
+    with pytest.raises(QuorumError, match="0 of 3 proposers answered"):
+        invoke(graph_of(sampled()), {"messages": "a question of words"})
+
+
 def test_chat_model_of_the_users_own_takes_n(server, invoke):
     model = ChatOpenAI(model="m", base_url=server.url, api_key="none", temperature=0.5)
     agents = [

@@ -173,6 +173,25 @@ def test_details_that_cannot_be_are_left_out_and_others_kept(details):
     assert usage["input_token_details"] == {**kept, "audio": 1}
 
 
+@pytest.mark.parametrize(
+    "text", ["\u200b", "\ufeff\n", "\u2060\u200d \u00ad", "\u3164", "\u200e\ufe0f", "\u2800"]
+)
+def test_answer_that_shows_nothing_is_empty(text, server, agent, invoke):
+    server.model("blank", reply=text)
+    graph = create_moa([[agent("blank"), agent("b")]], agent("blank"), fallbacks=[agent("f")])
+    state = invoke(graph.compile(), {"messages": "q"})
+    assert state["proposals"]["layer_1_blank"]["error"].startswith("empty answer")
+    summary = state["messages"][-1].response_metadata["moa"]
+    assert summary["errors"]["aggregator"].startswith("empty answer")
+
+
+@pytest.mark.parametrize("text", ["\U0001f44d\ufe0f", "\u200bx", "\ue000", "\ufffd", "-"])
+def test_answer_that_shows_a_character_is_none(text, server, agent, invoke):
+    server.model("a", reply=text)
+    state = invoke(create_moa([[agent("a")]], agent("a")).compile(), {"messages": "q"})
+    assert state["messages"][-1].text == text
+
+
 def test_odd_usage_of_a_package_breaks_no_run(invoke):
     def odd(_):
         made = AIMessage("fine")

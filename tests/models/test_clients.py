@@ -221,6 +221,49 @@ def test_proxy_that_nobody_is_to_ask_may_be_senseless(server, monkeypatch):
     assert post(server.url).json()["choices"]
 
 
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "ALL_PROXY"])
+def test_proxy_of_blanks_is_told_by_name(variable, server, monkeypatch):
+    monkeypatch.setenv(variable, " ")
+    agent = Agent(model="openai:a", base_url=server.url)
+    with pytest.raises(ValueError, match=f"^{variable}: expected the address of a proxy"):
+        create_moa([[agent]], agent)
+
+
+@pytest.mark.parametrize("status", [302, 308])
+def test_redirects_in_a_circle_are_told_as_such_and_not_asked_again(status, invoke):
+    with redirecting(None, status=status) as url:
+        agent = Agent(model="openai:a", base_url=url, max_retries=2)
+        graph = create_moa([[agent, "offline:lead"]], "offline:consensus").compile()
+        proposal = invoke(graph, {"messages": "q"})["proposals"]["layer_1_a"]
+    assert proposal["error"].endswith(f"{url} redirects without end; check the address")
+    assert "may_be_billed" not in proposal
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_parameters_of_an_address_are_sent_behind_the_operation(stream, server):
+    """As Azure and gateways want them."""
+    with recording_paths(server.url) as (url, paths):
+        model = build_model(Agent(model="openai:a", base_url=f"{url}?api-version=2025-01-01&x="))
+
+        async def ask_twice():
+            for _ in range(2):  # the second request is built from the first
+                if stream:
+                    assert "".join([c.text async for c in model.astream("q")]) == "a on q"
+                else:
+                    assert (await model.ainvoke("q")).text == "a on q"
+
+        asyncio.run(ask_twice())
+        assert model.invoke("q").text == "a on q"
+    assert paths == ["/v1/chat/completions?api-version=2025-01-01&x="] * 3
+
+
+def test_parameters_of_an_address_of_the_environment_are_refused(monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://h/v1?api-version=1")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-12345678")
+    with pytest.raises(ValueError, match=r"OPENAI_BASE_URL=.*without parameters; write it as the"):
+        create_moa([["openai:a"]], "openai:a")
+
+
 def test_redirects_are_followed(server, invoke):
     with redirecting(server.url) as url:
         agent = Agent(model="openai:a", base_url=url, max_retries=0)
@@ -368,22 +411,54 @@ async def _get(url, context):
 
 
 @contextmanager
-def redirecting(url, after=0):
-    """Serve nothing but the way to another address, after some requests that are answered."""
+def recording_paths(url):
+    """Pass requests on to a server, and note their paths."""
+    paths = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):  # the library's name
+            paths.append(self.path)
+            body = self.rfile.read(int(self.headers["content-length"]))
+            answer = httpx2.post(f"{url}/chat/completions", content=body)
+            self.send_response(200)
+            self.send_header("content-type", answer.headers["content-type"])
+            self.send_header("content-length", str(len(answer.content)))
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}/v1", paths
+        running.shutdown()
+        thread.join()
+
+
+@contextmanager
+def redirecting(url, after=0, status=307):
+    """Serve nothing but the way to an address, after some requests that are answered.
+
+    Without an address, that is the one which was asked.
+    """
     numbers = count()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):  # the library's name
-            body = self.rfile.read(int(self.headers["content-length"]))
-            there = url.removesuffix("/v1") + self.path
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            there = (url or "").removesuffix("/v1") + self.path
             is_answered = next(numbers) < after
             answer = httpx2.post(there, content=body).content if is_answered else b""
-            self.send_response(200 if is_answered else 307)
+            self.send_response(200 if is_answered else status)
             self.send_header("location", there)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(answer)))
             self.end_headers()
             self.wfile.write(answer)
+
+        do_GET = do_POST  # after some kinds of redirects  # noqa: N815
 
         def log_message(self, *_):
             pass

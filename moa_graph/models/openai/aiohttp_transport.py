@@ -230,6 +230,8 @@ def check_proxies(proxies: Mapping[str, str] | None = None) -> None:
 
 
 def _parse_proxy(address: str) -> httpx2.URL | None:
+    if any(map(str.isspace, address)):
+        return None
     try:
         url = httpx2.Proxy(address).url
     except (httpx2.InvalidURL, ValueError):

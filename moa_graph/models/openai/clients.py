@@ -24,9 +24,12 @@ from httpx2 import (
     Request,
     Response,
     Timeout,
+    TooManyRedirects,
 )
-from openai import DefaultAsyncHttpxClient, DefaultHttpxClient
+from openai import DefaultAsyncHttpxClient, DefaultHttpxClient, OpenAIError
 
+from moa_graph.connection_failures import bare_address
+from moa_graph.errors import MoAError
 from moa_graph.fair_scheduling import wait_for_turn
 from moa_graph.models.openai.aiohttp_transport import (
     KEEP_ALIVE_S,
@@ -86,7 +89,8 @@ class KeyRedactingClient(DefaultHttpxClient):
                 ),
             )
         streamed = options.pop("stream", False)
-        response = self._pools[process].send(request, stream=True, **options)
+        with _refuse_redirect_loops(request):
+            response = self._pools[process].send(request, stream=True, **options)
         if response.is_error or not streamed:
             response = read_response(response)
         else:
@@ -97,6 +101,20 @@ class KeyRedactingClient(DefaultHttpxClient):
         """Close the pool of this process."""
         if pool := self._pools.pop(os.getpid(), None):
             pool.close()
+
+
+class RedirectLoopError(MoAError, OpenAIError):
+    """A server redirects without end; asked again, it would do the same."""
+
+
+@contextmanager
+def _refuse_redirect_loops(request: Request) -> Iterator[None]:
+    try:
+        yield
+    except TooManyRedirects as error:
+        raise RedirectLoopError(
+            f"{bare_address(str(request.url))} redirects without end; check the address"
+        ) from error
 
 
 _sent_before: ContextVar[Response | Exception | None] = ContextVar("sent before", default=None)
@@ -170,7 +188,8 @@ class PerLoopAsyncClient(DefaultAsyncHttpxClient):
         if pool_key not in self._pools:
             await self._open_pool(pool_key)
         streamed = options.pop("stream", False)
-        response = await self._pools[pool_key][0].send(request, stream=True, **options)
+        with _refuse_redirect_loops(request):
+            response = await self._pools[pool_key][0].send(request, stream=True, **options)
         await wait_for_turn()
         if not response.history:
             self._known_non_redirecting.add(request.url)

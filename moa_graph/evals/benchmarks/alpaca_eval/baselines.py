@@ -43,7 +43,9 @@ def read_baselines(path: Path | None = None) -> LengthControlBaselines:
     Raises:
         ValueError: If they cannot be had; the message says what to fetch.
     """
-    file = path.expanduser() if path else fetch_pinned_file(BASELINES_FILE, "--gamed-baselines")
+    file = (
+        path.expanduser() if path else fetch_pinned_file(BASELINES_FILE, "--gamed-baselines", None)
+    )
     try:
         data = file.read_bytes()
         rows = list(csv.DictReader(data.decode("utf-8-sig").splitlines()))
