@@ -202,6 +202,17 @@ class Agent(BaseModel):
         return type(self.model).__name__
 
 
+class UnsupportedOptionError(ValueError):
+    """An option has no effect on a model."""
+
+    def __init__(self, message: str, option: str) -> None:
+        super().__init__(message)
+        self.option = option
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (*self.args, self.option)
+
+
 def build_model(agent: Agent, *, retries: bool = True) -> Runnable[Any, Any]:
     """Build what an agent asks.
 
@@ -213,6 +224,7 @@ def build_model(agent: Agent, *, retries: bool = True) -> Runnable[Any, Any]:
         The runnable of the agent, or a chat model of the named provider.
 
     Raises:
+        UnsupportedOptionError: If an option has no effect on it.
         ValueError: If the key is missing or cannot be one, if a variable of the environment names
             an address that cannot be one, if the provider's package refuses the options, or if
             the client of a chat model cannot be kept from asking again.
@@ -279,8 +291,9 @@ def _refuse_option(agent: Agent, option: str) -> None:
         )
     else:
         reason = "it applies to language models that are given as 'provider:model'"
-    raise ValueError(
-        f"`{name}`={getattr(agent, name)!r} has no effect on {agent.label!r}; {reason}"
+    value = getattr(agent, name)
+    raise UnsupportedOptionError(
+        f"`{name}`={value!r} has no effect on {agent.label!r}; {reason}", name
     )
 
 

@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from moa_graph.config.model import MoAConfig
 from moa_graph.graph.builder import CompiledMoAGraph
-from moa_graph.models.agent import Agent
+from moa_graph.models.agent import Agent, UnsupportedOptionError, build_model
 from moa_graph.runs.store import RunStore
 from moa_graph.server.errors import ApiError, server_stopping_error
 
@@ -157,8 +157,19 @@ class MixtureService:
 
 
 def _with_sampling(agent: Agent, sampling: SamplingOptions) -> Agent:
+    """Have an agent heed what a request says.
+
+    Raises:
+        ApiError: If its model does not take an option: the proposers are not asked then, either.
+    """
     update = {key: value for key, value in sampling._asdict().items() if value is not None}
-    return agent.model_copy(update=update)
+    changed = agent.model_copy(update=update)
+    try:
+        build_model(changed)
+    except UnsupportedOptionError as error:
+        code = "unsupported_parameter"
+        raise ApiError(400, str(error), param=error.option, code=code) from None
+    return changed
 
 
 def get_service(request: Request) -> MixtureService:

@@ -306,6 +306,30 @@ def test_sampling_options_are_the_final_answers(mixture, server):
     assert not {"top_p", "stop"} & proposer.keys()
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("option", [{"temperature": 0.1}, {"top_p": 0.5}, {"stop": "END"}], ids=str)
+def test_option_that_the_aggregator_does_not_take_is_refused_by_name(option, stream, refused):
+    with pytest.raises(openai.BadRequestError) as told:
+        create(refused, stream=stream, **option)
+    [name] = option
+    assert (told.value.param, told.value.code) == (name, "unsupported_parameter")
+    assert f"`{name}`=" in told.value.message
+    assert "has no effect on 'offline:lead'" in told.value.message
+
+
+def test_nobody_is_asked_where_a_model_does_not_take_an_option(server, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    asked = {"model": "openai:a", "base_url": server.url}
+    mixture = MoAConfig(name="mine", layers=[[asked]], aggregator="openai:o3")
+    with (
+        Serving(mixture) as serving,
+        client_of(serving) as client,
+        pytest.raises(openai.BadRequestError, match="`temperature`="),
+    ):
+        create(client, temperature=0.1)
+    assert not server.calls
+
+
 def test_sampling_options_of_one_request_are_not_the_next_ones(client, server):
     create(client, temperature=0.1, stop="END")
     create(client)
