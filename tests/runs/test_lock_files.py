@@ -54,7 +54,7 @@ def test_file_that_is_deleted_while_it_is_opened_is_made_anew(tmp_path, monkeypa
 def test_link_to_a_folder_that_is_not_there_is_no_lock(tmp_path):
     path = tmp_path / "lock"
     path.symlink_to(tmp_path / "nowhere" / "lock")
-    with pytest.raises(OSError), hold_lock_file(path):
+    with pytest.raises(OSError, match="lock"), hold_lock_file(path):
         pass
 
 
