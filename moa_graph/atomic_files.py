@@ -24,12 +24,16 @@ def restrict_to_owner(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NONBLOCK, PRIVATE)
     try:
         mode = os.fstat(descriptor).st_mode
-        others = stat.S_IRWXO if mode & stat.S_IWGRP else stat.S_IRWXG | stat.S_IRWXO
-        if stat.S_ISREG(mode) and mode & others:
+        if stat.S_ISREG(mode) and mode != _mode_for_owner(mode):
             with suppress(OSError):  # it is another user's
-                os.fchmod(descriptor, stat.S_IMODE(mode) & ~others)
+                os.fchmod(descriptor, stat.S_IMODE(_mode_for_owner(mode)))
     finally:
         os.close(descriptor)
+
+
+def _mode_for_owner(mode: int) -> int:
+    """Take a mode's rights from all but the owner, and a group that may write."""
+    return mode & ~(stat.S_IRWXO if mode & stat.S_IWGRP else stat.S_IRWXG | stat.S_IRWXO)
 
 
 def open_own_file(path: Path, flags: int) -> int:
@@ -67,15 +71,16 @@ def _make_private(descriptor: int, path: Path) -> None:
 
 
 @contextmanager
-def replaced_file(path: Path) -> Iterator[IO[bytes]]:
+def replaced_file(path: Path, *, keep_mode: bool = False) -> Iterator[IO[bytes]]:
     """Open a file whose content takes the place of another's at the end of the `with` block.
 
     Whoever reads `path` finds the old content or the new one, whole, also after a kill or a loss
-    of power. If the block raises, the old content stays. A new file is its owner's alone; who may
-    read one that was there stays as it was.
+    of power. If the block raises, the old content stays. The file is its owner's alone, and that of
+    a group that may write to the old one.
 
     Args:
         path: The file; its folder must exist.
+        keep_mode: Whether who may read the old file may read the new one.
     """
     prefix = f"{path.name[:_PART_NAME_LENGTH]}."
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=".part")
@@ -83,7 +88,8 @@ def replaced_file(path: Path) -> Iterator[IO[bytes]]:
     try:
         with os.fdopen(descriptor, "wb") as file:
             with suppress(OSError):  # there is none yet, or the folder belongs to another system
-                os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
+                mode = stat.S_IMODE(path.stat().st_mode)
+                os.fchmod(file.fileno(), mode if keep_mode else _mode_for_owner(mode))
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -92,7 +98,7 @@ def replaced_file(path: Path) -> Iterator[IO[bytes]]:
         part.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text as UTF-8, as a whole."""
-    with replaced_file(path) as file:
+def write_text(path: Path, text: str, *, keep_mode: bool = False) -> None:
+    """Write a text as UTF-8, as `replaced_file` does."""
+    with replaced_file(path, keep_mode=keep_mode) as file:
         file.write(text.encode("utf-8"))

@@ -3,8 +3,8 @@
 import logging
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+
+from moa_graph.cli.umask import private_umask
 
 
 def main() -> None:
@@ -20,7 +20,7 @@ def main() -> None:
         sys.exit(f"moa: {error.name} is not installed; pip install 'moa_graph[cli]'")
     logging.getLogger().addHandler(logging.NullHandler())  # libraries' warnings are not for people
     try:
-        with _private_files():
+        with private_umask():
             sys.exit(app(standalone_mode=False))
     except BrokenPipeError:  # whoever read our output has gone; nothing is left to say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -30,17 +30,6 @@ def main() -> None:
         sys.exit(130)
     except Exception as error:  # noqa: BLE001  # whatever it is, no traceback
         sys.exit(_report_error(error))
-
-
-@contextmanager
-def _private_files() -> Iterator[None]:
-    """Make new files and folders for nobody else to read: they hold conversations."""
-    before = os.umask(0o077)
-    os.umask(before | 0o077)
-    try:
-        yield
-    finally:
-        os.umask(before)
 
 
 def _report_error(error: Exception) -> int:

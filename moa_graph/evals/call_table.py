@@ -4,6 +4,8 @@ import sqlite3
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from moa_graph.atomic_files import restrict_to_owner
+
 _VERSION = 1
 _TABLES = """
 CREATE TABLE IF NOT EXISTS answers (
@@ -39,6 +41,7 @@ class CallTable:
     def __init__(self, path: Path) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            restrict_to_owner(path)
             self._db = _open_database(path)
         except (OSError, sqlite3.Error) as error:
             raise ValueError(f"{path}: cannot be used as a call store: {error}") from None

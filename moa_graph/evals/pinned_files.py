@@ -97,7 +97,7 @@ def fetch_pinned_file(
     if mismatch := find_mismatch(pinned_file, data):
         raise ValueError(f"{pinned_file.url} is not what it was: {mismatch}; {advice}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replaced_file(path) as file:
+    with replaced_file(path, keep_mode=True) as file:
         file.write(data)
     return path
 

@@ -15,7 +15,7 @@ from moa_graph.fair_scheduling import wait_for_turn
 from moa_graph.graph.clock import seconds_to_wait
 from moa_graph.graph.state import MoAState
 from moa_graph.graph.thread_claims import ClaimedStream, ThreadClaim
-from moa_graph.models.endpoints import find_secret_parameter
+from moa_graph.models.endpoints import find_secret_parameter, has_login
 
 if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
@@ -149,13 +149,13 @@ def _check_addresses(configurable: Mapping[str, Any]) -> None:
         ValueError: If there is one.
     """
     for name, value in configurable.items():
-        if isinstance(value, str) and "://" in value:
-            has_login = "@" in value.partition("://")[2].partition("/")[0]
-            if parameter := "its login" if has_login else find_secret_parameter(value):
-                raise ValueError(
-                    f"`configurable` {name!r}: expected a URL without a key, got one in "
-                    f"{parameter}; it would be stored with each checkpoint"
-                )
+        if not isinstance(value, str) or "://" not in value:
+            continue
+        if parameter := "its login" if has_login(value) else find_secret_parameter(value):
+            raise ValueError(
+                f"`configurable` {name!r}: expected a URL without a key, got one in "
+                f"{parameter}; it would be stored with each checkpoint"
+            )
 
 
 def _orders_by_insertion(saver: BaseCheckpointSaver[Any]) -> bool:

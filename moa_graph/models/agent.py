@@ -213,7 +213,7 @@ def build_model(agent: Agent, *, retries: bool = True) -> Runnable[Any, Any]:
         The runnable of the agent, or a chat model of the named provider.
 
     Raises:
-        ValueError: If the key is missing or cannot be one, if a variable of the environment names
+        ValueError: If an option has no effect on it, if the key is missing or cannot be one, if a variable of the environment names
             an address that cannot be one, if the provider's package refuses the options, or if
             the client of a chat model cannot be kept from asking again.
         ImportError: If the provider's package is not installed.
@@ -284,9 +284,8 @@ def _refuse_option(agent: Agent, option: str) -> None:
         )
     else:
         reason = "it applies to language models that are given as 'provider:model'"
-    raise ValueError(
-        f"`{name}`={getattr(agent, name)!r} has no effect on {agent.label!r}; {reason}"
-    )
+    value = getattr(agent, name)
+    raise ValueError(f"`{name}`={value!r} has no effect on {agent.label!r}; {reason}")
 
 
 def _read_key(agent: Agent) -> str | None:

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from ipaddress import IPv4Address
-from urllib.parse import SplitResult, parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 _EXAMPLE_URL = "'http://localhost:11434/v1'"
 _MAX_HOST_CHARS, _MAX_LABEL_CHARS = 253, 63  # of RFC 1035
@@ -13,9 +13,11 @@ _OPERATION_PATH = re.compile(
 _QUOTES = frozenset("\"'`\u2018\u2019\u201c\u201d")
 _FORBIDDEN_IN_URL = _QUOTES | frozenset("<>{}|\\^#")
 _SECRET_PARAMETER = re.compile(
-    r"[?&]([\w.-]{0,40}(?:key|token|secret|password|signature|sig|credential)s?)=[^&]",
+    r"[?&;#]([\w.-]{0,40}(?:key|token|secret|password|signature|sig|credential)s?)=[^&]",
     re.IGNORECASE,
 )
+_AUTHORITY = re.compile(r"://([^/?#\s]*)(\S*)")
+_PORT = re.compile(r"(\[[^\]]*\]|[^:]*)(:\d*)?")
 _PLACEHOLDER = re.compile(
     r".*(\.\.\.|…).*|<.*>|\$\{?\w+\}?|\{+\w+\}+|(\w{1,6}-)*[x*]{3,}"
     r"|(\w{1,6}-)?(your|my|insert|replace|enter|paste)[-_]?(\w{1,20}[-_]){0,3}"
@@ -31,7 +33,7 @@ def check_base_url(url: str) -> None:
         ValueError: If it cannot; the message says what is wrong, and what to write.
     """
     parts, port = _split_url(url)
-    if "@" in url.partition("://")[2].partition("/")[0]:
+    if has_login(url):
         raise ValueError("expected a URL without a password; name its variable in api_key_env")
     if name := find_secret_parameter(url):
         raise ValueError(
@@ -65,8 +67,16 @@ def split_parameters(url: str) -> tuple[str, dict[str, str]]:
 
 def find_secret_parameter(url: str) -> str | None:
     """Name a parameter of a URL that holds a key or a password, if there is one."""
-    match = _SECRET_PARAMETER.search(url)
+    match = _SECRET_PARAMETER.search(unquote(url))
     return match[1] if match else None
+
+
+def has_login(text: str) -> bool:
+    """Tell whether a URL in a text has a user's name or password before its host."""
+    return any(
+        "@" in authority or ("@" in rest and not _PORT.fullmatch(authority))
+        for authority, rest in _AUTHORITY.findall(text)  # a password may have a `/` in it
+    )
 
 
 def _split_url(url: str) -> tuple[SplitResult, int | None]:

@@ -17,6 +17,13 @@ from moa_graph.runs.damage import name_damaged_thread
 # SQLite numbers the rows of a table as they come; `+` has it use the index of the thread.
 NEWEST_FIRST = "ORDER BY +rowid DESC"
 WRITTEN_BEFORE = "rowid < (SELECT max(rowid) FROM checkpoints WHERE checkpoint_id = ?)"
+# From the largest number of a row on (2**63 - 1), SQLite gives new rows any number that is free.
+_LARGE_ROW_NUMBER = 2**62
+_LARGE_ROWS = "SELECT rowid FROM checkpoints WHERE rowid > ? ORDER BY rowid"
+_RENUMBER_ROW = (
+    "UPDATE checkpoints SET rowid = "
+    "(SELECT coalesce(max(rowid), 0) + 1 FROM checkpoints WHERE rowid <= ?) WHERE rowid = ?"
+)
 
 
 class InsertionOrderSqliteSaver(AsyncSqliteSaver):
@@ -25,6 +32,12 @@ class InsertionOrderSqliteSaver(AsyncSqliteSaver):
     orders_by_insertion = True
     path = ""
     """The file, for errors."""
+
+    async def setup(self) -> None:
+        """Make the tables, and room for the numbers of new rows."""
+        if not self.is_setup:
+            await super().setup()
+            await self._renumber_large_rows()
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Read a checkpoint; without a `checkpoint_id` the one that was written last."""
@@ -61,6 +74,15 @@ class InsertionOrderSqliteSaver(AsyncSqliteSaver):
         """Read what was written since a channel was last stored whole."""
         with name_damaged_thread(config["configurable"]["thread_id"], self.path):
             return await super().aget_delta_channel_history(config=config, channels=channels)
+
+    async def _renumber_large_rows(self) -> None:
+        limit = _LARGE_ROW_NUMBER
+        async with self.lock:
+            async with self.conn.execute(_LARGE_ROWS, (limit,)) as found:
+                rows = [number for (number,) in await found.fetchall()]
+            if rows:
+                await self.conn.executemany(_RENUMBER_ROW, [(limit, number) for number in rows])
+                await self.conn.commit()
 
     async def _find_checkpoints(
         self,

@@ -33,7 +33,12 @@ def hold_lock_file(path: Path) -> Iterator[bool]:
 def _acquire(lock: FileLock, path: Path) -> None:
     while True:
         before = _inode(path)
-        lock.acquire(blocking=False)
+        try:
+            lock.acquire(blocking=False)
+        except FileNotFoundError:  # an older filelock creates no file that was just there
+            if path.is_symlink():  # to a folder that is not there
+                raise
+            continue
         if before is not None and before == _inode(path):
             return
         lock.release()

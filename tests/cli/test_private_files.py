@@ -8,6 +8,8 @@ import pytest
 from terminal import write_mixture
 
 from moa_graph.atomic_files import write_text
+from moa_graph.evals.call_table import CallTable
+from moa_graph.evals.results_file import ResultsFile
 from moa_graph.runs.store import open_run_store
 
 QUESTION = "Where is it? It is under the tree."
@@ -69,13 +71,41 @@ async def test_database_that_was_there_is_taken_from_others(before, after, tmp_p
         assert set(modes(tmp_path).values()) == {after}
 
 
-def test_file_that_is_replaced_keeps_its_readers(tmp_path):
-    new, published = tmp_path / "new.html", tmp_path / "published.html"
-    published.touch()
-    published.chmod(0o644)
-    for path in (new, published):
-        write_text(path, "x")
-    assert modes(tmp_path) == {"new.html": "0o600", "published.html": "0o644"}
+@pytest.mark.parametrize("keep_mode", [False, True])
+def test_file_that_is_replaced_keeps_its_readers_only_if_it_is_published(keep_mode, tmp_path):
+    before = {"new": None, "published": 0o644, "of_a_group": 0o664, "private": 0o600}
+    for name, mode in before.items():
+        if mode:
+            (tmp_path / name).touch()
+            (tmp_path / name).chmod(mode)
+        write_text(tmp_path / name, "x", keep_mode=keep_mode)
+    published, of_a_group = ("0o644", "0o664") if keep_mode else ("0o600", "0o660")
+    assert modes(tmp_path) == {
+        "new": "0o600",
+        "published": published,
+        "of_a_group": of_a_group,
+        "private": "0o600",
+    }
+
+
+@pytest.mark.parametrize("kind", ["svg", "png", "mmd"])
+def test_drawing_holds_no_conversation_and_is_like_other_files(kind, moa, tmp_path):
+    os.umask(0o022)
+    done = moa("draw", "-p", "offline", "--out", tmp_path / f"m.{kind}")
+    assert (done.returncode, modes(tmp_path)) == (0, {f"m.{kind}": "0o644"})
+    (tmp_path / f"m.{kind}").chmod(0o600)
+    moa("draw", "-p", "offline", "--out", tmp_path / f"m.{kind}")
+    assert modes(tmp_path) == {f"m.{kind}": "0o600"}
+
+
+def test_files_of_an_evaluation_that_were_there_are_taken_from_others(tmp_path):
+    answers, calls = tmp_path / "proposals.jsonl", tmp_path / "calls.sqlite"
+    for path in (answers, calls):
+        path.touch()
+        path.chmod(0o644)
+    ResultsFile(tmp_path).write({"id": 1, "error": None})
+    CallTable(calls).close()
+    assert set(modes(tmp_path).values()) == {"0o600"}
 
 
 async def test_lock_files_do_not_pile_up(tmp_path):

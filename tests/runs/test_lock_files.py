@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from threading import Barrier, Lock
 
+import pytest
 from filelock import FileLock
 
 from moa_graph.runs.lock_files import hold_lock_file
@@ -34,6 +35,27 @@ def test_file_that_was_deleted_before_it_was_held_does_not_count(tmp_path, monke
     monkeypatch.setattr(FileLock, "acquire", delete_first)
     with held, hold_lock_file(path) as second:
         assert not second
+
+
+def test_file_that_is_deleted_while_it_is_opened_is_made_anew(tmp_path, monkeypatch):
+    path, acquire = tmp_path / "lock", FileLock.acquire
+
+    def find_nothing(lock, *args, **options):
+        """Be the filelock that saw a file which another process deletes before it is opened."""
+        monkeypatch.setattr(FileLock, "acquire", acquire)
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(FileLock, "acquire", find_nothing)
+    with hold_lock_file(path) as is_held:
+        assert is_held
+    assert not path.exists()
+
+
+def test_link_to_a_folder_that_is_not_there_is_no_lock(tmp_path):
+    path = tmp_path / "lock"
+    path.symlink_to(tmp_path / "nowhere" / "lock")
+    with pytest.raises(OSError, match="lock"), hold_lock_file(path):
+        pass
 
 
 def test_never_two_hold_a_lock_at_once(tmp_path):

@@ -7,6 +7,7 @@ import typer
 
 from moa_graph.cli.choice import load_mixture
 from moa_graph.cli.errors import CommandError
+from moa_graph.cli.umask import umask_of_user
 from moa_graph.config.model import MoAConfig
 
 DRAWING_SUFFIXES = (".svg", ".png", ".mmd")
@@ -59,11 +60,12 @@ def _write_drawing(mixture: MoAConfig, state: dict[str, Any] | None, out: Path |
     if out is None:
         typer.echo(draw_mermaid(graph, state, prices=prices), nl=False)
         return
-    if suffix == ".png":
-        write_output_file(out, draw_png(graph, state, prices=prices))
-        return
-    draw = draw_svg if suffix == ".svg" else draw_mermaid
-    write_output_file(out, draw(graph, state, prices=prices))
+    with umask_of_user():  # a drawing holds no conversation
+        if suffix == ".png":
+            write_output_file(out, draw_png(graph, state, prices=prices))
+            return
+        draw = draw_svg if suffix == ".svg" else draw_mermaid
+        write_output_file(out, draw(graph, state, prices=prices))
 
 
 def check_output_folder(out: Path | None) -> None:

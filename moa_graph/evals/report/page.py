@@ -91,10 +91,10 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     for picture in (each for part in parts for each in part.pictures.values()):
         (folder / f"{picture.name}.png").write_bytes(picture.png)
-        write_text(folder / f"{picture.name}.svg", picture.svg)
+        write_text(folder / f"{picture.name}.svg", picture.svg, keep_mode=True)
     left_out = [str(each.relative_to(out)) for each in others]
     write_text(folder / JUDGES_FILE, _format_panels(parts))
-    write_text(folder / PAGE_FILE, _render_page(parts, comparison, left_out))
+    write_text(folder / PAGE_FILE, _render_page(parts, comparison, left_out), keep_mode=True)
     return folder / PAGE_FILE
 
 
