@@ -14,6 +14,7 @@ from waiting import after, take_turns, wait_until
 from moa_graph import Agent
 from moa_graph.evals.call_store import CallError, CallStore
 from moa_graph.models.agent import build_model
+from moa_graph.models.partial_answers import PartialAnswer, attach_partial_answer
 from moa_graph.prompting.layout import PromptLayout
 from moa_graph.runs.model_calls import call_listener
 
@@ -270,5 +271,15 @@ def test_answer_of_no_use_has_told_its_tokens(call_store, model, invoke):
     answer = AIMessage("one", usage_metadata=usage)
     wrapped = call_store.wrap(model(answers=[answer]), "p:m", check=refuse)
     with call_listener(heard.append), pytest.raises(CallError, match="of no use"):
+        invoke(wrapped, "q")
+    assert [(record.usage, record.may_be_billed) for record in heard] == [(usage, False)]
+
+
+def test_call_that_broke_off_has_told_its_tokens(call_store, model, invoke):
+    heard, usage = [], {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}
+    error = ConnectionError("broke off")
+    attach_partial_answer(error, PartialAnswer("on", usage))
+    wrapped = call_store.wrap(model(answers=[error]), "p:m")
+    with call_listener(heard.append), pytest.raises(CallError, match="broke off"):
         invoke(wrapped, "q")
     assert [(record.usage, record.may_be_billed) for record in heard] == [(usage, False)]
