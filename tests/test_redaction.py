@@ -320,6 +320,12 @@ def test_error_with_a_key_is_copied_without_it():
     assert str(error.args[0]) == f"refused {KEY}"  # the error itself is as it was
 
 
+def test_error_with_a_key_in_an_attribute_alone_is_copied():
+    error = RefusedError("refused")
+    error.body = {"said": KEY}
+    assert without_keys(error, KEY).body == {"said": "***"}
+
+
 def test_error_whose_cause_has_a_key_goes_on_without_it():
     error = RefusedError("refused")
     error.__cause__ = OSError(f"no {KEY}")

@@ -9,6 +9,19 @@ from moa_graph.cli.umask import private_umask
 
 def main() -> None:
     """Run the command; every failure is one line on standard error."""
+    try:
+        _run_app()
+    except BrokenPipeError:  # whoever read our output has gone; nothing is left to say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.stderr.write("moa: interrupted\n")
+        sys.exit(130)
+    except Exception as error:  # noqa: BLE001  # whatever it is, no traceback
+        sys.exit(_report_error(error))
+
+
+def _run_app() -> None:
     from moa_graph.cli.standard_streams import prepare_standard_streams
 
     prepare_standard_streams()
@@ -19,17 +32,8 @@ def main() -> None:
             raise
         sys.exit(f"moa: {error.name} is not installed; pip install 'moa_graph[cli]'")
     logging.getLogger().addHandler(logging.NullHandler())  # libraries' warnings are not for people
-    try:
-        with private_umask():
-            sys.exit(app(standalone_mode=False))
-    except BrokenPipeError:  # whoever read our output has gone; nothing is left to say
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.stderr.write("moa: interrupted\n")
-        sys.exit(130)
-    except Exception as error:  # noqa: BLE001  # whatever it is, no traceback
-        sys.exit(_report_error(error))
+    with private_umask():
+        sys.exit(app(standalone_mode=False))
 
 
 def _report_error(error: Exception) -> int:

@@ -213,9 +213,10 @@ def build_model(agent: Agent, *, retries: bool = True) -> Runnable[Any, Any]:
         The runnable of the agent, or a chat model of the named provider.
 
     Raises:
-        ValueError: If an option has no effect on it, if the key is missing or cannot be one, if a variable of the environment names
-            an address that cannot be one, if the provider's package refuses the options, or if
-            the client of a chat model cannot be kept from asking again.
+        ValueError: If an option has no effect on it, if the key is missing or cannot be one, if a
+            variable of the environment names an address that cannot be one, if the provider's
+            package refuses the options, or if the client of a chat model cannot be kept from
+            asking again.
         ImportError: If the provider's package is not installed.
     """
     if not isinstance(agent.model, str):

@@ -17,6 +17,8 @@ import pytest
 from stored import proposals_stored
 from waiting import PATIENCE, take_turns, wait_for
 
+from moa_graph.cli import main
+
 MOA = Path(sys.executable).parent / "moa"
 TEXT = """The gate is painted green. The gate was built by Ada in 1910.
 Nobody knows who painted it. The garden has many roses."""
@@ -180,6 +182,20 @@ def test_interrupt_before_anything_is_stored_names_no_thread_to_resume(moa, mixt
     monkeypatch.setattr("langgraph.checkpoint.sqlite.aio.AsyncSqliteSaver.aput", interrupted)
     done = moa("ask", "q", "--config", mixture())
     assert (done.returncode, done.stderr) == (130, "moa: interrupted; nothing was stored yet\n")
+
+
+def test_interrupt_while_the_command_is_loaded_is_one_line(monkeypatch, capsys):
+    class Interrupting:
+        def find_spec(self, name, path=None, target=None):
+            if name == "moa_graph.cli.app":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "moa_graph.cli.app", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "moa: interrupted\n"
 
 
 def test_finished_thread_gives_its_answer_again(moa, mixture, server):

@@ -4,14 +4,17 @@ import asyncio
 import sqlite3
 import threading
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.runnables import RunnableLambda
 from waiting import after, take_turns, wait_until
 
 from moa_graph import Agent
 from moa_graph.evals.call_store import CallError, CallStore
 from moa_graph.models.agent import build_model
+from moa_graph.models.partial_answers import PartialAnswer, attach_partial_answer
 from moa_graph.prompting.layout import PromptLayout
 from moa_graph.runs.model_calls import call_listener
 
@@ -224,3 +227,59 @@ def test_nothing_more_is_asked_when_the_file_cannot_be_written(call_store, model
     with pytest.raises(CallError, match="cannot be written"):
         call_store.wrap(fake, "p:m").invoke("r")
     assert len(fake.asked) == 1
+
+
+def test_what_is_known_of_a_model_is_known_of_its_calls(call_store, model):
+    known = model()
+    object.__setattr__(known, "profile", {"max_input_tokens": 7})
+    assert call_store.wrap(known, "p:m").profile == {"max_input_tokens": 7}
+    assert call_store.wrap(RunnableLambda(str), "p:m").profile is None
+
+
+def test_calls_are_counted_for_the_node_that_makes_them(call_store, model, invoke):
+    heard = []
+    with call_listener(heard.append):
+        config = {"metadata": {"langgraph_node": "layer_1_a"}}
+        invoke(call_store.wrap(model(), "p:m"), "q", config)
+    assert [record.node for record in heard] == ["layer_1_a"]
+
+
+def test_answer_with_a_value_that_json_lacks_is_kept(call_store, model):
+    answer = AIMessage("one", response_metadata={"at": Path("/x")})
+    wrapped = call_store.wrap(model(answers=[answer, "two"]), "p:m")
+    assert [wrapped.invoke("q").text for _ in range(2)] == ["one", "one"]
+
+
+@pytest.mark.parametrize(
+    ("error", "is_billed"), [(TimeoutError("no answer"), True), (ValueError("no"), False)]
+)
+def test_failure_tells_whether_the_model_may_have_been_at_work(
+    error, is_billed, call_store, model, invoke
+):
+    heard = []
+    wrapped = call_store.wrap(model(answers=[error]), "p:m")
+    with call_listener(heard.append), pytest.raises(CallError):
+        invoke(wrapped, "q")
+    assert [record.may_be_billed for record in heard] == [is_billed]
+
+
+def test_answer_of_no_use_has_told_its_tokens(call_store, model, invoke):
+    def refuse(_):
+        raise TimeoutError("of no use")
+
+    heard, usage = [], {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}
+    answer = AIMessage("one", usage_metadata=usage)
+    wrapped = call_store.wrap(model(answers=[answer]), "p:m", check=refuse)
+    with call_listener(heard.append), pytest.raises(CallError, match="of no use"):
+        invoke(wrapped, "q")
+    assert [(record.usage, record.may_be_billed) for record in heard] == [(usage, False)]
+
+
+def test_call_that_broke_off_has_told_its_tokens(call_store, model, invoke):
+    heard, usage = [], {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}
+    error = ConnectionError("broke off")
+    attach_partial_answer(error, PartialAnswer("on", usage))
+    wrapped = call_store.wrap(model(answers=[error]), "p:m")
+    with call_listener(heard.append), pytest.raises(CallError, match="broke off"):
+        invoke(wrapped, "q")
+    assert [(record.usage, record.may_be_billed) for record in heard] == [(usage, False)]

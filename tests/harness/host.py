@@ -24,7 +24,9 @@ def plain(config: str) -> StateGraph:
 def nested(config: str) -> StateGraph:
     """Build a mixture with a quorum and grace, one of whose proposers is the mixture of a file."""
     agents = MoAConfig.load(config).agents
-    layer = {"a": agents["a"], "c": agents["c"], "mixture": plain(config).compile()}
+    # They read something else than the same models in the mixture do, and so answer otherwise.
+    outer = {name: agents[name].model_copy(update={"system": "Be the outer one."}) for name in "ac"}
+    layer = {**outer, "mixture": plain(config).compile()}
     return create_moa([layer] * 2, agents["w"], quorum=NEEDED, grace=GRACE_S)
 
 

@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
@@ -190,11 +190,11 @@ class Harness:
         (folder / "judge.toml").write_text(judge)
         self.trials: list[Trial] = []
 
-    def run_kills(self, kills: int) -> None:
+    def run_kills(self, kills: int, programs: Collection[str]) -> None:
         """Run trials until there were so many kills, as many at a time as there are processors."""
         plans = [
             (phase, program, database)
-            for phase, program, database in product(PHASES, PROGRAMS, ("sqlite", "postgres"))
+            for phase, program, database in product(PHASES, programs, ("sqlite", "postgres"))
             if database == "sqlite" or program not in ON_SQLITE_ALONE
         ]
         self.random.shuffle(plans)
@@ -276,6 +276,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--faults", type=int, default=15)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--programs", nargs="+", choices=PROGRAMS, default=[*PROGRAMS])
     options = parser.parse_args()
     logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of clients that were killed
     with (
@@ -284,7 +285,7 @@ def main() -> None:
         postgres_server() as postgres,
     ):
         harness = Harness(Path(folder), server, postgres, options.seed)
-        harness.run_kills(options.kills)
+        harness.run_kills(options.kills, options.programs)
         harness.run_faults(options.faults)
         sys.exit(bool(report(harness.trials)))
 

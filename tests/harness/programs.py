@@ -1,13 +1,15 @@
 """The programs that the kill harness starts and kills, and how each is started again.
 
-What the server answers is never the same twice (`reply`), so a text identifies the call that gave
-it: a program has stored a call where its text is found in what the program keeps.
+What the server answers depends on all that was read (`reply`), and no two agents of one model read
+the same, so a text identifies the call that gave it: a program has stored a call where its text is
+found in what the program keeps.
 """
 
 import hashlib
 import json
 import os
 import pty
+import re
 import sqlite3
 import subprocess
 import sys
@@ -68,6 +70,9 @@ class Program:
         db: An SQLite file, or the address of a PostgreSQL database.
     """
 
+    allowed_tracebacks = re.compile("(?!)")
+    """What it may say when it is interrupted: nothing, by default."""
+
     def __init__(self, name: str, folder: Path, config: Path, db: str) -> None:
         self.name, self.folder, self.config, self.db = name, folder, config, db
         self.started = False
@@ -100,8 +105,9 @@ class Program:
 
     def find_mistakes(self) -> Iterator[str]:
         """Tell what is wrong at its end."""
-        if b"Traceback" in b"".join(self.said):
-            yield "a traceback: " + b"".join(self.said).decode(errors="replace")[-2000:]
+        said = self.allowed_tracebacks.sub("", b"".join(self.said).decode(errors="replace"))
+        if "Traceback" in said:
+            yield "a traceback: " + said[said.index("Traceback") :][:2000]
 
     def open_saver(self) -> Any:
         """Open its database."""
@@ -189,6 +195,11 @@ class Nested(Program):
     """A host whose mixture has a quorum, grace, and a mixture among its proposers."""
 
     kind = "nested"
+    # A host is no command: Python tells that it was interrupted.
+    allowed_tracebacks = re.compile(
+        r"(?ms)^Traceback (?:(?!^KeyboardInterrupt|^Traceback).)*+"
+        r"(?:^Traceback (?:(?!^KeyboardInterrupt|^Traceback).)*+)*+^KeyboardInterrupt"
+    )
 
     def words(self) -> list[Any]:
         return [sys.executable, HOST, self.config, self.db, self.name, self.name, self.kind]

@@ -137,19 +137,49 @@ def test_page_of_another_port_is_refused(offline):
         assert error(response) == "foreign_origin"
 
 
-@pytest.mark.parametrize("site", ["cross-site", "same-site", "Cross-Site", "new"])
+@pytest.mark.parametrize("fetch_site", ["cross-site", "same-site", "Cross-Site", "new"])
 @pytest.mark.parametrize("path", ["/v1/models", "/api/threads", "/api/events?id=x"])
-def test_what_another_page_embeds_is_refused(path, site, offline):
+def test_what_another_page_embeds_is_refused(path, fetch_site, offline):
     """A browser sends no `Origin` for an image or a script; a site is a host with all its ports."""
-    response = http.get(offline.url + path, headers={"sec-fetch-site": site})
+    response = http.get(offline.url + path, headers={"sec-fetch-site": fetch_site})
     assert response.status_code == 403
     assert error(response) == "foreign_origin"
 
 
-@pytest.mark.parametrize("site", ["same-origin", "none"])
-def test_what_the_page_or_a_person_asks_for_is_let_in(site, offline):
-    response = http.get(f"{offline.url}/v1/models", headers={"sec-fetch-site": site})
+@pytest.mark.parametrize("fetch_site", ["same-origin", "none"])
+def test_what_the_page_or_a_person_asks_for_is_let_in(fetch_site, offline):
+    response = http.get(f"{offline.url}/v1/models", headers={"sec-fetch-site": fetch_site})
     assert response.status_code == 200
+
+
+def test_refusals_say_why(offline, locked):
+    def told(url, **headers):
+        response = http.get(f"{url}/v1/models", headers=headers)
+        return response.json()["error"]["message"]
+
+    assert told(offline.url, host="evil.com") == (
+        "the host 'evil.com' is not known; ask for 'localhost' or an address, or have the server "
+        "ask for a key"
+    )
+    assert told(offline.url, origin="null") == "a page of 'null' may not use this server"
+    assert told(offline.url, **{"sec-fetch-site": "Same-Site"}) == (
+        "a page of another site or port ('same-site') may not use this server"
+    )
+    assert told(locked.url) == "wrong or missing API key; expected 'Authorization: Bearer KEY'"
+
+
+def test_client_without_a_key_is_told_the_scheme(locked):
+    response = http.get(f"{locked.url}/v1/models")
+    assert response.headers["www-authenticate"] == "Bearer"
+
+
+def test_request_that_names_no_host_is_refused(offline):
+    address = urlsplit(offline.url)
+    with socket.create_connection((address.hostname, address.port), timeout=PATIENCE) as connection:
+        connection.sendall(b"GET /v1/models HTTP/1.0\r\n\r\n")
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert b" 403 " in answer.partition(b"\r\n")[0]
+    assert b"the host '' is not known" in answer
 
 
 def test_link_of_another_page_leads_to_the_page(offline):
