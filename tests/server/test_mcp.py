@@ -246,7 +246,8 @@ async def test_settings_of_hosts_in_the_documentation_start_it():
     }
     for settings in (desktop, editor):
         assert settings["command"] == "moa"
-        async with Client(stdio(*settings["args"][1:], **settings["env"])) as client:
+        keys = dict.fromkeys(settings["env"], KEY)
+        async with Client(stdio(*settings["args"][1:], **keys)) as client:
             assert [each.name for each in (await client.list_tools()).tools] == ["ask_together"]
 
 
