@@ -34,11 +34,14 @@ LIGHT_COMMANDS = [
     "ask q --file /nowhere.txt",
     "serve --help",
     "serve --preset nope",
+    "mcp --help",
+    "mcp --preset nope",
 ]
 EXTRAS = [
     *((f"eval {name} x", "numpy", "eval") for name in ("judge", "score", "estimate", "run")),
     ("eval report x", "numpy", "eval"),
     ("serve", "starlette", "serve"),
+    ("mcp -p offline", "mcp", "mcp"),
 ]
 CODES = {
     "package": "import moa_graph",

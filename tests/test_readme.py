@@ -157,11 +157,16 @@ def test_all_markers_are_listed():
 
 
 def test_every_block_is_of_a_language_that_is_tested():
-    """`console` is only shown; `py` and `text` are of `test_langgraph_dev` and `test_providers`."""
-    tested = {"bash", "console", "mermaid", "py", "python", "sh", "text", "toml"}
+    """`console` is only shown; others are tested beside what they are of: `py` of `docs/mcp.md` by
+    `.ci/mcp-adapters`, `json` by `test_mcp`, and the rest by `test_langgraph_dev` and
+    `test_providers`.
+    """
+    tested = {"bash", "console", "json", "mermaid", "py", "python", "sh", "text", "toml"}
     tags = {page: {tag for tag, _ in BLOCK.findall(text)} for page, text in PAGES.items()}
     assert set().union(*tags.values()) <= tested
-    assert [page for page in tags if "py" in tags[page]] == ["docs/deploying.md", "docs/models.md"]
+    assert [page for page in tags if "py" in tags[page]] == [
+        *("docs/deploying.md", "docs/mcp.md", "docs/models.md")
+    ]
     assert [page for page in tags if "text" in tags[page]] == ["docs/models.md"]
     for text in PAGES.values():
         assert len(re.findall(r"^ *```", text, re.MULTILINE)) == 2 * len(BLOCK.findall(text))

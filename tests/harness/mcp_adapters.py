@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from langchain.agents import create_agent
 from langchain_core.language_models import GenericFakeChatModel
@@ -80,8 +81,23 @@ async def main() -> None:
     with listening() as url:
         headers = {"Authorization": f"Bearer {KEY}"}
         await use_tools({"transport": "streamable_http", "url": url, "headers": headers})
-    print("langchain-mcp-adapters: both transports answer")
+
+
+def run_the_page() -> None:
+    """Run the example of the documentation."""
+    page = Path(__file__).parents[2] / "docs" / "mcp.md"
+    (code,) = re.findall(r"^```py\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
+    path = f"{Path(MOA).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert ANSWER in done.stdout, done.stderr
 
 
 if __name__ == "__main__":
     asyncio.run(main())
+    run_the_page()
+    print("langchain-mcp-adapters: both transports answer, and the page's example runs")

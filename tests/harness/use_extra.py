@@ -30,7 +30,7 @@ def write_report() -> None:
 
 def run_moa(*words: str) -> None:
     """Run a command."""
-    done = subprocess.run([MOA, *words], capture_output=True, text=True)
+    done = subprocess.run([MOA, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert done.returncode == 0, (words, done.stdout, done.stderr)
 
 
@@ -90,11 +90,20 @@ def serve() -> None:
             server.terminate()
 
 
+def offer_tools() -> None:
+    """Start a server of tools, and end it as a host does: by closing its standard input."""
+    run_moa("mcp", "--preset", "offline")
+    from moa_graph.server.mcp_app import MCP_PATH
+
+    assert MCP_PATH == "/mcp"
+
+
 USES: dict[str, Callable[[], object]] = {
     "base": ask,
     "report": write_report,
     "cli": use_command_line,
     "eval": evaluate,
+    "mcp": offer_tools,
     "postgres": store_in_postgres,
     "ray": run_batch_on_ray,
     "serve": serve,

@@ -19,6 +19,7 @@ from waiting import PATIENCE, wait_for, wait_until
 pytestmark = pytest.mark.process
 
 MOA = Path(sys.executable).parent / "moa"
+ROOT = Path(__file__).parents[2]
 KEY = "MARKED-9f3b77c1d2-KEY"
 SECRET = "sk-MARKED-4c1f0a93be-PROVIDER"
 QUESTION = "Where is the key? The key is under the tree. The cook has a spoon. Roses grow."
@@ -226,6 +227,28 @@ async def test_report_of_an_unknown_run_is_refused():
         assert not (await client.list_resources()).resources
         with pytest.raises(MCPError, match="no run 'x'"):
             await client.read_resource("moa://runs/x/report")
+
+
+def read_host_settings():
+    """The servers in the JSON of the documentation, as hosts read them."""
+    page = (ROOT / "docs" / "mcp.md").read_text(encoding="utf-8")
+    for block in re.findall(r"^```json\n(.*?)^```$", page, re.DOTALL | re.MULTILINE):
+        settings = json.loads(block)
+        yield (settings.get("servers") or settings["mcpServers"])["moa"]
+
+
+async def test_settings_of_hosts_in_the_documentation_start_it():
+    desktop, editor, remote = read_host_settings()
+    assert remote == {
+        "type": "http",
+        "url": "http://127.0.0.1:8001/mcp",
+        "headers": {"Authorization": "Bearer my-key"},
+    }
+    for settings in (desktop, editor):
+        assert settings["command"] == "moa"
+        keys = dict.fromkeys(settings["env"], KEY)
+        async with Client(stdio(*settings["args"][1:], **keys)) as client:
+            assert [each.name for each in (await client.list_tools()).tools] == ["ask_together"]
 
 
 class Piped:
