@@ -392,6 +392,24 @@ def test_proposals_belong_to_a_scope_where_the_caller_names_one(invoke):
         assert panel.asked == asked
 
 
+@pytest.mark.parametrize(
+    ("other", "asked"),
+    [
+        ({}, 1),
+        ({"langgraph_request_id": "2", "run_id": "2"}, 1),
+        ({"thread_id": "2"}, 2),
+        ({"user": "bob"}, 2),
+    ],
+)
+def test_retry_finds_proposals_in_its_own_thread_and_of_its_own_user(other, asked, invoke):
+    panel = Panel(ValueError("busy"), "the answer")
+    config = {"thread_id": "1", "user": "ada", "langgraph_request_id": "1"}
+    with pytest.raises(AggregatorError):
+        invoke(panel.moa, "q", {"configurable": config})
+    invoke(panel.moa, "q", {"configurable": config | other})
+    assert panel.asked == asked
+
+
 def test_tools_that_change_in_place_are_those_of_the_call():
     given = []
 
