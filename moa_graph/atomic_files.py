@@ -2,6 +2,7 @@
 
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import IO
 
 PRIVATE = 0o600
 """Who may do what with a file that holds a conversation."""
+_PART_NAME_LENGTH = 50  # characters; a name may have 255 bytes
 
 
 def restrict_to_owner(path: Path) -> None:
@@ -30,6 +32,40 @@ def restrict_to_owner(path: Path) -> None:
         os.close(descriptor)
 
 
+def open_own_file(path: Path, flags: int) -> int:
+    """Open a file that nobody else made, holds or can read; make it if it is not there.
+
+    In a folder that others can write to, a name may be another user's file, a link to one, or a
+    pipe whose reader they are.
+
+    Args:
+        path: The file.
+        flags: Those of `os.open`.
+
+    Returns:
+        Its descriptor.
+
+    Raises:
+        OSError: If it cannot be opened, or is not the user's alone.
+    """
+    safely = os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags | safely, PRIVATE)
+    try:
+        _make_private(descriptor, path)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _make_private(descriptor: int, path: Path) -> None:
+    found = os.fstat(descriptor)
+    is_own = found.st_uid == os.geteuid() and found.st_nlink == 1
+    if not (is_own and stat.S_ISREG(found.st_mode)):
+        raise PermissionError(f"{path}: expected a file of this user, without other links")
+    os.fchmod(descriptor, PRIVATE)
+
+
 @contextmanager
 def replaced_file(path: Path) -> Iterator[IO[bytes]]:
     """Open a file whose content takes the place of another's at the end of the `with` block.
@@ -41,11 +77,13 @@ def replaced_file(path: Path) -> Iterator[IO[bytes]]:
     Args:
         path: The file; its folder must exist.
     """
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    prefix = f"{path.name[:_PART_NAME_LENGTH]}."
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=".part")
+    part = Path(name)
     try:
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE), "wb") as file:
+        with os.fdopen(descriptor, "wb") as file:
             with suppress(OSError):  # there is none yet, or the folder belongs to another system
-                part.chmod(stat.S_IMODE(path.stat().st_mode))
+                os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -102,8 +102,6 @@ def _tls_reason(chain: Sequence[BaseException]) -> str | None:
 def _broken_reason(chain: Sequence[BaseException]) -> str | None:
     """Say that a connection ended without an answer."""
     names = {name for each in chain for name in _class_names(each)}
-    if "ResponseTooLargeError" in names:
-        return next(_text_of(each) for each in chain if "TooLarge" in type(each).__name__)
     if "ProxyError" in names:
         return f"the proxy refused it ({_text_of(chain[-1])})"
     if names & {"RemoteProtocolError", "ReadError", "WriteError"}:

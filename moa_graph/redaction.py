@@ -27,7 +27,8 @@ def redact(text: str, *keys: str) -> str:
     Returns:
         The text with `***` in their place.
     """
-    environment = (value for name, value in os.environ.items() if _KEY_VARIABLE_NAMES.search(name))
+    names = filter(_KEY_VARIABLE_NAMES.search, list(os.environ))
+    environment = (os.environ.get(name, "") for name in names)  # another thread may unset one
     for key in sorted({*environment, *keys}, key=len, reverse=True):
         if len(key) >= MIN_KEY_CHARS:
             text = text.replace(key, "***")

@@ -13,7 +13,7 @@ from moa_graph.runs.store import RunStore
 from moa_graph.server import server
 from moa_graph.server.app import create_app
 from moa_graph.server.connections import ConnectionLimits
-from moa_graph.server.service import MixtureService, ServerLimits
+from moa_graph.server.service import ApiOptions, MixtureService, ServerLimits
 
 server.SHUTDOWN_TIMEOUT_S = PATIENCE  # a busy machine takes longer than a person waits
 
@@ -27,10 +27,11 @@ class Serving:
         store: RunStore | None = None,
         limits: ServerLimits | None = None,
         connections: ConnectionLimits | None = None,
+        api: ApiOptions | None = None,
         **access: Any,
     ) -> None:
         self.service = MixtureService(
-            {each.name: each for each in mixtures}, store=store, limits=limits
+            {each.name: each for each in mixtures}, store=store, limits=limits, api=api
         )
         self._socket = server.open_socket("127.0.0.1", 0)
         app = create_app(self.service, **access)

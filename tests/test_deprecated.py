@@ -11,7 +11,7 @@ from moa_graph.batch.input import batch_name
 from moa_graph.config.model import STORED
 from moa_graph.graph.run_summary import read_run_summary
 from moa_graph.runs.record import read_run
-from moa_graph.server.openai_messages import moa_extension
+from moa_graph.server.openai_answers import moa_extension
 
 LAYERS = [["offline:lead", "offline:bm25"]]
 SHORT = 'layers = [["offline:lead"]]\naggregator = "offline:lead"\n'

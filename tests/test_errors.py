@@ -33,7 +33,7 @@ def defined_exceptions():
     for module in pkgutil.walk_packages(moa_graph.__path__, "moa_graph."):
         if module.name != "moa_graph.__main__":
             for value in vars(importlib.import_module(module.name)).values():
-                if isinstance(value, type) and issubclass(value, BaseException):
+                if isinstance(value, type) and issubclass(value, Exception):
                     yield value
 
 

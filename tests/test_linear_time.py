@@ -107,6 +107,9 @@ FAMILIES = {
     "responses begun": repeated("<response-a 1>\n"),
     "other responses begun": numbered("<response-a {}>\n"),
     "files begun": repeated('<file name="a">\n'),
+    "contexts begun": repeated("<context>\n"),
+    "attachments begun": between("", '<file name="a">\n<context>\n', "\n</file>"),
+    "attachments": repeated("<context>\n\n</context>"),
     "chat begun": repeated("<|im_start|>user\n"),
     "comments begun": repeated("<!--"),
     "brackets": repeated("["),
@@ -217,7 +220,7 @@ def read_request(text: str) -> None:
     parse_request({"model": "m", "messages": [message]}, 10)
     for wrong in ({"tools": [text]}, {text: 1}, {"messages": [message | {"role": text}]}):
         with pytest.raises(ApiError):
-            parse_request({"model": "m", "messages": [message], **wrong}, 10)
+            parse_request({"model": "m", "messages": [message], **wrong}, 10, strict=True)
 
 
 def read_edit(text: str) -> None:

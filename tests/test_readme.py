@@ -64,7 +64,7 @@ def test_python_runs(page, code, server, monkeypatch, tmp_path):
         monkeypatch.setenv(f"{provider}_API_KEY", "key")
     code, scope = re.sub(r"http://localhost:(11434|8080)/v1", server.url, code), {}
     with (
-        Serving(MoAConfig.load("openai"), api_key=KEY)
+        Serving(*map(MoAConfig.load, ("openai", "together")), api_key=KEY)
         if SERVED in code
         else nullcontext() as serving
     ):

@@ -7,15 +7,17 @@ import subprocess
 import sys
 import traceback
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from httpx2 import Request
+from httpx2 import Request, Response
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables import RunnableLambda
 from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.sqlite import SqliteSaver
-from openai import APIConnectionError
+from openai import APIConnectionError, AuthenticationError
+from pydantic import SecretStr
 
 from moa_graph import (
     Agent,
@@ -24,7 +26,7 @@ from moa_graph import (
     create_moa,
 )
 from moa_graph.models.openai.clients import shared_clients
-from moa_graph.redaction import redact, redacted_message
+from moa_graph.redaction import find_keys, redact, redacted_message, without_keys
 from moa_graph.runs.store import redact_password
 
 KEY = "MARKED-9f3b77c1d2-KEY"
@@ -211,6 +213,174 @@ def test_ordinary_words_are_left_alone(monkeypatch):
     monkeypatch.setenv("SHORT_KEY", "on")
     text = "on the risk-free sketch of a task-oriented design"
     assert redact(text) == text
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["X_KEY", "x_key", "HF_TOKEN", "A_SECRET", "DB_PASSWORD", "CREDENTIAL", "MY_CREDENTIALS"],
+)
+def test_variable_is_known_for_a_key_by_the_end_of_its_name(name, monkeypatch):
+    monkeypatch.setenv(name, "hunter22")
+    monkeypatch.setenv(f"{name}BOARD", "a layout")
+    assert redact("hunter22 is no part of a layout") == "*** is no part of a layout"
+
+
+def test_key_that_begins_with_another_is_blotted_out_whole():
+    keys = ["abcdef", "abcdef-123456", "abcde", ""]
+    assert redact("abcdef-123456, abcdef, abcde", *keys) == "***, ***, abcde"
+
+
+@pytest.mark.parametrize("prefix", ["sk-", "pk_", "rk-", "gsk_", "xai-", "tgp_", "SK-"])
+def test_text_that_looks_like_a_key_is_blotted_out(prefix):
+    assert redact(f"({prefix}abcd-1234)") == "(***)"
+    assert redact(f"{prefix}abcd123") == f"{prefix}abcd123"
+    assert redact(f"a{prefix}abcd-1234") == f"a{prefix}abcd-1234"
+
+
+def test_keys_among_options_are_known_by_their_names():
+    options = {
+        "api_key": SecretStr(KEY),
+        "x_token": "two",
+        "secret": 3,
+        "password": None,
+        "name": "no",
+    }
+    assert find_keys(options) == [KEY, "two"]
+
+
+def test_errors_are_told_in_a_line():
+    assert redacted_message(ValueError("no\n  more ")) == "ValueError: no more"
+    assert redacted_message(ValueError()) == "ValueError"
+    assert redacted_message(ValueError(f"no {KEY}, no hunter22"), KEY, "hunter22") == (
+        "ValueError: no ***, no ***"
+    )
+
+
+def test_error_of_the_package_stands_for_itself():
+    request = Request("POST", "http://host:1/v1/chat/completions")
+    error = QuorumError(1, {"layer_1_a": f"refused {KEY}"}, asked=1, needed=1)
+    error.__cause__ = APIConnectionError(request=request)
+    assert redacted_message(error, KEY) == (
+        "layer 1: 0 of 1 proposers answered, 1 must: layer_1_a: refused ***"
+    )
+
+
+@pytest.mark.parametrize(
+    ("length", "told"), [(1000, "x" * 1000), (1001, f"{'x' * 1000}… (1,001 characters)")]
+)
+def test_error_may_have_a_thousand_characters(length, told):
+    error = ValueError("x" * (length - len("ValueError: ")))
+    assert redacted_message(error) == told.replace("x" * 12, "ValueError: ", 1)
+
+
+def test_error_is_read_for_keys_before_it_is_cut():
+    error = ValueError("x" * 985 + KEY + "x" * 99_000)
+    assert redacted_message(error, KEY) == (
+        f"ValueError: {'x' * 985}***… ({len(str(error)) + 12:,} characters)"
+    )
+
+
+def test_error_without_a_key_is_the_same():
+    error = ValueError("no")
+    error.__cause__ = OSError("nor here")
+    assert without_keys(error, KEY) is error
+
+
+class RefusedError(ValueError):
+    """What a package raises."""
+
+
+class UncopiableError(RefusedError):
+    """An error that is made of something else than its text."""
+
+    def __new__(cls, *, request):
+        return super().__new__(cls, request)
+
+    def __init__(self, *, request):
+        super().__init__(request)
+
+
+class TellingError(RefusedError):
+    """An error whose text has the key whatever it is made of."""
+
+    def __str__(self):
+        return f"refused {KEY}"
+
+
+def test_error_with_a_key_is_copied_without_it():
+    error = RefusedError(f"refused {KEY}", {"key": [KEY, 1]}, (KEY, None))
+    error.body, error.code, error.owner = {"said": (f"no {KEY}",)}, 401, SimpleNamespace(key=KEY)
+    error.__cause__ = OSError("a cause")
+    copied = without_keys(error, KEY)
+    assert type(copied) is RefusedError
+    assert copied.args == ("refused ***", {"key": ["***", 1]}, ("***", None))
+    assert (copied.body, copied.code) == ({"said": ("no ***",)}, 401)
+    assert copied.owner == "namespace(key='***')"
+    assert copied.__cause__ is None
+    assert str(error.args[0]) == f"refused {KEY}"  # the error itself is as it was
+
+
+def test_error_whose_cause_has_a_key_goes_on_without_it():
+    error = RefusedError("refused")
+    error.__cause__ = OSError(f"no {KEY}")
+    copied = without_keys(error, KEY)
+    assert (type(copied), copied.args, copied.__cause__) == (RefusedError, ("refused",), None)
+
+
+def test_error_whose_text_does_not_say_what_it_holds_is_copied():
+    class QuietError(Exception):
+        def __str__(self):
+            return "refused"
+
+    assert without_keys(QuietError(KEY), KEY).args == ("***",)
+
+
+@pytest.mark.parametrize("error", [UncopiableError(request=f"refused {KEY}"), TellingError()])
+def test_error_that_cannot_be_copied_becomes_one_of_the_next_type_above(error):
+    copied = without_keys(error, KEY)
+    assert (type(copied), copied.args) == (RefusedError, ("refused ***",))
+
+
+def test_error_of_no_known_type_becomes_an_exception():
+    class OpaqueError(Exception):
+        def __str__(self):
+            return f"refused {KEY}"
+
+    copied = without_keys(OpaqueError(), KEY)
+    assert (type(copied), copied.args) == (Exception, ("refused ***",))
+
+
+def test_request_and_response_of_an_error_are_copied_without_keys():
+    request = Request("POST", f"http://host/{KEY}", headers={"authorization": "Basic b25l"})
+    said = {"x-key": KEY, "content-encoding": "identity", "retry-after": "7"}
+    response = Response(401, headers=said, text=f"refused {KEY}", request=request)
+    copied = without_keys(AuthenticationError("no", response=response, body=None), KEY)
+    assert type(copied) is AuthenticationError
+    for each in (copied.request, copied.response.request):
+        assert (each.method, str(each.url)) == ("POST", "http://host/***")
+        assert "authorization" not in each.headers
+    assert (copied.response.status_code, copied.response.text) == (401, "refused ***")
+    assert copied.response.headers["x-key"] == "***"
+    assert copied.response.headers["retry-after"] == "7"
+    assert "content-encoding" not in copied.response.headers
+
+
+def test_key_in_the_headers_of_a_request_alone_has_the_error_copied():
+    request = Request("POST", "http://host/v1", headers={"x-own": KEY})
+    error = APIConnectionError(request=request)
+    copied = without_keys(error, KEY)
+    assert type(copied) is APIConnectionError
+    assert copied is not error
+    assert "x-own" not in copied.request.headers
+
+
+def test_error_whose_text_fails_is_passed_on():
+    class MuteError(Exception):
+        def __str__(self):
+            raise RuntimeError
+
+    error = MuteError()
+    assert without_keys(error, KEY) is error
 
 
 def in_a_loop(graph):

@@ -37,6 +37,10 @@ Emitted = TypeVar("Emitted")
 _SINGLE_CALL_METADATA = {"model_name", "token_usage", "usage"}  # as providers' packages call it
 
 
+class BrokenStreamError(AggregatorError):
+    """An answer broke off when a part of it had been given, which cannot be taken back."""
+
+
 def run_graph(
     find_graph: Callable[[Consultation], CompiledMoAGraph],
     messages: Sequence[BaseMessage],
@@ -65,8 +69,8 @@ def run_graph(
         The answer.
 
     Raises:
-        QuorumError, AggregatorError: As the graph; the latter also when a stream broke off that
-            cannot be taken back.
+        QuorumError, AggregatorError: As the graph.
+        BrokenStreamError: If a stream broke off that cannot be taken back.
     """
     with closing(consultation):
         yield from consultation.find()
@@ -105,6 +109,7 @@ class StreamTranslator:
     def __init__(self, name: str, *, single_writer: bool) -> None:
         self._name, self._single_writer = name, single_writer
         self._writer: str | None = None
+        self._shown_writer: str | None = None  # of whom a caller has something already
         self._thought_filter = ThoughtFilter()
         self._answer: AIMessage | None = None
         self.writer_errors: dict[str, Exception] = {}
@@ -116,12 +121,15 @@ class StreamTranslator:
             chunk, metadata = payload
             if isinstance(chunk, AIMessageChunk):
                 self._start_writer(metadata[AGENT_METADATA_KEY])
-                yield _to_partial_chunk(self._without_thoughts(chunk))
+                shown = _to_partial_chunk(self._without_thoughts(chunk))
+                if shown.content or shown.tool_call_chunks:
+                    self._shown_writer = self._writer
+                yield shown
         elif update := payload.get(AGGREGATOR):
             answer = _to_chat_model_answer(update["messages"][-1], self._name)
-            cause = answer.response_metadata["moa"]["errors"].get(self._writer)
-            if self._single_writer and cause:
-                raise self._broken_stream_error(cause)
+            causes = answer.response_metadata["moa"]["errors"]
+            if self._single_writer and self._shown_writer in causes:
+                raise self._broken_stream_error(causes[self._shown_writer])
             self._answer = answer
 
     def require_answer(self, *, reused_proposals: bool) -> AIMessage:
@@ -150,20 +158,20 @@ class StreamTranslator:
         yield _to_last_chunk(answer, whole=is_whole)
 
     def _start_writer(self, writer: str) -> None:
-        if self._single_writer and self._writer not in {None, writer}:
+        if self._single_writer and self._shown_writer not in {None, writer}:
             cause = f"its stream broke off after it had begun, and {writer!r} cannot go on with it"
-            error = self.writer_errors.get(str(self._writer))
+            error = self.writer_errors.get(str(self._shown_writer))
             reason = f": {redacted_message(error)}" if error else ""
             raise self._broken_stream_error(f"{cause}{reason}")
         if self._writer != writer:
             self._thought_filter = ThoughtFilter()
         self._writer = writer
 
-    def _broken_stream_error(self, cause: str) -> AggregatorError:
+    def _broken_stream_error(self, cause: str) -> BrokenStreamError:
         """Make the error of a stream that cannot be taken back; it has the type of its cause."""
-        writer = str(self._writer)
+        writer = str(self._shown_writer)
         causes = [self.writer_errors.get(writer)]
-        return error_with_causes(causes, AggregatorError, {writer: cause})
+        return error_with_causes(causes, BrokenStreamError, {writer: cause})
 
     def _without_thoughts(self, chunk: AIMessageChunk) -> AIMessageChunk:
         """Leave out of a chunk of text what is a thought, or may become one."""

@@ -11,7 +11,7 @@ from moa_graph.cli.registration import MIXTURES_PANEL, add_commands
 
 COMMANDS = (
     *("ask", "chat", "resume", "fork", "threads", "show", "draw", "report", "presets", "batch"),
-    "serve",
+    *("serve", "mcp"),
 )
 
 app = typer.Typer(

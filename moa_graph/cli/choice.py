@@ -14,6 +14,7 @@ from moa_graph.cli.errors import CommandError
 from moa_graph.cli.terminal.plain_text import print_warning
 from moa_graph.config.model import MoAConfig, preset_names
 from moa_graph.graph.options import suggest_name
+from moa_graph.prompting.attachments import enclose_file
 
 DEFAULT_PRESETS = ("together", "openai")
 """What is asked without --preset and --config: the first whose keys are set."""
@@ -61,7 +62,7 @@ def build_question(question: str | None, paths: Sequence[str]) -> str:
             raise typer.Exit(2)
     parts = [question, *map(_format_attachment, paths)]
     if piped_text.strip():
-        parts.append(_enclose_text(piped_text, "standard input"))
+        parts.append(enclose_file(piped_text, "standard input"))
     if (size := sum(len(each.encode("utf-8", "replace")) for each in parts)) > MAX_QUESTION_BYTES:
         raise CommandError(_describe_size_limit("the question with its files", size))
     return "\n\n".join(parts)
@@ -132,12 +133,7 @@ def _describe_size_limit(what: str, size: int) -> str:
 
 def _format_attachment(path: str) -> str:
     name = "standard input" if path == "-" else " ".join(Path(path).name.replace('"', "'").split())
-    return _enclose_text(_read_text(path, f"--file {path}"), name)
-
-
-def _enclose_text(text: str, name: str) -> str:
-    text = text.replace("</file>", "<\\/file>")
-    return f'<file name="{name}">\n{text}\n</file>'
+    return enclose_file(_read_text(path, f"--file {path}"), name)
 
 
 def load_mixture(
@@ -230,8 +226,8 @@ def describe_mixture(mixture: MoAConfig) -> str:
 
 def list_presets() -> None:
     """Print the presets, with what each needs."""
+    from moa_graph.cli.terminal.console import make_console
     from moa_graph.cli.terminal.stacked_rows import build_text_table
-    from moa_graph.cli.terminal.tables import make_console
 
     rows = list[tuple[str, ...]]()
     for name in preset_names():

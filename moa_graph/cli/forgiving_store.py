@@ -43,9 +43,9 @@ async def open_forgiving_store(
         yield store
 
 
-def warn_of_busy_database(reason: str) -> None:
-    """Say that a run waits for its database."""
-    print_warning(f"moa: waiting for another process that holds the database: {reason}")
+def warn_of_busy_database(awaited: str) -> None:
+    """Say what a run waits for."""
+    print_warning(f"moa: waiting for {awaited}")
 
 
 def _warn_of_order_by_names(store: RunStore) -> None:

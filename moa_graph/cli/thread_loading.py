@@ -7,6 +7,7 @@ from typing import Any
 
 from langgraph.types import StateSnapshot
 
+from moa_graph.cli.forgiving_store import warn_of_busy_database
 from moa_graph.config.model import MoAConfig
 from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.runs.store import (
@@ -45,7 +46,7 @@ def load_thread(name: str | None, db: str | None, *, history: bool = False) -> L
     """
 
     async def read() -> LoadedThread:
-        async with open_run_store(db, create=False) as store:
+        async with open_run_store(db, create=False, on_busy=warn_of_busy_database) as store:
             thread = await find_thread_or_last(store.checkpointer, name)
             mixture = require_config(thread)
             graph = mixture.graph().compile(checkpointer=store.checkpointer, name=mixture.name)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from copy import copy
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, overload
 
 from langchain_core.runnables import RunnableConfig
 from pydantic import (
@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from moa_graph.config.model import MoAConfig, format_validation_error, preset_names
+from moa_graph.graph.answer_only import CompiledAnswerGraph, compile_answer_only
 from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.models.agent import Samples, Temperature
@@ -73,7 +74,15 @@ class Settings(BaseModel):
         return None if value in ("", []) else value
 
 
-def deployable(source: str | Path) -> Callable[..., CompiledMoAGraph]:
+@overload
+def deployable(
+    source: str | Path, *, answer_only: Literal[False] = False
+) -> Callable[..., CompiledMoAGraph]: ...
+@overload
+def deployable(
+    source: str | Path, *, answer_only: Literal[True]
+) -> Callable[..., CompiledAnswerGraph]: ...
+def deployable(source: str | Path, *, answer_only: bool = False) -> Callable[..., Any]:
     """Make a mixture a graph that `langgraph.json` can name.
 
     Each assistant may set `preset`, `models`, `aggregator`, `temperature` and `samples` in its
@@ -81,6 +90,9 @@ def deployable(source: str | Path) -> Callable[..., CompiledMoAGraph]:
 
     Args:
         source: Name of a preset, or path of a TOML file, as in `MoAConfig.load`.
+        answer_only: Whether the output is the text of the answer alone, as `answer`, in place of
+            the conversation and the proposals. The server's MCP endpoint gives its clients the
+            whole output; its A2A endpoint needs the conversation.
 
     Returns:
         A factory: from the config that the server gives, or from none, to the compiled graph. It
@@ -92,10 +104,11 @@ def deployable(source: str | Path) -> Callable[..., CompiledMoAGraph]:
     own = MoAConfig.load(source)
     schema = _settings_for_preset(str(source)) if source in PRESET_CONFIGS else Settings
 
-    def graph(config: RunnableConfig | None = None) -> CompiledMoAGraph:
+    def graph(config: RunnableConfig | None = None) -> CompiledMoAGraph | CompiledAnswerGraph:
         mixture = _apply_settings(own, (config or {}).get("configurable", {}))
         compiled = mixture.graph().compile(name=mixture.name)
-        return compiled.copy(update={"context_schema": schema})
+        output = compile_answer_only(compiled) if answer_only else compiled
+        return output.copy(update={"context_schema": schema})
 
     return graph
 

@@ -40,6 +40,7 @@ from moa_graph.graph.state import (
     LayerState,
     MoAState,
     OriginalCallStats,
+    Proposal,
     retry_mark_update,
 )
 from moa_graph.graph.writer import Writer, WriterRequest
@@ -223,11 +224,27 @@ class RunSummaryBuilder:
         self, writer: Writer, *, state: LayerState, layout: PromptLayout, cache: CacheBackend | None
     ) -> WriterRequest:
         """Assemble what a writer reads, and note when it is asked."""
-        return WriterRequest(writer, PromptDraft(writer.agent_node, state, layout), cache, self.ask)
+        draft = PromptDraft(writer.agent_node, state, layout)
+        return WriterRequest(writer, draft, cache, self.ask, self.check_output)
 
     def ask(self, request: NumberRequest, model: Any, call: ModelCall) -> Flow[Any]:  # noqa: ARG002  # who selects needs it
         """Ask a model for an answer."""
         return call(model)
+
+    def check_output(self, request: WriterRequest, output: Any) -> None:
+        """Refuse an output that is no answer.
+
+        Raises:
+            EmptyAnswerError: If it is empty.
+            FailedAnswerError: If it ended in an error.
+            TypeError: If it is no answer at all.
+        """
+        message = parsing.to_message(output)
+        may_call_tools = bool(message.tool_calls) and _may_call_tools(
+            request.agent_node, request.draft.prompt.messages
+        )
+        has_answer = may_call_tools or has_media(message)
+        parsing.check_answer(message, "no text" if has_answer else strip_thoughts(message.text))
 
     def record_hedge(self, hedge: Hedge[WriterRequest], config: RunnableConfig) -> None:
         """Take in the request whose answer is not used, if there is one beside the other."""
@@ -235,11 +252,11 @@ class RunSummaryBuilder:
             self._hedged.append(hedge.requests[0].node)
             if other.writer is hedge.winner.writer:
                 hedge.winner.overtaken = other
-            elif isinstance(other.error, Exception):
-                self.record_failure(other, config, other.error)
             else:
-                error = DeadlineExceededError(f"cut off: {hedge.winner.node} answered first")
-                error.__cause__ = other.error
+                error = _failure_of(other)
+                if error is None:
+                    error = DeadlineExceededError(f"cut off: {hedge.winner.node} answered first")
+                    error.__cause__ = other.error
                 self.record_failure(other, config, error)
 
     def record_failure(
@@ -284,13 +301,9 @@ class RunSummaryBuilder:
             FailedAnswerError: If it ended in an error.
             TypeError: If it is no answer at all.
         """
+        self.check_output(request, request.output)
         message = self._read_message(request)
         answer = message.model_copy(update={"content": parsing.content_without_reasoning(message)})
-        may_call_tools = bool(answer.tool_calls) and _may_call_tools(
-            request.agent_node, request.draft.prompt.messages
-        )
-        has_answer = may_call_tools or has_media(answer)
-        parsing.check_answer(message, "no text" if has_answer else answer.text)
         metadata = {**message.response_metadata, "moa": with_old_keys(self._build_summary(request))}
         if "finish_reason" in metadata:
             metadata["finish_reason"] = parsing.read_finish_reason(message)
@@ -381,17 +394,30 @@ class SelectionSummaryBuilder(RunSummaryBuilder):
         """Ask a judge for a number."""
         return request.ask(model, len(self._candidates), call)
 
+    def check_output(self, request: WriterRequest, output: Any) -> None:  # noqa: ARG002  # who writes reads it
+        """Refuse an output that picks no proposal.
+
+        Raises:
+            InvalidSelectionError: If it picks none.
+            TypeError: If it is no answer at all.
+        """
+        self._find_pick(output)
+
+    def _find_pick(self, output: Any) -> tuple[str, Proposal]:
+        """Find the proposal that an output picks, with its node."""
+        texts = [proposal["content"] for _, proposal in self._candidates]
+        number = parsing.parse_selected_number(parsing.to_message(output), len(texts), texts)
+        return self._candidates[number - 1]
+
     def to_final_message(self, request: WriterRequest) -> AIMessage:
         """Make the proposal that a judge picked the message that joins the conversation.
 
         Raises:
-            NoPickError: If it picked none.
+            InvalidSelectionError: If it picked none.
             TypeError: If it gave no answer at all.
         """
+        node, proposal = self._find_pick(request.output)
         selection = self._read_message(request)
-        texts = [proposal["content"] for _, proposal in self._candidates]
-        number = parsing.parse_selected_number(selection, len(texts), texts)
-        node, proposal = self._candidates[number - 1]
         reason = {"finish_reason": r} if (r := proposal["finish_reason"]) else {}
         summary = {**self._build_summary(request), "selected": node}
         return AIMessage(
@@ -400,6 +426,16 @@ class SelectionSummaryBuilder(RunSummaryBuilder):
             usage_metadata=selection.usage_metadata,
             response_metadata={**reason, "moa": with_old_keys(summary)},
         )
+
+
+def _failure_of(request: WriterRequest) -> Exception | None:
+    """Give why a request that was made has no answer; `None` if it was cut off, or has one."""
+    if request.error is None and request.is_done:
+        try:
+            request.check_output(request.output)
+        except Exception as error:  # noqa: BLE001  # whatever it is
+            return error
+    return request.error if isinstance(request.error, Exception) else None
 
 
 def _partial_of_output(output: Any) -> PartialAnswer:

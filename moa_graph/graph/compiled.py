@@ -88,7 +88,11 @@ class ExclusiveThreadGraph(FairGraph):
                 raise
             return claim
 
-        return ClaimedStream(run, acquire)
+        async def settle() -> None:
+            await asyncio.sleep(0)  # so that what was begun last asks first
+            await saver.aget_tuple(_address(thread))  # which waits for who writes
+
+        return ClaimedStream(run, acquire, settle)
 
     def as_tool(
         self,

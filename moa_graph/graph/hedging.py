@@ -21,8 +21,6 @@ from moa_graph.background_thread import run_in_thread
 from moa_graph.graph.failed_calls import may_be_billed
 from moa_graph.models.partial_answers import find_partial_answer
 from moa_graph.prompting import parsing
-from moa_graph.prompting.history import has_media
-from moa_graph.prompting.thoughts import strip_thoughts
 from moa_graph.prompting.usage import clean_usage
 from moa_graph.sync_async import Flow, Step, run_async, run_sync
 
@@ -42,10 +40,20 @@ class Request(ABC):
     def ask(self, config: RunnableConfig) -> Flow[Any]:
         """Make the request."""
 
+    @abstractmethod
+    def check_output(self, output: Any) -> None:
+        """Refuse an output that is no answer, with the error that says why."""
+
     @property
     def has_answered(self) -> bool:
         """Whether an answer came that can be used."""
-        return self.is_done and self.error is None and _is_answer(self.output)
+        if not self.is_done or self.error is not None:
+            return False
+        try:
+            self.check_output(self.output)
+        except Exception:  # noqa: BLE001  # who reads the output tells what is wrong with it
+            return False
+        return True
 
     @property
     def usage(self) -> dict[str, Any] | None:
@@ -221,14 +229,3 @@ def _add_handler(config: RunnableConfig, handler: BaseCallbackHandler) -> Runnab
     manager.handlers = [handler, *manager.handlers]
     manager.inheritable_handlers = [handler, *manager.inheritable_handlers]
     return {**config, "callbacks": manager}
-
-
-def _is_answer(output: Any) -> bool:
-    """Whether an output is an answer, and not an empty or failed one."""
-    try:
-        message = parsing.to_message(output)
-        has_more = message.tool_calls or has_media(message)
-        parsing.check_answer(message, "some" if has_more else strip_thoughts(message.text))
-    except Exception:  # noqa: BLE001  # who reads the output tells what is wrong with it
-        return False
-    return True

@@ -212,6 +212,11 @@ class ProposerRequest(Request):
         )
         return (yield from call_model(self._agent_node, self.draft, start_call))
 
+    def check_output(self, output: Any) -> None:
+        """Refuse an output that is no proposal."""
+        message = parsing.to_message(output)
+        parsing.check_answer(message, strip_thoughts(message.text))
+
 
 class ProposerAttempt:
     """One attempt of an agent: what it reads, and the proposal that comes of it."""

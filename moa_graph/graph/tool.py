@@ -18,6 +18,7 @@ from typing_extensions import TypedDict  # Python 3.11's own has no JSON schema
 from moa_graph.errors import MoAError
 from moa_graph.graph.run_summary import RunSummary, read_run_summary
 from moa_graph.graph.state import Proposal
+from moa_graph.prompting.attachments import enclose_context
 
 TOOL_DESCRIPTION = (
     "Ask a panel of language models: they answer side by side, and one of them writes the answer "
@@ -87,8 +88,7 @@ def format_question(question: str, context: str = "") -> str:
     """Put a question and what it depends on into one message."""
     if not context.strip():
         return question
-    context = context.replace("</context>", "<\\/context>")
-    return f"{question}\n\n<context>\n{context}\n</context>"
+    return f"{question}\n\n{enclose_context(context)}"
 
 
 def tool_of_graph(

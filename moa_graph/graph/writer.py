@@ -24,6 +24,9 @@ from moa_graph.sync_async import Flow
 AskModel = Callable[[NumberRequest, Any, ModelCall], Flow[Any]]
 """Asks a model for an answer, or for the number of one."""
 
+CheckOutput = Callable[["WriterRequest", Any], None]
+"""Refuses an output that is neither."""
+
 
 @dataclass(frozen=True)
 class Writer:
@@ -49,9 +52,11 @@ class WriterRequest(Request):
         draft: PromptDraft,
         cache: CacheBackend | None,
         ask_model: AskModel,
+        check_output: CheckOutput,
     ) -> None:
         self.writer, self.agent_node, self.draft = writer, writer.agent_node, draft
-        self._ask_model, self.model = ask_model, self.agent_node.model
+        self._ask_model, self._check_output = ask_model, check_output
+        self.model = self.agent_node.model
         self._cache_entry = writer.answer_cache.find_entry(draft.prompt.messages, cache)
         self._is_stored = False
         self.started, self._timer_started = round(time(), 3), perf_counter()
@@ -104,6 +109,10 @@ class WriterRequest(Request):
             return call_model(self.agent_node, self.draft, start_call)
 
         return (yield from self._ask_model(self.writer.number_request, self.model, call))
+
+    def check_output(self, output: Any) -> None:
+        """Refuse an output that is no answer, or picks none."""
+        self._check_output(self, output)
 
     def store(self) -> Flow[None]:
         """Store the answer in the cache, unless it is from there."""

@@ -107,6 +107,13 @@ def bind_call_options(model: Any, options: Mapping[str, Any]) -> Any:
         return model.converted(bind)
     if not isinstance(model, BaseChatModel):
         raise NotImplementedError(f"{type(model).__name__} is no chat model")
+    return _bind_to_chat_model(model, options)
+
+
+def _bind_to_chat_model(model: BaseChatModel, options: Mapping[str, Any]) -> Any:
+    own_body, body = getattr(model, "extra_body", None), options.get("extra_body")
+    if own_body and body:  # such as `max_tokens`, which stays
+        options = {**options, "extra_body": {**own_body, **body}}
     if not options.get("tools"):
         return model.bind(**options)
     if type(model).bind_tools is BaseChatModel.bind_tools:
@@ -244,8 +251,14 @@ def _with_shared_clients(model: Any, *, hidden: bool) -> Any:
 
             use_fast_completions(model)
     if hidden and isinstance(model, BaseChatModel):
-        model = model.model_copy(update={"disable_streaming": True})
+        model = model.model_copy(update=_without_streaming(model))
     return model
+
+
+def _without_streaming(model: BaseChatModel) -> dict[str, Any]:
+    """Say what keeps a model from streaming; else its `streaming` would ask for a stream still."""
+    streaming = {"streaming": False} if getattr(model, "streaming", None) is True else {}
+    return {"disable_streaming": True, **streaming}
 
 
 def _is_plain_chat_openai(model: Any) -> bool:

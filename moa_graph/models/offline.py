@@ -27,6 +27,7 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk
 
 from moa_graph.models.in_process import InProcessModel
+from moa_graph.prompting.attachments import split_attachments
 from moa_graph.prompting.layout import NAME_THE_BEST, REFERENCES_HEADING
 
 MAX_QUOTED_SENTENCES = (
@@ -188,17 +189,16 @@ def find_most_similar(texts: Sequence[str]) -> int:
 
 def _split_user_message(text: str) -> tuple[str, list[str]]:
     """Split what a person wrote into the question and the sentences of the material."""
-    closed, mark, rest = text.rpartition("\n</file>")  # behind the last end no file is searched for
-    parts = re.split(r'<file name="[^"\n]*">\n(.*?)\n</file>', closed + mark, flags=re.DOTALL)
-    files, own_sentences = parts[1::2], split_sentences("".join([*parts[::2], rest]))
+    outside, attachments = split_attachments(text)
+    own_sentences = split_sentences(outside)
     question_sentences = [
         sentence for sentence in own_sentences if sentence.endswith(("?", "\uff1f", "\u061f"))
     ]
     if not question_sentences:
-        question_sentences = own_sentences if files else own_sentences[:1]
+        question_sentences = own_sentences if attachments else own_sentences[:1]
     used = set(question_sentences)
     material = [sentence for sentence in own_sentences if sentence not in used]
-    material += [each for file in files for each in split_sentences(file)]
+    material += [each for attached in attachments for each in split_sentences(attached)]
     return " ".join(question_sentences), [
         each for each in material if len(re.findall(WORD, each)) > 1
     ]

@@ -12,6 +12,7 @@ from langchain_core.messages.utils import message_chunk_to_message
 
 from moa_graph.errors import MoAError
 from moa_graph.prompting.finish_reasons import read_ending, single_reason
+from moa_graph.prompting.selected_number import read_selected_number
 from moa_graph.prompting.surrogates import replace_surrogates
 from moa_graph.prompting.thoughts import strip_thoughts
 from moa_graph.prompting.tokens import truncate_answer
@@ -26,51 +27,6 @@ SELECTION_NAME, SELECTION_FIELD = "select_response", "number"
 MAX_REFUSAL_CHARS = 500  # characters of a provider's words that an error repeats
 MAX_QUOTED_REPLY_CHARS = 60  # characters of a reply that an error repeats
 
-_SELECTION = re.compile(
-    r"[\s*_`\"'#(\[]*(?:(?:response|answer|number)[\s*_`\"':#(\[]+)?([0-9]{1,4})[\s*_`\"'.)\]]*",
-    re.IGNORECASE,
-)
-_MARKUP = r"[\s*_`\"'#(\[]{0,8}"
-_LEADING_NUMBERS = re.compile(  # at the beginning of a line, as in a list, or before a reason
-    rf"^{_MARKUP}(?P<number>[0-9]{{1,4}})[*_`\"']{{0,4}}"
-    r"(?:[.):\]][*_`\"']{0,4}(?=\s|$)|(?=\s*$)|(?=,?\s{1,4}(?:[-\u2013\u2014]|is\b|because\b|as\b|since\b)))",
-    re.IGNORECASE | re.MULTILINE,
-)
-_NAMED_NUMBERS = re.compile(
-    r"(?:\b(?:(?:response|answer|option|reply|candidate|number|choice)(?: is)?|best:"
-    r"|best(?: [a-z]{1,12})? is|choose|pick|select|selected"
-    r"|go with|vote for|prefer):?|\"(?:number|best|choice|selected)\":"
-    rf"|<answer>|\\boxed\{{){_MARKUP}(?P<number>[0-9]{{1,4}})"
-    r"(?![0-9]|[.,/][0-9]|\W{0,4}(?:\b(?:and|or|to)\b|[,/&])\W{0,4}[0-9]"
-    r"|\s{1,4}(?:responses|answers)\b)",
-    re.IGNORECASE,
-)
-_SPELLED_NUMBERS = re.compile(  # "number two", but not "the answer one would give"
-    r"\b(?:response|answer|option|reply|candidate|number|choice) "
-    r"(?P<word>one|two|three|four|five|six|seven|eight|nine|ten)"
-    r"(?=[*_`\"')\]]{0,4}(?:\s{0,4}$|[.,;:!]| (?:is|because|since|as)\b))",
-    re.IGNORECASE | re.MULTILINE,
-)
-_NUMBER_WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-_DECISIONS = re.compile(  # "Response 2 is clearly the best", "I'd go with 2"
-    r"(?:\b(?:response|answer|option|reply|candidate|number|choice)"
-    rf"{_MARKUP}(?P<praised>[0-9]{{1,4}})[*_`\"')\]]{{0,4}}"
-    r" (?:is|was|seems)(?! not\b)(?: [a-z]{1,12}){0,2} (?:better|best)\b"
-    r"(?: than(?: both| either)?"
-    r"(?P<others>(?:[\s,]{1,3}(?:(?:and|or) )?(?:[a-z]{1,12} )?[0-9]{1,4}){1,8}))?"
-    r"(?=\s{0,4}(?:$|[.,;:!])| (?:overall|answer|response|choice)\b)"
-    r"|\b(?:choose|pick|select|go with|vote for|prefer)(?: [a-z]{1,12})?"
-    rf"{_MARKUP}(?P<picked>[0-9]{{1,4}})(?![0-9]|[.,/][0-9]))",
-    re.IGNORECASE | re.MULTILINE,
-)
-_FURTHER_NUMBERS = re.compile(  # "2) and 3)"
-    r"^\W{0,8}[0-9]{1,4}\W{0,4}(?:\b(?:and|or|to)\b|[,/&])\W{0,4}[0-9]", re.IGNORECASE
-)
-_NEGATIONS = re.compile(
-    r"\b(?:not|no|neither|none|never|nor|worse|worst)\b|n['\u2019]t\b", re.IGNORECASE
-)
-_DENIAL_CHARS = 16  # before a statement, in which a word may deny it
-_REPEATED_CHARS = 12  # of a response: as many are no accident
 _REASONING_BLOCK_TYPES = {
     "reasoning",
     "reasoning_content",
@@ -206,8 +162,8 @@ def parse_selected_number(answer: AIMessage, count: int, responses: Sequence[str
     """Read the number of a response that a model selected.
 
     It is the argument of a tool call or of JSON, or stands alone (2, 2., **2**, "Response 2"), or
-    it is the only one that a text points to: "2. It is right", "The best is response 2.", or the
-    one that a text finds better than all others.
+    begins the text ("2. It is right"), or is the only one that the text says it picks ("I'd go
+    with 2", "Response 2 is the best, because 1 is wrong").
 
     Args:
         answer: Its whole reply, thoughts aside.
@@ -216,12 +172,15 @@ def parse_selected_number(answer: AIMessage, count: int, responses: Sequence[str
             selects none.
 
     Raises:
-        InvalidSelectionError: If the reply points to none of them, or to several.
+        InvalidSelectionError: If the reply picks none of them, or several, or finds fault with the
+            one that it picks, or praises another.
     """
     text = strip_thoughts(answer.text)
-    numbers = _called_numbers(answer) or _mentioned_numbers(text, count)
-    number = numbers.pop() if len(numbers) == 1 else 0
-    if 1 <= number <= count and not _repeats_another(text, number, responses):
+    if called := _called_numbers(answer):
+        number = called.pop() if len(called) == 1 else None
+    else:
+        number = read_selected_number(text, count, responses)
+    if number is not None and 1 <= number <= count:
         return number
     raise InvalidSelectionError(replace_surrogates(text), count)
 
@@ -234,57 +193,6 @@ def _called_numbers(answer: AIMessage) -> set[int]:
         if call["name"] == SELECTION_NAME
     ]
     return {int(each) for each in arguments if re.fullmatch(r"[0-9]{1,4}", each)}
-
-
-def _mentioned_numbers(text: str, count: int) -> set[int]:
-    """Give the numbers of responses that a text points to."""
-    if match := _SELECTION.fullmatch(text):
-        return {int(match[1])}
-    leading = {int(match["number"]) for match in _LEADING_NUMBERS.finditer(text)}
-    first_line = text.strip().partition("\n")[0]
-    if (match := _SELECTION.fullmatch(first_line)) and leading <= {int(match[1])}:
-        return {int(match[1])} | _decided_numbers(text)  # what follows is why, or takes it back
-    if not leading and (best := _find_better_than_all(text, count)):
-        return {best}
-    named = {int(match["number"]) for match in _NAMED_NUMBERS.finditer(text)}
-    spelled = {_read_number_word(match["word"]) for match in _SPELLED_NUMBERS.finditer(text)}
-    is_unclear = _FURTHER_NUMBERS.search(text) or (not leading and _NEGATIONS.search(text))
-    return set() if is_unclear else leading | named | spelled
-
-
-def _decided_numbers(text: str) -> set[int]:
-    """Give the numbers of the responses that a text says to be the best, or to be picked."""
-    matches = _DECISIONS.finditer(text)
-    return {int(match["praised"] or match["picked"]) for match in matches if not _is_denied(match)}
-
-
-def _is_denied(match: re.Match[str]) -> bool:
-    """Tell whether a statement is denied by what stands in it, or right before it."""
-    start = max(0, match.start() - _DENIAL_CHARS)
-    return bool(_NEGATIONS.search(match.string, start, match.end()))
-
-
-def _find_better_than_all(text: str, count: int) -> int | None:
-    """Give the response that a text finds better than all others, if that is all it says."""
-    comparisons = [match for match in _DECISIONS.finditer(text) if match["others"]]
-    if len(comparisons) != 1 or _NEGATIONS.search(text):
-        return None
-    number = int(comparisons[0]["praised"])
-    others = {int(each) for each in re.findall("[0-9]+", comparisons[0]["others"])}
-    named = {int(match["number"]) for match in _NAMED_NUMBERS.finditer(text)}
-    is_whole = others | {number} == set(range(1, count + 1)) and number not in others
-    return number if is_whole and named <= others | {number} else None
-
-
-def _read_number_word(word: str) -> int:
-    return _NUMBER_WORDS.index(word.lower()) + 1
-
-
-def _repeats_another(text: str, number: int, responses: Sequence[str]) -> bool:
-    """Tell whether a text goes on behind its number with the beginning of another response."""
-    repeated = _LEADING_NUMBERS.sub("", text, count=1).strip()[:_REPEATED_CHARS].casefold()
-    starts = [each[: len(repeated)].casefold() == repeated for each in responses]
-    return len(repeated) == _REPEATED_CHARS and any(starts) and not starts[number - 1]
 
 
 def read_finish_reason(answer: AIMessage) -> str | None:

@@ -14,6 +14,7 @@ MAX_ANSWER_CHARS = 10_000_000
 """Characters of an answer that are kept where no other bound is set: more than any model writes."""
 
 _SLICE_CHARS = 4096  # characters that are encoded at a time, to be weighed
+_MAX_WEIGHED_SLICES = 128  # of a text: more would hold up an event loop for more than 20 ms
 _MESSAGE_TOKENS = 4  # tokens of a message's frame
 
 # Hundredths of a token that a character weighs, by its first byte in UTF-8. Fitted to what the
@@ -52,7 +53,10 @@ def tokens_of_weight(weight: int) -> int:
 
 
 def weigh_text(text: str) -> int:
-    """Estimate the tokens of a text, in hundredths: those of its parts add up to those of it."""
+    """Estimate the tokens of a text, in hundredths: those of its parts add up to those of it.
+
+    Of a long text, only some parts are weighed, always the same ones.
+    """
     if len(text) < _LONG_TEXT_CHARS:
         return _weigh_slices(text)
     key = (hash(text), len(text))  # the text itself is not kept
@@ -98,7 +102,8 @@ def truncate_text(text: str, max_tokens: int | None) -> tuple[str, int]:
     """
     if max_tokens is None or fits_token_limit(text, max_tokens):
         return text, 0
-    return _cut_behind(text, _count_fitting_chars(text, max_tokens * 100))
+    count = _count_fitting_chars(text, max_tokens * 100)
+    return _cut_behind(text, count) if count < len(text) else (text, 0)
 
 
 def truncate_answer(text: str, max_tokens: int | None = None) -> tuple[str, int]:
@@ -145,7 +150,15 @@ def _message_text(message: AnyMessage) -> str:
 
 def _weigh_slices(text: str) -> int:
     starts = range(0, len(text), _SLICE_CHARS)
-    return sum(_weigh_slice(text[start : start + _SLICE_CHARS]) for start in starts)
+    if len(starts) <= _MAX_WEIGHED_SLICES:
+        return sum(_weigh_slice(text[start : start + _SLICE_CHARS]) for start in starts)
+    # At even distances but for whole slices, the last one included: it may be short.
+    last = len(starts) - 1
+    chosen = [
+        starts[number * last // (_MAX_WEIGHED_SLICES - 1)] for number in range(_MAX_WEIGHED_SLICES)
+    ]
+    weighed = [text[start : start + _SLICE_CHARS] for start in chosen]
+    return sum(map(_weigh_slice, weighed)) * len(text) // sum(map(len, weighed))
 
 
 def _weigh_slice(text: str) -> int:

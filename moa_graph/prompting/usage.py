@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, pairwise
 from math import ceil
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from langchain_core.messages.ai import UsageMetadata, add_usage
 
@@ -11,6 +11,9 @@ MAX_TOKENS = 10**12  # more than any call has; a checkpoint holds 64 bits
 
 _INPUT_NAMES = ("input_tokens", "prompt_tokens")
 _OUTPUT_NAMES = ("output_tokens", "completion_tokens")
+_DETAIL_NAMES = ("input_token_details", "input_tokens_details", "prompt_tokens_details")
+_CACHE_READ_NAMES = ("cache_read", "cached_tokens", "cache_read_input_tokens")
+_CACHE_WRITE_NAMES = ("cache_creation", "cache_creation_input_tokens")
 
 
 def clean_usage(usage: object) -> dict[str, Any] | None:
@@ -30,13 +33,16 @@ def clean_usage(usage: object) -> dict[str, Any] | None:
     counts = _read_counts(usage)
     if counts is None:
         return None
-    tokens_read, tokens_written, total = counts
     cleaned: dict[str, Any] = {
-        "input_tokens": tokens_read,
-        "output_tokens": tokens_written,
-        "total_tokens": total,
+        "input_tokens": counts.read,
+        "output_tokens": counts.written,
+        "total_tokens": counts.read + counts.written,
     }
-    bounds = {"input_token_details": tokens_read, "output_token_details": tokens_written}
+    if counts.beside_input:
+        details = usage.get("input_token_details")
+        told = details if isinstance(details, Mapping) else {}
+        usage = {**usage, "input_token_details": {**told, **counts.beside_input}}
+    bounds = {"input_token_details": counts.read, "output_token_details": counts.written}
     for name, most in bounds.items():
         if isinstance(details := usage.get(name), Mapping):
             known = {str(key): read_count(value) for key, value in details.items()}
@@ -55,13 +61,17 @@ def clean_openai_usage(usage: object) -> dict[str, Any] | None:
         return None
     cleaned = {
         **usage,
-        "prompt_tokens": counts[0],
-        "completion_tokens": counts[1],
-        "total_tokens": counts[2],
+        "prompt_tokens": counts.read,
+        "completion_tokens": counts.written,
+        "total_tokens": counts.read + counts.written,
     }
     for name in ("prompt_tokens_details", "completion_tokens_details"):
         if name in usage:
             cleaned[name] = _clean_details(usage[name])
+    if "cache_read" in counts.beside_input:
+        details = cleaned.get("prompt_tokens_details") or {}
+        cached = {"cached_tokens": counts.beside_input["cache_read"]}
+        cleaned["prompt_tokens_details"] = {**details, **cached}
     return cleaned
 
 
@@ -129,8 +139,15 @@ def _share_number(number: int, weights: Sequence[int]) -> list[int]:
     return [end - start for start, end in pairwise(bounds)]
 
 
-def _read_counts(usage: Mapping[Any, Any]) -> tuple[int, int, int] | None:
-    """Read what was read, written, and both together; `None` if too little is said."""
+class _Counts(NamedTuple):
+    read: int
+    written: int
+    beside_input: Mapping[str, int]
+    """Details of what was read that a provider does not count among its input, but in the total."""
+
+
+def _read_counts(usage: Mapping[Any, Any]) -> _Counts | None:
+    """Read what was read, and what was written; `None` if too little is said."""
     tokens_read = _first_count(usage, _INPUT_NAMES)
     tokens_written = _first_count(usage, _OUTPUT_NAMES)
     total = read_count(usage.get("total_tokens"))
@@ -142,9 +159,39 @@ def _read_counts(usage: Mapping[Any, Any]) -> tuple[int, int, int] | None:
         tokens_written = _difference_if_known(total, tokens_read)
     if tokens_read is None or tokens_written is None:
         return None
+    excess = max((total or 0) - tokens_read - tokens_written, 0)
+    beside_input = _cached_beside_input(usage, tokens_read, excess)
+    in_cache = min(sum(beside_input.values()), excess)
     # Some providers tell what was thought, which they bill as written, in the total alone.
-    tokens_written = max(tokens_written, (total or 0) - tokens_read)
-    return tokens_read, tokens_written, tokens_read + tokens_written
+    return _Counts(tokens_read + in_cache, tokens_written + excess - in_cache, beside_input)
+
+
+def _cached_beside_input(
+    usage: Mapping[Any, Any], tokens_read: int, excess: int
+) -> Mapping[str, int]:
+    """Give what of the excess of a total was read from the cache, or written to it.
+
+    It is where it makes up the excess, or is more than the input that would include it.
+    """
+    if not excess:
+        return {}
+    parts = [usage, *(each for name in _DETAIL_NAMES if isinstance(each := usage.get(name), dict))]
+    cached = {
+        "cache_read": _most_count(parts, _CACHE_READ_NAMES),
+        "cache_creation": _most_count(parts, _CACHE_WRITE_NAMES),
+    }
+    told = {name: count for name, count in cached.items() if count}
+    if sum(told.values()) == excess:
+        return told
+    if (count := cached["cache_read"]) == excess or count > tokens_read:
+        return {"cache_read": min(count, tokens_read + excess)}
+    return {}
+
+
+def _most_count(parts: Sequence[Mapping[Any, Any]], names: Sequence[str]) -> int:
+    """Give the highest number that stands under one of some names."""
+    counts = (read_count(part.get(name)) for part in parts for name in names)
+    return max((count for count in counts if count), default=0)
 
 
 def _difference_if_known(total: int | None, part: int | None) -> int | None:

@@ -4,6 +4,7 @@ A file is busy while another process writes. A run has paid for what it stores: 
 and tries again. If all fails, what was answered is in memory, or in a file whose name is told.
 """
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -23,6 +24,7 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
+from moa_graph.errors import MoAError
 from moa_graph.runs.insertion_order import InsertionOrderSqliteSaver
 from moa_graph.runs.unsaved_writes import keep_unsaved_writes
 
@@ -43,7 +45,7 @@ _BUSY_CODES = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _TABLES = ("checkpoints", "writes")
 
 
-class UnsavedAnswerError(sqlite3.OperationalError):
+class UnsavedAnswerError(MoAError, sqlite3.OperationalError):
     """A database did not take what was answered; the text says where it is."""
 
 
@@ -71,7 +73,7 @@ class FailoverSqliteSaver(InsertionOrderSqliteSaver):
     on_write_failure: Callable[[str], None] | None = None
     """Is told once, with the reason; without it, a failed write raises."""
     on_busy: Callable[[str], None] | None = None
-    """Is told once that a write waits, and why."""
+    """Is told once what a write waits for."""
 
     def __init__(self, conn: aiosqlite.Connection) -> None:
         self._current = _CurrentConnection(conn)
@@ -215,7 +217,7 @@ class FailoverSqliteSaver(InsertionOrderSqliteSaver):
         end = monotonic() + MAX_BUSY_S
         while True:
             try:
-                return await work()
+                return await _finish(work())
             except sqlite3.OperationalError as error:
                 if _primary_code(error) not in _BUSY_CODES or monotonic() >= end:
                     raise
@@ -226,15 +228,16 @@ class FailoverSqliteSaver(InsertionOrderSqliteSaver):
     def _tell_busy(self, error: sqlite3.Error) -> None:
         if self.on_busy and not self._current.has_told_busy:
             self._current.has_told_busy = True
-            self.on_busy(str(error))
+            self.on_busy(f"another process that holds the database: {error}")
 
     def _keep_writes(
         self, thread: str, writes: Sequence[tuple[str, Any]], error: sqlite3.Error
     ) -> sqlite3.Error:
         """Write what was answered to a file, and give the error that names it."""
         if writes:
-            file = keep_unsaved_writes(Path(self.path), thread, writes)
-            self._current.unsaved_file = file or self._current.unsaved_file
+            earlier = self._current.unsaved_file
+            file = keep_unsaved_writes(Path(self.path), thread, writes, earlier)
+            self._current.unsaved_file = file or earlier
         if not (file := self._current.unsaved_file):
             return error
         told = UnsavedAnswerError(
@@ -285,6 +288,18 @@ async def _prepare_new_file(connection: aiosqlite.Connection) -> None:
     async with connection.execute("PRAGMA page_count") as rows:
         if await rows.fetchone() == (0,):
             await connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+
+
+async def _finish(work: Awaitable[T]) -> T:
+    """Wait for work to its end, also when cancelled: it would stop with the file held."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # who stopped the run hears of no failure beside that
+        raise
 
 
 def _primary_code(error: sqlite3.Error) -> int:

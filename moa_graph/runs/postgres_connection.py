@@ -3,25 +3,28 @@
 import asyncio
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from psycopg import AsyncConnection, OperationalError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-STATEMENT_TIMEOUT_S = 60.0
+STATEMENT_TIMEOUT_S = 30.0
 """Seconds that a statement of a run may take: by the server's clock, and then by ours."""
 SETUP_TIMEOUT_S = 600.0
 """Seconds that making the tables, or changing those of an older version, may take."""
+SLOW_S = 10.0
+"""Seconds without an answer after which that is told."""
 _GRACE_S = 5.0  # in which the server says itself that a statement took too long
 _DEFAULTS = {
     "connect_timeout": 15,  # seconds
     "keepalives": 1,
-    "keepalives_idle": 20,  # seconds
+    "keepalives_idle": 15,  # seconds
     "keepalives_interval": 5,  # seconds
     "keepalives_count": 3,
-    "tcp_user_timeout": 35_000,  # milliseconds
+    "tcp_user_timeout": 30_000,  # milliseconds
 }
 
 
@@ -31,41 +34,84 @@ def with_timeouts(db: str) -> str:
     return make_conninfo(db, **{k: v for k, v in _DEFAULTS.items() if k not in given})
 
 
-async def limit_statements(connection: AsyncConnection[Any]) -> None:
+async def limit_statements(
+    connection: AsyncConnection[Any], on_wait: Callable[[str], None] | None = None
+) -> None:
     """Have the server end a statement that takes too long, unless its address says how long."""
     if "statement_timeout" not in (connection.info.options or ""):
-        with close_if_silent(connection):
+        with close_if_silent(connection, on_wait=on_wait):
             await connection.execute(f"SET statement_timeout = {int(STATEMENT_TIMEOUT_S * 1000)}")
 
 
 @contextmanager
 def close_if_silent(
-    connection: AsyncConnection[Any], seconds: float | None = None
+    connection: AsyncConnection[Any],
+    seconds: float | None = None,
+    on_wait: Callable[[str], None] | None = None,
 ) -> Iterator[None]:
-    """Close a connection if what is asked inside has no answer after so many seconds.
+    """Close a connection that gives no answer for so many seconds while it is asked inside.
 
-    A cancelled statement would wait for the server, too.
+    A cancelled statement would wait for the server, too. Statements wait for one another: as long
+    as others are answered, nobody is silent.
+
+    Args:
+        connection: The connection.
+        seconds: How many; by default, those of a statement of a run.
+        on_wait: Is told that there has been no answer for a while.
 
     Raises:
         OperationalError: If it was closed.
     """
-    limit = STATEMENT_TIMEOUT_S + _GRACE_S if seconds is None else seconds
-    closed = False
-
-    def close() -> None:
-        nonlocal closed
-        closed = True
-        _shut_down(connection)
-
-    timer = asyncio.get_running_loop().call_later(limit, close)
+    watch = _Watch(connection, seconds or STATEMENT_TIMEOUT_S + _GRACE_S, on_wait)
     try:
         yield
     except OperationalError:
-        if closed:
-            raise OperationalError(f"the database gave no answer within {limit:g} s") from None
+        if watch.has_closed:
+            reason = f"the database gave no answer within {watch.limit:g} s"
+            raise OperationalError(reason) from None
         raise
+    else:
+        _last_answers[connection] = watch.loop.time()
     finally:
-        timer.cancel()
+        watch.stop()
+
+
+_last_answers: "WeakKeyDictionary[AsyncConnection[Any], float]" = WeakKeyDictionary()
+
+
+class _Watch:
+    """Looks at times whether a connection has answered."""
+
+    def __init__(
+        self,
+        connection: AsyncConnection[Any],
+        limit: float,
+        on_wait: Callable[[str], None] | None,
+    ) -> None:
+        self.loop, self.limit, self.has_closed = asyncio.get_running_loop(), limit, False
+        self._connection, self._on_wait = connection, on_wait
+        self._started = self.loop.time()
+        self._timer = self._look_after(0.0)
+
+    def stop(self) -> None:
+        self._timer.cancel()
+
+    def _look_after(self, silence: float) -> asyncio.TimerHandle:
+        """Look again when it has been silent for long enough that something is to be done."""
+        steps = [SLOW_S, self.limit] if self._on_wait else [self.limit]
+        return self.loop.call_later(min(s for s in steps if s > silence) - silence, self._look)
+
+    def _look(self) -> None:
+        last = max(self._started, _last_answers.get(self._connection, 0.0))
+        silence = self.loop.time() - last
+        if silence >= self.limit:
+            self.has_closed = True
+            _shut_down(self._connection)
+            return
+        if self._on_wait and silence >= SLOW_S:
+            self._on_wait(f"an answer of the database, for {SLOW_S:g} s so far")
+            self._on_wait = None
+        self._timer = self._look_after(silence)
 
 
 def _shut_down(connection: AsyncConnection[Any]) -> None:

@@ -4,7 +4,8 @@ LangGraph's own goes by the names of checkpoints, which begin with the time of t
 wrote them: where a clock goes back, or machines differ, what was written last is not what it finds.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -59,6 +60,8 @@ class InsertionOrderPostgresSaver(AsyncPostgresSaver):
     orders_by_insertion = True
     unordered_reason: str | None = None
     """Why it goes by names, where it does."""
+    on_wait: Callable[[str], None] | None = None
+    """Is told what a run waits for."""
 
     @property
     def connection(self) -> AsyncConnection[Any]:
@@ -73,7 +76,7 @@ class InsertionOrderPostgresSaver(AsyncPostgresSaver):
     async def setup(self) -> None:
         """Make the tables, and number what is written from now on, if that disturbs nobody."""
         if not await self._has_current_tables():
-            with close_if_silent(self.connection, SETUP_TIMEOUT_S):
+            with self._closed_if_silent(SETUP_TIMEOUT_S):
                 await super().setup()
         if not await self._has_column():
             try:
@@ -82,7 +85,7 @@ class InsertionOrderPostgresSaver(AsyncPostgresSaver):
                 self._order_by_names(str(error.diag.message_primary))
             except LockNotAvailable:
                 self._order_by_names("another program uses the table")
-        await limit_statements(self.connection)
+        await limit_statements(self.connection, self.on_wait)
 
     async def _has_current_tables(self) -> bool:
         """Tell whether there is nothing to make, which not every role may."""
@@ -112,7 +115,7 @@ class InsertionOrderPostgresSaver(AsyncPostgresSaver):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """Store a checkpoint."""
-        with close_if_silent(self.connection):
+        with self._closed_if_silent():
             return await super().aput(config, checkpoint, metadata, new_versions)
 
     async def aput_writes(
@@ -123,19 +126,19 @@ class InsertionOrderPostgresSaver(AsyncPostgresSaver):
         task_path: str = "",
     ) -> None:
         """Store the writes of a task."""
-        with close_if_silent(self.connection):
+        with self._closed_if_silent():
             await super().aput_writes(config, writes, task_id, task_path)
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Delete a thread."""
-        with close_if_silent(self.connection):
+        with self._closed_if_silent():
             await super().adelete_thread(thread_id)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Read a checkpoint; without a `checkpoint_id` the one that was written last."""
         if get_checkpoint_id(config):
             thread = config["configurable"]["thread_id"]
-            with close_if_silent(self.connection), name_damaged_thread(thread, "PostgreSQL"):
+            with self._closed_if_silent(), name_damaged_thread(thread, "PostgreSQL"):
                 return await super().aget_tuple(config)
         configurable = config["configurable"]
         where = "WHERE thread_id = %s AND checkpoint_ns = %s"
@@ -185,7 +188,7 @@ class InsertionOrderPostgresSaver(AsyncPostgresSaver):
         is_in_order = (await self._fetch(_IS_IN_ORDER_OF_NAMES, values))[0]["is_in_order"]
         # The faster one looks for a parent only among the checkpoints with smaller names.
         if is_in_order:
-            with close_if_silent(self.connection):
+            with self._closed_if_silent():
                 return await super().aget_delta_channel_history(config=config, channels=channels)
         return await BaseCheckpointSaver.aget_delta_channel_history(
             self, config=config, channels=channels
@@ -205,8 +208,11 @@ class InsertionOrderPostgresSaver(AsyncPostgresSaver):
         rows = await self._fetch(f"{query} {order} LIMIT %s", (*values, limit))
         return [{"configurable": row} for row in rows]
 
+    def _closed_if_silent(self, seconds: float | None = None) -> AbstractContextManager[None]:
+        return close_if_silent(self.connection, seconds, self.on_wait)
+
     async def _fetch(self, query: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        with close_if_silent(self.connection):
+        with self._closed_if_silent():
             async with self.lock:
                 cursor = await self.connection.execute(query, values or None)
                 return await cursor.fetchall() if cursor.description else []

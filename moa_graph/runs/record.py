@@ -15,15 +15,13 @@ from moa_graph.graph.state import OriginalCallStats, Proposal, RefusedPrompt
 from moa_graph.graph.turns import unanswered_messages
 from moa_graph.models.pricing import Prices, estimate_cost
 from moa_graph.models.providers import provider_of
+from moa_graph.prompting.attachments import remove_attachments
 from moa_graph.prompting.finish_reasons import describe_ending
 from moa_graph.prompting.parsing import read_finish_reason
 from moa_graph.stored_names import translate_proposal
 
 CUT_OFF_PREFIXES = ("cut off", "no answer within its timeout")
 """How errors of `graph/deadlines.py` begin; others begin with the name of their class."""
-
-ATTACHMENT_START = "\n\n<file "
-"""What stands before a file that is attached to a question."""
 
 AGGREGATOR_FAILURE = "aggregator_failure"
 """The key under which a state that was read from a store says how the aggregator failed."""
@@ -269,15 +267,15 @@ def _order_proposals(
 
 
 def first_question(messages: Sequence[AnyMessage]) -> str:
-    """Give the first question of a conversation, without the files that are attached to it."""
+    """Give the first question of a conversation, without what is attached to it."""
     questions = (message.text for message in messages if message.type == "human")
-    return next(questions, "").partition(ATTACHMENT_START)[0]
+    return remove_attachments(next(questions, ""))
 
 
 def last_question(messages: Sequence[AnyMessage]) -> str:
-    """Give the last question of a conversation, without the files that are attached to it."""
+    """Give the last question of a conversation, without what is attached to it."""
     questions = [message.text for message in messages if message.type == "human"]
-    return questions[-1].partition(ATTACHMENT_START)[0] if questions else ""
+    return remove_attachments(questions[-1]) if questions else ""
 
 
 def current_turn_proposals(state: Mapping[str, Any]) -> dict[str, Proposal]:

@@ -179,13 +179,14 @@ async def open_run_store(
             misspelt it.
         on_write_failure: Is told once that an SQLite file can no longer be written, and why; the
             run goes on in memory. Without it, a failed write raises.
-        on_busy: Is told once that a write waits for another process that holds an SQLite file.
+        on_busy: Is told once what a run waits for: another process that holds an SQLite file, or an
+            answer of PostgreSQL.
 
     Raises:
         StoreError: If it cannot be used.
     """
     opened = (
-        _open_postgres(str(db))
+        _open_postgres(str(db), on_busy)
         if is_postgres(db)
         else _open_sqlite(db, create=create, on_write_failure=on_write_failure, on_busy=on_busy)
     )
@@ -266,7 +267,7 @@ async def open_memory_store() -> AsyncIterator[RunStore]:
 
 
 @asynccontextmanager
-async def _open_postgres(db: str) -> AsyncIterator[RunStore]:
+async def _open_postgres(db: str, on_busy: Callable[[str], None] | None) -> AsyncIterator[RunStore]:
     try:
         from psycopg import AsyncConnection, Error
 
@@ -279,23 +280,39 @@ async def _open_postgres(db: str) -> AsyncIterator[RunStore]:
     except ImportError:
         raise StoreError("PostgreSQL needs a package: pip install 'moa_graph[postgres]'") from None
 
+    on_wait = _call_once(on_busy) if on_busy else None
+
     @asynccontextmanager
     async def try_lock(name: str) -> AsyncIterator[bool]:
         # A connection of its own: the lock goes with it, however this process ends.
         async with await AsyncConnection.connect(address, autocommit=True) as connection:
-            await limit_statements(connection)
+            await limit_statements(connection, on_wait)
             query = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
-            with close_if_silent(connection):
+            with close_if_silent(connection, on_wait=on_wait):
                 row = await (await connection.execute(query, (name,))).fetchone()
             yield bool(row and row[0])
 
     try:
         address = with_timeouts(db)
-        async with InsertionOrderPostgresSaver.from_conn_string(address) as saver:
+        async with InsertionOrderPostgresSaver.from_conn_string(address) as opened:
+            saver = cast("InsertionOrderPostgresSaver", opened)
+            saver.on_wait = on_wait
             await saver.setup()
             yield RunStore(saver, try_lock)
     except Error as error:
         raise StoreError(f"cannot use the database: {redacted_message(error)}") from None
+
+
+def _call_once(tell: Callable[[str], None]) -> Callable[[str], None]:
+    """Give a function that passes on only what it is told first."""
+    told: list[str] = []
+
+    def tell_once(text: str) -> None:
+        if not told:
+            told.append(text)
+            tell(text)
+
+    return tell_once
 
 
 def sqlite_file(db: str | None) -> Path:

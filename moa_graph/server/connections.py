@@ -1,8 +1,9 @@
 """What a connection may take before anybody has shown a key: bytes, seconds, a place.
 
 uvicorn bounds the bytes of a request's head (with h11) and how long a connection idles between two
-requests. It has no bound for a head that does not come, for an answer that nobody reads, or for
-the number of connections under which `GET /health` is still answered.
+requests. It has no bound for a head that does not come, for a body in tiny pieces, for what still
+comes of an answered request, for an answer that nobody reads, or for the number of connections
+under which `GET /health` is still answered.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ logger = logging.getLogger("moa_graph.server")
 HEALTH_PATH = "/health"
 _FED_BYTES = 16_384  # h11 looks at the length of a head when it has read what it was given
 _SPARE_CONNECTIONS = 16  # beyond the limit, for `HEALTH_PATH`
+_SMALL_BYTES = 64
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,37 @@ class ConnectionLimits:
     """Seconds in which these lines must have come."""
     unread_seconds: float = 60.0
     """Seconds in which a client must have read something of an answer."""
+    rest_seconds: float = 2.0
+    """Seconds in which who was answered before the end of its body may send the rest of it."""
+    small_pieces: int = 4000
+    """Pieces of a body with less than 64 bytes: each costs as much as one of thousands of bytes."""
+
+
+class BoundedParser(h11.Connection):
+    """A parser that reads no more than so many small pieces of a body."""
+
+    def __init__(self, max_incomplete_event_size: int, small_pieces: int) -> None:
+        super().__init__(h11.SERVER, max_incomplete_event_size)
+        self._limit, self._small_pieces = small_pieces, 0
+        self.excess: str | None = None
+        """What there was too much of."""
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        """Give the next event.
+
+        Raises:
+            RemoteProtocolError: If it is one small piece too many, or no HTTP.
+        """
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._small_pieces = 0
+        elif isinstance(event, h11.Data) and len(event.data) < _SMALL_BYTES:
+            self._small_pieces += 1
+            if self._small_pieces > self._limit:
+                pieces = f"more than {self._limit:,} pieces of less than {_SMALL_BYTES} bytes"
+                self.excess = f"the body came in {pieces}"
+                raise h11.RemoteProtocolError(self.excess)
+        return event
 
 
 class BoundedConnection(H11Protocol):
@@ -57,8 +90,9 @@ class BoundedConnection(H11Protocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._limits, self._is_spare = limits, False
+        self.conn = self._parser = BoundedParser(limits.head_bytes, limits.small_pieces)
         self.awaited: str | None = None
-        """What only the client can do, if that is waited for: `head` or `reading`."""
+        """What only the client can do, if that is waited for: `head`, `rest` or `reading`."""
         self.waiting_since = 0.0
         self._deadline: asyncio.TimerHandle | None = None
         self._answer = self.app
@@ -77,17 +111,21 @@ class BoundedConnection(H11Protocol):
         self._set_deadline(None)
 
     def data_received(self, data: bytes) -> None:
-        """Read in pieces, so that the bound of a head is kept."""
+        """Read in pieces, so that the bound of a head is kept; drop what nobody waits for."""
+        if self.awaited == "rest":
+            return
         for start in range(0, len(data), _FED_BYTES):
-            if self.transport.is_closing():
+            if self.transport.is_closing() or self.awaited == "rest":
                 return
             super().data_received(data[start : start + _FED_BYTES])
         self._update_deadline()
 
     def on_response_complete(self) -> None:
-        """Wait for the next request."""
+        """Wait for the next request, or for the end of this one."""
         super().on_response_complete()
         self._update_deadline()
+        if self.awaited == "rest" and self.transport.can_write_eof():
+            self.transport.write_eof()  # to close with unread bytes would take the answer back
 
     def pause_writing(self) -> None:
         """Wait until the client reads."""
@@ -102,7 +140,9 @@ class BoundedConnection(H11Protocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP, or too long."""
         limit = self._limits.head_bytes
-        if len(self.conn.trailing_data[0]) > limit:
+        if self._parser.excess:
+            self._refuse(ApiError(400, self._parser.excess, code="too_many_pieces"))
+        elif len(self.conn.trailing_data[0]) > limit:
             message = f"the request line and the headers have more than {limit:,} bytes"
             self._refuse(ApiError(431, message, code="headers_too_large"))
         else:
@@ -111,7 +151,7 @@ class BoundedConnection(H11Protocol):
     def _awaited_of_client(self) -> str | None:
         """Name what only the client can do, if that is what the connection waits for."""
         if self.cycle is None or self.cycle.response_complete:
-            return "head"
+            return "rest" if self.conn.their_state is h11.SEND_BODY else "head"
         return "reading" if self.flow.write_paused else None
 
     def _update_deadline(self) -> None:
@@ -124,8 +164,12 @@ class BoundedConnection(H11Protocol):
         self.awaited, self.waiting_since, self._deadline = awaited, self.loop.time(), None
         if awaited:
             limits = self._limits
-            seconds = limits.head_seconds if awaited == "head" else limits.unread_seconds
-            self._deadline = self.loop.call_later(seconds, self._on_deadline)
+            seconds = {
+                "head": limits.head_seconds,
+                "rest": limits.rest_seconds,
+                "reading": limits.unread_seconds,
+            }
+            self._deadline = self.loop.call_later(seconds[awaited], self._on_deadline)
 
     def _on_deadline(self) -> None:
         has_begun = bool(self.conn.trailing_data[0])
@@ -169,4 +213,7 @@ class BoundedConnection(H11Protocol):
                 h11.EndOfMessage(),
             ):
                 self.transport.write(self.conn.send(event) or b"")
+        if self.cycle:  # what the application still says would be a second answer
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         self.transport.close()

@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from moa_graph.chat_model.streaming import BrokenStreamError
 from moa_graph.errors import MoAError
 from moa_graph.graph.aggregator import AggregatorError
 from moa_graph.graph.quorum import QuorumError
@@ -61,6 +62,8 @@ def to_api_error(error: Exception) -> ApiError:
     """Tell what a run threw, without keys."""
     if isinstance(error, ApiError):
         return error
+    if isinstance(error, BrokenStreamError):
+        return ApiError(502, redacted_message(error), code="broken_off")
     if isinstance(error, ContextOverflowError):
         message = redacted_message(error)
         return ApiError(400, message, code="context_length_exceeded", param="messages")

@@ -1,7 +1,6 @@
 """What a client may ask: the body of `POST /v1/chat/completions`, checked field by field."""
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -12,55 +11,48 @@ from pydantic import (
     Field,
     Tag,
     ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
     field_validator,
 )
-from pydantic_core import from_json, to_json
-from starlette.requests import Request
 
+from moa_graph.models.providers import ReasoningEffort
 from moa_graph.server.errors import ApiError
-from moa_graph.server.json_size import count_json_items
-from moa_graph.server.service import SamplingOptions, ServerLimits
+from moa_graph.server.json_body import (
+    MAX_VALUE_CHARS,
+    explain_validation_error,
+    format_value,
+)
+from moa_graph.server.service import WriterSettings
 
-UNSUPPORTED_FIELDS: dict[str, Sequence[Any]] = {
+UNSUPPORTED_PARAMETERS: Mapping[str, Sequence[Any]] = {
     "audio": (),
-    "frequency_penalty": (0,),
     "function_call": ("none",),
     "functions": ([],),
     "logit_bias": ({},),
-    "logprobs": (False,),
     "modalities": (["text"],),
     "moderation": (),
     "n": (1,),
-    "presence_penalty": (0,),
-    "reasoning_effort": (),
-    "response_format": ({"type": "text"},),
-    "tool_choice": ("none", "auto"),
-    "tools": ([],),
-    "top_logprobs": (0,),
-    "verbosity": (),
     "web_search_options": (),
 }
-"""Fields that would change the answer, and the values with which they do not."""
+"""Parameters that would change the answer, and the values with which they do not."""
 
-IGNORED_FIELDS = frozenset(
-    (
-        "metadata",
-        "parallel_tool_calls",
-        "prediction",
-        "prompt_cache_key",
-        "prompt_cache_options",
-        "prompt_cache_retention",
-        "safety_identifier",
-        "seed",
-        "service_tier",
-        "store",
-        "user",
-    )
-)
-"""Fields that have no effect here, and need none: the answer means the same."""
+IGNORED_PARAMETERS: Mapping[str, Sequence[Any]] = {
+    "metadata": ({},),
+    "prediction": (),
+    "prompt_cache_key": (),
+    "prompt_cache_options": (),
+    "prompt_cache_retention": (),
+    "safety_identifier": (),
+    "seed": (),
+    "service_tier": ("auto", "default"),
+    "store": (False,),
+    "user": (),
+}
+"""Parameters that have no effect here, and need none: the answer means the same. The values are
+those that a client need not be told of."""
 
-_MAX_VALUE_CHARS = 100  # characters of a value that are repeated
-_LIST_DESCRIPTIONS = {"messages": "a list of messages", "stop": "a string or a list of strings"}
+MAX_TOOLS = 128  # as OpenAI
 
 
 class _RequestModel(BaseModel):
@@ -72,6 +64,13 @@ class TextPart(_RequestModel):
 
     type: Literal["text"]
     text: str
+
+
+class RefusalPart(_RequestModel):
+    """A part of an earlier answer in which a model refused."""
+
+    type: Literal["refusal"]
+    refusal: str
 
 
 class ImageUrl(_RequestModel):
@@ -89,7 +88,7 @@ class ImagePart(_RequestModel):
 
 
 ContentParts = Annotated[
-    list[Annotated[TextPart | ImagePart, Discriminator("type")]],
+    list[Annotated[TextPart | ImagePart | RefusalPart, Discriminator("type")]],
     Field(min_length=1, fail_fast=True),
 ]
 MessageContent = Annotated[
@@ -98,20 +97,53 @@ MessageContent = Annotated[
 ]
 
 
+class CalledFunction(_RequestModel):
+    """What was called, with which arguments: JSON, or what a model wrote in its place."""
+
+    name: str = Field(min_length=1)
+    arguments: str
+
+
+class RequestToolCall(_RequestModel):
+    """A call in an earlier answer."""
+
+    id: str = Field(min_length=1)
+    type: Literal["function"] = "function"
+    function: CalledFunction
+
+
 class RequestMessage(_RequestModel):
     """A message of the conversation. What answers of this server say beside it is ignored."""
 
-    role: Literal["system", "developer", "user", "assistant"]
-    content: MessageContent
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: MessageContent | None = Field(default=None, validate_default=True)
     name: str | None = None
-    tool_calls: Any = None
+    tool_calls: list[RequestToolCall] | None = None
+    tool_call_id: str | None = Field(default=None, validate_default=True)
     function_call: Any = None
 
-    @field_validator("tool_calls", "function_call")
+    @field_validator("content", mode="wrap")
     @classmethod
-    def _refuse_tools(cls, value: Any) -> None:
+    def _check_content(
+        cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
+    ) -> Any:
+        """Take no content where a message may have none: an answer that calls, and a result."""
+        if value is None and info.data.get("role") in {"system", "developer", "user"}:
+            raise ValueError("expected a string or a list of parts, got null")
+        return handler(value)
+
+    @field_validator("tool_call_id")
+    @classmethod
+    def _check_tool_call_id(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if info.data.get("role") == "tool" and not value:
+            raise ValueError("expected the `id` of the call that the message is the result of")
+        return value
+
+    @field_validator("function_call")
+    @classmethod
+    def _refuse_function_call(cls, value: Any) -> None:
         if value:
-            raise ValueError("calls of tools are not supported")
+            raise ValueError("not supported; expected `tool_calls`")
 
 
 class StreamOptions(_RequestModel):
@@ -120,14 +152,82 @@ class StreamOptions(_RequestModel):
     include_usage: bool | None = None
 
 
+class FunctionDefinition(_RequestModel):
+    """A function that can be called."""
+
+    name: str = Field(min_length=1, max_length=200)
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class FunctionTool(_RequestModel):
+    """A tool."""
+
+    type: Literal["function"]
+    function: FunctionDefinition
+
+
+class FunctionName(_RequestModel):
+    """The name of a function."""
+
+    name: str
+
+
+class NamedToolChoice(_RequestModel):
+    """A tool that is to be called."""
+
+    type: Literal["function"]
+    function: FunctionName
+
+
+class TextFormat(_RequestModel):
+    """Text, as always."""
+
+    type: Literal["text"]
+
+
+class JsonObjectFormat(_RequestModel):
+    """Any JSON object."""
+
+    type: Literal["json_object"]
+
+
+class JsonSchema(_RequestModel):
+    """A schema, and its name."""
+
+    name: str = Field(min_length=1)
+    description: str | None = None
+    schema_: dict[str, Any] | None = Field(default=None, alias="schema")
+    strict: bool | None = None
+
+
+class JsonSchemaFormat(_RequestModel):
+    """JSON of a schema."""
+
+    type: Literal["json_schema"]
+    json_schema: JsonSchema
+
+
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
+
+
+ToolChoice = Annotated[
+    Annotated[Literal["none", "auto", "required"], Tag("mode")]
+    | Annotated[NamedToolChoice, Tag("named")],
+    Discriminator(lambda value: "named" if isinstance(value, dict) else "mode"),
+]
+ResponseFormat = Annotated[TextFormat | JsonObjectFormat | JsonSchemaFormat, Discriminator("type")]
+Penalty = Annotated[float | None, Field(ge=-2, le=2)]
 
 
 class ChatRequest(BaseModel):
     """A request for an answer."""
 
-    model_config = ConfigDict(strict=True, allow_inf_nan=False, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        strict=True, extra="allow", allow_inf_nan=False, hide_input_in_errors=True
+    )
 
     model: str = Field(min_length=1, max_length=200)
     messages: Annotated[list[RequestMessage], Field(min_length=1, fail_fast=True)]
@@ -142,11 +242,43 @@ class ChatRequest(BaseModel):
         Field(max_length=4),
         BeforeValidator(_as_list),
     ] = None
+    reasoning_effort: ReasoningEffort | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
+    frequency_penalty: Penalty = None
+    presence_penalty: Penalty = None
+    top_k: int | None = Field(default=None, ge=-1)
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(default=None, ge=0, le=20)
+    response_format: ResponseFormat | None = None
+    tools: Annotated[list[FunctionTool] | None, Field(max_length=MAX_TOOLS)] = None
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+
+    @field_validator("top_logprobs")
+    @classmethod
+    def _check_top_logprobs(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value and not info.data.get("logprobs"):
+            raise ValueError("needs `logprobs`, which is not true")
+        return value
+
+    @field_validator("tool_choice")
+    @classmethod
+    def _check_tool_choice(cls, value: Any, info: ValidationInfo) -> Any:
+        names = [tool.function.name for tool in info.data.get("tools") or ()]
+        if value == "required" and not names:
+            raise ValueError("needs `tools`, of which there are none")
+        if isinstance(value, NamedToolChoice) and value.function.name not in names:
+            raise ValueError(
+                f"no tool {value.function.name[:MAX_VALUE_CHARS]!r} in `tools`; expected one of: "
+                f"{', '.join(names)[: 10 * MAX_VALUE_CHARS]}"
+            )
+        return value
 
     @property
-    def sampling(self) -> SamplingOptions:
+    def writer_settings(self) -> WriterSettings:
         """How the final answer is to be written."""
-        return SamplingOptions(
+        return WriterSettings(
+            reasoning_effort=self.reasoning_effort,
             temperature=self.temperature,
             top_p=self.top_p,
             max_tokens=self.max_completion_tokens or self.max_tokens,
@@ -158,70 +290,43 @@ class ChatRequest(BaseModel):
         """Whether a stream ends with a chunk that tells the tokens."""
         return bool(self.stream_options and self.stream_options.include_usage)
 
+    @property
+    def wants_tools(self) -> bool:
+        """Whether there are tools that may be called."""
+        return bool(self.tools) and self.tool_choice != "none"
 
-async def read_json_body(request: Request, limits: ServerLimits) -> Any:
-    """Read the body of a request.
+    @property
+    def must_call_tool(self) -> bool:
+        """Whether the answer has to be a call."""
+        return self.wants_tools and self.tool_choice not in (None, "auto")  # no hash
 
-    Args:
-        request: The request.
-        limits: How many bytes and items it may have, and in how many seconds they must come.
+    @property
+    def wants_json(self) -> bool:
+        """Whether the answer has to be JSON."""
+        return isinstance(self.response_format, (JsonObjectFormat, JsonSchemaFormat))
 
-    Raises:
-        ApiError: If it is larger or slower, or no JSON.
-    """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        message = f"expected 'Content-Type: application/json', got {kind!r}"
-        raise ApiError(415, message, code="unsupported_content_type")
-    try:
-        async with asyncio.timeout(limits.body_seconds):
-            body = await _read_body(request, limits.body)
-    except TimeoutError:
-        message = f"the body did not come within {limits.body_seconds:g} s"
-        close = {"connection": "close"}
-        raise ApiError(408, message, code="request_timeout", headers=close) from None
-    _check_item_count(body, limits.body_items)
-    try:
-        return from_json(body, allow_inf_nan=False)
-    except ValueError as error:
-        raise ApiError(400, f"the body is not valid JSON: {error}", code="invalid_json") from None
+    def ineffective_parameters(self) -> Iterator[str]:
+        """Name the parameters that are not known here, or have no effect."""
+        for name, value in (self.model_extra or {}).items():
+            is_said = value is not None and value not in IGNORED_PARAMETERS.get(name, ())
+            if is_said and name not in UNSUPPORTED_PARAMETERS:
+                yield name
 
 
-async def _read_body(request: Request, max_bytes: int) -> bytes:
-    body = bytearray()
-    declared = request.headers.get("content-length", "0")
-    async for part in request.stream():
-        body += part
-        if max(len(body), int(declared)) > max_bytes:
-            raise ApiError(
-                413, f"the body has more than {max_bytes:,} bytes", code="body_too_large"
-            )
-    return bytes(body)
-
-
-def _check_item_count(body: bytes, limit: int) -> None:
-    """Refuse a body whose objects would take a hundred times its room, and long to check."""
-    if (count := count_json_items(body, limit)) > limit:
-        message = (
-            f"the body has about {count:,} items in its lists and objects; "
-            f"expected at most {limit:,}"
-        )
-        raise ApiError(413, message, code="too_many_items")
-
-
-def parse_chat_request(data: Any, max_messages: int) -> ChatRequest:
+def parse_chat_request(data: Any, max_messages: int, *, strict: bool = False) -> ChatRequest:
     """Check a request.
 
     Args:
         data: Its body.
         max_messages: The most messages that it may have.
+        strict: Whether parameters that are not known here are refused.
 
     Raises:
         ApiError: If a field is missing, of another type, or not supported; `param` names it.
     """
     if not isinstance(data, dict):
         raise ApiError(400, f"the body: expected an object, got {type(data).__name__}")
-    _refuse_unsupported(data)
+    _refuse_parameters(data, strict=strict)
     messages = data.get("messages")
     if isinstance(messages, list) and len(messages) > max_messages:
         message = f"messages: {len(messages):,} are more than the {max_messages:,} that are taken"
@@ -229,71 +334,36 @@ def parse_chat_request(data: Any, max_messages: int) -> ChatRequest:
     try:
         chat_request = ChatRequest.model_validate(data)
     except ValidationError as error:
-        raise _explain_error(error, data) from None
+        raise explain_validation_error(error, data) from None
     if chat_request.messages[-1].role == "assistant":
         message = "messages: the last is the assistant's; expected one to answer"
         raise ApiError(400, message, param="messages", code="nothing_to_answer")
+    _check_results(chat_request.messages)
     return chat_request
 
 
-def _refuse_unsupported(data: dict[str, Any]) -> None:
+def _refuse_parameters(data: Mapping[str, Any], *, strict: bool) -> None:
+    """Refuse what would change the answer and is not supported; with `strict`, the unknown too."""
     for name, value in data.items():
-        if name in UNSUPPORTED_FIELDS:
-            harmless = UNSUPPORTED_FIELDS[name]
+        if name in UNSUPPORTED_PARAMETERS:
+            harmless = UNSUPPORTED_PARAMETERS[name]
             if value is not None and value not in harmless:
-                only = (
-                    f"; it may be {' or '.join(map(_format_value, harmless))}" if harmless else ""
-                )
-                message = f"{name}: not supported by this server{only}; got {_format_value(value)}"
+                only = f"; it may be {' or '.join(map(format_value, harmless))}" if harmless else ""
+                message = f"{name}: not supported by this server{only}; got {format_value(value)}"
                 raise ApiError(400, message, param=name, code="unsupported_parameter")
-        elif name not in ChatRequest.model_fields and name not in IGNORED_FIELDS:
-            message = f"{name[:_MAX_VALUE_CHARS]!r} is no parameter that this server knows"
-            raise ApiError(400, message, param=name[:_MAX_VALUE_CHARS], code="unknown_parameter")
+        elif strict and name not in ChatRequest.model_fields and name not in IGNORED_PARAMETERS:
+            name = name[:MAX_VALUE_CHARS]  # noqa: PLW2901
+            message = f"{name!r} is no parameter that this server knows"
+            raise ApiError(400, message, param=name, code="unknown_parameter")
 
 
-def _explain_error(error: ValidationError, data: Any) -> ApiError:
-    """Say where the first mistake is, what it is, and what would be accepted."""
-    first = error.errors(include_url=False)[0]
-    location = _format_location(first["loc"], data)
-    got = f", got {_format_value(first['input'])}"
-    match first["type"]:
-        case "missing" | "union_tag_not_found":
-            message = "required, but missing"
-        case "too_short":
-            message = "empty; expected at least one"
-        case "model_type" | "model_attributes_type":
-            message = f"expected an object{got}"
-        case "list_type":
-            message = f"expected {_LIST_DESCRIPTIONS.get(location, 'a list')}{got}"
-        case "union_tag_invalid":
-            context = first["ctx"]
-            message = (
-                f"expected {context['expected_tags']}, got {context['tag'][:_MAX_VALUE_CHARS]!r}"
-            )
-        case "value_error":
-            message = first["msg"].removeprefix("Value error, ")
-        case _:
-            message = first["msg"].replace("Input should be", "expected") + got
-    if location.endswith(".content") and first["type"] == "string_type":
-        message = f"expected a string or a list of parts{got}"
-    return ApiError(400, f"{location}: {message}", param=location)
-
-
-def _format_location(loc: Sequence[int | str], data: Any) -> str:
-    """Write where in the body a mistake is.
-
-    Pydantic names branches of unions besides, and places in a list that was a single value.
-    """
-    location = ""
-    for index, part in enumerate(loc):
-        if isinstance(part, int) and isinstance(data, list):
-            location, data = f"{location}[{part}]", data[part]
-        elif isinstance(data, dict) and (part in data or index == len(loc) - 1):
-            location, data = f"{location}.{part}", data.get(part)
-    return location.removeprefix(".")
-
-
-def _format_value(value: Any) -> str:
-    """Write what was received, unless it is long."""
-    text = to_json(value).decode()
-    return text if len(text) <= _MAX_VALUE_CHARS else f"{text[:_MAX_VALUE_CHARS]}…"
+def _check_results(messages: Sequence[RequestMessage]) -> None:
+    """Refuse the result of a call that is not in the conversation: most providers do."""
+    known = set[str]()
+    for index, message in enumerate(messages):
+        known.update(call.id for call in message.tool_calls or ())
+        if message.role == "tool" and message.tool_call_id not in known:
+            location = f"messages[{index}].tool_call_id"
+            shown = str(message.tool_call_id)[:MAX_VALUE_CHARS]
+            message_text = f"{location}: no call {shown!r} in the messages before it"
+            raise ApiError(400, message_text, param=location, code="unknown_tool_call")

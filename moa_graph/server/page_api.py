@@ -30,9 +30,9 @@ from moa_graph.server.checkpoints import (
     read_checkpoint_history,
 )
 from moa_graph.server.errors import HTTP_CONFLICT, ApiError
+from moa_graph.server.json_body import read_json_body
 from moa_graph.server.json_types import JsonObject
 from moa_graph.server.live_runs import LiveRun, LiveRuns
-from moa_graph.server.openai_requests import read_json_body
 from moa_graph.server.run_view import agents_to_json
 from moa_graph.server.service import MixtureService
 

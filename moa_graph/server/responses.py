@@ -1,7 +1,7 @@
 """Responses that a run makes; when nobody waits for one any more, its run is cancelled."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import TypeVar
 
 from sse_starlette import EventSourceResponse
@@ -42,8 +42,15 @@ async def _wait_for_disconnect(request: Request) -> None:
 class RunResponse(EventSourceResponse):
     """A stream of the server-sent events that a run puts into a queue. They end together."""
 
-    def __init__(self, events: EventQueue, run: asyncio.Task[None], *, keep_alive: float) -> None:
-        super().__init__(_read_events(events), ping=keep_alive, sep="\n")
+    def __init__(
+        self,
+        events: EventQueue,
+        run: asyncio.Task[None],
+        *,
+        keep_alive: float,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(_read_events(events), headers=headers, ping=keep_alive, sep="\n")
         run.add_done_callback(lambda _: events.put_nowait(None))
         self._run = run
 

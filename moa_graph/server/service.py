@@ -1,23 +1,29 @@
-"""What the server serves: the mixtures and their graphs, the store, and the runs that go on."""
+"""What the server serves: the mixtures, the store, and the runs that go on."""
 
 import asyncio
+import logging
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 from starlette.requests import Request
 
+from moa_graph.chat_model.model import ChatMoA
 from moa_graph.config.model import MoAConfig
-from moa_graph.graph.builder import CompiledMoAGraph
-from moa_graph.models.agent import Agent
+from moa_graph.models.agent import Agent, build_model
+from moa_graph.models.capabilities import ModelCapabilities, read_capabilities
+from moa_graph.models.providers import ReasoningEffort
 from moa_graph.runs.store import RunStore
 from moa_graph.server.errors import ApiError, server_stopping_error
 
 T = TypeVar("T")
 
-MAX_CACHED_VARIANTS = 64  # graphs with sampling options of a request that are kept
+logger = logging.getLogger("moa_graph.server")
+
+MAX_CACHED_VARIANTS = 64  # chat models with settings of a request that are kept
+MAX_NAMED = 200  # parameters that the log names
 RETRY_AFTER = "2"
 
 
@@ -42,17 +48,43 @@ class ServerLimits:
         return 1000 + 50 * self.messages
 
 
-class SamplingOptions(NamedTuple):
-    """What a request says about how the final answer is written; `None` is the mixture's own."""
+@dataclass(frozen=True)
+class ApiOptions:
+    """How the API treats requests, and what its answers say."""
 
+    strict: bool = False
+    """Whether parameters that are not known, or that the aggregator does not take, are refused."""
+    usage: Literal["run", "aggregator"] = "run"
+    """Whose tokens `usage` is; those of the other are in `moa`."""
+
+
+class WriterSettings(NamedTuple):
+    """Options of `Agent` that a request sets for the final answer; `None` is the mixture's own."""
+
+    reasoning_effort: ReasoningEffort | None = None
     temperature: float | None = None
     top_p: float | None = None
     max_tokens: int | None = None
     stop: tuple[str, ...] | None = None
 
 
+Capability = Literal["calls_tools", "logprobs", "response_format"]
+"""What a request can need of who writes its answer."""
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A mixture as a chat model, as one kind of request needs it."""
+
+    chat_model: ChatMoA
+    writers: Sequence[ModelCapabilities]
+    """What its aggregator and its fallbacks can be asked for; nothing, where they select."""
+    ineffective: Sequence[str] = ()
+    """Settings that its aggregator does not take."""
+
+
 class MixtureService:
-    """The mixtures by name, their graphs, the store of threads, and the runs that go on.
+    """The mixtures by name, the store of threads, and the runs that go on.
 
     Everything in it belongs to one event loop.
     """
@@ -63,6 +95,7 @@ class MixtureService:
         *,
         store: RunStore | None = None,
         limits: ServerLimits | None = None,
+        api: ApiOptions | None = None,
     ) -> None:
         """Build the models of all mixtures, once.
 
@@ -71,23 +104,38 @@ class MixtureService:
             ImportError: If a provider's package is not installed.
         """
         self.mixtures, self.store, self.limits = dict(mixtures), store, limits or ServerLimits()
-        self.started = int(time.time())
-        self.builders = {name: mixture.graph(lazy=False) for name, mixture in mixtures.items()}
-        self._graphs = {name: each.compile(name=name) for name, each in self.builders.items()}
+        self.api, self.started = api or ApiOptions(), int(time.time())
+        self._served = {
+            name: ServedModel(
+                mixture.chat_model(model_name=name, lazy=False), _writer_capabilities(mixture)
+            )
+            for name, mixture in mixtures.items()
+        }
         self._cached_variant = lru_cache(MAX_CACHED_VARIANTS)(self._build_variant)
+        self._named_parameters = set[str]()
         self._runs: set[asyncio.Task[Any]] = set()
         self._stopping = False
 
-    def get_graph(self, model: str, sampling: SamplingOptions | None = None) -> CompiledMoAGraph:
-        """Give the graph of a mixture, which keeps no threads.
+    def get_model(
+        self,
+        name: str,
+        settings: WriterSettings | None = None,
+        needs: frozenset[Capability] = frozenset(),
+    ) -> ServedModel:
+        """Give a mixture as a chat model.
+
+        Args:
+            name: The mixture.
+            settings: How the final answer is to be written; the proposers stay as they are.
+            needs: What a fallback has to be capable of: one that is not is left out.
 
         Raises:
             ApiError: If there is no such mixture.
         """
-        self.get_mixture(model)
-        if sampling is None or sampling == SamplingOptions():
-            return self._graphs[model]
-        return self._cached_variant(model, sampling)
+        self.get_mixture(name)
+        if (settings is None or settings == WriterSettings()) and not needs:
+            return self._served[name]
+        return self._cached_variant(name, settings or WriterSettings(), needs)
 
     def get_mixture(self, model: str) -> MoAConfig:
         """Give a mixture.
@@ -146,19 +194,65 @@ class MixtureService:
         if not task.cancelled():
             task.exception()  # where nobody waits any more, nobody needs to be told
 
-    def _build_variant(self, model: str, sampling: SamplingOptions) -> CompiledMoAGraph:
-        """Have the final answer written as a request says; the proposers stay as they are."""
-        mixture = self.mixtures[model]
+    def _build_variant(
+        self, name: str, settings: WriterSettings, needs: frozenset[Capability]
+    ) -> ServedModel:
+        mixture = self.mixtures[name]
+        with_tools = "calls_tools" in needs
+        writers = _writer_capabilities(mixture, with_tools=with_tools)
+        fallbacks = zip(mixture.fallbacks, writers[1:], strict=True)
+        kept = [agent for agent, capabilities in fallbacks if capabilities.meet(needs)]
+        aggregator, ineffective = _with_settings(mixture.aggregator, settings)
         update = {
-            "aggregator": _with_sampling(mixture.aggregator, sampling),
-            "fallbacks": [_with_sampling(agent, sampling) for agent in mixture.fallbacks],
+            "aggregator": aggregator,
+            "fallbacks": [_with_settings(agent, settings)[0] for agent in kept],
         }
-        return mixture.model_copy(update=update).graph().compile(name=model)
+        mixture = mixture.model_copy(update=update)
+        chat_model = mixture.chat_model(model_name=name, lazy=False)
+        writers = _writer_capabilities(mixture, with_tools=with_tools)
+        return ServedModel(chat_model, writers, ineffective)
+
+    def note_ineffective_parameters(self, names: Iterable[str]) -> None:
+        """Log parameters that have no effect, each once."""
+        for name in names:
+            if name not in self._named_parameters and len(self._named_parameters) < MAX_NAMED:
+                self._named_parameters.add(name)
+                logger.warning("parameter %r of a request has no effect; told once", name)
 
 
-def _with_sampling(agent: Agent, sampling: SamplingOptions) -> Agent:
-    update = {key: value for key, value in sampling._asdict().items() if value is not None}
-    return agent.model_copy(update=update)
+def _writer_capabilities(
+    mixture: MoAConfig, *, with_tools: bool = False
+) -> list[ModelCapabilities]:
+    """Tell what the aggregator and the fallbacks can be asked for."""
+    agents = [mixture.aggregator, *mixture.fallbacks]
+    if mixture.aggregation == "select":  # they are asked for a number
+        return [ModelCapabilities() for _ in agents]
+    return [read_capabilities(build_model(agent), with_tools=with_tools) for agent in agents]
+
+
+def _with_settings(agent: Agent, settings: WriterSettings) -> tuple[Agent, list[str]]:
+    """Set what an agent takes, and name what it does not."""
+    ineffective = []
+    for name, value in settings._asdict().items():
+        if value is None:
+            continue
+        setting = list(value) if isinstance(value, tuple) else value
+        changed = agent.model_copy(update={name: setting})
+        if _takes_setting(changed, name):
+            agent = changed
+        else:
+            ineffective.append(name)
+    return agent, ineffective
+
+
+def _takes_setting(agent: Agent, name: str) -> bool:
+    if not agent.takes_option(name):
+        return False
+    try:
+        build_model(agent)
+    except ValueError:  # its package, or what it says of the model, refuses it
+        return False
+    return True
 
 
 def get_service(request: Request) -> MixtureService:

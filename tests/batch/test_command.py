@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import json
 import os
-import resource
 import signal
 import sqlite3
 import subprocess
@@ -19,6 +18,7 @@ import anyio
 import psycopg
 import pytest
 from clock import Clock
+from full_disk import full_disk
 from waiting import take_turns, wait_for
 
 from moa_graph import MoAConfig
@@ -382,11 +382,9 @@ def test_file_without_a_record_is_told(moa, here, content):
 @pytest.mark.process
 @pytest.mark.parametrize("full", [True, False])
 def test_out_that_cannot_be_written_costs_nothing(here, server, full):
-    """A limit on the size of files stands in for the end of the disk."""
     out = here.answers if full else Path("/proc/answers.jsonl")
-    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (9000, 9000))
     words = [MOA, "batch", here.prompts, "-o", out, "-c", here.mixture, "--db", "x.sqlite"]
-    options = {"preexec_fn": limit if full else None, "cwd": here.answers.parent}
+    options = {"cwd": here.answers.parent} | (full_disk(9000) if full else {})
     done = subprocess.run(words, capture_output=True, text=True, check=False, **options)
     assert (done.returncode, done.stdout, server.calls) == (1, "", [])
     assert done.stderr.startswith(f"moa: --out {out}: cannot be written: ")

@@ -1,10 +1,10 @@
 """`moa ask` where its runs cannot be kept: it answers and warns."""
 
 import json
-import resource
 import subprocess
 
 import pytest
+from full_disk import full_disk
 from terminal import MOA, write_mixture
 
 from moa_graph.runs.store import open_memory_store
@@ -68,12 +68,7 @@ def test_database_that_was_named_must_be_usable(moa, config, server):
 @pytest.mark.process
 @pytest.mark.parametrize("command", ["ask", "chat"])
 def test_full_disk_answers_and_warns_and_pays_once(command, config, server, tmp_path):
-    """A limit on the size of files stands in for the end of the disk."""
-
-    def limit_files():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (SMALL_FILE_BYTES, SMALL_FILE_BYTES))
-
-    question, options = ("q" * 5000, {"preexec_fn": limit_files, "capture_output": True})
+    question, options = "q" * 5000, full_disk(SMALL_FILE_BYTES) | {"capture_output": True}
     words = [command, "--config", config, "--db", tmp_path / "full.sqlite"]
     words += [question] if command == "ask" else []
     stdin = f"{question}\nand then?\n" if command == "chat" else ""
@@ -94,12 +89,7 @@ def test_thread_is_gone_on_with_where_the_disk_is_full(config, server, tmp_path)
     db = tmp_path / "full.sqlite"
     words = [MOA, "ask", "--config", config, "--db", db, "--thread", "sky"]
     subprocess.run([*words, "q" * 5000], check=True, capture_output=True)
-
-    def limit_files():
-        size = db.stat().st_size
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
-    options = {"preexec_fn": limit_files, "capture_output": True, "text": True, "timeout": 120}
+    options = full_disk(db.stat().st_size) | {"capture_output": True, "text": True, "timeout": 120}
     done = subprocess.run([*words, "and" * 5000, "--json"], **options)
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)["messages"]) == 4

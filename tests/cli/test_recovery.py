@@ -2,8 +2,6 @@
 
 import json
 import os
-import resource
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -14,6 +12,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from full_disk import full_disk
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.func import entrypoint
 from waiting import wait_for
@@ -141,11 +140,8 @@ def test_full_disk_answers_and_the_thread_goes_on_when_there_is_room(
     config = mixture(a={"reply": "many words " * 20_000}, w={"reply": "final"})
     assert moa("ask", "before", "--config", config, "--thread", "old", db=db).returncode == 0
 
-    def fill_disk():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))
-
-    process = start("ask", "q", "--config", config, "-t", "t", db=db, preexec_fn=fill_disk)
+    options = full_disk(150_000)
+    process = start("ask", "q", "--config", config, "-t", "t", db=db, **options)
     out, err = process.communicate()
     assert (process.returncode, out) == (0, "final\n")
     assert err.count("\n") == 1

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph.state import CompiledStateGraph
 
 from moa_graph import MoAConfig, deployable
@@ -25,15 +26,19 @@ def test_langgraph_accepts_it():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+ANSWERS = {"ask-panel": "together", "ask-offline": "offline"}
+"""The graphs whose output is the answer alone, and the presets they begin with."""
+
+
 def test_every_preset_has_a_graph():
-    assert sorted(GRAPHS) == preset_names()
+    assert sorted(set(GRAPHS) - set(ANSWERS)) == preset_names()
 
 
 @pytest.mark.parametrize("name", GRAPHS)
 def test_graph_needs_no_key_to_be_loaded(name):
     graph = factory(name)()
     assert isinstance(graph, CompiledStateGraph)
-    assert graph.name == name
+    assert graph.name == ANSWERS.get(name, name)
     assert graph.checkpointer is None  # the server brings its own
 
 
@@ -63,6 +68,35 @@ def test_mixture_in_a_file_is_deployable_too(tmp_path):
     assert graph().name == "mine"
     assert graph().get_context_jsonschema()["properties"]["preset"]["default"] is None
     assert len(graph({"configurable": {"samples": 3}}).nodes) == 6
+
+
+def test_output_can_be_the_answer_alone(invoke):
+    graph = deployable("offline", answer_only=True)()
+    assert invoke(graph, {"messages": "Where? It is here."}) == {"answer": "It is here."}
+    assert list(graph.get_input_jsonschema()["properties"]) == ["messages"]
+    assert list(graph.get_output_jsonschema()["properties"]) == ["answer"]
+
+
+def test_graph_of_the_answer_alone_follows_the_config_it_is_given(invoke):
+    settings = {"preset": "offline", "models": ["lead"], "aggregator": "offline:lead"}
+    graph = deployable("moa", answer_only=True)({"configurable": settings})
+    assert graph.get_context_jsonschema()["properties"]["preset"]["default"] == "moa"
+    assert invoke(graph, {"messages": "Where? It is here."}) == {"answer": "It is here."}
+
+
+def test_graph_of_the_answer_alone_stores_plain_text(invoke):
+    answer = invoke(deployable("offline", answer_only=True)(), {"messages": "Where? Here."})
+    assert type(answer["answer"]) is str
+
+
+def test_graph_of_the_answer_alone_asks_anew_on_the_same_thread(invoke):
+    graph = deployable("offline", answer_only=True)().copy(update={"checkpointer": InMemorySaver()})
+    thread = {"configurable": {"thread_id": "1"}}
+    for question, answer in (("Where?", "It is here."), ("What has the cook?", "The cook sings.")):
+        asked = {"messages": f"{question} {answer}"}
+        assert invoke(graph, asked, thread) == {"answer": answer}
+    messages = graph.get_state(thread).values["messages"]
+    assert [each.type for each in messages] == ["human", "ai", "human", "ai"]
 
 
 def test_a_mixture_alone_has_no_context_schema():

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from uuid import uuid4
 
+import httpx
 import pytest
 from dev_server import DevServer
 from langgraph.checkpoint.memory import InMemorySaver
@@ -73,7 +74,39 @@ def answers_of(*names):
 
 def test_every_preset_is_an_assistant(client):
     found = client.assistants.search(limit=100, metadata={"created_by": "system"})
-    assert sorted(each["name"] for each in found) == preset_names()
+    names = {each["name"] for each in found}
+    assert sorted(names - {"ask-panel", "ask-offline"}) == preset_names()
+
+
+def ask_over_mcp(url, method, **params):
+    """Send a request to the server's MCP endpoint, and give the result."""
+    request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    headers = {"accept": "application/json"}
+    return httpx.post(f"{url}/mcp", json=request, headers=headers, timeout=60).json()["result"]
+
+
+def test_mcp_endpoint_lists_a_tool_with_one_text_as_its_input(url):
+    tools = {each["name"]: each for each in ask_over_mcp(url, "tools/list")["tools"]}
+    assert tools["ask-offline"]["description"].startswith("Ask extractive agents")
+    fields = tools["ask-offline"]["inputSchema"]["properties"]
+    assert {name: field["type"] for name, field in fields.items()} == {"messages": "string"}
+
+
+def test_mcp_endpoint_gives_the_answer_alone(url):
+    for _ in range(2):
+        arguments = {"messages": QUESTION}
+        result = ask_over_mcp(url, "tools/call", name="ask-offline", arguments=arguments)
+        (content,) = result["content"]
+        assert content["text"] == repr({"answer": ANSWER})
+
+
+def test_graph_of_the_answer_alone_asks_anew_on_the_same_thread(client, thread):
+    assert client.runs.wait(thread, "ask-offline", input=ASK) == {"answer": ANSWER}
+    again = {"messages": "What does the cook have? The cook has a spoon."}
+    answer = client.runs.wait(thread, "ask-offline", input=again)["answer"]
+    assert answer.endswith("The cook has a spoon.")
+    values = client.threads.get_state(thread)["values"]
+    assert [message["type"] for message in values["messages"]] == ["human", "ai"] * 2
 
 
 def test_stream_shows_tasks_proposals_and_the_tokens_of_the_answer(client):

@@ -1,13 +1,16 @@
 """Prompts that are too long for a model are cut by what it says and by what it counted."""
 
 import logging
+import pickle
 
 import pytest
 from langchain_core.exceptions import ContextOverflowError
 from langchain_core.messages import AIMessage
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.sqlite import SqliteSaver
 
 from moa_graph import Agent, AggregatorError, QuorumError, create_moa
+from moa_graph.graph.prompts import ContextExceededError
 from moa_graph.prompting.tokens import count_message_tokens
 
 LONG = "sky " * 2000
@@ -85,6 +88,28 @@ def test_conversation_that_is_too_long_alone_is_not_sent_again(invoke, model):
     with pytest.raises(AggregatorError, match="or set `max_input_tokens` to the size"):
         invoke(create_moa([[model()]], writer).compile(), {"messages": LONG})
     assert len(writer.asked) == 1
+
+
+def test_error_of_a_prompt_that_does_not_fit_goes_to_other_processes():
+    error = pickle.loads(pickle.dumps(ContextExceededError("it does not fit")))
+    assert type(error) is ContextExceededError
+    assert str(error) == "it does not fit"
+
+
+def test_proposals_that_are_gone_are_told(model):
+    """The saver has kept the last checkpoint only."""
+    writer = model()
+    with SqliteSaver.from_conn_string(":memory:") as saver:
+        graph = create_moa([[model()]], writer).compile(saver, interrupt_before=["aggregator"])
+        graph.invoke({"messages": "Why?"}, CONFIG)
+        saver.conn.execute("DELETE FROM writes")
+        with pytest.raises(LookupError) as error:
+            graph.invoke(None, CONFIG)
+    assert str(error.value).splitlines()[0] == (
+        "aggregator: the proposals that it reads are gone; a checkpointer must keep all "
+        "checkpoints of a run, not only the last"
+    )
+    assert not writer.asked
 
 
 def test_proposer_that_was_asked_once_has_no_refused_prompt(invoke, model):

@@ -1,9 +1,12 @@
 """How long a run takes when calls hang, drip or break off; and how it is cancelled."""
 
 import asyncio
+import copy
 import gc
+import pickle
 import threading
 import time
+from contextlib import suppress
 
 import anyio
 import pytest
@@ -144,6 +147,58 @@ def test_call_is_cut_off_by_the_first_of_its_bounds(clock):
     assert layer.call_deadline(begun + 1, None).expires_at == begun + 7
     assert layer.call_deadline(begun + 6, None).expires_at == begun + 8
     assert layer.call_deadline(begun + 6, 1.0).expires_at == begun + 7
+
+
+@pytest.mark.parametrize(
+    "make_copy", [copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))]
+)
+def test_copy_of_a_layers_deadline_knows_the_answers_and_begins_its_time_anew(make_copy, clock):
+    policy = LayerPolicy(quorum=2, grace=2.0, deadline=10.0)
+    original = deadlines.LayerDeadline(policy, unfinished=2, required_answers=2)
+    original.count_answer()
+    clock.advance(5)
+    layer, begun = make_copy(original), clock()
+    assert layer.call_deadline(begun, None).expires_at == begun + 10
+    layer.count_answer()
+    assert layer.call_deadline(begun, None).expires_at == begun + 2
+    assert [layer.proposer_finished(stopped=False) for _ in range(2)] == [False, True]
+
+
+def test_deadlines_of_killed_runs_give_way_to_later_ones(monkeypatch, clock):
+    """Who had answered is forgotten with them, as in another process."""
+    policy = LayerPolicy(quorum=2, grace=1.0)
+
+    def count_answer(run, error=OSError):
+        """Tell whether it was the second answer that is known, after which grace begins."""
+        monkeypatch.setattr(deadlines, "superstep_key", lambda: (run,))
+        with (
+            suppress(OSError),
+            deadlines.enter_layer(1, policy, proposer_count=2, answered=0) as it,
+        ):
+            it.count_answer()
+            known = it.call_deadline(clock(), None) is not None
+            if error:
+                raise error  # the run is stopped
+        return known
+
+    runs = range(4097)
+    assert not any(count_answer(run) for run in runs)
+    assert [count_answer(run) for run in (1, 4096, 0)] == [True, True, False]
+    for run in [*runs, *runs]:
+        count_answer(run, None)  # both proposers have ended, and nothing is held
+
+
+def test_model_that_gives_up_by_itself_has_not_met_its_deadline(invoke):
+    def give_up(_):
+        raise TimeoutError("the database was busy")
+
+    async def agive_up(messages):
+        give_up(messages)
+
+    layer = {"odd": RunnableLambda(give_up, agive_up), "fine": FakeModel()}
+    graph = create_moa([layer], FakeModel(), grace=PATIENCE, deadline=PATIENCE).compile()
+    result = invoke(graph, {"messages": "q"})
+    assert result["proposals"]["layer_1_odd"]["error"] == "TimeoutError: the database was busy"
 
 
 @pytest.mark.parametrize("fault", BROKEN)

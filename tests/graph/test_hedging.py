@@ -6,6 +6,7 @@ from threading import Event
 import pytest
 from clock import Clock
 from fakes import FakeModel
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables import RunnableLambda
 from langchain_openai import ChatOpenAI
 from langgraph.cache.memory import InMemoryCache
@@ -218,6 +219,58 @@ def test_judge_that_selects_is_hedged(server, agent, invoke):
     assert result["messages"][-1].text == "a on q"
     first, second = server.calls_of("w")
     assert first.body == second.body
+
+
+class ReadAnswers(BaseCallbackHandler):
+    """Notes the answers that clients have read."""
+
+    def __init__(self):
+        self.texts = []
+
+    def on_llm_end(self, response, **_):
+        self.texts.append(response.generations[0][0].text)
+
+
+def test_pick_that_cannot_be_read_waits_for_the_fallback(server, agent, invoke):
+    server.model("w", reply="neither of them", until=lambda: server.calls_of("f"))
+    read = ReadAnswers()
+    server.model("f", reply="1", until=lambda: "neither of them" in read.texts)
+    writers = {"fallbacks": [agent("f")], "aggregation": "select"}
+    graph = create_moa([[agent("a")]], agent("w", hedge=SOON), **writers).compile()
+    result = invoke(graph, {"messages": "q"}, {"callbacks": [read]})
+    summary = told(result)
+    assert result["messages"][-1].text == "a on q"
+    assert (summary["aggregator"], summary["hedged"]) == ("openai:f", ["aggregator"])
+    assert summary["errors"]["aggregator"].endswith("1 responses alone, got 'neither of them'")
+    assert summary["usage_unknown"] == []
+    [failed] = summary["failed_calls"]
+    assert failed["usage"]["output_tokens"] == 3
+
+
+def test_pick_that_cannot_be_read_waits_for_the_second_request(server, agent, invoke, sent_twice):
+    replies = iter(["neither", "1"])
+    server.model("w", reply=lambda _: next(replies), until=sent_twice("w"))
+    graph = create_moa([[agent("a")]], agent("w", hedge=SOON), aggregation="select")
+    result = ask(invoke, graph)
+    assert result["messages"][-1].text == "a on q"
+    assert told(result)["aggregator_usage"]["output_tokens"] == 2
+
+
+def test_two_picks_that_cannot_be_read_are_one_failure(server, agent, invoke, sent_twice):
+    server.model("w", reply="neither", until=sent_twice("w"))
+    graph = create_moa([[agent("a")]], agent("w", hedge=SOON), aggregation="select")
+    with pytest.raises(AggregatorError, match="got 'neither'"):
+        ask(invoke, graph)
+    assert len(server.calls_of("w")) == 2
+
+
+def test_call_of_a_tool_is_no_proposal_and_waits_for_the_other_request(
+    server, agent, invoke, sent_twice
+):
+    replies = iter([{"search": {"q": "x"}}, "found"])
+    server.model("a", reply=lambda _: next(replies), until=sent_twice("a"))
+    result = ask(invoke, create_moa([[agent("a", hedge=SOON)]], agent("w")))
+    assert result["proposals"]["layer_1_a"]["content"] == "found"
 
 
 async def stream(graph):

@@ -66,22 +66,29 @@ def test_layers_may_need_different_quorums(invoke, model):
 
 @pytest.mark.parametrize("quorum", [0, 5, -1, 0.0, 1.5, True, "half", None])
 def test_senseless_quorum_is_refused(quorum, model):
-    with pytest.raises(ValueError, match=r"`quorum`=.*expected a number from 1 to 4"):
+    with pytest.raises(ValueError, match="`quorum`") as error:
         create_moa([[model()] * 4], model(), quorum=quorum)
+    assert str(error.value) == (
+        f"`quorum`={quorum!r}: expected a number from 1 to 4, the proposers of the layer, or a "
+        "share of them above 0.0 and up to 1.0, which is all"
+    )
 
 
-def test_one_value_for_each_layer_or_for_all(model):
-    with pytest.raises(
-        ValueError, match=r"`grace`=\[1\]: expected one value, or one for each of 2"
-    ):
-        create_moa([[model()]] * 2, model(), grace=[1])
+@pytest.mark.parametrize("option", ["quorum", "grace", "deadline"])
+@pytest.mark.parametrize("values", [[1], (1, 1, 1), []])
+def test_one_value_for_each_layer_or_for_all(option, values, model):
+    with pytest.raises(ValueError, match=f"`{option}`") as error:
+        create_moa([[model()]] * 2, model(), **{option: values})
+    expected = "expected one value, or one for each of 2 layers"
+    assert str(error.value) == f"`{option}`={values!r}: {expected}"
 
 
+@pytest.mark.parametrize("option", ["grace", "deadline"])
 @pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), "1"])
-def test_senseless_seconds_are_refused(seconds, model):
-    for option in ("grace", "deadline"):
-        with pytest.raises(ValueError, match=f"`{option}`=.*expected seconds"):
-            create_moa([[model()]], model(), **{option: seconds})
+def test_senseless_seconds_are_refused(seconds, option, model):
+    with pytest.raises(ValueError, match=f"`{option}`") as error:
+        create_moa([[model()]], model(), **{option: seconds})
+    assert str(error.value) == f"`{option}`={seconds!r}: expected seconds, 0 or more, or None"
 
 
 class Flaky:

@@ -5,8 +5,11 @@ import warnings
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.errors import InvalidUpdateError
+from langgraph.graph import START, StateGraph
+from langgraph.types import Overwrite
 
-from moa_graph import create_moa
+from moa_graph import MoAState, create_moa
 from moa_graph.graph.state import (
     RETRY,
     awaits_retry,
@@ -102,3 +105,47 @@ def test_writes_of_several_nodes_add_up_to_what_was_there():
     writes = [{"b": proposal("1")}, {"c": proposal("1")}]
     assert set(merge_writes({"a": proposal("1")}, writes)) == {"a", "b", "c"}
     assert merge_writes({"a": proposal("1")}, []) == {"a": proposal("1")}
+
+
+def write_side_by_side(invoke, *writes):
+    """Have nodes of one superstep write proposals."""
+    host = StateGraph(MoAState)
+    for number, write in enumerate(writes):
+        host.add_node(f"{number}", lambda _, write=write: {"proposals": write})
+        host.add_edge(START, f"{number}")
+    return invoke(host.compile(), {"messages": "q"})["proposals"]
+
+
+def test_two_attempts_at_one_proposal_in_a_superstep_are_refused(invoke):
+    attempts = [{"a": proposal("1") | {"attempt_id": each}} for each in "xy"]
+    with pytest.raises(InvalidUpdateError) as error:
+        write_side_by_side(invoke, *attempts)
+    assert str(error.value).splitlines()[0] == (
+        "`proposals`: two mixtures that run side by side in a host with `MoAState` both wrote "
+        "'a'; give their agents different names, or give the host a schema without `proposals`, "
+        "such as `MessagesState`"
+    )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"a": None},
+        {"a": proposal("1", "edited")},
+        {"a": {"content": "edited", "attempt_id": "y"}},
+        {"a": proposal("2", "edited") | {"attempt_id": "y"}},
+        {"a": proposal("1", "edited") | {"attempt_id": "x"}},
+    ],
+)
+def test_what_a_human_or_another_turn_writes_is_no_second_attempt(other, invoke):
+    attempt = {"a": proposal("1") | {"attempt_id": "x"}}
+    written = write_side_by_side(invoke, attempt, other)
+    assert {node: p["content"] for node, p in written.items()} == {
+        node: "edited" for node, p in other.items() if p
+    }
+
+
+def test_all_proposals_can_be_replaced_beside_another_write(invoke):
+    attempt = {"a": proposal("1") | {"attempt_id": "x"}}
+    other = {"b": proposal("1", "other")}
+    assert write_side_by_side(invoke, attempt, Overwrite(other)) == other

@@ -1,8 +1,12 @@
 """Two questions at once on one thread: the second is refused by name, and nobody else is."""
 
 import asyncio
+import gc
 import sqlite3
+import subprocess
+import sys
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
@@ -157,6 +161,118 @@ async def test_thread_is_free_after_a_stream_that_was_left(gate):
     for _ in graph.stream({"messages": "more"}, CONFIG, stream_mode="values"):
         break
     assert graph.invoke(None, CONFIG)["messages"][-1].text == "answer"
+
+
+async def test_thread_is_free_after_a_stream_in_a_cycle_was_dropped(gate):
+    gate.opened.set()
+    graph = build(gate, InMemorySaver())
+
+    class Reader:
+        """Who is read from, and whom that refers to."""
+
+        def __init__(self, stream):
+            self.stream, self.itself = stream, self
+
+    gc.disable()  # until somebody asks for it
+    try:
+        reader = Reader(graph.astream(QUESTION, CONFIG, stream_mode="values"))
+        await anext(reader.stream)
+        del reader
+        assert (await graph.ainvoke(None, CONFIG))["messages"][-1].text == "answer"
+        reader = Reader(graph.stream({"messages": "more"}, CONFIG, stream_mode="values"))
+        next(reader.stream)
+        del reader
+        assert graph.invoke(None, CONFIG)["messages"][-1].text == "answer"
+    finally:
+        gc.enable()
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::ResourceWarning")
+def test_thread_is_free_when_the_event_loop_of_its_run_is_closed(gate, invoke):
+    gate.opened.set()
+    graph = build(gate, InMemorySaver())
+    loop = asyncio.new_event_loop()
+    stream = graph.astream(QUESTION, CONFIG, stream_mode="values")
+    loop.run_until_complete(anext(stream))
+    loop.close()
+    assert invoke(graph, None, CONFIG)["messages"][-1].text == "answer"
+    del stream
+
+
+FORKS = """
+import os, sys
+from langchain_core.runnables import RunnableLambda
+from langgraph.checkpoint.memory import InMemorySaver
+from moa_graph import ThreadInUseError, create_moa
+from moa_graph.graph import thread_claims
+
+thread_claims.PATIENCE_S = 0.0
+answer, saver = RunnableLambda(lambda _: "answer"), InMemorySaver()
+graph = create_moa([[answer]], answer).compile(saver)
+
+def ask():
+    try:
+        result = graph.invoke({"messages": "q"}, {"configurable": {"thread_id": "1"}})
+        print(result["messages"][-1].text, flush=True)
+    except ThreadInUseError:
+        print("refused", flush=True)
+
+of_parent = thread_claims.ThreadClaim(saver, "1").acquire()
+child = os.fork()
+if not child:
+    ask()
+    of_child = thread_claims.ThreadClaim(saver, "1").acquire()
+    of_parent.release()
+    ask()
+    os._exit(0)
+os.waitpid(child, 0)
+ask()
+"""
+
+
+@pytest.mark.process
+def test_run_of_a_parent_does_not_hold_the_thread_in_a_forked_process():
+    """Nor does what a child has of that run let go what the child holds."""
+    done = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True)
+    assert (done.stdout.split(), done.stderr) == (["answer", "refused", "refused"], "")
+
+
+class SlowSaver(InMemorySaver):
+    """One write at a time, each of which takes a while, as those to a database are."""
+
+    def __init__(self):
+        super().__init__()
+        self.lock, self.counted = asyncio.Lock(), Counter()  # LangGraph's copies share them
+
+    async def aput_writes(self, *args, **options):
+        self.counted["begun"] += 1
+        for _ in range(3):  # as who sets the database up first, and opens a cursor
+            async with self.lock:
+                for _ in range(20):
+                    await asyncio.sleep(0)
+        await super().aput_writes(*args, **options)
+        self.counted["ended"] += 1
+
+    async def aget_tuple(self, config):
+        for _ in range(3):
+            async with self.lock:
+                pass
+        return await super().aget_tuple(config)
+
+
+async def test_nothing_is_written_after_the_end_of_a_run_that_was_stopped(gate):
+    """Its database may be closed then, and its thread be run again."""
+    saver = SlowSaver()
+    layer = {"a": gate.model, "b": RunnableLambda(lambda _: "fine")}
+    graph = create_moa([layer], RunnableLambda(lambda _: "answer")).compile(saver)
+    run = asyncio.create_task(graph.ainvoke(QUESTION, CONFIG))
+    await wait_until(gate.entered.is_set)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert saver.counted["begun"] == saver.counted["ended"] > 0
+    errors = {each.name: each.error for each in (await graph.aget_state(CONFIG)).tasks}
+    assert errors == {"layer_1_a": "CancelledError()", "layer_1_b": None}
 
 
 async def test_thread_is_held_by_a_stream_until_it_is_closed(gate):

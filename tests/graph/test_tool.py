@@ -2,8 +2,13 @@
 
 import asyncio
 import json
+import os
+import signal
+import subprocess
+import sys
 from contextlib import suppress
 from operator import itemgetter
+from pathlib import Path
 
 import pytest
 from fakes import FakeModel
@@ -107,6 +112,12 @@ def test_context_stands_behind_the_question_and_cannot_leave_its_tags(invoke, mo
     invoke(tool, {"question": "Where?", "context": "here </context> or there"})
     (text,) = read_by(proposer)
     assert text == "Where?\n\n<context>\nhere <\\/context> or there\n</context>"
+
+
+def test_offline_models_quote_the_context_and_not_its_tags(invoke):
+    context = "The key is under the tree. The cook has a spoon. Roses grow."
+    answer = invoke(moa_tool(OFFLINE), {"question": "Where is the key?", "context": context})
+    assert answer == "The key is under the tree."
 
 
 @pytest.mark.parametrize(
@@ -303,6 +314,58 @@ async def test_calls_in_one_task_never_take_each_other_s_proposals(model, thread
     messages = (await graph.ainvoke(None, thread))["messages"]
     answers = {each.tool_call_id: each.content for each in messages if each.type == "tool"}
     assert answers == {"1": "answer to Where?", "2": "answer to When?"}
+
+
+ASKING = """
+import os, signal, sqlite3, sys
+from fakes import FakeModel
+from langchain.agents import create_agent
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import RunnableLambda
+from langgraph.checkpoint.sqlite import SqliteSaver
+from moa_graph import create_moa, moa_tool
+
+database, log, dies = sys.argv[1], sys.argv[2], sys.argv[3] == "dies"
+
+class Caller(FakeModel):
+    def bind_tools(self, *_, **__):
+        return self
+
+def propose(name):
+    def note(_):
+        with open(log, "a") as file:
+            file.write(name)
+        return AIMessage(f"proposal of {name}")
+    return RunnableLambda(note)
+
+def write(_):
+    if dies:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return AIMessage("final")
+
+tool = moa_tool(create_moa([{name: propose(name) for name in "ab"}], RunnableLambda(write)))
+call = {"name": "ask_panel", "args": {"question": "Where?"}, "id": "1", "type": "tool_call"}
+asking = AIMessage("", tool_calls=[call]) if dies else "the agent's answer"
+saver = SqliteSaver(sqlite3.connect(database, check_same_thread=False))
+agent = create_agent(Caller(answers=[asking]), [tool], checkpointer=saver)
+thread = {"configurable": {"thread_id": "1"}}
+state = agent.invoke({"messages": "q"} if dies else None, thread, durability="sync")
+print([message.content for message in state["messages"]])
+"""
+
+
+@pytest.mark.process
+def test_call_in_a_process_that_was_killed_asks_nobody_twice(tmp_path):
+    tests = Path(__file__).parents[1]
+    environment = os.environ | {"PYTHONPATH": f"{tests}{os.pathsep}{tests.parent}"}
+    words = [sys.executable, "-c", ASKING, tmp_path / "runs.sqlite", tmp_path / "log"]
+    killed, ended = (
+        subprocess.run([*words, how], env=environment, capture_output=True, text=True)
+        for how in ("dies", "goes on")
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert ended.stdout == "['q', '', 'final', \"the agent's answer\"]\n", ended.stderr
+    assert sorted((tmp_path / "log").read_text()) == ["a", "b"]
 
 
 def test_proposer_may_ask_a_human_through_the_agent(invoke, model, thread):

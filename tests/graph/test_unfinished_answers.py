@@ -67,6 +67,47 @@ ODD_USAGES = [
         (3, 13),
     ),
     ({"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 16}, (3, 13)),  # Gemini's
+    (  # cached tokens that the total alone includes
+        {
+            "prompt_tokens": 10,
+            "completion_tokens": 5,
+            "total_tokens": 115,
+            "prompt_tokens_details": {"cached_tokens": 100},
+        },
+        (110, 5),
+    ),
+    (
+        {
+            "prompt_tokens": 10,
+            "completion_tokens": 5,
+            "total_tokens": 115,
+            "cache_read_input_tokens": 80,
+            "cache_creation_input_tokens": 20,
+        },
+        (110, 5),
+    ),
+    (
+        {"prompt_tokens": 50, "completion_tokens": 5, "total_tokens": 75, "cached_tokens": 20},
+        (70, 5),
+    ),
+    (  # and thoughts, too
+        {
+            "prompt_tokens": 10,
+            "completion_tokens": 5,
+            "total_tokens": 145,
+            "prompt_tokens_details": {"cached_tokens": 100},
+        },
+        (110, 35),
+    ),
+    (  # cached tokens that the input includes, and thoughts in the total alone
+        {
+            "prompt_tokens": 100,
+            "completion_tokens": 5,
+            "total_tokens": 135,
+            "prompt_tokens_details": {"cached_tokens": 80},
+        },
+        (100, 35),
+    ),
     ({"prompt_tokens": -3, "completion_tokens": 4, "total_tokens": 1}, None),
     ({"prompt_tokens": 3}, None),
     ({"total_tokens": 7}, None),
@@ -91,6 +132,36 @@ def test_odd_usage_breaks_no_run_and_is_added_right(told, counted, server, agent
     summary = state["messages"][-1].response_metadata["moa"]
     assert summary["usage"]["total_tokens"] == 15 + sum(counted or ())
     assert summary["usage_unknown"] == ([] if counted else ["layer_1_odd"])
+
+
+@pytest.mark.parametrize(
+    ("total", "told", "counts"),
+    [
+        (115, {"input_token_details": {"cache_read": 100}}, (110, 5, {"cache_read": 100})),
+        (115, {"cache_read_input_tokens": 100}, (110, 5, {"cache_read": 100})),
+        (
+            115,
+            {"cache_read_input_tokens": 90, "cache_creation_input_tokens": 10},
+            (110, 5, {"cache_read": 90, "cache_creation": 10}),
+        ),
+        (65, {"input_token_details": {"cache_read": 100}}, (60, 5, {"cache_read": 60})),
+        (15, {"input_token_details": {"cache_read": 8}}, (10, 5, {"cache_read": 8})),
+    ],
+)
+def test_cached_tokens_in_the_total_alone_were_read_and_not_written(total, told, counts):
+    usage = clean_usage({"input_tokens": 10, "output_tokens": 5, "total_tokens": total, **told})
+    assert (usage["input_tokens"], usage["output_tokens"]) == counts[:2]
+    assert usage["input_token_details"] == counts[2]
+    assert clean_usage(usage) == usage
+
+
+def test_cached_tokens_in_the_total_alone_are_priced_as_cached(server, agent, invoke):
+    told = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 115, "cached_tokens": 100}
+    server.model("c", completion={"usage": told})
+    moa = create_moa([[agent("c")]], agent("c")).compile()
+    usage = invoke(moa, {"messages": "q"})["messages"][-1].usage_metadata
+    assert usage["input_token_details"]["cache_read"] == 100
+    assert (usage["input_tokens"], usage["output_tokens"]) == (110, 5)
 
 
 @pytest.mark.parametrize(

@@ -46,9 +46,10 @@ class Sizes:
     connections: int = 1100
     headers: int = 100_000_000
     pipelined: int = 500_000
+    chunks: int = 500_000
 
 
-SMALL = Sizes(body=2_000_000, connections=60, headers=2_000_000, pipelined=500)
+SMALL = Sizes(body=2_000_000, connections=60, headers=2_000_000, pipelined=500, chunks=20_000)
 
 
 @dataclass
@@ -149,6 +150,16 @@ def send_headers(line: bytes, *, begin: bytes = b"") -> Callable[[Target, Sizes]
     return attack
 
 
+def send_chunks(begun: bytes, *statuses: int | None) -> Callable[[Target, Sizes], None]:
+    """Attack by a body in pieces of one byte."""
+
+    def attack(target: Target, sizes: Sizes) -> None:
+        answer = target.send(begun + b"1\r\nx\r\n" * sizes.chunks + b"0\r\n\r\n")
+        expect(status_of(answer), *statuses, None)
+
+    return attack
+
+
 def hold_connections(begun: bytes) -> Callable[[Target, Sizes], None]:
     """Attack by connections on which nothing more comes."""
 
@@ -203,7 +214,8 @@ def expect(found: object, *wanted: object) -> None:
         raise AssertionError(f"expected {wanted}, got {found}")
 
 
-CHUNKED = head("POST", CHAT, "Content-Type: application/json", "Transfer-Encoding: chunked")
+IN_CHUNKS = ("Content-Type: application/json", "Transfer-Encoding: chunked")
+CHUNKED = head("POST", CHAT, *IN_CHUNKS)
 LONG_BODY = ("Content-Type: application/json", "Content-Length: 1000000")
 MESSAGE = b'{"model": "offline", "messages": [{"role": "user", "content": ['
 
@@ -218,6 +230,13 @@ ATTACKS: dict[str, Callable[[Target, Sizes], None]] = {
     "an address without end": send_headers(b"x", begin=b"GET /"),
     "a chunk's line without end": send_headers(b"x", begin=CHUNKED + b"1;"),
     "trailers without end": send_headers(b"X-A: 1\r\n", begin=CHUNKED + b"0\r\n"),
+    "a body in small chunks": send_chunks(CHUNKED, 400),
+    "a body in small chunks, without the key": send_chunks(
+        head("POST", CHAT, *IN_CHUNKS, key=None), 401, 400
+    ),
+    "a body in small chunks for who is healthy": send_chunks(
+        head("POST", "/health", *IN_CHUNKS, key=None), 200, 400, 405
+    ),
     "connections with half a head": hold_connections(b"GET / HTTP/1.1\r\nHost: "),
     "connections with nothing": hold_connections(b""),
     "connections that idle": hold_connections(head("GET", "/health", key=None)),

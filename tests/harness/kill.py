@@ -14,6 +14,7 @@ doubled, and the end is that of an undisturbed run.
 
 import argparse
 import asyncio
+import logging
 import os
 import random
 import signal
@@ -201,7 +202,9 @@ class Harness:
         async def worker() -> None:
             while sum(trial.kills.total() for trial in self.trials) < kills:
                 phase, program, database = plans[len(self.trials) % len(plans)]
-                await asyncio.to_thread(self.add_trial(program, database).run, phase)
+                trial = self.add_trial(program, database)
+                await asyncio.to_thread(trial.run, phase)
+                self.tell_progress(trial)
 
         async def all_workers() -> None:
             await asyncio.gather(*(worker() for _ in range(os.cpu_count() or 1)))
@@ -214,12 +217,19 @@ class Harness:
         for program, fault in (plans * count)[:count]:
             trial = self.add_trial(program, "postgres")
             trial.lose_database(fault, self.postgres, self.random.choice(PHASES))
+            self.tell_progress(trial)
 
     def add_trial(self, program: str, database: str) -> Trial:
         """Begin a trial."""
         trial = Trial(self, len(self.trials), program, database)
         self.trials.append(trial)
         return trial
+
+    def tell_progress(self, trial: Trial) -> None:
+        """Say on standard error how far it is, and what a trial has just found."""
+        count = sum(each.kills.total() for each in self.trials)
+        found = " ".join([*trial.twice, *trial.mistakes])
+        print(f"{count} kills and faults; {trial.kind}, {trial.database} {found}", file=sys.stderr)
 
     def make_database(self, number: int, database: str) -> str:
         """Give a trial a database of its own."""
@@ -267,6 +277,7 @@ def main() -> None:
     parser.add_argument("--faults", type=int, default=15)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of clients that were killed
     with (
         tempfile.TemporaryDirectory() as folder,
         ChatServer() as server,

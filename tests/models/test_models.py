@@ -143,6 +143,18 @@ def test_models_of_the_user_are_left_as_they_were(server):
     assert mine.disable_streaming is hidden
 
 
+@pytest.mark.parametrize("aggregation", ["synthesize", "select"])
+def test_model_object_that_is_set_to_stream_can_be_any_agent(aggregation, server, invoke):
+    server.model("m", reply="1")
+    mine = ChatOpenAI(model="m", base_url=server.url, api_key="x", streaming=True, max_retries=0)
+    graph = create_moa([[mine], [mine]], mine, aggregation=aggregation).compile()
+    result = invoke(graph, {"messages": "q"})
+    assert result["messages"][-1].text == "1"
+    assert mine.streaming
+    hidden = server.calls[:2] if aggregation == "synthesize" else server.calls
+    assert not any(call.streamed for call in hidden)
+
+
 @pytest.mark.parametrize(
     ("model", "variable"),
     [("openai:gpt-4o", "OPENAI_API_KEY"), ("together:a/b", "TOGETHER_API_KEY")],

@@ -5,7 +5,7 @@ import gzip
 import json
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import repeat
+from itertools import chain, repeat
 from threading import Event, Thread
 
 import pytest
@@ -14,6 +14,7 @@ from waiting import PATIENCE
 from moa_graph import Agent, create_moa
 from moa_graph.models.agent import build_model
 from moa_graph.models.openai import normalization, response_limits
+from moa_graph.models.openai.response_limits import ResponseTooLargeError
 from moa_graph.redaction import MAX_ERROR_CHARS, redacted_message
 
 DELTA = {"index": 0, "delta": {"content": "word " * 2_000}, "finish_reason": None}
@@ -75,8 +76,8 @@ def small_limits(monkeypatch):
 def ask(request):
     """Ask a model, whole or as a stream."""
 
-    def ask(server, *, stream=False):
-        model = build_model(Agent(model="openai:m", base_url=server.url, max_retries=0))
+    def ask(server, *, stream=False, retries=0):
+        model = build_model(Agent(model="openai:m", base_url=server.url, max_retries=retries))
         if request.param == "sync":
             return list(model.stream("q")) if stream else model.invoke("q")
 
@@ -88,6 +89,19 @@ def ask(request):
         return asyncio.run(all_of_it())
 
     return ask
+
+
+ANSWER = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "fine"}}]}
+
+
+class TwoAnswers:
+    """The parts of an answer, and of one without an end from then on."""
+
+    def __init__(self):
+        self._answers = chain([[json.dumps(ANSWER).encode()]], repeat(repeat(b" " * 10_000)))
+
+    def __iter__(self):
+        return iter(next(self._answers))
 
 
 JSON = [("content-type", "application/json")]
@@ -143,6 +157,34 @@ def test_answer_without_end_is_not_read_further(ask):
 
 
 @pytest.mark.usefixtures("small_limits")
+@pytest.mark.parametrize("stream", [False, True])
+def test_answer_without_end_is_not_asked_for_again(stream, ask):
+    part, headers = (b": waiting\n\n" * 1_000, EVENTS) if stream else (b" " * 10_000, JSON)
+    with Endless(repeat(part), headers=headers).running() as server:
+        with pytest.raises(ResponseTooLargeError, match=f"^{server.url}: "):
+            ask(server, stream=stream, retries=2)
+        assert server.hung_up.wait(PATIENCE)
+    assert len(server.asked) == 1
+
+
+@pytest.mark.usefixtures("small_limits")
+def test_later_answer_without_end_is_not_asked_for_again():
+    """Requests that the openai client only builds: those behind the first of an async client."""
+    with Endless(TwoAnswers(), headers=JSON).running() as endless:
+        agent = Agent(model="openai:m", base_url=endless.url, max_retries=2)
+
+        async def ask_twice():
+            model = build_model(agent)
+            assert (await model.ainvoke("q")).text == "fine"
+            with pytest.raises(ResponseTooLargeError):
+                await model.ainvoke("q")
+
+        asyncio.run(ask_twice())
+        assert endless.hung_up.wait(PATIENCE)
+    assert len(endless.asked) == 2
+
+
+@pytest.mark.usefixtures("small_limits")
 def test_packed_answer_is_measured_unpacked(ask):
     packed = gzip.compress(b" " * 100_000_000)
     headers = [*JSON, ("content-encoding", "gzip"), ("content-length", str(len(packed)))]
@@ -152,8 +194,7 @@ def test_packed_answer_is_measured_unpacked(ask):
 
 
 def test_packed_answer_is_unpacked(ask):
-    answer = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "fine"}}]}
-    packed = gzip.compress(json.dumps(answer).encode())
+    packed = gzip.compress(json.dumps(ANSWER).encode())
     headers = [*JSON, ("content-encoding", "gzip"), ("content-length", str(len(packed)))]
     with Endless([packed], headers=headers).running() as server:
         assert ask(server).text == "fine"

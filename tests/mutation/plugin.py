@@ -26,6 +26,24 @@ _MEMORY = 4 * 2**30
 
 
 @dataclass
+class _CleanRun:
+    """What tests did without a mutant."""
+
+    calls: dict[str, list[str]] = field(default_factory=dict)
+    """The tests that call each function."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """How long each test took."""
+    failures: dict[str, str] = field(default_factory=dict)
+    """What the tests that failed said."""
+
+    def choose_tests(self, function: str, items: Sequence[pytest.Item]) -> list[pytest.Item]:
+        """Give the tests that call a function, the fastest first."""
+        called = {*self.calls.get(function, ())} & {*self.seconds}
+        tests = [item for item in items if item.nodeid in called]
+        return sorted(tests, key=lambda item: self.seconds[item.nodeid])
+
+
+@dataclass
 class MutationPlugin:
     """Runs tests on a sample of the mutants of each module."""
 
@@ -39,7 +57,8 @@ class MutationPlugin:
     folder: Path
     """For files."""
     _results: dict[str, Counter[str]] = field(default_factory=dict)
-    _failed: list[str] = field(default_factory=list)
+    _skipped: list[str] = field(default_factory=list)
+    _failures: dict[str, str] = field(default_factory=dict)
     _is_mutant: bool = False
 
     @pytest.hookimpl(tryfirst=True)  # before Hypothesis loads it
@@ -60,42 +79,63 @@ class MutationPlugin:
         if report.failed and self._is_mutant:
             os._exit(1)
         if report.failed:
-            self._failed.append(f"{report.nodeid}\n{report.longreprtext}")
+            self._failures[report.nodeid] = f"{report.nodeid}\n{report.longreprtext}"
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Run each module's tests without a mutant, then on each mutant."""
         for module, files in self.modules.items():
-            items = [item for item in session.items if item.path in files]
-            mutants = self._choose_mutants(module)
-            calls, seconds = self._run_without_mutant(module, items)
-            self._results[module] = results = Counter[str](all=len(find_mutants(module)))
-            for count, mutant in enumerate(mutants, 1):
-                called = calls[mutant.function]
-                chosen = sorted(
-                    (i for i in items if i.nodeid in called), key=lambda i: seconds[i.nodeid]
-                )
-                result = self._run_on_mutant(mutant, chosen, seconds)
-                results[result] += 1
-                place = f"{module} {count}/{len(mutants)}"
-                print(f"{place}: mutant {mutant.number} of {mutant.function}: {result}", flush=True)
-                if self.show and result in {_SURVIVED, _NO_TESTS}:
-                    print(mutant.diff(), flush=True)
+            self._run_module(module, [item for item in session.items if item.path in files])
         self._print_results()
+        session.testsfailed = len(self._skipped)
         return True
 
-    def _choose_mutants(self, module: str) -> list[Mutant]:
+    def _run_module(self, module: str, items: Sequence[pytest.Item]) -> None:
+        clean = self._find_reliable_tests(module, items)
+        if not clean:
+            self._skipped.append(module)
+            return
         mutants = find_mutants(module)
+        self._results[module] = results = Counter[str](all=len(mutants))
+        chosen = self._choose_mutants(module, mutants)
+        for count, mutant in enumerate(chosen, 1):
+            tests = clean.choose_tests(mutant.function, items)
+            result = self._run_on_mutant(mutant, tests, clean.seconds)
+            results[result] += 1
+            place = f"{module} {count}/{len(chosen)}"
+            print(f"{place}: mutant {mutant.number} of {mutant.function}: {result}", flush=True)
+            if self.show and result in {_SURVIVED, _NO_TESTS}:
+                print(mutant.diff(), flush=True)
+
+    def _choose_mutants(self, module: str, mutants: list[Mutant]) -> list[Mutant]:
         if self.sample is None or len(mutants) <= self.sample:
             return mutants
         chosen = random.Random(f"{self.seed} {module}").sample(mutants, self.sample)
         return sorted(chosen, key=lambda mutant: mutant.number)
 
-    def _run_without_mutant(
-        self, module: str, items: Sequence[pytest.Item]
-    ) -> tuple[Mapping[str, set[str]], dict[str, float]]:
-        """Find which tests call each function, and how long each test takes."""
+    def _find_reliable_tests(self, module: str, items: Sequence[pytest.Item]) -> _CleanRun | None:
+        """Run the tests without a mutant; `None` if some fail, and fail once more."""
+        clean = self._run_without_mutant(module, items)
+        failed = [item for item in items if item.nodeid in clean.failures]
+        again = self._run_without_mutant(module, failed) if failed else _CleanRun()
+        if again.failures or not items:
+            print(f"{module}: skipped, for its tests fail without a mutant:", flush=True)
+            print("\n".join(again.failures.values()) or "none was found", flush=True)
+            return None
+        for item in failed:
+            print(f"{module}: left out, it failed once without a mutant: {item.nodeid}", flush=True)
+            del clean.seconds[item.nodeid]
+        print(
+            f"{module}: {len(clean.seconds)} tests without a mutant: "
+            f"{sum(clean.seconds.values()):.0f} s",
+            flush=True,
+        )
+        return clean
+
+    def _run_without_mutant(self, module: str, items: Sequence[pytest.Item]) -> _CleanRun:
+        """Find which tests call each function, how long each test takes, and which fail."""
         told = self.folder / "without_mutant.json"
+        told.unlink(missing_ok=True)
 
         def run() -> None:
             calls, seconds, called = defaultdict[str, list[str]](list), {}, set[tuple[str, str]]()
@@ -107,18 +147,13 @@ class MutationPlugin:
                 seconds[item.nodeid] = monotonic() - began
                 for _, function in called:
                     calls[function].append(item.nodeid)
-            told.write_text(json.dumps([calls, seconds, self._failed]))
+            told.write_text(json.dumps([calls, seconds, self._failures]))
 
-        began = monotonic()
-        _run_in_child(run)
-        calls, seconds, failed = json.loads(told.read_text())
-        if failed:
-            pytest.exit("\n".join(["tests fail without a mutant:", *failed]), 1)
-        print(
-            f"{module}: {len(items)} tests without a mutant: {monotonic() - began:.0f} s",
-            flush=True,
-        )
-        return defaultdict(set, {name: {*tests} for name, tests in calls.items()}), seconds
+        status = _run_in_child(run)
+        if not told.exists():
+            ending = f"the process of the tests ended with status {status}"
+            return _CleanRun(failures={item.nodeid: ending for item in items})
+        return _CleanRun(*json.loads(told.read_text()))
 
     def _run_on_mutant(
         self, mutant: Mutant, items: Sequence[pytest.Item], seconds: Mapping[str, float]
@@ -148,6 +183,8 @@ class MutationPlugin:
                 f"{module.removeprefix('moa_graph.'):<27} {counts['all']:>7} {run:>4} {noticed:>8} "
                 f"{counts[_TIMEOUT]:>17}  {noticed / run:>5.0%}"
             )
+        for module in self._skipped:
+            print(f"{module.removeprefix('moa_graph.')}: skipped")
 
 
 def _in_pairs(items: Sequence[pytest.Item]) -> Iterable[tuple[Any, Any]]:

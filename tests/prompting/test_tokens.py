@@ -61,3 +61,24 @@ def test_long_text_weighs_what_its_parts_weigh_however_often_it_is_asked():
     for _ in range(2):
         assert weigh_text(text) == sum(map(weigh_text, parts))
     assert weigh_text(f"{text}x") > weigh_text(text)
+
+
+def test_very_long_text_is_weighed_by_a_sample_of_its_parts():
+    """Who sends ten megabytes holds up nobody else; what is estimated is the same every time."""
+    parts = [SAMPLES["English"].text, SAMPLES["Chinese"].text, SAMPLES["Russian"].text]
+    text = "".join(part * 4000 for part in parts)
+    exactly = sum(weigh_text(part) * 4000 for part in parts)
+    assert weigh_text(text) == pytest.approx(exactly, rel=0.02)
+    assert weigh_text(text) == weigh_text(text.encode().decode())
+
+
+@pytest.mark.parametrize("size", [524_287, 524_288, 524_289, 528_384, 3_000_001])
+def test_sample_of_uniform_text_weighs_what_all_of_it_does(size):
+    assert weigh_text("a" * size) == 18 * size
+
+
+def test_text_that_fits_but_for_the_estimate_is_not_cut():
+    rare = "語" * 4096
+    text = rare + "a" * 4096 * 400  # of which the sample sees more rare ones
+    assert count_tokens(text) > (exactly := -(-(160 * 4096 + 18 * 4096 * 400) // 100))
+    assert truncate_text(text, exactly) == (text, 0)

@@ -250,6 +250,15 @@ def test_unfinished_run_has_a_report_too():
     assert 'id="influence"' not in page
 
 
+def test_an_answer_that_was_cut_off_says_so_beside_its_text(server):
+    server.model("w", reply="It begins", finish_reason="length")
+    layer = [FakeModel(answers=["from a"])]
+    writer = Agent(model="openai:w", base_url=server.url)
+    page = report(create_moa([layer], writer).compile().invoke({"messages": "q"}))
+    answer = page[page.index("<h3>Final answer</h3>") : page.index('id="graph"')]
+    assert "It is not whole: cut off at its length limit" in answer
+
+
 def test_other_states_are_refused():
     with pytest.raises(ValueError, match="`state`: expected the state of a mixture"):
         report({})

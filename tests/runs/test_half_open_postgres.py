@@ -6,10 +6,12 @@ import threading
 from contextlib import contextmanager
 
 import pytest
+from psycopg import AsyncConnection
 from waiting import PATIENCE
 
 from moa_graph import MoAConfig
 from moa_graph.runs import postgres_connection
+from moa_graph.runs.postgres_connection import close_if_silent
 from moa_graph.runs.store import StoreError, build_run_config, open_run_store, read_threads
 
 pytestmark = pytest.mark.postgres
@@ -106,8 +108,34 @@ async def test_every_connection_has_keepalives_and_bounds(half_open):
     address, _ = half_open
     async with open_run_store(address) as store, store.lock_thread("t"):
         given = store.checkpointer.conn.info.get_parameters()
-        assert given["keepalives_idle"] == "20"
-        assert given["tcp_user_timeout"] == "35000"
+        assert given["keepalives_idle"] == "15"
+        assert given["tcp_user_timeout"] == "30000"
         assert given["connect_timeout"] == "2"  # as the address says
         rows = await (await store.checkpointer.conn.execute("SHOW statement_timeout")).fetchall()
         assert rows == [{"statement_timeout": "1s"}]
+
+
+async def test_silence_is_told_once_before_it_ends_a_run(half_open, monkeypatch):
+    monkeypatch.setattr(postgres_connection, "SLOW_S", 0.1)
+    address, silent = half_open
+    told = []
+    async with asyncio.timeout(PATIENCE):
+        with refused("the database gave no answer within 1 s"):
+            async with open_run_store(address, on_busy=told.append) as store:
+                silent.set()
+                await asyncio.gather(*(read_threads(store.checkpointer) for _ in range(3)))
+    assert told == ["an answer of the database, for 0.1 s so far"]
+
+
+async def test_statements_that_wait_for_one_another_are_not_silence(postgres, monkeypatch):
+    """A busy connection answers one after the other: who waits longest waits beyond the limit."""
+    monkeypatch.setattr(postgres_connection, "STATEMENT_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(postgres_connection, "_GRACE_S", 0.0)
+    connection = await AsyncConnection.connect(postgres, autocommit=True)
+
+    async def sleep():
+        with close_if_silent(connection):
+            await connection.execute("SELECT pg_sleep(0.2)")
+
+    async with connection:
+        await asyncio.gather(*(sleep() for _ in range(12)))

@@ -129,7 +129,8 @@ def test_sums_say_what_they_leave_out():
     assert format_run(read_run(free)).endswith(" · $0")
 
 
-def test_question_is_without_its_attachments():
-    content = 'Who?\n\n<file name="a.md">\nx\n</file>'
+@pytest.mark.parametrize("attached", ['<file name="a.md">\nx\n</file>', "<context>\nx\n</context>"])
+def test_question_is_without_its_attachments(attached):
+    content = f"Who?\n\n{attached}"
     state = create_moa([[FakeModel()]], FakeModel()).compile().invoke({"messages": content})
     assert read_run(state).question == "Who?"

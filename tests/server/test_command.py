@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import resource
 import signal
 import socket
 import subprocess
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from full_disk import full_disk
 from waiting import PATIENCE, wait_for
 
 pytestmark = pytest.mark.process
@@ -113,6 +113,20 @@ def test_it_says_where_it_listens_and_what_it_serves_and_logs_a_line_a_request_a
     assert re.fullmatch(r"moa: 127.0.0.1 GET /\?\[31mx{94} 404 \d+\.\d\d s", lines[2])
     assert lines[3:] == ["moa: stopped"]
     assert code == 0
+
+
+def test_unknown_parameters_are_ignored_and_logged_unless_the_server_is_strict(config, server):
+    body = BODY | {"min_p": 0.1}
+    with open_to_all("--config", config(), "--usage", "aggregator") as process:
+        answers = [post(process.url + CHAT, json=body) for _ in range(2)]
+        _, said = process.end()
+    assert [each.headers["x-moa-ignored-parameters"] for each in answers] == ["min_p"] * 2
+    told = answers[0].json()
+    assert told["moa"]["usage"]["prompt_tokens"] > told["usage"]["prompt_tokens"]
+    assert said.count("'min_p'") == 1
+    with open_to_all("--config", config(), "--strict") as process:
+        refused = post(process.url + CHAT, json=body)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "min_p")
 
 
 @pytest.mark.parametrize(("sign", "stream"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
@@ -311,25 +325,22 @@ def test_server_without_a_home_serves_and_warns(home, config, server, monkeypatc
     monkeypatch.delenv("MOA_DB")
     monkeypatch.setenv("XDG_DATA_HOME", f"{home}/.local/share")
     server.model("w", reply="final")
-    with served("--config", config()) as process:
-        assert process.said.startswith("moa: cannot use the database runs.sqlite: ")
+    with open_to_all("--config", config()) as process:
+        assert "moa: cannot use the database runs.sqlite: " in process.said
         assert process.said.splitlines()[0].endswith("; runs are not kept")
         assert "final" in json.dumps(ask_and_wait(process.url, "q"))
         assert len(get(f"{process.url}/api/threads").json()["threads"]) == 1
 
 
 def test_server_goes_on_where_the_disk_is_full(config, server, tmp_path):
-    """A limit on the size of files stands in for the end of the disk."""
     server.model("w", reply="final")
     db = tmp_path / "full.sqlite"
-    with served("--config", config(), "--db", db) as process:
+    with open_to_all("--config", config(), "--db", db) as process:
         for question in ("first", "second"):
             ask_and_wait(process.url, question)
         process.end()  # which takes the write-ahead log into the file
 
-    size = db.stat().st_size
-    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (size, size))
-    with served("--config", config(), "--db", db, preexec_fn=limit) as process:
+    with open_to_all("--config", config(), "--db", db, **full_disk(db.stat().st_size)) as process:
         old = get(f"{process.url}/api/threads").json()["threads"]
         for number in range(2):
             new = ask_and_wait(process.url, f"{number}" * 9000)

@@ -90,6 +90,41 @@ def test_framing_of_a_body_beyond_the_limit_ends_the_connection(line, serving):
     assert send(serving, HEALTH).startswith(b"HTTP/1.1 200")
 
 
+def post_in_chunks(chunks, *, path=CHAT, key=KEY, last=b"0\r\n\r\n"):
+    lines = [f"POST {path} HTTP/1.1", "Host: localhost", "Content-Type: application/json"]
+    lines += ["Transfer-Encoding: chunked", f"Authorization: Bearer {key}", "", ""]
+    return "\r\n".join(lines).encode() + chunks + last
+
+
+@pytest.mark.parametrize("last", [b"0\r\n\r\n", b""], ids=["whole", "half"])
+@pytest.mark.parametrize(
+    ("path", "key"), [(CHAT, KEY), (CHAT, "none"), ("/health", "none"), ("/nowhere", KEY)]
+)
+def test_body_in_small_pieces_is_read_no_further_than_the_limit(last, path, key, caplog):
+    few = ConnectionLimits(small_pieces=100)
+    many = post_in_chunks(b"1\r\n1\r\n" * 50_000, path=path, key=key, last=last)
+    with offline_server(few, api_key=KEY) as serving:
+        answer = send(serving, many)
+        if answer:  # the system takes it back where more was sent than read
+            status, code, message = read_error(answer)
+            assert (status, code) == (400, "too_many_pieces")
+            assert message == "the body came in more than 100 pieces of less than 64 bytes"
+        assert send(serving, HEALTH).startswith(b"HTTP/1.1 200")
+    assert "ASGI" not in caplog.text
+
+
+def test_body_in_few_small_pieces_or_many_large_ones_is_read(serving):
+    body = {"model": "offline", "messages": [{"role": "user", "content": "x" * 300_000}]}
+    text = json.dumps(body).encode()
+    for size in (80, 5):
+        parts = [text[start : start + size] for start in range(0, len(text), size)]
+        chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts)
+        answer = send(
+            serving, post_in_chunks(chunks).replace(b"Host", b"Connection: close\r\nHost")
+        )
+        assert answer[9:12] == (b"200" if size == 80 else b"400")
+
+
 @pytest.mark.parametrize(
     "sent",
     [
@@ -148,6 +183,17 @@ def test_connection_without_a_request_is_closed_without_a_word():
 def test_answered_connection_is_not_kept_for_what_does_not_come(sent):
     with offline_server(SOON) as serving:
         assert send(serving, sent).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("length", ["Content-Length: 1000000000", "Transfer-Encoding: chunked"])
+@pytest.mark.parametrize(("path", "status"), [("/health", 405), (CHAT, 401)])
+def test_rest_of_an_answered_request_is_neither_read_nor_waited_for(length, path, status):
+    limits = ConnectionLimits(head_seconds=PATIENCE, rest_seconds=0.3)
+    with offline_server(limits, api_key=KEY) as serving, connect(serving) as connection:
+        connection.sendall(f"POST {path} HTTP/1.1\r\nHost: a\r\n{length}\r\n\r\n".encode())
+        assert int(read_all(connection)[9:12]) == status  # it ends, for the server says no more
+        with pytest.raises(ConnectionError):
+            send_until_closed(connection, b"no chunk" * 10_000)
 
 
 def send_until_closed(connection, data):

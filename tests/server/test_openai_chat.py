@@ -20,6 +20,7 @@ from moa_graph.server.service import ServerLimits
 
 ASKED = [{"role": "user", "content": "q"}]
 KEY = "MARKED-9f3b77c1d2-KEY"
+TOOL = {"type": "function", "function": {"name": "f"}}
 
 
 @pytest.fixture
@@ -325,15 +326,11 @@ def test_harmless_fields_are_accepted(client):
     ("field", "value"),
     [
         ("n", 2),
-        ("tools", [{"type": "function", "function": {"name": "f", "parameters": {}}}]),
-        ("logprobs", True),
-        ("response_format", {"type": "json_object"}),
-        ("response_format", {"type": "json_schema", "json_schema": {"name": "x"}}),
+        ("functions", [{"name": "f", "parameters": {}}]),
         ("modalities", ["text", "audio"]),
         ("audio", {"voice": "alloy", "format": "mp3"}),
         ("logit_bias", {"50256": -100}),
-        ("frequency_penalty", 0.5),
-        ("reasoning_effort", "high"),
+        ("web_search_options", {}),
     ],
 )
 def test_what_is_not_supported_is_refused_by_name(field, value, refused):
@@ -354,7 +351,7 @@ def with_message(**message):
         ({"messages": []}, "messages", "empty; expected at least one"),
         ({"messages": "q"}, "messages", 'expected a list of messages, got "q"'),
         ({"messages": ["q"]}, "messages[0]", 'expected an object, got "q"'),
-        (with_message(role="tool"), "messages[0].role", "'system', 'developer', 'user' or"),
+        (with_message(role="function"), "messages[0].role", "'user', 'assistant' or 'tool'"),
         (with_message(content=5), "messages[0].content", "a string or a list of parts, got 5"),
         (with_message(content=None), "messages[0].content", "got null"),
         (with_message(content=[]), "messages[0].content", "empty"),
@@ -362,10 +359,33 @@ def with_message(**message):
         (
             with_message(content=[{"type": "input_audio"}]),
             "messages[0].content[0]",
-            "expected 'text', 'image_url', got 'input_audio'",
+            "expected 'text', 'image_url', 'refusal', got 'input_audio'",
         ),
         (with_message(name=5), "messages[0].name", "got 5"),
-        (with_message(tool_calls=[{}]), "messages[0].tool_calls", "not supported"),
+        (with_message(tool_calls=[{}]), "messages[0].tool_calls[0].id", "missing"),
+        (with_message(function_call={"name": "f"}), "messages[0].function_call", "`tool_calls`"),
+        (with_message(role="tool"), "messages[0].tool_call_id", "expected the `id` of the call"),
+        (with_message(role="tool", tool_call_id="c"), "messages[0].tool_call_id", "no call 'c'"),
+        ({"tools": "f"}, "tools", 'expected a list, got "f"'),
+        ({"tools": [{"type": "custom"}]}, "tools[0].type", "expected 'function', got \"custom\""),
+        ({"tools": [{"type": "function"}]}, "tools[0].function", "missing"),
+        ({"tool_choice": "required"}, "tool_choice", "needs `tools`"),
+        ({"tool_choice": "any"}, "tool_choice", "expected 'none', 'auto' or 'required'"),
+        (
+            {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "g"}}},
+            "tool_choice",
+            "no tool 'g' in `tools`; expected one of: f",
+        ),
+        ({"response_format": {"type": "xml"}}, "response_format", "'json_schema', got 'xml'"),
+        (
+            {"response_format": {"type": "json_schema"}},
+            "response_format.json_schema",
+            "required, but missing",
+        ),
+        ({"top_logprobs": 2}, "top_logprobs", "needs `logprobs`"),
+        ({"reasoning_effort": "huge"}, "reasoning_effort", "'high', 'xhigh' or 'max'"),
+        ({"verbosity": 1}, "verbosity", "'low', 'medium' or 'high', got 1"),
+        ({"frequency_penalty": 3}, "frequency_penalty", "less than or equal to 2, got 3"),
         (
             {"messages": [*ASKED, {"role": "assistant", "content": "x"}]},
             "messages",
@@ -382,7 +402,7 @@ def with_message(**message):
         ({"stop": list("abcde")}, "stop", "at most 4"),
         ({"stream": "yes"}, "stream", 'got "yes"'),
         ({"stream_options": 1}, "stream_options", "expected an object, got 1"),
-        ({"top_k": 3}, "top_k", "no parameter that this server knows"),
+        ({"top_k": "few"}, "top_k", 'got "few"'),
     ],
 )
 def test_mistake_names_its_place(body, param, says, refused):

@@ -12,7 +12,8 @@ from moa_graph.cli.actions.show import print_proposal
 from moa_graph.cli.actions.transcript import save_transcript
 from moa_graph.cli.choice import require_api_keys
 from moa_graph.cli.errors import CommandError
-from moa_graph.cli.terminal.tables import build_models_table, make_console, print_calls
+from moa_graph.cli.terminal.console import make_console
+from moa_graph.cli.terminal.tables import build_models_table, print_calls
 from moa_graph.cli.terminal.text import print_run
 from moa_graph.config.model import MoAConfig, preset_names
 from moa_graph.graph.node_names import AGGREGATOR, layer_name, proposer_node_name

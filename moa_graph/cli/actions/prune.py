@@ -11,7 +11,7 @@ import typer
 from moa_graph.cli.actions.threads import build_threads_table
 from moa_graph.cli.errors import CommandError
 from moa_graph.cli.forgiving_store import warn_of_busy_database
-from moa_graph.cli.terminal.tables import make_console
+from moa_graph.cli.terminal.console import make_console
 from moa_graph.runs.retention import (
     ExpiredThread,
     PruneResult,
@@ -78,7 +78,7 @@ def _cutoff_time(age: str) -> datetime:
 async def _find_old_threads(
     db: str | None, before: datetime | None, keep: int | None
 ) -> tuple[list[ExpiredThread], list[StoredThread]]:
-    async with open_run_store(db, create=False) as store:
+    async with open_run_store(db, create=False, on_busy=warn_of_busy_database) as store:
         old = await find_expired_threads(store.checkpointer, before=before, keep=keep)
         shown = {each.id for each in old[:MAX_SHOWN_THREADS]}
         return old, await read_threads(

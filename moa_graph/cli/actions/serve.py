@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import typer
 
@@ -23,7 +24,7 @@ try:
     from moa_graph.server.connections import ConnectionLimits
     from moa_graph.server.open_files import connections_that_fit, raise_open_file_limit
     from moa_graph.server.server import GracefulServer, open_socket
-    from moa_graph.server.service import MixtureService, ServerLimits
+    from moa_graph.server.service import ApiOptions, MixtureService, ServerLimits
 except ModuleNotFoundError as missing:
     package = (missing.name or "").partition(".")[0]
     if package == "moa_graph":
@@ -42,6 +43,8 @@ class ServeOptions:
     db: str | None
     limits: Mapping[str, int]
     connections: int
+    api: Mapping[str, Any]
+    """How the API treats requests."""
     token: str | None = None
     """A key of this start alone, which is printed."""
 
@@ -55,14 +58,24 @@ def serve_mixtures(mixtures: Mapping[str, MoAConfig], options: ServeOptions) -> 
     """
     for mixture in mixtures.values():
         require_api_keys(mixture)
+    options = choose_key(options)
+    log_to_stderr()
+    asyncio.run(_run_server(mixtures, options))
+    typer.echo("moa: stopped", err=True)
+
+
+def choose_key(options: ServeOptions) -> ServeOptions:
+    """Make a token where no key is set, unless everybody is let in.
+
+    Raises:
+        CommandError: If the key is empty, or stands beside `--no-auth`.
+    """
     _check_api_key(options.api_key)
     if options.api_key and options.no_auth:
         raise CommandError("--no-auth: a key is set, by --api-key or MOA_API_KEY; choose one")
-    if not options.api_key and not options.no_auth:
-        options = replace(options, token=make_token())
-    _log_to_stderr()
-    asyncio.run(_run_server(mixtures, options))
-    typer.echo("moa: stopped", err=True)
+    if options.api_key or options.no_auth:
+        return options
+    return replace(options, token=make_token())
 
 
 def make_token() -> str:
@@ -86,16 +99,17 @@ def _check_api_key(key: str | None) -> None:
 
 async def _run_server(mixtures: Mapping[str, MoAConfig], options: ServeOptions) -> None:
     async with open_forgiving_store(options.db, many_runs=True) as store:
-        service = MixtureService(mixtures, store=store, limits=ServerLimits(**options.limits))
-        with _open_server_socket(options) as sock:
+        limits, api = ServerLimits(**options.limits), ApiOptions(**options.api)
+        service = MixtureService(mixtures, store=store, limits=limits, api=api)
+        with open_server_socket(options) as sock:
             hosts = (options.host, socket.gethostname())
             app = create_app(service, api_key=options.api_key or options.token, hosts=hosts)
-            limits = ConnectionLimits(connections=_fit_connections(options.connections))
+            bounds = ConnectionLimits(connections=fit_connections(options.connections))
             _print_addresses(mixtures, options, sock)
-            await GracefulServer(app, service, limits).serve(sockets=[sock])
+            await GracefulServer(app, service, bounds).serve(sockets=[sock])
 
 
-def _fit_connections(wanted: int) -> int:
+def fit_connections(wanted: int) -> int:
     """Leave files to the database and the connections to models."""
     raise_open_file_limit()
     if (most := connections_that_fit()) is None or wanted <= most:
@@ -107,11 +121,16 @@ def _fit_connections(wanted: int) -> int:
     return most
 
 
-def _open_server_socket(options: ServeOptions) -> socket.socket:
+def open_server_socket(options: ServeOptions) -> socket.socket:
+    """Listen.
+
+    Raises:
+        CommandError: If that cannot be.
+    """
     try:
         return open_socket(options.host, options.port)
     except OSError as error:
-        where = f"{_bracket_ipv6(options.host)}:{options.port}"
+        where = f"{bracket_ipv6(options.host)}:{options.port}"
         message = f"cannot listen on {where}: {error.strerror or error}"
         if error.errno == errno.EADDRINUSE:
             message = f"{where} is taken by another program; choose another --port"
@@ -122,7 +141,7 @@ def _print_addresses(
     mixtures: Mapping[str, MoAConfig], options: ServeOptions, sock: socket.socket
 ) -> None:
     host, port = sock.getsockname()[:2]
-    address = f"http://{_bracket_ipv6(host)}:{port}"
+    address = f"http://{bracket_ipv6(host)}:{port}"
     if options.no_auth:
         print_warning(
             f"moa: --no-auth: whoever reaches {address}, each user of this machine included, can "
@@ -137,11 +156,13 @@ def _print_addresses(
     typer.echo(f"moa: {page} is a page to ask and to watch", err=True)
 
 
-def _bracket_ipv6(host: str) -> str:
+def bracket_ipv6(host: str) -> str:
+    """Give a host as it stands in an address."""
     return f"[{host}]" if ":" in host else host
 
 
-def _log_to_stderr() -> None:
+def log_to_stderr() -> None:
+    """Print what the server logs."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("moa: %(message)s"))
     logger = logging.getLogger("moa_graph.server")

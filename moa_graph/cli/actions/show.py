@@ -8,9 +8,10 @@ import typer
 from rich.text import Text
 
 from moa_graph.cli.errors import CommandError
+from moa_graph.cli.terminal.console import make_console
 from moa_graph.cli.terminal.diff import WordDiff
 from moa_graph.cli.terminal.plain_text import print_notice, strip_control_characters
-from moa_graph.cli.terminal.tables import make_console, print_calls
+from moa_graph.cli.terminal.tables import print_calls
 from moa_graph.cli.terminal.text import describe_failure, print_answer, print_json, print_run
 from moa_graph.cli.thread_loading import LoadedThread, load_thread
 from moa_graph.prompting.finish_reasons import describe_ending

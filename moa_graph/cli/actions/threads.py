@@ -10,9 +10,11 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from moa_graph.cli.forgiving_store import warn_of_busy_database
+from moa_graph.cli.terminal.console import make_console
 from moa_graph.cli.terminal.plain_text import to_single_line
 from moa_graph.cli.terminal.stacked_rows import COLUMN_GAP, stack_rows
-from moa_graph.cli.terminal.tables import format_age, make_console
+from moa_graph.cli.terminal.tables import format_age
 from moa_graph.runs.store import StoredThread, open_run_store, read_threads
 
 MIN_QUESTION_WIDTH = 8  # columns of a question that are worth being shown
@@ -23,7 +25,7 @@ def print_threads(limit: int, db: str | None, *, as_json: bool) -> None:
     """Print the threads, newest first."""
 
     async def read() -> list[StoredThread]:
-        async with open_run_store(db, create=False) as store:
+        async with open_run_store(db, create=False, on_busy=warn_of_busy_database) as store:
             return await read_threads(store.checkpointer, limit)
 
     threads = asyncio.run(read())

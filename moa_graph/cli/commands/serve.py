@@ -1,7 +1,7 @@
 """The command `moa serve`: its options."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -64,6 +64,22 @@ def serve(  # long by its options and its help text, not by what it does
             help="Connections at the same time; beyond them, those that wait longest are closed.",
         ),
     ] = 512,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="Refuse parameters of a request that have no effect; by default they are ignored, "
+            "and named in the log and in a header.",
+        ),
+    ] = False,
+    usage: Annotated[
+        Literal["run", "aggregator"],
+        typer.Option(
+            "--usage",
+            help="Whose tokens the field `usage` of an answer is: the whole run's, or its "
+            "aggregator's. The other is in the field `moa`.",
+        ),
+    ] = "run",
 ) -> None:
     """Serve mixtures to any client of OpenAI's API: each is a model, by its name.
 
@@ -81,5 +97,6 @@ def serve(  # long by its options and its help text, not by what it does
     from moa_graph.cli.actions.serve import ServeOptions, serve_mixtures
 
     limits = {"body": max_body * 1_000_000, "messages": max_messages, "runs": max_runs}
-    options = ServeOptions(host, port, api_key, no_auth, db, limits, max_connections)
+    api = {"strict": strict, "usage": usage}
+    options = ServeOptions(host, port, api_key, no_auth, db, limits, max_connections, api)
     serve_mixtures(mixtures, options)

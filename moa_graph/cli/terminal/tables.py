@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from rich.cells import cell_len
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from moa_graph.cli.terminal.console import make_console
 from moa_graph.cli.terminal.plain_text import fit_to_stream, to_single_line
 from moa_graph.cli.terminal.stacked_rows import COLUMN_GAP, build_text_table, stack_rows
 from moa_graph.cli.terminal.text import describe_failure
@@ -21,7 +22,6 @@ from moa_graph.runs.formatting import (
 from moa_graph.runs.record import AgentCall, RunRecord
 
 STATUS_MARKS = {"answered": ("✓", "green"), "failed": ("✗", "red"), "cut off": ("✂", "yellow")}
-PIPE_WIDTH = 160  # columns of a table that goes into a pipe
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 _NAME_COLUMNS = ("mark", "call")
 MIN_MODEL_WIDTH = 24  # columns of the name of a model that are worth being shown
@@ -35,14 +35,6 @@ COLUMN_LAYOUTS = (  # headings; the first that fits is taken
     ("mark", "call", "seconds", "written", "cost", CRITICAL_HEADINGS[0]),
     ("mark", "call", "sec", "written", "cost", CRITICAL_HEADINGS[1]),
 )
-
-
-def make_console() -> Console:
-    """Make a console on standard output."""
-    stdout_console = Console(highlight=False)
-    return (
-        stdout_console if stdout_console.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
-    )
 
 
 def print_calls(run: RunRecord) -> None:

@@ -4,7 +4,9 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx2
+from openai import OpenAIError
 
+from moa_graph.connection_failures import bare_address
 from moa_graph.errors import MoAError
 
 MAX_RESPONSE_BYTES = 100_000_000
@@ -21,8 +23,16 @@ MAX_LINE_BYTES = 20_000_000
 """Bytes of a line of it: the openai client puts a line together by the square."""
 
 
-class ResponseTooLargeError(MoAError, httpx2.TransportError):
-    """A response has more bytes than any answer."""
+class ResponseTooLargeError(MoAError, OpenAIError):
+    """A response has more bytes than any answer.
+
+    The openai client asks again after every error of HTTPX, and after none of its own.
+    """
+
+
+def _too_large(request: httpx2.Request, what: str, most: int) -> ResponseTooLargeError:
+    address = bare_address(str(request.url))
+    return ResponseTooLargeError(f"{address}: {what} has more than {most:,} bytes")
 
 
 def read_response(response: httpx2.Response) -> httpx2.Response:
@@ -95,8 +105,7 @@ class _LimitedStream(httpx2.SyncByteStream, httpx2.AsyncByteStream):
             (self._line_size, MAX_LINE_BYTES, "a line of the stream"),
         ):
             if size > most:
-                error = f"{what} has more than {most:,} bytes"
-                raise ResponseTooLargeError(error, request=self._request)
+                raise _too_large(self._request, what, most)
 
 
 class _BoundedBody:
@@ -116,9 +125,7 @@ class _BoundedBody:
         """Make a response with this body, which is unpacked."""
         response = self._response
         if self._size > self._most and not response.is_error:
-            raise ResponseTooLargeError(
-                f"the response has more than {self._most:,} bytes", request=response.request
-            )
+            raise _too_large(response.request, "the response", self._most)
         headers = [
             (name, value)
             for name, value in response.headers.multi_items()

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessage
 
 from moa_graph.prompting.thoughts import ThoughtFilter, strip_thoughts
-from moa_graph.server.openai_messages import (
+from moa_graph.server.openai_answers import (
     CompletionEnvelope,
     openai_finish_reason,
     openai_usage,
@@ -58,8 +58,8 @@ def test_details_of_usage_are_told():
     total = {"input_tokens": 7, "output_tokens": 5, "total_tokens": 12}
     total |= {"input_token_details": {"cache_read": 3}, "output_token_details": {"reasoning": 2}}
     told = openai_usage(AIMessage("x", response_metadata={"moa": {"usage": total}}))
-    assert told["prompt_tokens_details"] == {"cached_tokens": 3}
-    assert told["completion_tokens_details"] == {"reasoning_tokens": 2}
+    assert told.prompt_tokens_details.cached_tokens == 3
+    assert told.completion_tokens_details.reasoning_tokens == 2
 
 
 def test_each_answer_has_an_id_of_its_own():

@@ -1,0 +1,9 @@
+"""Mixtures whose output is the answer alone, for clients of the server's MCP endpoint.
+
+`langgraph.json` names them; the names of the graphs are the names of the tools.
+"""
+
+from moa_graph import deployable
+
+ask_panel = deployable("together", answer_only=True)
+ask_offline = deployable("offline", answer_only=True)

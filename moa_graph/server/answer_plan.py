@@ -1,0 +1,147 @@
+"""Which parameters of a request reach whom: what the answer's writers can be asked for."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.messages import AnyMessage
+
+from moa_graph.chat_model.model import ChatMoA
+from moa_graph.models.capabilities import ModelCapabilities
+from moa_graph.prompting.tool_text import describe_tools_in_text
+from moa_graph.server.errors import ApiError
+from moa_graph.server.json_types import JsonObject
+from moa_graph.server.openai_messages import to_langchain_messages
+from moa_graph.server.openai_requests import (
+    ChatRequest,
+    FunctionTool,
+    JsonSchemaFormat,
+    NamedToolChoice,
+)
+from moa_graph.server.service import Capability, MixtureService
+
+_PREFERENCES = ("frequency_penalty", "presence_penalty", "top_k", "verbosity")
+"""Parameters that are left out where a writer does not take them."""
+
+
+@dataclass(frozen=True)
+class AnswerPlan:
+    """How a request is answered."""
+
+    chat_model: ChatMoA
+    messages: Sequence[AnyMessage]
+    options: Mapping[str, Any]
+    """What the chat model is called with: those who write the answer take it."""
+    ineffective: Sequence[str]
+    """Parameters of the request that have no effect."""
+
+
+def plan_answer(service: MixtureService, chat_request: ChatRequest) -> AnswerPlan:
+    """Decide how a request is answered.
+
+    Tools that the aggregator cannot call are left out, if it may answer in words.
+
+    Raises:
+        ApiError: If there is no such mixture, or its aggregator cannot answer in the form that is
+            asked for; with `strict`, also if a parameter has no effect on it.
+    """
+    aggregator = service.get_model(chat_request.model).writers[0]
+    needs = frozenset(_find_needs(chat_request, aggregator))
+    served = service.get_model(chat_request.model, chat_request.writer_settings, needs)
+    _require_form(chat_request, served.writers[0])
+    uses_tools = "calls_tools" in needs
+    dropped = [] if uses_tools or not chat_request.wants_tools else ["tools"]
+    parameters, untaken = _choose_parameters(chat_request, served.writers, uses_tools=uses_tools)
+    untaken = [*dropped, *served.ineffective, *untaken]
+    if service.api.strict and untaken:
+        raise _not_taken_error(untaken[0], chat_request.model)
+    messages: Sequence[AnyMessage] = to_langchain_messages(chat_request.messages)
+    if not uses_tools and not all(each.is_openai_based for each in served.writers):
+        messages = describe_tools_in_text(messages)  # who has no tools may refuse their calls
+    return AnswerPlan(
+        served.chat_model,
+        messages,
+        parameters | (_tool_options(chat_request) if uses_tools else {}),
+        [*chat_request.ineffective_parameters(), *untaken],
+    )
+
+
+def _require_form(chat_request: ChatRequest, aggregator: ModelCapabilities) -> None:
+    """Refuse an answer that cannot be what it has to be."""
+    forms = (
+        ("tool_choice", chat_request.must_call_tool, aggregator.calls_tools),
+        ("response_format", chat_request.wants_json, "response_format" in aggregator.parameters),
+        ("logprobs", chat_request.logprobs, "logprobs" in aggregator.parameters),
+    )
+    for parameter, is_wanted, is_possible in forms:
+        if is_wanted and not is_possible:
+            raise _not_taken_error(parameter, chat_request.model)
+
+
+def _not_taken_error(parameter: str, model: str) -> ApiError:
+    message = f"{parameter}: not supported by the aggregator of {model!r}"
+    return ApiError(400, message, param=parameter, code="unsupported_parameter")
+
+
+def _find_needs(chat_request: ChatRequest, aggregator: ModelCapabilities) -> Iterator[Capability]:
+    """Name what each fallback that is asked has to be capable of, as the aggregator is."""
+    if chat_request.wants_tools and aggregator.calls_tools:
+        yield "calls_tools"
+    if chat_request.wants_json:
+        yield "response_format"
+    if chat_request.logprobs:
+        yield "logprobs"
+
+
+def _choose_parameters(
+    chat_request: ChatRequest, writers: Sequence[ModelCapabilities], *, uses_tools: bool
+) -> tuple[JsonObject, list[str]]:
+    """Give the parameters that all writers take, and name the others."""
+    taken = frozenset.intersection(*(each.parameters for each in writers))
+    given = {name: value for name in _PREFERENCES if (value := getattr(chat_request, name))}
+    body = {name: value for name, value in given.items() if name in taken}
+    untaken = [name for name in given if name not in taken]
+    if chat_request.wants_json:
+        body["response_format"] = _response_format(chat_request)
+    if chat_request.logprobs:
+        body["logprobs"] = True
+        body |= {"top_logprobs": top} if (top := chat_request.top_logprobs) else {}
+    as_body = all(each.takes_extra_body for each in writers)
+    options: JsonObject = ({"extra_body": body} if as_body else body) if body else {}
+    if uses_tools and chat_request.parallel_tool_calls is not None:
+        if "parallel_tool_calls" in taken:
+            options["parallel_tool_calls"] = chat_request.parallel_tool_calls
+        else:
+            untaken.append("parallel_tool_calls")
+    return options, untaken
+
+
+def _response_format(chat_request: ChatRequest) -> JsonObject:
+    given = chat_request.response_format
+    if not isinstance(given, JsonSchemaFormat):
+        return {"type": "json_object"}
+    schema = given.json_schema.model_dump(by_alias=True, exclude_unset=True)
+    return {"type": "json_schema", "json_schema": schema}
+
+
+def _tool_options(chat_request: ChatRequest) -> JsonObject:
+    """Say in LangChain's words which tools there are, and which is to be called."""
+    options: JsonObject = {"tools": [_to_tool(tool) for tool in chat_request.tools or ()]}
+    choice = chat_request.tool_choice
+    if isinstance(choice, NamedToolChoice):
+        options["tool_choice"] = choice.function.name
+    elif choice == "required":
+        options["tool_choice"] = "any"
+    if chat_request.wants_json and not any(
+        tool.function.strict for tool in chat_request.tools or ()
+    ):
+        options["strict"] = False  # LangChain makes tools strict that stand beside a form
+    return options
+
+
+def _to_tool(tool: FunctionTool) -> JsonObject:
+    function = tool.function.model_dump(exclude_unset=True)
+    return {
+        "type": "function",
+        "function": {name: value for name, value in function.items() if value is not None},
+    }
