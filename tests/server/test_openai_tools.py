@@ -123,7 +123,9 @@ def test_proposers_are_asked_once_in_a_tool_loop_of_one_key(client, server, stre
     assert content == "It rains."
     assert len(server.calls_of("w")) == 6
     assert len(server.calls_of("a")) == len(server.calls_of("b")) == 1
-    go_on(client.with_options(api_key="of another"), before)
+    for other, is_reused in ((client, True), (client.with_options(api_key="of another"), False)):
+        answer = create(other, tools=[WEATHER], messages=before)
+        assert answer.moa["reused_proposals"] is is_reused
     assert len(server.calls_of("a")) == 2
 
 
