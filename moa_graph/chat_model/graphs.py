@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
@@ -72,10 +73,10 @@ class CompiledGraphCache:
             )
         try:
             key = json.dumps([options, reuses_proposals], sort_keys=True)
-        except (TypeError, ValueError, RecursionError):  # objects may change: nothing is kept
+        except (TypeError, ValueError, RecursionError):  # an object may change: no graph is kept
             return self._compile_graph(options, reuses_proposals=reuses_proposals)
         if (graph := self._compiled.get(key)) is None:
-            graph = self._compile_graph(options, reuses_proposals=reuses_proposals)
+            graph = self._compile_graph(deepcopy(options), reuses_proposals=reuses_proposals)
             if len(self._compiled) >= _MAX_COMPILED:
                 self._compiled.clear()
             self._compiled[key] = graph

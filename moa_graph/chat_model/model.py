@@ -231,8 +231,10 @@ class ChatMoA(ChatModelOptions, ConsultOptions, OldOptionAttributes, BaseChatMod
         return model
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        """Copy it; a cache is shared, as other processes share it."""
-        return super().__deepcopy__({id(self.proposal_cache): self.proposal_cache} | (memo or {}))
+        """Copy it; the cache is shared, as other processes share it."""
+        memo = {} if memo is None else memo
+        memo[id(self.proposal_cache)] = self.proposal_cache
+        return super().__deepcopy__(memo)
 
     def get_token_ids(self, text: str) -> list[int]:
         """Tokenize as `custom_get_token_ids` of the mixture or of its aggregator does.

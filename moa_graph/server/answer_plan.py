@@ -1,10 +1,11 @@
 """Which parameters of a request reach whom: what the answer's writers can be asked for."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.messages import AnyMessage
+from langchain_core.runnables import RunnableConfig
 
 from moa_graph.chat_model.model import ChatMoA
 from moa_graph.models.capabilities import ModelCapabilities
@@ -34,6 +35,8 @@ class AnswerPlan:
     """What the chat model is called with: those who write the answer take it."""
     ineffective: Sequence[str]
     """Parameters of the request that have no effect."""
+    config: RunnableConfig = field(default_factory=RunnableConfig)
+    """The config of the run."""
 
 
 def plan_answer(service: MixtureService, chat_request: ChatRequest) -> AnswerPlan:

@@ -28,7 +28,16 @@ _FINISH_REASONS: dict[str, FinishReason] = {
     "refused": "content_filter",
 }
 """OpenAI's word for how an answer ended; for all others it is `stop`, or `tool_calls`."""
-_SUMMARY_KEYS = ("layers", "asked", "answered", "failed", "errors", "aggregator", "usage_unknown")
+_SUMMARY_KEYS = (
+    "layers",
+    "asked",
+    "answered",
+    "failed",
+    "errors",
+    "aggregator",
+    "usage_unknown",
+    "reused_proposals",
+)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing
+from dataclasses import replace
 from typing import cast
 
 from langchain_core.messages import AIMessage, AIMessageChunk
@@ -17,6 +18,7 @@ from moa_graph.server.errors import server_stopping_error, to_api_error
 from moa_graph.server.json_body import read_json_body
 from moa_graph.server.openai_answers import ChunkTranslator, CompletionEnvelope
 from moa_graph.server.openai_requests import ChatRequest, parse_chat_request
+from moa_graph.server.proposal_scope import scope_to_key
 from moa_graph.server.responses import EventQueue, RunResponse, wait_for_run
 from moa_graph.server.service import MixtureService, get_service
 
@@ -31,7 +33,7 @@ async def create_completion(request: Request) -> Response:
     service = get_service(request)
     body = await read_json_body(request, service.limits)
     chat_request = parse_chat_request(body, service.limits.messages, strict=service.api.strict)
-    plan = plan_answer(service, chat_request)
+    plan = replace(plan_answer(service, chat_request), config=scope_to_key(request))
     headers = _name_ineffective_parameters(service, plan.ineffective)
     envelope = CompletionEnvelope(chat_request.model, service.api.usage)
     if chat_request.stream:
@@ -57,7 +59,7 @@ def _to_printable(name: str) -> str:
 
 async def _invoke_model(plan: AnswerPlan) -> AIMessage:
     try:
-        return await plan.chat_model.ainvoke(plan.messages, **plan.options)
+        return await plan.chat_model.ainvoke(plan.messages, plan.config, **plan.options)
     except Exception as error:
         raise to_api_error(error) from error
 
@@ -83,7 +85,7 @@ async def _completion_chunks(
     """Run a mixture, and give its answer in OpenAI's chunks."""
     translator = ChunkTranslator(envelope)
     yield translator.start()
-    stream = plan.chat_model.astream(plan.messages, **plan.options)
+    stream = plan.chat_model.astream(plan.messages, plan.config, **plan.options)
     async with aclosing(cast("AsyncGenerator[AIMessageChunk]", stream)) as chunks:
         async for chunk in chunks:
             for translated in translator.translate(chunk):

@@ -24,7 +24,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
-from panels import Panel, calling, result_of, tool_call
+from panels import Panel, Writer, calling, result_of, tool_call
 from pydantic import BaseModel
 from waiting import wait_for, wait_until
 
@@ -281,6 +281,23 @@ def test_retry_after_a_failed_writer_asks_the_writer_alone(invoke):
     assert (panel.asked, panel.written) == (1, 2)
 
 
+def test_retry_of_an_aggregator_that_selects_asks_it_alone(invoke):
+    panel = Panel(ValueError("busy"), "2", answers_of={"p12": ["the second"]}, aggregation="select")
+    answer = invoke(panel.moa.with_retry(wait_exponential_jitter=False), "q")
+    assert answer.text == "the second"
+    assert (panel.asked, panel.written) == (1, 2)
+
+
+def test_fallback_answers_from_reused_proposals(invoke):
+    called, spare = calling(), FakeModel(answers=["of the fallback"])
+    panel = Panel(called, ValueError("busy"), fallbacks=[spare])
+    invoke(panel.moa, "q")
+    answer = invoke(panel.moa, [HumanMessage("q"), *result_of(called)])
+    assert answer.text == "of the fallback"
+    assert panel.asked == 1
+    assert "a proposal" in spare.asked[0][0].text
+
+
 def test_retry_in_a_tool_loop_asks_the_writer_alone(invoke):
     called = calling()
     panel = Panel(called, ValueError("busy"), "the answer")
@@ -373,6 +390,40 @@ def test_proposals_belong_to_a_scope_where_the_caller_names_one(invoke):
     for config, asked in ((bob, 2), (ada, 2), (bob, 2), (None, 3)):
         invoke(panel.moa, loop, config)
         assert panel.asked == asked
+
+
+@pytest.mark.parametrize(
+    ("other", "asked"),
+    [
+        ({}, 1),
+        ({"langgraph_request_id": "2", "run_id": "2"}, 1),
+        ({"thread_id": "2"}, 2),
+        ({"user": "bob"}, 2),
+    ],
+)
+def test_retry_finds_proposals_in_its_own_thread_and_of_its_own_user(other, asked, invoke):
+    panel = Panel(ValueError("busy"), "the answer")
+    config = {"thread_id": "1", "user": "ada", "langgraph_request_id": "1"}
+    with pytest.raises(AggregatorError):
+        invoke(panel.moa, "q", {"configurable": config})
+    invoke(panel.moa, "q", {"configurable": config | other})
+    assert panel.asked == asked
+
+
+def test_tools_that_change_in_place_are_those_of_the_call():
+    given = []
+
+    class Spy(Writer):
+        def bind_tools(self, tools, **_):
+            given.append(tools[0]["function"]["name"])
+            return self
+
+    moa = ChatMoA([[FakeModel()]], Spy(answers=["the answer"]))
+    definition = {"type": "function", "function": {"name": "first"}}
+    for name in ("first", "second", "first"):
+        definition["function"]["name"] = name
+        moa.invoke("q", tools=[definition])
+    assert given == ["first", "second"]
 
 
 def test_changed_options_ask_anew(invoke):

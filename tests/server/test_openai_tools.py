@@ -6,6 +6,7 @@ import json
 import openai
 import pytest
 from openai import AsyncOpenAI, DefaultHttpxClient, OpenAI
+from openai.lib.streaming.chat import ChatCompletionStreamState
 from pydantic import BaseModel
 from serving import Serving
 
@@ -93,6 +94,39 @@ def create(client, **options):
 
 def body_of(server, model):
     return server.calls_of(model)[-1].body
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_proposers_are_asked_once_in_a_tool_loop_of_one_key(client, server, stream):
+    def reply(body):
+        done = sum(message["role"] == "tool" for message in body["messages"])
+        return {"weather": {"city": "Oslo"}} if done < 5 else "It rains."
+
+    def go_on(client, conversation):
+        answer = create(client, tools=[WEATHER], messages=conversation, stream=stream)
+        if stream:
+            state = ChatCompletionStreamState()
+            for chunk in answer:
+                state.handle_chunk(chunk)
+            answer = state.get_final_completion()
+        message = answer.choices[0].message
+        calls = message.tool_calls or ()
+        results = [{"role": "tool", "tool_call_id": c.id, "content": "rain"} for c in calls]
+        return message.content, [*conversation, message.model_dump(exclude_none=True), *results]
+
+    client = client()
+    server.model("w", reply=reply)
+    conversation, content = ASKED, None
+    while not content:
+        before = conversation
+        content, conversation = go_on(client, conversation)
+    assert content == "It rains."
+    assert len(server.calls_of("w")) == 6
+    assert len(server.calls_of("a")) == len(server.calls_of("b")) == 1
+    for other, is_reused in ((client, True), (client.with_options(api_key="of another"), False)):
+        answer = create(other, tools=[WEATHER], messages=before)
+        assert answer.moa["reused_proposals"] is is_reused
+    assert len(server.calls_of("a")) == 2
 
 
 def test_call_of_a_tool_is_given_and_its_result_is_answered(client, server):

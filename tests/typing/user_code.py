@@ -104,6 +104,8 @@ def mistakes_with_chat_moa() -> None:
     ChatMoA(LAYERS, WRITER, quorum="two")  # type: ignore[arg-type]
     ChatMoA(LAYERS, WRITER, aggregation="vote")  # type: ignore[arg-type]
     ChatMoA(LAYERS, WRITER, model_name=1)  # type: ignore[arg-type]
+    ChatMoA(LAYERS, WRITER, consult="always")  # type: ignore[arg-type]
+    ChatMoA(LAYERS, WRITER, proposal_cache="a.sqlite")  # type: ignore[arg-type]
     ChatMoA(LAYERS, WRITER, stream_proposals=True)  # type: ignore[call-arg]
     ChatMoA(LAYERS, WRITER, cache_policy=None)  # type: ignore[call-arg]
     ChatMoA(LAYERS, WRITER, final="select")  # type: ignore[call-arg]
