@@ -132,7 +132,9 @@ def _tool_options(chat_request: ChatRequest) -> JsonObject:
         options["tool_choice"] = choice.function.name
     elif choice == "required":
         options["tool_choice"] = "any"
-    if chat_request.wants_json and not any(tool.function.strict for tool in chat_request.tools or ()):
+    if chat_request.wants_json and not any(
+        tool.function.strict for tool in chat_request.tools or ()
+    ):
         options["strict"] = False  # LangChain makes tools strict that stand beside a form
     return options
 
