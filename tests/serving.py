@@ -12,6 +12,7 @@ from moa_graph import MoAConfig
 from moa_graph.runs.store import RunStore
 from moa_graph.server import server
 from moa_graph.server.app import create_app
+from moa_graph.server.auth import ApiKey
 from moa_graph.server.connections import ConnectionLimits
 from moa_graph.server.service import ApiOptions, MixtureService, ServerLimits
 
@@ -28,13 +29,15 @@ class Serving:
         limits: ServerLimits | None = None,
         connections: ConnectionLimits | None = None,
         api: ApiOptions | None = None,
+        api_key: str | None = None,
         **access: Any,
     ) -> None:
         self.service = MixtureService(
             {each.name: each for each in mixtures}, store=store, limits=limits, api=api
         )
         self._socket = server.open_socket("127.0.0.1", 0)
-        app = create_app(self.service, **access)
+        keys = {"api_keys": [ApiKey(api_key)]} if api_key else {}
+        app = create_app(self.service, **keys, **access)
         self._server = server.GracefulServer(app, self.service, connections)
         self._thread = threading.Thread(target=self._run)
 

@@ -54,19 +54,17 @@ def plan_answer(service: MixtureService, chat_request: ChatRequest) -> AnswerPla
     _require_form(chat_request, served.writers[0])
     uses_tools = "calls_tools" in needs
     dropped = [] if uses_tools or not chat_request.wants_tools else ["tools"]
-    parameters, untaken = _choose_parameters(chat_request, served.writers, uses_tools=uses_tools)
+    options, untaken = _choose_parameters(chat_request, served.writers, uses_tools=uses_tools)
+    if uses_tools:
+        options |= _tool_options(chat_request)
     untaken = [*dropped, *served.ineffective, *untaken]
     if service.api.strict and untaken:
         raise _not_taken_error(untaken[0], chat_request.model)
     messages: Sequence[AnyMessage] = to_langchain_messages(chat_request.messages)
     if not uses_tools and not all(each.is_openai_based for each in served.writers):
         messages = describe_tools_in_text(messages)  # who has no tools may refuse their calls
-    return AnswerPlan(
-        served.chat_model,
-        messages,
-        parameters | (_tool_options(chat_request) if uses_tools else {}),
-        [*chat_request.ineffective_parameters(), *untaken],
-    )
+    ineffective = [*chat_request.ineffective_parameters(), *untaken]
+    return AnswerPlan(served.chat_model, messages, options, ineffective)
 
 
 def _require_form(chat_request: ChatRequest, aggregator: ModelCapabilities) -> None:
@@ -135,10 +133,6 @@ def _tool_options(chat_request: ChatRequest) -> JsonObject:
         options["tool_choice"] = choice.function.name
     elif choice == "required":
         options["tool_choice"] = "any"
-    if chat_request.wants_json and not any(
-        tool.function.strict for tool in chat_request.tools or ()
-    ):
-        options["strict"] = False  # LangChain makes tools strict that stand beside a form
     return options
 
 

@@ -1,6 +1,6 @@
 """The application: which paths there are, and what stands before them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from moa_graph.server import assets, openai_chat, openai_models, page_api
 from moa_graph.server.access_log import AccessLogMiddleware
-from moa_graph.server.auth import AuthMiddleware
+from moa_graph.server.auth import ApiKey, AuthMiddleware
 from moa_graph.server.connections import HEALTH_PATH
 from moa_graph.server.errors import (
     ApiError,
@@ -26,14 +26,14 @@ OPEN_PATHS = frozenset({HEALTH_PATH, *assets.page_paths()})
 
 
 def create_app(
-    service: MixtureService, *, api_key: str | None = None, hosts: Iterable[str] = ()
+    service: MixtureService, *, api_keys: Sequence[ApiKey] = (), hosts: Iterable[str] = ()
 ) -> Starlette:
     """Create the server's application (ASGI).
 
     Args:
         service: What it serves.
-        api_key: The key that every request but those to `OPEN_PATHS` paths must show. Without one,
-            everybody who reaches the server may use it.
+        api_keys: The keys of which every request but those to `OPEN_PATHS` must show one. Without
+            any, everybody who reaches the server may use it.
         hosts: Names under which the server is reached, beside `localhost`; addresses always are.
             With a key, any.
     """
@@ -49,7 +49,7 @@ def create_app(
         routes=routes,
         middleware=[
             Middleware(AccessLogMiddleware),
-            Middleware(AuthMiddleware, api_key=api_key, hosts=hosts, open_paths=OPEN_PATHS),
+            Middleware(AuthMiddleware, api_keys=api_keys, hosts=hosts, open_paths=OPEN_PATHS),
         ],
         exception_handlers={
             ApiError: on_error,

@@ -7,8 +7,9 @@ foreign as any. The key is never in a cookie: browsers send those to all ports o
 """
 
 import hmac
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from ipaddress import ip_address
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -16,7 +17,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from moa_graph.server.errors import ApiError, ambiguous_length_error
 
+KEY_NAME = "moa_graph.key_name"
+"""Where the scope of a request says whose key it showed."""
+
 _OWN_SITES = {"same-origin", "none"}  # `none`: a person typed the address
+
+
+class ApiKey(NamedTuple):
+    """A key that is let in."""
+
+    key: str
+    name: str | None = None
+    """Whose it is, for the log."""
 
 
 class AuthMiddleware:
@@ -26,11 +38,11 @@ class AuthMiddleware:
         self,
         app: ASGIApp,
         *,
-        api_key: str | None,
+        api_keys: Sequence[ApiKey],
         hosts: Iterable[str],
         open_paths: Collection[str],
     ) -> None:
-        self._app, self._api_key, self._open_paths = app, api_key, open_paths
+        self._app, self._api_keys, self._open_paths = app, api_keys, open_paths
         self._allowed_hosts = {"localhost", *(host.lower() for host in hosts)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -45,7 +57,7 @@ class AuthMiddleware:
         host, origin = headers.get("host", "").lower(), headers.get("origin")
         if "content-length" in headers and "transfer-encoding" in headers:
             return ambiguous_length_error()
-        if not self._api_key and not self._is_known_host(host):
+        if not self._api_keys and not self._is_known_host(host):
             message = (
                 f"the host {host!r} is not known; ask for 'localhost' or an address, "
                 "or have the server ask for a key"
@@ -58,17 +70,10 @@ class AuthMiddleware:
         if site not in _OWN_SITES and scope["path"] not in self._open_paths:
             message = f"a page of another site or port ({site!r}) may not use this server"
             return ApiError(403, message, code="foreign_origin")
-        if (
-            self._api_key
-            and scope["path"] not in self._open_paths
-            and not self._has_valid_key(headers)
-        ):
-            return ApiError(
-                401,
-                "wrong or missing API key; expected 'Authorization: Bearer KEY'",
-                code="invalid_api_key",
-                headers={"www-authenticate": "Bearer"},
-            )
+        if self._api_keys and scope["path"] not in self._open_paths:
+            if (api_key := self._find_key(headers)) is None:
+                return _invalid_key_error()
+            scope[KEY_NAME] = api_key.name
         return None
 
     def _is_known_host(self, host: str) -> bool:
@@ -78,9 +83,18 @@ class AuthMiddleware:
         except ValueError:
             return False
 
-    def _has_valid_key(self, headers: Headers) -> bool:
+    def _find_key(self, headers: Headers) -> ApiKey | None:
+        """Find the key of a request; all are compared, so that time tells nothing."""
         scheme, _, key = headers.get("authorization", "").partition(" ")
-        expected = (self._api_key or "").encode()
-        return hmac.compare_digest(key.strip().encode("latin-1"), expected) and (
-            scheme.lower() == "bearer"
-        )
+        given = key.strip().encode("latin-1")
+        found = [each for each in self._api_keys if hmac.compare_digest(given, each.key.encode())]
+        return found[0] if found and scheme.lower() == "bearer" else None
+
+
+def _invalid_key_error() -> ApiError:
+    return ApiError(
+        401,
+        "wrong or missing API key; expected 'Authorization: Bearer KEY'",
+        code="invalid_api_key",
+        headers={"www-authenticate": "Bearer"},
+    )

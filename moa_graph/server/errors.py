@@ -37,7 +37,7 @@ class ApiError(MoAError):
     ) -> None:
         super().__init__(message)
         self.status, self.headers = status, headers
-        kind = kind or ("server_error" if status >= 500 else "invalid_request_error")  # noqa: PLR2004
+        kind = kind or _error_type(status)
         self.body: dict[str, Any] = {
             "error": {"message": message, "type": kind, "param": param, "code": code}
         }
@@ -45,6 +45,13 @@ class ApiError(MoAError):
     def to_response(self) -> Response:
         """Give it as a response."""
         return JSONResponse(self.body, self.status, self.headers)
+
+
+def _error_type(status: int) -> str:
+    """Give OpenAI's word for what kind of error a status is."""
+    if status == TOO_MANY_REQUESTS:
+        return "requests"
+    return "server_error" if status >= 500 else "invalid_request_error"  # noqa: PLR2004
 
 
 def server_stopping_error() -> ApiError:
@@ -92,7 +99,7 @@ def _to_rate_limit_error(error: Exception, message: str) -> ApiError:
     retry_after = getattr(response, "headers", {}).get("retry-after")
     headers = NO_RETRY_HEADERS | ({"retry-after": retry_after} if retry_after else {})
     is_quota = getattr(error, "code", None) == "insufficient_quota"
-    code, kind = ("insufficient_quota",) * 2 if is_quota else ("rate_limit_exceeded", "requests")
+    code, kind = ("insufficient_quota",) * 2 if is_quota else ("rate_limit_exceeded", None)
     return ApiError(TOO_MANY_REQUESTS, message, code=code, kind=kind, headers=headers)
 
 

@@ -1,6 +1,6 @@
 """The application of `moa mcp --http`: the protocol at `/mcp`, behind the key and the limits."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mcp.server.mcpserver import MCPServer
@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from moa_graph.server.access_log import AccessLogMiddleware
 from moa_graph.server.app import get_health
-from moa_graph.server.auth import AuthMiddleware
+from moa_graph.server.auth import ApiKey, AuthMiddleware
 from moa_graph.server.connections import HEALTH_PATH
 from moa_graph.server.service import ServerLimits
 
@@ -23,7 +23,7 @@ def create_mcp_app(
     server: MCPServer[Any],
     limits: ServerLimits,
     *,
-    api_key: str | None = None,
+    api_keys: Sequence[ApiKey] = (),
     hosts: Iterable[str] = (),
 ) -> Starlette:
     """Create the application (ASGI); it answers while `server.session_manager.run()` does.
@@ -31,7 +31,7 @@ def create_mcp_app(
     Args:
         server: What `create_mcp_server` gives.
         limits: How long a request may be.
-        api_key: As in `create_app`.
+        api_keys: As in `create_app`.
         hosts: As in `create_app`.
     """
     protocol = server.streamable_http_app(
@@ -46,7 +46,7 @@ def create_mcp_app(
         middleware=[
             Middleware(AccessLogMiddleware),
             Middleware(
-                AuthMiddleware, api_key=api_key, hosts=hosts, open_paths=frozenset({HEALTH_PATH})
+                AuthMiddleware, api_keys=api_keys, hosts=hosts, open_paths=frozenset({HEALTH_PATH})
             ),
         ],
     )

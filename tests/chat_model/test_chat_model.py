@@ -148,6 +148,22 @@ def test_fallback_answers_before_a_stream_has_begun(moa, server, stream):
     assert list(merged.response_metadata["moa"]["errors"]) == ["aggregator"]
 
 
+def test_stream_that_breaks_off_before_a_word_goes_on_with_the_fallback(moa, server, stream):
+    begun = {"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
+    server.model("writer", events=[{"object": "chat.completion.chunk", "choices": [begun]}])
+    server.model("spare", reply=ANSWER)
+    merged = reduce(add, stream(moa(fallbacks=[agent(server, "spare")]), "q"))
+    assert merged.text == ANSWER
+    assert list(merged.response_metadata["moa"]["errors"]) == ["aggregator"]
+
+
+def test_extra_body_of_a_call_stands_beside_what_the_model_sends(moa, server, invoke):
+    writer = Agent(model="openai:writer", base_url=server.url, max_tokens=7)
+    invoke(moa(aggregator=writer).bind(extra_body={"top_k": 3}), "q")
+    body = server.calls_of("writer")[0].body
+    assert (body["max_tokens"], body["top_k"]) == (7, 3)
+
+
 @pytest.fixture
 def breaking(server):
     """Have the writer break off its answer when somebody has heard its first words."""

@@ -301,6 +301,7 @@ def test_run_beyond_the_limit_is_told_to_come_again(stream, mixture, server):
         response = http.post(serving.url + CHAT, json=BODY | {"stream": stream})
         assert response.status_code == 429
         assert error(response) == "too_many_runs"
+        assert response.json()["error"]["type"] == "requests"
         assert int(response.headers["retry-after"]) > 0
         assert len(server.calls_of("a")) == 1
         serving.stop()
@@ -396,3 +397,18 @@ def test_small_answers_are_sent_at_once():
         listening.accept()[0] as accepted,
     ):
         assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/nope", CHAT])
+def test_response_has_the_id_of_its_request(path, offline):
+    url = offline.url + path
+    given = http.get(url, headers={"x-request-id": "a.b/C=:+-_1"})
+    assert given.headers["x-request-id"] == "a.b/C=:+-_1"
+    made = [http.get(url).headers["x-request-id"] for _ in range(2)]
+    assert made[0] != made[1]
+
+
+@pytest.mark.parametrize("given", ["", "two words", "x" * 129, "\u00e9".encode(), b"a\tb"])
+def test_request_id_that_cannot_stand_in_a_log_is_replaced(given, offline):
+    response = http.get(f"{offline.url}/v1/models", headers={"x-request-id": given})
+    assert response.headers["x-request-id"].startswith("req_")

@@ -108,9 +108,10 @@ def test_it_says_where_it_listens_and_what_it_serves_and_logs_a_line_a_request_a
     assert warning.startswith(f"moa: --no-auth: whoever reaches {process.url}, ")
     assert re.fullmatch(r"moa: http://127.0.0.1:\d+/v1 serves offline, one, two", first)
     assert page == f"moa: {process.url} is a page to ask and to watch"
-    assert re.fullmatch(r"moa: 127.0.0.1 GET /v1/models 200 \d+\.\d\d s", lines[0])
-    assert re.fullmatch(rf"moa: 127.0.0.1 POST {CHAT} 200 \d+\.\d\d s", lines[1])
-    assert re.fullmatch(r"moa: 127.0.0.1 GET /\?\[31mx{94} 404 \d+\.\d\d s", lines[2])
+    took = r"\d+\.\d\d s req_[0-9a-f]{32}"
+    assert re.fullmatch(rf"moa: 127.0.0.1 GET /v1/models 200 {took}", lines[0])
+    assert re.fullmatch(rf"moa: 127.0.0.1 POST {CHAT} 200 {took}", lines[1])
+    assert re.fullmatch(rf"moa: 127.0.0.1 GET /\?\[31mx{{94}} 404 {took}", lines[2])
     assert lines[3:] == ["moa: stopped"]
     assert code == 0
 
@@ -161,6 +162,42 @@ def test_key_and_limits_are_options_and_the_key_is_never_said(given, config):
             response = post(process.url + CHAT, json=body, headers=headers)
             assert response.status_code == status
         assert KEY not in process.end()[1]
+
+
+def test_all_keys_are_let_in_and_the_log_names_those_of_the_file(config, tmp_path):
+    file = tmp_path / "keys.toml"
+    file.write_text(f'ada = "{KEY}-ada"\n"ci@example.org" = "{KEY}-ci"\n')
+    words = ["--api-key", f"{KEY}-1", "--api-key", f"{KEY}-2", "--api-key-file", file]
+    with served("--config", config(), *words) as process:
+        for key in ("1", "2", "ada", "ci"):
+            headers = {"authorization": f"Bearer {KEY}-{key}", "x-request-id": f"from-{key}"}
+            response = get(f"{process.url}/v1/models", headers=headers)
+            assert response.status_code == 200
+            assert response.headers["x-request-id"] == f"from-{key}"
+        assert get(f"{process.url}/v1/models").status_code == 401
+        _, said = process.end()
+    ends = [line.rpartition(" s ")[2] for line in said.splitlines() if "/v1/models 200" in line]
+    assert ends == ["from-1", "from-2", "from-ada ada", "from-ci ci@example.org"]
+    assert KEY not in said
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "no keys; expected lines such as: ada = 'a long text'"),
+        (f"ada = {KEY}", "not valid TOML; expected lines such as"),
+        (f'ada = "{KEY}"\nbob = "{KEY}"', "a key is there twice"),
+        ("ada = 5", "ada: expected a text in quotes"),
+        ('ada = " "', "ada: empty"),
+        (f'"a b" = "{KEY}"', "a name is not one for the log"),
+    ],
+)
+def test_file_of_keys_that_is_wrong_is_refused_in_a_line_without_them(text, says, tmp_path):
+    file = tmp_path / "keys.toml"
+    file.write_text(text)
+    message = failed("--api-key-file", file)
+    assert says in message
+    assert KEY not in message
 
 
 def test_without_a_choice_it_serves_offline_and_what_has_its_keys():
@@ -219,7 +256,8 @@ def test_token_is_stored_nowhere(tmp_path):
 
 
 def test_key_and_no_auth_exclude_each_other(monkeypatch):
-    wanted = "moa: --no-auth: a key is set, by --api-key or MOA_API_KEY; choose one\n"
+    setters = "--api-key, --api-key-file or MOA_API_KEY"
+    wanted = f"moa: --no-auth: a key is set, by {setters}; choose one\n"
     assert failed("--no-auth", "--api-key", KEY) == wanted
     monkeypatch.setenv("MOA_API_KEY", KEY)
     assert failed("--no-auth") == wanted
@@ -259,6 +297,7 @@ def test_port_that_is_taken_is_one_line():
         (["-c", "/nowhere.toml"], "no preset or file '/nowhere.toml'"),
         (["--host", "192.0.2.1", "--port", "0"], "cannot listen on 192.0.2.1:0: "),
         (["--api-key", " "], "--api-key: empty"),
+        (["--api-key-file", "/nowhere.toml"], "--api-key-file /nowhere.toml: No such file"),
         (["--db", "/dev/null/x"], "cannot use the database /dev/null/x"),
     ],
 )

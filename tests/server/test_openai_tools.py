@@ -5,6 +5,8 @@ import json
 
 import openai
 import pytest
+from langchain.agents import create_agent
+from langchain_openai import ChatOpenAI
 from openai import AsyncOpenAI, DefaultHttpxClient, OpenAI
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from pydantic import BaseModel
@@ -332,6 +334,42 @@ def test_response_format_reaches_the_aggregator_as_it_is(stream, client, server)
     assert "response_format" not in body_of(server, "a")
     create(client, response_format={"type": "json_object"})
     assert body_of(server, "w")["response_format"] == {"type": "json_object"}
+
+
+def test_aggregator_that_has_tools_by_responses_alone_gets_them_and_the_form(
+    client, server, monkeypatch
+):
+    monkeypatch.setenv("OPENAI_API_BASE", server.url)
+    monkeypatch.setenv("OPENAI_API_KEY", "key")
+    server.model("gpt-6-any", always=400)
+    aggregator = {"model": "openai:gpt-6-any", "max_retries": 0}
+    schema = {"name": "city", "schema": City.model_json_schema(), "strict": True}
+    form = {"type": "json_schema", "json_schema": schema}
+    with pytest.raises(openai.InternalServerError, match="scripted failure 400"):
+        create(client(aggregator=aggregator), tools=[WEATHER], response_format=form)
+    sent = body_of(server, "gpt-6-any")
+    assert sent["tools"] == [{"type": "function", **WEATHER["function"]}]
+    told = sent["text"]["format"]
+    assert (told["type"], told["strict"]) == ("json_schema", True)
+    assert told["schema"]["properties"] == schema["schema"]["properties"]
+
+
+def test_agent_s_loop_runs_over_the_server(serve, server):
+    def write(body):
+        is_done = body["messages"][-1]["role"] == "tool"
+        return "It rains." if is_done else {"weather": {"city": "Oslo"}}
+
+    def weather(city: str) -> str:
+        """Tell the weather of a city."""
+        return f"rain in {city}"
+
+    server.model("w", reply=write)
+    model = ChatOpenAI(model="mine", base_url=f"{serve().url}/v1", api_key="any", max_retries=0)
+    agent = create_agent(model, [weather])
+    messages = agent.invoke({"messages": "How is the weather in Oslo?"})["messages"]
+    assert [each.type for each in messages] == ["human", "ai", "tool", "ai"]
+    assert (messages[2].text, messages[3].text) == ("rain in Oslo", "It rains.")
+    assert "rain in Oslo" in json.dumps(server.calls_of("a")[-1].messages)
 
 
 def test_client_parses_an_answer_of_a_schema(client, server):

@@ -14,7 +14,7 @@ import typer
 from moa_graph.cli.actions.serve import (
     ServeOptions,
     bracket_ipv6,
-    choose_key,
+    choose_keys,
     fit_connections,
     log_to_stderr,
     open_server_socket,
@@ -71,7 +71,7 @@ def serve_tools_by_http(
         CommandError: If a key is missing, or it cannot listen there.
         ImportError: If a provider's package is not installed.
     """
-    options = choose_key(options)
+    options = choose_keys(options)
     log_to_stderr()
     service, server = _create_server(mixtures, options.limits, timeout)
     asyncio.run(_run_by_http(service, server, options))
@@ -112,8 +112,7 @@ async def _run_by_http(
 ) -> None:
     with open_server_socket(options) as sock:
         hosts = (options.host, socket.gethostname())
-        key = options.api_key or options.token
-        app = create_mcp_app(server, service.limits, api_key=key, hosts=hosts)
+        app = create_mcp_app(server, service.limits, api_keys=options.api_keys, hosts=hosts)
         limits = ConnectionLimits(connections=fit_connections(options.connections))
         _print_address(service, options, sock)
         async with server.session_manager.run():

@@ -3,12 +3,12 @@
 import asyncio
 import errno
 import logging
-import os
 import secrets
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -20,7 +20,9 @@ from moa_graph.cli.terminal.plain_text import print_warning
 from moa_graph.config.model import MoAConfig
 
 try:
+    from moa_graph.cli.api_keys import read_api_keys
     from moa_graph.server.app import create_app
+    from moa_graph.server.auth import ApiKey
     from moa_graph.server.connections import ConnectionLimits
     from moa_graph.server.open_files import connections_that_fit, raise_open_file_limit
     from moa_graph.server.server import GracefulServer, open_socket
@@ -38,13 +40,16 @@ class ServeOptions:
 
     host: str
     port: int
-    api_key: str | None
+    given_keys: Sequence[str]
+    key_file: Path | None
     no_auth: bool
     db: str | None
     limits: Mapping[str, int]
     connections: int
     api: Mapping[str, Any] = field(default_factory=dict)
     """How the API treats requests."""
+    api_keys: Sequence[ApiKey] = ()
+    """The keys that are let in."""
     token: str | None = None
     """A key of this start alone, which is printed."""
 
@@ -58,43 +63,32 @@ def serve_mixtures(mixtures: Mapping[str, MoAConfig], options: ServeOptions) -> 
     """
     for mixture in mixtures.values():
         require_api_keys(mixture)
-    options = choose_key(options)
+    options = choose_keys(options)
     log_to_stderr()
     asyncio.run(_run_server(mixtures, options))
     typer.echo("moa: stopped", err=True)
 
 
-def choose_key(options: ServeOptions) -> ServeOptions:
-    """Make a token where no key is set, unless everybody is let in.
+def choose_keys(options: ServeOptions) -> ServeOptions:
+    """Read the keys, and make a token where there are none, unless everybody is let in.
 
     Raises:
-        CommandError: If the key is empty, or stands beside `--no-auth`.
+        CommandError: If a key cannot be one, or stands beside `--no-auth`.
     """
-    _check_api_key(options.api_key)
-    if options.api_key and options.no_auth:
-        raise CommandError("--no-auth: a key is set, by --api-key or MOA_API_KEY; choose one")
-    if options.api_key or options.no_auth:
+    options = replace(options, api_keys=read_api_keys(options.given_keys, options.key_file))
+    if options.api_keys and options.no_auth:
+        raise CommandError(
+            "--no-auth: a key is set, by --api-key, --api-key-file or MOA_API_KEY; choose one"
+        )
+    if options.api_keys or options.no_auth:
         return options
-    return replace(options, token=make_token())
+    token = make_token()
+    return replace(options, token=token, api_keys=[ApiKey(token)])
 
 
 def make_token() -> str:
     """Make a token; by how it begins, errors and logs know it for a key and blot it out."""
     return f"sk-moa-{secrets.token_hex(24)}"
-
-
-def _check_api_key(key: str | None) -> None:
-    """Refuse an empty key: who gives one wants no open server.
-
-    Typer takes an empty variable for none.
-    """
-    variable = os.environ.get("MOA_API_KEY")
-    if key is None or key == variable:
-        name, key = "MOA_API_KEY", variable
-    else:
-        name = "--api-key"
-    if key is not None and not key.strip():
-        raise CommandError(f"{name}: empty; expected a key, or leave it out")
 
 
 async def _run_server(mixtures: Mapping[str, MoAConfig], options: ServeOptions) -> None:
@@ -103,7 +97,7 @@ async def _run_server(mixtures: Mapping[str, MoAConfig], options: ServeOptions) 
         service = MixtureService(mixtures, store=store, limits=limits, api=api)
         with open_server_socket(options) as sock:
             hosts = (options.host, socket.gethostname())
-            app = create_app(service, api_key=options.api_key or options.token, hosts=hosts)
+            app = create_app(service, api_keys=options.api_keys, hosts=hosts)
             bounds = ConnectionLimits(connections=fit_connections(options.connections))
             _print_addresses(mixtures, options, sock)
             await GracefulServer(app, service, bounds).serve(sockets=[sock])

@@ -37,13 +37,16 @@ def mcp(  # long by its options and its help text, not by what it does
         int, typer.Option("--port", min=0, max=65535, help="Which port; 0 is any that is free.")
     ] = 8001,
     api_key: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--api-key",
-            envvar="MOA_API_KEY",
             help="With --http: let in only who shows this key, not a token that is made at each "
-            "start. Prefer the variable: options are seen in `ps`.",
+            "start. Repeatable. Prefer the variable MOA_API_KEY: options are seen in `ps`.",
         ),
+    ] = None,
+    api_key_file: Annotated[
+        Path | None,
+        typer.Option("--api-key-file", help="With --http: as that of moa serve."),
     ] = None,
     no_auth: Annotated[
         bool,
@@ -94,5 +97,6 @@ def mcp(  # long by its options and its help text, not by what it does
     if not http:
         serve_tools_by_stdio(mixtures, limits, timeout)
         return
-    options = ServeOptions(host, port, api_key, no_auth, None, limits, max_connections)
+    keys = (api_key or [], api_key_file)
+    options = ServeOptions(host, port, *keys, no_auth, None, limits, max_connections)
     serve_tools_by_http(mixtures, options, timeout)

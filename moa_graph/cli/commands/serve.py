@@ -34,12 +34,19 @@ def serve(  # long by its options and its help text, not by what it does
         int, typer.Option("--port", min=0, max=65535, help="Which port; 0 is any that is free.")
     ] = 8000,
     api_key: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--api-key",
-            envvar="MOA_API_KEY",
             help="Let in only who shows this key, not a token that is made at each start. "
-            "Prefer the variable: options are seen in `ps`.",
+            "Repeatable. Prefer the variable MOA_API_KEY, or a file: options are seen in `ps`.",
+        ),
+    ] = None,
+    api_key_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--api-key-file",
+            help="A TOML file of names and keys, such as: ada = 'a long text'. The log names whose "
+            "key a request showed.",
         ),
     ] = None,
     no_auth: Annotated[
@@ -96,7 +103,8 @@ def serve(  # long by its options and its help text, not by what it does
     mixtures = load_mixtures(preset or [], config or [])
     from moa_graph.cli.actions.serve import ServeOptions, serve_mixtures
 
+    keys = (api_key or [], api_key_file)
     limits = {"body": max_body * 1_000_000, "messages": max_messages, "runs": max_runs}
     api = {"strict": strict, "usage": usage}
-    options = ServeOptions(host, port, api_key, no_auth, db, limits, max_connections, api)
+    options = ServeOptions(host, port, *keys, no_auth, db, limits, max_connections, api)
     serve_mixtures(mixtures, options)
