@@ -62,6 +62,16 @@ def test_terminal_without_cursor_movements_gives_the_answer_a_line_of_its_own(tm
 
 
 @pytest.mark.process
+def test_narrow_terminal_without_cursor_movements_breaks_what_it_tells_between_words(tmp_path):
+    command = [MOA, "ask", "Who built it? Ada built it in 1910.", "--preset", "offline"]
+    options = {"TERM": "dumb", "MOA_DB": tmp_path / "runs.sqlite", "COLUMNS": ""}
+    with Terminal(command, width=38, height=60, **options) as terminal:
+        lines = terminal.wait_for("exit 0").splitlines()
+    told = lines.index("layer 1: centroid is asked")
+    assert lines[told + 1] == "(offline:centroid)"
+
+
+@pytest.mark.process
 def test_terminal_breaks_messages_between_words(tmp_path):
     command = [MOA, "ask", "Who built it? Ada built it in 1910."]
     with Terminal(command, width=50, MOA_DB=tmp_path / "runs.sqlite", COLUMNS="") as terminal:
