@@ -84,8 +84,8 @@ def fetch_pinned_file(
         return path
     in_plan = f'; in a plan {plan_key} = "FILE"' if plan_key else ""
     advice = (
-        f"fetch it elsewhere and give its path ({option} FILE{in_plan}), or put it at {path}"
-        f"{alternative}"
+        f"fetch it elsewhere and give its path ({option} FILE{in_plan}),{alternative} or put it at "
+        f"{path}"
     )
     try:
         with urllib.request.urlopen(pinned_file.url, timeout=DOWNLOAD_TIMEOUT_S) as response:  # noqa: S310  # as pinned

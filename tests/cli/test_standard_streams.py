@@ -62,6 +62,32 @@ def test_terminal_without_cursor_movements_gives_the_answer_a_line_of_its_own(tm
 
 
 @pytest.mark.process
+def test_narrow_terminal_without_cursor_movements_breaks_what_it_tells_between_words(tmp_path):
+    command = [MOA, "ask", "Who built it? Ada built it in 1910.", "--preset", "offline"]
+    options = {"TERM": "dumb", "MOA_DB": tmp_path / "runs.sqlite", "COLUMNS": ""}
+    with Terminal(command, width=38, height=60, **options) as terminal:
+        lines = terminal.wait_for("exit 0").splitlines()
+    told = lines.index("layer 1: centroid is asked")
+    assert lines[told + 1] == "(offline:centroid)"
+
+
+@pytest.mark.process
+def test_table_of_an_estimate_loses_nothing_on_a_narrow_terminal(tmp_path):
+    (tmp_path / "q.jsonl").write_text('{"instruction": "Why?"}')
+    plan = tmp_path / "plan.toml"
+    plan.write_text(
+        'judge = "offline:overlap"\n[systems]\na = "offline:lead"\n'
+        '[[benchmarks]]\nname = "alpaca_eval"\ndata = "q.jsonl"\n'
+    )
+    command = [MOA, "eval", "estimate", plan]
+    with Terminal(command, width=38, height=60, COLUMNS="") as terminal:
+        screen = terminal.wait_for("exit 0")
+    assert "  system or judge: a\n" in screen
+    assert "  calls: 0\n" in screen
+    assert "50 tokens a second\nafter 1 s" in screen
+
+
+@pytest.mark.process
 def test_terminal_breaks_messages_between_words(tmp_path):
     command = [MOA, "ask", "Who built it? Ada built it in 1910."]
     with Terminal(command, width=50, MOA_DB=tmp_path / "runs.sqlite", COLUMNS="") as terminal:

@@ -365,9 +365,8 @@ def test_server_without_a_home_serves_and_warns(home, config, server, monkeypatc
     monkeypatch.setenv("XDG_DATA_HOME", f"{home}/.local/share")
     server.model("w", reply="final")
     with open_to_all("--config", config()) as process:
-        assert process.said.startswith(
-            f"moa: cannot use the database {home}/.local/share/moa_graph/runs.sqlite: "
-        )
+        path = f"{home}/.local/share/moa_graph/runs.sqlite"
+        assert f"moa: cannot use the database {path}: " in process.said
         assert process.said.splitlines()[0].endswith("; runs are not kept")
         assert "final" in json.dumps(ask_and_wait(process.url, "q"))
         assert len(get(f"{process.url}/api/threads").json()["threads"]) == 1

@@ -26,7 +26,8 @@ from moa_graph.cli.jobs import (
     list_failures,
     lock_folder,
 )
-from moa_graph.cli.terminal.plain_text import strip_control_characters
+from moa_graph.cli.terminal.plain_text import print_notice, strip_control_characters
+from moa_graph.cli.terminal.stacked_rows import stack_if_narrow
 from moa_graph.errors import MoAError
 from moa_graph.evals.call_store import CallStore
 from moa_graph.evals.comparison import (
@@ -74,9 +75,9 @@ def print_preflight(path: Path, out: Path | None, answer_tokens: int, *, as_json
         typer.echo(json.dumps(_to_json_value(document | {"notes": forecast.notes}), indent=2))
         return
     console = Console(width=None if os.isatty(1) else NON_TERMINAL_WIDTH, highlight=False)
-    console.print(_build_table(plan, forecast))
+    console.print(stack_if_narrow(_build_table(plan, forecast), console.width))
     for note in _list_notes(plan, forecast, answer_tokens):
-        typer.echo(strip_control_characters(note))
+        print_notice(strip_control_characters(note))
 
 
 def _to_json_value(value: Any) -> Any:

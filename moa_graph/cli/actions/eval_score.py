@@ -14,7 +14,8 @@ from rich.table import Table
 
 from moa_graph.cli.actions.eval_judge import find_system_folders
 from moa_graph.cli.errors import CommandError
-from moa_graph.cli.terminal.plain_text import strip_control_characters
+from moa_graph.cli.terminal.plain_text import print_notice, strip_control_characters
+from moa_graph.cli.terminal.stacked_rows import stack_if_narrow
 from moa_graph.evals.benchmarks.alpaca_eval.baselines import find_baselines
 from moa_graph.evals.benchmarks.registry import benchmark_for
 from moa_graph.evals.panel import JudgePanel, build_panel
@@ -121,13 +122,13 @@ def _compare_with_first(group: Sequence[SystemScore]) -> list[Comparison | str]:
 
 def _print_group(group: SystemGroup, verdicts: Iterable[Comparison | str]) -> None:
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-    console.print(_build_table(group))
+    console.print(stack_if_narrow(_build_table(group), console.width))
     for note in _collect_notes(group.systems):
-        typer.echo(f"note: {strip_control_characters(note)}")
+        print_notice(f"note: {strip_control_characters(note)}")
     for verdict in verdicts:
         judge = group.scored[0].manifest["judge"]["model"]
         line = f"judge {judge}: {verdict.verdict}" if isinstance(verdict, Comparison) else verdict
-        typer.echo(strip_control_characters(line))
+        print_notice(strip_control_characters(line))
     typer.echo()
 
 
@@ -144,7 +145,7 @@ def _print_panel(panel: Panel) -> None:
             table.add_column(name, justify="left" if is_text else "right", overflow="fold")
         for row in each.rows:
             table.add_row(*map(strip_control_characters, row))
-        console.print(table)
+        console.print(stack_if_narrow(table, console.width))
         typer.echo()
     for note in panel.judges.notes:
         typer.echo(f"note: {note}")

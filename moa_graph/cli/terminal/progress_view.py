@@ -8,7 +8,7 @@ from itertools import chain
 from time import perf_counter
 from typing import ClassVar, Self
 
-from moa_graph.cli.terminal.plain_text import to_single_line
+from moa_graph.cli.terminal.plain_text import fit_to_stream, to_single_line
 from moa_graph.cli.terminal.text import failure_reason
 from moa_graph.runs.formatting import format_seconds
 from moa_graph.runs.live import SILENCE_S, AgentProgress, RunProgress
@@ -99,5 +99,5 @@ def _describe_name(row: AgentProgress, layers: int) -> str:
 
 
 def _print_line(text: str) -> None:
-    sys.stderr.write(f"{to_single_line(text)}\n")
+    sys.stderr.write(f"{fit_to_stream(to_single_line(text), sys.stderr)}\n")
     sys.stderr.flush()

@@ -38,3 +38,27 @@ def build_text_table(
     for row in rows:
         table.add_row(*map(Text, row))
     return table
+
+
+def stack_if_narrow(table: Table, width: int) -> RenderableType:
+    """Give a table as it is, or its rows one under another where its words do not fit."""
+    headings = [str(column.header) for column in table.columns]
+    cells = [list(map(str, column.cells)) for column in table.columns]
+    least = (
+        max(cell_len(part) for text in texts for part in ([text] if is_whole else text.split()))
+        for is_whole, texts in (
+            (column.no_wrap, [heading, *column_cells, "-"])
+            for column, heading, column_cells in zip(table.columns, headings, cells, strict=True)
+        )
+    )
+    if sum(least) + COLUMN_GAP * (len(headings) - 1) <= width:
+        return table
+    named = [list(zip(headings, row, strict=True)) for row in zip(*cells, strict=True)]
+    rows = stack_rows(_label_cells([each for each in row if each[1]]) for row in named)
+    around = (Text(str(each)) for each in (table.caption,) if each)
+    return Group(*(Text(str(each), "italic") for each in (table.title,) if each), rows, *around)
+
+
+def _label_cells(cells: Sequence[tuple[str, str]]) -> list[Text]:
+    (_, first), *others = cells
+    return [Text(first, "bold"), *(Text(f"{heading}: {cell}") for heading, cell in others)]

@@ -62,7 +62,7 @@ def load_judge_file(
                 f"that said everywhere: {option} {installed}"
             )
         return source
-    builtin = ", or take one in our words (--builtin-prompt; in a plan builtin_prompt = true)"
+    builtin = " take one in our words (--builtin-prompt; in a plan builtin_prompt = true),"
     file = fetch_pinned_file(origin.pinned_file, option, part, builtin if origin.own else "")
     source = _read_judge_file(file, origin)
     return replace(source, location=origin.pinned_file.url)
