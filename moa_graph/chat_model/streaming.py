@@ -54,6 +54,9 @@ def run_graph(
 ) -> Generator[Step | Emitted, Any, AIMessage]:
     """Run a mixture, apart from the graph that it may be called in; closed, it cancels the calls.
 
+    A flow that yields from it must hand a `GeneratorExit` on: `yield from` closes it instead, and
+    the step that closes the run is lost.
+
     Args:
         find_graph: Gives the graph to run: of the mixture, or of its aggregator alone.
         messages: The conversation; left as it is.
@@ -76,19 +79,15 @@ def run_graph(
         yield from consultation.find()
         graph = find_graph(consultation)
         translator = StreamTranslator(graph.name, single_writer=single_writer)
-        open_stream: Any = graph.astream if async_api else graph.stream
-        events = open_stream(
-            _to_input(messages, consultation.panel),
-            _to_config(callbacks, caller),
-            context=caller.context,
-            stream_mode=["messages", "updates"] if emit else ["updates"],
-        )
+        modes = ["messages", "updates"] if emit else ["updates"]
+        state = _to_input(messages, consultation.panel)
+        events = _open_events(graph, state, callbacks, caller, modes, async_api=async_api)
         try:
             arguments = (events, translator.writer_errors)
             while event := (yield Step(_next_event, _anext_event, arguments)):
                 consultation.observe_event(*event)
                 for chunk in translator.translate_event(*event):
-                    if emit:  # not by `yield from`: it would close a flow that is left early
+                    if emit:
                         yield emit(chunk)
         except Exception:
             yield from consultation.record_failure()
@@ -187,14 +186,25 @@ def _to_input(messages: Sequence[BaseMessage], kept: Panel | None) -> dict[str, 
     return state
 
 
-def _to_config(callbacks: BaseCallbackManager | None, caller: CallerScope) -> RunnableConfig:
+def _open_events(
+    graph: CompiledMoAGraph,
+    state: dict[str, Any],
+    callbacks: BaseCallbackManager | None,
+    caller: CallerScope,
+    stream_modes: Any,
+    *,
+    async_api: bool,
+) -> Any:
+    """Begin the stream of a graph, sync or async."""
     if callbacks:
         # LangGraph's own handlers would show what happens inside beside the answer itself.
         for handler in [*callbacks.handlers]:
             if type(handler).__module__.startswith("langgraph."):
                 callbacks.remove_handler(handler)
         callbacks.remove_tags([TAG_NOSTREAM])
-    return {**caller.config, "callbacks": callbacks}
+    config: RunnableConfig = {**caller.config, "callbacks": callbacks}
+    open_stream = graph.astream if async_api else graph.stream
+    return open_stream(state, config, context=caller.context, stream_mode=stream_modes)
 
 
 def _with_unique_ids(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
