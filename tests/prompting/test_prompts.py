@@ -52,7 +52,11 @@ conversations = st.tuples(
         ),
     ]
 )
-visible = st.text(min_size=1).filter(lambda text: text.strip() and "think>" not in text)
+visible = (  # by the character in the middle
+    st.tuples(st.text(), st.sampled_from("a1é答{*"), st.text())
+    .map("".join)
+    .filter(lambda text: "think>" not in text)
+)
 listed = st.sampled_from(
     ["1. one\n2. two", "Steps:\n\n1. a\n\n2. b", "答案:\n1. 一\n2. 二", "{x} %s"]
 )
