@@ -8,6 +8,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from moa_graph.atomic_files import PRIVATE
 from moa_graph.cli.errors import EXIT_BUDGET_EXHAUSTED, EXIT_INTERRUPTED, CommandError
 from moa_graph.cli.terminal.plain_text import strip_control_characters
 from moa_graph.models.pricing import Prices, estimate_cost
@@ -74,7 +75,7 @@ def check_prices(labels: Iterable[str], prices: Prices, price_source: str) -> No
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
     """Keep a second process away from the folder."""
-    lock = FileLock(folder / ".lock", timeout=0)
+    lock = FileLock(folder / ".lock", timeout=0, mode=PRIVATE)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()

@@ -16,6 +16,7 @@ from typing import Literal
 import typer
 from filelock import FileLock, Timeout
 
+from moa_graph.atomic_files import PRIVATE
 from moa_graph.batch.input import (
     BatchRecord,
     batch_name,
@@ -311,7 +312,7 @@ def _open_prompts(path: Path) -> Iterator[Path]:
 def _lock_output(out: Path) -> Iterator[None]:
     """Keep a second process away from the output."""
     try:
-        with FileLock(out.with_name(f".{out.name}.lock"), timeout=0):
+        with FileLock(out.with_name(f".{out.name}.lock"), timeout=0, mode=PRIVATE):
             yield
     except Timeout:
         raise CommandError(f"another process is at work on {out}") from None
