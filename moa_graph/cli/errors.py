@@ -1,5 +1,8 @@
 """What goes wrong at the command line."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from moa_graph.errors import MoAError
 
 EXIT_FAILED = 1
@@ -13,3 +16,20 @@ class CommandError(MoAError):
     def __init__(self, message: str, exit_code: int = EXIT_FAILED) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+@contextmanager
+def requires_extra(extra: str) -> Iterator[None]:
+    """Import what an extra installs.
+
+    Raises:
+        CommandError: If a package of it is missing.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as missing:
+        package = (missing.name or "").partition(".")[0]
+        if package == "moa_graph":
+            raise
+        message = f"{package} is not installed; pip install 'moa_graph[{extra}]'"
+        raise CommandError(message) from None

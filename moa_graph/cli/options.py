@@ -124,3 +124,16 @@ MaxCostOption = Annotated[
         "costs as much as the most expensive so far.",
     ),
 ]
+HostOption = Annotated[str, typer.Option("--host", help="Where to listen; 0.0.0.0 is everywhere.")]
+PortOption = Annotated[
+    int, typer.Option("--port", min=0, max=65535, help="Which port; 0 is any that is free.")
+]
+MaxRunsOption = Annotated[int, typer.Option("--max-runs", min=1, help="Runs at the same time.")]
+MaxConnectionsOption = Annotated[
+    int,
+    typer.Option(
+        "--max-connections",
+        min=1,
+        help="Connections at the same time; beyond them, those that wait longest are closed.",
+    ),
+]

@@ -20,21 +20,16 @@ from moa_graph.cli.actions.serve import (
     open_server_socket,
 )
 from moa_graph.cli.choice import require_api_keys
-from moa_graph.cli.errors import EXIT_INTERRUPTED, CommandError
+from moa_graph.cli.errors import EXIT_INTERRUPTED, requires_extra
 from moa_graph.cli.terminal.plain_text import print_warning
 from moa_graph.config.model import MoAConfig
 from moa_graph.server.connections import ConnectionLimits
 from moa_graph.server.server import SHUTDOWN_TIMEOUT_S, GracefulServer
 from moa_graph.server.service import MixtureService, ServerLimits
 
-try:
+with requires_extra("mcp"):
     from moa_graph.server.mcp_app import MCP_PATH, create_mcp_app
     from moa_graph.server.mcp_tools import create_mcp_server, name_tools
-except ModuleNotFoundError as missing:
-    package = (missing.name or "").partition(".")[0]
-    if package == "moa_graph":
-        raise
-    raise CommandError(f"{package} is not installed; pip install 'moa_graph[mcp]'") from None
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer

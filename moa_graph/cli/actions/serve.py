@@ -14,12 +14,12 @@ from typing import Any
 import typer
 
 from moa_graph.cli.choice import require_api_keys
-from moa_graph.cli.errors import CommandError
+from moa_graph.cli.errors import CommandError, requires_extra
 from moa_graph.cli.forgiving_store import open_forgiving_store
 from moa_graph.cli.terminal.plain_text import print_warning
 from moa_graph.config.model import MoAConfig
 
-try:
+with requires_extra("serve"):
     from moa_graph.cli.api_keys import read_api_keys
     from moa_graph.server.app import create_app
     from moa_graph.server.auth import ApiKey
@@ -27,11 +27,6 @@ try:
     from moa_graph.server.open_files import connections_that_fit, raise_open_file_limit
     from moa_graph.server.server import GracefulServer, open_socket
     from moa_graph.server.service import ApiOptions, MixtureService, ServerLimits
-except ModuleNotFoundError as missing:
-    package = (missing.name or "").partition(".")[0]
-    if package == "moa_graph":
-        raise
-    raise CommandError(f"{package} is not installed; pip install 'moa_graph[serve]'") from None
 
 
 @dataclass(frozen=True)

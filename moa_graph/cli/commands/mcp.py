@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from moa_graph.cli import completion
+from moa_graph.cli.options import HostOption, MaxConnectionsOption, MaxRunsOption, PortOption
 from moa_graph.cli.registration import ASK_PANEL
 
 PANEL = ASK_PANEL
@@ -30,12 +31,8 @@ def mcp(  # long by its options and its help text, not by what it does
         bool,
         typer.Option("--http", help="Listen for HTTP, in place of standard input and output."),
     ] = False,
-    host: Annotated[
-        str, typer.Option("--host", help="Where to listen; 0.0.0.0 is everywhere.")
-    ] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="Which port; 0 is any that is free.")
-    ] = 8001,
+    host: HostOption = "127.0.0.1",
+    port: PortOption = 8001,
     api_key: Annotated[
         list[str] | None,
         typer.Option(
@@ -64,15 +61,8 @@ def mcp(  # long by its options and its help text, not by what it does
     max_body: Annotated[
         int, typer.Option("--max-body", min=1, help="Megabytes that a request by HTTP may have.")
     ] = 10,
-    max_runs: Annotated[int, typer.Option("--max-runs", min=1, help="Runs at the same time.")] = 32,
-    max_connections: Annotated[
-        int,
-        typer.Option(
-            "--max-connections",
-            min=1,
-            help="Connections at the same time; beyond them, those that wait longest are closed.",
-        ),
-    ] = 512,
+    max_runs: MaxRunsOption = 32,
+    max_connections: MaxConnectionsOption = 512,
 ) -> None:
     """Offer mixtures as tools of the Model Context Protocol: one tool for each.
 

@@ -6,7 +6,13 @@ from typing import Annotated, Literal
 import typer
 
 from moa_graph.cli import completion
-from moa_graph.cli.options import DatabaseOption
+from moa_graph.cli.options import (
+    DatabaseOption,
+    HostOption,
+    MaxConnectionsOption,
+    MaxRunsOption,
+    PortOption,
+)
 from moa_graph.cli.registration import ASK_PANEL
 
 PANEL = ASK_PANEL
@@ -27,12 +33,8 @@ def serve(  # long by its options and its help text, not by what it does
         list[Path] | None,
         typer.Option("--config", "-c", help="A mixture of your own to serve. Repeatable."),
     ] = None,
-    host: Annotated[
-        str, typer.Option("--host", help="Where to listen; 0.0.0.0 is everywhere.")
-    ] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="Which port; 0 is any that is free.")
-    ] = 8000,
+    host: HostOption = "127.0.0.1",
+    port: PortOption = 8000,
     api_key: Annotated[
         list[str] | None,
         typer.Option(
@@ -62,15 +64,8 @@ def serve(  # long by its options and its help text, not by what it does
     max_messages: Annotated[
         int, typer.Option("--max-messages", min=1, help="Messages that a request may have.")
     ] = 1000,
-    max_runs: Annotated[int, typer.Option("--max-runs", min=1, help="Runs at the same time.")] = 32,
-    max_connections: Annotated[
-        int,
-        typer.Option(
-            "--max-connections",
-            min=1,
-            help="Connections at the same time; beyond them, those that wait longest are closed.",
-        ),
-    ] = 512,
+    max_runs: MaxRunsOption = 32,
+    max_connections: MaxConnectionsOption = 512,
     strict: Annotated[
         bool,
         typer.Option(

@@ -5,7 +5,7 @@ from typing import Any
 import typer
 
 from moa_graph.cli.deprecated import CommandGroup
-from moa_graph.cli.errors import CommandError
+from moa_graph.cli.errors import requires_extra
 from moa_graph.cli.registration import add_commands
 
 COMMANDS = ("generate", "judge", "score", "estimate", "run", "report")
@@ -16,14 +16,8 @@ class _EvalCommandGroup(CommandGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
-        try:
+        with requires_extra("eval"):
             return super().invoke(ctx)
-        except ModuleNotFoundError as missing:
-            package = (missing.name or "").partition(".")[0]
-            if package == "moa_graph":
-                raise
-            message = f"{package} is not installed; pip install 'moa_graph[eval]'"
-            raise CommandError(message) from None
 
 
 app = typer.Typer(
