@@ -1,6 +1,6 @@
-"""A chat app's graph: a mixture answers the hard questions, a single model the easy ones.
+"""A graph of a chat app: a mixture answers hard questions, and a single model easy ones.
 
-Real models: `ChatOpenAI(model="gpt-6-luna")` as the single one, and "openai:…" in the layer.
+Real models: use `ChatOpenAI(model="gpt-6-luna")` as the single model, and "openai:…" in the layer.
 """
 
 from typing import Literal
@@ -15,7 +15,7 @@ LOG = "The pump stopped at nine. The guard closed the valve, for he smelled gas.
 
 
 def judge(state: MessagesState) -> Literal["moa", "single"]:
-    # What asks for reasons is hard; a small model may judge better.
+    # Questions for reasons are hard. A small model could judge better.
     return "moa" if state["messages"][-1].text.startswith(("Why", "How")) else "single"
 
 

@@ -1,6 +1,6 @@
-"""A mixture as a proposer of another: its own layers run inside one branch.
+"""A mixture as a proposer of another mixture: its layers run inside one branch.
 
-Real models: a mixture of small ones as one voice beside a large one, such as
+Real models: use a mixture of small models as one proposer beside a large model, such as
 "openai:gpt-6.1-terra".
 """
 

@@ -1,6 +1,7 @@
-"""Two layers of three proposers and an aggregator. Put in models of your own.
+"""Two layers of three proposers and an aggregator.
 
-Any of the names may be another `"provider:model"`, such as `"openai:gpt-6.1-sol"`, or a chat model.
+Real models: replace any name by another `"provider:model"`, such as `"openai:gpt-6.1-sol"`, or by a
+chat model.
 """
 
 from moa_graph import create_moa

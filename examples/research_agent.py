@@ -1,6 +1,6 @@
-"""An agent that searches a text is one proposer, beside models that only know the question.
+"""An agent with a search tool as one proposer, beside models without tools.
 
-Real models: `create_agent("openai:gpt-6.1-terra", tools=[search])`, and "openai:…" in the layer.
+Real models: use `create_agent("openai:gpt-6.1-terra", tools=[search])` and "openai:…" names.
 """
 
 from langchain.agents import create_agent
@@ -12,13 +12,13 @@ from moa_graph import create_moa
 
 
 def search(word: str) -> str:
-    """Find the sentence of the archive that has a word."""
+    """Find the sentence of the archive that contains a word."""
     archive = "The mill burned in 1911. The bridge was built in 1862. The school opened in 1950."
     return next(sentence for sentence in archive.split(". ") if word in sentence)
 
 
 def play(messages: list[BaseMessage]) -> AIMessage:
-    """Stand in for a model that calls tools: search, then say what was found."""
+    """Replace a model that calls tools: search, then report what was found."""
     if messages[-1].type == "tool":
         return AIMessage(f"The archive says: {messages[-1].text}.")
     return AIMessage("", tool_calls=[{"name": "search", "args": {"word": "bridge"}, "id": "1"}])

@@ -1,4 +1,4 @@
-"""A layer that lost all its proposers is asked again; the layer before it is not."""
+"""Resume a run: the failed layer is called again, and the layer before it is not."""
 
 from langchain_core.runnables import RunnableLambda
 from langgraph.checkpoint.memory import InMemorySaver
@@ -9,14 +9,14 @@ outage = iter([True, False])  # the provider is down for the first call
 
 
 def flaky(_: object) -> str:
-    print("flaky is asked")
+    print("flaky is called")
     if next(outage):
         raise ConnectionError("the provider is down")
     return "It is behind the stove."
 
 
 def steady(_: object) -> str:
-    print("steady is asked")
+    print("steady is called")
     return "Look behind the stove."
 
 

@@ -1,6 +1,6 @@
-"""A human reviews the proposals between two layers: corrects one, drops one, and goes on.
+"""Review proposals between two layers: correct one, drop two, and continue.
 
-Real models: any names in the layer; a saver on disk lets the review last for days.
+Real models: use any names in the layer. A checkpointer on disk allows a review to last for days.
 """
 
 from langgraph.checkpoint.memory import InMemorySaver

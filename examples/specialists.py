@@ -1,6 +1,6 @@
-"""Specialists by system prompt: a coder and a mathematician propose, a critic reads them both.
+"""Specialists by system prompt: a coder and a mathematician propose, and a critic reads both.
 
-Real models: `Agent(model="openai:gpt-6.1-sol", system=…)`; one model may play all the parts.
+Real models: use `Agent(model="openai:gpt-6.1-sol", system=…)`. One model can play all roles.
 """
 
 from langchain_core.messages import BaseMessage
@@ -14,7 +14,7 @@ CRITIC = "You are a critic. Say whether the answers agree, and which is better f
 
 
 def play(messages: list[BaseMessage]) -> str:
-    """Stand in for a model that does what its system prompt says."""
+    """Replace a model that follows its system prompt."""
     system = messages[0].text
     if system.startswith(CODER):
         return "any(91 % n == 0 for n in range(2, 91)) is True, so 91 is not prime."

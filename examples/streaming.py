@@ -1,4 +1,4 @@
-"""See each proposal when its layer is over, and the final answer word by word."""
+"""Stream each proposal when its layer is complete, and the final answer token by token."""
 
 import asyncio
 

@@ -1,6 +1,6 @@
-"""Mixtures whose output is the answer alone, for clients of the server's MCP endpoint.
+"""Mixtures whose output is only the answer, for clients of the server's MCP endpoint.
 
-`langgraph.json` names them; the names of the graphs are the names of the tools.
+`langgraph.json` lists them; the names of the graphs are the names of the tools.
 """
 
 from moa_graph import deployable

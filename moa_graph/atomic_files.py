@@ -1,4 +1,4 @@
-"""Write files as a whole, and for nobody else to read."""
+"""Write files atomically, readable by their owner only."""
 
 import os
 import stat
@@ -9,48 +9,48 @@ from pathlib import Path
 from typing import IO
 
 PRIVATE = 0o600
-"""Who may do what with a file that holds a conversation."""
+"""Permission bits of a file that holds a conversation: only its owner reads and writes."""
 _PART_NAME_LENGTH = 50  # characters; a name may have 255 bytes
 
 
 def restrict_to_owner(path: Path) -> None:
-    """Take a file away from all but its owner; make it if it is not there.
+    """Restrict the permissions of a file to its owner; create the file if it does not exist.
 
-    Who made it writable for a group shares it with that group.
+    A file that its owner made writable for a group stays readable and writable for that group.
 
     Raises:
-        OSError: If it cannot be made, or is a folder.
+        OSError: If the file cannot be created, or the path is a folder.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NONBLOCK, PRIVATE)
     try:
         mode = os.fstat(descriptor).st_mode
         if stat.S_ISREG(mode) and mode != _mode_for_owner(mode):
-            with suppress(OSError):  # it is another user's
+            with suppress(OSError):  # the file belongs to another user
                 os.fchmod(descriptor, stat.S_IMODE(_mode_for_owner(mode)))
     finally:
         os.close(descriptor)
 
 
 def _mode_for_owner(mode: int) -> int:
-    """Take a mode's rights from all but the owner, and a group that may write."""
+    """Return a mode without the rights of others; a group that may write keeps its rights."""
     return mode & ~(stat.S_IRWXO if mode & stat.S_IWGRP else stat.S_IRWXG | stat.S_IRWXO)
 
 
 def open_own_file(path: Path, flags: int) -> int:
-    """Open a file that nobody else made, holds or can read; make it if it is not there.
+    """Open a file that only this user owns and can read; create it if it does not exist.
 
-    In a folder that others can write to, a name may be another user's file, a link to one, or a
-    pipe whose reader they are.
+    In a folder that others can write to, a name may be a file of another user, a link to one, or a
+    pipe that another user reads.
 
     Args:
         path: The file.
-        flags: Those of `os.open`.
+        flags: Flags of `os.open`.
 
     Returns:
-        Its descriptor.
+        The file descriptor.
 
     Raises:
-        OSError: If it cannot be opened, or is not the user's alone.
+        OSError: If the file cannot be opened, or does not belong to this user alone.
     """
     safely = os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(path, flags | safely, PRIVATE)
@@ -72,22 +72,22 @@ def _make_private(descriptor: int, path: Path) -> None:
 
 @contextmanager
 def replaced_file(path: Path, *, keep_mode: bool = False) -> Iterator[IO[bytes]]:
-    """Open a file whose content takes the place of another's at the end of the `with` block.
+    """Open a temporary file that replaces another one at the end of the `with` block.
 
-    Whoever reads `path` finds the old content or the new one, whole, also after a kill or a loss
-    of power. If the block raises, the old content stays. The file is its owner's alone, and that of
-    a group that may write to the old one.
+    Readers of `path` find either the complete old content or the complete new content, also after
+    a kill or a loss of power. If the block raises, the old content stays. Only the owner can read
+    the file, and a group that may write to the old one.
 
     Args:
         path: The file; its folder must exist.
-        keep_mode: Whether who may read the old file may read the new one.
+        keep_mode: Whether the new file keeps the read permissions of the old one.
     """
     prefix = f"{path.name[:_PART_NAME_LENGTH]}."
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=".part")
     part = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            with suppress(OSError):  # there is none yet, or the folder belongs to another system
+            with suppress(OSError):  # there is no old file, or the file system does not support it
                 mode = stat.S_IMODE(path.stat().st_mode)
                 os.fchmod(file.fileno(), mode if keep_mode else _mode_for_owner(mode))
             yield file
@@ -99,6 +99,6 @@ def replaced_file(path: Path, *, keep_mode: bool = False) -> Iterator[IO[bytes]]
 
 
 def write_text(path: Path, text: str, *, keep_mode: bool = False) -> None:
-    """Write a text as UTF-8, as `replaced_file` does."""
+    """Write a text as UTF-8 atomically, as `replaced_file` does."""
     with replaced_file(path, keep_mode=keep_mode) as file:
         file.write(text.encode("utf-8"))

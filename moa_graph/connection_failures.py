@@ -1,4 +1,4 @@
-"""Why a server gave no answer (host, port, certificate, proxy, time), and how to go on."""
+"""Explain failed connections (host, port, certificate, proxy, timeout) and suggest fixes."""
 
 import errno
 import os
@@ -10,22 +10,22 @@ from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 _CONNECTION_ERRORS = {"APIConnectionError", "TransportError"}
-"""Base classes of what the clients of several providers and HTTPX raise."""
+"""Base classes of connection errors in HTTPX and in the clients of several providers."""
 _OPERATION = "/chat/completions"
 _OPENAI_HOST = "api.openai.com"
 _UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH}
-_UNKNOWN_AUTHORITY_ADVICE = "name a file with the certificate of its authority in SSL_CERT_FILE"
+_UNKNOWN_AUTHORITY_ADVICE = "set SSL_CERT_FILE to a file with the certificate of its authority"
 _CERTIFICATE_ADVICE = {  # by OpenSSL's X509_V_ERR_…
     9: "check the clock of this machine",  # not yet valid
-    10: "its owner is to renew it; check the clock of this machine, too",  # expired
-    62: "write the host that it is for",  # a host that does not match
-    64: "write the host that it is for, not an IP address",
+    10: "its owner must renew it; also check the clock of this machine",  # expired
+    62: "use the host name of the certificate",  # a host that does not match
+    64: "use the host name of the certificate, not an IP address",
 }
 _NO_TLS = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST"}
 
 
 def error_chain(error: BaseException) -> Iterator[BaseException]:
-    """Give an error, and those that led to it."""
+    """Return an error and its causes."""
     seen, pending = set[int](), [error]
     while pending:
         each = pending.pop()
@@ -37,10 +37,10 @@ def error_chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def describe_connection_failure(error: BaseException) -> str | None:
-    """Say in a line which address gave no connection or no answer, why, and how to go on.
+    """Describe in one line which address failed, why, and how to fix it.
 
     Args:
-        error: What a client raised; the errors behind it say more than its own text.
+        error: An exception of a client; its causes say more than its own text.
 
     Returns:
         The line; `None` for an error of another kind, or of a client that names no address.
@@ -55,7 +55,7 @@ def describe_connection_failure(error: BaseException) -> str | None:
     address = bare_address(url)
     if proxy := _find_proxy(parts):
         variable, proxy_host = proxy
-        via = f"cannot reach {address} by the proxy {proxy_host} ({variable})"
+        via = f"cannot reach {address} through the proxy {proxy_host} ({variable})"
         reason = _connect_reason(chain, f"check {variable}, or name the host in NO_PROXY")
     else:
         via = f"cannot reach {address}"
@@ -66,28 +66,28 @@ def describe_connection_failure(error: BaseException) -> str | None:
 
 
 def bare_address(url: str) -> str:
-    """Give the address of a server of which a URL is asked, without a password."""
+    """Return the server address of a URL, without a password."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{_bare_host(parts)}{parts.path.removesuffix(_OPERATION)}"
 
 
 def _connect_reason(chain: Sequence[BaseException], advice: str) -> str | None:
-    """Say why there is no connection at all; through a proxy, it is none to the proxy."""
+    """Describe why no connection was made, to the server or to its proxy."""
     names = {name for each in chain for name in _class_names(each)}
     if any(isinstance(each, socket.gaierror) for each in chain):
         return f"no such host; {advice}"
     if any(isinstance(each, ConnectionRefusedError) for each in chain):
         return f"connection refused; {advice}"
     if any(isinstance(each, OSError) and each.errno in _UNREACHABLE for each in chain):
-        return "no way to this host; check the network"
+        return "no route to this host; check the network"
     if names & {"ConnectTimeout", "ConnectionTimeoutError"}:
         return f"no connection in time; {advice}"
     return None
 
 
 def _tls_reason(chain: Sequence[BaseException]) -> str | None:
-    """Say why a connection is not secure."""
-    for each in (each for each in chain if type(each).__module__ == "ssl"):  # aiohttp has others
+    """Describe why the TLS handshake failed."""
+    for each in (each for each in chain if type(each).__module__ == "ssl"):  # not of aiohttp
         if isinstance(each, ssl.SSLCertVerificationError):
             advice = _CERTIFICATE_ADVICE.get(each.verify_code, _UNKNOWN_AUTHORITY_ADVICE)
             reason = each.verify_message.removesuffix(".")
@@ -100,12 +100,12 @@ def _tls_reason(chain: Sequence[BaseException]) -> str | None:
 
 
 def _broken_reason(chain: Sequence[BaseException]) -> str | None:
-    """Say that a connection ended without an answer."""
+    """Describe a connection that ended without a complete answer."""
     names = {name for each in chain for name in _class_names(each)}
     if "ProxyError" in names:
         return f"the proxy refused it ({_text_of(chain[-1])})"
     if "TooManyRedirects" in names:
-        return "it redirects without end; check the address"
+        return "it redirects endlessly; check the address"
     if names & {"RemoteProtocolError", "ReadError", "WriteError"}:
         return (
             "the connection broke off before an answer was whole; check whether a model's server "
@@ -115,7 +115,7 @@ def _broken_reason(chain: Sequence[BaseException]) -> str | None:
 
 
 def _find_proxy(parts: SplitResult) -> tuple[str, str] | None:
-    """Name the variable and the host of the proxy that a URL is asked by, if there is one."""
+    """Return the variable and the host of the proxy for a URL, if there is one."""
     host = parts.hostname or ""
     if host.endswith(_OPENAI_HOST) and (proxy := os.environ.get("OPENAI_PROXY")):
         return "OPENAI_PROXY", _bare_host(urlsplit(proxy))
@@ -134,7 +134,7 @@ def _bare_host(parts: SplitResult) -> str:
 def _requested_url(error: BaseException) -> str | None:
     try:
         request: Any = getattr(error, "request", None)
-    except RuntimeError:  # HTTPX raises where an error has no request
+    except RuntimeError:  # HTTPX raises `RuntimeError` if an error has no request
         return None
     url = getattr(request, "url", None)
     return None if url is None else str(url)

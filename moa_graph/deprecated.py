@@ -1,4 +1,4 @@
-"""Old spellings that are still accepted, each with a `DeprecationWarning` that says the new one.
+"""Deprecated names, accepted with a `DeprecationWarning` that names the new one.
 
 Delete this module in 0.3, with the lines that import it.
 """
@@ -15,20 +15,20 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 OLD_NAMES = {"ASK_AGAIN": "RETRY"}
-"""Names that `moa_graph` exports, and what they are called now."""
+"""Deprecated exports of `moa_graph` and their present names."""
 
 _INTERNAL_MODULES = ("moa_graph", "pydantic", "importlib")
 
 
 def rename_options(options: Mapping[str, Any], location: str = "") -> dict[str, Any]:
-    """Rename options of `create_moa`: `final` is `aggregation`, and its "write" "synthesize".
+    """Rename deprecated options of `create_moa`: `final` is now `aggregation`.
 
     Args:
-        options: The options, as the caller wrote them.
-        location: The file that they come from, for the warning.
+        options: The options as the caller wrote them.
+        location: The file of the options, for the warning.
 
     Raises:
-        ValueError: If an option is given by its old and by its new name.
+        ValueError: If the old and the new name of an option are both given.
     """
     prefix = f"{location}: " if location else ""
     old = {name: options[name] for name in ("final", "aggregation") if name in options}
@@ -46,10 +46,10 @@ def rename_options(options: Mapping[str, Any], location: str = "") -> dict[str, 
 
 
 def rename_plan_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Rename options of a benchmark in a plan: `own_prompt` is `builtin_prompt`.
+    """Rename deprecated options of a benchmark in a plan: `own_prompt` becomes `builtin_prompt`.
 
     Raises:
-        ValueError: If it is given by its old and by its new name.
+        ValueError: If both names are given.
     """
     renamed = dict(options)
     if "own_prompt" in renamed:
@@ -61,7 +61,7 @@ def rename_plan_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def accept_old_options(function: Callable[P, T]) -> Callable[P, T]:
-    """Have a function accept the old names of options of `create_moa` too."""
+    """Decorate a function so that it also accepts deprecated options of `create_moa`."""
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -71,16 +71,16 @@ def accept_old_options(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def with_old_keys(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a `RunSummary` with the keys that it had before beside the present ones."""
+    """Return a `RunSummary` that also has its deprecated keys."""
     old = {old: summary[new] for old, new in OLD_SUMMARY_KEYS.items() if new in summary}
     return {**summary, **old}
 
 
 def rename_export(name: str) -> str:
-    """Give the present name of what `moa_graph` exports under an old one.
+    """Return the present name of a deprecated export of `moa_graph`.
 
     Raises:
-        AttributeError: If it exports no such name.
+        AttributeError: If the name was never exported.
     """
     if name not in OLD_NAMES:
         raise AttributeError(f"module 'moa_graph' has no attribute {name!r}")
@@ -89,22 +89,22 @@ def rename_export(name: str) -> str:
 
 
 class OldOptionAttributes:
-    """The old names of options, as attributes."""
+    """Deprecated option names as attributes."""
 
     @property
     def final(self) -> str:
-        """What `aggregation` was called."""
+        """Deprecated name of `aggregation`."""
         _warn_caller("`final` is deprecated; read `aggregation`")
         aggregation: str = getattr(self, "aggregation")  # noqa: B009  # a field of the subclass
         return {new: old for old, new in OLD_AGGREGATIONS.items()}.get(aggregation, aggregation)
 
 
 def _warn_caller(message: str) -> None:
-    """Warn at the line outside the package that led here."""
+    """Warn with the line of the first caller outside the package."""
     frame = currentframe()
     while frame and _is_internal(frame.f_globals) and frame.f_back:
         frame = frame.f_back
-    if frame is None:  # an interpreter without frames
+    if frame is None:  # this interpreter has no stack frames
         warnings.warn(message, DeprecationWarning, stacklevel=2)
         return
     warnings.warn_explicit(

@@ -1,14 +1,14 @@
-"""What installed packages add by entry points."""
+"""Load the entry points of installed packages."""
 
 from importlib.metadata import EntryPoint
 from typing import Any
 
 
 def load_entry_point(point: EntryPoint, expected_type: type[Any]) -> Any:
-    """Load what a package adds: an instance of a type, whose `name` is that of the entry point.
+    """Load an entry point: an instance of a type, whose `name` equals the name of the entry point.
 
     Raises:
-        ValueError: If it cannot be loaded, or is something else.
+        ValueError: If it cannot be loaded, or is not such an instance.
     """
     location = f"{expected_type.__name__.lower()} {point.name!r} ({point.value})"
     try:

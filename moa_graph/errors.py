@@ -1,18 +1,18 @@
-"""The base of the package's own exceptions."""
+"""`MoAError`, the base class of the package's exceptions."""
 
 from typing import ClassVar
 
 
 class MoAError(Exception):
-    """Base of all exceptions that `moa_graph` defines.
+    """Base class of all exceptions that `moa_graph` defines.
 
-    Many also derive from a built-in exception, such as `ValueError`. One that a failed model
-    caused also has the type of that failure, and the failure as its `__cause__`.
+    Many also derive from a built-in exception, such as `ValueError`. An exception caused by a
+    failed model also has the type of that failure, which is its `__cause__`.
     """
 
     cause_types: ClassVar[tuple[type[Exception], ...]] = ()
-    """The types that it takes from its causes."""
+    """Exception types of the causes."""
 
     def __str__(self) -> str:
-        """Give its own text, whatever a type that it takes on would say."""
+        """Return the message of this error; the type of a cause may define another `__str__`."""
         return Exception.__str__(self)

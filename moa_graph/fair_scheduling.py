@@ -1,8 +1,8 @@
-"""Many runs on one event loop, in turns: between them, others that use the loop have theirs.
+"""Start a few calls per pass of the event loop, so that other tasks get a turn.
 
-An event loop runs all that is ready before it looks at its timers and connections again. Where
-hundreds of calls become ready at once, each of which takes a millisecond, nothing else happens for
-as long as all of them take. So only a few of them go on in one pass of the loop.
+An event loop runs all ready callbacks before it checks its timers and connections again. If
+hundreds of calls become ready at once and each takes a millisecond, timers and connections wait
+for all of them. Therefore only a few calls start in one pass of the loop.
 """
 
 import asyncio
@@ -10,11 +10,11 @@ from collections import deque
 from weakref import WeakKeyDictionary
 
 MAX_TURNS = 4
-"""Calls that go on in one pass of an event loop."""
+"""Number of calls that start in one pass of an event loop."""
 
 
 class _Turns:
-    """The turns of one event loop."""
+    """Waiting calls of one event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -33,7 +33,7 @@ class _Turns:
         await future
 
     def _begin_pass(self) -> None:
-        """Let the next ones go on; those whose call was cancelled take no turn."""
+        """Wake the next calls; cancelled calls are skipped."""
         self._taken = 0
         while self._waiting and self._taken < MAX_TURNS:
             future = self._waiting.popleft()
@@ -49,7 +49,7 @@ _turns: "WeakKeyDictionary[asyncio.AbstractEventLoop, _Turns]" = WeakKeyDictiona
 
 
 async def wait_for_turn() -> None:
-    """Wait until not too many others go on in the same pass of the event loop."""
+    """Wait until few enough calls continue in the same pass of the event loop."""
     loop = asyncio.get_running_loop()
     if (turns := _turns.get(loop)) is None:
         turns = _turns.setdefault(loop, _Turns(loop))

@@ -1,4 +1,4 @@
-"""Keep keys out of what is stored and shown."""
+"""Redact API keys from everything that is stored or shown."""
 
 import os
 import re
@@ -8,9 +8,9 @@ from typing import Any
 from moa_graph.connection_failures import describe_connection_failure, error_chain
 from moa_graph.status_failures import describe_status_failure
 
-MAX_ERROR_CHARS = 1000  # characters of an error
+MAX_ERROR_CHARS = 1000  # characters of an error message
 
-_MAX_READ_ERROR_CHARS = 100_000  # of an error, in which keys are looked for: a key is much shorter
+_MAX_READ_ERROR_CHARS = 100_000  # characters searched for keys: a key is much shorter
 
 _KEY_VARIABLE_NAMES = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS?)$", re.IGNORECASE)
 _KEY_PATTERN = re.compile(r"\b(?:sk|pk|rk|gsk|xai|tgp)[-_][\w-]{8,}|(?<=Bearer )\S+", re.IGNORECASE)
@@ -18,17 +18,17 @@ MIN_KEY_CHARS = 6  # a shorter value would match everywhere
 
 
 def redact(text: str, *keys: str) -> str:
-    """Blot out keys in a text that a provider wrote: some repeat the key that they refuse.
+    """Replace API keys in a text of a provider; some providers repeat the key that they reject.
 
     Args:
         text: The text.
-        *keys: Keys beside those in the environment and those that look like one.
+        *keys: Keys beside those of the environment and strings that look like keys.
 
     Returns:
-        The text with `***` in their place.
+        The text with `***` instead of each key.
     """
     names = filter(_KEY_VARIABLE_NAMES.search, list(os.environ))
-    environment = (os.environ.get(name, "") for name in names)  # another thread may unset one
+    environment = (os.environ.get(name, "") for name in names)  # another thread may unset it
     for key in sorted({*environment, *keys}, key=len, reverse=True):
         if len(key) >= MIN_KEY_CHARS:
             text = text.replace(key, "***")
@@ -36,15 +36,15 @@ def redact(text: str, *keys: str) -> str:
 
 
 def find_keys(values: Mapping[str, Any]) -> list[str]:
-    """Give the keys among named values, by their names."""
+    """Return the values whose names say that they are keys."""
     named = [value for name, value in values.items() if _KEY_VARIABLE_NAMES.search(name)]
     texts = [getattr(value, "get_secret_value", lambda value=value: value)() for value in named]
     return [text for text in texts if isinstance(text, str)]
 
 
 def redacted_message(error: BaseException, *keys: str) -> str:
-    """Say what went wrong in one line of bounded length, without these and other keys."""
-    is_own_error = type(error).__module__.startswith("moa_graph.")  # such a text stands for itself
+    """Return an error message as one line of limited length, without keys."""
+    is_own_error = type(error).__module__.startswith("moa_graph.")  # complete messages
     described = describe_connection_failure(error) or describe_status_failure(error)
     told = str(error) if is_own_error else described
     whole = told or f"{type(error).__name__}: {error}"
@@ -55,16 +55,16 @@ def redacted_message(error: BaseException, *keys: str) -> str:
 
 
 def without_keys(error: Exception, *keys: str) -> Exception:
-    """Give an error that holds no key: the same, or a redacted copy of its type.
+    """Return an error without keys: the same error, or a redacted copy.
 
     Args:
-        error: What a provider's package raised.
+        error: An exception of a provider's package.
         *keys: Keys as in `redact`.
 
     Returns:
-        The error where neither its texts, its attributes, the headers of its request nor the
-        errors behind it hold a key. Else a copy without these headers and errors; where its own
-        type cannot be made anew, of the next type above it that can.
+        The error itself if no key is in its texts, its attributes, the headers of its request or
+        its causes. Otherwise a copy without these headers and causes. If its type cannot be
+        constructed, the copy has the nearest base type that can.
     """
     if not any(_holds_key(text, keys) for each in error_chain(error) for text in _texts_in(each)):
         return error
@@ -74,7 +74,7 @@ def without_keys(error: Exception, *keys: str) -> Exception:
 
 
 def _texts_in(error: BaseException) -> Iterator[str]:
-    """Give the texts of an error, of its attributes, and of the headers of its request."""
+    """Return the texts of an error, of its attributes, and of the headers of its request."""
     yield from (_text_of(error, str), _text_of(error))
     for value in vars(error).values():
         yield _text_of(value)
@@ -88,7 +88,7 @@ def _holds_key(text: str, keys: Sequence[str]) -> bool:
 
 
 def _copy_as(kind: type[Exception], error: Exception, keys: Sequence[str]) -> Exception | None:
-    """Copy an error as one of its types; `None` where that type cannot be made so."""
+    """Copy an error as one of its base types; return `None` if that type cannot be constructed."""
     arguments = error.args if kind is type(error) else (_text_of(error, str),)
     try:
         copied = kind.__new__(kind, *(_redact_value(each, keys) for each in arguments))
@@ -102,7 +102,7 @@ def _copy_as(kind: type[Exception], error: Exception, keys: Sequence[str]) -> Ex
 
 
 def _redact_value(value: Any, keys: Sequence[str]) -> Any:
-    """Redact an argument or an attribute of an error; a request goes without its headers."""
+    """Redact an argument or an attribute of an error; remove the headers of a request."""
     if isinstance(value, str):
         return redact(value, *keys)
     if isinstance(value, dict):
@@ -115,7 +115,7 @@ def _redact_value(value: Any, keys: Sequence[str]) -> Any:
 
 
 def _redact_http(value: Any, headers: Any, keys: Sequence[str]) -> Any:
-    """Copy a request of HTTPX's without its headers, or a response with such a request."""
+    """Copy an HTTPX request without its headers, or a response with such a request."""
     request = _read_attribute(value, "request") or value
     bare_request = type(request)(request.method, redact(str(request.url), *keys))
     if request is value:

@@ -1,4 +1,4 @@
-"""What a server says beside a status of failure, where its client leaves that out."""
+"""Messages for HTTP errors whose client omits the text of the server."""
 
 import json
 import re
@@ -8,19 +8,19 @@ from urllib.parse import urlsplit
 
 from moa_graph.connection_failures import bare_address
 
-_MAX_WORDS_CHARS = 200  # of what a server says
+_MAX_WORDS_CHARS = 200  # characters of a server's message
 _WRONG_PATH = {404, 405}
 _HTML_TITLE = re.compile(r"<title[^>]{0,100}>([^<]{1,200})", re.IGNORECASE)
 
 
 def describe_status_failure(error: BaseException) -> str | None:
-    """Say which address answered with a status and with no words, or has no such path.
+    """Describe a response with an error status: the address, the status and the text of the server.
 
     Args:
-        error: What a client raised.
+        error: An exception of a client.
 
     Returns:
-        A line; `None` for an error of another kind, or one that says enough by itself.
+        A line; `None` for an error of another kind, or if its own message is clear enough.
     """
     if "APIStatusError" not in {kind.__name__ for kind in type(error).__mro__}:
         return None
@@ -40,7 +40,7 @@ def describe_status_failure(error: BaseException) -> str | None:
 
 
 def _read_words(text: str) -> str:
-    """Give what a body says: the message in JSON, the title of a page, or the text."""
+    """Return the message of a response body: from JSON, the title of a page, or plain text."""
     try:
         body = json.loads(text)
     except (ValueError, RecursionError):

@@ -1,12 +1,13 @@
-"""Code with a sync and an async side, written once.
+"""Run generators with blocking steps as sync or async code.
 
-A flow is a generator: it yields a `Step` for each call that may block, is sent the result, and
-returns its own. `run_sync` makes the calls, `run_async` awaits them. What a call raises, a
-cancellation too, is raised in the flow at its `yield`.
+A flow is a generator. It yields a `Step` for each call that may block, receives the result of
+that call, and returns a result of its own. `run_sync` calls the sync function of each step, and
+`run_async` awaits the async one. An exception of a call, also a cancellation, is raised in the
+flow at its `yield`.
 
-A stream flow also yields values that are no steps. `iterate_sync` and `iterate_async` give them to
-who iterates, at once. When that closes the iterator, `GeneratorExit` is raised in the flow at its
-`yield`, and the steps of its `finally` are still made.
+A stream flow also yields values that are not steps. `iterate_sync` and `iterate_async` pass these
+values on immediately. When the consumer closes the iterator, `GeneratorExit` is raised in the
+flow at its `yield`, and the steps of its `finally` block still run.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
@@ -16,7 +17,7 @@ T = TypeVar("T")
 
 
 class Step(NamedTuple):
-    """A call that may block: the sync function, its async twin, and the arguments of both."""
+    """A call that may block: its sync function, its async function, and their arguments."""
 
     function: Callable[..., Any]
     async_function: Callable[..., Awaitable[Any]]
@@ -58,7 +59,7 @@ async def run_async(flow: Flow[T]) -> T:
 
 
 def iterate_sync(flow: StreamFlow[T]) -> Generator[T]:
-    """Give the values of a stream flow, and run the sync functions of its steps."""
+    """Iterate over the values of a stream flow, with the sync functions of its steps."""
     try:
         item = next(flow)
         while True:
@@ -77,7 +78,7 @@ def iterate_sync(flow: StreamFlow[T]) -> Generator[T]:
 
 
 async def iterate_async(flow: StreamFlow[T]) -> AsyncGenerator[T]:
-    """Give the values of a stream flow, and run the async functions of its steps."""
+    """Iterate over the values of a stream flow, with the async functions of its steps."""
     try:
         item = next(flow)
         while True:

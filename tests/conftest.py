@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import cache, partial
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
@@ -20,7 +21,10 @@ from langchain_core.runnables import Runnable
 from langchain_openai.chat_models import _client_utils
 from server import ChatServer
 
-pytest_plugins = ["expected_skips", "pytester"]
+from moa_graph.models import traits
+from moa_graph.models.openai import normalization
+
+pytest_plugins = ["expected_skips", "few_cases", "pytester"]
 
 os.environ["LANGSMITH_TRACING"] = "false"
 os.environ["LANGGRAPH_CLI_NO_ANALYTICS"] = "1"
@@ -33,7 +37,9 @@ os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "data" / "certificate.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is no finding.
-settings.register_profile("calm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "calm", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("calm")
 
 Call = Callable[..., Any]
@@ -57,19 +63,43 @@ def pytest_collection_finish():
 def _kept_http_clients():
     """Keep all HTTP clients of LangChain's chat models, one for each server that a test starts.
 
-    LangChain drops the oldest of more than 128 without closing it, while some other test runs.
+    LangChain drops the oldest of more than 128 without closing it, while some other test runs. The
+    others it would close when the interpreter ends, which is too late for that.
     """
-    for name in ("_cached_sync_httpx_client", "_cached_async_httpx_client"):
-        build_client = getattr(_client_utils, name).__wrapped__
-        setattr(_client_utils, name, cache(build_client))
+    with ExitStack() as closing_all:
+        for name in ("_cached_sync_httpx_client", "_cached_async_httpx_client"):
+            build_client = getattr(_client_utils, name).__wrapped__
+            setattr(_client_utils, name, cache(partial(_build_kept, build_client, closing_all)))
+        yield
+
+
+def _build_kept(build_client, closing_all, *args, **options):
+    client = build_client(*args, **options)
+    if not hasattr(client, "aclose"):  # connections of the others ended with their event loops
+        closing_all.callback(client.close)
+    return client
 
 
 @pytest.fixture(autouse=True)
-def _no_keys(monkeypatch, tmp_path):
-    """Keep the keys and the runs of whoever runs the tests out of them."""
+def _no_keys(request, monkeypatch, tmp_path_factory):
+    """Keep the keys and the runs of whoever runs the tests out of them.
+
+    A folder of its own is made only for a test that asks for one: pytest looks at all that are
+    there to number it.
+    """
     for variable in ("OPENAI_API_KEY", "TOGETHER_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_BASE"):
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("MOA_DB", str(tmp_path / "runs.sqlite"))
+    path = tmp_path_factory.getbasetemp() / f"{uuid4().hex}.sqlite"
+    if "tmp_path" in request.fixturenames:
+        path = request.getfixturevalue("tmp_path") / "runs.sqlite"
+    monkeypatch.setenv("MOA_DB", str(path))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_known_of_servers():
+    """Forget what servers of other tests said: a new one may have the port of an old one."""
+    traits.traits_by_name.cache_clear()
+    normalization.thought_habit.cache_clear()
 
 
 @pytest.fixture(params=["sync", "async"])

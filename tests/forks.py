@@ -3,11 +3,11 @@
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 INTERPRETER = """
-import json, os, sys, tempfile
+import importlib, json, os, sys, tempfile
 
 def run(code):
     stderr = tempfile.TemporaryFile()
@@ -28,7 +28,10 @@ def run(code):
     stderr.seek(0)
     return {"modules": modules, "stderr": stderr.read().decode()}
 
-print(json.dumps({name: run(code) for name, code in json.load(sys.stdin).items()}))
+codes, modules = json.load(sys.stdin)
+for name in modules:
+    importlib.import_module(name)
+print(json.dumps({name: run(code) for name, code in codes.items()}))
 """
 
 
@@ -41,8 +44,8 @@ class Fork:
     stderr: str
 
 
-def run_in_forks(codes: Mapping[str, str]) -> dict[str, Fork]:
-    """Run each piece of code."""
-    words = [sys.executable, "-c", INTERPRETER]
-    done = subprocess.run(words, input=json.dumps(codes), stdout=subprocess.PIPE, text=True)
+def run_in_forks(codes: Mapping[str, str], modules: Sequence[str] = ()) -> dict[str, Fork]:
+    """Run each piece of code, where some modules are there before."""
+    words, given = [sys.executable, "-c", INTERPRETER], json.dumps([codes, modules])
+    done = subprocess.run(words, input=given, stdout=subprocess.PIPE, text=True)
     return {name: Fork(**told) for name, told in json.loads(done.stdout).items()}

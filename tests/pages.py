@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from playwright.sync_api import expect
+from serving import Serving, memory_store
 from waiting import PATIENCE
 
 MOA = Path(sys.executable).parent / "moa"
@@ -42,6 +43,13 @@ def serve(folder, *words, access=("--no-auth",)):
             process.kill()
 
 
+@contextmanager
+def serve_in_thread(*mixtures):
+    """Serve in a thread of the test's own, with threads in memory; give the address of the page."""
+    with Serving(*mixtures, store=memory_store()) as serving:
+        yield serving.url
+
+
 def _address(process, log):
     while process.poll() is None:
         if found := re.search(r"(http://\S+) is a page", log.read_text()):
@@ -50,14 +58,22 @@ def _address(process, log):
     raise AssertionError(log.read_text())
 
 
+def choose(page, mixture):
+    """Choose who is asked."""
+    page.click("#mix")
+    page.locator(f'#mixes .opt:has(input[value="{mixture}"])').click()
+    expect(page.locator("#mixes")).to_be_hidden()
+
+
 def ask(page, question="why?", mixture="plain"):
-    page.select_option("#mixture", mixture)
+    choose(page, mixture)
     page.fill("#question", question)
     page.press("#question", "Enter")
 
 
 def cell(page, node):
-    return page.locator(f'[data-node="{node}"]')
+    """Give the tile of a call in the strip."""
+    return page.locator(f'#strip [data-node="{node}"]')
 
 
 def status(page, node, wanted):
@@ -66,7 +82,7 @@ def status(page, node, wanted):
 
 def answered(page, text=ANSWER):
     expect(page.locator("#answer-text")).to_have_text(text)
-    expect(page.locator('#steps [aria-current="step"]')).to_have_text("Answer")
+    expect(page.locator('#strip button[aria-current="step"]')).to_have_text("Answer")
 
 
 def thread_of(page):
@@ -74,6 +90,7 @@ def thread_of(page):
     return urlsplit(page.url).fragment
 
 
-def step(page, label):
-    page.locator("#steps").get_by_role("button", name=label, exact=True).click()
-    expect(page.locator('#steps [aria-current="step"]')).to_have_text(label)
+def step(page, name):
+    """Go to a stop of the strip: `Question`, `Layer 1`, `Answer`."""
+    page.locator("#strip button.at", has_text=name).click()
+    expect(page.locator('#strip button[aria-current="step"]')).to_contain_text(name)

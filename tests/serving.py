@@ -2,9 +2,11 @@
 
 import asyncio
 import threading
+from collections.abc import Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
+import httpx
 from langgraph.checkpoint.memory import InMemorySaver
 from waiting import PATIENCE
 
@@ -15,8 +17,16 @@ from moa_graph.server.app import create_app
 from moa_graph.server.auth import ApiKey
 from moa_graph.server.connections import ConnectionLimits
 from moa_graph.server.service import ApiOptions, MixtureService, ServerLimits
+from moa_graph.server.telemetry import ServerTelemetry
 
 server.SHUTDOWN_TIMEOUT_S = PATIENCE  # a busy machine takes longer than a person waits
+
+# Certificates take a while to load. A server closes a connection that has been idle for some
+# seconds, which may be just when the next request is sent: so none is kept.
+http = httpx.Client(
+    verify=False, timeout=PATIENCE, limits=httpx.Limits(max_keepalive_connections=0)
+)
+"""A client for all tests of servers, which are each at a port of its own."""
 
 
 class Serving:
@@ -30,15 +40,24 @@ class Serving:
         connections: ConnectionLimits | None = None,
         api: ApiOptions | None = None,
         api_key: str | None = None,
+        telemetry: dict[str, Any] | None = None,
+        drain: float = 0.0,
+        without_keys: Sequence[MoAConfig] = (),
         **access: Any,
     ) -> None:
+        named = {each.name: each for each in mixtures}
         self.service = MixtureService(
-            {each.name: each for each in mixtures}, store=store, limits=limits, api=api
+            named,
+            store=store,
+            limits=limits,
+            api=api,
+            telemetry=ServerTelemetry(named, **telemetry) if telemetry else None,
+            without_keys=without_keys,
         )
-        self._socket = server.open_socket("127.0.0.1", 0)
         keys = {"api_keys": [ApiKey(api_key)]} if api_key else {}
         app = create_app(self.service, **keys, **access)
-        self._server = server.GracefulServer(app, self.service, connections)
+        self._socket = server.open_socket("127.0.0.1", 0)
+        self._server = server.GracefulServer(app, self.service, connections, drain=drain)
         self._thread = threading.Thread(target=self._run)
 
     @property
@@ -55,8 +74,12 @@ class Serving:
         self._thread.join()
 
     def stop(self) -> None:
-        """Ask it to stop, as a signal does."""
+        """Ask it to stop, and not to wait."""
         self._server.should_exit = True
+
+    def signal(self, number: int) -> None:
+        """Do what it does when a signal comes."""
+        self._server.handle_exit(number, None)
 
     def _run(self) -> None:
         with self._socket:

@@ -1,6 +1,7 @@
-"""The benchmarks of streaming and of sync calls run, and their tables are whole."""
+"""The benchmarks of streaming, sync calls and telemetry run, and their tables are whole."""
 
 import json
+import logging
 import runpy
 import sys
 from pathlib import Path
@@ -44,3 +45,14 @@ def test_sync_benchmark_compares_with_few_threads(quick):
     assert row.pop("proposers a layer") == 2
     assert len(row) == 3
     assert all(ratio > 0.9 for ratio in row.values())
+
+
+@pytest.mark.slow
+def test_telemetry_benchmark_compares_with_no_telemetry(quick, monkeypatch):
+    logger = logging.getLogger("moa_graph")
+    monkeypatch.setattr(logger, "handlers", [])
+    monkeypatch.setattr(logger, "level", logger.level)
+    rows = {row["telemetry"]: row for row in quick("telemetry")}
+    assert list(rows) == ["none", "log", "log, metrics", "log, metrics, traces"]
+    assert rows["none"]["more, %"] == 0
+    assert all(row["CPU of a run, ms"] > 0 for row in rows.values())

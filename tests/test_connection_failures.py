@@ -102,7 +102,7 @@ def test_refused_connection_is_told(failure):
 def test_certificate_that_is_not_trusted_is_told(failure, secure_address):
     error = failure(f"https://{secure_address}/v1")
     assert f"https://{secure_address}/v1: its certificate is not trusted (self-signed" in error
-    assert error.endswith("in SSL_CERT_FILE")
+    assert "set SSL_CERT_FILE to a file with the certificate" in error
 
 
 @pytest.mark.process
@@ -113,7 +113,7 @@ def test_certificate_of_another_host_is_told_with_what_helps(tmp_path):
             httpx2.get(f"https://{address}/v1", verify=context)
     told = describe_connection_failure(caught.value)
     assert "its certificate is not trusted (IP address mismatch" in told
-    assert told.endswith("; write the host that it is for, not an IP address")
+    assert told.endswith("; use the host name of the certificate, not an IP address")
 
 
 def test_server_without_tls_is_told(failure):
@@ -155,7 +155,7 @@ def test_proxy_that_cannot_be_reached_is_told_by_its_variable(proxy, reason, mon
     assert len(lines) == 2
     for line in lines:
         assert re.search(
-            f"cannot reach http://models.invalid/v1 by the proxy {reason}; check", line
+            f"cannot reach http://models.invalid/v1 through the proxy {reason}; check", line
         )
         assert "NO_PROXY" in line
         assert "geheim" not in line
@@ -163,7 +163,8 @@ def test_proxy_that_cannot_be_reached_is_told_by_its_variable(proxy, reason, mon
 
 def test_server_that_is_silent_is_told(failure, server):
     server.model("a", always="hang")
-    assert "within its timeout of 0.5 s" in failure(server.url, timeout=0.5)
+    told = failure(server.url, timeout=0.5)  # on a busy machine the client's own clock may be first
+    assert re.search(r"no answer (within its timeout of 0\.5 s|of .* in time)", told)
     request = httpx2.Request("POST", f"{server.url}/chat/completions")
     told = redacted_message(APITimeoutError(request=request))
     assert told == f"no answer of {server.url} in time; a longer `timeout` waits longer"

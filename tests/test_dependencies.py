@@ -11,7 +11,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 EXTRAS = {
     name: requirements
     for name, requirements in PROJECT["optional-dependencies"].items()
-    if name not in {"dev", "test"}
+    if name not in {"dev", "docs", "test"}
 }
 DIRECT = {
     re.split(r"[\[<>=]", requirement)[0]

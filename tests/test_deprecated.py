@@ -103,9 +103,16 @@ def test_a_summary_has_old_and_new_keys_with_the_same_values():
         "reused_proposals",
         "selected",
         "refused_prompt",
+        "dropped",
         "dropped_messages",
         "failed_calls",
         "hedged",
+        "references_read",
+        "references_seed",
+        "vote",
+        "depth",
+        "decisions",
+        "analysis",
     }  # others
     assert OLD_KEYS.keys() | RunSummary.__annotations__.keys() - absent == summary.keys()
     assert {old: summary[old] for old in OLD_KEYS} == {

@@ -63,11 +63,11 @@ def test_named_programs_and_files_exist(page):
 
 
 def test_places_in_the_code_are_where_a_page_says():
-    page = (ROOT / "docs" / "concepts.md").read_text(encoding="utf-8")
-    table = page.partition("## Where to look in the code")[2].partition("\n## ")[0]
-    files = re.findall(r"`([\w/]+\.py)`", table)
+    page = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
+    path = page.partition("## From a question to the answer")[2]
+    files = re.findall(r"`([\w/]+\.py)`", path)
     codes = {file: (ROOT / "moa_graph" / file).read_text(encoding="utf-8") for file in files}
-    places = PLACE.findall(table)
+    places = PLACE.findall(path)
     assert places
     for name, file in places:
         assert re.search(rf"^(def|class) {name}\b", codes[file], re.MULTILINE), f"{name} in {file}"

@@ -1,12 +1,13 @@
 """Packages import one way, from the command line down."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FLOORS = (
-    {"connection_failures", "entry_points", "stored_names"},
+    {"connection_failures", "entry_points", "stored_names", "styles", "version"},
     {"status_failures"},
     {
         "background_thread",
@@ -21,9 +22,10 @@ FLOORS = (
     {"models"},
     {"graph"},
     {"chat_model"},
+    {"agents"},
     {"config"},
     {"runs"},
-    {"drawing"},
+    {"drawing", "markdown", "telemetry"},
     {"run_report"},
     {"batch", "evals", "server"},
     {"cli"},
@@ -61,3 +63,10 @@ def test_each_package_imports_only_those_below_it():
     }
     upward = {(a, b) for a, b in edges if a != b and floor_of[a] <= floor_of[b]}
     assert not upward
+
+
+def test_page_draws_the_packages_in_this_order():
+    page = (ROOT / "docs/contributing.md").read_text(encoding="utf-8")
+    drawing = re.search(r"^```text\n(cli .*?)^```$", page, re.DOTALL | re.MULTILINE)[1]
+    drawn = [set(re.split(r"   ", line)[0].split()) for line in drawing.splitlines()]
+    assert drawn == list(reversed(FLOORS[FLOORS.index({"prompting"}) :]))

@@ -1,7 +1,11 @@
 """What the package exports, and what importing it costs."""
 
+import json
+from dataclasses import asdict
+
 import pytest
-from forks import run_in_forks
+from filelock import FileLock
+from forks import Fork, run_in_forks
 
 import moa_graph
 
@@ -51,6 +55,8 @@ CODES = {
         "from moa_graph.evals import alpaca_eval, flask, mt_bench, statistics;"
         "alpaca_eval.win_rate([1, 2])"
     ),
+}
+COMMANDS = {
     **{words: run_moa(*words.split()) for words in LIGHT_COMMANDS},
     **{
         f"{command} without {module}": f"import sys; sys.modules[{module!r}] = None"
@@ -58,28 +64,43 @@ CODES = {
         for command, module, _ in EXTRAS
     },
 }
+LIGHT = ("pydantic.main", "rich.console", "typer.main")
+"""What commands may load, and takes longest to load."""
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("asked")
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory, worker_id):
+    """A folder of all processes that run tests."""
+    own = tmp_path_factory.getbasetemp()
+    return (own if worker_id == "master" else own.parent) / "asked"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def forks(folder):
-    """What came of each of `CODES`, of a question that is answered into a pipe, and of a batch."""
+    """What came of each of the codes, of a question that is answered into a pipe, and of a batch.
+
+    It is asked once, whichever process runs the tests.
+    """
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            folder.mkdir()
+            told = {name: asdict(fork) for name, fork in ask_forks(folder).items()}
+            (folder / "told.json").write_text(json.dumps(told))
+    told = json.loads((folder / "told.json").read_text())
+    return {name: Fork(**fork) for name, fork in told.items()}
+
+
+def ask_forks(folder):
     (folder / "text.txt").write_text("It is under the tree.")
     ask = ("ask", "Where?", "--preset", "offline", "--file", f"{folder}/text.txt")
     (folder / "in.jsonl").write_text('{"prompt": "Where? It is under the tree."}\n')
     batch = ("batch", f"{folder}/in.jsonl", "-o", f"{folder}/out.jsonl", "-p", "offline")
-    return run_in_forks(
-        {
-            **CODES,
-            "answer": run_moa(*ask, "--db", f"{folder}/runs.sqlite"),
-            "batch without numpy": "import sys; sys.modules['numpy'] = None"
-            + run_moa(*batch, "--db", f"{folder}/runs.sqlite"),
-        }
-    )
+    whole = {
+        "answer": run_moa(*ask, "--db", f"{folder}/runs.sqlite"),
+        "batch without numpy": "import sys; sys.modules['numpy'] = None"
+        + run_moa(*batch, "--db", f"{folder}/runs.sqlite"),
+    }
+    return run_in_forks(CODES) | run_in_forks(COMMANDS | whole, LIGHT)
 
 
 @pytest.fixture

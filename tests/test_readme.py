@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from forked_shell import moa_for_shells
 from serving import Serving
 from typer.main import get_command
 
@@ -18,6 +19,7 @@ from moa_graph import MoAConfig, draw_mermaid
 from moa_graph.cli import deprecated
 from moa_graph.cli.app import app
 from moa_graph.config.model import preset_names
+from moa_graph.prompting.layout import RANK_ALL
 
 ROOT = Path(__file__).parent.parent
 PAGES = {
@@ -28,6 +30,8 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"`(moa [^`]*)`")
 SHELL = re.compile(r"(?:^|\$ |/|\| |\w=\S+ )(moa .*)", re.MULTILINE)
 SERVED = "http://localhost:8000"
+LOCAL_MODELS = re.compile(r"http://localhost:(11434|8080)/v1")
+TUTORIAL = "docs/tutorial.md"
 KEY = "my-key"
 
 
@@ -40,8 +44,16 @@ def blocks(language):
     ]
 
 
-def codes(language):
-    return [param.values[1] for param in blocks(language)]
+def codes(language, page=None):
+    return [code for name, code in (b.values for b in blocks(language)) if page in {None, name}]
+
+
+def shown_outputs(page, commands):
+    """What blocks of the page show as the output of these commands, which they show as `$ …`."""
+    for code in codes("console", page):
+        for command, output in re.findall(r"^\$ (.+)\n((?:[^$].*\n)+)", code, re.MULTILINE):
+            if command in commands.splitlines():
+                yield output.split()
 
 
 def installs(code):
@@ -55,14 +67,22 @@ def moa_commands(text):
     return INLINE.findall(BLOCK.sub("", text)) + SHELL.findall(lines)
 
 
-@pytest.mark.parametrize(("page", "code"), blocks("python"))
+def reply_or_rank(body):
+    """A voter ranks; the others say who they are."""
+    ranks = str(body["messages"][-1]["content"]).endswith(RANK_ALL)
+    return "1 > 2" if ranks else f"{body['model']} answers"
+
+
+@pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")  # docs/agents.md
+@pytest.mark.parametrize(("page", "code"), [b for b in blocks("python") if b.values[0] != TUTORIAL])
 def test_python_runs(page, code, server, monkeypatch, tmp_path):
     """Against the local server, which stands in for providers, Ollama and llama.cpp."""
     monkeypatch.chdir(tmp_path)
     for provider in ("OPENAI", "TOGETHER"):
         monkeypatch.setenv(f"{provider}_API_BASE", server.url)
         monkeypatch.setenv(f"{provider}_API_KEY", "key")
-    code, scope = re.sub(r"http://localhost:(11434|8080)/v1", server.url, code), {}
+    server.model("*", reply=reply_or_rank)
+    code, scope = LOCAL_MODELS.sub(server.url, code), {}
     with (
         Serving(*map(MoAConfig.load, ("openai", "together")), api_key=KEY)
         if SERVED in code
@@ -77,42 +97,63 @@ def test_python_runs(page, code, server, monkeypatch, tmp_path):
     assert server.calls
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/concepts.md"])
-def test_first_example_quotes_without_a_key(page, capsys):
-    code = next(param.values[1] for param in blocks("python") if param.values[0] == page)
+def test_blocks_of_the_tutorial_build_on_each_other(server, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    server.model("*", reply=lambda body: f"{body['model']} answers")
+    scope = {}
+    for code in codes("python", TUTORIAL):
+        exec(compile(LOCAL_MODELS.sub(server.url, code), TUTORIAL, "exec"), scope)
+    told = capsys.readouterr().out
+    assert "4 of 4 proposers answered" in told
+    assert "unreliable: ConnectionError: the service is down" in told
+    assert told.count("qwen2.5 answers") >= 4
+    assert {path.name for path in tmp_path.iterdir()} >= {"run.svg", "run.html"}
+
+
+@pytest.mark.parametrize(
+    ("page", "second"),
+    [("README.md", "openai:gpt-6.1-terra"), ("docs/concepts.md", "together:Qwen/Qwen3.8-Flash")],
+)
+def test_first_example_quotes_without_a_key(page, second, capsys):
+    code = codes("python", page)[0]
     for model, agent in (
         ("openai:gpt-6-luna", "offline:lead"),
-        ("together:Qwen/Qwen3.8-Flash", "offline:bm25"),
+        (second, "offline:bm25"),
         ("openai:gpt-6.1-sol", "offline:consensus"),
     ):
         assert f'"{model}"' in code
         code = code.replace(f'"{model}"', f'"{agent}"')
     exec(compile(code, page, "exec"), {})
-    assert capsys.readouterr().out == "Air scatters blue light most.\n"
+    assert capsys.readouterr().out.startswith("Air scatters blue light most.\n")
 
 
 @pytest.mark.process
 @pytest.mark.parametrize(
     ("page", "commands"), [b for b in blocks("bash") if not installs(b.values[1])]
 )
-def test_commands_run(page, commands, tmp_path):
+def test_commands_run(page, commands, server, tmp_path):
     """In a copy of the clone. The two that install are run by `.ci/run`."""
+    server.listed = ["llama3.2", "qwen2.5"]
+    commands = LOCAL_MODELS.sub(server.url, commands)
     left = shutil.ignore_patterns(".*", "tests", "__pycache__")
     clone = shutil.copytree(ROOT, tmp_path / "clone", ignore=left)
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = os.environ | {"PATH": path, "MOA_DB": str(tmp_path / "runs.sqlite")}
-    done = subprocess.run(
-        ["bash", "-euc", commands], cwd=clone, env=environment, capture_output=True, text=True
-    )
+    with moa_for_shells() as programs:
+        path = os.pathsep.join([programs, str(Path(sys.executable).parent), os.environ["PATH"]])
+        environment = os.environ | {"PATH": path, "MOA_DB": str(tmp_path / "runs.sqlite")}
+        done = subprocess.run(
+            ["bash", "-euc", commands], cwd=clone, env=environment, capture_output=True, text=True
+        )
     assert done.returncode == 0, done.stderr
     assert done.stdout
+    for words in shown_outputs(page, commands):
+        assert " ".join(words) in " ".join(done.stdout.split())
 
 
 @pytest.mark.process
 def test_server_runs_and_answers(tmp_path, monkeypatch):
     """Its first block never ends; the second asks it."""
     monkeypatch.setenv("OPENAI_API_KEY", "key")
-    (mixture,) = codes("toml")
+    (mixture,) = codes("toml", "docs/configuration.md")
     (tmp_path / "mixture.toml").write_text(mixture.replace("together:", "openai:"))
     serve, ask = codes("sh")
     export, serve = serve.splitlines()
@@ -130,7 +171,7 @@ def test_server_runs_and_answers(tmp_path, monkeypatch):
 
 
 def test_configuration_is_the_one_that_is_drawn(tmp_path):
-    (toml,), (mermaid,) = codes("toml"), codes("mermaid")
+    (toml,), (mermaid,) = codes("toml", "docs/configuration.md"), codes("mermaid")
     path = tmp_path / "mixture.toml"
     path.write_text(toml, encoding="utf-8")
     assert draw_mermaid(MoAConfig.load(path).graph()) == mermaid
@@ -157,17 +198,22 @@ def test_all_markers_are_listed():
 
 
 def test_every_block_is_of_a_language_that_is_tested():
-    """`console` is only shown; others are tested beside what they are of: `py` of `docs/mcp.md` by
-    `.ci/mcp-adapters`, `json` by `test_mcp`, and the rest by `test_langgraph_dev` and
-    `test_providers`.
+    """`console`, `nginx` and `yaml` are only shown. Settings are tried by `tests/clients`,
+    `py` of `docs/mcp.md` by `.ci/mcp-adapters`, of `docs/middleware.md` by `.ci/deepagents`,
+    of `docs/evaluation-scorers.md` by `test_exact_benchmarks`, of `docs/extending.md` by
+    `test_extending`, `json` by `test_mcp` and `test_extending`, and the rest by
+    `test_langgraph_dev` and `test_providers`.
     """
-    tested = {"bash", "console", "json", "mermaid", "py", "python", "sh", "text", "toml"}
+    shown = {"console", "js", "nginx", "yaml"}
+    tested = {"bash", "json", "mermaid", "py", "python", "sh"}
     tags = {page: {tag for tag, _ in BLOCK.findall(text)} for page, text in PAGES.items()}
-    assert set().union(*tags.values()) <= tested
+    assert set().union(*tags.values()) <= tested | shown | {"text", "toml"}
     assert [page for page in tags if "py" in tags[page]] == [
-        *("docs/deploying.md", "docs/mcp.md", "docs/models.md")
+        *("docs/deploying.md", "docs/evaluation-scorers.md", "docs/extending.md", "docs/mcp.md"),
+        *("docs/middleware.md", "docs/models.md"),
     ]
-    assert [page for page in tags if "text" in tags[page]] == ["docs/models.md"]
+    pages = ["docs/contributing.md", "docs/models.md", "docs/monitoring.md"]
+    assert [page for page in tags if "text" in tags[page]] == pages
     for text in PAGES.values():
         assert len(re.findall(r"^ *```", text, re.MULTILINE)) == 2 * len(BLOCK.findall(text))
 
@@ -206,5 +252,5 @@ def test_the_two_commands_are_complete():
     words = shlex.split(question)
     command = [Path(sys.executable).parent / words[0], *words[1:]]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert "it is left out and the others go on" in done.stdout
+    assert "it is left out and the layer continues with the other proposers" in done.stdout
     assert first.count("\n") == second.count("\n") == 1

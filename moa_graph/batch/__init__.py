@@ -1,1 +1,1 @@
-"""Many prompts: a file of them answered, in order, resumable, within a budget."""
+"""`moa batch`: answer a file of prompts in order, resumable and within a budget."""

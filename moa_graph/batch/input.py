@@ -1,4 +1,4 @@
-"""What is asked: a record a line of JSON, read when it is needed."""
+"""Input records of a batch, read lazily from JSON Lines."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from moa_graph.config.model import MoAConfig
 from moa_graph.prompting.surrogates import replace_surrogates
 
-MAX_LINE_BYTES = 10_000_000  # as a question of `moa ask` may have
+MAX_LINE_BYTES = 10_000_000  # as for a question of `moa ask`
 
 _IDENTITY_FIELDS = (
     "layers",
@@ -24,7 +24,17 @@ _IDENTITY_FIELDS = (
     "references_in",
     "max_reference_tokens",
 )
-_AGENT_IDENTITY_FIELDS = {  # also where unset; later ones are left out then: batches go on
+_LATER_IDENTITY_FIELDS = (
+    "mark_truncated",
+    "references_per_reader",
+    "order",
+    "include_reasoning",
+    "references_per_window",
+    "early_stop",
+    "finalists",
+    "analysis_only",
+)
+_AGENT_IDENTITY_FIELDS = {  # included if unset too; newer fields are omitted then, for old batches
     *("model", "system", "samples", "temperature", "top_p", "max_tokens", "stop"),
     *("max_input_tokens", "base_url"),
 }
@@ -36,24 +46,24 @@ _IGNORED_AGENT_FIELDS = {
 
 @dataclass(frozen=True)
 class BatchRecord:
-    """A line of the input. It is plain data, so that it can be sent to another process."""
+    """A line of the input as plain data, so that it can be sent to another process."""
 
     line: int
-    """Its number in the file, from 1."""
+    """Line number in the file, from 1."""
     id: str | int
-    """What the file calls it; by default the number of the line."""
+    """Id in the file; by default the line number."""
     messages: list[dict[str, Any]] = field(default_factory=list)
-    """The conversation, as OpenAI's API writes it."""
+    """The conversation in the format of OpenAI's API."""
     invalid_reason: str | None = None
-    """Why it cannot be asked; `None` if it can."""
+    """Why the record is invalid; `None` if it is valid."""
 
 
 def read_records(path: Path, limit: int | None = None) -> Iterator[BatchRecord]:
-    """Read the records of a file, one at a time; empty lines are none.
+    """Read the records of a file lazily; empty lines are skipped.
 
     Args:
-        path: JSON Lines: `{"prompt": …}` or `{"messages": […]}`, perhaps with an `id`.
-        limit: How many of the first records to take.
+        path: JSON Lines: `{"prompt": …}` or `{"messages": […]}`, with an optional `id`.
+        limit: Maximum number of records.
     """
     with path.open("rb") as file:
         lines = ((number, line) for number, line in enumerate(_read_lines(file), 1) if line.strip())
@@ -62,7 +72,7 @@ def read_records(path: Path, limit: int | None = None) -> Iterator[BatchRecord]:
 
 
 def count_records(path: Path, limit: int | None = None) -> tuple[int, int]:
-    """Count the records of a file, and give the line of the last one."""
+    """Return the number of records of a file, and the line of the last one."""
     count = last = 0
     with path.open("rb") as file:
         lines = (number for number, line in enumerate(_read_lines(file), 1) if line.strip())
@@ -72,7 +82,7 @@ def count_records(path: Path, limit: int | None = None) -> tuple[int, int]:
 
 
 def _read_lines(file: IO[bytes]) -> Iterator[bytes]:
-    """Read the lines of a file; of one that is too long, the beginning alone."""
+    """Read the lines of a file; a line that is too long is truncated."""
     while line := file.readline(MAX_LINE_BYTES + 1):
         rest = line
         while len(rest) > MAX_LINE_BYTES and not rest.endswith(b"\n"):
@@ -81,7 +91,7 @@ def _read_lines(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def parse_record(number: int, line: bytes) -> BatchRecord:
-    """Read a record; what is wrong with it is kept in it."""
+    """Parse a record; errors are stored in it."""
     record = BatchRecord(number, number)
     if len(line) > MAX_LINE_BYTES:
         reason = f"longer than {MAX_LINE_BYTES:,} bytes, more than any model reads"
@@ -98,25 +108,32 @@ def parse_record(number: int, line: bytes) -> BatchRecord:
             'expected an object, such as {"prompt": "..."}'
         )
     except RecursionError:
-        invalid_reason = "not JSON that can be read: too deep"
+        invalid_reason = "not valid JSON: nested too deeply"
     except ValueError as error:
         invalid_reason = str(error)
     return BatchRecord(number, record.id, invalid_reason=invalid_reason)
 
 
 def batch_name(output: Path, mixture: MoAConfig) -> str:
-    """Name a batch, so that a later process finds its threads: by its file and its mixture.
+    """Return the name of a batch, derived from its file and mixture, to find its threads again.
 
-    What only says how long and how often agents are asked, or what they cost, is no part of it.
+    Options that only change timeouts, retries or prices do not change the name.
     """
     options = mixture.with_defaults().model_dump(mode="json", include=set(_IDENTITY_FIELDS))
     identity = {name: options[name] for name in _IDENTITY_FIELDS}
-    if mixture.prompt is not None:  # left out when unset: batches of earlier versions go on
+    if mixture.prompt is not None:  # omitted if unset: old batches continue
         identity["prompt"] = mixture.prompt
-    if mixture.mark_truncated:
-        identity["mark_truncated"] = True
+    for name in _LATER_IDENTITY_FIELDS:  # likewise
+        if (value := getattr(mixture, name)) != MoAConfig.model_fields[name].get_default():
+            identity[name] = value
+    helpers = mixture.with_defaults().model_dump(mode="json", include={"voters", "analysis"})
+    identity |= {name: value for name, value in helpers.items() if value}
+    routes = _describe_router(mixture.with_defaults())
+    identity |= {"router": routes} if routes else {}
+    analysts = {"": a} if isinstance(a := identity.get("analysis"), dict) else {}
     for agent in (
-        *_iterate_agents(identity["layers"]),
+        *_iterate_agents([*identity["layers"], identity.get("voters", {}), analysts]),
+        *routes.get("agents", {}).values(),
         identity["aggregator"],
         *identity["fallbacks"],
     ):
@@ -124,15 +141,24 @@ def batch_name(output: Path, mixture: MoAConfig) -> str:
             if agent[name] is None or name in _IGNORED_AGENT_FIELDS:
                 del agent[name]
     identity = {"final" if key == "aggregation" else key: identity[key] for key in identity}
-    if identity["final"] == "synthesize":  # names were given when it was spelt so
+    if identity["final"] == "synthesize":  # the spelling when names were introduced
         identity["final"] = "write"
     return f"{output.stem}-{_short_hash(identity)}"
 
 
-def thread_id_for(batch: str, record: BatchRecord) -> str:
-    """Name the thread of a record: another prompt in its place has another thread.
+def _describe_router(mixture: MoAConfig) -> dict[str, Any]:
+    """Describe the decider, its instructions and the agents of the routes."""
+    if not (table := mixture.router):
+        return {}
+    agents = {"": table.model, **table.agents}
+    dumped = {name: agent.model_dump(mode="json") for name, agent in agents.items()}
+    return {"agents": dumped, "criteria": table.criteria, "instructions": table.instructions}
 
-    Who holds such a thread holds its batch (`RunStore.lock`).
+
+def thread_id_for(batch: str, record: BatchRecord) -> str:
+    """Return the thread of a record; another prompt on the same line has another thread.
+
+    A process that holds such a thread holds its batch (`RunStore.lock_thread`).
     """
     return f"{batch}-{record.line}-{_short_hash(record.messages)}"
 
@@ -146,7 +172,7 @@ def _read_id(row: Any, number: int) -> str | int:
         text = f"`id`: expected a text or a whole number, got {_describe_type(record_id)}"
         raise ValueError(text)  # noqa: TRY004  # likewise
     if replace_surrogates(str(record_id)) != str(record_id):
-        raise ValueError(f"`id`: expected whole characters, got {record_id!a}")
+        raise ValueError(f"`id`: expected text without lone surrogates, got {record_id!a}")
     return record_id
 
 

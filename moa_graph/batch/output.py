@@ -1,4 +1,4 @@
-"""The files of a batch: answers and failures, each in the order of the input."""
+"""Output files of a batch: answers and failures in the order of the input."""
 
 import heapq
 import json
@@ -21,24 +21,24 @@ _ROW_PREFIX = b'{"line": '
 
 
 class BatchError(MoAError, ValueError):
-    """What is in the files does not fit; the text explains it in full."""
+    """The files do not fit together; the message explains it completely."""
 
 
 class StoredAnswer(NamedTuple):
-    """What is needed of an answer that is there."""
+    """The needed fields of a stored answer."""
 
     line: int
     thread: str
 
 
 class BatchFiles:
-    """Where the answers and the failures go. To be used in `with`.
+    """The files of answers and failures, as a context manager.
 
-    Rows come in the order of the input, and each is written whole before the next, so that a
-    process may be killed at any moment: half a row is cut off when the files are opened again.
-    Answers to records that failed before, and that belong before others, wait in a file of their
-    own until the files are closed, or opened again. So do the failures that were known before:
-    those whose records are not asked again are failures still.
+    Rows are in the order of the input, and each row is written completely before the next. The
+    process may therefore be killed at any moment: a partial row is removed when the files are
+    opened again. Answers to records that failed before, and that belong before other rows, are in
+    a separate file until the files are closed or opened again. So are known failures, because
+    records that are not processed again stay failures.
     """
 
     def __init__(self, answers: Path) -> None:
@@ -48,13 +48,13 @@ class BatchFiles:
         self._old_failures_path = answers.with_name(f"{answers.stem}.failed.known{answers.suffix}")
         self._superseded_through = 0.0
         self.first_failure: OutputRow | None = None
-        """The first row without an answer that was written since the files were opened."""
+        """The first failure that was written since the files were opened."""
 
     def __enter__(self) -> Self:
         """Open the files.
 
         Raises:
-            BatchError: If they are not those of a batch.
+            BatchError: If they do not belong to a batch.
         """
         restrict_to_owner(self.answers)
         for path in (self.answers, self.failures, self._late_path, self._old_failures_path):
@@ -82,32 +82,32 @@ class BatchFiles:
             self.failures.unlink()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Send to another process what it needs to read."""
+        """Return the state that another process needs to read the files."""
         return {"answers": self.answers.absolute(), "_size": self._size}
 
     def count_answers(self, last_line: int) -> int:
-        """Count the answers that were there, up to a line of the input."""
+        """Count the stored answers up to a line of the input."""
         return sum(row.line <= last_line for row in self._read_answers())
 
     def check_input_end(self, last_line: int) -> None:
-        """Refuse an input that ends before what is answered.
+        """Reject an input that is shorter than the answers.
 
         Raises:
-            BatchError: If it does.
+            BatchError: If it is.
         """
         if last_line < self._last_answered_line:
             raise BatchError(
                 f"{self.answers} has an answer to line {self._last_answered_line}, "
                 f"but the input ends with line "
-                f"{last_line}; choose another --out, or take the first records alone with --limit"
+                f"{last_line}; choose another --out, or process only the first records with --limit"
             )
 
     def supersede_failures(self, last_line: float = inf) -> None:
-        """Take note that all records up to a line were asked: older failures there are over."""
+        """Record that all records up to a line were processed: older failures are obsolete."""
         self._superseded_through = last_line
 
     def write(self, row: OutputRow) -> None:
-        """Write what came of a record, so that it outlives this process.
+        """Write the outcome of a record durably.
 
         Raises:
             BatchError: If it cannot be written.
@@ -127,10 +127,10 @@ class BatchFiles:
     def skip_answered(
         self, records: Iterable[BatchRecord], batch: str
     ) -> Iterator[BatchRecord | None]:
-        """Give the records whose answers were not there; for the others, `None`.
+        """Yield the records without a stored answer, and `None` for the others.
 
         Raises:
-            BatchError: If an answer is that of another batch, or to another prompt.
+            BatchError: If an answer belongs to another batch or another prompt.
         """
         rows = self._read_answers()
         row = self._next_answer(rows, batch)
@@ -143,7 +143,7 @@ class BatchFiles:
             else:
                 raise BatchError(
                     f"{self.answers} has an answer to another prompt than that of line {row.line}; "
-                    "lines can be added at the end of the input, else choose another --out"
+                    "only add lines at the end of the input, or choose another --out"
                 )
 
     def _next_answer(self, rows: Iterator[StoredAnswer], batch: str) -> StoredAnswer | None:
@@ -157,7 +157,7 @@ class BatchFiles:
         return row
 
     def _read_answers(self) -> Iterator[StoredAnswer]:
-        """Read the answers that were there when the files were opened."""
+        """Read the answers that existed when the files were opened."""
         read = 0
         with self.answers.open("rb") as file:
             for number, line in enumerate(file, 1):
@@ -185,7 +185,7 @@ class BatchFiles:
         self._late_path.unlink()
 
     def _merge_failures(self) -> None:
-        """Put the failures that were known among those of now; a line's newest row counts."""
+        """Merge earlier and new failures; the newest row of a line counts."""
         if not self._old_failures_path.exists():
             return
         self.failures.touch()
@@ -202,7 +202,7 @@ class BatchFiles:
 
 
 def _merge_rows(*files: Iterable[bytes]) -> Iterator[bytes]:
-    """Give the rows in order; of a line that is in several files, the row of the first."""
+    """Yield the rows in order; of a line in several files, the row of the first one."""
     for _, rows in groupby(heapq.merge(*files, key=_line_number), key=_line_number):
         yield next(rows)
 
@@ -224,7 +224,7 @@ def _check_written_by_batch(path: Path) -> None:
 
 
 def _truncate_partial_row(path: Path) -> None:
-    """Cut off what a killed process began to write."""
+    """Remove a partial row of a killed process."""
     with path.open("rb+") as file:
         end = file.seek(0, os.SEEK_END)
         while end:

@@ -1,4 +1,4 @@
-"""How a record is answered: on a thread of its own, so that no answer is paid for twice."""
+"""Answer a record on its own thread, so that a repeated run reuses stored answers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ OutputRow = dict[str, Any]
 
 @dataclass
 class RecordOutcome(CallTotals):
-    """What came of a record. It is plain data, so that it can be sent to another process.
+    """Outcome of a record, as plain data that can be sent to another process.
 
-    Calls that a process before made are not counted.
+    Calls of earlier processes are not counted.
     """
 
     row: OutputRow
-    """What is written of it: with an `answer`, or with an `error`."""
+    """The row to write, with an `answer` or an `error`."""
 
     @property
     def failed(self) -> bool:
@@ -35,21 +35,21 @@ class RecordOutcome(CallTotals):
         return "error" in self.row
 
     def count_in(self, progress: JobProgress) -> None:
-        """Add the record and its calls to what was done."""
+        """Add the record and its calls to the progress."""
         progress.count_job(failed=self.failed)
         progress.add_totals(self)
 
 
 class RecordRunner:
-    """A mixture that answers records; its models are built at once.
+    """A mixture that answers records; its models are built immediately.
 
     Args:
         mixture: The mixture.
-        saver: Where the threads are kept.
-        batch: As `batch_name` gives it.
-        limits: How fast endpoints are asked.
-        began: When the work began, in seconds since 1970; by default now. Calls from before are
-            not counted.
+        saver: Checkpointer of the threads.
+        batch: Result of `batch_name`.
+        limits: Rate limits.
+        began: Start of the work, in seconds since 1970; by default now. Earlier calls are not
+            counted.
 
     Raises:
         ValueError: If a key is missing, or a model cannot be built.
@@ -70,12 +70,12 @@ class RecordRunner:
         self._graph = builder.compile(checkpointer=saver, name=mixture.name)
 
     async def answer(self, record: BatchRecord) -> RecordOutcome:
-        """Answer a record, or go on with what is stored of it; a failure is an outcome, too.
+        """Answer a record, or continue its stored thread; a failure is an outcome.
 
-        Whoever calls it holds the batch meanwhile, or the thread (`RunStore.lock`).
+        The caller holds the batch or the thread (`RunStore.lock_thread`).
 
         Raises:
-            Exception: If the database fails: nothing more is to be paid for that cannot be kept.
+            Exception: If the database fails: answers that cannot be stored must not be paid for.
         """
         if record.invalid_reason:
             return RecordOutcome(
@@ -96,14 +96,14 @@ class RecordRunner:
         if notes := {c.node: c.ending_note for c in run.calls if c.ending_note}:
             row["incomplete"] = notes
         row |= {"cost": run.cost if run.cost_is_complete else None, "thread": thread}
-        calls = (*run.calls, *run.failed_writers)
+        calls = (*run.calls, *run.failed_writers, *run.decisions)
         new_calls = [call for call in calls if (call.started or 0.0) >= self._started_at]
         return RecordOutcome(row, **vars(_total_calls(new_calls)))
 
     def _read_run_record(
         self, values: Mapping[str, Any], failed_calls: Sequence[FailedCall]
     ) -> RunRecord:
-        if not values.get("messages"):  # it failed before its thread began
+        if not values.get("messages"):  # it failed before its thread started
             return RunRecord("", None, ())
         return read_run(values, prices=self._mixture.prices, failed_calls=failed_calls)
 

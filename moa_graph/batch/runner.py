@@ -1,4 +1,4 @@
-"""Work through the records in this process: so many at a time, in order, within a budget."""
+"""Process records in this process: in parallel, in order, within a budget."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -11,7 +11,7 @@ from moa_graph.runs.job_progress import JobProgress
 from moa_graph.runs.jobs import run_workers
 
 READ_AHEAD_FACTOR = 8
-"""How many times as many records as run at a time may be ahead of the first unfinished one."""
+"""Limit of records read ahead of the first unfinished one, as a multiple of `concurrency`."""
 
 
 async def run_batch(
@@ -24,20 +24,20 @@ async def run_batch(
     max_cost: float | None = None,
     show: Callable[[JobProgress], None] = lambda _: None,
 ) -> None:
-    """Answer records, and keep what came of them in the order of the input.
+    """Answer records, and write the outcomes in the order of the input.
 
-    However long the input, no more of it is read, and no more outcomes held, than a bound that
-    follows from `concurrency`.
+    For any length of the input, the number of records and outcomes in memory has a bound that
+    depends on `concurrency`.
 
     Args:
-        records: The records; each is read when there is room for it. Where there is nothing to
-            be done, `None`, so that reading over many of them holds up nobody.
-        answer: Answers one. An exception ends the work.
-        write_outcome: Stores what came of one; likewise.
-        progress: Takes in what is done.
-        concurrency: How many records are under way at a time.
+        records: The records; each is read when there is space for it. `None` stands for a record
+            without work, so that the reader yields to other tasks.
+        answer: Answers a record. An exception ends the work.
+        write_outcome: Writes an outcome; likewise.
+        progress: Counts the outcomes.
+        concurrency: Number of parallel records.
         max_cost: As in `run_jobs`.
-        show: Is told of every record.
+        show: Called after every record.
     """
     read_ahead = asyncio.Semaphore(concurrency * READ_AHEAD_FACTOR)
     budget = Budget(progress, max_cost)
@@ -59,7 +59,7 @@ async def run_batch(
 
 
 class _RecordReader:
-    """Numbers the records, and gives one at a time."""
+    """Numbers the records, and returns one at a time."""
 
     def __init__(self, records: Iterator[BatchRecord | None]) -> None:
         self._records, self._numbers, self._lock = records, count(), asyncio.Lock()
@@ -74,7 +74,7 @@ class _RecordReader:
 
 
 class _OrderedWriter:
-    """Keeps outcomes by their numbers, and makes room for others."""
+    """Holds outcomes until all earlier ones are written."""
 
     def __init__(
         self,

@@ -1,1 +1,1 @@
-"""A mixture as a LangChain chat model."""
+"""`ChatMoA`: a mixture as a LangChain chat model."""

@@ -1,4 +1,4 @@
-"""A mixture as a chat model: `ChatMoA`, for any code of LangChain's that takes one."""
+"""`ChatMoA`: a mixture as a LangChain chat model."""
 
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from functools import partial
@@ -27,13 +27,14 @@ from pydantic import BaseModel, ConfigDict, PrivateAttr, field_validator
 
 from moa_graph.chat_model import streaming, structured_output
 from moa_graph.chat_model.caller import CallerScope
-from moa_graph.chat_model.consulting import (
-    Consultation,
-    TurnConsultation,
+from moa_graph.chat_model.graphs import CompiledGraphCache
+from moa_graph.chat_model.proposal_source import (
+    GroupProposalSource,
+    ProposalSource,
+    TurnProposalSource,
     check_consult,
     check_proposal_cache,
 )
-from moa_graph.chat_model.graphs import CompiledGraphCache
 from moa_graph.chat_model.turn_keys import TurnKeys
 from moa_graph.chat_model.turns import find_turn_ending_tools, read_user_turn
 from moa_graph.deprecated import OldOptionAttributes, rename_options
@@ -57,24 +58,23 @@ RunManager = CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun
 class ChatMoA(ChatModelOptions, ConsultOptions, OldOptionAttributes, BaseChatModel):
     """A Mixture-of-Agents as a LangChain chat model.
 
-    The options are those of `create_moa`, with the same errors. What a call is given (`stop`,
-    tools, other keyword arguments) goes to the aggregator and its fallbacks, which write the
-    answer; options of proposers are those of their `Agent`.
+    The options are those of `create_moa`, with the same errors. Options of a call (`stop`, tools,
+    other keyword arguments) apply to the aggregator and its fallbacks. To set options of a
+    proposer, use its `Agent`.
 
-    The answer's `usage_metadata` counts all calls of the run, and its `response_metadata["moa"]`
-    says how it came about. A stream gives the aggregator's tokens as they come, and both of
-    these with its last chunk.
+    `usage_metadata` of the answer counts all calls of the run, and `response_metadata["moa"]` is
+    the `RunSummary`. A stream yields the tokens of the aggregator, and has both in its last chunk.
 
-    With tools bound, the aggregator alone can call them. Proposers read in words which tools
-    there are, which were called and what came back, and say what they would do.
+    Only the aggregator calls bound tools. Proposers read a description of the tools, the calls and
+    their results as text, and propose what to do.
 
     Args:
-        consult: When the proposers are asked: `"user_turn"`, once for each message of the user,
-            and calls with results of tools reuse their proposals; `"every_call"`; or a number of
-            tool steps after which they are asked again.
-        proposal_cache: A cache of LangGraph's in which other processes find the proposals of a
-            turn, if all proposers are `"provider:model"` strings, or chat models that LangChain can
-            describe.
+        consult: When the proposers are called: `"user_turn"`, once for each message of the user,
+            and calls with tool results reuse their proposals; `"every_call"`; or, for a number,
+            again after that many tool steps.
+        proposal_cache: A LangGraph cache in which other processes find the proposals of a turn, if
+            all proposers are `"provider:model"` strings or chat models that LangChain can
+            serialize.
 
     Raises:
         ValueError, ImportError: As `create_moa`.
@@ -91,21 +91,21 @@ class ChatMoA(ChatModelOptions, ConsultOptions, OldOptionAttributes, BaseChatMod
     )
 
     makes_many_calls: ClassVar[bool] = True
-    """Each of its calls has a timeout of its own, and all together have none."""
+    """Why `timeout` of a chat model is rejected: each call has its own timeout."""
 
     model_name: str = "moa"
-    """What the mixture is called in traces and in `response_metadata`."""
+    """Name of the mixture in traces and in `response_metadata`."""
     stop: list[str] | None = None
-    """Where the answer ends, unless a call says otherwise."""
+    """Strings at which the answer ends; a call can set others."""
     streaming: bool = False
-    """Whether `invoke` has the aggregator stream, as with other chat models."""
+    """Whether `invoke` streams the aggregator's answer, as in other chat models."""
 
     _built_graphs: CompiledGraphCache | None = PrivateAttr(default=None)
     _stream_callbacks: BaseCallbackManager | None = PrivateAttr(default=None)
     _caller: CallerScope | None = PrivateAttr(default=None)
     _turn_ending_tools: frozenset[str] = PrivateAttr(default=frozenset())
 
-    if not TYPE_CHECKING:  # type checkers make the constructor of the fields
+    if not TYPE_CHECKING:  # type checkers derive the constructor from the fields
 
         def __init__(self, layers: Any = None, aggregator: Any = None, **options: Any) -> None:
             options = rename_options(options) | {"layers": layers, "aggregator": aggregator}
@@ -118,12 +118,12 @@ class ChatMoA(ChatModelOptions, ConsultOptions, OldOptionAttributes, BaseChatMod
     @field_validator(*ChatModelOptions.model_fields, *ConsultOptions.model_fields, mode="wrap")
     @classmethod
     def _keep_option(cls, value: Any, _: Any) -> Any:
-        """Keep an option as it is: the constructor, or `create_moa`, says what is wrong with it."""
+        """Skip pydantic's validation: the constructor and `create_moa` check the option."""
         return value
 
     @property
     def _graph_cache(self) -> CompiledGraphCache:
-        """What is built of the options, anew where they have changed."""
+        """Objects built from the options; rebuilt if an option has changed."""
         options = {name: getattr(self, name) for name in ChatModelOptions.model_fields}
         if self._built_graphs is None or not self._built_graphs.was_built_from(
             self.model_name, options
@@ -132,7 +132,7 @@ class ChatMoA(ChatModelOptions, ConsultOptions, OldOptionAttributes, BaseChatMod
         return self._built_graphs
 
     def _resolve_model_profile(self) -> ModelProfile | None:
-        """Say what is known of the models; LangChain asks when it is constructed."""
+        """Return the model profile; LangChain calls this in the constructor."""
         return self._graph_cache.profile
 
     @property
@@ -142,14 +142,14 @@ class ChatMoA(ChatModelOptions, ConsultOptions, OldOptionAttributes, BaseChatMod
     @property
     def _identifying_params(self) -> dict[str, Any]:
         identity = {"model_name": self.model_name, "stop": self.stop, **self._graph_cache.identity}
-        if self.consult != "user_turn":  # a cache of before it was an option is still found
+        if self.consult != "user_turn":  # older cache entries stay valid
             identity["consult"] = self.consult
-        if self._graph_cache.is_configurable:  # a cache tells what was configured apart
+        if self._graph_cache.is_configurable:  # the config changes the answer
             identity["configurable"] = (self._caller or CallerScope.read()).shaping_values
         return identity
 
     def __repr_args__(self) -> Any:
-        """Name the models; what is in them is theirs to show."""
+        """Show the name and the models, without the options of the models."""
         return {"model_name": self.model_name, **self._graph_cache.labels}.items()
 
     def bind_tools(
@@ -159,17 +159,17 @@ class ChatMoA(ChatModelOptions, ConsultOptions, OldOptionAttributes, BaseChatMod
         tool_choice: str | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Bind tools for the aggregator, and its fallbacks, to call.
+        """Bind tools that the aggregator and its fallbacks can call.
 
         Args:
-            tools: Tools in any form that LangChain takes.
-            tool_choice: As the aggregator's `bind_tools` takes it.
-            **kwargs: What else the aggregator's `bind_tools` takes: `strict`,
+            tools: Tools in any form that LangChain accepts.
+            tool_choice: As in the aggregator's `bind_tools`.
+            **kwargs: Other arguments of the aggregator's `bind_tools`: `strict`,
                 `parallel_tool_calls`, …
 
         Raises:
-            ValueError: If the aggregator selects.
-            NotImplementedError: If the aggregator or a fallback cannot be given tools. With
+            ValueError: If the mixture picks a proposal, and so cannot call tools.
+            NotImplementedError: If the aggregator or a fallback does not accept tools. With
                 `lazy`, the first call raises it.
         """
         options = {
@@ -178,7 +178,7 @@ class ChatMoA(ChatModelOptions, ConsultOptions, OldOptionAttributes, BaseChatMod
         }
         if tool_choice is not None:
             options["tool_choice"] = tool_choice
-        if not self.lazy or self.aggregation == "select":
+        if not self.lazy or self._graph_cache.picks_proposal:
             self._graph_cache.graph_for_call(options)
         return self._with_turn_ending_tools(find_turn_ending_tools(tools)).bind(**options)
 
@@ -191,21 +191,21 @@ class ChatMoA(ChatModelOptions, ConsultOptions, OldOptionAttributes, BaseChatMod
         strict: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
-        """Have the answer in a form.
+        """Return a runnable whose answer matches a schema.
 
         Args:
-            schema: A class or a JSON schema, as LangChain takes it.
+            schema: A class or a JSON schema, as in LangChain.
             method: `"function_calling"`: the aggregator calls a tool, and proposers read its
-                schema. `"json_schema"`: the provider holds the aggregator to the schema.
-                `"json_mode"`: it holds it to JSON, and the prompt says which. The last two are
+                schema. `"json_schema"`: the provider enforces the schema.
+                `"json_mode"`: it enforces JSON, and the prompt describes which. The last two are
                 for models of OpenAI's interface (`openai:`, `together:`).
-            include_raw: Whether to give `raw`, `parsed` and `parsing_error`.
-            strict: Whether the provider is to keep to the schema without exception. By default,
+            include_raw: Whether to return `raw`, `parsed` and `parsing_error`.
+            strict: Whether the provider must follow the schema exactly. By default,
                 `"json_schema"` does so for a pydantic class.
-            **kwargs: None; refused.
+            **kwargs: Not accepted.
 
         Raises:
-            ValueError: If there is no such method, or the aggregator or a fallback does not know
+            ValueError: If there is no such method, or the aggregator or a fallback does not support
                 it.
         """
         structured_output.check_structured_output_options(method, strict, kwargs)
@@ -225,35 +225,35 @@ class ChatMoA(ChatModelOptions, ConsultOptions, OldOptionAttributes, BaseChatMod
         """Copy the model for tools whose result the user reads, if there are any."""
         if not names:
             return self
-        _ = self._graph_cache  # is shared with the copy
+        _ = self._graph_cache  # shared with the copy
         model = self.model_copy()
         model._turn_ending_tools = names  # noqa: SLF001  # its own
         return model
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        """Copy it; the cache is shared, as other processes share it."""
+        """Copy the model; the copy shares the proposal cache."""
         memo = {} if memo is None else memo
         memo[id(self.proposal_cache)] = self.proposal_cache
         return super().__deepcopy__(memo)
 
     def get_token_ids(self, text: str) -> list[int]:
-        """Tokenize as `custom_get_token_ids` of the mixture or of its aggregator does.
+        """Tokenize a text with `custom_get_token_ids` of the mixture or of its aggregator.
 
         Raises:
-            NotImplementedError: If neither has it.
+            NotImplementedError: If neither is set.
         """
         if tokenize := self._token_id_function:
             return tokenize(text)
         raise NotImplementedError(
-            "a mixture has no tokens of its own; expected `custom_get_token_ids`=…, a function "
-            "from a text to its tokens. `get_num_tokens` estimates"
+            "a mixture has no tokenizer; expected `custom_get_token_ids`=…, a function "
+            "from a text to its tokens. `get_num_tokens` estimates their number"
         )
 
     def get_num_tokens(self, text: str) -> int:
         """Count the tokens of a text.
 
-        They are estimated unless the mixture or its aggregator has a `custom_get_token_ids`:
-        providers' own counts fetch a tokenizer, or ask a server.
+        The count is an estimate unless the mixture or its aggregator has a `custom_get_token_ids`:
+        the methods of providers download a tokenizer or call a server.
         """
         return len(self.get_token_ids(text)) if self._token_id_function else count_tokens(text)
 
@@ -262,7 +262,7 @@ class ChatMoA(ChatModelOptions, ConsultOptions, OldOptionAttributes, BaseChatMod
     ) -> int:
         """Count the tokens of a conversation as proposers read it, with calls and results.
 
-        References come on top; they are cut to fit. See `get_num_tokens`.
+        References are not counted; they are truncated to fit. See `get_num_tokens`.
         """
         text_messages = describe_tools_in_text(cast("list[AnyMessage]", messages), tools or ())
         return count_message_tokens(text_messages, self.get_num_tokens)
@@ -320,7 +320,7 @@ class ChatMoA(ChatModelOptions, ConsultOptions, OldOptionAttributes, BaseChatMod
         *,
         async_api: bool,
     ) -> Flow[ChatResult]:
-        """Answer as a whole, and report each chunk where a caller streams within `invoke`."""
+        """Return the whole answer; report each chunk to a handler that streams within `invoke`."""
         streams = super()._should_stream(async_api=async_api, run_manager=run_manager, **kwargs)
         message = yield from self._run(
             messages,
@@ -341,7 +341,7 @@ class ChatMoA(ChatModelOptions, ConsultOptions, OldOptionAttributes, BaseChatMod
         *,
         async_api: bool,
     ) -> StreamFlow[ChatGenerationChunk]:
-        """Answer chunk by chunk."""
+        """Yield the chunks of the answer."""
         callbacks = _child_callback_manager(run_manager, async_api=async_api)
         return self._run(
             messages,
@@ -361,32 +361,33 @@ class ChatMoA(ChatModelOptions, ConsultOptions, OldOptionAttributes, BaseChatMod
         kwargs: Mapping[str, Any],
         **how: Any,
     ) -> Generator[Any, Any, AIMessage]:
-        """Answer from new proposals, or from those of an earlier call in the turn."""
+        """Run the graph with new proposals, or with those of an earlier call of the turn."""
         options = {key: value for key, value in kwargs.items() if key != "stream"}
         if stop := stop or self.stop:
             options["stop"] = stop
         caller = self._caller or CallerScope.read()
 
-        def find_graph(consultation: Consultation) -> CompiledMoAGraph:
-            is_reused = consultation.is_reused
+        def find_graph(source: ProposalSource) -> CompiledMoAGraph:
+            is_reused = source.is_reused
             graph = self._graph_cache.graph_for_call(options, reuses_proposals=is_reused)
             return caller.with_store(graph)
 
-        consultation = self._start_consultation(messages, caller)
-        return streaming.run_graph(find_graph, messages, callbacks, caller, consultation, **how)
+        source = self._find_proposal_source(messages, caller)
+        return streaming.run_graph(find_graph, messages, callbacks, caller, source, **how)
 
-    def _start_consultation(
+    def _find_proposal_source(
         self, messages: Sequence[BaseMessage], caller: CallerScope
-    ) -> Consultation:
+    ) -> ProposalSource:
+        group, spec = caller.call_group, self._graph_cache.spec
         if self.consult == "every_call":
-            return Consultation()
+            return GroupProposalSource(spec, group) if group else ProposalSource()
         turn = read_user_turn(messages, self._turn_ending_tools)
-        store = self._graph_cache.panel_store(self.proposal_cache)
+        store = self._graph_cache.proposal_store(self.proposal_cache)
         keys = TurnKeys(turn, caller)
-        return TurnConsultation(self.consult, keys, store, self._graph_cache.layer_count)
+        return TurnProposalSource(self.consult, keys, store, spec, group)
 
     def _should_stream(self, *, run_manager: Any = None, **options: Any) -> bool:
-        """Leave it to `_generate` to stream within `invoke`: it can have a fallback answer."""
+        """Let `_generate` stream within `invoke`, because it can use a fallback answer."""
         return run_manager is None and super()._should_stream(**options)
 
     def invoke(
@@ -395,7 +396,7 @@ class ChatMoA(ChatModelOptions, ConsultOptions, OldOptionAttributes, BaseChatMod
         config: RunnableConfig | None = None,
         **options: Any,
     ) -> AIMessage:
-        """Answer as any chat model does."""
+        """Return the answer; see `BaseChatModel.invoke`."""
         return super(ChatMoA, self._with_caller(config)).invoke(input, config, **options)
 
     async def ainvoke(
@@ -404,7 +405,7 @@ class ChatMoA(ChatModelOptions, ConsultOptions, OldOptionAttributes, BaseChatMod
         config: RunnableConfig | None = None,
         **options: Any,
     ) -> AIMessage:
-        """Answer as any chat model does."""
+        """Return the answer; see `BaseChatModel.ainvoke`."""
         return await super(ChatMoA, self._with_caller(config)).ainvoke(input, config, **options)
 
     def stream(
@@ -413,7 +414,7 @@ class ChatMoA(ChatModelOptions, ConsultOptions, OldOptionAttributes, BaseChatMod
         config: RunnableConfig | None = None,
         **options: Any,
     ) -> Iterator[AIMessageChunk]:
-        """Stream as any chat model does."""
+        """Stream the answer; see `BaseChatModel.stream`."""
         model, config = self._with_run_manager(config, get_callback_manager_for_config)
         return super(ChatMoA, model).stream(input, config, **options)
 
@@ -423,13 +424,13 @@ class ChatMoA(ChatModelOptions, ConsultOptions, OldOptionAttributes, BaseChatMod
         config: RunnableConfig | None = None,
         **options: Any,
     ) -> AsyncIterator[AIMessageChunk]:
-        """Stream as any chat model does."""
+        """Stream the answer; see `BaseChatModel.astream`."""
         model, config = self._with_run_manager(config, get_async_callback_manager_for_config)
         return super(ChatMoA, model).astream(input, config, **options)
 
     def _with_caller(self, config: RunnableConfig | None) -> Self:
-        """Copy the model for one call: LangChain does not hand the config on to `_generate`."""
-        _ = self._graph_cache  # is shared with the copy
+        """Copy the model for one call: LangChain does not pass the config to `_generate`."""
+        _ = self._graph_cache  # shared with the copy
         model = self.model_copy()
         model._caller = CallerScope.read(config)  # noqa: SLF001  # its own
         return model
@@ -439,7 +440,7 @@ class ChatMoA(ChatModelOptions, ConsultOptions, OldOptionAttributes, BaseChatMod
         config: RunnableConfig | None,
         get_manager: Callable[[RunnableConfig], BaseCallbackManager],
     ) -> tuple[Self, RunnableConfig]:
-        """Copy the model for one stream: LangChain does not tell `_stream` whose child it is."""
+        """Copy the model for one stream: LangChain does not tell `_stream` its parent run."""
         config = ensure_config(config)
         manager = get_manager(config)
         config = {**config, "callbacks": manager, "run_id": config.get("run_id") or uuid7()}
@@ -459,16 +460,16 @@ def _check_option_names(options: Mapping[str, Any], fields: Mapping[str, Any]) -
     if unknown := options.keys() - fields.keys():
         name = min(unknown)
         raise ValueError(
-            f"unknown option {name!r}{suggest_name(name, fields)}; expected some of: "
+            f"unknown option {name!r}{suggest_name(name, fields)}; expected one of: "
             f"{', '.join(ChatModelOptions.model_fields | ConsultOptions.model_fields)}, or "
-            "those of any chat model. What a model is asked with is an option of its `Agent`"
+            "an option of any chat model. Options of a single model belong to its `Agent`"
         )
 
 
 def _child_callback_manager(
     run: BaseRunManager | None, *, async_api: bool
 ) -> BaseCallbackManager | None:
-    """Make what tells of the runs inside a run; LangChain has it only for chains."""
+    """Create the callback manager for child runs; LangChain has it only for chains."""
     if run is None:
         return None
     manager_class = AsyncCallbackManager if async_api else CallbackManager
@@ -480,7 +481,7 @@ def _child_callback_manager(
 
 
 def _report_chunk(run_manager: Any, message: AIMessageChunk) -> Step:
-    """Make the step that tells a run manager, sync or async, of a chunk."""
+    """Create the step that reports a chunk to a sync or async run manager."""
     report = partial(run_manager.on_llm_new_token, chunk=_to_generation_chunk(message))
     return Step(report, report, (message.text,))
 

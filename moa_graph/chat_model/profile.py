@@ -1,40 +1,39 @@
-"""What is known of the models of a mixture, and so of the mixture as a chat model."""
+"""The `profile` of a chat model, derived from the models of its mixture."""
 
 from collections.abc import Sequence
 from typing import Any, cast
 
 from langchain_core.language_models import ModelProfile
 
-from moa_graph.graph.builder import GraphSpec
+from moa_graph.graph.graph_spec import GraphSpec
 from moa_graph.graph.spec import AgentNode
 
 INPUT_CAPABILITIES = (
     *("text_inputs", "image_inputs", "image_url_inputs", "pdf_inputs", "audio_inputs"),
     "video_inputs",
 )
-"""What all agents are given."""
+"""Input capabilities, required of all agents."""
 OUTPUT_CAPABILITIES = ("text_outputs",)
 TOOL_CAPABILITIES = ("tool_calling", "tool_choice", "tool_call_streaming")
-"""What the writer of an answer does, unless it selects."""
+"""Output capabilities, required of the models that write the answer."""
 
 
 def build_profile(spec: GraphSpec, *, defer_model_init: bool) -> ModelProfile | None:
-    """Say what a mixture can do, of what is known of its models.
+    """Derive the profile of a mixture from the known profiles of its models.
 
     Args:
-        spec: Who is asked.
-        defer_model_init: Whether models that are not built yet are left so; then nothing is known
-            of them
-            but the `max_input_tokens` of their `Agent`.
+        spec: The graph specification.
+        defer_model_init: Whether to skip models that are not built yet. Of these, only the
+            `max_input_tokens` of their `Agent` is known.
 
     Returns:
-        The sizes are the smallest that are known of the aggregator and its fallbacks, for each
-        may write the answer. A capability is named where it is known of all that need it.
+        The sizes are the smallest known ones of the aggregator and its fallbacks, because each may
+        write the answer. A capability is included if it is known for all models that need it.
         `None` if nothing is known.
     """
     aggregators = [
         _read_agent_profile(agent_node, defer_model_init=defer_model_init)
-        for agent_node in spec.aggregators
+        for agent_node in spec.writers
     ]
     proposers = [
         _read_agent_profile(agent_node, defer_model_init=defer_model_init)
@@ -49,9 +48,7 @@ def build_profile(spec: GraphSpec, *, defer_model_init: bool) -> ModelProfile | 
     profile |= _common_capabilities([*aggregators, *proposers], INPUT_CAPABILITIES)
     profile |= _common_capabilities(
         aggregators,
-        OUTPUT_CAPABILITIES
-        if spec.aggregation == "select"
-        else (*OUTPUT_CAPABILITIES, *TOOL_CAPABILITIES),
+        OUTPUT_CAPABILITIES if spec.picks else (*OUTPUT_CAPABILITIES, *TOOL_CAPABILITIES),
     )
     return cast("ModelProfile", profile) or None
 

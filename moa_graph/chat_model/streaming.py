@@ -1,4 +1,4 @@
-"""A mixture's run as a chat model tells of it: chunks of the answer, then the answer."""
+"""Convert the stream of a mixture's run into chunks of a chat model."""
 
 from collections.abc import (
     AsyncGenerator,
@@ -19,83 +19,85 @@ from langchain_core.runnables.config import var_child_runnable_config
 from langgraph.constants import TAG_NOSTREAM
 
 from moa_graph.chat_model.caller import CallerScope
-from moa_graph.chat_model.consulting import Consultation
-from moa_graph.chat_model.kept_panels import Panel
-from moa_graph.graph.aggregator import AggregatorError
+from moa_graph.chat_model.kept_proposals import ProposalSet
+from moa_graph.chat_model.proposal_source import ProposalSource
 from moa_graph.graph.builder import CompiledMoAGraph
+from moa_graph.graph.depth import reuse_decisions
 from moa_graph.graph.error_causes import error_with_causes
 from moa_graph.graph.failed_calls import collect_writer_errors
 from moa_graph.graph.kept_proposals import to_reused
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.proposer import AGENT_METADATA_KEY
+from moa_graph.graph.writer_failures import AggregatorError
 from moa_graph.prompting.thoughts import ThoughtFilter
 from moa_graph.redaction import redacted_message
 from moa_graph.sync_async import Step
 
 Emitted = TypeVar("Emitted")
 
-_SINGLE_CALL_METADATA = {"model_name", "token_usage", "usage"}  # as providers' packages call it
+_SINGLE_CALL_METADATA = {"model_name", "token_usage", "usage"}  # name as in providers' packages
 
 
 class BrokenStreamError(AggregatorError):
-    """An answer broke off when a part of it had been given, which cannot be taken back."""
+    """A streamed answer broke off after chunks of it had been delivered."""
 
 
 def run_graph(
-    find_graph: Callable[[Consultation], CompiledMoAGraph],
+    find_graph: Callable[[ProposalSource], CompiledMoAGraph],
     messages: Sequence[BaseMessage],
     callbacks: BaseCallbackManager | None,
     caller: CallerScope,
-    consultation: Consultation,
+    source: ProposalSource,
     *,
     async_api: bool,
     emit: Callable[[AIMessageChunk], Emitted] | None = None,
     single_writer: bool = False,
 ) -> Generator[Step | Emitted, Any, AIMessage]:
-    """Run a mixture, apart from the graph that it may be called in; closed, it cancels the calls.
+    """Run a mixture outside the graph that may be calling it; closing the flow cancels its calls.
 
-    A flow that yields from it must hand a `GeneratorExit` on: `yield from` closes it instead, and
-    the step that closes the run is lost.
+    A flow that yields from this one must pass a `GeneratorExit` on itself. `yield from` closes this
+    flow instead, and the step that closes the run is lost.
 
     Args:
-        find_graph: Gives the graph to run: of the mixture, or of its aggregator alone.
-        messages: The conversation; left as it is.
-        callbacks: Who is told of the calls.
-        caller: What the agents are given of the caller's.
-        consultation: How the call comes by its proposals; it is closed in the end.
+        find_graph: Returns the graph to run: of the whole mixture, or of its aggregator alone.
+        messages: The conversation; it is not changed.
+        callbacks: Callbacks of the calls.
+        caller: Config, context and store of the caller for the agents.
+        source: Source of the proposals; it is closed at the end.
         async_api: Whether the steps are awaited.
-        emit: Gives what is yielded for a chunk of the answer: a step, or a value of the stream.
-            The last chunk has the usage and the account. By default nothing is streamed.
-        single_writer: Whether no chunk may be followed by those of another model.
+        emit: Returns what to yield for a chunk of the answer: a step, or a value of the stream.
+            The last chunk has the usage and the summary. By default nothing is streamed.
+        single_writer: Whether chunks of another model may not follow the first ones.
 
     Returns:
         The answer.
 
     Raises:
         QuorumError, AggregatorError: As the graph.
-        BrokenStreamError: If a stream broke off that cannot be taken back.
+        BrokenStreamError: If a stream broke off after chunks had been delivered.
     """
-    with closing(consultation):
-        yield from consultation.find()
-        graph = find_graph(consultation)
+    with closing(source):
+        yield from source.find()
+        graph = find_graph(source)
         translator = StreamTranslator(graph.name, single_writer=single_writer)
         modes = ["messages", "updates"] if emit else ["updates"]
-        state = _to_input(messages, consultation.panel)
+        state = _to_input(messages, source.proposal_set)
         events = _open_events(graph, state, callbacks, caller, modes, async_api=async_api)
         try:
             arguments = (events, translator.writer_errors)
             while event := (yield Step(_next_event, _anext_event, arguments)):
-                consultation.observe_event(*event)
+                source.observe_event(*event)
                 for chunk in translator.translate_event(*event):
                     if emit:
                         yield emit(chunk)
-        except Exception:
-            yield from consultation.record_failure()
+        except Exception as error:
+            yield from source.record_failure(error)
+            translator.raise_if_broken_off(error)
             raise
         finally:
             yield Step(_close_events, _aclose_events, (events,))
-        answer = translator.require_answer(reused_proposals=consultation.is_reused)
-        yield from consultation.record_answer(answer)
+        answer = translator.require_answer(reused_proposals=source.is_reused)
+        yield from source.record_answer(answer)
         for chunk in translator.last_chunks(answer):
             if emit:
                 yield emit(chunk)
@@ -103,19 +105,19 @@ def run_graph(
 
 
 class StreamTranslator:
-    """Tells of an answer what a chat model has to tell."""
+    """Translates the events of a run into chunks of a chat model."""
 
     def __init__(self, name: str, *, single_writer: bool) -> None:
         self._name, self._single_writer = name, single_writer
         self._writer: str | None = None
-        self._shown_writer: str | None = None  # of whom a caller has something already
+        self._shown_writer: str | None = None  # its chunks were delivered
         self._thought_filter = ThoughtFilter()
         self._answer: AIMessage | None = None
         self.writer_errors: dict[str, Exception] = {}
-        """What each aggregator raised that gave no answer."""
+        """Errors of aggregators and fallbacks that gave no answer, by node."""
 
     def translate_event(self, mode: str, payload: Any) -> Iterator[AIMessageChunk]:
-        """Turn an event of the graph into chunks of the answer."""
+        """Translate an event of the graph into chunks of the answer."""
         if mode == "messages":
             chunk, metadata = payload
             if isinstance(chunk, AIMessageChunk):
@@ -132,33 +134,47 @@ class StreamTranslator:
             self._answer = answer
 
     def require_answer(self, *, reused_proposals: bool) -> AIMessage:
-        """Give the answer.
+        """Return the answer.
 
         Args:
-            reused_proposals: Whether its proposals are those of an earlier call.
+            reused_proposals: Whether the proposals are those of an earlier call.
 
         Raises:
-            RuntimeError: If there is none.
+            RuntimeError: If there is no answer.
         """
         if self._answer is None:
             raise RuntimeError(
-                f"{self._name!r} stopped for a human, which a chat model cannot; expected "
+                f"{self._name!r} was interrupted, and a chat model cannot be resumed; expected "
                 "proposers that do not interrupt (compile a graph with a checkpointer for those)"
             )
         self._answer.response_metadata["moa"]["reused_proposals"] = reused_proposals
         return self._answer
 
     def last_chunks(self, answer: AIMessage) -> Iterator[AIMessageChunk]:
-        """Give the end of a stream, or all of an answer that was not streamed."""
+        """Yield the end of a stream, or the whole answer if it was not streamed."""
         causes = answer.response_metadata["moa"]["errors"]
         is_whole = self._writer is None or self._writer in causes
         if not is_whole and (rest := self._thought_filter.finish()):
             yield AIMessageChunk(content=rest, id=answer.id)
         yield _to_last_chunk(answer, whole=is_whole)
 
+    def raise_if_broken_off(self, error: Exception) -> None:
+        """Raise an error that says that the answer broke off, if chunks of it were delivered.
+
+        Raises:
+            BrokenStreamError: If so.
+        """
+        if not isinstance(error, AggregatorError) or isinstance(error, BrokenStreamError):
+            return
+        cause = error.failures.get(str(self._shown_writer))
+        if self._single_writer and cause:
+            broken = self._broken_stream_error(cause)
+            broken.failed_calls = error.failed_calls
+            raise broken
+
     def _start_writer(self, writer: str) -> None:
         if self._single_writer and self._shown_writer not in {None, writer}:
-            cause = f"its stream broke off after it had begun, and {writer!r} cannot go on with it"
+            cause = f"its stream broke off after its first chunk, and {writer!r} cannot continue it"
             error = self.writer_errors.get(str(self._shown_writer))
             reason = f": {redacted_message(error)}" if error else ""
             raise self._broken_stream_error(f"{cause}{reason}")
@@ -167,22 +183,23 @@ class StreamTranslator:
         self._writer = writer
 
     def _broken_stream_error(self, cause: str) -> BrokenStreamError:
-        """Make the error of a stream that cannot be taken back; it has the type of its cause."""
+        """Create the error of a stream that broke off; it also has the type of its cause."""
         writer = str(self._shown_writer)
         causes = [self.writer_errors.get(writer)]
         return error_with_causes(causes, BrokenStreamError, {writer: cause})
 
     def _without_thoughts(self, chunk: AIMessageChunk) -> AIMessageChunk:
-        """Leave out of a chunk of text what is a thought, or may become one."""
+        """Remove reasoning, and text that may begin reasoning, from a text chunk."""
         if not isinstance(chunk.content, str) or not chunk.content:
             return chunk
         return chunk.model_copy(update={"content": self._thought_filter.feed(chunk.content)})
 
 
-def _to_input(messages: Sequence[BaseMessage], kept: Panel | None) -> dict[str, Any]:
+def _to_input(messages: Sequence[BaseMessage], kept: ProposalSet | None) -> dict[str, Any]:
     state: dict[str, Any] = {"messages": _with_unique_ids(messages)}
     if kept:
         state["proposals"] = {node: to_reused(each) for node, each in kept.proposals.items()}
+        state |= {"depth": reuse_decisions(kept.depth)} if kept.depth else {}
     return state
 
 
@@ -195,9 +212,9 @@ def _open_events(
     *,
     async_api: bool,
 ) -> Any:
-    """Begin the stream of a graph, sync or async."""
+    """Open the event stream of a graph, sync or async."""
     if callbacks:
-        # LangGraph's own handlers would show what happens inside beside the answer itself.
+        # LangGraph's stream handlers would emit the events of this run beside the answer.
         for handler in [*callbacks.handlers]:
             if type(handler).__module__.startswith("langgraph."):
                 callbacks.remove_handler(handler)
@@ -208,7 +225,7 @@ def _open_events(
 
 
 def _with_unique_ids(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """Give each message an id of its own, by which a graph's state tells them apart."""
+    """Return each message a unique id, because a graph's state merges messages by id."""
     distinct = dict[str, BaseMessage]()
     for message in messages:
         key = message.id if message.id and message.id not in distinct else uuid4().hex
@@ -218,9 +235,9 @@ def _with_unique_ids(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
 
 @contextmanager
 def _detached_from_parent_run() -> Iterator[None]:
-    """Hide the run that a graph is called in, so that it does not take itself for a part of it.
+    """Hide the parent run, so that the graph does not run as its subgraph.
 
-    It would write to that run's thread, and into its stream.
+    A subgraph would write to the thread and into the stream of the parent run.
     """
     token = var_child_runnable_config.set(None)
     try:
@@ -248,7 +265,7 @@ async def _aclose_events(events: AsyncGenerator[Any]) -> None:
 
 
 def _to_chat_model_answer(message: AIMessage, name: str) -> AIMessage:
-    """Copy an answer under the mixture's name, with the usage of the whole run alone."""
+    """Copy an answer with the mixture's name and the usage of the whole run."""
     run_metadata = {
         k: v for k, v in message.response_metadata.items() if k not in _SINGLE_CALL_METADATA
     }
@@ -259,7 +276,7 @@ def _to_chat_model_answer(message: AIMessage, name: str) -> AIMessage:
 
 
 def _to_partial_chunk(chunk: AIMessageChunk) -> AIMessageChunk:
-    """Copy a chunk without what is told of the whole run, at its end."""
+    """Copy a chunk without the usage and metadata that belong to the last chunk."""
     chunk_metadata = {
         k: v for k, v in chunk.response_metadata.items() if k not in {*_SINGLE_CALL_METADATA, "moa"}
     }
@@ -268,7 +285,7 @@ def _to_partial_chunk(chunk: AIMessageChunk) -> AIMessageChunk:
 
 
 def _to_last_chunk(answer: AIMessage, *, whole: bool) -> AIMessageChunk:
-    """Make the last chunk: of the whole answer, or of what is told at its end."""
+    """Create the last chunk: the whole answer, or only its usage and metadata."""
     if whole:
         fields = answer.model_dump(exclude={"type"})
         return AIMessageChunk(**fields, chunk_position="last")

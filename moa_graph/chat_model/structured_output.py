@@ -1,4 +1,4 @@
-"""Structured output: a tool's arguments, or OpenAI's `response_format`; and how it is parsed."""
+"""Structured output: tool calls, OpenAI's `response_format`, and parsers."""
 
 import json
 import re
@@ -29,9 +29,9 @@ _LONG_GAP = re.compile(r"[ \t\r\n]{500,}")
 
 
 class _LinearTimeJsonParser(JsonOutputParser):
-    """Parses JSON that may be cut off, in linear time.
+    """Parses JSON that may be truncated, in linear time.
 
-    LangChain's own takes away blank by blank where it is wrong, and parses the rest each time.
+    LangChain's parser removes one character at a time from invalid JSON and parses it again.
     """
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
@@ -44,12 +44,12 @@ class _LinearTimeJsonParser(JsonOutputParser):
             raise
         except RecursionError:
             raise OutputParserException("JSON that is too deep") from None
-        except ValueError as error:  # a number of more digits than Python reads
+        except ValueError as error:  # more digits than Python converts
             raise OutputParserException(f"JSON that cannot be read: {error}") from None
 
 
 class _PydanticJsonParser(_LinearTimeJsonParser, PydanticOutputParser[BaseModel]):
-    """Parses JSON into an instance of a class."""
+    """Parses JSON into an instance of a pydantic class."""
 
 
 def check_structured_output_options(
@@ -57,7 +57,7 @@ def check_structured_output_options(
     strict: bool | None,  # noqa: FBT001
     others: dict[str, Any],
 ) -> None:
-    """Check what a form is asked for with.
+    """Check the options of `with_structured_output`.
 
     Raises:
         ValueError: If there is no such method, or an option would have no effect.
@@ -68,7 +68,7 @@ def check_structured_output_options(
         )
     if method == "json_mode" and strict is not None:
         raise ValueError(
-            f"`strict`={strict}: 'json_mode' keeps to no schema; expected `method`='json_schema'"
+            f"`strict`={strict}: 'json_mode' has no schema; expected `method`='json_schema'"
         )
     if others:
         raise ValueError(
@@ -77,7 +77,7 @@ def check_structured_output_options(
 
 
 def build_response_format(schema: Schema, method: str, *, strict: bool | None) -> dict[str, Any]:
-    """Say in OpenAI's words that an answer is to be JSON."""
+    """Return the `response_format` of OpenAI's API for JSON output."""
     if method == "json_mode":
         return {"type": "json_object"}
     return {"type": "json_schema", "json_schema": _json_schema(schema, strict=strict)}
@@ -86,7 +86,7 @@ def build_response_format(schema: Schema, method: str, *, strict: bool | None) -
 def with_output_parser(
     model: Runnable[Any, Any], schema: Schema, method: str, *, include_raw: bool
 ) -> Runnable[Any, Any]:
-    """Parse what a model answers, as LangChain's models do: an instance, or a dictionary."""
+    """Append the parser of LangChain's models: to an instance or a dictionary."""
     parser = build_parser(schema, method)
     if not include_raw:
         return model | parser
@@ -98,7 +98,7 @@ def with_output_parser(
 
 
 def build_parser(schema: Schema, method: str) -> Runnable[Any, Any]:
-    """Build what reads an answer that keeps to a schema, in time linear in its length."""
+    """Build a parser of answers for a schema; its time is linear in the length."""
     is_model = isinstance(schema, type) and is_basemodel_subclass(schema)
     model = cast("type[BaseModel]", schema)
     if method != "function_calling":
@@ -114,7 +114,7 @@ def _json_schema(schema: Schema, *, strict: bool | None) -> dict[str, Any]:
         return dict(schema["json_schema"])
     if isinstance(schema, dict) and {"name", "schema"} <= schema.keys():
         return schema
-    if strict is None:  # as ChatOpenAI: a class is kept to, a dictionary if it says so
+    if strict is None:  # as ChatOpenAI: strict for a class, not for a dict
         is_model = isinstance(schema, type) and issubclass(schema, BaseModel)
         strict = is_model or (isinstance(schema, dict) and schema.get("strict") is True)
     function = convert_to_openai_function(schema, strict=strict)
@@ -122,7 +122,7 @@ def _json_schema(schema: Schema, *, strict: bool | None) -> dict[str, Any]:
 
 
 def _shorten_gaps(text: str) -> str:
-    """Shorten long gaps, unless all of a text is JSON: they may be part of its values."""
+    """Shorten long runs of white space, unless the text is valid JSON and they may be values."""
     try:
         json.loads(text, strict=False)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The keys under which the proposals of a turn are kept."""
+"""Cache keys of the proposals of a turn."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,38 +9,38 @@ from moa_graph.chat_model.turns import UserTurn, digest, is_unique_id
 
 @dataclass(frozen=True)
 class TurnKeys:
-    """Keys of one turn of one caller."""
+    """Cache keys of one turn of one caller."""
 
     turn: UserTurn
     caller: CallerScope
 
     @property
     def conversation(self) -> str:
-        """The key of the conversation up to the user's message."""
+        """The key of the conversation up to and with the user message."""
         return self._key_of_conversation("conversation")
 
     @property
     def unanswered(self) -> str:
-        """The key of proposals to the user's message of which no answer was written."""
+        """The key of proposals for the user message that have no answer yet."""
         return self._key_of_conversation("unanswered")
 
     @property
     def in_tool_loop(self) -> Sequence[str]:
-        """The keys under which a call with results of tools looks, in this order.
+        """Keys for a call with tool results, in the order of lookup.
 
-        Ids tell turns apart whose conversations are the same, and know one again that
-        middleware has summarized.
+        Tool call ids distinguish turns with equal conversations, and identify a turn again after
+        middleware has summarized it.
         """
         ids = self.turn.tool_call_ids
         return [*self.of_unique_ids(ids), self.conversation, *self.of_ids_and_opening(ids)]
 
     def of_unique_ids(self, tool_call_ids: Sequence[str]) -> Sequence[str]:
-        """Give the keys of ids that are random, and count by themselves."""
+        """Return keys of ids that are random, and so identify a turn by themselves."""
         owner = self.caller.proposal_scope
         return [digest("id", owner, each) for each in tool_call_ids if is_unique_id(each)]
 
     def of_ids_and_opening(self, tool_call_ids: Sequence[str]) -> Sequence[str]:
-        """Give the keys of ids that count only together with the user's message."""
+        """Return keys that combine each id with the user message."""
         opening = self._key_of_message
         return [digest(opening, each) for each in dict.fromkeys(tool_call_ids)]
 

@@ -1,4 +1,4 @@
-"""Which turn of the user a call belongs to, read from its messages alone. Pure functions."""
+"""Find the current user turn in the messages of a call."""
 
 import json
 import re
@@ -21,19 +21,19 @@ _RANDOM_RUN = re.compile(r"[0-9A-Za-z]{16,}")
 
 @dataclass(frozen=True)
 class UserTurn:
-    """A turn: the user's message that opened it, and the tools that were called since."""
+    """A turn: the user message that started it, and the tool calls since."""
 
     conversation: str
-    """Digest of the conversation up to and with the message that opened the turn, without what
-    middleware changes between two calls: system messages and marks for a provider's cache."""
+    """Digest of the conversation up to and with the message that started the turn. It excludes
+    what middleware changes between calls: system messages and cache control marks."""
     opening: str
-    """Digest of that message alone."""
+    """Digest of the message that started the turn."""
     tool_call_ids: Sequence[str]
-    """Ids of the calls whose results follow it, the newest first."""
+    """Ids of the tool calls whose results follow that message, newest first."""
 
     @property
     def is_in_tool_loop(self) -> bool:
-        """Whether there are results of tools after the user's message."""
+        """Whether tool results follow the user message."""
         return bool(self.tool_call_ids)
 
 
@@ -44,10 +44,10 @@ def read_user_turn(
 
     Args:
         messages: The conversation.
-        turn_ending_tools: Names of tools whose result ends a turn: the user speaks next.
+        turn_ending_tools: Names of tools whose result ends a turn.
     """
     spoken = [each for each in messages if not isinstance(each, SystemMessage)]
-    opening = _find_opening(spoken, turn_ending_tools)
+    opening = find_opening(spoken, turn_ending_tools)
     described = [*map(_describe, spoken[: opening + 1])]
     results = (each for each in reversed(spoken[opening:]) if isinstance(each, ToolMessage))
     return UserTurn(
@@ -55,35 +55,18 @@ def read_user_turn(
     )
 
 
-def find_turn_ending_tools(tools: Sequence[Any]) -> frozenset[str]:
-    """Name the tools whose result ends a turn.
+def find_opening(messages: Sequence[BaseMessage], turn_ending_tools: Collection[str] = ()) -> int:
+    """Find the user message that started the turn, or the first message if there is none.
 
-    They return directly, or nobody runs them: LangChain's agents so have a structured answer
-    written (`ToolStrategy`).
-    """
-    return frozenset(
-        tool.name
-        for tool in tools
-        if isinstance(tool, BaseTool) and (tool.return_direct or _is_never_run(tool))
-    )
-
-
-def is_unique_id(tool_call_id: str) -> bool:
-    """Tell whether an id is random enough to occur once: not `call_0`, nor `functions.search:0`."""
-    runs = _RANDOM_RUN.findall(tool_call_id.replace("-", ""))
-    return any(re.search(r"\d", run) for run in runs)
-
-
-def digest(*values: Any) -> str:
-    """Hash plain values; others by their text."""
-    return sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _find_opening(messages: Sequence[BaseMessage], turn_ending_tools: Collection[str]) -> int:
-    """Find the user's message that opened the turn; the first message where there is none.
-
-    One that directly follows the result of a tool opens none: programs put files and reminders
+    A user message directly after a tool result starts no turn: programs put files and reminders
     there.
+
+    Args:
+        messages: The conversation.
+        turn_ending_tools: Names of tools whose result ends a turn.
+
+    Returns:
+        Its index.
     """
     opening, follows_result = 0, False
     for index, message in enumerate(messages):
@@ -96,12 +79,36 @@ def _find_opening(messages: Sequence[BaseMessage], turn_ending_tools: Collection
     return opening
 
 
+def find_turn_ending_tools(tools: Sequence[Any]) -> frozenset[str]:
+    """Return the names of tools whose result ends a turn.
+
+    These are tools that return directly, and tools that are never run: agents of LangChain use such
+    tools for structured answers (`ToolStrategy`).
+    """
+    return frozenset(
+        tool.name
+        for tool in tools
+        if isinstance(tool, BaseTool) and (tool.return_direct or _is_never_run(tool))
+    )
+
+
+def is_unique_id(tool_call_id: str) -> bool:
+    """Return whether an id is random: unlike `call_0` or `functions.search:0`."""
+    runs = _RANDOM_RUN.findall(tool_call_id.replace("-", ""))
+    return any(re.search(r"\d", run) for run in runs)
+
+
+def digest(*values: Any) -> str:
+    """Return a hash of plain values; other values are hashed by their text."""
+    return sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
+
+
 def _is_never_run(tool: BaseTool) -> bool:
     return isinstance(tool, StructuredTool) and tool.func is None and tool.coroutine is None
 
 
 def _describe(message: BaseMessage) -> list[Any]:
-    """Say what was said, however a client writes it down."""
+    """Return the content of a message in a form that all clients share."""
     if isinstance(message, AIMessage):
         return [message.type, message.text, [[c["name"], c["args"]] for c in message.tool_calls]]
     content = message.content
@@ -110,7 +117,7 @@ def _describe(message: BaseMessage) -> list[Any]:
 
 
 def _describe_block(block: Any) -> Any:
-    """Give a block as plain values, a text as itself; without marks for a provider's cache."""
+    """Return a content block as plain values, a text block as its text; without cache marks."""
     if isinstance(block, dict):
         if block.get("type") == "text":
             return block.get("text")

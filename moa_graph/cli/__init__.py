@@ -11,7 +11,7 @@ def main() -> None:
     """Run the command; every failure is one line on standard error."""
     try:
         _run_app()
-    except BrokenPipeError:  # whoever read our output has gone; nothing is left to say
+    except BrokenPipeError:  # the reader of the pipe has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt:
@@ -31,13 +31,13 @@ def _run_app() -> None:
         if (error.name or "").startswith("moa_graph"):
             raise
         sys.exit(f"moa: {error.name} is not installed; pip install 'moa_graph[cli]'")
-    logging.getLogger().addHandler(logging.NullHandler())  # libraries' warnings are not for people
+    logging.getLogger().addHandler(logging.NullHandler())  # not for users
     with private_umask():
         sys.exit(app(standalone_mode=False))
 
 
 def _report_error(error: Exception) -> int:
-    """Say what went wrong in one line, and give the exit code."""
+    """Print the error in one line, and return the exit code."""
     from moa_graph.cli.errors import EXIT_FAILED, CommandError
     from moa_graph.cli.terminal.plain_text import print_warning
     from moa_graph.redaction import redact, redacted_message
@@ -46,8 +46,8 @@ def _report_error(error: Exception) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
         sys.stderr.write(f"{error}\n")
         return exit_code
-    if hasattr(error, "format_message"):  # typer's own, about the words of the command
-        message = f"{error.format_message()}{_hint_at_question(error)}"
+    if hasattr(error, "format_message"):  # usage errors of typer
+        message = f"{error.format_message()}{_hint_at_usage(error)}"
     elif isinstance(error, (CommandError, ValueError, ImportError)):
         message = redact(str(error))
     else:
@@ -56,13 +56,15 @@ def _report_error(error: Exception) -> int:
     return exit_code
 
 
-def _hint_at_question(error: Exception) -> str:
-    """Say how to write a question that the shell or the command has taken for something else."""
+def _hint_at_usage(error: Exception) -> str:
+    """Return a hint for a missing value, or a question that the command has misparsed."""
     context = getattr(error, "ctx", None)
+    if type(error).__name__ == "MissingParameter" and context is not None:
+        return f" See: {context.command_path} --help"
     if getattr(context, "info_name", None) != "ask":
         return ""
     if type(error).__name__ == "NoSuchOption" and not getattr(error, "possibilities", None):
-        return "; a question that begins with - stands behind --: moa ask -- '-v ...'"
+        return "; put a question that begins with - after --: moa ask -- '-v ...'"
     if "unexpected extra argument" in str(error):
-        return "; a question of several words stands in quotes: moa ask 'Why is ...?'"
+        return "; put a question of several words in quotes: moa ask 'Why is ...?'"
     return ""

@@ -1,4 +1,4 @@
-"""The keys that `moa serve` lets in: from options, the environment and a file."""
+"""Accepted keys of `moa serve`: from options, the environment and a file."""
 
 import os
 import re
@@ -19,12 +19,12 @@ def read_api_keys(given: Sequence[str], file: Path | None) -> list[ApiKey]:
     """Read all keys.
 
     Args:
-        given: Those of the command line; without any, `MOA_API_KEY` is read.
-        file: A TOML file of names and keys.
+        given: Keys of the command line; without any, `MOA_API_KEY` is read.
+        file: TOML file of names and keys.
 
     Raises:
-        CommandError: If one is empty, for who gives one wants no open server; if one is there
-            twice; or if the file is not as expected. No key is repeated.
+        CommandError: If a key is empty, which must not open the server, or repeated, or if the
+            file is invalid. Errors do not repeat keys.
     """
     variable = os.environ.get(KEY_VARIABLE)
     if given:
@@ -35,7 +35,7 @@ def read_api_keys(given: Sequence[str], file: Path | None) -> list[ApiKey]:
     if file is not None:
         api_keys += _read_file(file)
     if len({each.key for each in api_keys}) < len(api_keys):
-        raise CommandError("--api-key, --api-key-file: a key is there twice; expected each once")
+        raise CommandError("--api-key, --api-key-file: a key is given twice; expected each once")
     return api_keys
 
 
@@ -52,7 +52,7 @@ def _read_file(path: Path) -> list[ApiKey]:
             table = tomllib.loads(file.read(_MAX_FILE_BYTES).decode("utf-8-sig"))
     except OSError as error:
         raise CommandError(f"{place}: {error.strerror or error}") from None
-    except (ValueError, RecursionError):  # what is wrong may be a key, which is not repeated
+    except (ValueError, RecursionError):  # the invalid part may be a key, which is not repeated
         raise CommandError(
             f"{place}: not valid TOML; expected lines such as: ada = 'a long text'"
         ) from None
@@ -64,7 +64,7 @@ def _read_file(path: Path) -> list[ApiKey]:
 def _read_entry(place: str, name: str, key: object) -> ApiKey:
     if not _NAME.fullmatch(name):
         raise CommandError(
-            f"{place}: a name is not one for the log; expected up to 64 letters, digits, _ . @ -"
+            f"{place}: a name is invalid; expected up to 64 letters, digits, _ . @ -"
         )
     if not isinstance(key, str):
         raise CommandError(f"{place}: {name}: expected a text in quotes")

@@ -1,6 +1,5 @@
-"""The command `moa`: it lists its commands, and takes what stands before them."""
+"""The command `moa`: its list of commands and its global options."""
 
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -8,6 +7,7 @@ import typer
 from moa_graph.cli.commands.eval import app as eval_app
 from moa_graph.cli.deprecated import CommandGroup
 from moa_graph.cli.registration import MIXTURES_PANEL, add_commands
+from moa_graph.version import __version__
 
 COMMANDS = (
     *("ask", "chat", "resume", "fork", "threads", "show", "draw", "report", "presets", "batch"),
@@ -16,9 +16,9 @@ COMMANDS = (
 
 app = typer.Typer(
     cls=CommandGroup,
-    help="Mixture-of-Agents: several models propose, further layers refine, one writes the answer.",
-    epilog="To begin with: `moa ask QUESTION --file FILE` needs no key. With OPENAI_API_KEY or "
-    "TOGETHER_API_KEY set it asks real models; `moa presets` lists what there is.",
+    help="Mixture-of-Agents: several models propose, further layers refine, an aggregator answers.",
+    epilog="`moa ask QUESTION --file FILE` needs no key. With OPENAI_API_KEY or TOGETHER_API_KEY "
+    "set, it asks real models. `moa presets` lists the mixtures.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -28,7 +28,7 @@ app.add_typer(eval_app, name="eval", rich_help_panel=MIXTURES_PANEL)
 
 def _print_version(requested: bool) -> None:  # noqa: FBT001  # typer calls it so
     if requested:
-        typer.echo(f"moa_graph {version('moa_graph')}")
+        typer.echo(f"moa_graph {__version__}")
         raise typer.Exit
 
 
@@ -42,4 +42,4 @@ def moa(
         ),
     ] = False,
 ) -> None:
-    """Take what stands before the command."""
+    """Read the global options."""

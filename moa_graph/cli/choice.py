@@ -1,4 +1,4 @@
-"""What is asked, and of which mixture."""
+"""Build the question and choose the mixture of a command."""
 
 import os
 import stat
@@ -17,15 +17,15 @@ from moa_graph.graph.options import suggest_name
 from moa_graph.prompting.attachments import enclose_file
 
 DEFAULT_PRESETS = ("together", "openai")
-"""What is asked without --preset and --config: the first whose keys are set."""
+"""Presets used without --preset and --config: the first one whose keys are set."""
 OFFLINE_PRESET = "offline"
 
-MAX_QUESTION_BYTES = 10_000_000  # with what is attached: more than any model reads
-PIPE_NOTICE_SECONDS = 2.0  # that a pipe may be silent before it is told that it is waited for
+MAX_QUESTION_BYTES = 10_000_000  # with attachments: more than any model reads
+PIPE_NOTICE_SECONDS = 2.0  # seconds without input from a pipe until a note is printed
 MISSING_QUESTION = (
     "moa: Missing argument 'QUESTION'; `moa chat` reads questions from standard input"
 )
-PIPE_NOTICE = "moa: reading standard input; where nothing is to be read, add: < /dev/null"
+PIPE_NOTICE = "moa: reading standard input; if there is nothing to read, add: < /dev/null"
 ASK_USAGE = """\
 moa: what is the question?
 
@@ -44,14 +44,14 @@ PRESET_HINTS = """\
 
 
 def build_question(question: str | None, paths: Sequence[str]) -> str:
-    """Put the text of files behind a question.
+    """Append the text of files to a question.
 
     Raises:
         CommandError: If there is no question, or a file cannot be read as text.
     """
     named = [question, *paths]
     if named.count("-") > 1:
-        raise CommandError("standard input can be read once; give - once, and files by their names")
+        raise CommandError("standard input can be read only once; give - once, and files by name")
     if question is not None:
         question = _read_question(question)
     piped_text = "" if "-" in named or not _has_piped_text() else _read_text("-", "standard input")
@@ -69,7 +69,7 @@ def build_question(question: str | None, paths: Sequence[str]) -> str:
 
 
 def _read_question(question: str) -> str:
-    """Give a question as it is, or what `-` stands for."""
+    """Return the question, or the standard input for `-`."""
     text = _read_text("-", "QUESTION -") if question == "-" else question
     if not text.strip():
         raise CommandError("the question is empty")
@@ -77,9 +77,9 @@ def _read_question(question: str) -> str:
 
 
 def _has_piped_text() -> bool:
-    """Whether standard input is a pipe, or a file from its beginning.
+    """Return whether standard input is a pipe, or a file at its beginning.
 
-    A file that was read before belongs to somebody else, such as a loop of the shell.
+    A file that was read before belongs to another command, such as a loop of the shell.
     """
     if not isinstance(sys.stdin, TextIOWrapper) or sys.stdin.isatty():
         return False
@@ -87,7 +87,7 @@ def _has_piped_text() -> bool:
         mode = os.fstat(sys.stdin.fileno()).st_mode
         if stat.S_ISREG(mode):
             return os.lseek(sys.stdin.fileno(), 0, os.SEEK_CUR) == 0
-    except (OSError, ValueError):  # no descriptor: bytes of this process
+    except (OSError, ValueError):  # no descriptor: an in-memory stream
         return True
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
@@ -106,7 +106,7 @@ def _read_text(path: str, option: str) -> str:
 
 
 def _read_stdin() -> bytes:
-    """Read as much as may be attached, and say that it is waited for if nothing comes."""
+    """Read up to the attachment limit, and print a note if nothing arrives."""
     notice = threading.Timer(PIPE_NOTICE_SECONDS, typer.echo, [PIPE_NOTICE], {"err": True})
     notice.daemon = True
     notice.start()
@@ -139,10 +139,10 @@ def _format_attachment(path: str) -> str:
 def load_mixture(
     preset: str | None = None, config: Path | None = None, base_url: str | None = None
 ) -> MoAConfig:
-    """Load the mixture that is asked for, or the one whose key is set.
+    """Load the requested mixture, or the default one for the keys that are set.
 
     Raises:
-        CommandError: If two are given, there is no such preset, or no such server.
+        CommandError: If two are given, or there is no such preset or server.
         ValueError: If the file is not a valid mixture.
     """
     if preset and config:
@@ -167,9 +167,9 @@ def load_mixture(
 
 
 def load_mixtures(presets: Sequence[str], configs: Sequence[Path]) -> dict[str, MoAConfig]:
-    """Load the mixtures that are asked for, by name.
+    """Load the requested mixtures, by name.
 
-    Without any: the presets that need keys which are all set, and `offline`.
+    By default they are the presets whose keys are set, and `offline`.
 
     Raises:
         CommandError: If there is no such preset, or two mixtures have the same name.
@@ -186,28 +186,34 @@ def load_mixtures(presets: Sequence[str], configs: Sequence[Path]) -> dict[str, 
 
 
 def _runnable_presets() -> list[MoAConfig]:
-    """Load the presets that can be asked; the first is the one that `moa ask` takes."""
+    """Load the presets that can run; the first is the default of `moa ask`."""
     presets = [MoAConfig.load(name) for name in preset_names()]
     runnable = [m for m in presets if m.name == OFFLINE_PRESET or _has_keys(m)]
     default = find_default_preset()
     return sorted(runnable, key=lambda mixture: mixture.name != default)
 
 
+def presets_without_keys() -> list[MoAConfig]:
+    """Load the presets whose keys are not all set."""
+    presets = [MoAConfig.load(name) for name in preset_names()]
+    return [each for each in presets if each.required_keys() and not _has_keys(each)]
+
+
 def _has_keys(mixture: MoAConfig) -> bool:
-    """Tell whether a mixture needs keys, and all are set."""
+    """Return whether a mixture needs keys, and all are set."""
     keys = mixture.required_keys()
     return bool(keys) and all(map(os.environ.get, keys))
 
 
 def require_api_keys(mixture: MoAConfig, source: str | Path | None = None) -> None:
-    """See that the keys of a mixture are set.
+    """Check that the keys of a mixture are set.
 
     Args:
         mixture: The mixture.
-        source: The file or preset that it was read from, where that is known.
+        source: Its file or preset, if known.
 
     Raises:
-        CommandError: If one is not; the message names them all, the file and the agents.
+        CommandError: If a key is missing; the message names the keys, the file and the agents.
     """
     required = mixture.agents_by_key()
     if missing := [key for key in required if not os.environ.get(key)]:
@@ -225,7 +231,7 @@ def describe_mixture(mixture: MoAConfig) -> str:
 
 
 def list_presets() -> None:
-    """Print the presets, with what each needs."""
+    """Print the presets and their requirements."""
     from moa_graph.cli.terminal.console import make_console
     from moa_graph.cli.terminal.stacked_rows import build_text_table
 
@@ -246,7 +252,7 @@ def list_presets() -> None:
 
 
 def find_default_preset() -> str:
-    """Name the preset that is asked where none is named."""
+    """Return the name of the default preset."""
     for name in DEFAULT_PRESETS:
         if _has_keys(MoAConfig.load(name)):
             return name

@@ -1,4 +1,4 @@
-"""What the shell completes: presets, threads, layers. Nothing heavy is imported for it."""
+"""Shell completion of presets, threads, layers and proposals, with light imports."""
 
 import json
 import os
@@ -10,9 +10,17 @@ from typing import Any
 
 import typer
 
-from moa_graph.graph.node_names import AGGREGATOR, layer_name, proposer_node_name
+from moa_graph.graph.node_names import (
+    AGGREGATOR,
+    ANALYSIS,
+    ROUTER,
+    VOTE,
+    VOTES,
+    layer_name,
+    proposer_node_name,
+)
 
-MAX_SUGGESTIONS = 50  # threads that are offered
+MAX_SUGGESTIONS = 50  # number of completions
 
 PRESETS_FOLDER = Path(__file__).parent.parent / "config" / "presets"
 
@@ -23,7 +31,7 @@ def complete_presets(incomplete: str) -> list[str]:
 
 
 def complete_threads(context: typer.Context, incomplete: str) -> list[str]:
-    """Complete a thread of an SQLite database, the newest first."""
+    """Complete a thread of an SQLite database, newest first."""
     query = (
         "SELECT thread_id FROM checkpoints WHERE checkpoint_ns = '' "
         "GROUP BY thread_id ORDER BY max(checkpoint_id) DESC"
@@ -33,40 +41,44 @@ def complete_threads(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def complete_layers(context: typer.Context, incomplete: str) -> list[str]:
-    """Complete where a thread may be begun anew."""
-    count = len(_read_layers(context))
-    names = [*(layer_name(number + 1) for number in range(count)), AGGREGATOR]
+    """Complete the first part of a fork."""
+    mixture = _read_mixture(context)
+    layers = map(layer_name, range(1, 1 + len(mixture.get("layers", ()))))
+    router = [ROUTER] if mixture.get("router") else []
+    votes = [VOTES] if mixture.get("aggregation") == VOTE else []
+    analysis = [ANALYSIS] if mixture.get("analysis") else []
+    names = [*router, *layers, *votes, *analysis, AGGREGATOR]
     return [name for name in names if name.startswith(incomplete)]
 
 
 def complete_proposals(context: typer.Context, incomplete: str) -> list[str]:
     """Complete a proposal of a thread."""
-    rows = enumerate(_read_layers(context), 1)
+    rows = enumerate(_read_mixture(context).get("layers", ()), 1)
     nodes = [proposer_node_name(number, name) for number, row in rows for name in row]
     return [node for node in nodes if node.startswith(incomplete)]
 
 
-def _read_layers(context: typer.Context) -> list[dict[str, Any]]:
-    """Read the layers of the mixture that is kept with a thread's last checkpoint."""
+def _read_mixture(context: typer.Context) -> dict[str, Any]:
+    """Read the mixture in the metadata of a thread's last checkpoint."""
     query = (
         "SELECT metadata FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = '' "
         "ORDER BY checkpoint_id DESC LIMIT 1"
     )
-    # Behind an option that still lacks its value, click leaves the thread unread.
+    # After an option without its value, click has not parsed the thread.
     thread = context.params.get("thread") or next(iter(context.args), None)
     with suppress(ValueError, KeyError, TypeError):
         for (metadata,) in _query_database(context, query, thread):
-            return list(json.loads(json.loads(metadata)["moa_config"])["layers"])
-    return []
+            return dict(json.loads(json.loads(metadata)["moa_config"]))
+    return {}
 
 
 def _query_database(context: typer.Context, query: str, *values: Any) -> Iterator[Any]:
-    """Read from the database, if it is one of SQLite and there is one; it is not changed."""
-    # As in `store`, which would import LangGraph.
+    """Query an existing SQLite database without changing it."""
+    # Like `runs.store`, whose import of LangGraph is slow.
     from platformdirs import user_data_path
 
     location = context.params.get("db") or os.environ.get("MOA_DB")
-    with suppress(sqlite3.Error, OSError, ValueError, RuntimeError):  # there may be no home
+    with suppress(sqlite3.Error, OSError, ValueError, RuntimeError):  # there may be no home folder
         path = Path(
             location or user_data_path("moa_graph", appauthor=False) / "runs.sqlite"
         ).expanduser()

@@ -1,4 +1,4 @@
-"""Old spellings of commands and options: accepted, not in any help text, and gone with 0.3."""
+"""Deprecated commands and options, accepted until 0.3 and hidden from help texts."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -7,23 +7,23 @@ import typer
 from typer.core import TyperGroup
 
 COMMANDS = {"eval plan": "eval estimate"}
-"""The new name for each old one."""
+"""New names of commands by old name."""
 FLAGS = {
     "fork": {"--at": "--from"},
     "batch": {"--strict": "--validate-first"},
     "eval judge": {"--own-prompt": "--builtin-prompt"},
 }
-"""For each command, the new option for each old one."""
+"""By command: new options by old option."""
 FLAGS_OF_ARGUMENTS = {"draw": {"--thread": "THREAD", "-t": "THREAD"}}
-"""For each command, the argument for each option that it replaces."""
+"""By command: arguments by the option that they replace."""
 _NO_NAMES: Mapping[str, str] = {}
 
 
 class CommandGroup(TyperGroup):
-    """Commands that may be called by their old spellings."""
+    """A group of commands that also accepts their old spellings."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the command that the first word names."""
+        """Return the command for the first word."""
         group = ctx.info_name if ctx.parent else None
         return super().resolve_command(
             ctx, _translate_words(group, args, warn=not ctx.resilient_parsing)
@@ -31,12 +31,12 @@ class CommandGroup(TyperGroup):
 
 
 def _translate_words(group: str | None, words: Sequence[str], *, warn: bool) -> list[str]:
-    """Give the words of a command in today's spelling.
+    """Return the words of a command in the present spelling.
 
     Args:
         group: The group of the command, if it is not `moa` itself.
         words: The command and its options.
-        warn: Whether to tell the new spelling on standard error.
+        warn: Whether to print the new spelling on standard error.
     """
     prefix = f"{group} " if group else ""
     command = f"{prefix}{words[0]}"

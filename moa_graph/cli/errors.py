@@ -1,4 +1,4 @@
-"""What goes wrong at the command line."""
+"""Errors of the command line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from moa_graph.errors import MoAError
 
 EXIT_FAILED = 1
-EXIT_BUDGET_EXHAUSTED = 3  # `--max-cost` left work undone
+EXIT_BUDGET_EXHAUSTED = 3  # `--max-cost` stopped the work
 EXIT_INTERRUPTED = 130
 
 
 class CommandError(MoAError):
-    """A failure that its text explains in full."""
+    """A failure that its message explains completely."""
 
     def __init__(self, message: str, exit_code: int = EXIT_FAILED) -> None:
         super().__init__(message)
@@ -20,10 +20,10 @@ class CommandError(MoAError):
 
 @contextmanager
 def requires_extra(extra: str) -> Iterator[None]:
-    """Import what an extra installs.
+    """Import the packages of an extra in this block.
 
     Raises:
-        CommandError: If a package of it is missing.
+        CommandError: If a package is missing.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Open the database for a command that answers, whether or not its runs can be kept."""
+"""Open the database for a command that runs even if the run cannot be stored."""
 
 import os
 from collections.abc import AsyncIterator
@@ -18,16 +18,15 @@ from moa_graph.runs.store import (
 async def open_forgiving_store(
     db: str | None, thread: str | None = None, *, many_runs: bool = False
 ) -> AsyncIterator[RunStore]:
-    """Open the database; where the default one cannot be used, warn, and keep runs in memory.
+    """Open the database; if the default one is not usable, warn, and keep runs in memory.
 
     Args:
         db: The database that was named; it must be usable.
-        thread: The thread that is gone on with, if any; if there is a database, it must be
-            readable.
-        many_runs: Whether the command runs more than one thread, as a server does.
+        thread: The thread to continue, if any. If a database exists, it must be readable.
+        many_runs: Whether the command runs several threads, as a server does.
 
     Raises:
-        StoreError: If what was named cannot be used.
+        StoreError: If the named database is not usable.
     """
     async with AsyncExitStack() as stack:
         try:
@@ -44,7 +43,7 @@ async def open_forgiving_store(
 
 
 def warn_of_busy_database(awaited: str) -> None:
-    """Say what a run waits for."""
+    """Print what a run waits for."""
     print_warning(f"moa: waiting for {awaited}")
 
 
@@ -57,7 +56,9 @@ def _warn_of_order_by_names(store: RunStore) -> None:
 
 
 def _warn_of_full_disk(reason: str) -> None:
-    print_warning(f"moa: cannot write to the database: {reason}; the run goes on and is not kept")
+    print_warning(
+        f"moa: cannot write to the database: {reason}; the run continues and is not stored"
+    )
 
 
 def _warn_of_full_server_disk(reason: str) -> None:

@@ -1,4 +1,4 @@
-"""What the commands share that run many jobs: their budget, their failures, and who else runs."""
+"""Shared code of commands with many jobs: budget, failures, locks against other processes."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,18 +14,18 @@ from moa_graph.cli.terminal.plain_text import strip_control_characters
 from moa_graph.models.pricing import Prices, estimate_cost
 from moa_graph.models.providers import provider_of
 
-MAX_SHOWN_FAILURES = 3  # failures that are told in full
+MAX_SHOWN_FAILURES = 3  # failures that are listed
 
 
 def budget_error(skipped: str, reason: str) -> CommandError:
-    """Say what the budget left undone, why, and how to go on.
+    """Return the error for work that the budget stopped.
 
     Args:
-        skipped: What was not done, such as `3 records were not asked`.
+        skipped: What is missing, such as `3 records were left out`.
         reason: `JobProgress.stopped`.
     """
     return CommandError(
-        f"{skipped}: {reason}; run the command again to go on (--max-cost counts each run by "
+        f"{skipped}: {reason}; run the command again to continue (--max-cost counts each run by "
         "itself)",
         EXIT_BUDGET_EXHAUSTED,
     )
@@ -33,7 +33,7 @@ def budget_error(skipped: str, reason: str) -> CommandError:
 
 @contextmanager
 def explain_interrupt(describe_kept: Callable[[], str]) -> Iterator[None]:
-    """Say after Ctrl-C what is kept, and how to go on.
+    """Convert Ctrl-C to an error that says what is stored and how to continue.
 
     Raises:
         CommandError: Instead of `KeyboardInterrupt`.
@@ -42,12 +42,12 @@ def explain_interrupt(describe_kept: Callable[[], str]) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise CommandError(
-            f"interrupted; {describe_kept()}: run the command again to go on", EXIT_INTERRUPTED
+            f"interrupted; {describe_kept()}: run the command again to continue", EXIT_INTERRUPTED
         ) from None
 
 
 def list_failures(failures: Mapping[Any, str]) -> str:
-    """Name the first failed items with their causes, and count the others."""
+    """List the first failed items with their causes, and count the others."""
     shown = [
         f"{item}: {strip_control_characters(cause)}"
         for item, cause in islice(failures.items(), MAX_SHOWN_FAILURES)
@@ -58,29 +58,29 @@ def list_failures(failures: Mapping[Any, str]) -> str:
 
 
 def check_prices(labels: Iterable[str], prices: Prices, price_source: str) -> None:
-    """Refuse a limit that cannot be kept.
+    """Reject a budget if a price is unknown.
 
     Raises:
-        CommandError: If the price of a model is not known.
+        CommandError: If so.
     """
     usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
     paid_labels = [label for label in labels if not provider_of(label).replays_files]
     if unknown := [label for label in paid_labels if estimate_cost(label, usage, prices) is None]:
         raise CommandError(
-            f"--max-cost cannot be kept: no price is known for {', '.join(unknown)}; give it in "
+            f"--max-cost: no price is known for {', '.join(unknown)}; give it in "
             f"{price_source}, in dollars for a million tokens read and written"
         )
 
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Keep a second process away from the folder."""
+    """Lock a folder against other processes."""
     lock = FileLock(folder / ".lock", timeout=0, mode=PRIVATE)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
-        raise CommandError(f"another process is at work in {folder}") from None
+        raise CommandError(f"another process is working in {folder}") from None
     except OSError as error:
         raise CommandError(f"{folder}: {error.strerror or error}") from None
     try:

@@ -1,4 +1,4 @@
-"""The node cache of the command line: a file beside the runs."""
+"""The node cache of the command line, a file beside the database."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ from moa_graph.runs.store import StoreError, sqlite_path
 
 @dataclass(frozen=True)
 class NodeCache:
-    """Where answers are kept, and for how long."""
+    """The cache, and the lifetime of its answers."""
 
     cache: BaseCache[Any] | None = None
     ttl: int | None = None
-    """Seconds; `None` for as long as the mixture's own policy says."""
+    """Lifetime in seconds; `None` for that in the mixture's policy."""
 
     def policy_for(self, mixture: MoAConfig) -> CachePolicy[Any] | None:
-        """Give the policy for the answers of a mixture."""
+        """Return the cache policy for a mixture."""
         if self.cache is None:
             return None
         own_ttl = mixture.cache_policy.ttl if mixture.cache_policy else None
@@ -35,12 +35,12 @@ class NodeCache:
 
 
 def open_node_cache(db: str | None, ttl: int | None) -> NodeCache:
-    """Open the cache that belongs to a database of runs; without a home, warn and do without.
+    """Open the cache that belongs to a database; without a home folder, warn and use none.
 
     Args:
-        db: The database; the cache of one in PostgreSQL is where runs are kept by default.
-        ttl: Seconds for which an answer counts; `None` for as long as the mixture's own
-            `cache_policy` says, or else for any time.
+        db: The database. The cache for PostgreSQL is beside the default database.
+        ttl: Lifetime of answers in seconds; `None` for that in the `cache_policy` of the mixture,
+            or no limit.
 
     Raises:
         CommandError: If the file cannot be used.
@@ -50,7 +50,7 @@ def open_node_cache(db: str | None, ttl: int | None) -> NodeCache:
     except (OSError, StoreError) as error:
         if db:
             raise CommandError(f"cannot use a cache: {error}") from None
-        print_warning(f"moa: cannot use a cache: {error}; every model is asked")
+        print_warning(f"moa: cannot use a cache: {error}; every model is called")
         return NodeCache()
     try:
         restrict_to_owner(path)
@@ -60,13 +60,13 @@ def open_node_cache(db: str | None, ttl: int | None) -> NodeCache:
 
 
 def print_savings(run: RunRecord) -> None:
-    """Say on standard error what came from the cache, and what it would have taken."""
+    """Print on standard error the number and the original cost of cached answers."""
     if run.cached_calls:
         print_warning(f"moa: {describe_savings(run)}")
 
 
 def describe_savings(run: RunRecord) -> str:
-    """Say what came from the cache, and what it would have taken."""
+    """Describe the number and the original cost of cached answers."""
     cached_usages = [call.cached["usage"] for call in run.cached_calls if call.cached]
     tokens = sum(usage["total_tokens"] for usage in cached_usages if usage)
     costs = [call.saved_cost for call in run.cached_calls]
@@ -77,6 +77,6 @@ def describe_savings(run: RunRecord) -> str:
 
 
 def _sum_known_costs(costs: Sequence[float | None]) -> float | None:
-    """Sum what is known; `None` where that is nothing."""
+    """Sum the known costs; `None` if there are none."""
     cost = sum(each or 0.0 for each in costs)
     return None if cost == 0 and None in costs else cost

@@ -1,7 +1,7 @@
-"""The options that several commands share."""
+"""Options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,7 +12,7 @@ from moa_graph.models.providers import ReasoningEffort
 
 
 def check_thread_argument(name: str | None) -> str | None:
-    """Give the name of a thread as text.
+    """Return the name of a thread as text.
 
     Raises:
         CommandError: If it is empty.
@@ -25,7 +25,7 @@ def check_thread_argument(name: str | None) -> str | None:
 
 
 def _check_thread_option(name: str | None) -> str | None:
-    """Give the name of a thread that may be new: a word that can be typed again."""
+    """Return the name of a thread; a new name must be easy to type."""
     decoded = check_thread_argument(name)
     if decoded and (decoded != decoded.strip() or not decoded.isprintable()):
         raise CommandError(
@@ -52,29 +52,52 @@ BaseUrlOption = Annotated[
     typer.Option(
         "--base-url",
         metavar="URL",
-        help="A mixture of what an OpenAI-compatible server serves, such as "
-        "http://localhost:8080/v1: several models, or several answers of one.",
+        help="Build a mixture from the models of an OpenAI-compatible server, such as "
+        "Ollama: several models, or several samples of one.",
     ),
 ]
 ReasoningEffortOption = Annotated[
     ReasoningEffort | None,
     typer.Option(
         "--reasoning-effort",
-        help="How long the models of the mixture think, if they are reasoning models.",
+        metavar="LEVEL",
+        help="Reasoning effort of the reasoning models in the mixture: none, minimal, low, "
+        "medium, high, xhigh or max.",
+    ),
+]
+EarlyStopOption = Annotated[
+    float | None,
+    typer.Option(
+        "--early-stop",
+        metavar="FIGURE",
+        min=0,
+        max=1,
+        help="Write the answer once the proposals of a layer agree at least this much, such as "
+        "0.9; by default all layers run.",
+    ),
+]
+RunCostOption = Annotated[
+    float | None,
+    typer.Option(
+        "--max-cost",
+        metavar="DOLLARS",
+        min=0,
+        help="Budget of an answer in US dollars: stop before a layer that could exceed it. The "
+        "first layer and the aggregator always run.",
     ),
 ]
 DatabaseOption = Annotated[
     str | None,
     typer.Option(
-        "--db", envvar="MOA_DB", help="Where runs are kept: an SQLite file, or postgresql://..."
+        "--db", envvar="MOA_DB", help="Database of runs: an SQLite file, or postgresql://..."
     ),
 ]
 CacheOption = Annotated[
     bool,
     typer.Option(
         "--cache",
-        help="Take the answer of a model that was asked the same before from a file beside the "
-        "runs, and keep those of others there.",
+        help="Reuse answers: an identical call returns its answer from a cache file beside the "
+        "database. New answers are stored there.",
     ),
 ]
 CacheTtlOption = Annotated[
@@ -83,8 +106,8 @@ CacheTtlOption = Annotated[
         "--cache-ttl",
         metavar="SECONDS",
         min=1,
-        help="How long an answer counts that is kept from now on, by default as `cache_policy` of "
-        "the mixture says; implies --cache.",
+        help="How long new answers stay valid; by default as in the `cache_policy` of the mixture. "
+        "Implies --cache.",
     ),
 ]
 ShowOption = Annotated[bool, typer.Option("--show", help="Print the proposals too.")]
@@ -93,8 +116,8 @@ ProgressOption = Annotated[
     bool | None,
     typer.Option(
         "--progress/--no-progress",
-        help="Show the run on standard error while it goes on; by default on a terminal. "
-        "Elsewhere it is a line for each event.",
+        help="Show the running calls on standard error; by default if it is a terminal. In a pipe, "
+        "print a line for each event.",
     ),
 ]
 ThreadOption = Annotated[
@@ -102,7 +125,7 @@ ThreadOption = Annotated[
     typer.Option(
         "--thread",
         "-t",
-        help="Go on with a thread, or name a new one.",
+        help="Continue a thread, or name a new one.",
         autocompletion=completion.complete_threads,
         callback=_check_thread_option,
     ),
@@ -110,7 +133,7 @@ ThreadOption = Annotated[
 ThreadArgument = Annotated[
     str | None,
     typer.Argument(
-        help="Which thread; by default the last one.",
+        help="Name of the thread; by default the last one.",
         autocompletion=completion.complete_threads,
         callback=check_thread_argument,
     ),
@@ -120,20 +143,34 @@ MaxCostOption = Annotated[
     typer.Option(
         "--max-cost",
         min=0,
-        help="Budget of this run in US dollars: nothing more starts that could exceed it, if it "
-        "costs as much as the most expensive so far.",
+        help="Budget of this run in US dollars: start no further record or item once it could be "
+        "exceeded, estimated by the most expensive one so far.",
     ),
 ]
-HostOption = Annotated[str, typer.Option("--host", help="Where to listen; 0.0.0.0 is everywhere.")]
+HostOption = Annotated[str, typer.Option("--host", help="Address to listen on; 0.0.0.0 for all.")]
 PortOption = Annotated[
-    int, typer.Option("--port", min=0, max=65535, help="Which port; 0 is any that is free.")
+    int, typer.Option("--port", min=0, max=65535, help="Port; 0 for any free port.")
 ]
-MaxRunsOption = Annotated[int, typer.Option("--max-runs", min=1, help="Runs at the same time.")]
+LogFormatOption = Annotated[
+    Literal["text", "json"],
+    typer.Option("--log-format", help="Format of the log: text, or JSON objects."),
+]
+MaxRunsOption = Annotated[
+    int, typer.Option("--max-runs", min=1, help="Maximum number of parallel runs.")
+]
+QueueOption = Annotated[
+    int,
+    typer.Option(
+        "--queue",
+        min=0,
+        help="Maximum number of waiting runs beyond --max-runs; further requests are refused.",
+    ),
+]
 MaxConnectionsOption = Annotated[
     int,
     typer.Option(
         "--max-connections",
         min=1,
-        help="Connections at the same time; beyond them, those that wait longest are closed.",
+        help="Maximum number of open connections; beyond it, the longest idle ones are closed.",
     ),
 ]

@@ -1,4 +1,4 @@
-"""How a command of `commands/` gets into `moa` or a group of it."""
+"""Add the commands of `commands/` to `moa` or to a group of it."""
 
 from collections.abc import Callable, Iterable
 from importlib import import_module
@@ -7,20 +7,20 @@ from types import ModuleType
 
 import typer
 
-ASK_PANEL, RUNS_PANEL, MIXTURES_PANEL = "Ask", "What was asked before", "Mixtures"
+ASK_PANEL, RUNS_PANEL, MIXTURES_PANEL = "Ask", "Stored runs", "Mixtures"
 """The headings of `moa --help`."""
 
 
 def add_commands(group: typer.Typer, package: str, names: Iterable[str]) -> None:
-    """Add commands to a group, in the order in which its help and the shell list them.
+    """Add commands to a group, in the order of its help.
 
     The module of a command defines one public function, whose docstring is the help text,
-    `EXAMPLES` for the foot of the help text, and `PANEL` if the group's help has headings.
+    `EXAMPLES` for the end of the help text, and `PANEL` if the group's help has headings.
 
     Args:
         group: The group.
-        package: The package of the commands' modules.
-        names: The names of the commands, which are those of the modules.
+        package: Package of the command modules.
+        names: Names of the commands and modules.
     """
     for name in names:
         module = import_module(f"{package}.{name}")
@@ -48,5 +48,5 @@ def _format_examples(commands: Iterable[str]) -> str | None:
 
 
 def _unwrap_paragraphs(text: str) -> str:
-    """Join the lines of each paragraph of a docstring: typer would keep their ends."""
+    """Join the lines of each paragraph of a docstring: typer would keep line breaks."""
     return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))

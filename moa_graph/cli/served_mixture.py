@@ -1,4 +1,4 @@
-"""A mixture of what a server serves: `moa ask --base-url`."""
+"""Create a mixture of the models that a server offers, for `moa ask --base-url`."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -13,28 +13,28 @@ from moa_graph.connection_failures import describe_connection_failure
 from moa_graph.models.agent import Agent
 from moa_graph.models.endpoints import extend_url
 
-SAMPLES = 3  # of a model that is served alone
-MAX_PROPOSERS = 6  # as many as the paper has: some servers list hundreds of models
+SAMPLES = 3  # samples of a single model
+MAX_PROPOSERS = 6  # as in the paper: some servers list hundreds of models
 LISTING_TIMEOUT_S = 10.0  # seconds for the list of models
 _KEY_STATUSES = {401, 403}
 _KEY_ADVICE = (
-    "it wants a key: name its variable in a TOML file (--config), as `api_key_env`, beside "
+    "it requires a key: name its variable in a TOML file (--config) as `api_key_env` beside "
     "`base_url`"
 )
 _NOT_FOR_CHAT = re.compile(r"embed|rerank|whisper|\btts\b|moderation", re.IGNORECASE)
 
 
 def load_served_mixture(base_url: str) -> MoAConfig:
-    """Make a mixture of the models that a server lists, and say which.
+    """Create a mixture of the models that a server lists, and print it.
 
     Several models propose one answer each, `MAX_PROPOSERS` at most, and the first of them
-    aggregates; a single one proposes several.
+    aggregates. A single model proposes several answers.
 
     Args:
-        base_url: The address of an OpenAI-compatible API, such as `http://localhost:8080/v1`.
+        base_url: Address of an OpenAI-compatible API, such as `http://localhost:8080/v1`.
 
     Raises:
-        CommandError: If no server answers there, or it serves nothing to chat with.
+        CommandError: If no server answers, or it serves no chat models.
     """
     url = _check_url(base_url.strip().rstrip("/"))
     served = _list_models(url)
@@ -52,7 +52,7 @@ def load_served_mixture(base_url: str) -> MoAConfig:
 
 
 def _describe_plan(served: Sequence[str]) -> str:
-    """Say what is served, and who is asked for what."""
+    """Describe the served models and their roles."""
     models = served[:MAX_PROPOSERS]
     names = ", ".join(models)
     if len(models) == 1:
@@ -66,7 +66,7 @@ def _describe_plan(served: Sequence[str]) -> str:
 
 
 def _check_url(url: str) -> str:
-    """Refuse what is no address, and what holds a password, before it is asked or shown."""
+    """Reject an invalid address, or one with a password, before it is used or shown."""
     try:
         Agent(model="openai:any", base_url=url)
     except ValidationError as error:
@@ -78,7 +78,7 @@ def _check_url(url: str) -> str:
 
 
 def _list_models(url: str) -> list[str]:
-    """Ask a server for its models: those for chatting, if it says so by their names."""
+    """Request the models of a server; keep chat models if the names tell."""
     listed = _request_models(url).get("data")
     entries = listed if isinstance(listed, list) else []
     ids = [each.get("id") for each in entries if isinstance(each, Mapping)]
@@ -107,14 +107,14 @@ def _request_models(url: str) -> Mapping[str, Any]:
             f"--base-url {url}: the server answered {models_url} with status {status}; "
             f"{_KEY_ADVICE if status in _KEY_STATUSES else _expect_address(url)}"
         ) from None
-    except httpx2.RequestError as error:  # no connection, too many redirects, another encoding
+    except httpx2.RequestError as error:  # no connection, too many redirects, wrong encoding
         reason = describe_connection_failure(error) or type(error).__name__
         raise CommandError(f"--base-url {url}: no server answers there: {reason}") from None
     except ValueError:
         answer = None
     if not isinstance(answer, Mapping):
         raise CommandError(
-            f"--base-url {url}: {models_url} is no list of models; {_expect_address(url)}"
+            f"--base-url {url}: {models_url} is not a list of models; {_expect_address(url)}"
         )
     return answer
 

@@ -1,4 +1,4 @@
-"""The standard streams and the words of the command, as the shell leaves them."""
+"""Set up the standard streams and decode the arguments of the shell."""
 
 import os
 import sys
@@ -10,11 +10,11 @@ _ASCII_NAMES = {"ascii", "us-ascii", "ansi_x3.4-1968", "646"}
 
 
 def prepare_standard_streams() -> None:
-    """Open those that are closed on nothing, and let no character stop an output.
+    """Open closed standard streams on the null device, and replace characters that fail to encode.
 
-    Where the locale knows ASCII only, files and pipes get UTF-8.
+    If the locale supports only ASCII, files and pipes get UTF-8.
     """
-    for name, mode in _STREAM_MODES.items():  # in the order of their descriptors
+    for name, mode in _STREAM_MODES.items():  # in order of file descriptors
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115  # stays open
     for stream in (sys.stdout, sys.stderr):
@@ -23,7 +23,7 @@ def prepare_standard_streams() -> None:
 
 
 def decode_argument(text: str) -> str:
-    """Give a word of the command as text, whatever the locale.
+    """Return a word of the command as text, in any locale.
 
     Raises:
         ValueError: If its bytes are not UTF-8.

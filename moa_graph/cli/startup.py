@@ -1,4 +1,4 @@
-"""What a terminal shows while there is nothing to show yet."""
+"""The notice that a terminal shows while LangGraph is imported."""
 
 import os
 import sys
@@ -10,10 +10,10 @@ NOTICE, ERASE_LINE = "starting…", "\r\x1b[K"
 
 @contextmanager
 def show_startup_notice(*, show_progress: bool | None) -> Iterator[None]:
-    """Show a first word while what takes seconds is imported and built; then take it away.
+    """Show a notice during slow imports, and remove it at the end.
 
     Args:
-        show_progress: Whether the run is shown; by default it is on a terminal, never elsewhere.
+        show_progress: Whether to show progress; by default only on a terminal.
     """
     is_capable_terminal = os.environ.get("TERM", "dumb") not in {"dumb", "unknown", ""}
     if show_progress is False or not is_capable_terminal or not sys.stderr.isatty():

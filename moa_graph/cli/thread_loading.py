@@ -1,4 +1,4 @@
-"""Read a thread for looking at it."""
+"""Load a stored thread for display."""
 
 import asyncio
 from collections.abc import Sequence
@@ -26,16 +26,16 @@ from moa_graph.runs.store import (
 
 @dataclass(frozen=True)
 class LoadedThread:
-    """A thread, the mixture it was last asked with, and its state."""
+    """A thread, its last mixture, and its state."""
 
     thread: StoredThread
     mixture: MoAConfig
     graph: CompiledMoAGraph
     values: dict[str, Any]
     history: list[StateSnapshot]
-    """Its checkpoints, newest first, where they were wanted."""
+    """Its checkpoints, newest first, if requested."""
     pending_nodes: Sequence[str]
-    """Nodes that have not written what they were begun for."""
+    """Nodes that have started but not finished."""
 
 
 def load_thread(name: str | None, db: str | None, *, history: bool = False) -> LoadedThread:
@@ -62,7 +62,7 @@ def load_thread(name: str | None, db: str | None, *, history: bool = False) -> L
 
 
 async def find_thread_or_last(saver: Checkpointer, name: str | None) -> StoredThread:
-    """Read a thread by its name; without one, the last that a mixture of this package was asked on.
+    """Return a thread by its name; without a name, the last thread of a mixture.
 
     Raises:
         StoreError: If there is none.
@@ -71,4 +71,4 @@ async def find_thread_or_last(saver: Checkpointer, name: str | None) -> StoredTh
         return await find_thread(saver, name)
     if last := await read_threads(saver, 1, only=lambda t: bool(t.config and t.messages)):
         return last[0]
-    raise StoreError("there is no thread yet; `moa ask` makes one")
+    raise StoreError("there is no thread yet; `moa ask` creates one")

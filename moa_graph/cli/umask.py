@@ -1,4 +1,4 @@
-"""Who may read what a command makes: its owner, unless it holds no conversation."""
+"""Set the file mode of output files: owner only, except for drawings."""
 
 import os
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ _of_user: list[int] = []
 
 @contextmanager
 def private_umask() -> Iterator[None]:
-    """Make new files and folders for nobody else to read: they hold conversations."""
+    """Create files and folders readable only by their owner, because they contain conversations."""
     before = os.umask(_PRIVATE)
     os.umask(before | _PRIVATE)
     _of_user.append(before)
@@ -23,7 +23,7 @@ def private_umask() -> Iterator[None]:
 
 @contextmanager
 def umask_of_user() -> Iterator[None]:
-    """Make new files as the user's other programs do."""
+    """Create files with the user's own umask."""
     if not _of_user:
         yield
         return

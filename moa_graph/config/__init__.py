@@ -1,1 +1,1 @@
-"""A mixture as data: TOML files, presets, and deployment on a LangGraph server."""
+"""Mixtures as data: TOML files, presets, and graphs for LangGraph's server."""

@@ -1,4 +1,4 @@
-"""Agents that stand elsewhere than where they are named."""
+"""Resolve names of agents in layers to the entries of `[agents]`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,10 +9,10 @@ from moa_graph.models.agent import Agent
 
 
 def resolve_layer(layer: Any, agents: Mapping[str, Any], location: str) -> Any:
-    """Look up the agents of a layer, and give those of a list a name.
+    """Look up the agents of a layer in `[agents]`, and name those of a list.
 
     Raises:
-        ValueError: If one is no agent; the message begins with its place.
+        ValueError: If one is not an agent; the message begins with its location.
     """
     if isinstance(layer, Mapping):
         return {
@@ -30,10 +30,10 @@ def resolve_layer(layer: Any, agents: Mapping[str, Any], location: str) -> Any:
 
 
 def resolve_agent(agent: Any, agents: Mapping[str, Any], location: str) -> Any:
-    """Look up a string that is not `provider:model` among the named agents.
+    """Look up a string that is not `provider:model` in `[agents]`.
 
     Raises:
-        ValueError: If it is not among them, or is no agent; the message begins with its place.
+        ValueError: If there is no such agent; the message begins with its location.
     """
     if not isinstance(agent, (str, Mapping, Agent)):
         raise ValueError(  # noqa: TRY004  # pydantic reports it

@@ -1,4 +1,4 @@
-"""A mixture as a graph for LangGraph's server, where every assistant may configure it."""
+"""Graphs for LangGraph's server that each assistant can configure."""
 
 from collections.abc import Callable
 from copy import copy
@@ -22,9 +22,9 @@ from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.models.agent import Samples, Temperature
 
-MAX_PROPOSERS = 100  # the most proposers that a layer may be given
+MAX_PROPOSERS = 100  # maximum number of proposers in a layer
 
-# Read at once, for the server calls a factory where reading a file would hold up all runs.
+# Read at import: the server calls a factory on its event loop, which a file would block.
 PRESET_CONFIGS = {name: MoAConfig.load(name) for name in preset_names()}
 
 
@@ -35,19 +35,19 @@ def _check_preset(name: str) -> str:
 
 
 def _drop_null_from_schema(schema: dict[str, Any]) -> None:
-    """Show a field that may be empty as what it holds otherwise: a form has no null."""
+    """Remove `null` from the schema of an optional field, because forms cannot show it."""
     for field in schema["properties"].values():
         field.update(field.pop("anyOf", [{}])[0])
 
 
 class Settings(BaseModel):
-    """What an assistant may configure; what is left empty is the preset's own."""
+    """Settings of an assistant; empty fields have the value of the preset."""
 
     model_config = ConfigDict(frozen=True, json_schema_extra=_drop_null_from_schema)
 
     preset: Annotated[str, AfterValidator(_check_preset)] | None = Field(
         default=None,
-        description="The mixture to begin with; by default the graph's own.",
+        description="The preset to use; by default that of the graph.",
         json_schema_extra={"enum": list(PRESET_CONFIGS)},
     )
     models: Annotated[list[str], Field(max_length=MAX_PROPOSERS)] | None = Field(
@@ -59,14 +59,12 @@ class Settings(BaseModel):
         default=None,
         description="The model that writes the final answer: 'provider:model', or the name of a "
         "proposer of the preset.",
-        json_schema_extra={"langgraph_nodes": [AGGREGATOR]},  # Studio shows it at that node
+        json_schema_extra={"langgraph_nodes": [AGGREGATOR]},  # Studio shows the field at that node
     )
     temperature: Temperature | None = Field(
         default=None, description="Sampling temperature of all models."
     )
-    samples: Samples | None = Field(
-        default=None, description="How many times each proposer is asked, side by side."
-    )
+    samples: Samples | None = Field(default=None, description="Number of samples of each proposer.")
 
     @field_validator("*", mode="before")
     @classmethod
@@ -83,20 +81,20 @@ def deployable(
     source: str | Path, *, answer_only: Literal[True]
 ) -> Callable[..., CompiledAnswerGraph]: ...
 def deployable(source: str | Path, *, answer_only: bool = False) -> Callable[..., Any]:
-    """Make a mixture a graph that `langgraph.json` can name.
+    """Create a graph factory of a mixture for `langgraph.json`.
 
-    Each assistant may set `preset`, `models`, `aggregator`, `temperature` and `samples` in its
-    `config.configurable` or its `context`; Studio shows them as fields.
+    Each assistant can set `preset`, `models`, `aggregator`, `temperature` and `samples` in its
+    `config.configurable` or its `context`. Studio shows them as fields.
 
     Args:
         source: Name of a preset, or path of a TOML file, as in `MoAConfig.load`.
-        answer_only: Whether the output is the text of the answer alone, as `answer`, in place of
-            the conversation and the proposals. The server's MCP endpoint gives its clients the
+        answer_only: Whether the output is only the text of the answer, in `answer`, instead of the
+            conversation and the proposals. The MCP endpoint of the server sends its clients the
             whole output; its A2A endpoint needs the conversation.
 
     Returns:
-        A factory: from the config that the server gives, or from none, to the compiled graph. It
-        raises a `ValueError` that names the field if a value makes no sense.
+        A function that takes the config of the server or no argument and returns the graph. It
+        raises a `ValueError` that names the field if a value is invalid.
 
     Raises:
         ValueError: If there is no such preset or file, or it is not a valid mixture.
@@ -114,7 +112,7 @@ def deployable(source: str | Path, *, answer_only: bool = False) -> Callable[...
 
 
 def _settings_for_preset(preset: str) -> type[Settings]:
-    """Let the schema say which preset is the default."""
+    """Create the settings class with this preset as its default."""
     field = copy(Settings.model_fields["preset"])
     field.default = preset
     return create_model("Settings", __base__=Settings, preset=(str | None, field))

@@ -1,4 +1,4 @@
-"""A mixture as data: `MoAConfig`, read from TOML."""
+"""`MoAConfig`: a mixture as data, read from TOML."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from moa_graph.config.agent_refs import resolve_agent, resolve_layer
+from moa_graph.config.router_table import RouterTable, resolve_router
 from moa_graph.config.table_names import (
     check_dotted_names,
     check_layers,
@@ -34,7 +35,20 @@ from moa_graph.config.table_names import (
 from moa_graph.config.toml_files import load_toml
 from moa_graph.deprecated import OldOptionAttributes, rename_options
 from moa_graph.graph.node_names import check_agent_name, make_unique_name, slugify_label
-from moa_graph.graph.options import Number, SharedOptions, suggest_name
+from moa_graph.graph.option_checks import (
+    check_can_vote,
+    check_finalists,
+    check_has_readers,
+    check_has_vote,
+)
+from moa_graph.graph.options import (
+    AggregationOptions,
+    DepthOptions,
+    LayerOptions,
+    Number,
+    SharedOptions,
+    suggest_name,
+)
 from moa_graph.graph.policy import LayerPolicy, policies_for_layers
 from moa_graph.models.agent import Agent, Temperature, find_key_variable
 from moa_graph.models.pricing import is_free_model
@@ -42,11 +56,12 @@ from moa_graph.models.providers import ReasoningEffort
 from moa_graph.stored_names import translate_options
 
 if TYPE_CHECKING:
+    from moa_graph.agents.optional import MoAMiddleware
     from moa_graph.chat_model.model import ChatMoA
     from moa_graph.graph.builder import MoAGraph
 
 STORED = {"stored": True}
-"""The context of what an earlier process stored, maybe one of an earlier version."""
+"""Validation context for stored data, possibly of an earlier version: it may have old names."""
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -59,28 +74,33 @@ PYTHON_OPTIONS = {
     "lazy": "`graph()` and `chat_model()` build the models at the first call, unless they are "
     "called with `lazy=False`",
 }
-"""Options of `create_moa` that a configuration does not have, and why."""
+"""Options of `create_moa` that a configuration does not accept, and why."""
 
 
 _RULES = {
+    "early_stop": "expected a number above 0 and at most 1, such as 0.9",
     "quorum": "expected a number of proposers, or a share of them such as 0.5, where 1.0 is all",
     "grace": "expected seconds, such as 10",
     "deadline": "expected seconds, such as 60",
 }
-"""What the rules of layers may be."""
+"""Accepted values of the options of layers, for error messages."""
+
+
+def _read_analyst(value: Any) -> Any:
+    return {"model": value} if isinstance(value, str) else value
 
 
 class CachePolicyTable(BaseModel):
-    """A `CachePolicy` of LangGraph, as plain data."""
+    """A `CachePolicy` of LangGraph as plain data."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     ttl: int | None = Field(default=None, ge=1, strict=True)
-    """Seconds for which an answer counts; by default any time."""
+    """Seconds for which an answer is valid; unlimited by default."""
 
 
 class MoAConfig(SharedOptions, OldOptionAttributes):
-    """What `create_moa` takes, as plain data; its other options are documented there.
+    """A mixture as plain data. Its options are those of `create_moa`.
 
     An agent is a `"provider:model"` string, a table of the options of `Agent`, or the name of
     an entry in `agents`. A layer is a table of names and agents, or a list of agents. In `grace`,
@@ -92,24 +112,35 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
     name: Name = "moa"
     """Name of the compiled graph."""
     agents: dict[Name, NamedAgent] = Field(default_factory=dict, exclude=True)
-    """Agents that layers and the aggregator can name."""
+    """Agents that layers and the aggregator can refer to by name."""
     layers: list[Annotated[dict[Name, NamedAgent], Field(min_length=1)]] = Field(min_length=1)
-    """The layers of proposers. The paper counts the aggregator as one more."""
+    """Layers of proposers. The paper counts the aggregator as one more."""
     aggregator: NamedAgent
     """The agent that writes the final answer."""
     fallbacks: list[NamedAgent] = Field(default=[])
-    """Agents that are asked for the final answer when the aggregator fails."""
+    """Agents that replace the aggregator when it fails, in order."""
+    voters: Annotated[dict[Name, NamedAgent], Field(min_length=1)] | None = None
+    """Agents that rank the proposals, with `aggregation = "vote"`; a table or list, as a layer."""
+    analysis: Annotated[bool | Agent, BeforeValidator(_read_analyst)] = False
+    """Whether a model compares the proposals for the aggregator: true for the aggregator's own, or
+    an agent."""
     stream_proposals: bool = Field(default=False, strict=True)
-    """As in `create_moa`; a chat model never shows them."""
+    """As in `create_moa`; a chat model never streams proposals."""
     cache_policy: CachePolicyTable | None = None
-    """As in `create_moa`: answers are reused from the `cache` that the graph is compiled with."""
+    """As in `create_moa`: reuse answers from the `cache` that the graph is compiled with."""
+    early_stop: Number | None = Field(default=None, gt=0, le=1)
+    """As in `create_moa`: agreement, from 0 to 1, at which the aggregator writes."""
+    max_cost: Price | None = None
+    """As in `create_moa`: budget of a run in US dollars."""
+    router: RouterTable | None = None  # type: ignore[assignment]  # the same, as plain data
+    """As in `create_moa`: a chat model decides whether a question goes to one model."""
     temperature: Temperature | None = None
-    """Sampling temperature of the agents that set none."""
+    """Sampling temperature of agents without their own."""
     max_tokens: int | None = Field(default=None, ge=1, strict=True)
-    """The most tokens in an answer of the agents that set no number."""
+    """Maximum number of tokens in an answer, for agents without their own."""
     prices: dict[str, tuple[Price, Price]] = Field(default={})
-    """US dollars for a million tokens read and for a million written, by `provider:model`, for
-    estimates of cost; other prices are those that the package `genai-prices` knows."""
+    """US dollars for a million tokens read and a million written, by `provider:model`, for cost
+    estimates; other prices come from the package `genai-prices`."""
 
     @model_validator(mode="before")
     @classmethod
@@ -121,7 +152,7 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
     @model_validator(mode="before")
     @classmethod
     def _resolve_names(cls, data: Any) -> Any:
-        """Put agents where they are named, and give those in lists a name."""
+        """Replace names of agents by the agents, and name those of lists."""
         if not isinstance(data, Mapping) or not isinstance(data.get("agents", {}), Mapping):
             return data
         agents, resolved = data.get("agents", {}), dict(data)
@@ -142,6 +173,13 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
                 resolve_agent(agent, agents, f"fallbacks[{index}]")
                 for index, agent in enumerate(fallbacks)
             ]
+        if "router" in data:
+            resolved["router"] = resolve_router(data["router"], agents)
+        if data.get("voters") is not None:
+            check_dotted_names(data["voters"], "voters", agent_keys)
+            resolved["voters"] = resolve_layer(data["voters"], agents, "voters")
+        if isinstance(data.get("analysis"), (str, Mapping)):
+            resolved["analysis"] = resolve_agent(data["analysis"], agents, "analysis")
         if "aggregator" in data:
             resolved["aggregator"] = resolve_agent(data["aggregator"], agents, "aggregator")
         return resolved
@@ -151,7 +189,7 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
     )
     @classmethod
     def _read_infinity(cls, value: Any) -> Any:
-        """Read `inf` as `None`, which TOML cannot write."""
+        """Replace `inf` by `None`, which TOML cannot express."""
         if isinstance(value, list):
             return [None if each == math.inf else each for each in value]
         return None if value == math.inf else value
@@ -160,22 +198,44 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
     def _check_policies(self) -> Self:
         for agent in (self.aggregator, *self.fallbacks):
             if agent.samples != 1:
-                raise ValueError(f"samples = {agent.samples}: an aggregator is asked once")
+                raise ValueError(f"samples = {agent.samples}: an aggregator is called once")
             if agent.joint_samples:
-                raise ValueError("joint_samples = true: an aggregator is asked once")
+                raise ValueError("joint_samples = true: an aggregator is called once")
         self.layer_policies()
+        check_has_readers(self.references_per_reader, len(self.layers))
+        self._check_vote()
         return self
+
+    def _check_vote(self) -> None:
+        if self.aggregation != "vote":
+            check_has_vote(self.voters and list(self.voters), self.finalists)
+            return
+        width = self.layer_widths()[-1] if self.layers else 0
+        check_finalists(self.finalists, width)
+        if self.voters is None:
+            check_can_vote(width)
+
+    @property
+    def picks_proposal(self) -> bool:
+        """Whether the answer is one of the proposals, without a call of the aggregator."""
+        return self.aggregation == "select" or (self.aggregation == "vote" and self.finalists == 1)
+
+    @property
+    def helpers(self) -> list[Agent]:
+        """The configured agents that are called between the last layer and the aggregator."""
+        analysts = [self.analysis] if isinstance(self.analysis, Agent) else []
+        return [*(self.voters or {}).values(), *analysts]
 
     @classmethod
     def load(cls, source: str | Path) -> MoAConfig:
         """Read a preset or a TOML file.
 
         Args:
-            source: Name of a preset, such as `moa-lite`, or path of a TOML file.
+            source: Name of a preset, such as `moa-lite`, or the path of a TOML file.
 
         Raises:
             ValueError: If there is no such preset or file, or it is not a valid mixture; the
-                message names the place.
+                message names the location.
         """
         preset = PRESETS / f"{source}.toml"
         path = preset if preset.name == f"{source}.toml" and preset.is_file() else Path(source)
@@ -202,22 +262,26 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
         temperature: float | None = None,
         samples: int | None = None,
         reasoning_effort: ReasoningEffort | None = None,
+        early_stop: float | None = None,
+        max_cost: float | None = None,
     ) -> MoAConfig:
-        """Change the models or how they are asked; what is `None` stays.
+        """Return a copy with other models or options; `None` keeps a value.
 
         Args:
             models: The proposers of every layer, or, by name, other models for some of them. A
                 model is `"provider:model"`, or the name of a proposer of this mixture.
-            aggregator: The model that writes the final answer, named alike.
-            temperature: Sampling temperature of all agents, those that set their own among them.
-            samples: How many times each proposer is asked.
-            reasoning_effort: How long the agents think whose providers take it.
+            aggregator: The model that writes the final answer, in the same form.
+            temperature: Sampling temperature of all agents, including those that set their own.
+            samples: Number of samples of each proposer.
+            reasoning_effort: Reasoning effort of the agents whose providers accept it.
+            early_stop: Agreement, from 0 to 1, at which the aggregator writes.
+            max_cost: Budget of a run in US dollars.
 
         Returns:
             A new mixture.
 
         Raises:
-            ValueError: If the outcome is no valid mixture; the message names the argument.
+            ValueError: If the result is not a valid mixture; the message names the argument.
         """
         named = self.agents | {name: agent for row in self.layers for name, agent in row.items()}
         if isinstance(models, Mapping):
@@ -239,21 +303,28 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
                 ],
                 "aggregator": _copy_agent(new_aggregator, agent_update | {"samples": 1}),
                 "fallbacks": [_copy_agent(agent, agent_update) for agent in self.fallbacks],
+                "voters": self.voters
+                and {name: _copy_agent(agent, agent_update) for name, agent in self.voters.items()},
+                "analysis": _copy_agent(self.analysis, agent_update)
+                if isinstance(self.analysis, Agent)
+                else self.analysis,
                 "temperature": default_temperature,
+                "early_stop": self.early_stop if early_stop is None else early_stop,
+                "max_cost": self.max_cost if max_cost is None else max_cost,
             }
             return self.model_validate(dict(self) | changed)
         except ValidationError as error:
             raise ValueError(format_validation_error(error)) from None
 
     def graph(self, **options: Any) -> MoAGraph:
-        """Create the graph.
+        """Create the builder of the graph.
 
         Args:
-            **options: Options of `create_moa`. `lazy` is true unless given: the models are
-                built at the first call.
+            **options: Options of `create_moa`. `lazy` is `True` by default: models are built at
+                the first call.
 
         Returns:
-            The graph's builder.
+            The builder; compile it to run it.
         """
         from langgraph.types import CachePolicy  # noqa: PLC0415  # LangGraph takes half a second
 
@@ -269,10 +340,10 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
         """Create the chat model.
 
         Args:
-            **options: Options of `ChatMoA`. `lazy` is true unless given, as in `graph`.
+            **options: Options of `ChatMoA`. `lazy` is `True` by default, as in `graph`.
 
         Returns:
-            A chat model of this name.
+            A chat model with the name of the mixture.
         """
         from moa_graph.chat_model.model import ChatMoA  # noqa: PLC0415  # likewise
 
@@ -280,8 +351,49 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
             **{"model_name": self.name} | self._shared_arguments() | rename_options(options)
         )
 
+    def middleware(self, **options: Any) -> MoAMiddleware:
+        """Create middleware of an agent from the layers and their options.
+
+        The aggregator and its fallbacks are not used, because the model of the agent answers.
+
+        Args:
+            **options: Options of `MoAMiddleware`. `lazy` is `True` by default, as in `graph`. The
+                default of `references_in` is that of `MoAMiddleware`.
+
+        Raises:
+            ValueError: If the configuration sets an option that middleware does not have.
+            ImportError: If LangChain's agents are not installed.
+        """
+        from moa_graph.agents.optional import MoAMiddleware  # noqa: PLC0415  # likewise
+
+        self._check_can_be_middleware()
+        shared = DepthOptions.model_fields.keys() | LayerOptions.model_fields.keys()
+        arguments: dict[str, Any] = {name: getattr(self, name) for name in shared}
+        arguments |= {"layers": self.with_defaults().layers, "lazy": True}
+        arguments["stream_proposals"] = self.stream_proposals
+        if "references_in" not in self.model_fields_set:
+            del arguments["references_in"]
+        return MoAMiddleware(**arguments | options)
+
+    def _check_can_be_middleware(self) -> None:
+        """Check that no option is set that `MoAMiddleware` does not have."""
+        for name in (
+            *AggregationOptions.model_fields,
+            "voters",
+            "analysis",
+            "router",
+            "cache_policy",
+        ):
+            value, default = getattr(self, name), type(self).model_fields[name].get_default()
+            if value != default:
+                raise ValueError(
+                    f"`{name}`: MoAMiddleware has no such option, because the agent's own model "
+                    f"answers; expected a mixture without it, such as "
+                    f"config.model_copy(update={{{name!r}: {default!r}}})"
+                )
+
     def with_defaults(self) -> MoAConfig:
-        """Give the same mixture with `temperature` and `max_tokens` in each agent."""
+        """Return the same mixture with `temperature` and `max_tokens` set in each agent."""
         return self.model_copy(
             update={
                 "layers": [
@@ -290,23 +402,36 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
                 ],
                 "aggregator": self._agent_with_defaults(self.aggregator),
                 "fallbacks": [self._agent_with_defaults(agent) for agent in self.fallbacks],
+                "voters": self.voters
+                and {name: self._agent_with_defaults(agent) for name, agent in self.voters.items()},
+                "analysis": self._agent_with_defaults(self.analysis)
+                if isinstance(self.analysis, Agent)
+                else self.analysis,
+                "router": self.router and self.router.map_agents(self._agent_with_defaults),
             }
         )
 
     def labels(self) -> list[str]:
-        """Name the models, each once: `provider:model`."""
+        """Names of the models (`provider:model`), each once."""
         proposers = (agent for layer in self.layers for agent in layer.values())
-        return sorted({a.label for a in (*proposers, self.aggregator, *self.fallbacks)})
+        routes = self.router.agents.values() if self.router else ()
+        others = (self.aggregator, *self.fallbacks, *self.helpers, *routes)
+        deciders = [self.router.model] if self.router else []
+        return sorted({agent.label for agent in (*proposers, *others, *deciders)})
 
     def required_keys(self) -> list[str]:
-        """Name the environment variables that hold the keys of the agents."""
+        """Names of the environment variables that hold the keys of the agents."""
         return list(self.agents_by_key())
 
     def agents_by_key(self) -> dict[str, list[str]]:
-        """Name the agents that need each of the environment variables that hold keys."""
+        """Names of agents by the environment variable that holds their key."""
         agents = [(name, agent) for layer in self.layers for name, agent in layer.items()]
         agents += [("aggregator", self.aggregator)]
         agents += [("fallbacks", agent) for agent in self.fallbacks]
+        if self.router:
+            agents += [("router", self.router.model), *self.router.agents.items()]
+        agents += (self.voters or {}).items()
+        agents += [("analysis", self.analysis)] if isinstance(self.analysis, Agent) else []
         users: dict[str, dict[str, None]] = defaultdict(dict)
         for name, agent in agents:
             if key := find_key_variable(agent):
@@ -314,26 +439,29 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
         return {key: list(users[key]) for key in sorted(users)}
 
     def layer_widths(self) -> list[int]:
-        """Count the proposers of each layer; each sample of an agent is one."""
+        """Number of proposers in each layer; each sample of an agent counts."""
         return [sum(agent.samples for agent in layer.values()) for layer in self.layers]
 
     def layer_policies(self) -> list[LayerPolicy]:
-        """Give the quorum, grace and deadline of each layer.
+        """Return the quorum, grace and deadline of each layer.
 
         Raises:
-            ValueError: If they do not fit the layers.
+            ValueError: If they do not match the layers.
         """
         return policies_for_layers(self.layer_widths(), self.quorum, self.grace, self.deadline)
 
     def _shared_arguments(self) -> dict[str, Any]:
-        """Give the arguments that `create_moa` and `ChatMoA` both take."""
+        """Arguments that both `create_moa` and `ChatMoA` take."""
         completed = self.with_defaults()
         return {
             "layers": completed.layers,
             "aggregator": completed.aggregator,
             "fallbacks": completed.fallbacks,
+            "voters": completed.voters,
+            "analysis": completed.analysis,
             "lazy": True,
             **{name: getattr(self, name) for name in SharedOptions.model_fields},
+            "router": completed.router and completed.router.to_router(),
         }
 
     def _agent_with_defaults(self, agent: Agent) -> Agent:
@@ -345,25 +473,25 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
 
 
 def preset_names() -> list[str]:
-    """List the presets that come with the package."""
+    """Return the names of the presets that the package contains."""
     return sorted(path.stem for path in PRESETS.glob("*.toml"))
 
 
 def format_validation_error(
     error: ValidationError, accepted_keys: Callable[[str], Iterable[str]] | None = None
 ) -> str:
-    """Say where the first mistake of a configuration is, and what would be accepted.
+    """Describe the first error of a configuration: its location and the accepted values.
 
     Args:
-        error: The mistakes.
-        accepted_keys: Names the keys that are known at a place; by default those of a mixture.
+        error: The validation error of pydantic.
+        accepted_keys: Returns the known keys of a location; by default those of a mixture.
     """
     accepted_keys = accepted_keys or _accepted_keys_at
     first = _find_first_mistake(error, accepted_keys)
     location = _format_location(first)
     message = first["msg"].removeprefix("Value error, ")
     match first["type"]:
-        case "extra_forbidden":  # the value may be a key: it is not repeated
+        case "extra_forbidden":  # omit the value, which may be a key
             message = describe_unknown_key(str(first["loc"][-1]), list(accepted_keys(location)))
             if location in Agent.model_fields and accepted_keys is _accepted_keys_at:
                 message = describe_agent_key(location)
@@ -384,14 +512,14 @@ def format_validation_error(
 
 
 def _find_rule_name(location: str) -> str | None:
-    """Name the rule of layers that a location is, or is in."""
+    """Return the layer option that a location is, or is in."""
     return next((name for name in _RULES if re.fullmatch(rf"{name}(\[\d+\])?", location)), None)
 
 
 def _find_first_mistake(
     error: ValidationError, accepted_keys: Callable[[str], Iterable[str]]
 ) -> ErrorDetails:
-    """Give the first mistake; a mistyped key stands before the key that is missing for it."""
+    """Return the first error; a mistyped key comes before the missing key it stands for."""
     mistakes = error.errors()
     mistyped = (
         each
@@ -406,15 +534,20 @@ def _format_location(mistake: ErrorDetails) -> str:
     location = "".join(
         f"[{part}]" if isinstance(part, int) else f".{part}" for part in mistake["loc"]
     )
-    branch = r"\.(\[key\]|int|float|list\[.*)$"  # of a union
+    branch = r"\.(\[key\]|int|float|list\[.*)$"  # member of a union
     return re.sub(branch, "", location.removeprefix("."), flags=re.DOTALL)
 
 
 def _accepted_keys_at(location: str) -> Iterable[str]:
     if location.startswith("cache_policy."):
         return CachePolicyTable.model_fields
-    model = Agent if location.startswith(("agents.", "layers[", "aggregator.")) else MoAConfig
-    return sorted(model.model_fields, key=SharedOptions.model_fields.__contains__)  # own ones first
+    if re.fullmatch(r"router\.\w*", location):
+        return RouterTable.model_fields
+    in_agent = location.startswith(
+        ("agents.", "layers[", "aggregator.", "voters.", "analysis.", "router.")
+    )
+    model = Agent if in_agent else MoAConfig
+    return sorted(model.model_fields, key=SharedOptions.model_fields.__contains__)  # own keys first
 
 
 def _check_proposer_names(names: Iterable[str], named: Mapping[str, Agent]) -> None:
@@ -425,7 +558,7 @@ def _check_proposer_names(names: Iterable[str], named: Mapping[str, Agent]) -> N
 def _build_agent_update(
     temperature: float | None, reasoning_effort: ReasoningEffort | None
 ) -> dict[str, Any]:
-    """Say what changes in every agent; a temperature is the mixture's, and no agent's own."""
+    """Return the fields to change in every agent; `temperature` moves to the mixture."""
     update: dict[str, Any] = {} if temperature is None else {"temperature": None}
     if reasoning_effort is not None:
         update["reasoning_effort"] = reasoning_effort
@@ -437,7 +570,7 @@ def _replace_proposers(
     models: Sequence[str] | Mapping[str, str] | None,
     named: Mapping[str, Agent],
 ) -> Mapping[str, Agent]:
-    """Put other models into a layer, by name or instead of all."""
+    """Replace models of a layer, by name or all of them."""
     if models is None:
         return layer
     if isinstance(models, str) or not models:
@@ -468,7 +601,7 @@ def _resolve_agent(model: str, named: Mapping[str, Agent], location: str) -> Age
 
 
 def _copy_agent(agent: Agent, update: dict[str, Any]) -> Agent:
-    fields = {name: getattr(agent, name) for name in Agent.model_fields}  # `dict` has caches too
+    fields = {name: getattr(agent, name) for name in Agent.model_fields}  # no cached properties
     if "reasoning_effort" in update and not agent.takes_option("reasoning_effort"):
         update = {name: value for name, value in update.items() if name != "reasoning_effort"}
     return Agent(**fields | update)

@@ -1,4 +1,4 @@
-"""What people write instead of a layer or a quoted name in TOML, and what to write."""
+"""Hints for common mistakes in TOML files, such as misspelt tables and missing quotes."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -11,44 +11,44 @@ LAYERS_EXAMPLE = 'layers = [["openai:gpt-6.1-sol", "openai:gpt-6.1-terra"]]'
 
 
 def check_layers(layers: Any) -> None:
-    """Refuse agents where layers of agents are expected.
+    """Reject agents where layers of agents are expected.
 
     Raises:
-        ValueError: If there are; the message says what to write.
+        ValueError: If there are any; the message shows the correct form.
     """
     flat = [each for each in layers if isinstance(each, str)] if isinstance(layers, list) else []
     if isinstance(layers, (str, Mapping)) or flat:
         found = repr(flat[0]) if flat else "one" if isinstance(layers, str) else "a table"
         raise ValueError(
             "layers: expected a list of layers, each a list or a table of agents, such as "
-            f"{LAYERS_EXAMPLE}; got {found} in the place of a layer"
+            f"{LAYERS_EXAMPLE}; got {found} instead of a layer"
         )
 
 
 def check_dotted_names(table: Any, location: str, known_keys: AbstractSet[str]) -> None:
-    """Refuse a table that TOML has made of a name with a dot.
+    """Reject a table that TOML has created from a name with a dot.
 
     Args:
-        table: Names and what stands behind them.
-        location: Where the table is.
-        known_keys: The keys that a table behind a name may have.
+        table: Names and their values.
+        location: Location of the table.
+        known_keys: The keys of a table at such a name.
 
     Raises:
-        ValueError: If there is one; the message says what to write.
+        ValueError: If there is one; the message shows the correct form.
     """
     for name, value in table.items() if isinstance(table, Mapping) else ():
         if isinstance(value, Mapping) and value and not _has_key_like(known_keys, value):
             dotted = _join_dotted(name, value, known_keys)
             raise ValueError(
-                f'{location}.{dotted}: a name with a dot stands in quotes in TOML: "{dotted}"'
+                f'{location}.{dotted}: put a name with a dot in quotes in TOML: "{dotted}"'
             )
 
 
 def check_mistyped_keys(table: Mapping[str, Any], known_keys: Collection[str]) -> None:
-    """Refuse a key that is close to a known one, before what the known one is missing for.
+    """Reject a key that is close to a known one, before the known one is reported as missing.
 
     Raises:
-        ValueError: If there is one; the message says which was meant.
+        ValueError: If there is one; the message suggests the known key.
     """
     for key in table:
         if key not in known_keys and suggest_name(key, known_keys):
@@ -56,13 +56,13 @@ def check_mistyped_keys(table: Mapping[str, Any], known_keys: Collection[str]) -
 
 
 def describe_unknown_key(key: str, known_keys: Collection[str]) -> str:
-    """Say what would be accepted in the place of a key; its value may be a secret."""
+    """Describe the accepted keys at a location; the value is omitted, as it may be a secret."""
     suggestion = suggest_name(key, known_keys)
     return f"unknown key; expected one of: {', '.join(known_keys)}{suggestion}"
 
 
 def describe_agent_key(key: str) -> str:
-    """Say where a key of agents belongs that stands in the mixture's table."""
+    """Describe where a key of agents belongs that is in the table of the mixture."""
     return (
         "unknown key; it belongs to each agent, such as "
         f'{{ model = "openai:gpt-6-luna", {key} = ... }}'
@@ -70,7 +70,7 @@ def describe_agent_key(key: str) -> str:
 
 
 def check_misplaced_keys(agents: Any, mixture_keys: AbstractSet[str]) -> None:
-    """Refuse a key of the mixture that stands behind `[agents]`, which takes it for an agent.
+    """Reject a key of the mixture that follows `[agents]`, where TOML makes it an agent.
 
     Raises:
         ValueError: If there is one; the message says where it belongs.
@@ -78,18 +78,18 @@ def check_misplaced_keys(agents: Any, mixture_keys: AbstractSet[str]) -> None:
     for name, value in agents.items() if isinstance(agents, Mapping) else ():
         if name in mixture_keys and isinstance(value, (int, float, list)):
             raise ValueError(
-                f"agents.{name}: a key of the mixture stands above the first table, here [agents]"
+                f"agents.{name}: put keys of the mixture above the first table, here [agents]"
             )
 
 
 def describe_unquoted_name(text: str) -> str:
-    """Say which name of a TOML text needs quotes, if one with a colon has none."""
+    """Return a hint for the name in a TOML text that needs quotes because of a colon."""
     unquoted = re.search(
         r"^[ \t]*([\w-]+:[\w./:-]+)[ \t]*=|[\[,=]\s*([\w-]+:[\w./:-]+)", text, re.MULTILINE
     )
     if not unquoted:
         return ""
-    return f'; a name with a colon stands in quotes: "{unquoted[1] or unquoted[2]}"'
+    return f'; put a name with a colon in quotes: "{unquoted[1] or unquoted[2]}"'
 
 
 def _has_key_like(known_keys: AbstractSet[str], table: Mapping[str, Any]) -> bool:

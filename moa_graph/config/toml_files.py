@@ -1,4 +1,4 @@
-"""Read TOML files; whatever is wrong with one is a `ValueError` that names the file."""
+"""Read TOML files; every error is a `ValueError` that names the file."""
 
 import tomllib
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from moa_graph.config.table_names import describe_unquoted_name
 
-MAX_TOML_BYTES = 1_000_000  # a mixture of a hundred agents has fifty times fewer
+MAX_TOML_BYTES = 1_000_000  # a mixture of a hundred agents needs a fiftieth
 
 Loaded = TypeVar("Loaded")
 
@@ -21,16 +21,16 @@ def load_toml(
     *,
     title: str | None = None,
 ) -> Loaded:
-    """Read a TOML file and build what it describes.
+    """Read a TOML file and build an object from it.
 
     Args:
         path: The file.
-        build: Makes something of its content.
-        format_error: Tells the key, the value and what would be accepted.
-        title: What errors call the file; by default its path.
+        build: Builds the object from the content.
+        format_error: Describes the key, the value and the accepted values of an error.
+        title: Name of the file in errors; by default its path.
 
     Raises:
-        ValueError: If the file cannot be read, or `build` refuses what is in it.
+        ValueError: If the file cannot be read, or `build` rejects its content.
     """
     text = ""
     try:
@@ -39,7 +39,7 @@ def load_toml(
     except tomllib.TOMLDecodeError as error:
         reason = f"not valid TOML: {error}{describe_unquoted_name(text)}"
     except RecursionError:
-        reason = "not TOML that can be read: too deep"
+        reason = "not valid TOML: nested too deeply"
     except ValidationError as error:
         reason = format_error(error)
     except ValueError as error:

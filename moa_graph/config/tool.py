@@ -1,4 +1,4 @@
-"""A mixture as a tool that an agent calls."""
+"""`moa_tool`: a mixture as a tool of an agent."""
 
 from typing import Any
 
@@ -16,27 +16,27 @@ def moa_tool(
     name: str = "ask_panel",
     description: str = TOOL_DESCRIPTION,
 ) -> BaseTool:
-    """Make a LangChain tool of a mixture.
+    """Create a LangChain tool from a mixture.
 
-    It takes a `question` and, where the answer depends on more, a `context`. Its content is the
-    answer alone; its artifact has the `RunSummary` as `summary`, and the `proposals` by node.
+    The tool takes a `question` and an optional `context` that the answer depends on. Its content is
+    the answer. Its artifact holds the `RunSummary` as `summary`, and the `proposals` by node.
 
-    A call is a run inside the run that calls it: traces show it there, cancelling the call
-    cancels the calls of models, and in an agent with a checkpointer a call that was killed goes
-    on where it was. Each call is a conversation of its own. A checkpointer that the mixture was
-    compiled with is not used; `checkpointer=False` stores nothing.
+    A call is part of the run that calls it: traces show it there, cancelling the call cancels the
+    calls of models, and in an agent with a checkpointer a killed call continues from what is
+    stored. Each call is a separate conversation. A checkpointer that the mixture was compiled
+    with is not used; `checkpointer=False` stores nothing.
 
-    A mixture without an answer (`QuorumError`, `AggregatorError`) is a `ToolException`, with that
-    error as its `__cause__`. As with any tool, it ends the agent's run unless `handle_tool_error`
-    of the tool is set.
+    A mixture without an answer (`QuorumError`, `AggregatorError`) raises `ToolException` with that
+    error as its `__cause__`. As with any tool, it ends the run of the agent unless
+    `handle_tool_error` of the tool is set.
 
     Args:
-        mixture: A compiled graph, a builder (as `create_moa` gives it), or a configuration.
-        name: What models call the tool by.
-        description: Tells models what it is for, and when to use it.
+        mixture: A compiled graph, a builder that `create_moa` returned, or a configuration.
+        name: Name of the tool for models.
+        description: Description for models: what the tool does and when to use it.
 
     Raises:
-        ValueError: If it is no mixture, or the name is none that models can use.
+        ValueError: If it is not a mixture, or models cannot use the name.
 
     Example:
         ```python
@@ -55,6 +55,6 @@ def _compile(mixture: Any, name: str) -> CompiledStateGraph[Any, Any, Any, Any]:
     if isinstance(mixture, CompiledStateGraph):
         return mixture
     raise ValueError(
-        f"`mixture`={mixture!r}: expected a compiled graph, a builder as `create_moa` gives it, or "
-        "a `MoAConfig`, such as MoAConfig.load('moa-lite')"
+        f"`mixture`={mixture!r}: expected a compiled graph, a builder that `create_moa` returned, "
+        "or a `MoAConfig`, such as MoAConfig.load('moa-lite')"
     )

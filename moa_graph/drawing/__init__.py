@@ -1,1 +1,1 @@
-"""Drawings of a graph: mermaid text, SVG and PNG."""
+"""Drawings of a graph as Mermaid text, SVG and PNG."""

@@ -1,4 +1,4 @@
-"""The diagram of a graph, with or without a run on it: mermaid text, SVG and PNG."""
+"""`draw_mermaid`, `draw_svg` and `draw_png`: the diagram of a graph or a run."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,16 +18,16 @@ AnyGraph = StateGraph[Any] | Runnable[Any, Any]
 def draw_mermaid(
     graph: AnyGraph, state: Mapping[str, Any] | None = None, *, prices: Prices | None = None
 ) -> str:
-    """Draw a graph as mermaid text, which GitHub and most documentation tools render.
+    """Draw a graph as Mermaid text, which GitHub and most documentation tools render.
 
     Args:
-        graph: A graph that holds a mixture: what `create_moa` gives, the same compiled, or a
-            host graph that embeds it.
-        state: What the mixture returned, or the `values` of a `StateSnapshot` of it: then each
-            node says what its call took and came to, and the critical path, which is what the
-            run waited for, is drawn with thick lines.
-        prices: US dollars for a million tokens read and for a million written, by
-            `provider:model`; other prices are those that the package `genai-prices` knows.
+        graph: A graph with a mixture: a builder that `create_moa` returned, a compiled mixture, or
+            a host graph that embeds one.
+        state: Result of a run, or the `values` of a `StateSnapshot`. Each node then shows the
+            seconds, tokens and cost of its call, and thick lines mark the critical path, which is
+            the chain of calls that the run waited for.
+        prices: US dollars for a million tokens read and a million written, by `provider:model`;
+            other prices come from the package `genai-prices`.
 
     Returns:
         A flowchart with a box for each layer.

@@ -1,7 +1,7 @@
-"""Where the nodes, boxes and edges of a diagram go: ranks from top to bottom, in pixels.
+"""Layout of a diagram: positions of nodes, boxes and edges in ranks, in pixels.
 
-A mixture keeps to a lane of its own; what runs beside it in a host graph goes into the next. A
-layer with many proposers has several rows, and its edges pass between the columns.
+Each mixture has its own lane; parallel parts of a host graph are in the next lanes. A layer with
+many proposers has several rows, and its edges pass between the columns.
 """
 
 from collections import defaultdict
@@ -26,7 +26,7 @@ Edge = tuple[str, str]
 
 @dataclass(frozen=True)
 class Rect:
-    """A rectangle, by its upper left corner."""
+    """A rectangle, given by its upper left corner."""
 
     x: float
     y: float
@@ -35,41 +35,41 @@ class Rect:
 
     @property
     def center_x(self) -> float:
-        """Where its vertical axis is."""
+        """Horizontal center."""
         return self.x + self.width / 2
 
     @property
     def bottom(self) -> float:
-        """Where it ends."""
+        """Lower edge."""
         return self.y + self.height
 
     @property
     def right(self) -> float:
-        """Where it ends."""
+        """Right edge."""
         return self.x + self.width
 
 
 @dataclass(frozen=True)
 class NodeBlock:
-    """Nodes that keep to one lane: a mixture, or a node of its host."""
+    """Nodes that share a lane: a mixture, or a node of its host."""
 
     rows: Mapping[int, Sequence[Sequence[DiagramNode]]]
-    """The rows of each rank."""
+    """Rows of each rank."""
     last_rank: int
-    """The rank above which nothing else may stand in its lane: its edge passes there."""
+    """Last rank of its lane that its outgoing edge needs, where no other block may be."""
 
     @property
     def width(self) -> float:
-        """Width of the widest row."""
+        """Width of the drawing."""
         return max(_row_width(row) for rows in self.rows.values() for row in rows)
 
     def overlaps(self, other: "NodeBlock") -> bool:
-        """Whether the two stand beside each other somewhere."""
+        """Return whether two blocks share a rank."""
         return min(self.rows) <= other.last_rank and min(other.rows) <= self.last_rank
 
 
 class DiagramLayout:
-    """The places of everything in a diagram."""
+    """Positions of all parts of a diagram."""
 
     def __init__(self, diagram: Diagram) -> None:
         self._diagram = diagram
@@ -86,7 +86,7 @@ class DiagramLayout:
 
     @cached_property
     def node_rects(self) -> dict[str, Rect]:
-        """The place of each node."""
+        """Position of each node."""
         rects: dict[str, Rect] = {}
         for middle, lane in zip(self._lane_centers, self._lanes, strict=True):
             for block in lane:
@@ -96,7 +96,7 @@ class DiagramLayout:
 
     @cached_property
     def box_rects(self) -> dict[str, Rect]:
-        """The place of each box, by its title."""
+        """Position of each box, by title."""
         members: dict[str, list[Rect]] = defaultdict(list)
         for name, node in self._diagram.nodes.items():
             if node.box is not None:
@@ -110,11 +110,11 @@ class DiagramLayout:
 
     @cached_property
     def height(self) -> float:
-        """Height of the picture."""
+        """Height of the drawing."""
         return self._rank_bands[max(self._rank_bands)][1] + MARGIN
 
     def edge_path(self, edge: Edge) -> str:
-        """Draw an edge as an SVG path that passes behind no node but its own."""
+        """Return an SVG path of an edge that passes behind no other node."""
         source, target = (self.node_rects[name] for name in edge)
         head = [(source.center_x, source.bottom), *self._exit_path(edge[0])]
         tail = [*self._entry_path(edge[1]), (target.center_x, target.y)]
@@ -127,11 +127,11 @@ class DiagramLayout:
         return f"{_path_line(head)} {curve} {_path_line(tail[1:], 'L')}".strip()
 
     def is_back_edge(self, edge: Edge) -> bool:
-        """Whether an edge leads to a node above or beside its source."""
+        """Return whether an edge leads to a node above or beside its source."""
         return self._ranks[edge[1]] <= self._ranks[edge[0]]
 
     def _exit_path(self, name: str) -> list[Point]:
-        """Lead an edge down between the columns where other rows stand below."""
+        """Return the start of an edge, between the columns of lower rows."""
         rect, (_, bottom) = self.node_rects[name], self._rank_bands[self._ranks[name]]
         if all(other.y <= rect.bottom for other in self._rank_neighbors(name)):
             return []
@@ -139,7 +139,7 @@ class DiagramLayout:
         return [(rect.center_x, y), (x, y), (x, bottom)]
 
     def _entry_path(self, name: str) -> list[Point]:
-        """Lead an edge down between the columns where other rows stand above."""
+        """Return the end of an edge, between the columns of upper rows."""
         rect, (top, _) = self.node_rects[name], self._rank_bands[self._ranks[name]]
         if all(other.bottom >= rect.y for other in self._rank_neighbors(name)):
             return []
@@ -147,13 +147,13 @@ class DiagramLayout:
         return [(x, top), (x, y), (rect.center_x, y)]
 
     def _rank_neighbors(self, name: str) -> Iterator[Rect]:
-        """Give the places of the nodes of the same rank and lane."""
+        """Return the positions of the nodes in the same rank and lane."""
         for other, rank in self._ranks.items():
             if rank == self._ranks[name] and self._lane_of[other] == self._lane_of[name]:
                 yield self.node_rects[other]
 
     def _detour_x(self, edge: Edge) -> float | None:
-        """Find where an edge passes nodes that stand between its ends."""
+        """Return where an edge passes the nodes between its ends."""
         (first, last), lanes = (self._ranks[n] for n in edge), [self._lane_of[n] for n in edge]
         between = {self._lane_of[name] for name, rank in self._ranks.items() if first < rank < last}
         if self.is_back_edge(edge):
@@ -177,7 +177,7 @@ class DiagramLayout:
 
     @cached_property
     def _rank_bands(self) -> dict[int, tuple[float, float]]:
-        """Top and bottom of each rank."""
+        """Return top and bottom of each rank."""
         bands: dict[int, tuple[float, float]] = {}
         y = float(MARGIN)
         for rank in range(max(self._ranks.values()) + 1):
@@ -198,7 +198,7 @@ class DiagramLayout:
         width = max(map(_row_width, rows))
         y = top + (bottom - top - _rows_height(rows)) / 2
         for row in rows:
-            x = middle - width / 2  # all rows keep to the same columns
+            x = middle - width / 2  # all rows use the same columns
             for node in row:
                 rects[node.name] = Rect(x, y, *node_size(node))
                 x += node_size(node)[0] + NODE_GAP
@@ -207,10 +207,10 @@ class DiagramLayout:
 
 
 def node_size(node: DiagramNode) -> tuple[float, float]:
-    """Give width and height of a node."""
+    """Return width and height of a node."""
     match node.kind:
         case "agent":
-            return 176, 62 if node.call or node.missing_reason else 46
+            return 188, 62 if node.call or node.missing_reason else 46
         case "layer_aggregator":
             return 120, 28
         case _:
@@ -228,7 +228,7 @@ def _rows_height(rows: Sequence[Sequence[DiagramNode]]) -> float:
 
 
 def _assign_ranks(diagram: Diagram) -> dict[str, int]:
-    """Put each node below all that lead to it; edges that lead back do not count."""
+    """Assign each node a rank below its predecessors; back edges do not count."""
     targets: dict[str, list[str]] = defaultdict(list)
     for source, target in diagram.edges:
         targets[source].append(target)
@@ -275,19 +275,19 @@ def _build_blocks(diagram: Diagram, ranks: Mapping[str, int]) -> list[NodeBlock]
 def _find_last_rank(
     rows: Mapping[int, Sequence[DiagramNode]], targets: Mapping[str, Sequence[int]]
 ) -> int:
-    """Find how far down a block needs its lane, which its only edge may pass."""
+    """Return the last rank for which a block needs its lane, for its only edge."""
     ends = (targets[node.name] for nodes in rows.values() for node in nodes)
     return max(*rows, *(end[0] for end in ends if len(end) == 1), -1)
 
 
 def _wrap_row(nodes: Sequence[DiagramNode]) -> list[Sequence[DiagramNode]]:
-    """Break a long row into rows of about the same length, the last one the shortest."""
+    """Split a long row into rows of similar length, the last one shortest."""
     width = ceil(len(nodes) / ceil(len(nodes) / MAX_COLUMNS))
     return [nodes[start : start + width] for start in range(0, len(nodes), width)]
 
 
 def _assign_lanes(blocks: Sequence[NodeBlock]) -> list[list[NodeBlock]]:
-    """Give each block the first lane in which it has nobody beside it; long ones go first."""
+    """Assign each block the first free lane; long blocks first."""
     lanes: list[list[NodeBlock]] = []
     for block in sorted(blocks, key=lambda block: min(block.rows) - max(block.rows)):
         free = (lane for lane in lanes if not any(block.overlaps(other) for other in lane))

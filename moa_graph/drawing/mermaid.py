@@ -1,40 +1,52 @@
-"""A diagram as mermaid text."""
+"""Render a diagram as Mermaid text."""
 
 from collections import defaultdict
 from collections.abc import Iterator
 from html import escape
 
-from moa_graph.drawing.diagram import CRITICAL_LEGEND, LEGEND, Diagram, DiagramNode
+from moa_graph.drawing.diagram import CRITICAL_LEGEND, LEGEND, NOT_ASKED, Diagram, DiagramNode
 from moa_graph.runs.formatting import format_call
+from moa_graph.styles.sheets import read_tokens
 
+_TOKENS = read_tokens()
 _NODE_STYLES = {
-    "agent": "fill:#eef2ff,stroke:#6366f1,color:#1e1b4b",
-    "layer_aggregator": "fill:#fef3c7,stroke:#d97706,color:#451a03",
-    "other": "fill:#f1f5f9,stroke:#64748b,color:#0f172a",
+    "agent": ("paper", "accent", "ink", ""),
+    "layer_aggregator": ("raise", "edge", "ink", ""),
+    "other": ("raise", "edge", "ink", ""),
 }
 _RUN_STYLES = {
-    "failed": "fill:#fee2e2,stroke:#dc2626,color:#450a0a",
-    "cutoff": "fill:#ffedd5,stroke:#ea580c,color:#431407,stroke-dasharray:4 3",
-    "missing": "fill:#ffffff,stroke:#94a3b8,color:#64748b,stroke-dasharray:2 3",
+    "failed": ("bad-soft", "bad", "ink", "stroke-width:2px"),
+    "cutoff": ("warn-soft", "warn", "ink", "stroke-width:2px,stroke-dasharray:6 4"),
+    "missing": ("paper", "edge", "dim", "stroke-dasharray:2 3"),
 }
+"""Style of each kind of node: color tokens of fill, border and text, and further properties."""
+
+_SKIPPED_STYLE = ("raise", "line", "dim", "")
 
 
 def render_mermaid(diagram: Diagram) -> str:
-    """Write a flowchart with a box for each layer."""
+    """Return a flowchart with a box for each layer."""
     ids = {name: f"n{number}" for number, name in enumerate(diagram.nodes)}
     styles = _NODE_STYLES | (_RUN_STYLES if diagram.run else {})
+    if any(node.missing_reason == NOT_ASKED for node in diagram.nodes.values()):
+        styles |= {"skipped": _SKIPPED_STYLE}
     lines = [
         *_declare_nodes(diagram, ids),
-        *(f"{ids[source]} --> {ids[target]}" for source, target in diagram.edges),
-        *(f"classDef {name} {style}" for name, style in styles.items()),
+        *(_declare_edge(diagram, edge, ids) for edge in diagram.edges),
+        *(f"classDef {name} {_write_style(*style)}" for name, style in styles.items()),
         *_critical_path(diagram, ids),
         *_declare_legend(diagram),
     ]
     return "\n".join(["flowchart TD", *(f"    {line}" for line in lines)]) + "\n"
 
 
+def _write_style(fill: str, stroke: str, color: str, more: str) -> str:
+    values = f"fill:{_TOKENS[fill]},stroke:{_TOKENS[stroke]},color:{_TOKENS[color]}"
+    return f"{values},{more}" if more else values
+
+
 def _declare_nodes(diagram: Diagram, ids: dict[str, str]) -> Iterator[str]:
-    """Declare the nodes, those of a layer inside its box."""
+    """Declare the nodes; those of a layer are in its box."""
     boxes: dict[str, list[str]] = defaultdict(list)
     for name, node in diagram.nodes.items():
         if node.box is None:
@@ -49,7 +61,8 @@ def _declare_nodes(diagram: Diagram, ids: dict[str, str]) -> Iterator[str]:
 
 def _declare_node(node: DiagramNode, key: str) -> str:
     if node.kind == "layer_aggregator":
-        return f'{key}("{_escape_label(node.label)}"):::layer_aggregator'
+        style = "skipped" if node.missing_reason else node.kind
+        return f'{key}("{_escape_label(node.label)}"):::{style}'
     if node.kind == "other":
         return f'{key}(["{_escape_label(node.label)}"]):::other'
     lines = filter(None, [node.model, format_call(node.call) if node.call else node.missing_reason])
@@ -59,24 +72,30 @@ def _declare_node(node: DiagramNode, key: str) -> str:
 
 def _node_class(node: DiagramNode) -> str:
     if node.missing_reason:
-        return "missing"
+        return "skipped" if node.missing_reason == NOT_ASKED else "missing"
     if node.call and node.call.error:
         return "failed" if node.call.status == "failed" else "cutoff"
     return "agent"
 
 
+def _declare_edge(diagram: Diagram, edge: tuple[str, str], ids: dict[str, str]) -> str:
+    """Declare an edge; a dashed edge is optional."""
+    arrow = "-.->" if diagram.is_optional_edge(edge) else "-->"
+    return f"{ids[edge[0]]} {arrow} {ids[edge[1]]}"
+
+
 def _critical_path(diagram: Diagram, ids: dict[str, str]) -> Iterator[str]:
-    """Draw what the run waited for with thick lines."""
+    """Draw the critical path with thick lines."""
     if nodes := [ids[name] for name, node in diagram.nodes.items() if node.critical]:
         yield "classDef critical stroke-width:3px"
         yield f"class {','.join(nodes)} critical"
     edges = [str(n) for n, edge in enumerate(diagram.edges) if diagram.is_critical_edge(edge)]
     if edges:
-        yield f"linkStyle {','.join(edges)} stroke:#0f172a,stroke-width:3px"
+        yield f"linkStyle {','.join(edges)} stroke:{_TOKENS['ink']},stroke-width:3px"
 
 
 def _declare_legend(diagram: Diagram) -> Iterator[str]:
-    """Say what thick lines and the styles of nodes mean, as far as they occur."""
+    """Declare the legend of the styles that occur."""
     classes = {_node_class(node) for node in diagram.nodes.values() if node.kind == "agent"}
     signs = {name: words for name, words in LEGEND.items() if name in classes}
     if diagram.has_critical_path:
@@ -85,5 +104,5 @@ def _declare_legend(diagram: Diagram) -> Iterator[str]:
 
 
 def _escape_label(label: str) -> str:
-    """Escape a label for mermaid, which reads entities but not quotes."""
+    """Escape a label for Mermaid, which supports entities but no quotes."""
     return escape(label).replace("&quot;", "#quot;").replace("&#x27;", "#39;")

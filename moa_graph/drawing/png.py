@@ -1,10 +1,10 @@
-"""SVG to PNG, without a browser or a service."""
+"""Convert SVG to PNG without a browser or a service."""
 
 SCALE = 2
 
 
 def render_png(drawing: str) -> bytes:
-    """Render a drawing, with a font of our own: a fresh machine may have none.
+    """Render a drawing with a bundled font: a fresh machine may have none.
 
     Raises:
         ImportError: If the extra `report` is not installed.

@@ -1,60 +1,62 @@
-"""A diagram as SVG."""
+"""Render a diagram as SVG."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from html import escape
+from string import Template
 
-from moa_graph.drawing.diagram import CRITICAL_LEGEND, LEGEND, Diagram, DiagramNode
+from moa_graph.drawing.diagram import CRITICAL_LEGEND, LEGEND, NOT_ASKED, Diagram, DiagramNode
 from moa_graph.drawing.layout import DiagramLayout, Rect
 from moa_graph.runs.formatting import format_call, format_run, strip_hidden_characters
+from moa_graph.styles.sheets import SCHEMES, read_tokens
 
 LINE_HEIGHT, CAPTION_MARGIN, SIDE_MARGIN, SIGN_WIDTH = 20, 8, 24, 22  # pixels
-LETTER_WIDTH = 6.1  # pixels, about, of a small letter
-CAPTION_LETTER_WIDTH = 6.2  # likewise, in the caption
-CRITICAL_SIGN = "critical-sign"  # its class in the style sheet
-SEPARATOR = " · "  # of the facts in a caption
+LETTER_WIDTH = 6.5  # approximate width of a letter in pixels
+CAPTION_LETTER_WIDTH = 6.2  # the same for the caption, with its long lines
+CRITICAL_SIGN = "critical-sign"  # class in the style sheet
+SEPARATOR = " · "  # between facts of a caption
 
 _ARROW = (
     '<defs><marker id="moa-arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
     'markerHeight="7" orient="auto"><path class="arrow" d="M0 0 L8 4 L0 8 Z"/></marker></defs>'
 )
 
-_STYLE = """
-.moa-drawing { font-family: Roboto, system-ui, sans-serif; font-size: 11px }
-.moa-drawing text { fill: #1e293b; text-anchor: middle }
+_SHAPES = """
+.moa-drawing { font-family: Roboto, system-ui, sans-serif; font-size: 12px }
+.moa-drawing text { text-anchor: middle }
 .moa-drawing .name { font-size: 13px; font-weight: bold }
-.moa-drawing .title { text-anchor: start; fill: #64748b; paint-order: stroke; stroke: #f8fafc;
-  stroke-width: 5 }
-.moa-drawing .caption { text-anchor: start; font-size: 12px; fill: #475569 }
-.moa-drawing .box { fill: #f8fafc; stroke: #cbd5e1 }
-.moa-drawing .edge { fill: none; stroke: #cbd5e1; stroke-width: 1.2 }
-.moa-drawing .edge.critical, .moa-drawing .critical-sign { stroke: #0f172a; stroke-width: 2.4 }
-.moa-drawing .arrow { fill: #94a3b8 }
-.moa-drawing .agent { fill: #eef2ff; stroke: #6366f1 }
-.moa-drawing .layer_aggregator { fill: #fef3c7; stroke: #d97706 }
-.moa-drawing .other { fill: #f1f5f9; stroke: #64748b }
-.moa-drawing .failed { fill: #fee2e2; stroke: #dc2626 }
-.moa-drawing .cutoff { fill: #ffedd5; stroke: #ea580c; stroke-dasharray: 4 3 }
-.moa-drawing .missing { fill: none; stroke: #94a3b8; stroke-dasharray: 2 3 }
+.moa-drawing .title { text-anchor: start; paint-order: stroke; stroke-width: 5 }
+.moa-drawing .caption { text-anchor: start }
+.moa-drawing .edge { fill: none; stroke-width: 1.2 }
+.moa-drawing .edge.critical, .moa-drawing .critical-sign { stroke-width: 2.4 }
+.moa-drawing .edge.optional { stroke-dasharray: 5 4 }
+.moa-drawing .failed { stroke-width: 2 }
+.moa-drawing .cutoff { stroke-width: 2; stroke-dasharray: 6 4 }
+.moa-drawing .missing { fill: none; stroke-dasharray: 2 3 }
 .moa-drawing rect.critical { stroke-width: 2.6 }
-@media (prefers-color-scheme: dark) {
-.moa-drawing text { fill: #e2e8f0 }
-.moa-drawing .title, .moa-drawing .caption { fill: #94a3b8 }
-.moa-drawing .title { stroke: #0f172a }
-.moa-drawing .box { fill: #0f172a; stroke: #334155 }
-.moa-drawing .edge { stroke: #475569 }
-.moa-drawing .edge.critical, .moa-drawing .critical-sign { stroke: #f8fafc }
-.moa-drawing .agent { fill: #1e1b4b; stroke: #818cf8 }
-.moa-drawing .layer_aggregator { fill: #451a03; stroke: #f59e0b }
-.moa-drawing .other { fill: #1e293b; stroke: #94a3b8 }
-.moa-drawing .failed { fill: #450a0a; stroke: #f87171 }
-.moa-drawing .cutoff { fill: #431407; stroke: #fb923c }
-}
 """
+_COLOURS = Template("""
+.moa-drawing text { fill: $ink }
+.moa-drawing .title { fill: $dim; stroke: $ground }
+.moa-drawing .caption { fill: $dim }
+.moa-drawing .box { fill: $ground; stroke: $line }
+.moa-drawing .edge { stroke: $edge }
+.moa-drawing .edge.critical, .moa-drawing .critical-sign { stroke: $ink }
+.moa-drawing .arrow { fill: $edge }
+.moa-drawing .agent { fill: $paper; stroke: $accent }
+.moa-drawing .layer_aggregator, .moa-drawing .other { fill: $raise; stroke: $edge }
+.moa-drawing .agent.critical, .moa-drawing .layer_aggregator.critical { stroke: $ink }
+.moa-drawing .failed { fill: $bad_soft; stroke: $bad }
+.moa-drawing .cutoff { fill: $warn_soft; stroke: $warn }
+.moa-drawing .missing { stroke: $edge }
+.moa-drawing .skipped { fill: $raise; stroke: $line }
+.moa-drawing .skipped ~ text { fill: $dim }
+""")
 
 
 def render_svg(diagram: Diagram) -> str:
-    """Draw a diagram; it follows the reader's light or dark mode."""
+    """Render a diagram that follows the light or dark mode of the reader."""
     layout = DiagramLayout(diagram)
     caption = list(_wrap_caption(diagram, layout.width))
     legend = list(_place_legend(diagram, layout.width))
@@ -70,7 +72,7 @@ def render_svg(diagram: Diagram) -> str:
     lines = [
         start,
         _ARROW,
-        f"<style>{_STYLE}</style>",
+        f"<style>{_write_style()}</style>",
         *(
             f'<rect class="box" {_rect_attributes(rect)} rx="10"/>'
             for rect in layout.box_rects.values()
@@ -85,10 +87,21 @@ def render_svg(diagram: Diagram) -> str:
     return "\n".join(lines) + "\n"
 
 
+@cache
+def _write_style() -> str:
+    """Return the style sheet with values, because some SVG viewers do not support variables."""
+    light, dark = (
+        _COLOURS.substitute({k.replace("-", "_"): v for k, v in read_tokens(scheme).items()})
+        for scheme in SCHEMES
+    )
+    return f"{_SHAPES}{light}@media screen and (prefers-color-scheme: dark) {{{dark}}}\n"
+
+
 def _draw_edges(diagram: Diagram, layout: DiagramLayout) -> Iterator[str]:
-    """Draw the edges, those of the critical path above the others."""
+    """Draw the edges; those of the critical path are on top."""
     for edge in sorted(diagram.edges, key=diagram.is_critical_edge):
         style = "edge critical" if diagram.is_critical_edge(edge) else "edge"
+        style += " optional" if diagram.is_optional_edge(edge) else ""
         arrow = ' marker-end="url(#moa-arrow)"' if layout.is_back_edge(edge) else ""
         yield f'<path class="{style}" d="{layout.edge_path(edge)}"{arrow}/>'
 
@@ -103,7 +116,7 @@ def _draw_node(node: DiagramNode, rect: Rect) -> str:
     lines = [node.label]
     if node.model:
         lines.append(node.model.rpartition("/")[2])
-    if node.call or node.missing_reason:
+    if node.kind == "agent" and (node.call or node.missing_reason):
         lines.append(format_call(node.call) if node.call else node.missing_reason or "")
     style = f"{_node_class(node)}{' critical' if node.critical else ''}"
     radius = 6 if node.kind == "agent" else rect.height / 2
@@ -131,14 +144,14 @@ def _tooltip_text(node: DiagramNode) -> str:
 
 def _node_class(node: DiagramNode) -> str:
     if node.missing_reason:
-        return "missing"
+        return "skipped" if node.missing_reason == NOT_ASKED else "missing"
     if node.call and node.call.error:
         return "failed" if node.call.status == "failed" else "cutoff"
     return node.kind
 
 
 def _wrap_caption(diagram: Diagram, width: float) -> Iterator[str]:
-    """Break what the run came to into lines that fit."""
+    """Split the caption into lines that fit."""
     facts = format_run(diagram.run).split(SEPARATOR) if diagram.run else []
     line = ""
     for fact in facts:
@@ -160,7 +173,7 @@ def _draw_caption(lines: Sequence[str], y: float) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class LegendItem:
-    """A sign and what it means."""
+    """A sign and its meaning."""
 
     style: str
     words: str
@@ -169,7 +182,7 @@ class LegendItem:
 
 
 def _place_legend(diagram: Diagram, width: float) -> Iterator[LegendItem]:
-    """Say what thick lines and the styles of nodes mean, as far as they occur."""
+    """Return the legend of the styles that occur."""
     classes = {_node_class(node) for node in diagram.nodes.values()}
     signs = {name: words for name, words in LEGEND.items() if name in classes}
     if diagram.has_critical_path:
@@ -196,8 +209,13 @@ def _draw_legend_item(item: LegendItem, top: float) -> str:
 
 
 def _accessible_label(diagram: Diagram) -> str:
-    agents = sum(node.kind == "agent" for node in diagram.nodes.values())
-    return f"Mixture-of-Agents graph with {agents} agents"
+    """Describe the agents and the run in words."""
+    agents = [node for node in diagram.nodes.values() if node.kind == "agent"]
+    label = f"Mixture-of-Agents graph with {len(agents)} agents"
+    if not diagram.run:
+        return label
+    lost = [f"{n.name} {n.call.status}" for n in agents if n.call and n.call.error]
+    return "; ".join([label, format_run(diagram.run).replace(SEPARATOR, ", "), *lost])
 
 
 def _rect_attributes(rect: Rect) -> str:

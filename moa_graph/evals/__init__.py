@@ -1,1 +1,1 @@
-"""Measuring a mixture: benchmarks, judges, scores, and what they cost."""
+"""Evaluation of mixtures: benchmarks, judges, scores and costs."""

@@ -1,8 +1,7 @@
-"""The variants of a mixture whose comparison shows what makes it work.
+"""Variants of a mixture for ablation studies.
 
-Only data: each function gives the points of the paper's table or figure, and each point is a
-mixture like any other. Systems that ask the same questions share what they paid for, and a system
-that stands in several tables is one system, with one name.
+Each function returns the points of a table or figure of the paper as mixtures. Systems with equal
+requests share stored calls, and a system in several tables is one system with one name.
 """
 
 import re
@@ -14,28 +13,29 @@ from typing import Any
 from moa_graph.config.model import MoAConfig
 from moa_graph.evals.single_model import SingleModel
 from moa_graph.graph.node_names import make_unique_name, slugify_label
+from moa_graph.graph.option_checks import MIN_VOTED_PROPOSALS
 from moa_graph.models.agent import Agent
 
 PROPOSER_COUNTS = (1, 2, 3, 6)
-"""How many proposers: the paper's Table 3."""
+"""Numbers of proposers in the paper's Table 3."""
 DEPTHS = (1, 2, 3, 4)
-"""How many layers, in the paper's count: its Figure 4a. With one, the aggregator is alone."""
+"""Numbers of layers in the paper's Figure 4a, which count the aggregator: 1 is the aggregator."""
 TEMPERATURE = 0.7
-"""At which the paper samples one model several times."""
+"""Temperature of the paper for several samples of one model."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A point of a table or a figure."""
+    """A point of a table or figure."""
 
     curve: str
-    """What it is a point of, such as `multiple proposers`."""
+    """Name of the curve, such as `multiple proposers`."""
     x: float | str
-    """Where on that curve: a number of proposers or layers, or the name of a model."""
+    """Position on the curve: a number of proposers or layers, or the name of a model."""
     config: MoAConfig
-    """The mixture; its name is the system's."""
+    """The mixture; its name is that of the system."""
     against: str | None = None
-    """The system that it is compared with."""
+    """Name of the system to compare with."""
 
     @property
     def name(self) -> str:
@@ -47,13 +47,13 @@ class Ablations:
     """The variants of one mixture.
 
     Args:
-        mixture: Its first layer has the proposers, each of another kind; its aggregator is the one
-            of all variants that do not vary it. Where it sets no temperature, that of the paper is
-            taken. Prompts, tokens, prices and what else it sets stay.
+        mixture: Its first layer has the proposers, each of a different model. Its aggregator is
+            that of all variants that do not vary it. The default temperature is that of the paper.
+            Prompts, tokens, prices and other options stay.
 
     Raises:
-        ValueError: If it is a single model, or sets what cannot hold for every variant: several
-            values of `quorum`, `grace` or `deadline`, a quorum that is a number, or samples of a
+        ValueError: If it is a single model, or has options that cannot apply to every variant:
+            several values of `quorum`, `grace` or `deadline`, a number as quorum, or samples of a
             proposer.
     """
 
@@ -61,7 +61,14 @@ class Ablations:
         _check_mixture(mixture)
         temperature = TEMPERATURE if mixture.temperature is None else mixture.temperature
         self._base = mixture.model_copy(
-            update={"temperature": temperature, "aggregation": "synthesize"}
+            update={
+                "temperature": temperature,
+                "aggregation": "synthesize",
+                "voters": None,
+                "finalists": 1,
+                "analysis": False,
+                "analysis_only": False,
+            }
         )
         self._proposers = dict(mixture.layers[0])
         aggregator_names = [
@@ -75,11 +82,11 @@ class Ablations:
     def proposers(self, numbers: Sequence[int] = PROPOSER_COUNTS) -> list[Variant]:
         """Vary the number of proposers: several models, or samples of a single one (Table 3).
 
-        The single one is the aggregator's if that is a proposer, else the first; it comes before
-        the others where there are several, and they in the order of the mixture.
+        The single model is that of the aggregator if it is a proposer, and otherwise the first
+        proposer. With several models it comes first, and the others follow in configured order.
 
         Raises:
-            ValueError: If there are not so many, or samples would be all the same.
+            ValueError: If there are too few proposers, or all samples would be equal.
         """
         multi_model = [self._build_multiple(number) for number in numbers]
         samples = [self._build_samples(self._sampled_proposer, number) for number in numbers]
@@ -93,10 +100,10 @@ class Ablations:
         ]
 
     def roles(self, samples: int | None = None) -> list[Variant]:
-        """Have every model be the aggregator of all, and the sole kind of proposer (Table 4).
+        """Use each model as the aggregator, and as the only kind of proposer (Table 4).
 
         Args:
-            samples: How many samples of a sole proposer; by default as many as there are models.
+            samples: Number of samples of a single proposer; by default the number of models.
         """
         width = samples or len(self._proposers)
         return [
@@ -113,9 +120,9 @@ class Ablations:
         ]
 
     def collaborativeness(self) -> list[Variant]:
-        """Have every model answer alone, and with the answers of all to read (Figure 1).
+        """Let each model answer alone, and with the answers of all models as references (Figure 1).
 
-        As in the paper, whose figure has the values of its Table 4, its own answer is among them.
+        As in the paper, whose figure has the values of its Table 4, its own answer is included.
         """
         alone = [Variant("alone", name, self._build_single_model(name)) for name in self._proposers]
         return [*alone, *self._vary_aggregator("with the answers of all")]
@@ -126,10 +133,10 @@ class Ablations:
         return list(map(Variant, repeat("layers"), depths, deep, [None, *(s.name for s in deep)]))
 
     def ranker(self, depths: Sequence[int] = DEPTHS[1:]) -> list[Variant]:
-        """Have the aggregator pick a proposal, and not write (Figure 4a).
+        """Let the aggregator select a proposal instead of writing (Figure 4a).
 
         Args:
-            depths: Layers in the paper's count, from 2: one layer has no proposals.
+            depths: Numbers of layers as in the paper, from 2: one layer has no proposals.
         """
         synthesizing = [self._build_layers(depth, min_depth=2) for depth in depths]
         selecting = [
@@ -147,6 +154,52 @@ class Ablations:
             *map(Variant, repeat("LLM ranker"), depths, selecting),
         ]
 
+    def decision(self) -> list[Variant]:
+        """Let the aggregator read all proposals at once, read them in windows, or select one."""
+        base = self._build_layers(2)
+        changes: dict[str, dict[str, Any]] = {
+            "select": {"aggregation": "select"},
+            "sequential": {"aggregation": "sequential"},
+        }
+        if len(self._proposers) >= MIN_VOTED_PROPOSALS:
+            changes |= {
+                "vote": {"aggregation": "vote"},
+                "vote, best two": {"aggregation": "vote", "finalists": 2},
+            }
+        changes |= {
+            "analysis": {"analysis": True},
+            "analysis alone": {"analysis": True, "analysis_only": True},
+        }
+        names = {"select": "selects", "vote, best two": "vote-of-2"}
+        changed = [
+            self._with_name(f"{base.name}-{names.get(way, way)}", base, **change)
+            for way, change in changes.items()
+        ]
+        return [
+            Variant("decision", "synthesize", base),
+            *map(Variant, repeat("decision"), changes, changed, repeat(base.name)),
+        ]
+
+    def readers(self) -> list[Variant]:
+        """Let agents read half of the proposals, in random order, or with reasoning.
+
+        There are two layers of proposers.
+        """
+        base = self._build_layers(3)
+        options: dict[str, dict[str, Any]] = {
+            "half": {"references_per_reader": (len(self._proposers) + 1) // 2},
+            "shuffled": {"order": "shuffled"},
+            "reasoning": {"include_reasoning": True},
+        }
+        changed = [
+            self._with_name(f"{base.name}-reads-{name}", base, **change)
+            for name, change in options.items()
+        ]
+        return [
+            Variant("readers", "all", base),
+            *map(Variant, repeat("readers"), options, changed, repeat(base.name)),
+        ]
+
     def _vary_aggregator(self, curve: str = "as aggregator") -> list[Variant]:
         return [
             Variant(curve, name, self._build_layers(2, name), self._build_single_model(name).name)
@@ -156,7 +209,7 @@ class Ablations:
     def _build_layers(
         self, depth: int, aggregator: str | None = None, *, min_depth: int = 1
     ) -> MoAConfig:
-        """So many layers of all proposers, the aggregator counted."""
+        """Build a mixture with so many layers, including the aggregator."""
         if depth < min_depth:
             raise ValueError(f"`depths`: expected numbers of layers from {min_depth}, got {depth}")
         aggregator = aggregator or self._aggregator
@@ -169,7 +222,7 @@ class Ablations:
         )
 
     def _build_multiple(self, number: int) -> MoAConfig:
-        """So many models."""
+        """Build a mixture with so many models."""
         if not 1 <= number <= len(self._proposers):
             raise ValueError(
                 f"`numbers`: expected 1 to {len(self._proposers)} proposers, got {number}"
@@ -180,7 +233,7 @@ class Ablations:
         return self._build_mixture(f"{self._aggregator}-of-{width}", [layer], self._aggregator)
 
     def _build_samples(self, name: str, number: int) -> MoAConfig:
-        """So many samples of one model."""
+        """Build a mixture with so many samples of one model."""
         agent = self._proposers[name]
         temperature = self._base.temperature if agent.temperature is None else agent.temperature
         if number > 1 and temperature == 0:
@@ -193,7 +246,7 @@ class Ablations:
         return self._build_mixture(f"{self._aggregator}-of-{width}", [layer], self._aggregator)
 
     def _build_single_model(self, name: str) -> MoAConfig:
-        """One model without others; its call is that of a proposer in the first layer, too."""
+        """Build a single model; its call equals that of a proposer in the first layer."""
         return self._with_name(
             f"{name}-alone", SingleModel.from_agent(name, self._agents_by_name[name], self._base)
         )
@@ -201,11 +254,13 @@ class Ablations:
     def _build_mixture(
         self, name: str, layers: Sequence[Mapping[str, Agent]], aggregator: str
     ) -> MoAConfig:
-        model = self._agents_by_name[aggregator]
-        return self._with_name(name, self._base, layers=list(layers), aggregator=model)
+        changes: dict[str, Any] = {"aggregator": self._agents_by_name[aggregator]}
+        if len(layers) == 1:  # the aggregator always reads all
+            changes["references_per_reader"] = None
+        return self._with_name(name, self._base, layers=list(layers), **changes)
 
     def _with_name(self, name: str, config: MoAConfig, **changes: Any) -> MoAConfig:
-        """Give a variant a name that can be that of a folder."""
+        """Return a variant with a name that is valid for a folder."""
         plain = re.sub(r"[^\w.+-]+", "-", name).lstrip(".+-")
         return config.model_copy(update={"name": plain, **changes})
 
@@ -216,8 +271,10 @@ ANALYSES: Mapping[str, Callable[[Ablations], list[Variant]]] = {
     "collaborativeness": Ablations.collaborativeness,
     "depth": Ablations.depth,
     "ranker": Ablations.ranker,
+    "readers": Ablations.readers,
+    "decision": Ablations.decision,
 }
-"""The analyses by name."""
+"""The analyses, by name."""
 
 
 def _check_mixture(mixture: MoAConfig) -> None:

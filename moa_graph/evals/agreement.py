@@ -1,4 +1,4 @@
-"""How far two judges agree: Cohen's kappa (Cohen 1960; weighted, Cohen 1968)."""
+"""Agreement of two judges: Cohen's kappa (Cohen 1960; weighted, Cohen 1968)."""
 
 import warnings
 from collections.abc import Hashable, Mapping
@@ -10,29 +10,29 @@ import numpy.typing as npt
 from moa_graph.evals.ratings import RatingScale
 
 RatingKey = tuple[Hashable, str | int, str]
-"""The system, the instruction, and the part of the judgement."""
+"""Key of a rating: the system, the instruction, and the part of the judgement."""
 Ratings = Mapping[RatingKey, int]
-"""What a judge said of what it was asked."""
+"""Ratings of a judge, by key."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far two judges agree on what both of them judged."""
+    """Agreement of two judges on their common ratings."""
 
     judges: tuple[str, str]
     scale: str
-    """What they said, such as `grade from 1 to 10`."""
+    """The rating scale, such as `grade from 1 to 10`."""
     weights: str
-    """Of disagreements in kappa: `none` if all count alike, or `quadratic`."""
+    """Weights of disagreements in kappa: `none` or `quadratic`."""
     ratings: int
-    """That both gave."""
+    """Number of common ratings."""
     instructions: int
     same: float
-    """Share of them that are the same."""
+    """Share of equal ratings."""
     kappa: float | None
-    """1 if they always agree, 0 if as often as by chance; `None` if there is no such chance."""
+    """Cohen's kappa: 1 for full agreement, 0 for chance; `None` if it is undefined."""
     low: float | None
-    """Lower end of its interval; `None` if there is none."""
+    """Lower end of its interval; `None` if undefined."""
     high: float | None
     confidence: float = 0.95
 
@@ -49,21 +49,21 @@ def measure_agreement(
 ) -> Agreement | None:
     """Measure how far two judges agree.
 
-    Verdicts have plain weights, grades quadratic ones: a difference of two counts four times as
-    much as one of one. The interval is from instructions drawn with replacement, each with the
-    ratings of all systems: these are not independent.
+    Verdicts are unweighted. Grades have quadratic weights: a difference of two counts four times as
+    much as a difference of one. The interval is a bootstrap over instructions with the ratings of
+    all systems, which are not independent.
 
     Args:
-        judges: Their names.
-        first: What the first one said.
-        second: What the other one said.
-        scale: What they could say.
-        confidence: Of the interval: percentiles of the resampled kappas.
-        resamples: How often the instructions are drawn.
-        seed: The same seed gives the same interval.
+        judges: Names of the judges.
+        first: Ratings of the first judge.
+        second: Ratings of the second judge.
+        scale: The rating scale.
+        confidence: Confidence of the interval (percentiles of the resampled kappas).
+        resamples: Number of resamples.
+        seed: Seed of the bootstrap; it determines the interval.
 
     Returns:
-        The agreement; `None` if they have no rating in common.
+        The agreement; `None` if they have no common rating.
     """
     shared = [key for key in first if key in second]
     if not shared:
@@ -102,7 +102,7 @@ def _cohen_kappa(pairs: list[tuple[int, int]], count: int, weights: str | None) 
 
 
 def _disagreement(scale: RatingScale) -> npt.NDArray[np.float64]:
-    """Give what each pair of ratings counts as a disagreement."""
+    """Return the weight of the disagreement of each pair of ratings."""
     values = np.arange(len(scale.values))
     apart = values[:, None] - values
     return np.asarray(apart**2 if scale.is_graded else apart != 0, dtype=float)
@@ -115,9 +115,9 @@ def _kappa_interval(
     resamples: int,
     seed: int,
 ) -> tuple[float | None, float | None]:
-    """Resample instructions, each with its table of ratings.
+    """Return a bootstrap interval over instructions, each with its table of ratings.
 
-    scikit-learn's function, which gives the same, takes seconds for so many tables.
+    scikit-learn's function has the same results, but takes seconds for so many tables.
     """
     count = len(tables)
     if count < 2:  # noqa: PLR2004  # one has no spread

@@ -1,4 +1,4 @@
-"""AlpacaEval 2.0: from a judge's choice to a preference, and from preferences to win rates."""
+"""Public functions of AlpacaEval 2.0: preferences of a judge and win rates."""
 
 from moa_graph.evals.benchmarks.alpaca_eval.score import (
     TIE,

@@ -1,4 +1,4 @@
-"""What a benchmark asks."""
+"""The data of a benchmark."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,28 +7,30 @@ from typing import Any
 
 @dataclass(frozen=True)
 class BenchmarkItem:
-    """One thing that is asked."""
+    """An item of a benchmark."""
 
     id: str | int
-    """The benchmark's own number; where it has none, the place in the file, from 0."""
+    """Id in the benchmark; if there is none, the index in the file, from 0."""
     turns: tuple[str, ...]
-    """What the user says, turn by turn."""
+    """User messages, turn by turn."""
     category: str | None = None
     row: Mapping[str, Any] = field(default_factory=dict, compare=False)
-    """All that the file says of it."""
+    """The row of the file."""
 
 
 @dataclass(frozen=True)
 class BenchmarkData:
-    """Items, and where they are from."""
+    """The items of a benchmark, and their source."""
 
     name: str
     items: Sequence[BenchmarkItem]
     sha256: str
-    """Of the file."""
+    """Hash of the file."""
     revision: str | None
-    """Of the data set, where the file is the pinned one; else `None`."""
+    """Revision of the data set; `None` if the file is not the pinned one."""
     source: str
-    """The path or the address."""
+    """Path or URL."""
     full_size: int
-    """How many items the benchmark has in all."""
+    """Number of items of the whole benchmark."""
+    left_out: int = 0
+    """Number of items that cannot be judged and are left out."""

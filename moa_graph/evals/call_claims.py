@@ -1,4 +1,4 @@
-"""Which calls a process is just making, so that no other process pays for them, too."""
+"""Claims on calls in progress, so that two processes do not pay for the same call."""
 
 import hashlib
 import sys
@@ -7,17 +7,17 @@ from pathlib import Path
 if sys.platform != "win32":
     import fcntl
 
-_OFFSET_BYTES = 7  # of a hash: an offset in the file must stay below 2**63
+_OFFSET_BYTES = 7  # bytes of a hash: offsets in the file must be below 2**63
 
 
 class CallClaims:
-    """Claims of calls, as locks on bytes of a file that holds nothing.
+    """Claims of calls, as locks on byte ranges of an empty file.
 
-    A claim ends with the process that made it, however that ends. On Windows there are none, and
-    each process makes its own calls.
+    The claims of a process end with it. On Windows there are none, and each process makes its own
+    calls.
 
     Args:
-        path: The file; it is created where there is none.
+        path: The file; it is created if missing.
 
     Raises:
         OSError: If it cannot be created.
@@ -27,11 +27,11 @@ class CallClaims:
         self._file = path.open("ab")
 
     def close(self) -> None:
-        """Give all claims up."""
+        """Release all claims."""
         self._file.close()
 
     def acquire(self, key: str) -> bool:
-        """Claim a call; `False` if another process is making it."""
+        """Claim a call; return `False` if another process is making it."""
         if sys.platform == "win32":
             return True
         try:
@@ -41,7 +41,7 @@ class CallClaims:
         return True
 
     def release(self, key: str) -> None:
-        """Give a claim up."""
+        """Release a claim."""
         if sys.platform != "win32":
             fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _byte_offset(key))
 

@@ -1,9 +1,9 @@
-"""Every call that is paid for is written down once, and never made again.
+"""The call store: every paid call is stored once and never repeated.
 
-What a `CallStore` wraps looks there first: an answer that is there comes back as the very message
-that the model gave. So a process killed at any moment repeats no call whose answer was stored, and
-systems that ask the same share what they paid for. Failures are written down too, but asked again.
-No key, no header and no option is stored: only their hash.
+A model that a `CallStore` wraps looks for a stored answer first, and returns the original message.
+Therefore a process that was killed repeats no call with a stored answer, and systems share equal
+calls. Failures are stored too, but the call is repeated. Keys, headers and options are not stored,
+only their hash.
 """
 
 import asyncio
@@ -36,6 +36,7 @@ from moa_graph.evals.call_table import CallOutcome, CallTable
 from moa_graph.graph.failed_calls import may_be_billed
 from moa_graph.models.adapt import find_api_keys
 from moa_graph.models.legacy_request_keys import legacy_call_store_key
+from moa_graph.models.model_wrapper import ModelWrapper
 from moa_graph.models.partial_answers import find_partial_answer
 from moa_graph.models.pricing import is_free_model
 from moa_graph.models.providers import provider_of
@@ -47,22 +48,25 @@ from moa_graph.redaction import redacted_message
 from moa_graph.runs.model_calls import CallRecord, report_call
 from moa_graph.sync_async import Flow, Step, run_async, run_sync
 
-_CLAIM_POLL_S = 0.2  # between looks whether another process has made a call
+_CLAIM_POLL_S = 0.2  # seconds between checks whether another process has completed a call
 
 
 class CallError(MoAError):
-    """A model gave no answer; the text says why, without keys."""
+    """A model call failed; the message says why, without keys."""
+
+    status_code: int | None = None
+    """HTTP status of the server, if known."""
 
 
 class CallStore:
-    """The calls of a comparison, in a file. Close it, or use it in `with`.
+    """The calls of a comparison, in a file. Close it, or use it as a context manager.
 
     Args:
-        path: The file; it is created, with its folder, where there is none. Several processes
-            may use it at the same time.
+        path: The file; it is created with its folder if missing. Several processes may use it at
+            the same time.
 
     Raises:
-        ValueError: If the file is no call store, or cannot be written.
+        ValueError: If the file is not a call store, or cannot be written.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -96,39 +100,38 @@ class CallStore:
         sample: int = 1,
         check: Callable[[AIMessage], object] | None = None,
     ) -> "RecordedRunnable":
-        """Have a model look into the call store before it is asked.
+        """Wrap a model so that it looks for stored answers.
 
-        A call that another task, thread or process is just making is waited for, not made twice.
-        Models
-        that cost nothing (`offline:`, `recorded:`) are asked each time.
+        If another task, thread or process is making the same call, this one waits for it. Models
+        without cost (`offline:`, `recorded:`) are called each time.
 
         Args:
-            runnable: From messages to an `AIMessage`.
-            label: What it is called: `provider:model`.
-            options: Everything beside the messages that changes an answer: `temperature`,
-                `max_tokens`, `base_url`, what is bound to the runnable.
-            sample: Tells several answers to the same question apart.
-            check: Raises an exception for an answer that is of no use: the call then failed, and
-                is made again on the next run, though its tokens are counted.
+            runnable: A runnable from messages to an `AIMessage`.
+            label: Its name: `provider:model`.
+            options: Everything besides the messages that changes an answer: `temperature`,
+                `max_tokens`, `base_url`, bound arguments.
+            sample: Distinguishes several answers to one request.
+            check: Raises an exception for an invalid answer. The call then failed, and is repeated
+                in the next run; its tokens count.
 
         Returns:
-            A runnable like the given one; what fails raises a `CallError`.
+            A similar runnable; a failed call raises `CallError`.
         """
         return RecordedRunnable(self, runnable, label, dict(options or {}), sample, check=check)
 
     def reserve(
         self, key: str, label: str, legacy_key: str | None = None
     ) -> tuple[Future[CallOutcome | None] | None, bool]:
-        """Find what came of a call, or is to come of it.
+        """Return the outcome of a call, or claim the call.
 
         Args:
             key: The key of the call.
-            label: Who is asked.
-            legacy_key: Its key in a call store of 0.1, where an answer may stand, too.
+            label: The model.
+            legacy_key: Its key in a call store of 0.1, which may also contain the answer.
 
         Returns:
-            The outcome, in the future, and whether it is the caller's to bring it about. `None`
-            for an outcome means that whoever was to gave up; `None` for the future, that another
+            A future for the outcome, and whether the caller must make the call. An outcome of
+            `None` means that the other caller gave up. A future of `None` means that another
             process is making the call.
         """
         with self._lock:
@@ -141,7 +144,7 @@ class CallStore:
             if not is_free_model(label):
                 if not self._claims.acquire(key):
                     return None, False
-                if outcome := self._find_answer(key, legacy_key):  # since it was looked for
+                if outcome := self._find_answer(key, legacy_key):  # completed meanwhile
                     self._claims.release(key)
                     return _finished_future(outcome), False
             self._pending_calls[key] = Future()
@@ -152,12 +155,12 @@ class CallStore:
         return outcome or (self._table.find_answer(legacy_key) if legacy_key else None)
 
     def complete(self, key: str, outcome: CallOutcome | None, label: str, sample: int) -> None:
-        """Write down what came of a call, and tell those who wait for it."""
+        """Store the outcome of a call, and pass it to the waiting callers."""
         with self._lock:
             try:
                 if outcome and not is_free_model(label):
                     self._table.write_outcome(key, outcome, label, sample)
-            except sqlite3.Error as error:  # nothing more is paid for that cannot be kept
+            except sqlite3.Error as error:  # answers that cannot be stored must not be paid for
                 self._write_error = f"{self.path}: cannot be written: {error}"
                 outcome = outcome and outcome._replace(error=self._write_error)
             if not is_free_model(label):
@@ -167,10 +170,10 @@ class CallStore:
 
 @dataclass
 class CallAttempt:
-    """A call while it is made."""
+    """A running call."""
 
     secrets: list[str]
-    """What must not be told."""
+    """API keys, for redaction."""
     check: Callable[[AIMessage], object] | None = None
     started: float = field(default_factory=time)
     clock: float = field(default_factory=perf_counter)
@@ -178,12 +181,12 @@ class CallAttempt:
     usage: dict[str, Any] | None = None
 
     def read_answer(self, output: Any) -> None:
-        """Take in what the model gave.
+        """Record the output of the model.
 
         Raises:
-            EmptyAnswerError: If that is empty.
+            EmptyAnswerError: If it is empty.
             FailedAnswerError: If it ended in an error.
-            TypeError: If it is no answer at all.
+            TypeError: If it has the wrong type.
         """
         message = parsing.to_message(output)
         self.usage = parsing.sum_usage(output)
@@ -197,7 +200,7 @@ class CallAttempt:
         self.message = json.dumps(message_to_dict(message), default=str)
 
     def to_outcome(self, error: BaseException | None = None) -> CallOutcome:
-        """Give what came of it."""
+        """Return the outcome."""
         seconds = round(perf_counter() - self.clock, 3)
         partial = find_partial_answer(error) if error else None
         usage = self.usage or (clean_usage(partial.usage) if partial else None)
@@ -208,6 +211,7 @@ class CallAttempt:
             round(self.started, 3),
             seconds,
             may_be_billed=bool(error and not usage and _is_billed(error)),
+            status_code=getattr(error, "status_code", None),
         )
 
     def _describe_error(self, error: BaseException) -> str:
@@ -215,8 +219,8 @@ class CallAttempt:
         return "cut off" if is_cut_off else redacted_message(error, *self.secrets)
 
 
-class RecordedRunnable(Runnable[Any, AIMessage]):
-    """A model whose answers are kept in a call store."""
+class RecordedRunnable(ModelWrapper):
+    """A model whose answers are stored in a call store."""
 
     def __init__(
         self,
@@ -228,20 +232,31 @@ class RecordedRunnable(Runnable[Any, AIMessage]):
         *,
         check: Callable[[AIMessage], object] | None = None,
     ) -> None:
-        self._call_store, self._bound = call_store, bound
+        self._call_store, self.wrapped = call_store, bound
         self.name = self._label = label
         self._options, self._sample, self._check = options, sample, check
 
+    def rewrap(self, model: Runnable[Any, Any], options: Mapping[str, Any]) -> Self:
+        """Wrap the model with options, whose calls have their own keys."""
+        return type(self)(
+            self._call_store,
+            model,
+            self._label,
+            {**self._options, **options},
+            self._sample,
+            check=self._check,
+        )
+
     @property
     def profile(self) -> Any:
-        """What is known of the model, such as the size of its context."""
-        return getattr(self._bound, "profile", None)
+        """The model profile, such as the context length."""
+        return getattr(self.wrapped, "profile", None)
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AIMessage:  # noqa: A002
-        """Give the stored answer, or ask for one.
+        """Return the stored answer, or call the model.
 
         Raises:
-            CallError: If there is none.
+            CallError: If the call fails.
         """
         return run_sync(self._call_once(input, config, kwargs))
 
@@ -251,25 +266,25 @@ class RecordedRunnable(Runnable[Any, AIMessage]):
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> AIMessage:
-        """Give the stored answer, or ask for one.
+        """Return the stored answer, or call the model.
 
         Raises:
-            CallError: If there is none.
+            CallError: If the call fails.
         """
         return await run_async(self._call_once(input, config, kwargs))
 
     def _call_once(
         self, prompt: Any, config: RunnableConfig | None, kwargs: Mapping[str, Any]
     ) -> Flow[AIMessage]:
-        """Make the call, unless its answer is stored or another is just making it."""
+        """Make the call, unless its answer is stored or another caller is making it."""
         key, legacy_key = self._request_keys(prompt, kwargs)
         invoke, ainvoke = (
-            partial(self._bound.invoke, **kwargs),
-            partial(self._bound.ainvoke, **kwargs),
+            partial(self.wrapped.invoke, **kwargs),
+            partial(self.wrapped.ainvoke, **kwargs),
         )
         while True:
             future, is_owner = self._call_store.reserve(key, self._label, legacy_key)
-            if future is None:  # no event of another process can be waited for
+            if future is None:  # other processes send no events
                 yield Step(sleep, asyncio.sleep, (_CLAIM_POLL_S,))
                 continue
             if is_owner:
@@ -279,7 +294,7 @@ class RecordedRunnable(Runnable[Any, AIMessage]):
                 return self._deliver_outcome(outcome, config, from_store=not is_owner)
 
     def _request_keys(self, prompt: Any, call_options: Mapping[str, Any]) -> tuple[str, str | None]:
-        """Give the key of a call, and that of 0.1."""
+        """Return the key of a call, and its key of 0.1."""
         messages = _to_messages(prompt)
         target = [self._label, self._options, call_options]
         legacy_key = legacy_call_store_key(
@@ -289,13 +304,13 @@ class RecordedRunnable(Runnable[Any, AIMessage]):
 
     @contextmanager
     def _record_attempt(self, key: str, config: RunnableConfig | None) -> Iterator[CallAttempt]:
-        attempt, outcome = CallAttempt(find_api_keys(self._bound), self._check), None
+        attempt, outcome = CallAttempt(find_api_keys(self.wrapped), self._check), None
         try:
             yield attempt
             outcome = attempt.to_outcome()
         except Exception as error:  # noqa: BLE001  # it is written down, and raised as a CallError
             outcome = attempt.to_outcome(error)
-        except asyncio.CancelledError as error:  # it is not written down: nobody says that it ended
+        except asyncio.CancelledError as error:  # not stored, because the call may continue
             self._report_outcome(attempt.to_outcome(error), config)
             raise
         finally:
@@ -306,13 +321,15 @@ class RecordedRunnable(Runnable[Any, AIMessage]):
     ) -> AIMessage:
         message = self._report_outcome(outcome, config, from_store=from_store)
         if message is None:
-            raise CallError(outcome.error)
+            error = CallError(outcome.error)
+            error.status_code = outcome.status_code
+            raise error
         return message
 
     def _report_outcome(
         self, outcome: CallOutcome, config: RunnableConfig | None, *, from_store: bool = False
     ) -> AIMessage | None:
-        """Tell those who count calls, and give the answer, if there is one."""
+        """Report the call to listeners, and return the answer or raise."""
         message = None if outcome.error else messages_from_dict([json.loads(outcome.message)])[0]
         record = CallRecord(
             label=self._label,
@@ -331,7 +348,7 @@ class RecordedRunnable(Runnable[Any, AIMessage]):
 
 
 def _is_billed(error: BaseException) -> bool:
-    """Tell whether a model may have been at work when its call failed, or was cut off."""
+    """Return whether a model may have worked before its call failed or was cut off."""
     return isinstance(error, asyncio.CancelledError) or may_be_billed(error)
 
 
@@ -342,7 +359,7 @@ def _finished_future(outcome: CallOutcome) -> Future[CallOutcome | None]:
 
 
 async def _await_outcome(future: Future[CallOutcome | None]) -> CallOutcome | None:
-    """Wait for a call that may be another's: a waiter that is cancelled leaves it running."""
+    """Await a shared call: a cancelled waiter does not cancel it."""
     return await asyncio.shield(asyncio.wrap_future(future))
 
 

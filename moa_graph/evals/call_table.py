@@ -1,4 +1,4 @@
-"""The file of a call store: what came of each call, in SQLite."""
+"""The SQLite table of a call store."""
 
 import sqlite3
 from pathlib import Path
@@ -18,24 +18,26 @@ CREATE TABLE IF NOT EXISTS failures (
 
 
 class CallOutcome(NamedTuple):
-    """What came of a call, as it is stored."""
+    """The outcome of a call, as it is stored."""
 
     message: str
-    """The answer as JSON; empty on failure."""
+    """The answer as JSON; empty for a failure."""
     error: str | None
     usage: dict[str, Any] | None
-    """Tokens of a failure; those of an answer stand in the message."""
+    """Tokens of a failure; those of an answer are in the message."""
     started: float
     seconds: float
     may_be_billed: bool = False
-    """Whether a failure may have cost tokens of which nobody said how many; it is not stored."""
+    """Whether a failure may have cost an unknown number of tokens; not stored."""
+    status_code: int | None = None
+    """HTTP status of a failed call; not stored."""
 
 
 class CallTable:
-    """The tables. Whoever uses it from several threads keeps them apart.
+    """The tables of a call store; not thread-safe.
 
     Raises:
-        ValueError: If the file is no call store, or cannot be written.
+        ValueError: If the file is not a call store, or cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,16 +53,16 @@ class CallTable:
         self._db.close()
 
     def find_answer(self, key: str) -> CallOutcome | None:
-        """Give a stored answer."""
+        """Return a stored answer."""
         query = "SELECT message, started, seconds FROM answers WHERE key = ?"
         row = self._db.execute(query, (key,)).fetchone()
         return CallOutcome(row[0], None, None, row[1], row[2]) if row else None
 
     def write_outcome(self, key: str, outcome: CallOutcome, label: str, sample: int) -> None:
-        """Store an answer, or note a failure. Of two answers the first stays.
+        """Store an answer or a failure. If an answer is already stored, it stays.
 
         Raises:
-            sqlite3.Error: If that cannot be done.
+            sqlite3.Error: If this fails.
         """
         table = "failures" if outcome.error else "answers"
         text = outcome.error or outcome.message
@@ -72,7 +74,7 @@ def _open_database(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
     try:
         db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = NORMAL")  # outlives the process, not the power
+        db.execute("PRAGMA synchronous = NORMAL")  # survives a kill, but not a loss of power
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version not in {0, _VERSION}:
             raise sqlite3.DatabaseError(f"version {version}, expected {_VERSION}")

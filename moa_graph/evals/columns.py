@@ -1,4 +1,4 @@
-"""Columns of numbers as they come in: lists, arrays, series."""
+"""Convert columns of numbers (lists, arrays, series) to arrays."""
 
 from collections.abc import Sequence, Sized
 
@@ -7,22 +7,22 @@ import numpy.typing as npt
 
 Column = npt.NDArray[np.float64]
 Values = npt.ArrayLike | Sequence[float | None]
-"""What is read as a column; `None` and NaN are gaps."""
+"""Accepted types of a column; `None` and NaN are gaps."""
 
 
 def read_column(name: str, values: Values, *, gaps: bool = False) -> Column:
-    """Turn values into a column of numbers.
+    """Convert values to a column of numbers.
 
     Args:
-        name: What errors call it.
-        values: One number for each row, or a gap.
-        gaps: Whether there may be gaps.
+        name: Its name in errors.
+        values: One number or gap for each row.
+        gaps: Whether gaps are allowed.
 
     Returns:
         The numbers, of shape (rows,).
 
     Raises:
-        ValueError: If it is no such column.
+        ValueError: If it is not such a column.
     """
     try:
         column = np.asarray(values, dtype=float)
@@ -40,7 +40,7 @@ def read_column(name: str, values: Values, *, gaps: bool = False) -> Column:
 
 
 def check_range(name: str, column: Column, low: float, high: float) -> None:
-    """Raise `ValueError` if a number is outside `low` to `high`; gaps may be."""
+    """Raise `ValueError` if a number is outside `low` to `high`; gaps are ignored."""
     out_of_range = (column < low) | (column > high)
     if out_of_range.any():
         row = int(np.argmax(out_of_range))
@@ -48,7 +48,7 @@ def check_range(name: str, column: Column, low: float, high: float) -> None:
 
 
 def check_aligned(**columns: Sized) -> None:
-    """Raise `ValueError` if the columns do not have the same number of rows."""
+    """Raise `ValueError` if the columns have different numbers of rows."""
     rows = {name: len(column) for name, column in columns.items()}
     if len(set(rows.values())) > 1:
         row_counts = ", ".join(f"`{name}` has {count}" for name, count in rows.items())

@@ -1,4 +1,4 @@
-"""Work through a plan: each system answers each benchmark and is judged, step by step."""
+"""Run a plan: each system answers each benchmark and is judged."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -27,16 +27,16 @@ COMPARISON_FILE = "comparison.json"
 
 @dataclass(frozen=True)
 class StepResult:
-    """What came of a step."""
+    """Result of a step."""
 
     progress: JobProgress
     failures: Mapping[Any, str]
-    """Why something is missing, by item."""
+    """Causes of failures, by item."""
 
 
 @dataclass(frozen=True)
 class ComparisonStep:
-    """A part of a comparison. Done again, it goes on, and pays for nothing twice."""
+    """A step of a comparison. A repeated step continues without paying twice."""
 
     plan: EvalPlan
     entry: BenchmarkEntry
@@ -45,18 +45,18 @@ class ComparisonStep:
     kind: Literal["answers", "judgements", "judgements of proposals"]
     out: Path
     is_probe: bool = False
-    """Whether it only finds out, with a few items, whether the judge can judge."""
+    """Whether it only checks with a few items whether the judge works."""
     judge_number: int = 0
-    """Whose judgements they are, among the judges of the benchmark."""
+    """Index of the judge among those of the benchmark."""
 
     @property
     def system(self) -> str:
-        """What the run of the system is called."""
+        """Name of the system's run."""
         return self.system_run.name
 
     @property
     def title(self) -> str:
-        """What is done."""
+        """Description of the step."""
         part = f", the first {len(self.benchmark.items)}" if self.is_probe else ""
         judges = self.plan.judges_for(self.entry)
         several = self.kind == "judgements" and len(judges) > 1
@@ -65,7 +65,7 @@ class ComparisonStep:
 
     @property
     def folder(self) -> Path:
-        """Where it is written."""
+        """Folder of the results."""
         return self.out / self.benchmark.name / self.system
 
     async def run(
@@ -75,16 +75,16 @@ class ComparisonStep:
         max_cost: float | None = None,
         show: Callable[[JobProgress], None] = lambda _: None,
     ) -> StepResult:
-        """Do it.
+        """Run the step.
 
         Args:
-            call_store: Where each call is kept: the same for all steps.
+            call_store: The call store, shared by all steps.
             max_cost: As in `run_jobs`, for this step.
             show: As in `run_jobs`.
 
         Raises:
-            ValueError: If a key is missing, or the folder has the answers of another system.
-            AllFailedError: If the first items all failed alike; no other was asked.
+            ValueError: If a key is missing, or the folder has answers of another system.
+            AllFailedError: If the first items all failed with the same cause.
         """
         options: Any = {
             "concurrency": self.plan.concurrency,
@@ -109,7 +109,7 @@ class ComparisonStep:
         return StepResult(*await judge_proposals(task, call_store, **options))
 
     def skip_judge(self) -> None:
-        """Write down that the judge of a step for judgements made none.
+        """Record that the judge of this step made no judgements.
 
         Raises:
             ValueError: As in `run`.
@@ -122,14 +122,14 @@ class ComparisonStep:
 
 
 def list_steps(plan: EvalPlan, out: Path) -> list[ComparisonStep]:
-    """Give the steps of a comparison, in order: it is done when all are.
+    """Return the steps of a comparison, in order.
 
     Args:
         plan: The plan.
         out: The folder of the comparison.
 
     Raises:
-        ValueError: If data or prompts cannot be had. Nothing was paid for then.
+        ValueError: If data or prompts are not available. Nothing has been paid for then.
     """
     steps = list[ComparisonStep]()
     for entry in plan.benchmarks:
@@ -137,7 +137,7 @@ def list_steps(plan: EvalPlan, out: Path) -> list[ComparisonStep]:
         for judge in plan.judges_for(entry):
             method, _ = build_method(benchmark, judge, plan.judge_files_for(entry))
             for item in benchmark.items:
-                method.list_cases(item, item.turns)  # whether all is there that the judge needs
+                method.list_cases(item, item.turns)  # check the files of the judge first
         steps += _benchmark_steps(plan, entry, benchmark, out)
     return steps
 
@@ -159,7 +159,7 @@ def _benchmark_steps(
 def _probe_steps(
     plan: EvalPlan, entry: BenchmarkEntry, benchmark: BenchmarkData, out: Path
 ) -> Iterator[ComparisonStep]:
-    """Have the judges judge a little before everything is answered."""
+    """Return steps in which the judges judge a few items before all are answered."""
     first_run = next(plan.runs_for(entry))
     folder = out / benchmark.name / first_run.name
     unproven = [
@@ -177,7 +177,7 @@ def _probe_steps(
 
 
 def write_comparison_file(plan: EvalPlan, out: Path) -> None:
-    """Write down what the folders in `out` are, for the report."""
+    """Write the names of the folders in `out`, for the report."""
     runs = {name: plan.runs_of(name, config) for name, config in plan.configs.items()}
     content = {
         "systems": [run.name for each in runs.values() for run in each],

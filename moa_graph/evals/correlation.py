@@ -1,4 +1,4 @@
-"""What the aggregator takes: are the proposals that its answer is like the better ones?"""
+"""Correlation between the quality of proposals and their influence on the answer."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,22 +12,20 @@ from sacrebleu.metrics.bleu import BLEU
 from scipy.stats import bootstrap, spearmanr
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-_WORD_PATTERN = r"\w+|[^\w\s]"  # single characters, too: the answer may be one
-MAX_EDIT_CHARS = (
-    50_000  # characters of a text whose edits are counted: that takes time by its square
-)
-MIN_VALUES = 2  # proposals, or instructions, below which there is nothing to compare
+_WORD_PATTERN = r"\w+|[^\w\s]"  # includes single characters, which may be answers
+MAX_EDIT_CHARS = 50_000  # maximum characters for the edit distance, which takes quadratic time
+MIN_VALUES = 2  # minimum number of proposals or instructions
 
 
 @dataclass(frozen=True)
 class PreferenceSample:
-    """An instruction: the final answer, the proposals, and how a judge likes these."""
+    """An instruction: the final answer, the proposals, and the judge's preferences for them."""
 
     answer: str
     proposals: Sequence[str]
-    """Those that the aggregator read."""
+    """The proposals that the aggregator read."""
     preferences: Sequence[float | None]
-    """One for each proposal, the greater the better; `None` or NaN where there is none."""
+    """One for each proposal, higher is better; `None` or NaN if missing."""
 
     def __post_init__(self) -> None:
         if len(self.proposals) != len(self.preferences):
@@ -39,31 +37,31 @@ class PreferenceSample:
 
 @dataclass(frozen=True)
 class Correlation:
-    """Spearman's rank correlation of likeness and preference, a mean over instructions."""
+    """Mean Spearman correlation of similarity and preference over instructions."""
 
     mean: float | None
-    """From -1 to 1; `None` if it is defined for no instruction."""
+    """From -1 to 1; `None` if undefined for all instructions."""
     low: float | None
-    """Lower end of the interval of the mean; `None` if it is defined for fewer than two."""
+    """Lower end of the interval of the mean; `None` for fewer than two instructions."""
     high: float | None
     confidence: float
-    """Of the interval; 0.95 is 95 %."""
+    """Confidence of the interval; 0.95 is 95 %."""
     instructions: int
-    """Those for which it is defined, whose mean it is."""
+    """Number of instructions in the mean."""
     undefined: int
-    """Those for which it is not, because all proposals are alike or liked alike, or fewer than
-    two have a preference. They are left out."""
+    """Number of instructions left out because the correlation is undefined: equal similarities or
+    preferences, or fewer than two preferences."""
 
 
 def similarity_by_bleu(answer: str, proposals: Sequence[str], longest: int = 4) -> list[float]:
-    """Give the sentence BLEU of the answer against each proposal, from 0 to 100.
+    """Return the sentence BLEU of the answer against each proposal, from 0 to 100.
 
-    So it tells how much of the answer's wording the proposal has.
+    It measures how much of the answer's wording a proposal contains.
 
     Args:
         answer: The final answer.
         proposals: The proposals.
-        longest: Words in the longest n-gram; the paper shows 3, 4 and 5.
+        longest: Maximum n-gram length in words; the paper shows 3, 4 and 5.
     """
     return [_bleu_scorer(longest).sentence_score(answer, [each]).score for each in proposals]
 
@@ -74,9 +72,9 @@ def _bleu_scorer(longest: int) -> BLEU:
 
 
 def similarity_by_tf_idf(answer: str, proposals: Sequence[str]) -> list[float]:
-    """Give the cosine of the TF-IDF vectors of the answer and each proposal, from 0 to 1.
+    """Return the cosine similarity of TF-IDF vectors of the answer and each proposal, from 0 to 1.
 
-    How rare a word is, is counted in the texts of this instruction.
+    Document frequencies are those in the texts of this instruction.
     """
     if not any(text.strip() for text in (answer, *proposals)):
         return [0.0] * len(proposals)
@@ -86,9 +84,9 @@ def similarity_by_tf_idf(answer: str, proposals: Sequence[str]) -> list[float]:
 
 
 def similarity_by_levenshtein(answer: str, proposals: Sequence[str]) -> list[float]:
-    """Give 1 less the share of characters to edit between the answer and each proposal.
+    """Return 1 minus the relative edit distance between the answer and each proposal.
 
-    Of each text the first 50,000 characters count.
+    Only the first 50,000 characters of each text are compared.
     """
     begin = answer[:MAX_EDIT_CHARS]
     return [Levenshtein.normalized_similarity(begin, each[:MAX_EDIT_CHARS]) for each in proposals]
@@ -101,18 +99,18 @@ MEASURES: Mapping[str, Callable[[str, Sequence[str]], list[float]]] = {
     "TF-IDF": similarity_by_tf_idf,
     "Levenshtein": similarity_by_levenshtein,
 }
-"""The paper's measures of likeness: Figure 4b, and Figure 6 in its appendix."""
+"""The paper's similarity measures: Figure 4b, and Figure 6 in its appendix."""
 
 
 def rank_correlation(sample: PreferenceSample, measure: str) -> float | None:
-    """Give Spearman's rank correlation, over the proposals of one instruction.
+    """Return Spearman's rank correlation over the proposals of one instruction.
 
     Args:
         sample: The instruction. Proposals without a preference are left out.
         measure: A key of `MEASURES`.
 
     Returns:
-        From -1 to 1, ties at the mean of their ranks; `None` where it is not defined.
+        From -1 to 1, with mean ranks for ties; `None` if undefined.
     """
     pairs = zip(sample.proposals, sample.preferences, strict=True)
     judged = [
@@ -123,7 +121,7 @@ def rank_correlation(sample: PreferenceSample, measure: str) -> float | None:
     preferences = [liked for _, liked in judged]
     if len(set(preferences)) < MIN_VALUES:
         return None
-    # What a measure makes of equal texts may differ in the last bit: that is no ranking.
+    # Rounding, because similarities of equal texts may differ in the last bit.
     similarities = np.round(MEASURES[measure](sample.answer, [text for text, _ in judged]), 9)
     if len(set(similarities.tolist())) < MIN_VALUES:
         return None
@@ -138,23 +136,23 @@ def correlate(
     resamples: int = 9999,
     seed: int = 0,
 ) -> dict[str, Correlation]:
-    """Correlate likeness to the final answer with the judge's preference.
+    """Correlate similarity to the final answer with the judge's preference.
 
     Args:
         samples: The instructions.
         measures: Keys of `MEASURES`.
-        confidence: Of the interval: percentiles of means of instructions drawn with replacement.
-        resamples: How often they are drawn.
-        seed: The same seed gives the same interval.
+        confidence: Confidence of the interval, a percentile bootstrap over instructions.
+        resamples: Number of resamples.
+        seed: Seed of the bootstrap; it determines the interval.
 
     Returns:
         A correlation for each measure.
 
     Raises:
-        ValueError: If there is no such measure, or the confidence is impossible.
+        ValueError: If there is no such measure, or the confidence is invalid.
     """
     if unknown := [measure for measure in measures if measure not in MEASURES]:
-        raise ValueError(f"`measures`: expected some of {', '.join(MEASURES)}, got {unknown[0]!r}")
+        raise ValueError(f"`measures`: expected one of {', '.join(MEASURES)}, got {unknown[0]!r}")
     if not 0 < confidence < 1:
         raise ValueError(f"`confidence`={confidence!r}: expected a number between 0 and 1")
 

@@ -1,4 +1,4 @@
-"""The tables that come with the package: sizes and prices of models, published figures."""
+"""Data files of the package: sizes and prices of models, published figures."""
 
 import tomllib
 from functools import cache
@@ -8,7 +8,7 @@ from typing import Any
 
 @cache
 def read_table(name: str) -> dict[str, Any]:
-    """Read `models` or `published`, and do not change what comes back.
+    """Return the table `models` or `published`; do not change it.
 
     Raises:
         FileNotFoundError: If there is no such table.

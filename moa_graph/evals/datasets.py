@@ -1,6 +1,8 @@
-"""Load what is asked: the instructions of a benchmark, or prompts of one's own."""
+"""Load the instructions of a benchmark or of a prompts file."""
 
+import csv
 import hashlib
+import io
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -18,26 +20,27 @@ _TEXT_KEYS = ("instruction", "prompt", "question")
 def load_benchmark(
     name_or_path: str | Path, path: str | Path | None = None, limit: int | None = None
 ) -> BenchmarkData:
-    """Load what is to be asked.
+    """Load the items of a benchmark.
 
     Args:
         name_or_path: The name of a benchmark, such as `alpaca_eval`, or a file of prompts:
-            `.jsonl` or `.json` with rows that have `turns` (a list), `instruction`, `prompt` or
-            `question`, and perhaps `id` and `category`; or `.txt` with a prompt a line.
-        path: Where the data of the named benchmark stand; by default they are downloaded once,
-            at a pinned revision, and checked.
-        limit: How many items to take, spread evenly over the file. Twice as many take in the
-            same ones.
+            `.jsonl`, `.json`, `.csv` or `.parquet` (which needs pyarrow) with rows that have
+            `turns` (a list), `instruction`, `prompt` or `question`, and optionally `id` and
+            `category`; or `.txt` with one prompt a line.
+        path: File with the data of the named benchmark; by default they are downloaded once, at a
+            pinned revision, and verified.
+        limit: Number of items, spread evenly over the file. A doubled limit includes the same
+            items.
 
     Returns:
-        The data. `revision` tells whether it is the pinned file.
+        The data. `revision` is set if it is the pinned file.
 
     Raises:
-        ValueError: If there is no such file, it cannot be downloaded, or it is not what was
-            expected; the message says what to fetch and where to put it.
+        ValueError: If there is no such file, it cannot be downloaded, or it is invalid; the message
+            says what to download and where to put it.
     """
     if limit is not None and limit < 1:
-        raise ValueError(f"`limit`={limit}: expected a number from 1 on")
+        raise ValueError(f"`limit`={limit}: expected a whole number above 0")
     if benchmark := find_benchmark(str(name_or_path)):
         file = Path(path or benchmark.find_data()).expanduser()
         name = benchmark.name
@@ -45,7 +48,7 @@ def load_benchmark(
         file = Path(path or name_or_path).expanduser()
         name = _name_own_prompts(file)
     contents = _read_file(file, is_named=benchmark is not None)
-    items = _parse_items(contents, file, benchmark or benchmark_for(name))
+    items, left_out = _parse_items(contents, file, benchmark or benchmark_for(name))
     pinned_file = benchmark.pinned_file if benchmark else None
     return BenchmarkData(
         name=name,
@@ -53,12 +56,13 @@ def load_benchmark(
         sha256=hashlib.sha256(contents).hexdigest(),
         revision=_find_revision(pinned_file, contents),
         source=str(file) if path or not pinned_file else pinned_file.url,
-        full_size=pinned_file.row_count if pinned_file else len(items),
+        full_size=pinned_file.row_count if pinned_file else len(items) + left_out,
+        left_out=left_out,
     )
 
 
 def _find_revision(pinned_file: PinnedFile | None, contents: bytes) -> str | None:
-    """Give the revision of a pinned file; `None` where the contents are not its."""
+    """Return the revision of a pinned file; `None` if the content differs."""
     if pinned_file is None or find_mismatch(pinned_file, contents):
         return None
     return pinned_file.revision
@@ -82,25 +86,30 @@ def _read_file(file: Path, *, is_named: bool) -> bytes:
         raise ValueError(f"{file}: {error.strerror}{known}") from None
 
 
-def _parse_items(data: bytes, file: Path, benchmark: Benchmark) -> list[BenchmarkItem]:
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise ValueError(f"{file}: not UTF-8 text") from None
-    items = [
+def _parse_items(data: bytes, file: Path, benchmark: Benchmark) -> tuple[list[BenchmarkItem], int]:
+    """Return the items of a file, and the number of rows that the benchmark leaves out."""
+    parsed = [
         _parse_item(row, number, f"{file}, {location}", benchmark)
-        for number, (location, row) in enumerate(_parse_rows(text, file))
+        for number, (location, row) in enumerate(_parse_rows(data, file))
     ]
+    items = [item for item in parsed if item]
     if not items:
         raise ValueError(f"{file}: no prompt in it")
     duplicate, times = Counter(item.id for item in items).most_common(1)[0]
     if times > 1:
-        raise ValueError(f"{file}: the id {duplicate!r} stands there {times} times")
-    return items
+        raise ValueError(f"{file}: the id {duplicate!r} occurs {times} times")
+    return items, len(parsed) - len(items)
 
 
-def _parse_rows(text: str, file: Path) -> Iterator[tuple[str, Any]]:
-    """Give each row with a word on where it stands."""
+def _parse_rows(data: bytes, file: Path) -> Iterator[tuple[str, Any]]:
+    """Yield each row with its location."""
+    if file.suffix == ".parquet":
+        yield from _parse_parquet(data, file)
+        return
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{file}: not UTF-8 text") from None
     lines = [(f"line {n}", line) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
     match file.suffix:
         case ".txt":
@@ -113,8 +122,36 @@ def _parse_rows(text: str, file: Path) -> Iterator[tuple[str, Any]]:
                 type_name = type(rows).__name__
                 raise ValueError(f"{file}: expected a list of rows, got {type_name}")  # noqa: TRY004
             yield from ((f"row {number}", row) for number, row in enumerate(rows))
+        case ".csv":
+            yield from _parse_csv(text, file)
         case suffix:
-            raise ValueError(f"{file}: expected .jsonl, .json or .txt, got {suffix!r}")
+            raise ValueError(
+                f"{file}: expected .jsonl, .json, .csv, .parquet or .txt, got {suffix!r}"
+            )
+
+
+def _parse_csv(text: str, file: Path) -> Iterator[tuple[str, Any]]:
+    """Return the rows of a table whose first row names the columns."""
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        for row in rows:
+            yield f"line {rows.line_num}", {key: value for key, value in row.items() if key}
+    except csv.Error as error:
+        raise ValueError(f"{file}, line {rows.line_num}: {error}") from None
+
+
+def _parse_parquet(data: bytes, file: Path) -> Iterator[tuple[str, Any]]:
+    try:
+        from pyarrow import ArrowException, BufferReader, parquet
+    except ImportError:
+        raise ValueError(
+            f"{file}: .parquet is read by pyarrow; run: pip install pyarrow, or write it as .jsonl"
+        ) from None
+    try:
+        rows = parquet.read_table(BufferReader(data)).to_pylist()
+    except (ArrowException, OSError) as error:
+        raise ValueError(f"{file}: not Parquet: {error}") from None
+    yield from ((f"row {number}", row) for number, row in enumerate(rows))
 
 
 def _parse_json(text: str, location: str) -> Any:
@@ -124,16 +161,19 @@ def _parse_json(text: str, location: str) -> Any:
         raise ValueError(f"{location}: not valid JSON: {error}") from None
 
 
-def _parse_item(row: Any, number: int, location: str, benchmark: Benchmark) -> BenchmarkItem:
+def _parse_item(row: Any, number: int, location: str, benchmark: Benchmark) -> BenchmarkItem | None:
     if not isinstance(row, dict):
         raise ValueError(f"{location}: expected an object, got {type(row).__name__}")  # noqa: TRY004
     try:
         benchmark.check_row(row)
-    except ValueError as error:
+        row = benchmark.read_row(row)
+    except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{location}: {error}") from None
+    if row is None:
+        return None
     turns = _read_turns(row, location)
     ids = [row[key] for key in benchmark.id_keys if isinstance(row.get(key), (str, int))]
-    category = row.get("category") or row.get("dataset")
+    category = next(filter(None, map(row.get, benchmark.category_keys)), None)
     return BenchmarkItem(
         id=ids[0] if ids else number,
         turns=turns,

@@ -1,4 +1,4 @@
-"""FLASK: from a judge's review to scores by skill, and from scores to means."""
+"""Public functions of FLASK: scores from a judge's review, and their means."""
 
 from moa_graph.evals.benchmarks.flask.score import (
     SKILLS,

@@ -1,4 +1,4 @@
-"""Have a mixture answer a benchmark."""
+"""Answer a benchmark with a mixture."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -22,17 +22,17 @@ from moa_graph.runs.jobs import JobOutcome, run_jobs
 
 @dataclass(frozen=True)
 class GenerationResult:
-    """Where a system's answers are, and how many."""
+    """The answers of a system."""
 
     folder: Path
     outputs: Path
-    """The file in the benchmark's own format."""
+    """File in the benchmark's own format."""
     progress: JobProgress
-    """What was done now."""
+    """Progress of this run."""
     answered: int
-    """Items that have an answer, from now or before."""
+    """Number of items with an answer, including earlier runs."""
     failures: Mapping[str | int, str]
-    """Why the others that were tried have none, by item."""
+    """Causes of failures, by item."""
 
 
 async def answer_benchmark(
@@ -47,29 +47,29 @@ async def answer_benchmark(
     max_cost: float | None = None,
     show: Callable[[JobProgress], None] = lambda _: None,
 ) -> GenerationResult:
-    """Have a mixture answer each item of a benchmark.
+    """Answer each item of a benchmark with a mixture.
 
-    Called again, it goes on: what has an answer is not asked again, what failed is. MT-Bench sets
-    the temperatures and the length of the answers of all language models; its second turn runs
-    the whole mixture again, with only the final answer of the first in the conversation.
+    A repeated call continues: items with an answer are skipped, and failed ones are repeated.
+    MT-Bench sets temperatures and the length of answers for all language models. Its second turn
+    runs the whole mixture again, with only the final answer of the first turn in the conversation.
 
     Args:
         config: The mixture.
-        benchmark: What it is asked.
+        benchmark: The items.
         out: The folder of the comparison; the answers are in `out/<benchmark>/<name>`.
-        call_store: Where each call is kept.
-        name: What the system is called; by default as the mixture is.
-        repeat: The number of the run, from 1: each samples answers of its own.
-        concurrency: How many items are under way at a time.
+        call_store: The call store.
+        name: Name of the system; by default that of the mixture.
+        repeat: Number of the run, from 1; each has its own samples.
+        concurrency: Number of parallel items.
         max_cost: As in `run_jobs`.
         show: As in `run_jobs`.
 
     Raises:
-        ValueError: If the folder holds the answers of another mixture, a key is missing, or an
-            option makes no sense.
-        AllFailedError: If the first items all failed alike; the others were not asked.
+        ValueError: If the folder contains answers of another mixture, a key is missing, or an
+            option is invalid.
+        AllFailedError: If the first items all failed with the same cause.
     """
-    # A little above 40 lines: one step after another, and all share the folder and its results.
+    # Above 40 lines: sequential steps that share the folder and its results.
     name = check_system_name(name or config.name)
     folder = Path(out) / benchmark.name / name
     check_folder_matches(folder, config, benchmark)
@@ -119,10 +119,10 @@ def _write_outputs(folder: Path, name: str, benchmark: BenchmarkData, results: R
 
 
 def check_system_name(name: str) -> str:
-    """Refuse a name that makes no folder.
+    """Reject a name that is not valid for a folder.
 
     Raises:
-        ValueError: If it is refused.
+        ValueError: If it is rejected.
     """
     if not re.fullmatch(r"\w[\w.+-]*", name):
         raise ValueError(

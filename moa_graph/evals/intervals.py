@@ -1,4 +1,6 @@
-"""Intervals of one system's mean that cover what they say, also from few instructions."""
+"""Confidence intervals of a mean, reliable for few instructions."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -12,22 +14,23 @@ def mean_interval(
     *,
     confidence: float = 0.95,
 ) -> tuple[float, float] | None:
-    """Give the interval of a mean over instructions.
+    """Return the confidence interval of a mean over instructions.
 
-    Between bounds it is Wilson's score interval (Wilson 1927), for as many instructions as the
-    variance of the scores is worth, with the quantile of Student's t; else Student's interval.
-    Unlike a bootstrap of few scores it is wide enough, and has a width where all are alike.
+    Between bounds it is Wilson's score interval (Wilson 1927) for the effective number of
+    instructions given the variance of the scores, with Student's t quantile; otherwise Student's
+    interval. Unlike a bootstrap of few scores, it is wide enough, and has a width even for equal
+    scores.
 
     Args:
-        values: One score for each instruction.
-        bounds: The least and the greatest score that are possible, if there are such.
+        values: Score of each instruction.
+        bounds: Lowest and highest possible score, if there are any.
         confidence: Above 0 and below 1.
 
     Returns:
-        Its ends; `None` for a single instruction, which has no spread.
+        The ends of the interval; `None` for a single instruction.
 
     Raises:
-        ValueError: If a score or the confidence is impossible.
+        ValueError: If a score or the confidence is invalid.
     """
     if not 0 < confidence < 1:
         raise ValueError(f"`confidence`={confidence}: expected a number between 0 and 1")
@@ -45,13 +48,34 @@ def mean_interval(
     return least + low * (greatest - least), least + high * (greatest - least)
 
 
+def difference_interval(
+    differences: Sequence[float], bounds: tuple[float, float] | None
+) -> tuple[float, float] | None:
+    """Return the interval of the mean difference of scores over instructions.
+
+    As in `mean_interval`, bounds give it a width even for equal differences, and limit it to
+    possible values.
+
+    Args:
+        differences: Difference of each instruction.
+        bounds: Bounds of the scores, if there are any.
+
+    Returns:
+        The ends of the interval; `None` for fewer than two instructions.
+    """
+    if not differences:
+        return None
+    scale = bounds and bounds[1] - bounds[0]
+    return mean_interval(differences, (-scale, scale) if scale else None)
+
+
 def _wilson_interval(shares: Column, quantile: float) -> tuple[float, float]:
     mean, count = float(shares.mean()), shares.size
     if not 0 <= float(shares.min()) <= float(shares.max()) <= 1:
         raise ValueError("`values`: expected scores between the bounds")
     binary_variance = mean * (1 - mean)
     ratio = 1.0
-    if binary_variance > 0:  # shares vary less than hits and misses, but not nothing
+    if binary_variance > 0:  # shares vary less than hits and misses, but more than 0
         ratio = float(np.clip(shares.var(ddof=1) / binary_variance, 1 / count, 1))
     weight = quantile**2 * ratio / count
     center = (mean + weight / 2) / (1 + weight)

@@ -1,4 +1,4 @@
-"""Whether a judge leans to what it reads first, and to what is longer."""
+"""Position bias and length bias of a judge."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from moa_graph.evals.ratings import AnswerComparison, Reading
 
 ItemId = str | int
 _TIE = 0.5
-_MIN_RANKED = 4  # values below which the interval of a rank correlation does not exist
+_MIN_RANKED = 4  # minimum number of values for the interval of a rank correlation
 
 
 class Estimate(NamedTuple):
@@ -20,68 +20,67 @@ class Estimate(NamedTuple):
 
     value: float
     low: float | None
-    """`None` if there is no interval."""
+    """Lower end of the interval; `None` if there is none."""
     high: float | None
     instructions: int
-    """Of how many it is."""
+    """Number of values."""
 
 
 @dataclass(frozen=True)
 class PositionBias:
-    """What a judge makes of the place of an answer. Shares are from 0 to 1."""
+    """Position bias of a judge. Shares are from 0 to 1."""
 
     judge: str
     both_orders: bool
-    """Whether it read each pair in both orders; else in one, drawn by chance."""
+    """Whether it read each pair in both orders, or in one random order."""
     win_rate_first: Estimate | None
-    """Of the systems' answers where they stand first."""
+    """Share of wins of the systems' answers in the first position."""
     win_rate_second: Estimate | None
     prefers_first: Estimate | None
-    """How often it would prefer what stands first if each answer stood there equally often; 0.5
-    if the place makes no difference. `None` if there are too few."""
+    """Share of preferences for the first position if each answer were there equally often; 0.5
+    without a bias. `None` if there are too few values."""
     consistent: Estimate | None = None
-    """How often both orders have the same verdict; `None` without both orders."""
+    """Share of pairs with the same verdict in both orders; `None` without both orders."""
     first_in_both: Estimate | None = None
-    """How often what stands first is preferred in both orders."""
+    """Share of pairs in which the first position is preferred in both orders."""
     second_in_both: Estimate | None = None
 
 
 @dataclass(frozen=True)
 class LengthBias:
-    """How a judge's preference for a system's answers goes with their length."""
+    """Relation of a judge's preference for a system's answers and their length."""
 
     judge: str
     system: str
     rank_correlation: Estimate | None
-    """Spearman's, of score and length; where answers are compared, of preference and difference
-    in length. `None` where one of them does not vary."""
+    """Spearman correlation of score and length or, for comparisons, of preference and difference in
+    length. `None` if one of them is constant."""
     prefers_longer: Estimate | None = None
-    """How often the longer of two answers would be preferred if the system's were the longer one
-    as often as the shorter one; 0.5 if length makes no difference. `None` where none are compared,
-    as are the next two."""
+    """Share of preferences for the longer answer if the system's were longer and shorter equally
+    often; 0.5 without a bias. `None` without comparisons, as are the next two fields."""
     win_rate_longer: Estimate | None = None
-    """Of the system's answers that are the longer ones."""
+    """Share of wins of the system's longer answers."""
     win_rate_shorter: Estimate | None = None
 
     @property
     def is_comparison(self) -> bool:
-        """Whether answers were compared, not graded."""
+        """Whether answers were compared and not graded."""
         return self.win_rate_longer is not None or self.win_rate_shorter is not None
 
 
 def measure_position_bias(
     judge: str, comparisons: Iterable[tuple[ItemId, AnswerComparison]]
 ) -> PositionBias | None:
-    """Measure what a judge makes of the place of an answer.
+    """Measure the position bias of a judge.
 
-    Several systems may have answered an instruction: their mean counts once.
+    If several systems have answered an instruction, their mean counts once.
 
     Args:
-        judge: Its name.
-        comparisons: What it said, with the instruction. Where no judge was asked does not count.
+        judge: Name of the judge.
+        comparisons: Its comparisons with their instructions. Automatic ones do not count.
 
     Returns:
-        The bias; `None` where it compared nothing.
+        The bias; `None` without comparisons.
     """
     asked = [(item, each.readings) for item, each in comparisons if each.readings]
     if not asked:
@@ -109,14 +108,14 @@ def measure_length_bias(
     lengths: Mapping[ItemId, int],
     comparisons: Mapping[ItemId, AnswerComparison],
 ) -> LengthBias:
-    """Measure how a judge's preference goes with length.
+    """Measure the relation of a judge's preference and length.
 
     Args:
-        judge: Its name.
-        system: Whose answers they are.
-        scores: By instruction.
-        lengths: Characters of the answers to an instruction.
-        comparisons: What it said where it compared answers.
+        judge: Name of the judge.
+        system: Name of the system.
+        scores: Scores by instruction.
+        lengths: Characters of the answers by instruction.
+        comparisons: Comparisons of the judge, if it compares answers.
     """
     if not comparisons:
         pairs = [(scores[item], lengths[item]) for item in scores if item in lengths]
@@ -140,7 +139,7 @@ def measure_length_bias(
 def _preferences_by_place(
     asked: Iterable[tuple[ItemId, Sequence[Reading]]], *, is_first: bool
 ) -> dict[ItemId, float]:
-    """Give the mean preference by instruction, of readings with the system's answer there."""
+    """Return the mean preference by instruction, with the system's answer in a position."""
     found = defaultdict[ItemId, list[float]](list)
     for item, readings in asked:
         for each in readings:
@@ -152,7 +151,7 @@ def _preferences_by_place(
 def _verdict_share(
     asked: Iterable[tuple[ItemId, Sequence[Reading]]], is_so: Callable[[int, int], bool]
 ) -> Estimate | None:
-    """Say how often the verdicts of both orders stand so to each other."""
+    """Return the share of pairs whose two verdicts have a relation."""
     found = defaultdict[ItemId, list[bool]](list)
     for item, readings in asked:
         by_place = {each.is_first: _verdict(each.preference) for each in readings}
@@ -162,7 +161,7 @@ def _verdict_share(
 
 
 def _verdict(preference: float) -> int:
-    """Give 1 for a win of the system's answer, 0 for a tie, -1 for a loss."""
+    """Return 1 for a win of the system's answer, 0 for a tie, -1 for a loss."""
     return (preference > _TIE) - (preference < _TIE)
 
 
@@ -183,7 +182,7 @@ def _paired_difference(
 
 
 def _newcombe(first: Mapping[ItemId, float], second: Mapping[ItemId, float]) -> Estimate | None:
-    """Give the difference of two shares, with the interval from theirs (Newcombe 1998)."""
+    """Return the difference of two shares with its interval (Newcombe 1998)."""
     one, other = _mean_share(first), _mean_share(second)
     if one is None or other is None:
         return None
@@ -196,7 +195,7 @@ def _newcombe(first: Mapping[ItemId, float], second: Mapping[ItemId, float]) -> 
 
 
 def _halve_difference(difference: Estimate | None) -> Estimate | None:
-    """Give the share that is preferred for its place or length, from the difference they make."""
+    """Return the share of preferences for a position or length, from the difference of shares."""
     if difference is None:
         return None
     value, low, high, count = difference
@@ -209,7 +208,7 @@ def _halve_difference(difference: Estimate | None) -> Estimate | None:
 
 
 def _rank_correlation(pairs: Sequence[tuple[float, float]]) -> Estimate | None:
-    """Give Spearman's rank correlation, with the interval of Bonett and Wright (2000)."""
+    """Return Spearman's rank correlation with the interval of Bonett and Wright (2000)."""
     from scipy.stats import spearmanr
 
     if any(len(set(column)) < 2 for column in zip(*pairs, strict=True)) or not pairs:  # noqa: PLR2004

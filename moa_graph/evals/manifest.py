@@ -1,4 +1,4 @@
-"""How the answers in a folder came about: enough to make them again, and to tell them apart."""
+"""The manifest of a folder of answers, which contains everything to repeat them."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -20,10 +20,10 @@ _PACKAGES = ("moa_graph", "langgraph", "langchain-core", "langchain-openai", "la
 
 
 def check_folder_matches(folder: Path, config: MoAConfig, benchmark: BenchmarkData) -> None:
-    """See that a folder holds the answers of this mixture to these data, or nothing.
+    """Check that a folder is empty or has the answers of this mixture to these data.
 
     Raises:
-        ValueError: If it holds those of another one.
+        ValueError: If it has other answers.
     """
     path = folder / "manifest.json"
     if not path.exists():
@@ -86,7 +86,7 @@ def write_manifest(
 
 
 def package_versions() -> dict[str, str]:
-    """Give the versions of what can change an answer."""
+    """Return the versions of packages that can change an answer."""
     return {package: version(package) for package in _PACKAGES}
 
 
@@ -95,20 +95,20 @@ def _dump_config(config: MoAConfig) -> dict[str, Any]:
 
 
 def _hash_recorded_files(config: MoAConfig) -> dict[str, str]:
-    """Give the hash of each file that is replayed: its content is part of the mixture."""
+    """Return the hash of each replayed file, whose content is a part of the mixture."""
     agents = [*(a for layer in config.layers for a in layer.values()), config.aggregator]
-    labels = [agent.label for agent in (*agents, *config.fallbacks)]
+    labels = [agent.label for agent in (*agents, *config.fallbacks, *config.helpers)]
     names = {name for label in labels if (name := replayed_file(label))}
     paths = {name: Path(name).expanduser() for name in sorted(names)}
     return {name: sha256(p.read_bytes()).hexdigest() for name, p in paths.items() if p.is_file()}
 
 
 def _call_values(rows: Iterable[JsonRow], key: str) -> Iterator[Any]:
-    """Give a value of each call that cost something, or may have."""
+    """Return a value of each call that is billed, or may be."""
     for row in rows:
         for turn in row["turns"]:
-            writers = (*turn.get("failed_writers", ()), turn["aggregator"])
-            calls = filter(None, (*turn["proposals"].values(), *writers))
+            others = (*turn.get("failed_writers", ()), *turn.get("decisions", ()))
+            calls = filter(None, (*turn["proposals"].values(), *others, turn["aggregator"]))
             yield from (call.get(key) for call in calls if _is_billed(call))
 
 

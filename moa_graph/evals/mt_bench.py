@@ -1,4 +1,4 @@
-"""MT-Bench: from a judge's words to a rating, and from ratings to averages."""
+"""Public functions of MT-Bench: ratings from a judge's text, and their averages."""
 
 from moa_graph.evals.benchmarks.mt_bench.score import (
     HIGHEST,

@@ -1,4 +1,4 @@
-"""The judges of a benchmark, side by side: their figures, their agreement, what they lean to."""
+"""Several judges of a benchmark: their figures, agreement and bias."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import Any
 
 from moa_graph.evals.agreement import Agreement, Ratings, measure_agreement
-from moa_graph.evals.benchmarks.registry import benchmark_for
+from moa_graph.evals.benchmarks.protocol import Benchmark
 from moa_graph.evals.judge_bias import (
     LengthBias,
     PositionBias,
@@ -18,47 +18,46 @@ from moa_graph.evals.ratings import AnswerComparison
 from moa_graph.evals.scoring import QualityInterval, SystemScore, average_quality, have_headline
 
 POSITION_NOTE = (
-    "A judge reads two answers in both orders, or in one that is drawn without regard to them, so "
-    "that what the place changes is the judge's doing."
+    "A judge reads two answers in both orders, or in a random one. An effect of the position "
+    "therefore comes from the judge."
 )
 LENGTH_NOTE = (
-    "How long an answer is, nobody draws: where longer ones are preferred, they may be better, "
-    "and the correlation is no proof of a bias. The same answers under several judges show which "
-    "of these goes more by length."
+    "The length of an answer is not random: longer answers may be better, and a correlation does "
+    "not prove a bias. Two judges of the same answers show which of them follows length more."
 )
 
 
 @dataclass(frozen=True)
 class JudgePanel:
-    """What judges said of the systems of a benchmark."""
+    """The judgements of several judges on the systems of a benchmark."""
 
     benchmark: str
     qualities: Mapping[str, Mapping[str, QualityInterval]]
-    """By judge, the first one first, and by system."""
+    """Scores by judge, in order, and by system."""
     combined: Mapping[str, QualityInterval]
-    """By system that all judged: the mean of the judges, on the instructions that all of them
-    judged; empty if there is one judge."""
+    """Mean of the judges on their common instructions, by system that all judged; empty for a
+    single judge."""
     labels: Mapping[str, Sequence[str]]
-    """By judge, what has to be said wherever its figures stand."""
+    """Labels that must accompany figures, by judge."""
     agreements: Sequence[Agreement]
-    """Of each two judges."""
+    """Agreement of each pair of judges."""
     positions: Sequence[PositionBias]
-    """Of each judge that compares answers."""
+    """Position bias of each judge that compares answers."""
     lengths: Sequence[LengthBias]
-    """Of each judge and system."""
+    """Length bias of each judge for each system."""
 
     @property
     def judges(self) -> list[str]:
-        """The judges, the first one first."""
+        """The judges, in order."""
         return list(self.qualities)
 
     @property
     def systems(self) -> list[str]:
-        """The systems that a judge judged."""
+        """The judged systems."""
         return list(dict.fromkeys(name for each in self.qualities.values() for name in each))
 
     def as_dict(self) -> dict[str, Any]:
-        """Give it as plain data."""
+        """Return plain data."""
         combined = {name: each._asdict() for name, each in self.combined.items()}
         return {
             "benchmark": self.benchmark,
@@ -76,16 +75,16 @@ class JudgePanel:
 
     @property
     def notes(self) -> list[str]:
-        """What the figures of position and length say, and what they do not."""
+        """Explanations of the figures of position and length."""
         notes = [POSITION_NOTE] if self.positions else []
         return [*notes, LENGTH_NOTE] if self.lengths else notes
 
 
 def build_panel(scores: Sequence[SystemScore]) -> JudgePanel:
-    """Put what judges said of the systems of a benchmark together.
+    """Build the panel from the scores of systems.
 
     Args:
-        scores: Those of each system by each judge; a system's first judge first.
+        scores: Scores of each system by each judge, the first judge first.
     """
     benchmark = scores[0].benchmark
     by_judge = _group_by_judge(scores)
@@ -103,7 +102,7 @@ def build_panel(scores: Sequence[SystemScore]) -> JudgePanel:
             judge: list(dict.fromkeys(label for each in of_judge for label in each.labels))
             for judge, of_judge in by_judge.items()
         },
-        _measure_agreements(benchmark, by_judge),
+        _measure_agreements(scores[0].protocol, by_judge),
         [
             bias
             for judge, of_judge in by_judge.items()
@@ -135,9 +134,9 @@ def _combine_judges(
 
 
 def _measure_agreements(
-    benchmark: str, by_judge: Mapping[str, Sequence[SystemScore]]
+    benchmark: Benchmark, by_judge: Mapping[str, Sequence[SystemScore]]
 ) -> list[Agreement]:
-    if (scale := benchmark_for(benchmark).rating_scale) is None:
+    if (scale := benchmark.rating_scale) is None:
         return []
     ratings = {judge: _collect_ratings(scores) for judge, scores in by_judge.items()}
     measured = (
@@ -152,7 +151,7 @@ def _collect_ratings(scores: Sequence[SystemScore]) -> Ratings:
         (score.system, row["id"], part): rating
         for score in scores
         for row in score.judged
-        for part, rating in benchmark_for(score.benchmark).list_ratings(row).items()
+        for part, rating in score.protocol.list_ratings(row).items()
     }
 
 
@@ -161,7 +160,7 @@ def _list_comparisons(scores: Sequence[SystemScore]) -> list[tuple[str | int, An
 
 
 def _read_comparisons(score: SystemScore) -> dict[str | int, AnswerComparison]:
-    benchmark = benchmark_for(score.benchmark)
+    benchmark = score.protocol
     compared = ((row["id"], benchmark.read_comparison(row)) for row in score.judged)
     return {item: comparison for item, comparison in compared if comparison}
 
@@ -177,6 +176,6 @@ def _measure_length(score: SystemScore) -> LengthBias:
 
 
 def _plain(bias: PositionBias | LengthBias) -> dict[str, Any]:
-    """Give a bias as plain data, with the names of the parts of its estimates."""
+    """Return a bias as plain data."""
     values = ((name, getattr(bias, name)) for name in bias.__dataclass_fields__)
     return {name: value._asdict() if hasattr(value, "_asdict") else value for name, value in values}

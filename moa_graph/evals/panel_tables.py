@@ -1,4 +1,4 @@
-"""The tables of a panel of judges, for the terminal and for the page."""
+"""Tables of several judges, for the terminal and the report."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -13,21 +13,21 @@ _NONE = "-"
 
 
 class PanelTable(NamedTuple):
-    """A table, of text."""
+    """A table of texts."""
 
     title: str
     text_columns: int
-    """How many of the first columns are text; the others are figures."""
+    """Number of leading text columns; the others are figures."""
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
 
 
 def list_panel_tables(panel: JudgePanel, metric: str) -> Iterator[PanelTable]:
-    """Give the tables that there is something for.
+    """Return the tables with data.
 
     Args:
         panel: The judges.
-        metric: What `panel.qualities` are.
+        metric: Name of the metric of `panel.qualities`.
     """
     if len(panel.judges) > 1:
         yield _quality_table(panel, metric)
@@ -85,9 +85,9 @@ def _position_table(positions: Sequence[PositionBias]) -> PanelTable:
         "second in both %",
     )
     return PanelTable(
-        "Position: how often a judge prefers the answer that it reads first (50 % if the place "
-        "makes no difference to it); how often the systems' answers won as first and as second; "
-        "how often the verdicts of both orders are the same, and what is preferred in both if not",
+        "Position: how often a judge prefers the answer that it reads first (50 % without a bias); "
+        "how often the systems' answers won as first and as second; how often the verdicts of "
+        "both orders agree, and which position is preferred if they do not",
         2,
         ("judge", "orders", "instructions", *shares),
         [
@@ -117,8 +117,8 @@ def _length_table(lengths: Sequence[LengthBias]) -> PanelTable:
     columns = ("prefers the longer %", "won as longer %", "longer in", "won as shorter %")
     what = "preference and difference in length" if is_compared else "score and length"
     longer = (
-        "; how often the longer answer is preferred, if the system's were the longer one as often "
-        "as the shorter one (50 % if length makes no difference)"
+        "; how often the longer answer is preferred, if the system's answer were longer as often "
+        "as shorter (50 % without a bias)"
         if is_compared
         else ""
     )

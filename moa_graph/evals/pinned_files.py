@@ -1,4 +1,4 @@
-"""Published files that are downloaded once, at a pinned revision, and checked."""
+"""Published files, downloaded once at a pinned revision and verified."""
 
 import hashlib
 import json
@@ -12,18 +12,18 @@ from platformdirs import user_cache_path
 
 from moa_graph.atomic_files import replaced_file
 
-DOWNLOAD_TIMEOUT_S = 60  # that a server may be silent
+DOWNLOAD_TIMEOUT_S = 60  # timeout in seconds
 
 
 @dataclass(frozen=True)
 class PinnedFile:
-    """Where a published file stands, and what must be in it."""
+    """The address and the expected content of a published file."""
 
     url: str
     revision: str
     row_count: int
     size: int | None = None
-    """Bytes, where no hash is known: the revision in the address is one."""
+    """Size in bytes, if no hash is known: the revision in the address already pins the file."""
     sha256: str | None = None
 
     @property
@@ -34,21 +34,21 @@ class PinnedFile:
 
 @dataclass(frozen=True)
 class JudgeFileOrigin:
-    """Where a file that a judge reads is to be had."""
+    """The sources of a file that a judge reads."""
 
     pinned_file: PinnedFile
     package: str | None = None
-    """The Python package that has it too, at `package_path`."""
+    """Python package that contains it at `package_path`."""
     package_path: str = ""
     prompt_sha256: Mapping[str, str] = field(default_factory=dict)
-    """Of each prompt that is read of a file of several in JSON lines, by `name`: see
-    `hash_prompts`. A file that has these is the published one, whatever else stands in it."""
+    """Hashes of the needed prompts of a JSON Lines file, by `name`; see `hash_prompts`. A file with
+    these prompts counts as the published one."""
     own: Path | None = None
-    """What is read instead with `--builtin-prompt`, and by the stand-in for a judge."""
+    """Replacement for `--builtin-prompt` and for the stand-in judge."""
 
 
 def hash_prompts(text: str) -> dict[str, str]:
-    """Give the hash of each prompt of a file in JSON lines: of its system prompt and template."""
+    """Return the hash of each prompt (system prompt and template) of a JSON Lines file."""
     try:
         rows = [json.loads(line) for line in text.splitlines() if line.strip()]
         prompts = {row["name"]: [row["system_prompt"], row["prompt_template"]] for row in rows}
@@ -66,16 +66,16 @@ def fetch_pinned_file(
     plan_key: str | None = "data",
     alternative: str = "",
 ) -> Path:
-    """Give a file of the data set from the cache, or download it and check it.
+    """Return a file of the data set from the cache, or download and verify it.
 
     Args:
         pinned_file: The file.
-        option: How the command line is told where it stands, for the error.
-        plan_key: How a plan is told it, if that is possible.
-        alternative: What else could be done, for the error.
+        option: Option of the command line for a local path, for the error.
+        plan_key: Key of a plan for a local path, if there is one.
+        alternative: Another possibility, for the error.
 
     Raises:
-        ValueError: If it cannot be had, or is another one.
+        ValueError: If it is not available, or differs.
     """
     path = (
         user_cache_path("moa_graph") / "benchmarks" / pinned_file.revision / pinned_file.file_name
@@ -95,7 +95,7 @@ def fetch_pinned_file(
             error.close()
         raise ValueError(f"{pinned_file.url} cannot be downloaded ({error}); {advice}") from None
     if mismatch := find_mismatch(pinned_file, data):
-        raise ValueError(f"{pinned_file.url} is not what it was: {mismatch}; {advice}")
+        raise ValueError(f"{pinned_file.url} has changed: {mismatch}; {advice}")
     path.parent.mkdir(parents=True, exist_ok=True)
     with replaced_file(path, keep_mode=True) as file:
         file.write(data)
@@ -103,7 +103,7 @@ def fetch_pinned_file(
 
 
 def find_mismatch(pinned_file: PinnedFile, data: bytes) -> str | None:
-    """Say how data differ from what a pinned file must be; `None` if they do not."""
+    """Describe how data differ from a pinned file; `None` if they do not."""
     sha256 = hashlib.sha256(data).hexdigest()
     if pinned_file.sha256 and sha256 != pinned_file.sha256:
         return f"sha256 {sha256}, expected {pinned_file.sha256}"

@@ -1,4 +1,4 @@
-"""A comparison as data: which systems, on which benchmarks, judged by whom. Read from TOML."""
+"""Plans of comparisons: systems, benchmarks, variants and judges, read from TOML."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import (
     AfterValidator,
@@ -26,13 +26,10 @@ from moa_graph.config.model import (
 )
 from moa_graph.config.toml_files import load_toml
 from moa_graph.deprecated import rename_plan_options
-from moa_graph.evals.ablations import (
-    ANALYSES,
-    Ablations,
-    Variant,
-)
+from moa_graph.evals.ablations import Variant
+from moa_graph.evals.analyses import AnalysedMixture, AnalysisName, list_variants
 from moa_graph.evals.benchmark_data import BenchmarkData
-from moa_graph.evals.benchmarks.registry import find_benchmark
+from moa_graph.evals.benchmarks.registry import find_benchmark, is_scored_exactly
 from moa_graph.evals.data import read_table
 from moa_graph.evals.datasets import load_benchmark
 from moa_graph.evals.generate import check_system_name
@@ -43,11 +40,11 @@ from moa_graph.evals.judging.setup import (
     official_judge_for_benchmark,
 )
 from moa_graph.evals.resource_use import default_prices
+from moa_graph.evals.scorers.table import SCORER_PREFIX
 from moa_graph.evals.single_model import SingleModel
 from moa_graph.models.agent import Agent, build_model
 from moa_graph.models.providers import provider_of
 
-AnalysisName = Literal["proposers", "roles", "collaborativeness", "depth", "ranker"]
 SystemName = Annotated[str, AfterValidator(check_system_name)]
 StrictPositiveInt = Annotated[int, Field(ge=1, strict=True)]
 
@@ -62,23 +59,25 @@ class BenchmarkEntry(_PlanTable):
     name: str
     """The name of a benchmark, such as `alpaca_eval`, or a file of prompts."""
     data: Path | None = None
-    """Where the data of the named benchmark stand; by default they are downloaded once."""
+    """File with the data of the named benchmark; by default they are downloaded once."""
     limit: StrictPositiveInt | None = None
-    """How many items are asked, spread evenly; by default all."""
+    """Number of items, spread evenly; by default all."""
     judge: str | None = None
-    """`provider:model`, `offline:overlap` or a TOML file; by default the plan's."""
+    """The judge: `provider:model`, `offline:overlap` or a TOML file; by default the plan's."""
     judges: list[str] = []
-    """Several of them, instead of `judge`. Quality is told by the first one."""
+    """Several judges, instead of `judge`. The first one determines the quality."""
+    scorer: str | None = None
+    """An exact scorer instead of a judge: its name, or `module:function`."""
     prompt: Path | None = None
-    """The judge's prompt, instead of the published one."""
+    """File with the judge's prompt, instead of the published one."""
     builtin_prompt: bool = False
-    """Take a prompt of our own, which is not the benchmark's."""
+    """Whether to use a prompt of moa_graph instead of the benchmark's."""
     reference_answers: Path | None = None
-    """MT-Bench's reference answers."""
+    """File with MT-Bench's reference answers."""
     skills: Path | None = None
-    """FLASK's skills."""
+    """File with FLASK's skills."""
     variants: bool = True
-    """Whether the variants take part; the paper's analyses are all on AlpacaEval."""
+    """Whether to include the variants; the paper's analyses all use AlpacaEval."""
 
     @model_validator(mode="before")
     @classmethod
@@ -87,7 +86,7 @@ class BenchmarkEntry(_PlanTable):
 
     @property
     def files(self) -> JudgeFilePaths:
-        """What the judge reads instead of the published files."""
+        """The files of the judge that replace the published ones."""
         return JudgeFilePaths(self.prompt, self.reference_answers, self.skills, self.builtin_prompt)
 
 
@@ -95,8 +94,13 @@ class VariantsEntry(_PlanTable):
     """Analyses of a mixture."""
 
     of: str
-    """The name of a system of the plan, or a preset, or a TOML file."""
+    """The mixture: a system of the plan, a preset, or a TOML file."""
     analyses: list[AnalysisName] = Field(min_length=1)
+    model: str | None = None
+    """The single model of `equal_cost`: the name of an agent of the mixture, or `provider:model`;
+    by default that of the aggregator."""
+    samples: list[StrictPositiveInt] = []
+    """Number of its samples; by default the number that costs about as much as the mixture."""
 
 
 @dataclass(frozen=True)
@@ -104,65 +108,68 @@ class AnalysisPoint:
     """A point of an analysis."""
 
     of: str
-    """The mixture whose variant it is."""
+    """The original mixture."""
     analysis: str
     variant: Variant
 
 
 class SystemRun(NamedTuple):
-    """A run of a system: with `repeats`, its answers are sampled and judged several times."""
+    """A run of a system; with `repeats`, each system has several runs."""
 
     system: str
     number: int
-    """From 1."""
+    """Number of the run, from 1."""
     config: MoAConfig
 
     @property
     def name(self) -> str:
-        """What its folder is called."""
+        """Name of its folder."""
         return self.system if self.number == 1 else f"{self.system}+run{self.number}"
 
 
 class EvalPlan(_PlanTable):
-    """A comparison. Paths are relative to the file that it is read from."""
+    """A comparison. Paths are relative to the plan's file."""
 
     systems: dict[SystemName, Any] = {}
-    """By name: a preset, a TOML file, `provider:model` (that model alone), or a table: `model`
-    and other options of an `Agent`, or a mixture."""
+    """Systems by name: a preset, a TOML file, `provider:model` (a single model), or a table:
+    `model` and other options of an `Agent`, or a mixture."""
     benchmarks: list[BenchmarkEntry] = Field(min_length=1)
     variants: list[VariantsEntry] = []
     judge: str | None = None
-    """As in `BenchmarkEntry`; by default each benchmark's own."""
+    """As in `BenchmarkEntry`; by default that of each benchmark."""
     judges: list[str] = []
     """As in `BenchmarkEntry`."""
+    scorer: str | None = None
+    """As in `BenchmarkEntry`."""
     correlation: list[str] = []
-    """Systems of which is measured what the aggregator takes: each proposal of their last layer
-    is judged, too."""
+    """Systems whose proposals of the last layer are judged too, to measure what the aggregator uses
+    of them."""
     out: Path = Path("out")
     repeats: StrictPositiveInt = 1
-    """How many times each system (not its variants) answers and is judged anew; the paper's ± is
+    """Number of times that each system (not its variants) answers and is judged; the paper's ± is
     the standard deviation of three."""
     concurrency: StrictPositiveInt = 8
     max_cost: float | None = Field(default=None, ge=0)
-    """Budget of a run in US dollars: nothing more starts that could exceed it."""
+    """Budget of a run in US dollars: nothing starts that could exceed it."""
     gamed_baselines: Path | None = None
-    """AlpacaEval's table `df_gamed.csv`; by default it is downloaded once."""
+    """File with AlpacaEval's table `df_gamed.csv`; by default it is downloaded once."""
     prices: dict[str, tuple[Price, Price]] = {}
     """As in `MoAConfig`, for all systems and the judge."""
     sizes: dict[str, Price] = {}
-    """Billions of parameters that take part in making a token, by `provider:model`, where they
-    are not known or are to be assumed."""
+    """Billions of active parameters, by `provider:model`, for models whose size is unknown or to be
+    assumed."""
     published: dict[SystemName, str] = {}
-    """What the paper calls a system, so that its figures stand beside ours."""
+    """Names of systems in the paper, to show the paper's figures beside the measured ones."""
 
     _folder: Path = PrivateAttr(default=Path())
+    _runs_code: bool = PrivateAttr(default=False)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read a plan.
 
         Raises:
-            ValueError: If there is none, or it is not valid; the message names the place.
+            ValueError: If it does not exist or is invalid; the message names the location.
         """
         path = Path(path).expanduser()
         folder = path.absolute().parent
@@ -177,10 +184,10 @@ class EvalPlan(_PlanTable):
 
     @cached_property
     def mixtures(self) -> dict[str, MoAConfig]:
-        """The systems that have a name in the plan.
+        """The named systems of the plan.
 
         Raises:
-            ValueError: If one is none.
+            ValueError: If one is invalid.
         """
         return {name: self._load_system(name, given) for name, given in self.systems.items()}
 
@@ -189,7 +196,7 @@ class EvalPlan(_PlanTable):
         """The points of all analyses.
 
         Raises:
-            ValueError: If a mixture cannot be varied so.
+            ValueError: If an analysis is not possible for its mixture.
         """
         return list(self._list_points())
 
@@ -211,25 +218,25 @@ class EvalPlan(_PlanTable):
         return by_name
 
     def systems_for(self, entry: BenchmarkEntry) -> dict[str, MoAConfig]:
-        """Give the systems that take part in a benchmark."""
+        """Return the systems for a benchmark."""
         return self.configs if entry.variants else self.mixtures
 
     def runs_for(self, entry: BenchmarkEntry) -> Iterator[SystemRun]:
-        """Give the runs that take part in a benchmark, all of a system together."""
+        """Return the runs for a benchmark, grouped by system."""
         for name, config in self.systems_for(entry).items():
             yield from self.runs_of(name, config)
 
     def runs_of(self, name: str, config: MoAConfig) -> list[SystemRun]:
-        """Give the runs of a system."""
+        """Return the runs of a system."""
         count = self.repeats if name in self.mixtures else 1
         return [SystemRun(name, number, config) for number in range(1, count + 1)]
 
     def resolve_path(self, path: str | Path) -> Path:
-        """Say where a path of the plan leads."""
+        """Resolve a path of the plan."""
         return self._folder / Path(path).expanduser()
 
     def load_benchmark(self, entry: BenchmarkEntry) -> BenchmarkData:
-        """Load what is asked.
+        """Load the items of a benchmark.
 
         Raises:
             ValueError: As `moa_graph.evals.datasets.load_benchmark`.
@@ -239,12 +246,14 @@ class EvalPlan(_PlanTable):
         return load_benchmark(name, data, entry.limit)
 
     def judges_for(self, entry: BenchmarkEntry) -> list[Judge]:
-        """Give the judges of a benchmark, with the plan's prices.
+        """Return the judges of a benchmark, with the plan's prices.
 
         Raises:
-            ValueError: If one is none, or two have the same name.
+            ValueError: If one is invalid, or two have the same name.
         """
-        sources = _list_judges(entry) or _list_judges(self)
+        # The plan's judge does not apply to benchmarks with exact answers.
+        of_plan = [] if is_scored_exactly(entry.name) else _list_judges(self)
+        sources = _list_judges(entry) or of_plan
         judges = [self._read_judge(each) for each in sources] or [
             official_judge_for_benchmark(entry.name)
         ]
@@ -252,7 +261,12 @@ class EvalPlan(_PlanTable):
         return [self._with_judge_prices(judge) for judge in judges]
 
     def _read_judge(self, source: str) -> Judge:
-        return read_judge(str(self.resolve_path(source)) if source.endswith(".toml") else source)
+        judge = read_judge(str(self.resolve_path(source)) if source.endswith(".toml") else source)
+        return replace(judge, run_code=self._runs_code)
+
+    def allow_code(self) -> None:
+        """Allow the scorer `code` to run code of models; a plan cannot allow it."""
+        self._runs_code = True
 
     def _with_judge_prices(self, judge: Judge) -> Judge:
         prices = default_prices({**judge.prices, **self.prices})
@@ -260,7 +274,7 @@ class EvalPlan(_PlanTable):
         return replace(judge, prices=known)
 
     def judge_files_for(self, entry: BenchmarkEntry) -> JudgeFilePaths:
-        """Give what the judge reads instead of the published files."""
+        """Return the files of the judge that replace the published ones."""
         paths = entry.files
         prompt, answers, skills = (
             path and self.resolve_path(path)
@@ -269,13 +283,13 @@ class EvalPlan(_PlanTable):
         return JudgeFilePaths(prompt, answers, skills, paths.own_prompt)
 
     def check_references(self, folder: Path) -> None:
-        """Read all that the plan names, so that mistakes show before the first call.
+        """Load everything that the plan refers to, to report errors before the first call.
 
         Args:
-            folder: What paths in the plan are relative to.
+            folder: Base folder of the plan's paths.
 
         Raises:
-            ValueError: If something is wrong; the message names the place.
+            ValueError: If something is invalid; the message names the location.
         """
         self._folder = folder
         if not self.configs:
@@ -290,14 +304,14 @@ class EvalPlan(_PlanTable):
         self._check_files()
 
     def _check_names(self) -> None:
-        """Refuse what would be found out only when others were paid for, or never."""
+        """Reject ambiguous names before any paid call."""
         for name in self.mixtures:
             later = [run.name for run in self.runs_of(name, self.mixtures[name])[1:]]
             if taken := [run for run in later if run in self.configs]:
                 raise ValueError(f"systems: {taken[0]!r} is the name of a repeat of {name!r}")
         names = [entry.name for entry in self.benchmarks]
         if twice := [name for name in names if names.count(name) > 1]:
-            raise ValueError(f"benchmarks: {twice[0]!r} stands there twice; expected it once")
+            raise ValueError(f"benchmarks: {twice[0]!r} occurs twice; expected it once")
         paper_systems = _list_paper_systems()
         for system, name in self.published.items():
             if name not in paper_systems:
@@ -322,10 +336,11 @@ class EvalPlan(_PlanTable):
         for number, entry in enumerate(self.variants):
             location = f"variants[{number}]"
             base = self.mixtures.get(entry.of) or self._load_mixture(entry.of, f"{location}.of")
+            is_named = entry.of in self.mixtures
+            mixture = AnalysedMixture(base, entry.of, is_named, entry.model, entry.samples)
             try:
-                ablations = Ablations(base)
                 for analysis in entry.analyses:
-                    for variant in ANALYSES[analysis](ablations):
+                    for variant in list_variants(analysis, mixture):
                         yield AnalysisPoint(entry.of, analysis, variant)
             except ValueError as error:
                 raise ValueError(f"{location}, of {entry.of!r}: {error}") from None
@@ -370,7 +385,7 @@ class EvalPlan(_PlanTable):
             ) from None
 
     def _with_prices(self, config: MoAConfig) -> MoAConfig:
-        """Give a mixture the prices of its models, as far as they are known here."""
+        """Return a mixture with the known prices of its models."""
         known = default_prices({**config.prices, **self.prices})
         own = {label: known[label] for label in config.labels() if label in known}
         return config.model_copy(update={"prices": own})
@@ -379,6 +394,10 @@ class EvalPlan(_PlanTable):
 def _list_judges(table: BenchmarkEntry | EvalPlan) -> list[str]:
     if table.judge and table.judges:
         raise ValueError("judges: `judge` is given, too; expected one of the two")
+    if table.scorer and (table.judge or table.judges):
+        raise ValueError("scorer: `judge` or `judges` is given, too; expected one of them")
+    if table.scorer:
+        return [f"{SCORER_PREFIX}{table.scorer}"]
     return [table.judge] if table.judge else table.judges
 
 
@@ -389,7 +408,7 @@ def _list_paper_systems() -> list[str]:
 
 
 def _expected_keys(location: str) -> list[str]:
-    """Name the keys that are known at a place of a plan."""
+    """Return the known keys at a location of a plan."""
     kinds: dict[str, type[BaseModel]] = {"benchmarks[": BenchmarkEntry, "variants[": VariantsEntry}
     found = (kind for beginning, kind in kinds.items() if location.startswith(beginning))
     return list(next(found, EvalPlan).model_fields)

@@ -1,4 +1,4 @@
-"""Find out with the first jobs of many whether any of them can succeed, before much is spent."""
+"""Run the first jobs one at a time, to stop early if all of them fail."""
 
 import asyncio
 import re
@@ -13,46 +13,49 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 PROBES = 3
-"""Jobs that must fail alike, none having succeeded, for the others not to be begun."""
-_COMPARED_CHARS = 60  # characters of a cause; what an answer said comes later in it
+"""Number of first jobs whose equal failures prevent the others from starting."""
+_COMPARED_CHARS = 60  # characters of a cause that are compared; text of answers comes later
 
 
 class AllFailedError(MoAError, ValueError):
-    """The first jobs all failed alike, and the others were not begun."""
+    """The first jobs all failed with the same cause, and the others were not started."""
 
 
 class ProbedWork(Generic[Item, Result]):
-    """Work on items of which the first run one at a time, until one has succeeded.
+    """Work whose first items run one at a time until one has succeeded.
 
     Args:
-        work: What is done with an item.
+        work: Processes an item.
+        is_probed: Whether to skip the probing, because no model is called.
     """
 
-    def __init__(self, work: Callable[[Item], Awaitable[Result]]) -> None:
-        self._work, self._is_probed = work, False
+    def __init__(
+        self, work: Callable[[Item], Awaitable[Result]], *, is_probed: bool = False
+    ) -> None:
+        self._work, self._is_probed = work, is_probed
         self._turn = asyncio.Lock()
         self._causes: list[str] = []
 
     async def run(self, item: Item) -> Result:
-        """Do the work; as long as none has succeeded, when all that began before have ended."""
+        """Process an item; until one has succeeded, wait for all earlier items."""
         if not self._is_probed:
             async with self._turn:
                 if self._have_all_failed:
-                    # `check` is about to end the work, which cancels this.
+                    # `check` will end the work, which cancels this.
                     await asyncio.get_running_loop().create_future()
                 if not self._is_probed:
                     return await self._run_probe(item)
         return await self._work(item)
 
     def check(self) -> None:
-        """See whether the others may begin.
+        """Check whether the other items may start.
 
         Raises:
-            AllFailedError: If the first all failed alike.
+            AllFailedError: If the first items all failed with the same cause.
         """
         if self._have_all_failed:
             raise AllFailedError(
-                f"the first {PROBES} failed alike, so no other was begun: {self._causes[-1]}"
+                f"the first {PROBES} failed alike, so no other was started: {self._causes[-1]}"
             )
 
     @property
@@ -66,14 +69,14 @@ class ProbedWork(Generic[Item, Result]):
                 result = await self._work(item)
         except Exception as error:
             self._causes.append(redacted_message(error))
-            # Where causes differ, it is not what all items have in common.
+            # Different causes do not point to a common problem.
             self._is_probed = len({_cause_kind(cause) for cause in self._causes}) > 1
             raise
-        # What was stored before tells nothing of who is asked now.
+        # Stored answers say nothing about the present model.
         self._is_probed = any(not call.from_store for call in calls)
         return result
 
 
 def _cause_kind(cause: str) -> str:
-    """Give what causes of one kind share: numbers and what an answer said differ."""
+    """Return a cause without numbers and text of answers, for comparison."""
     return re.sub(r"\w*\d\w*", "#", cause)[:_COMPARED_CHARS]

@@ -1,4 +1,4 @@
-"""What the aggregator takes: the proposals that it read are judged as answers are."""
+"""Judge the proposals that the aggregator read, in the same way as answers."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +15,7 @@ from moa_graph.evals.judging.judge import BenchmarkJudge
 from moa_graph.evals.judging.setup import JudgingTask
 from moa_graph.evals.probing import ProbedWork
 from moa_graph.evals.results_file import ANSWERS_FILE, JsonRow, format_json_lines
+from moa_graph.graph.node_names import parse_helper_role
 from moa_graph.models.recorded import read_json_rows
 from moa_graph.runs.budget import applicable_max_cost
 from moa_graph.runs.job_progress import JobProgress
@@ -39,23 +40,21 @@ async def judge_proposals(
     max_cost: float | None = None,
     show: Callable[[JobProgress], None] = lambda _: None,
 ) -> tuple[JobProgress, Mapping[str, str]]:
-    """Have the proposals that the aggregator read judged; the judgements are written beside them.
+    """Judge the proposals that the aggregator read, and write the judgements beside them.
 
     Args:
-        task: The system's answers, and how they are judged. Of a conversation the first turn
-            counts.
-        call_store: Where each call is kept: a proposal that is a system's answer, too, is judged
-            once.
-        concurrency: How many judgements are under way at a time.
+        task: The judging task of the system. Of a conversation, only the first turn counts.
+        call_store: The call store: a proposal that is also a system's answer is judged once.
+        concurrency: Number of parallel judgements.
         max_cost: As in `run_jobs`.
         show: As in `run_jobs`.
 
     Returns:
-        What was done, and why judgements are missing, by item and node.
+        The progress, and the causes of missing judgements, by item and node.
 
     Raises:
         ValueError: If a key is missing.
-        AllFailedError: If the first judgements all failed alike; no other was asked for.
+        AllFailedError: If the first judgements all failed with the same cause.
     """
     benchmark_judge, folder = (
         BenchmarkJudge(task.judge, task.method, call_store),
@@ -89,10 +88,10 @@ async def judge_proposals(
 
 
 def read_samples(folder: Path) -> list[PreferenceSample]:
-    """Read what the aggregator of a system was given, what it made of it, and the judgements.
+    """Read the proposals, answers and judgements of a system.
 
     Args:
-        folder: The system's.
+        folder: Folder of the system.
 
     Raises:
         ValueError: If the proposals were not judged.
@@ -131,8 +130,9 @@ def _proposal_cases(task: JudgingTask) -> Iterator[ProposalCase]:
 
 
 def _last_layer_proposals(row: JsonRow) -> dict[str, str]:
-    """Give the proposals that the aggregator read, by node."""
-    proposals: Mapping[str, JsonRow] = row["turns"][0]["proposals"]
+    """Return the proposals that the aggregator read, by node."""
+    stored: Mapping[str, JsonRow] = row["turns"][0]["proposals"]
+    proposals = {node: each for node, each in stored.items() if not parse_helper_role(node)}
     last = max((each["layer"] for each in proposals.values()), default=0)
     return {
         node: each["content"]
@@ -142,7 +142,7 @@ def _last_layer_proposals(row: JsonRow) -> dict[str, str]:
 
 
 def _preference_of(row: JsonRow | None, text: str) -> float | None:
-    """Give how a judge likes a proposal, unless it has not judged this very text."""
+    """Return the judge's preference for a proposal, if it has judged this text."""
     if row is None or row["error"] or row["text"] != _text_hash(text):
         return None
     if "scores" in row:

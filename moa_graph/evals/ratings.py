@@ -1,4 +1,4 @@
-"""What a judgement says, in a form that judges and benchmarks share."""
+"""Ratings: judgements in a form that all judges and benchmarks share."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,35 +8,35 @@ class RatingScale(NamedTuple):
     """The ratings that a judge can give."""
 
     name: str
-    """Such as `grade from 1 to 10`."""
+    """Name of the scale, such as `grade from 1 to 10`."""
     values: Sequence[int]
-    """In their order."""
+    """Possible ratings, in order."""
     is_graded: bool
-    """Whether two ratings disagree the more, the farther they are apart."""
+    """Whether disagreement grows with the distance of two ratings."""
 
 
 class Reading(NamedTuple):
-    """A comparison of two answers as the judge read them, one after the other."""
+    """One comparison of two answers by a judge, in one order."""
 
     is_first: bool
-    """Whether the system's answer stood first."""
+    """Whether the system's answer was first."""
     preference: float
-    """For the system's answer, from 0 to 1."""
+    """Preference for the system's answer, from 0 to 1."""
 
 
 class AnswerComparison(NamedTuple):
-    """A judgement that holds a system's answer against another."""
+    """A judgement that compares a system's answer with another one."""
 
     preference: float
-    """For the system's answer, from 0 to 1."""
+    """Preference for the system's answer, from 0 to 1."""
     length: int
     """Characters of the system's answer."""
     other_length: int
     """Characters of the other answer."""
     readings: Sequence[Reading] = ()
-    """None where no judge was asked, as for identical answers."""
+    """Calls of the judge; empty for automatic judgements, as of identical answers."""
 
 
 def round_to_scale(rating: float, scale: RatingScale) -> int:
-    """Give the value of a scale that is nearest; of two, the greater one."""
+    """Return the nearest value of a scale; of two, the higher one."""
     return min(scale.values, key=lambda value: (abs(value - rating), -value))

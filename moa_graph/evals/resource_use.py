@@ -1,4 +1,4 @@
-"""What an answer takes: tokens, money, and floating point operations; and what is worth it."""
+"""Resource use of an answer: tokens, cost and floating point operations."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,79 +20,79 @@ from moa_graph.models.providers import provider_of
 from moa_graph.runs.record import AgentCall
 
 Sizes = Mapping[str, float]
-"""Billions of parameters that take part in making a token, by `provider:model`."""
+"""Billions of active parameters, by `provider:model`."""
 
-FLOPS_PER_PARAMETER = 2  # a multiplication and an addition for each token
+FLOPS_PER_PARAMETER = 2  # a multiplication and an addition per parameter and token
 TERA, BILLION = 1e12, 1e9
 
 
 class ModelSize(NamedTuple):
-    """How large a model is."""
+    """The size of a model."""
 
     total: float
     """Billions of parameters."""
     active: float
-    """Billions of those that take part in making one token."""
+    """Billions of active parameters for one token."""
     assumed: bool
-    """Whether that is an assumption; `source` says whose."""
+    """Whether the size is an assumption of `source`."""
     source: str
 
 
 class PartialMean(NamedTuple):
-    """A mean over the runs of which a value is known."""
+    """A mean over the runs with a known value."""
 
     value: float | None
-    """`None` if it is known of none."""
+    """The mean; `None` if no value is known."""
     known_runs: int
-    """Of how many it is."""
+    """Number of known values."""
 
 
 @dataclass(frozen=True)
 class ResourceUse:
-    """What a system takes for an instruction, on average. A turn of a conversation is one."""
+    """Mean resource use of an instruction. A turn of a conversation counts as an instruction."""
 
     instructions: int
     input_tokens: PartialMean
-    """Tokens read, by all agents together."""
+    """Prompt tokens of all agents."""
     output_tokens: PartialMean
-    """Tokens written, by all agents together."""
+    """Completion tokens of all agents."""
     cost: PartialMean
-    """US dollars."""
+    """Cost in US dollars."""
     teraflops: PartialMean
-    """10^12 floating point operations for the tokens written: see `teraflops`."""
+    """10^12 floating point operations for completion tokens; see `teraflops`."""
     unpriced: Sequence[str]
-    """Models without a price, because of which an instruction has no cost."""
+    """Models without a price, whose instructions have no cost."""
     uncounted: Sequence[str]
-    """Models that do not state their tokens, because of which none of it is known."""
+    """Models without token counts, whose instructions have unknown resource use."""
     unsized: Sequence[str]
-    """Models of unknown size, because of which an instruction has no TFLOPs."""
+    """Models of unknown size, whose instructions have no TFLOPs."""
     assumed: Sequence[str]
-    """Models whose size is an assumption."""
+    """Models of assumed size."""
     failed: int
-    """Calls that failed and of which no tokens are known: whatever they cost is not in."""
+    """Number of failed calls without token counts, whose cost is not included."""
     is_per_turn: bool = False
-    """Whether some instructions are turns of a conversation."""
+    """Whether instructions include turns of a conversation."""
 
 
 def default_prices(overrides: Prices | None = None) -> Prices:
-    """Give the prices of the package's own table, for any function that takes prices.
+    """Return the prices of the package's own table, for any function with a parameter `prices`.
 
-    They are those of the time of the paper, each with its date and source in `models.toml`, and
-    come before those of `genai-prices`.
+    They date from the time of the paper, each with its date and source in `models.toml`, and take
+    precedence over those of `genai-prices`.
 
     Args:
-        overrides: Prices that come before them.
+        overrides: Prices that take precedence over the table.
     """
     rows = read_table("models")["prices"]
     return {model: row["price"] for row in rows for model in row["models"]} | dict(overrides or {})
 
 
 def model_size(model: str, sizes: Sizes | None = None) -> ModelSize | None:
-    """Tell how large a model is, if that is known.
+    """Return the size of a model, if known.
 
     Args:
-        model: `provider:model`. Who serves it makes no difference.
-        sizes: Sizes of one's own, which come first and count as assumed.
+        model: `provider:model`. The provider makes no difference.
+        sizes: The user's sizes, which take precedence and count as assumed.
     """
     if size := (sizes or {}).get(model):
         return ModelSize(size, size, assumed=True, source="given")
@@ -110,19 +110,19 @@ def _size_table() -> dict[str, ModelSize]:
 
 
 def teraflops(calls: Iterable[AgentCall], sizes: Sizes | None = None) -> float | None:
-    """Count the TFLOPs of one instruction.
+    """Return the TFLOPs of one instruction.
 
-    Twice the active parameters of a model for each token that it wrote, summed over the layers,
-    of which the aggregator is the last: in each layer the call with the most operations counts,
-    for its proposers run side by side, as in the paper's Figure 5. Tokens that are read are not
-    counted. (The values of that figure fit this count at about 370 tokens in each layer.)
+    It is twice the active parameters of a model for each completion token, summed over the layers
+    with the aggregator as the last one. In each layer the call with the most operations counts,
+    because its proposers run in parallel, as in the paper's Figure 5. Prompt tokens do not count.
+    (The values of that figure match this count at about 370 tokens in each layer.)
 
     Args:
-        calls: The calls of a run; those that failed are left out.
+        calls: The calls of a run; failed ones are left out.
         sizes: As in `model_size`.
 
     Returns:
-        10^12 floating point operations, or `None` if a size or a number of tokens is not known.
+        10^12 floating point operations, or `None` if a size or a number of tokens is unknown.
     """
     answered = sorted((c for c in calls if c.error is None), key=lambda call: call.layer)
     layers = [list(layer) for _, layer in groupby(answered, key=lambda call: call.layer)]
@@ -144,7 +144,7 @@ def _teraflops_of_tokens(model: str, tokens: float | None, sizes: Sizes | None) 
 
 
 def _sum_layer_maxima(layers: Sequence[Sequence[float | None]]) -> float | None:
-    """Sum the largest of each layer, if all are known."""
+    """Sum the maximum of each layer, if all are known."""
     counted = [[flops for flops in layer if flops is not None] for layer in layers]
     if not layers or any(map(_is_shorter, counted, layers)):
         return None
@@ -156,10 +156,10 @@ def _is_shorter(part: Sequence[Any], whole: Sequence[Any]) -> bool:
 
 
 def read_turn_calls(turn: Mapping[str, Any]) -> list[AgentCall]:
-    """Read the calls of a turn from a line of `proposals.jsonl`.
+    """Return the calls of a turn from a line of `proposals.jsonl`.
 
     Args:
-        turn: One of the line's `turns`.
+        turn: One of the `turns` of the line.
     """
     rows = dict(turn["proposals"])
     if last := turn.get("aggregator"):
@@ -168,6 +168,9 @@ def read_turn_calls(turn: Mapping[str, Any]) -> list[AgentCall]:
     for number, writer in enumerate(turn.get("failed_writers", ()), 1):
         layer = 1 + max((row["layer"] for row in turn["proposals"].values()), default=0)
         rows[f"failed_writer_{number}"] = {"layer": layer, "content": "", **writer}
+    for decision in turn.get("decisions", ()):
+        name = parse_node_name(decision["node"])
+        rows[decision["node"]] = {"layer": name.layer if name else 0, "content": "", **decision}
     return [
         AgentCall(
             node=node,
@@ -191,15 +194,15 @@ def read_turn_calls(turn: Mapping[str, Any]) -> list[AgentCall]:
 def measure_resource_use(
     runs: Sequence[Sequence[AgentCall]], prices: Prices | None = None, sizes: Sizes | None = None
 ) -> ResourceUse:
-    """Sum up what a system took.
+    """Return the mean resource use of a system.
 
-    A call whose answer was stored counts as what it cost when it was made. Stored outputs
-    (`recorded:`) count as unknown unless they are given a price: somebody paid for them.
+    A stored answer counts with its original cost. Stored outputs (`recorded:`) have an unknown cost
+    unless they have a price, because somebody has paid for them.
 
     Args:
-        runs: The calls of each instruction: `Run.calls` of `read_run`, or `read_turn_calls`.
-        prices: Prices of one's own, before those of `default_prices` and of `genai-prices`; also
-            for stored outputs and for models that cost nothing, which then count as if they did.
+        runs: The calls of each instruction: `RunRecord.calls` of `read_run`, or `read_turn_calls`.
+        prices: The user's prices, which take precedence over `default_prices` and `genai-prices`.
+            They also apply to stored outputs and free models.
         sizes: As in `model_size`.
     """
     all_prices = default_prices(prices)
@@ -238,7 +241,7 @@ def _model_names(calls: Iterable[AgentCall], predicate: Callable[[AgentCall], bo
 def _sum_over_calls(
     calls: Sequence[AgentCall], value: Callable[[AgentCall], float | None]
 ) -> float | None:
-    """Sum what the calls took, if that is known of all that gave an answer."""
+    """Sum a value over the calls, if it is known for all that answered."""
     values = [value(call) for call in calls if call.error is None or call.usage]
     known = [each for each in values if each is not None]
     return None if _is_shorter(known, values) or not values else sum(known)
@@ -250,20 +253,35 @@ def _token_count(call: AgentCall, kind: str) -> float | None:
     return float(call.usage[kind])
 
 
+class CallPrices:
+    """Prices of single calls, as in `measure_resource_use`.
+
+    Args:
+        prices: As in `measure_resource_use`.
+    """
+
+    def __init__(self, prices: Prices | None = None) -> None:
+        self._prices = default_prices(prices)
+
+    def sum_costs(self, calls: Sequence[AgentCall]) -> float | None:
+        """Return the total cost of calls; `None` if it is unknown for one that answered."""
+        return _sum_over_calls(calls, lambda call: _call_cost(call, self._prices))
+
+
 def _call_cost(call: AgentCall, prices: Prices) -> float | None:
     if is_free_model(call.model) and (price := prices.get(call.model)) and call.usage:
-        return price_tokens(price, call.usage)  # nobody was paid, but it is to count as if
+        return price_tokens(price, call.usage)  # free, but with a price of the user
     if provider_of(call.model).replays_files:
         return None
     return estimate_cost(call.model, call.usage, prices)
 
 
 def pareto_front(points: Mapping[str, tuple[float | None, float | None]]) -> list[str]:
-    """Find the systems than which none is both as cheap and as good, and better in one of them.
+    """Return the systems that no other one beats in cost or quality without losing the other.
 
     Args:
-        points: What each system takes (less is better) and its quality (more is better). One of
-            which either is not known is neither on the front nor keeps others off it.
+        points: Cost (lower is better) and quality (higher is better) of each system. A system with
+            an unknown value is ignored.
 
     Returns:
         Their names, cheapest first.

@@ -1,4 +1,4 @@
-"""The folder of a system's answers: what is written, and when."""
+"""The folder of a system's answers, and when each file is written."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,15 +12,15 @@ from moa_graph.models.recorded import read_json_rows
 ANSWERS_FILE, GENERATION_MANIFEST = "proposals.jsonl", "manifest.json"
 JUDGEMENTS_FILE, JUDGING_MANIFEST = "judgements.jsonl", "judging.json"
 JUDGES_FOLDER = "judges"
-"""In the folder of a system: a folder for each judge after the first one."""
+"""Name of the folder of further judges in the folder of a system."""
 
 JsonRow = dict[str, Any]
 
 
 class ResultsFile:
-    """What came of each item, a line each, in `proposals.jsonl`; a later line counts.
+    """The results of items in `proposals.jsonl`, one per line; the last line of an item counts.
 
-    A line is written whole before the next item counts as done, so that a process may be killed
+    A line is written completely before the item counts as done, so that the process may be killed
     at any moment.
     """
 
@@ -32,22 +32,22 @@ class ResultsFile:
         write_text(self.path, format_json_lines(self.rows.values()))
 
     def write(self, row: JsonRow) -> None:
-        """Add a line."""
+        """Append a line."""
         self.rows[row["id"]] = row
         with self.path.open("a", encoding="utf-8") as file:
             file.write(format_json_lines([row]))
 
     def answered_rows(self, items: Sequence[BenchmarkItem]) -> list[JsonRow]:
-        """Give the rows of items that have an answer, in the order of the items."""
+        """Return the rows of items with an answer, in the order of the items."""
         rows = (self.rows.get(item.id) for item in items)
         return [row for row in rows if row and row["error"] is None]
 
     def failures(self, items: Sequence[BenchmarkItem]) -> dict[str | int, str]:
-        """Give why items have no answer, of those that were tried."""
+        """Return the causes of failed items."""
         rows = (self.rows.get(item.id) for item in items)
         return {row["id"]: row["error"] for row in rows if row and row["error"]}
 
 
 def format_json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Write rows as JSON Lines."""
+    """Format rows as JSON Lines."""
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

@@ -1,4 +1,4 @@
-"""Which models are retired, as far as the package's own table and `genai-prices` know."""
+"""Retired models, from the package's own table and `genai-prices`."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -13,12 +13,12 @@ from moa_graph.models.providers import provider_of
 
 
 def describe_retired(agents: Iterable[Agent], today: date | None = None) -> list[str]:
-    """Say of each model that is retired, or may be, what is known of that.
+    """Describe the models that are retired, or may be.
 
-    A model with a `base_url` is served by others than its provider, who may still have it.
+    Other servers may still have a model, so models with a `base_url` are left out.
 
     Args:
-        agents: Who is asked.
+        agents: The agents.
         today: By default today, in UTC.
 
     Returns:
@@ -47,9 +47,9 @@ def _shutdown_dates() -> dict[str, tuple[str, str]]:
 
 
 def _find_in_price_data(provider: str, name: str) -> str | None:
-    """Say whether `genai-prices` calls a model deprecated, or does not know it of its provider."""
+    """Return whether `genai-prices` marks a model as deprecated, or does not list it."""
     with suppress(ImportError):
-        from genai_prices.data_snapshot import get_snapshot  # optional, and slow
+        from genai_prices.data_snapshot import get_snapshot  # optional and slow to import
 
         source = f"genai-prices {version('genai-prices')}"
         known = {each.id: each for each in get_snapshot().providers}.get(provider)

@@ -1,4 +1,4 @@
-"""From the judgements in a folder to the figures of a benchmark, and to what they are worth."""
+"""Compute the figures of a benchmark, their intervals and comparisons from judgements."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +13,7 @@ import numpy as np
 from moa_graph.evals.benchmarks.alpaca_eval.baselines import LengthControlBaselines
 from moa_graph.evals.benchmarks.alpaca_eval.benchmark import AlpacaEvalScore
 from moa_graph.evals.benchmarks.formatting import format_interval
+from moa_graph.evals.benchmarks.protocol import Benchmark
 from moa_graph.evals.benchmarks.registry import benchmark_for
 from moa_graph.evals.intervals import mean_interval
 from moa_graph.evals.judging.setup import SystemAnswers, list_judge_folders, read_answers
@@ -20,13 +21,13 @@ from moa_graph.evals.results_file import JUDGEMENTS_FILE, JUDGING_MANIFEST, Json
 from moa_graph.evals.statistics import Comparison, compare, correct_for_multiple
 from moa_graph.models.recorded import read_json_rows
 
-_PACKAGES = ("moa_graph", "numpy", "scikit-learn", "scipy")  # that figures come from
+_PACKAGES = ("moa_graph", "numpy", "scikit-learn", "scipy")  # packages that compute figures
 
 
 class QualityInterval(NamedTuple):
-    """How good a system is, on the benchmark's own scale, with its 95 % interval.
+    """The quality of a system on the benchmark's own scale, with its 95 % interval.
 
-    Both ends are the value where there is none, as for a single instruction.
+    Without an interval, as for a single instruction, both ends are the value.
     """
 
     value: float
@@ -35,47 +36,52 @@ class QualityInterval(NamedTuple):
 
 
 def format_quality(value: QualityInterval) -> str:
-    """Say how good, with the interval if there is one."""
+    """Format the quality, with its interval if there is one."""
     places = 1 if value.high > 10 else 2  # noqa: PLR2004  # percent, or grades
     return format_interval(*value, places)
 
 
 @dataclass(frozen=True)
 class SystemScore:
-    """The figures of a system, and where they are from."""
+    """The figures of a system, and their source."""
 
     system: str
     benchmark: str
     figures: Any
-    """A dataclass of the benchmark's own."""
+    """The figures, in a dataclass of the benchmark."""
     labels: tuple[str, ...]
-    """What has to be said wherever they stand."""
+    """Labels that must accompany the figures."""
     manifest: Mapping[str, Any]
-    """Of the judging: judge, prompts, data, versions, date."""
+    """Manifest of the judging: judge, prompts, data, versions, date."""
     by_instruction: Mapping[str | int, float]
-    """Points of a win rate, a mean rating (1 to 10) or a mean score (1 to 5)."""
+    """Score of each instruction: points of a win rate, a mean rating (1 to 10) or score (1-5)."""
     headline_by_instruction: Mapping[str | int, float] = field(default_factory=dict)
-    """What each instruction contributes to the headline; empty if there is none."""
+    """Contribution of each instruction to the headline; empty if there is none."""
     baselines: LengthControlBaselines | None = None
-    """What the length control was fitted with."""
+    """Source of the gamed baselines for the length control."""
     judged: Sequence[JsonRow] = field(default=(), repr=False)
-    """The judgements that succeeded."""
+    """The successful judgements."""
     answer_lengths: Mapping[str | int, int] = field(default_factory=dict, repr=False)
-    """Characters of the answers to each instruction."""
+    """Characters of the answers by instruction."""
 
     @property
     def judge(self) -> str:
-        """Who judged: `provider:model`."""
+        """The judge: `provider:model`."""
         return str(self.manifest["judge"]["model"])
 
     @property
+    def protocol(self) -> Benchmark:
+        """The benchmark."""
+        return benchmark_for(self.benchmark, self.judge)
+
+    @property
     def has_headline(self) -> bool:
-        """Whether a figure stands for the quality instead of the mean over instructions."""
-        return benchmark_for(self.benchmark).headline(self.figures) is not None
+        """Whether a headline represents the quality instead of the mean over instructions."""
+        return self.protocol.headline(self.figures) is not None
 
     def estimate_quality(self, *, is_headline: bool) -> "QualityInterval":
-        """Say how good the system is, by the headline or by the mean over instructions."""
-        benchmark = benchmark_for(self.benchmark)
+        """Return the quality: the headline, or the mean over instructions."""
+        benchmark = self.protocol
         headline = benchmark.headline(self.figures) if is_headline else None
         if headline is None:
             values, bounds = list(self.by_instruction.values()), benchmark.score_bounds
@@ -85,7 +91,7 @@ class SystemScore:
         return _quality_interval(headline, interval, benchmark.score_bounds)
 
     def as_dict(self) -> dict[str, Any]:
-        """Give it as plain data."""
+        """Return it as plain data."""
         keys = ("source", "sha256", "is_published")
         table = {key: getattr(self.baselines, key) for key in keys} if self.baselines else None
         quality = self.estimate_quality(is_headline=self.has_headline)
@@ -103,7 +109,7 @@ class SystemScore:
 
 @dataclass(frozen=True)
 class MissingScore:
-    """A system without a figure, because nothing of it could be judged."""
+    """A system without figures, because no judgement succeeded."""
 
     system: str
     benchmark: str
@@ -111,8 +117,13 @@ class MissingScore:
     manifest: Mapping[str, Any]
 
     @property
+    def protocol(self) -> Benchmark:
+        """The benchmark."""
+        return benchmark_for(self.benchmark, str(self.manifest["judge"]["model"]))
+
+    @property
     def reason(self) -> str:
-        """Why there is none."""
+        """Why there is no score."""
         items = self.manifest["items"]
         failed, wanted = items["failed"], items["judgements_wanted"]
         judged = f", {failed:,} of {wanted:,} judgements failed" if failed else ""
@@ -121,7 +132,7 @@ class MissingScore:
         return f"no score: {items['answered']:,} of {items['in_the_benchmark']:,} answered{judged}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Give it as plain data, as `SystemScore.as_dict` does."""
+        """Return it as plain data, as `SystemScore.as_dict` does."""
         return {
             "system": self.system,
             "benchmark": self.benchmark,
@@ -134,19 +145,19 @@ class MissingScore:
 def score_system(
     folder: Path, baselines: LengthControlBaselines | str, judge_folder: Path | None = None
 ) -> SystemScore | MissingScore:
-    """Score a system. One without a score is no error, for it keeps no other from its own.
+    """Score a system. A missing score is not an error, so that other systems still get theirs.
 
     Args:
-        folder: Where its answers are.
-        baselines: The gamed baselines of AlpacaEval, or why they are not to be had.
-        judge_folder: Where the judgements are; by default those of the first judge.
+        folder: Folder of its answers.
+        baselines: The gamed baselines of AlpacaEval, or why they are missing.
+        judge_folder: Folder of the judgements; by default those of the first judge.
 
     Raises:
-        ValueError: If there are no judgements, or the answers changed since.
+        ValueError: If there are no judgements, or the answers have changed since.
     """
     answers = read_answers(folder)
     manifest, rows = _read_judgements(judge_folder or folder, answers)
-    benchmark = benchmark_for(manifest["benchmark"])
+    benchmark = benchmark_for(manifest["benchmark"], manifest["judge"]["model"])
     common = (manifest["system"], manifest["benchmark"])
     labels = tuple(manifest["labels"])
     judged = [row for row in rows if row["error"] is None]
@@ -173,10 +184,10 @@ def score_system(
 def score_system_by_judge(
     folder: Path, baselines: LengthControlBaselines | str
 ) -> list[SystemScore | MissingScore]:
-    """Score a system by each of its judges, the first judge first.
+    """Score a system by each of its judges, in order.
 
     Args:
-        folder: Where its answers are.
+        folder: Folder of its answers.
         baselines: As in `score_system`.
 
     Raises:
@@ -186,25 +197,24 @@ def score_system_by_judge(
 
 
 def have_headline(scores: Sequence[SystemScore]) -> bool:
-    """Tell whether a headline stands for the quality of all of these systems."""
+    """Return whether all systems have a headline."""
     return bool(scores) and all(each.has_headline for each in scores)
 
 
 def average_quality(scores: Sequence[SystemScore], *, is_headline: bool) -> QualityInterval | None:
-    """Average scores of a system by several judges, or of several runs.
+    """Average the scores of a system by several judges or of several runs.
 
     Args:
-        scores: Those scores.
-        is_headline: Average what the instructions contribute to the headline; else their scores.
+        scores: The scores.
+        is_headline: Whether to average contributions to the headline, or the scores.
 
     Returns:
-        The mean, on the instructions that all have, with the interval over instructions; `None`
-        if they have none in common.
+        The mean over common instructions, with its interval; `None` if there are none.
     """
     means = average_by_instruction(scores, is_headline=is_headline)
     if not means:
         return None
-    values, bounds = list(means.values()), benchmark_for(scores[0].benchmark).score_bounds
+    values, bounds = list(means.values()), scores[0].protocol.score_bounds
     if is_headline:
         return _quality_interval(fmean(values), mean_interval(values), bounds)
     return _quality_interval(fmean(values), mean_interval(values, bounds))
@@ -213,7 +223,7 @@ def average_quality(scores: Sequence[SystemScore], *, is_headline: bool) -> Qual
 def average_by_instruction(
     scores: Sequence[SystemScore], *, is_headline: bool
 ) -> dict[str | int, float]:
-    """Give the mean of scores by instruction, on those that all have, as in `average_quality`."""
+    """Return mean scores by instruction, over common instructions, as in `average_quality`."""
     columns = [
         each.headline_by_instruction if is_headline else each.by_instruction for each in scores
     ]
@@ -222,8 +232,8 @@ def average_by_instruction(
 
 
 def name_metric(scores: Sequence[SystemScore]) -> str:
-    """Name what stands for the quality of systems of a benchmark."""
-    benchmark = benchmark_for(scores[0].benchmark)
+    """Return the name of the quality metric of a benchmark."""
+    benchmark = scores[0].protocol
     if have_headline(scores):
         return benchmark.headline_metric(scores[0].figures)
     return benchmark.metric(is_headline=False)
@@ -232,15 +242,15 @@ def name_metric(scores: Sequence[SystemScore]) -> str:
 def compare_systems(
     first: SystemScore, second: SystemScore, *, is_headline: bool = False
 ) -> Comparison:
-    """Compare two systems on the instructions that both have a score for.
+    """Compare two systems on the instructions with scores of both.
 
     Args:
         first: A system.
-        second: Another one.
-        is_headline: Compare by the headline; else by the mean over instructions.
+        second: Another system.
+        is_headline: Whether to compare by the headline, or by the mean over instructions.
 
     Raises:
-        ValueError: If they were not judged alike, or share fewer than 2 instructions.
+        ValueError: If they were judged differently, or share fewer than 2 instructions.
     """
     for key in ("benchmark", "judge", "reads", "compared_with"):
         if _comparable_part(first, key) != _comparable_part(second, key):
@@ -251,16 +261,16 @@ def compare_systems(
         raise ValueError(f"{first.system} and {second.system} answered different data")
     names = (first.system, second.system)
     if is_headline:
-        metric = benchmark_for(first.benchmark).headline_metric(first.figures)
+        metric = first.protocol.headline_metric(first.figures)
         scores = (first.headline_by_instruction, second.headline_by_instruction)
     else:
-        metric = benchmark_for(first.benchmark).metric(is_headline=False)
+        metric = first.protocol.metric(is_headline=False)
         scores = (first.by_instruction, second.by_instruction)
     return compare(*scores, names=names, metric=metric)
 
 
 def _comparable_part(score: SystemScore, key: str) -> Any:
-    """Give a part of the manifest; of what was read, what it was and not where it stood."""
+    """Return a part of the manifest; for files, their content without their location."""
     part = score.manifest[key]
     if key != "reads":
         return part
@@ -273,11 +283,11 @@ def _comparable_part(score: SystemScore, key: str) -> Any:
 def is_clearly_better(
     first: Sequence[SystemScore], second: Sequence[SystemScore], *, is_headline: bool
 ) -> bool:
-    """Tell whether a system is better beyond the noise, by the interval of their differences.
+    """Return whether a system is better beyond the noise, by the interval of their differences.
 
     Args:
-        first: The scores of all runs of a system.
-        second: Those of another one.
+        first: Scores of all runs of a system.
+        second: Scores of all runs of another system.
         is_headline: As in `average_by_instruction`.
     """
     scores = [average_by_instruction(each, is_headline=is_headline) for each in (first, second)]
@@ -316,7 +326,7 @@ def _quality_interval(
 
 
 def _without_columns(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Leave out what figures are made of."""
+    """Remove the columns from which figures are computed."""
     return {key: value for key, value in pairs if not isinstance(value, np.ndarray)}
 
 

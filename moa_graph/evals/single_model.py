@@ -1,4 +1,4 @@
-"""One model without a mixture, as a system of a comparison: its call is its answer."""
+"""A single model as a system of a comparison."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -10,7 +10,8 @@ from pydantic import Field
 
 from moa_graph.config.model import MoAConfig
 from moa_graph.graph.aggregator import aggregator_node
-from moa_graph.graph.builder import GraphSpec, MoAGraph
+from moa_graph.graph.builder import MoAGraph
+from moa_graph.graph.graph_spec import GraphSpec
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.spec import AgentNode
 from moa_graph.graph.state import LayerState, MoAState
@@ -20,41 +21,40 @@ from moa_graph.prompting.layout import PromptLayout
 
 _SHARED_OPTIONS = ("temperature", "max_tokens", "prices")
 _PICKER = "offline:lead"
-"""Version 0.1 had a single model propose, and this agent pick the only proposal."""
+"""In version 0.1, a single model was a proposer, and this agent picked its proposal."""
 
 
 class SingleModel(MoAConfig):
-    """A mixture without layers: with one layer, as the paper counts, the aggregator is alone."""
+    """A mixture without layers; in the paper's count it has one layer, the aggregator."""
 
     layers: list[dict[str, Any]] = Field(default=[], max_length=0)
 
     @classmethod
     def from_agent(cls, name: str, agent: Agent, base: MoAConfig | None = None) -> Self:
-        """Make a system of one model.
+        """Create a system of one model.
 
         Args:
-            name: What it is called.
+            name: Name of the system.
             agent: The model.
-            base: A mixture whose temperature, tokens and prices it takes; by default the
-                provider's own.
+            base: A mixture with default temperature, tokens and prices.
         """
         shared = {name: getattr(base, name) for name in _SHARED_OPTIONS} if base else {}
         return cls(name=name, aggregator=agent, **shared)
 
     def graph(self, **_: Any) -> MoAGraph:
-        """Create the graph: one node, which asks the model."""
+        """Create the graph with one node that calls the model."""
         return SingleModelGraph(self.with_defaults().aggregator)
 
 
 class SingleModelGraph(MoAGraph):
-    """A graph of the aggregator alone: it reads the conversation, and no references."""
+    """A graph with only the aggregator, which reads the conversation without references."""
 
     def __init__(self, agent: Agent) -> None:
         @cache
         def build_models() -> Mapping[str, Runnable[Any, Any]]:
             return {AGGREGATOR: adapt_model(build_model(agent), hidden=True)}
 
-        # What sits in the first layer reads the conversation as it is.
+        # A node of the first layer reads no references.
         agent_node = AgentNode(
             AGGREGATOR, 1, AGGREGATOR, agent, (), hide_tokens=True, build_models=build_models
         )
@@ -69,7 +69,7 @@ class SingleModelGraph(MoAGraph):
 
 
 def read_stored_config(options: Mapping[str, Any]) -> MoAConfig:
-    """Read the mixture or the single model of a manifest, also of one of version 0.1.
+    """Return the mixture or the single model of a manifest, also of version 0.1.
 
     Raises:
         ValueError: If it is neither.

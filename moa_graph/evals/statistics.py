@@ -1,6 +1,6 @@
-"""Whether one system is better than another, or the difference is inside the noise.
+"""Comparisons of systems: whether one is better, or the difference is within the noise.
 
-The systems answered the same instructions, so that what counts is the difference on each.
+The systems answered the same instructions, so the tests use the difference for each instruction.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -12,38 +12,38 @@ import numpy.typing as npt
 
 from moa_graph.evals.columns import Column, check_aligned, read_column
 
-_BATCH = 500  # resamples at a time, for the memory's sake
+_BATCH = 500  # resamples at a time, to limit memory
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The mean difference between two systems, and what it is worth."""
+    """The mean difference between two systems, with its interval and test."""
 
     names: tuple[str, str]
     difference: float
-    """Mean score of the first minus that of the second, in the scores' own unit."""
+    """Mean score of the first minus that of the second, in the unit of the scores."""
     low: float
     """Lower end of the interval of the difference."""
     high: float
     """Upper end."""
     confidence: float
-    """Of the interval; 0.95 is 95 %."""
+    """Confidence of the interval; 0.95 is 95 %."""
     p_value: float
-    """How often chance alone would make a difference as large, in either direction."""
+    """Two-sided p-value: probability of such a difference by chance."""
     instructions: int
-    """Those that both have a score for."""
+    """Number of instructions with scores of both."""
     unmatched: int
-    """Those that only one of them has a score for: they are left out."""
+    """Number of instructions with a score of only one, which are left out."""
     metric: str = ""
-    """What the scores are, such as `win rate, %`."""
+    """Name of the metric, such as `win rate, %`."""
     corrected_p_value: float | None = None
-    """The p-value corrected for other comparisons that were made with it."""
+    """The p-value corrected for multiple comparisons."""
     comparisons: int = 1
-    """How many were made together."""
+    """Number of simultaneous comparisons."""
 
     @property
     def better(self) -> str | None:
-        """Name of the better system, or `None` if the difference is inside the noise.
+        """Name of the better system, or `None` if the difference is within the noise.
 
         The interval and the test must agree: an interval from few instructions is too narrow.
         """
@@ -71,18 +71,18 @@ class Comparison:
         if self.better:
             return f"{ahead} is better than {behind} {size}"
         if self.difference == 0:
-            return f"inside the noise: {ahead} and {behind} are level {figures}"
-        return f"inside the noise: {ahead} is ahead of {behind} {size}"
+            return f"within the noise: {ahead} and {behind} are level {figures}"
+        return f"within the noise: {ahead} is ahead of {behind} {size}"
 
 
 def correct_for_multiple(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Correct the p-values of comparisons that are made together (Holm 1979).
+    """Correct the p-values of simultaneous comparisons (Holm 1979).
 
     Args:
-        comparisons: All of them: of many, some look real by chance.
+        comparisons: All of them: among many, some look significant by chance.
 
     Returns:
-        The same with `corrected_p_value`, in the same order.
+        The comparisons with `corrected_p_value`, in the same order.
     """
     count, highest = len(comparisons), 0.0
     if count < 2:  # noqa: PLR2004  # one needs no correction
@@ -112,20 +112,20 @@ def compare(
     resamples: int = 9999,
     seed: int = 0,
 ) -> Comparison:
-    """Compare two systems on the instructions that both have a score for.
+    """Compare two systems on the instructions with scores of both.
 
     Args:
-        first: Scores by id of the instruction; `None` or NaN if there is none. Any unit will do
-            in which more is better: `100 * (preference - 1)` gives points of a win rate.
-        second: Those of the other system.
-        names: What the verdict calls them.
-        metric: What it calls the scores.
-        confidence: Of the interval.
-        resamples: How often chance is asked, for the interval and for the test.
-        seed: The same seed gives the same figures.
+        first: Scores by instruction id; `None` or NaN if missing. Any unit in which more is better:
+            `100 * (preference - 1)` gives points of a win rate.
+        second: Scores of the other system.
+        names: Names of the systems for the verdict.
+        metric: Name of the metric for the verdict.
+        confidence: Confidence of the interval.
+        resamples: Number of resamples, for the interval and for the test.
+        seed: Seed of the resampling; it determines the figures.
 
     Raises:
-        ValueError: If fewer than 2 instructions have both scores, or an option is impossible.
+        ValueError: If fewer than 2 instructions have both scores, or an option is invalid.
     """
     scores = [_scored_instructions("first", first), _scored_instructions("second", second)]
     ids = [instruction for instruction in scores[0] if instruction in scores[1]]
@@ -155,20 +155,20 @@ def paired_bootstrap(
     resamples: int = 9999,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Give the interval of the mean difference, from instructions drawn with replacement.
+    """Return the bootstrap interval of the mean difference.
 
-    The ends are percentiles of the resampled means: a mean of many differences is close to
-    symmetric, and unlike corrected ends they exist even if all differences are the same.
+    The ends are percentiles of the resampled means. The mean of many differences is nearly
+    symmetric, and unlike corrected ends, percentiles exist even for equal differences.
 
     Args:
         first: Scores of a system, one for each instruction.
-        second: Those of the other, for the same instructions.
-        confidence: Of the interval: above 0 and below 1.
-        resamples: How often the instructions are drawn.
-        seed: The same seed gives the same interval.
+        second: Scores of the other system for the same instructions.
+        confidence: Confidence of the interval: above 0 and below 1.
+        resamples: Number of resamples.
+        seed: Seed of the resampling; it determines the interval.
 
     Raises:
-        ValueError: If the scores do not fit together or an option is impossible.
+        ValueError: If the scores have different lengths or an option is invalid.
     """
     if not 0 < confidence < 1:
         raise ValueError(f"`confidence`: expected a number between 0 and 1, got {confidence}")
@@ -187,24 +187,23 @@ def paired_bootstrap(
 def paired_test(
     first: npt.ArrayLike, second: npt.ArrayLike, *, resamples: int = 9999, seed: int = 0
 ) -> float:
-    """Test whether chance alone could make the mean difference.
+    """Return the p-value of the mean difference from a paired permutation test.
 
-    A permutation test: if the systems were equally good, each difference could as well have the
-    other sign. It asks about the very mean that is reported and counts ties for what they are;
-    Wilcoxon's test asks about ranks and has to leave ties out. Few instructions are gone
-    through exactly.
+    If the systems were equally good, each difference could equally have the other sign. The test
+    uses the reported mean and includes ties; Wilcoxon's test uses ranks and leaves ties out. For
+    few instructions, the test is exact.
 
     Args:
         first: Scores of a system, one for each instruction.
-        second: Those of the other, for the same instructions.
-        resamples: How often the signs are drawn.
-        seed: The same seed gives the same value.
+        second: Scores of the other system for the same instructions.
+        resamples: Number of resamples.
+        seed: Seed of the resampling; it determines the value.
 
     Returns:
-        The two-sided p-value: the share of signs with a mean difference at least as far from 0.
+        The two-sided p-value: the share of sign changes with a mean at least as far from 0.
 
     Raises:
-        ValueError: If the scores do not fit together or an option is impossible.
+        ValueError: If the scores have different lengths or an option is invalid.
     """
     from scipy.stats import permutation_test
 
@@ -212,7 +211,7 @@ def paired_test(
         (_paired_differences(first, second),),
         lambda differences, axis: abs(differences.mean(axis)),
         permutation_type="samples",
-        alternative="greater",  # scipy's own two sides double the smaller tail, wrong with ties
+        alternative="greater",  # scipy's two-sided test is wrong with ties
         **_resampling_options(resamples, seed),
     )
     return float(result.pvalue)
@@ -238,7 +237,7 @@ def _paired_differences(first: npt.ArrayLike, second: npt.ArrayLike) -> Column:
 
 
 def _scored_instructions(name: str, scores: Mapping[Any, float | None]) -> dict[Hashable, float]:
-    """Leave out the instructions that have no score."""
+    """Return the instructions with a score."""
     column = read_column(name, list(scores.values()), gaps=True)
     pairs = zip(scores, column.tolist(), strict=True)
     return {instruction: score for instruction, score in pairs if score == score}  # noqa: PLR0124

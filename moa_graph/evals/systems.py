@@ -1,4 +1,4 @@
-"""A mixture whose calls go through a call store."""
+"""Mixtures whose calls go through a call store."""
 
 from collections.abc import Iterator, Mapping
 from itertools import count
@@ -7,7 +7,7 @@ from typing import Any
 from moa_graph.config.model import MoAConfig
 from moa_graph.evals.call_store import CallStore
 from moa_graph.graph.node_names import make_unique_name
-from moa_graph.models.adapt import adapt_model
+from moa_graph.models.adapt import adapt_model, keep_reasoning
 from moa_graph.models.agent import Agent, build_model
 from moa_graph.models.pricing import is_free_model
 
@@ -15,27 +15,26 @@ _OPTION_NAMES = ("temperature", "top_p", "stop", "max_tokens", "base_url", "reas
 _BASE_URL_ATTRIBUTES = (
     "together_api_base",
     "openai_api_base",
-)  # of a chat model; from the environment too
+)  # fields of a chat model; also set by the environment
 
 
 REPEAT_STRIDE = 1_000_000
-"""By which the samples of a repeated run are numbered on: more than a layer ever has."""
+"""Offset of the sample numbers of each repeat: more than the samples of any layer."""
 
 
 def with_recorded_calls(
     config: MoAConfig, call_store: CallStore, *, repeat: int = 1, **options: Any
 ) -> MoAConfig:
-    """Have every call of a mixture look into the call store first.
+    """Make all calls of a mixture use the call store.
 
-    Names, system prompts, timeouts and labels stay as they are; of an agent that is asked several
-    times in a layer, each sample has its own number.
+    Names, system prompts, timeouts and labels stay. Each sample of an agent has its own number.
 
     Args:
         config: The mixture.
         call_store: The call store.
-        repeat: The number of the run, from 1: each has samples of its own.
-        **options: `temperature` and `max_tokens` of all language models, where a benchmark sets
-            them.
+        repeat: Number of the run, from 1; each has its own samples.
+        **options: `temperature` and `max_tokens` of all language models that answer, if a benchmark
+            sets them.
 
     Returns:
         The mixture with its models built.
@@ -48,14 +47,18 @@ def with_recorded_calls(
     def wrap(agent: Agent, sample: int = 1) -> Agent:
         if not is_free_model(agent.label):
             agent = agent.model_copy(update=options)
+        return wrap_unchanged(agent, sample)
+
+    def wrap_unchanged(agent: Agent, sample: int = 1) -> Agent:
         model = build_model(agent)
+        keep_reasoning(adapted := adapt_model(model, hidden=True))  # other systems may need it
         wrapped = call_store.wrap(
-            adapt_model(model, hidden=True),
+            adapted,
             agent.label,
             answer_options(agent, model),
             sample + (repeat - 1) * REPEAT_STRIDE,
         )
-        # A second request would wait for the first one's answer, which is stored once.
+        # A second request would wait for the first one: the call store makes equal calls once.
         update = {"model": wrapped, "samples": 1, "timeout": agent.call_timeout, "hedge": None}
         return agent.model_copy(update=update)
 
@@ -68,16 +71,23 @@ def with_recorded_calls(
             ],
             "aggregator": wrap(complete.aggregator),
             "fallbacks": [wrap(agent) for agent in complete.fallbacks],
+            "voters": complete.voters
+            and {name: wrap(agent, n) for name, agent, n in number_samples(complete.voters)},
+            "analysis": wrap(complete.analysis)
+            if isinstance(complete.analysis, Agent)
+            else complete.analysis,
+            "router": complete.router
+            and complete.router.map_agents(wrap).with_model(wrap_unchanged),
         }
     )
 
 
 def answer_options(agent: Agent, model: Any = None) -> dict[str, Any]:
-    """Give what changes the answers of an agent, beside what it is asked.
+    """Return the options that change the answers of an agent, besides its prompt.
 
     Args:
         agent: The agent.
-        model: Its model, where that is built: it knows a `base_url` of the environment, too.
+        model: Its model, if built, which also has a `base_url` of the environment.
     """
     given = {name: value for name in _OPTION_NAMES if (value := getattr(agent, name)) is not None}
     urls = [url for name in _BASE_URL_ATTRIBUTES if (url := getattr(model, name, None))]
@@ -85,9 +95,9 @@ def answer_options(agent: Agent, model: Any = None) -> dict[str, Any]:
 
 
 def number_samples(layer: Mapping[str, Agent]) -> Iterator[tuple[str, Agent, int]]:
-    """Give each sample of each agent of a layer its name, as the graph does, and its number.
+    """Return each sample of each agent of a layer with its node name and its number.
 
-    An agent that stands there twice under two names is asked twice, too.
+    An agent with two names in a layer is also called twice.
     """
     used_names, numbers = set(layer), dict[tuple[Any, ...], Iterator[int]]()
     for name, agent in layer.items():

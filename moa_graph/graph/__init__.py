@@ -1,1 +1,1 @@
-"""The mixture as a LangGraph graph: builder, nodes, state, quorum and deadlines."""
+"""Mixtures as LangGraph graphs: builder, nodes, state, quorum and deadlines."""

@@ -1,7 +1,7 @@
 """The node cache: an agent called again with an identical request returns its cached answer.
 
-LangGraph would keep what a node writes: a failure too, and an answer under the turn in which it
-was given. So the nodes look into the cache themselves, and keep what the model answered.
+The nodes read and write the cache themselves. LangGraph would cache the writes of a node, which
+include failures and the id of the turn.
 """
 
 import json
@@ -50,7 +50,7 @@ CacheBackend = BaseCache[Any]
 
 
 class CachedAnswer(TypedDict):
-    """What the cache holds."""
+    """The cached value."""
 
     answer: AIMessage
     took: OriginalCallStats
@@ -58,11 +58,11 @@ class CachedAnswer(TypedDict):
 
 @dataclass(frozen=True)
 class AnswerCache:
-    """What an agent has answered."""
+    """Cached answers of one agent."""
 
     agent_node: AgentNode
     peers: Sequence[AgentNode]
-    """Those of its layer that stand before it: each sample is kept under a number of its own."""
+    """Agents before this one in its layer: each sample has its own number in the key."""
     layout: PromptLayout
     cache_policy: CachePolicy[Any] | None
 
@@ -73,12 +73,12 @@ class AnswerCache:
         *,
         bypass_cache: bool = False,
     ) -> "CacheEntry":
-        """Find where the answer to these messages is kept.
+        """Return the cache entry of a request.
 
         Args:
-            messages: What the agent is to read.
+            messages: The prompt.
             cache: The cache that the graph was compiled with.
-            bypass_cache: Whether it is to be asked in any case.
+            bypass_cache: Whether the model is called in any case.
         """
         if not self.cache_policy or not cache or not (keys := self._build_keys(messages)):
             return CacheEntry(None, (), None)
@@ -94,33 +94,30 @@ class AnswerCache:
         return sum((identify_request(peer), peer.agent.system) == same for peer in self.peers)
 
     def _build_keys(self, messages: Sequence[AnyMessage]) -> tuple[str, ...]:
-        """Make the key of a request, and that of 0.1; none where the request is not known."""
+        """Return the keys of a request, of this version and of 0.1; none if it has no identity."""
         if self._request_identity is None:
             return ()
         try:
             identity = _URL_CREDENTIALS.sub("", json.dumps(self._request_identity, sort_keys=True))
             key = request_key(identity, messages, self._sample_number)
             legacy_key = legacy_node_cache_key(self.layout, identity, self._sample_number, messages)
-        except (TypeError, RecursionError):  # such content may not read the same tomorrow
+        except (TypeError, RecursionError):  # content that JSON cannot hold
             return ()
         return (key, legacy_key) if legacy_key else (key,)
 
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """Where one answer is kept. A cache that fails costs nothing but what it would have saved.
-
-    One that does not answer in time is gone on without.
-    """
+    """One entry of the cache. A failure of the cache, or a timeout, counts as a miss."""
 
     cache: CacheBackend | None
     keys: Sequence[str]
-    """Where it is looked for; it is stored under the first."""
+    """Keys for the lookup; the answer is stored under the first."""
     ttl: int | None
     bypass_cache: bool = False
 
     def get(self) -> Flow[CachedAnswer | None]:
-        """Read the answer, if it is there."""
+        """Return the cached answer, if there is one."""
         if self.cache is None or self.bypass_cache:
             return None
         hits: Mapping[Any, Any] = {}
@@ -150,10 +147,10 @@ class CacheEntry:
 
 
 def check_policy(policy: CachePolicy[Any] | None) -> None:
-    """Check that a policy can be kept.
+    """Check that a cache policy is supported.
 
     Raises:
-        ValueError: If it makes keys of its own.
+        ValueError: If it has its own `key_func`.
     """
     if policy is not None and policy.key_func is not CachePolicy().key_func:
         raise ValueError(
@@ -169,19 +166,19 @@ def _to_cached_answer(output: Any, seconds: float) -> CachedAnswer:
         usage=usage.saved_usage if usage.is_cached else usage.usage,
         seconds=None if usage.is_cached else seconds,
     )
-    # A message id is a thread's own, and tokens that nobody used are not counted again.
+    # Message ids belong to a thread, and the tokens of a cached answer are not spent again.
     update = {"id": None, "usage_metadata": parsing.ZERO_USAGE}
     return CachedAnswer(answer=answer.model_copy(update=update), took=original_stats)
 
 
 def identify_request(agent_node: AgentNode) -> Any:
-    """Describe what is asked: model, parameters, endpoint; `None` where that is not known."""
+    """Describe model, parameters and endpoint of a request; `None` if they are unknown."""
     agent = agent_node.agent
     if isinstance(agent.model, str):
-        if provider_of(agent.model).replays_files:  # the file may change, and it costs nothing
+        if provider_of(agent.model).replays_files:  # the file may change, and reading it is free
             return None
         options = agent.model_dump(include=_SHAPING_OPTIONS)
-        if agent.reasoning_effort:  # left out when unset: what was kept before it counts
+        if agent.reasoning_effort:  # omitted if unset: older entries stay valid
             options["reasoning_effort"] = agent.reasoning_effort
         return [options, _identify_endpoint(agent_node.model)]
     if not _can_be_described(agent.model):
@@ -193,7 +190,7 @@ def identify_request(agent_node: AgentNode) -> Any:
 
 
 def _can_be_described(model: Any) -> bool:
-    """Tell whether a description says all of a model: what a user's subclass adds is not in it."""
+    """Return whether a description of a model is complete: subclasses may have more fields."""
     from langchain_core.language_models import BaseChatModel  # noqa: PLC0415  # loaded with a model
 
     is_own_class = type(model).__module__.startswith(_DESCRIBABLE_PACKAGES)
@@ -203,10 +200,10 @@ def _can_be_described(model: Any) -> bool:
 
 
 def _describe_model(model: Any) -> Any:
-    """Describe a chat model, and what is bound to it.
+    """Describe a chat model and its bound arguments.
 
     Raises:
-        LookupError: If there is something that LangChain cannot describe.
+        LookupError: If LangChain cannot describe a part of it.
     """
     if isinstance(model, RunnableBindingBase):
         return [_describe_model(model.bound), _select_shaping_fields(dumpd(model.kwargs))]
@@ -217,7 +214,7 @@ def _describe_model(model: Any) -> Any:
 
 
 def _select_shaping_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out of a model's own fields what does not shape an answer, and credentials."""
+    """Select the fields of a model that shape an answer, without credentials."""
     selected = {name: each for name, each in fields.items() if not _NON_SHAPING_FIELDS.search(name)}
     for name, headers in selected.items():
         if name.endswith("headers") and isinstance(headers, dict):
@@ -228,10 +225,10 @@ def _select_shaping_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _to_plain_value(described: Any) -> Any:
-    """Make all names in a description text, as they are in a request; LangChain took secrets out.
+    """Replace each constructor in a description by its name; LangChain has removed the secrets.
 
     Raises:
-        LookupError: If there is something that LangChain cannot describe.
+        LookupError: If LangChain cannot describe a part of it.
     """
     if isinstance(described, dict):
         if "lc" in described and described.get("type") == "not_implemented":
@@ -243,7 +240,7 @@ def _to_plain_value(described: Any) -> Any:
 
 
 def _identify_endpoint(model: Any) -> Any:
-    """Say where the requests of a model go."""
+    """Return the endpoint that a model sends requests to."""
     inner = _unwrap_model(model)
     if client := getattr(inner, "root_client", None) or getattr(inner, "root_async_client", None):
         parameters = urlencode(getattr(client, "default_query", {}))

@@ -1,8 +1,8 @@
-"""A mixture whose output is the answer alone, for hosts that show a graph's output as it is."""
+"""A graph whose output is only the text of the answer."""
 
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.graph.state import CompiledStateGraph
-from typing_extensions import TypedDict  # Python 3.11's own has no JSON schema
+from typing_extensions import TypedDict  # pydantic needs it on Python 3.11
 
 from moa_graph.graph.builder import CompiledMoAGraph
 
@@ -10,14 +10,14 @@ MIXTURE_NODE, ANSWER_NODE = "moa", "read_answer"
 
 
 class Answer(TypedDict):
-    """What the graph gives."""
+    """Output of the graph."""
 
     answer: str
     """The text of the last answer."""
 
 
 class AnsweredConversation(MessagesState):
-    """What a thread holds."""
+    """State of the graph."""
 
     answer: str
 
@@ -26,9 +26,9 @@ CompiledAnswerGraph = CompiledStateGraph[AnsweredConversation, None, MessagesSta
 
 
 def compile_answer_only(mixture: CompiledMoAGraph) -> CompiledAnswerGraph:
-    """Put a mixture into a graph whose output is the answer; its name stays.
+    """Wrap a mixture in a graph of the same name whose output is the answer.
 
-    A thread holds the conversation all the same: what is asked next is asked behind it.
+    A thread still stores the whole conversation, so a next question continues it.
     """
     builder = StateGraph(AnsweredConversation, input_schema=MessagesState, output_schema=Answer)
     builder.add_node(MIXTURE_NODE, mixture)

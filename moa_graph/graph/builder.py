@@ -1,37 +1,25 @@
 """Build a Mixture-of-Agents graph: layers, each with its layer aggregator, and an aggregator."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from inspect import signature
-from itertools import chain
-from typing import Any, Concatenate, ParamSpec, TypeVar, get_args
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph.graph import MessagesState
 from langgraph.graph.state import CompiledStateGraph
-from langgraph.types import CachePolicy
 
 from moa_graph.deprecated import accept_old_options
-from moa_graph.graph.aggregator import (
-    aggregator_node,
-    layer_aggregator_node,
-    layer_router,
-)
-from moa_graph.graph.answer_cache import check_policy
 from moa_graph.graph.compiled import ExclusiveThreadGraph
-from moa_graph.graph.node_names import AGGREGATOR, layer_aggregator_name
-from moa_graph.graph.options import Aggregation, GraphOptions, accept_fields
-from moa_graph.graph.policy import policies_for_layers
-from moa_graph.graph.proposer import NodeRunnable, proposer_node
-from moa_graph.graph.spec import AgentNode, LayerSpec, resolve_agents
-from moa_graph.graph.state import LayerState, MoAState
-from moa_graph.prompting.layout import AGGREGATE_AND_SYNTHESIZE, PromptLayout
-from moa_graph.prompting.tokens import check_token_limit
+from moa_graph.graph.graph_nodes import MoAStateGraph, add_nodes
+from moa_graph.graph.graph_spec import GraphSpec
+from moa_graph.graph.node_runnable import NodeRunnable
+from moa_graph.graph.options import GraphOptions, accept_fields
+from moa_graph.graph.resolution import resolve_options
+from moa_graph.graph.state import MoAState
 
-MoAStateGraph = StateGraph[MoAState, Any, Any, MoAState]  # the context is the caller's
 CompiledMoAGraph = CompiledStateGraph[MoAState, Any, Any, MoAState]
 
 MIN_CONCURRENCY = 128
-"""Threads that wait in a sync call; LangGraph starts each when it is needed."""
+"""Maximum number of threads of a sync run; LangGraph starts each thread on demand."""
 
 
 P = ParamSpec("P")
@@ -41,7 +29,7 @@ T = TypeVar("T")
 def _with_parameters_of(
     method: Callable[Concatenate[Any, P], Any],
 ) -> Callable[[Callable[..., T]], Callable[Concatenate[Any, P], T]]:
-    """Give a method the parameters of the one that it overrides, for type checkers and `help`."""
+    """Give a method the signature of the method that it overrides, for type checkers and `help`."""
 
     def decorate(override: Callable[..., T]) -> Callable[Concatenate[Any, P], T]:
         override.__signature__ = signature(method)  # type: ignore[attr-defined]  # of any callable
@@ -50,54 +38,20 @@ def _with_parameters_of(
     return decorate
 
 
-@dataclass(frozen=True)
-class GraphSpec:
-    """A resolved graph: the agents and policy of each layer, the aggregators, the prompt layout."""
-
-    layers: Sequence[LayerSpec]
-    aggregators: Sequence[AgentNode]
-    """The aggregator, and its fallbacks."""
-    layout: PromptLayout
-    aggregation: Aggregation = "synthesize"
-    cache_policy: CachePolicy[Any] | None = None
-
-    def __deepcopy__(self, _: Any) -> "GraphSpec":
-        """Share it with a copy of the graph: it never changes."""
-        return self
-
-    def find_agent_node(self, node: str) -> AgentNode | None:
-        """Find the agent of a node."""
-        agent_nodes = chain(
-            *(layer_spec.agent_nodes for layer_spec in self.layers), self.aggregators
-        )
-        return next((agent_node for agent_node in agent_nodes if agent_node.node == node), None)
-
-
 class MoAGraph(MoAStateGraph):
-    """A `StateGraph` that, once compiled, runs as many nodes at a time as a layer has."""
+    """A `StateGraph` that runs all proposers of a layer in parallel once it is compiled."""
 
     def __init__(self, spec: GraphSpec) -> None:
         super().__init__(MoAState, input_schema=MessagesState)
         self.spec = spec
-        layer_specs, aggregators = spec.layers, spec.aggregators
-        for layer_spec, readers in zip(
-            layer_specs, [*(r.agent_nodes for r in layer_specs[1:]), aggregators], strict=True
-        ):
-            _add_layer(self, layer_spec, readers, spec)
-        for agent_node in layer_specs[0].agent_nodes:
-            self.add_edge(START, agent_node.node)
-        aggregator = aggregator_node(
-            aggregators, layer_specs, spec.layout, spec.aggregation, spec.cache_policy
-        )
-        add_agent(self, aggregators[0], aggregator, aggregation=spec.aggregation)
-        self.add_edge(AGGREGATOR, END)
+        add_nodes(self, spec)
 
     @_with_parameters_of(MoAStateGraph.compile)
     def compile(self, *args: Any, **kwargs: Any) -> CompiledMoAGraph:
-        """Compile as `StateGraph.compile` does, with threads enough for a layer.
+        """Compile as `StateGraph.compile` does, with enough threads for the widest layer.
 
-        LangGraph's own default is four more than the machine has processors. A
-        `max_concurrency` in the config of a call takes precedence.
+        LangGraph's default is the number of processors plus four. A `max_concurrency` in the
+        config of a call takes precedence.
         """
         workers = max(MIN_CONCURRENCY, len(self.nodes))
         compiled = ExclusiveThreadGraph.of(super().compile(*args, **kwargs))
@@ -113,70 +67,112 @@ class MoAGraph(MoAStateGraph):
 def create_moa(options: GraphOptions) -> MoAGraph:  # noqa: D417  # the fields are its arguments
     """Create a Mixture-of-Agents graph (Wang et al. 2024, arXiv 2406.04692, section 2.2).
 
-    The proposers of the first layer answer the conversation side by side; those of each further
-    layer also read the answers of the layer before; the aggregator reads the last layer's and
-    writes the final answer, which is the one message that joins `messages`.
+    The proposers of the first layer answer the conversation in parallel. Those of each further
+    layer also read the answers of the layer before. The aggregator reads the last layer and writes
+    the final answer, which is the one message that joins `messages`.
 
     Args:
         layers: The layers of proposers, first to last. The paper counts the aggregator as one
-            more: its 3-layer mixture has two layers here. A layer maps names to models, or
-            lists models, which are then named after themselves. A model is a
-            `"provider:model"` string, an `Agent` with options, or any runnable from messages
-            to an `AIMessage`: a chat model, a chain, an agent, another mixture.
+            more: its 3-layer mixture has two layers here. A layer is a mapping from names to
+            models, or a list of models, whose names are derived from the models. A model is a
+            `"provider:model"` string, an `Agent` with options, or any runnable that takes messages
+            and returns an `AIMessage`: a chat model, a chain, an agent, another mixture.
         aggregator: The model that writes the final answer.
-        fallbacks: Models that are asked for the final answer, in this order, when the
-            aggregator fails.
-        aggregation: Whether the aggregator is to `"synthesize"` an answer of its own, or to
-            `"select"` one of the last layer's proposals (the paper's LLM ranker), which then is
-            the answer, word for word, and not streamed. It is asked for a number, in a form
-            that its provider holds it to where it can; a reply that points to no number, or
-            to several, is a failure. Which one it picked stands in
-            `response_metadata["moa"]["selected"]`.
-        quorum: How many proposers of a layer must answer for it to go on: a number (`int`), or
-            a share of the layer (`float`), rounded up. One value for all layers, or one each.
-        grace: Seconds that the other proposers of a layer still get when its quorum is in; then
-            they are cut off. `None` waits for all. One value, or one each. An async call is
-            cancelled, with its HTTP request. A sync call cannot be: the layer goes on without
-            it, and its thread ends when the provider's client does (so does the wait after
-            Ctrl-C in a sync run). In a process that resumes a killed run, what was answered
-            before the kill does not count for the grace; a `deadline` holds in any case.
-        deadline: Seconds after which the proposers of a layer that have not answered are cut
-            off, quorum or not. One value, or one each; async and sync as with `grace`, and
-            with the `timeout` of an `Agent`.
-        prompt: What readers of references are told to do with them; `None` for the paper's,
-            `AGGREGATE_AND_SYNTHESIZE`. An aggregator that selects has a prompt of its own.
-        references_in: Where references stand: at the end of the `"system"` message, as in the
-            paper, or at the end of the last `"user"` message, each between tags that its text
-            cannot forge and with a word that it is data.
-        max_reference_tokens: Tokens (estimated) beyond which a proposal is cut; all references
-            together are cut at four times as many. `None` for no bound. Where the size of a
-            reader's context is known, they are cut to fit it in any case.
-        max_tool_result_tokens: Tokens (estimated) beyond which agents are shown the beginning of a
-            tool's result, and a word that it was cut; the state keeps it whole. `None` for no
-            bound.
-        trim_history: Whether an agent is not shown the oldest turns of a conversation that does
-            not fit the context of its model, as far as that is known; the state keeps them. The
-            last turn and system messages stay. References may take half of the room.
-        mark_truncated: Whether readers are told of a proposal that its model did not end by itself
-            (it came to its `max_tokens`, or a filter cut it) where it breaks off. By default they
-            are not, as in the paper.
-        lazy: Build the models of `"provider:model"` strings at the first call, not now. A graph
-            can then be drawn and deployed where its keys are not set.
-        stream_proposals: Whether `stream_mode="messages"` shows the proposers' tokens beside
-            the aggregator's.
+        fallbacks: Models that replace the aggregator when it fails, in this order.
+        voters: Agents that rank the proposals with `aggregation="vote"`; by default the proposers
+            of the last layer, of which there must be at least three. `quorum`, `grace` and
+            `deadline` of the last layer also apply to the ballots.
+        analysis: Whether a model compares the proposals before the aggregator writes: `True` for
+            the model of the aggregator, or another model, an `Agent` or any runnable that returns
+            JSON. The node `analysis` writes to the state key `analysis` what the proposals agree
+            on (`consensus`), their `contradictions` with the nodes behind each, what is `unique` to
+            one, and their `blind_spots`. The aggregator reads it beside the proposals. An analysis
+            that cannot be parsed is left out, and `response_metadata["moa"]` says so.
+        aggregation: How the proposals of the last layer become the answer. `"synthesize"`: the
+            aggregator reads all and writes an answer; `"select"`: it picks one of them (the LLM
+            ranker of the paper), which becomes the answer, word for word, without streaming;
+            `"sequential"`: it reads them window by window; `"vote"`: agents rank them, and the
+            winner is the answer, word for word, or the best go to the aggregator. With `"select"`,
+            the provider restricts the reply to a number if it can. A reply with no number or
+            several is a failure. `response_metadata["moa"]["selected"]` names the chosen node. With
+            `"sequential"`, each window is read with the answer so far (sequential Self-MoA, arXiv
+            2502.00674), which suits a small context and dozens of `samples`. Each window except the
+            last is a node; the last one writes the answer. With `"vote"`, no agent ranks its own
+            proposal, and `response_metadata["moa"]["vote"]` holds points, ties and missing ballots.
+        references_per_window: Number of proposals in a window with `aggregation="sequential"`.
+        finalists: Number of best-ranked proposals that the aggregator reads with
+            `aggregation="vote"`. With 1, the winner is the answer and the aggregator is not called.
+        analysis_only: Whether the aggregator reads the analysis instead of the proposals. If the
+            analysis was left out, it reads the proposals.
+        quorum: How many proposers of a layer must answer: a number (`int`), or a share of the
+            layer (`float`), rounded up. One value for all layers, or one for each.
+        grace: Extra seconds that slow proposers get once the quorum has answered; then they are
+            cut off. `None`: wait for all. One value, or one for each layer. An async call is
+            cancelled together with its HTTP request. A sync call cannot be cancelled: the layer
+            continues without it, and its thread ends when the client of the provider does;
+            Ctrl-C in a sync run waits for that. In a process that resumes a killed run, answers
+            from before the kill do not start the grace period; a `deadline` always applies.
+        deadline: Seconds after which proposers of a layer without an answer are cut off, whether
+            the quorum is reached or not. One value, or one for each layer. For async and sync
+            calls it works as `grace` does.
+        prompt: Instructions for agents that read references; `None` for the paper's,
+            `AGGREGATE_AND_SYNTHESIZE`. An aggregator that selects has its own prompt.
+        references_in: Place of the references: at the end of the `"system"` message, as in the
+            paper, or at the end of the last `"user"` message, between tags that their text cannot
+            forge, and marked as data.
+        max_reference_tokens: Estimated tokens to which a proposal is truncated; all references
+            together may have four times as many. `None` for no limit. If the context of a model is
+            known, they are also truncated to fit it.
+        max_tool_result_tokens: Estimated tokens to which a tool result is truncated for agents,
+            with a note; the state keeps the whole result. `None` for no limit.
+        trim_history: Whether the oldest turns of a conversation that does not fit the known context
+            of a model are left out of its prompt; the state keeps them. The last turn and system
+            messages stay. References may take half of the space.
+        mark_truncated: Whether a note follows a proposal that its model did not complete (because
+            of `max_tokens` or a filter). The paper has no such note.
+        references_per_reader: Number of proposals that each proposer of a further layer reads,
+            drawn for each (recursive self-aggregation, arXiv 2509.26626). `None` for all. The
+            aggregator always reads all. The draw depends on the question and the reader's node;
+            `references_read` and `references_seed` of a proposal record it.
+        order: Order in which agents read proposals: `"configured"`, or `"shuffled"` for each
+            reader, so that no proposal always comes first. The shuffle is reproducible.
+        include_reasoning: Whether agents also read the reasoning that precedes an answer (arXiv
+            2605.29116), after its proposal and within `max_reference_tokens`. The reasoning comes
+            from tags, from blocks of the message, or from the field `reasoning_content` of a
+            server's answer. The state keeps it with the proposal.
+        early_stop: Decides after each layer except the last whether the aggregator writes now:
+            `agreement(0.9)` (or `0.9`); a function of the layer's proposals, sync or async, that
+            returns `True`, a reason to stop or `(True, "why")`; or a decision model of LangChain.
+            If the decision fails, the run continues, and the summary says so.
+            `response_metadata["moa"]["depth"]` holds the decision. With
+            `aggregation="sequential"`, the aggregator then reads the proposals of the layer at
+            once; with `"vote"`, it writes without a vote, and with `analysis` there is none.
+        max_cost: Budget of a run in US dollars: a further layer runs only if the rest of the budget
+            pays for it, as estimated from the run so far. The first layer and the aggregator
+            always run, so the cost can exceed the budget by the layer under way and the aggregator.
+            A model without a known price is an error.
+        prices: US dollars for a million tokens read and a million written, by `provider:model`, for
+            `max_cost`; other prices come from the package `genai-prices`.
+        shadow: Whether `early_stop` and `router` only record their decisions: all layers run, and
+            `depth` holds what would have been saved.
+        router: A `Router`: a node before the first layer sends easy questions to one model and hard
+            ones to the layers. If it fails, the question goes to the layers.
+        lazy: Whether the models of `"provider:model"` strings are built at the first call. A graph
+            can then be drawn and deployed without keys.
+        stream_proposals: Whether `stream_mode="messages"` also shows the tokens of proposers.
         cache_policy: Reuse answers: an agent called again with an identical request returns its
-            cached answer, from the `cache` that the graph is compiled with; as in
-            `StateGraph.add_node`, but a failure is never kept. Only `ttl` may be set: the key is
-            made of model, parameters, endpoint and all that is read. Kept are the answers of
-            `"provider:model"` strings, and of chat models that LangChain can describe.
+            cached answer, from the `cache` that the graph is compiled with, as in
+            `StateGraph.add_node`; failures are not cached. Only `ttl` may be set: the key consists
+            of model, parameters, endpoint and everything that is read. Answers of
+            `"provider:model"` strings, and of chat models that LangChain can serialize, are cached.
 
     Returns:
-        The graph's builder: compile it with a checkpointer, store, cache and name of your own.
+        The builder of the graph. Compile it with your own checkpointer, store, cache and name.
 
     Raises:
-        ValueError: If a layer is empty, a name is not one that LangGraph takes, a model's name
-            or an option makes no sense, or a key is missing.
-        ImportError: If a provider's package is not installed.
+        ValueError: If a layer is empty, LangGraph does not accept a name, the name of a model or an
+            option is invalid, or a key is missing.
+        ImportError: If the package of a provider is not installed.
 
     Example:
         ```python
@@ -184,69 +180,4 @@ def create_moa(options: GraphOptions) -> MoAGraph:  # noqa: D417  # the fields a
         moa.invoke({"messages": "Where is it? It is under the tree."})["messages"][-1].text
         ```
     """
-    if options.aggregation not in get_args(Aggregation):
-        raise ValueError(
-            f"`aggregation`={options.aggregation!r}: expected 'synthesize' or 'select'"
-        )
-    check_policy(options.cache_policy)
-    check_token_limit("max_tool_result_tokens", options.max_tool_result_tokens)
-    prompt = AGGREGATE_AND_SYNTHESIZE if options.prompt is None else options.prompt
-    layout = PromptLayout(
-        prompt,
-        options.references_in,
-        options.max_reference_tokens,
-        mark_truncated=options.mark_truncated,
-    )
-    agent_nodes, aggregators = resolve_agents(
-        options.layers,
-        [options.aggregator, *options.fallbacks],
-        hide_proposer_tokens=not options.stream_proposals,
-        hide_aggregator_tokens=options.aggregation == "select",
-        trim_history=options.trim_history,
-        max_tool_result_tokens=options.max_tool_result_tokens,
-    )
-    policies = policies_for_layers(
-        [len(row) for row in agent_nodes], options.quorum, options.grace, options.deadline
-    )
-    layer_specs = [
-        LayerSpec(number, *row)
-        for number, row in enumerate(zip(agent_nodes, policies, strict=True), 1)
-    ]
-    if not options.lazy:
-        aggregators[0].build_models()
-    return MoAGraph(
-        GraphSpec(layer_specs, aggregators, layout, options.aggregation, options.cache_policy)
-    )
-
-
-def _add_layer(
-    builder: MoAStateGraph, layer_spec: LayerSpec, readers: Sequence[AgentNode], spec: GraphSpec
-) -> None:
-    layer_aggregator = layer_aggregator_name(layer_spec.number)
-    for agent_node in layer_spec.agent_nodes:
-        add_agent(
-            builder,
-            agent_node,
-            proposer_node(agent_node, layer_spec, spec.layout, spec.cache_policy),
-        )
-        builder.add_edge(agent_node.node, layer_aggregator)
-    # `destinations` are what is drawn; without a `path_map`, edges of a retry stay undrawn.
-    next_agents = [each for each in readers if each not in spec.aggregators[1:]]
-    builder.add_node(
-        layer_aggregator,
-        layer_aggregator_node(layer_spec, spec.layout, readers),
-        destinations=tuple(each.node for each in next_agents),
-    )
-    builder.add_conditional_edges(
-        layer_aggregator, layer_router(layer_aggregator, layer_spec, next_agents)
-    )
-
-
-def add_agent(builder: MoAStateGraph, agent_node: AgentNode, node: Any, **metadata: str) -> None:
-    """Add the node of an agent to a graph."""
-    builder.add_node(
-        agent_node.node,
-        node,
-        input_schema=LayerState,
-        metadata={"model": agent_node.agent.label, **metadata},
-    )
+    return MoAGraph(resolve_options(options))

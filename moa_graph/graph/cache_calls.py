@@ -1,4 +1,4 @@
-"""Calls of a LangGraph cache: bounded in time; a failure costs what it would have saved."""
+"""Calls of a LangGraph cache, bounded in time; failures are treated as misses."""
 
 import asyncio
 import logging
@@ -9,7 +9,7 @@ from typing import Any
 from moa_graph.background_thread import run_in_thread
 from moa_graph.sync_async import Step
 
-CACHE_TIMEOUT_S = 2.0  # seconds that a run waits for a cache, each time; a deadline goes on
+CACHE_TIMEOUT_S = 2.0  # seconds per cache call; deadlines include them
 
 _log = logging.getLogger(__name__)
 
@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 def cache_step(
     function: Callable[..., Any], async_function: Callable[..., Awaitable[Any]], item: Any
 ) -> Step:
-    """Make the step that calls a cache with a time limit."""
+    """Create the step that calls a cache with a time limit."""
 
     def call() -> Any:
         return run_in_thread(function, item).result(CACHE_TIMEOUT_S)
@@ -31,10 +31,10 @@ def cache_step(
 
 @contextmanager
 def log_cache_errors(name: str) -> Iterator[None]:
-    """Go on after whatever a cache raises: an answer that was paid for is not lost.
+    """Log and ignore any error of a cache, so that a paid answer is not lost.
 
     Args:
-        name: What the log calls the cache.
+        name: Name of the cache in the log.
     """
     try:
         yield

@@ -1,6 +1,6 @@
-"""A clock that is behind a thread: what is written by it would not be found.
+"""Detect a clock that is behind the newest checkpoint of a thread.
 
-LangGraph names checkpoints by the time, and takes the one with the latest name for the newest.
+The ids of LangGraph's checkpoints are ordered by time, and the highest id is the newest checkpoint.
 """
 
 from datetime import UTC, datetime
@@ -11,22 +11,22 @@ from langgraph.checkpoint.base.id import UUID, uuid6
 from moa_graph.errors import MoAError
 
 MAX_WAIT_S = 2.0
-"""Seconds that are waited for a clock: those of several machines differ by as much."""
-_TICKS_PER_SECOND = 10**7  # of a UUID
+"""Longest wait for the clock, in seconds: the clocks of machines can differ by as much."""
+_TICKS_PER_SECOND = 10**7  # in a UUID
 
 
 class ClockError(MoAError):
-    """The newest checkpoint of a thread is from the future: what is written now would be lost."""
+    """The newest checkpoint of a thread is in the future, so a new one would not be found."""
 
 
 def seconds_to_wait(newest: CheckpointTuple | None) -> float:
-    """Give the seconds until what is written on a thread is found.
+    """Return the seconds until a new checkpoint of a thread is the newest one.
 
     Args:
         newest: The newest checkpoint of the thread.
 
     Raises:
-        ClockError: If that is too long.
+        ClockError: If the wait would be too long.
     """
     if newest is None:
         return 0.0
@@ -37,17 +37,17 @@ def seconds_to_wait(newest: CheckpointTuple | None) -> float:
         raise ClockError(
             f"thread_id={configurable['thread_id']!r}: its newest checkpoint is {ahead:,.0f} s in "
             f"the future (it is {now} by this machine's clock). LangGraph finds the newest "
-            "checkpoint by its time, and would not find what is written now: set the clock, wait, "
-            "or ask on another thread"
+            "checkpoint by its time and would not find a new one: set the clock, wait, or use "
+            "another thread"
         )
     return max(0.0, ahead)
 
 
 def _seconds_ahead(checkpoint_id: str) -> float:
-    """Tell by how much a checkpoint is newer than one that is written now."""
+    """Return by how much a checkpoint is newer than one written now."""
     try:
         written, now = UUID(checkpoint_id), uuid6()
-    except ValueError:  # another program's own names
+    except ValueError:  # ids of another program
         return 0.0
     is_by_time = written.version == now.version
     return (written.time - now.time) / _TICKS_PER_SECOND if is_by_time else 0.0

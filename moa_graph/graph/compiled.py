@@ -1,4 +1,4 @@
-"""A compiled mixture: it runs a thread once at a time, and never behind its newest checkpoint."""
+"""Compiled mixtures: one run per thread, a check of the clock, and a fair start of runs."""
 
 import asyncio
 import time
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 
 class FairGraph(CompiledStateGraph[MoAState, Any, Any, MoAState]):
-    """A graph of which many runs may begin together on one event loop."""
+    """A graph that yields to other tasks when many runs start on one event loop."""
 
     @classmethod
     def of(cls, compiled: CompiledStateGraph[MoAState, Any, Any, MoAState]) -> Self:
-        """Make one of what `StateGraph.compile` gives: it names its class itself."""
+        """Create one from the result of `StateGraph.compile`, which sets its own class."""
         compiled.__class__ = cls
         return cast("Self", compiled)
 
     async def astream(self, *args: Any, **kwargs: Any) -> AsyncGenerator[Any]:
-        """Run as `CompiledStateGraph.astream` does, when it is this run's turn."""
+        """Run as `CompiledStateGraph.astream` does, when this run gets its turn."""
         await wait_for_turn()
         async with aclosing(super().astream(*args, **kwargs)) as parts:  # type: ignore[type-var]  # a generator
             async for part in parts:
@@ -39,9 +39,9 @@ class FairGraph(CompiledStateGraph[MoAState, Any, Any, MoAState]):
 
 
 class ExclusiveThreadGraph(FairGraph):
-    """A graph that holds its thread while it runs.
+    """A graph that claims its thread while it runs.
 
-    Where a host runs it as a node, the thread is the host's: LangGraph keeps its runs apart.
+    As a node of a host, it uses the host's thread, which LangGraph protects itself.
     """
 
     def stream(
@@ -50,7 +50,7 @@ class ExclusiveThreadGraph(FairGraph):
         config: RunnableConfig | None = None,
         **options: Any,
     ) -> Iterator[Any]:
-        """Run, and give what happens, as `CompiledStateGraph.stream` does.
+        """Run as `CompiledStateGraph.stream` does.
 
         Raises:
             ThreadInUseError: If another call in this process runs the thread.
@@ -66,7 +66,7 @@ class ExclusiveThreadGraph(FairGraph):
         config: RunnableConfig | None = None,
         **options: Any,
     ) -> AsyncGenerator[Any, None]:
-        """Run, and give what happens, as `CompiledStateGraph.astream` does.
+        """Run as `CompiledStateGraph.astream` does.
 
         Raises:
             ThreadInUseError: If another call in this process runs the thread.
@@ -89,8 +89,8 @@ class ExclusiveThreadGraph(FairGraph):
             return claim
 
         async def settle() -> None:
-            await asyncio.sleep(0)  # so that what was begun last asks first
-            await saver.aget_tuple(_address(thread))  # which waits for who writes
+            await asyncio.sleep(0)  # the read is queued behind earlier writes
+            await saver.aget_tuple(_address(thread))  # and waits for them
 
         return ClaimedStream(run, acquire, settle)
 
@@ -102,13 +102,13 @@ class ExclusiveThreadGraph(FairGraph):
         description: str | None = None,
         arg_types: dict[str, type] | None = None,
     ) -> "BaseTool":
-        """Make a tool that takes a question, as `moa_tool` does.
+        """Create a tool that takes a question; see `moa_tool`.
 
         Args:
-            args_schema: What LangChain's own `as_tool` makes a tool of: the input is a state, with
-                `messages`, and so is what the tool gives.
-            name: What models call the tool by; the graph's name by default.
-            description: Tells models what it is for.
+            args_schema: As in LangChain's `as_tool`: the input is a state with `messages`, and the
+                result is a state.
+            name: Name of the tool for models; by default the name of the graph.
+            description: Description for models.
             arg_types: As `args_schema`.
         """
         from moa_graph.graph.tool import tool_of_graph  # noqa: PLC0415  # few need LangChain's tools
@@ -130,7 +130,7 @@ class ExclusiveThreadGraph(FairGraph):
     def _find_own_thread(
         self, config: RunnableConfig | None
     ) -> tuple[BaseCheckpointSaver[Any], str] | None:
-        """Give the checkpointer and the thread that a call runs; none where they are a host's."""
+        """Return the checkpointer and the thread of a call; none if they belong to a host."""
         configurable = {
             **(self.config or {}).get("configurable", {}),
             **(config or {}).get("configurable", {}),
@@ -143,7 +143,7 @@ class ExclusiveThreadGraph(FairGraph):
 
 
 def _check_addresses(configurable: Mapping[str, Any]) -> None:
-    """Refuse a key in an address: LangGraph stores such values with each checkpoint.
+    """Reject a key in a URL, because LangGraph stores such values with each checkpoint.
 
     Raises:
         ValueError: If there is one.
@@ -159,7 +159,7 @@ def _check_addresses(configurable: Mapping[str, Any]) -> None:
 
 
 def _orders_by_insertion(saver: BaseCheckpointSaver[Any]) -> bool:
-    """Tell whether a checkpointer finds what was written last, whatever the clock says."""
+    """Return whether a checkpointer returns the last written checkpoint despite clock changes."""
     return getattr(saver, "orders_by_insertion", False)
 
 

@@ -1,8 +1,8 @@
-"""How long a call may take: its own timeout, its layer's deadline, and what stragglers get.
+"""Time limits of calls: timeout, deadline of the layer, and grace.
 
-The proposers of a layer that run at the same time find each other here, in this process, by the
-checkpoint that they all started from. Nothing of it is stored: the time of a resumed layer begins
-anew, and only in the process that ran it before do the answers it already has count.
+The proposers of a layer that run in parallel share a `LayerDeadline` in this process, found by the
+checkpoint that they all started from. It is not stored. The time of a resumed layer starts again,
+and earlier answers count only in the process that received them.
 """
 
 import asyncio
@@ -26,24 +26,24 @@ from moa_graph.graph.policy import LayerPolicy
 from moa_graph.sync_async import Step
 
 _MAX_LAYER_DEADLINES = (
-    4096  # those of killed and partly resumed layers stay until newer ones push them out
+    4096  # entries of killed and partly resumed layers stay until newer ones evict them
 )
 _layer_deadlines: "OrderedDict[tuple[Any, ...], LayerDeadline]" = OrderedDict()
 
 
 class DeadlineExceededError(MoAError, ModelTimeoutError):
-    """A call took longer than it may."""
+    """A call exceeded a time limit."""
 
 
 class CallDeadline(NamedTuple):
-    """When a call is cut off, and why."""
+    """The time at which a call is cut off, and the reason."""
 
     expires_at: float
     reason: str
 
 
 class LayerDeadline:
-    """The proposers of one layer that run at the same time."""
+    """The time limits that the parallel proposers of one layer share."""
 
     def __init__(self, policy: LayerPolicy, *, unfinished: int, required_answers: int) -> None:
         self._policy, self._started = policy, monotonic()
@@ -62,9 +62,9 @@ class LayerDeadline:
         ), ()
 
     def count_answer(self) -> None:
-        """Count an answer. With the last that the quorum needs, the grace of the others begins."""
+        """Count an answer. The last one that the quorum requires starts the grace period."""
         if self._policy.grace is None:
-            return  # nobody waits for the quorum
+            return  # no grace
         with self._changed:
             self._required_answers -= 1
             if self._required_answers == 0:
@@ -75,16 +75,16 @@ class LayerDeadline:
                 scope.reschedule(when())
 
     def now(self) -> float:
-        """Give the time on the clock that calls are cut off by."""
+        """Return the time on the monotonic clock of the deadlines."""
         return monotonic()
 
     def proposer_started(self) -> None:
-        """Count a runner that begins."""
+        """Count a proposer that starts."""
         with self._changed:
             self._running += 1
 
     def proposer_finished(self, *, stopped: bool) -> bool:
-        """Count a runner that is through, and tell whether it was the last."""
+        """Count a proposer that ends, and return whether it was the last."""
         with self._changed:
             self._running -= 1
             self._unfinished -= not stopped
@@ -92,18 +92,18 @@ class LayerDeadline:
             return self._unfinished <= 0
 
     def restarted(self) -> "LayerDeadline":
-        """Begin anew, for those who are left when a stopped run is resumed."""
+        """Create one for the remaining proposers when a stopped run is resumed."""
         return LayerDeadline(
             self._policy, unfinished=self._unfinished, required_answers=self._required_answers
         )
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether the run was stopped, by a cancellation or for a human."""
+        """Whether the run was stopped, by a cancellation or an interrupt."""
         return self._stopped and self._running == 0
 
     def call_deadline(self, started: float, timeout: float | None) -> CallDeadline | None:
-        """Find the first moment at which a call that started then is cut off."""
+        """Return the first limit of a call that started at a time."""
         policy, deadlines = self._policy, list[CallDeadline]()
         if timeout is not None:
             deadlines.append(
@@ -113,16 +113,16 @@ class LayerDeadline:
             reason = f"cut off by the layer's deadline of {policy.deadline:g} s"
             deadlines.append(CallDeadline(self._started + policy.deadline, reason))
         if policy.grace is not None and self._quorum_at is not None:
-            reason = f"cut off: the quorum was in, and the grace of {policy.grace:g} s over"
+            reason = f"cut off: the quorum was reached, and the grace of {policy.grace:g} s over"
             deadlines.append(CallDeadline(max(self._quorum_at, started) + policy.grace, reason))
         return min(deadlines, default=None)
 
     @asynccontextmanager
     async def cancel_after(self, started: float, timeout: float | None) -> AsyncIterator[None]:
-        """Cancel what runs inside when its time is over.
+        """Cancel the block at its deadline.
 
         Raises:
-            DeadlineExceededError: If it was.
+            DeadlineExceededError: If it was cancelled.
         """
         if timeout is None and self._policy.has_no_cutoff:
             yield
@@ -150,10 +150,10 @@ class LayerDeadline:
     def call_with_deadline(
         self, started: float, timeout: float | None, function: Callable[..., Any], *args: Any
     ) -> Any:
-        """Call in a thread, and go on without it when its time is over: it cannot be cancelled.
+        """Run a sync call in a thread and leave it at the deadline: it cannot be cancelled.
 
         Raises:
-            DeadlineExceededError: If its time was over.
+            DeadlineExceededError: If the deadline passed.
         """
         if timeout is None and self._policy.has_no_cutoff:
             return function(*args)
@@ -173,10 +173,10 @@ class LayerDeadline:
         function: Callable[..., Awaitable[Any]],
         *args: Any,
     ) -> Any:
-        """Await a call, and cancel it when its time is over.
+        """Await a call, and cancel it at the deadline.
 
         Raises:
-            DeadlineExceededError: If its time was over.
+            DeadlineExceededError: If the deadline passed.
         """
         async with self.cancel_after(started, timeout):
             return await function(*args)
@@ -188,9 +188,9 @@ class LayerDeadline:
         *args: Any,
         started: float | None = None,
     ) -> Callable[[Any], Step]:
-        """Give what makes a step of an input: it calls a model with it.
+        """Return a function that creates the step that calls a model with an input.
 
-        All steps together may take the timeout, from `started` on, which is now by default.
+        All steps together share the timeout, which starts at `started`, by default now.
         """
         started = monotonic() if started is None else started
 
@@ -218,13 +218,13 @@ class LayerDeadline:
 def enter_layer(
     layer: int, policy: LayerPolicy, *, proposer_count: int, answered: int
 ) -> Iterator[LayerDeadline]:
-    """Take part in the race of the layer that is running; the first proposer begins it.
+    """Join the shared deadline of the running layer; the first proposer creates it.
 
     Args:
         layer: Number of the layer.
-        policy: How long it waits.
-        proposer_count: How many proposers it has.
-        answered: How many of them answered before, and do not run now.
+        policy: Policy of the layer.
+        proposer_count: Number of proposers.
+        answered: Number of proposers that have answered and do not run now.
     """
     layer_deadline = LayerDeadline(
         policy,
@@ -248,10 +248,10 @@ def enter_layer(
 
 
 def superstep_key() -> tuple[str | None, ...]:
-    """Name what proposers of one superstep have in common, and others have not."""
+    """Return a key that only the proposers of one superstep share."""
     try:
         info = get_runtime().execution_info
-    except RuntimeError:  # a node that its user calls by itself has no others beside it
+    except RuntimeError:  # a node that is called outside a graph runs alone
         return (uuid4().hex,)
     try:
         loop = str(id(asyncio.get_running_loop()))

@@ -1,4 +1,4 @@
-"""How an error of the package keeps the type of the failures that it reports."""
+"""Exceptions that also have the types of the failures that they report."""
 
 import pickle
 import traceback
@@ -12,19 +12,19 @@ from langgraph.errors import GraphBubbleUp
 from moa_graph.connection_failures import error_chain
 from moa_graph.errors import MoAError
 
-_UNSHARED_TYPES = (GraphBubbleUp, StopIteration, StopAsyncIteration)  # they steer what runs
+_UNSHARED_TYPES = (GraphBubbleUp, StopIteration, StopAsyncIteration)  # types that control the run
 _UNTELLING_TYPES = {Exception, RuntimeError}  # LangGraph's default retry exempts RuntimeError
 
 E = TypeVar("E", bound=MoAError)
 
 
 def error_with_causes(causes: Sequence[Exception | None], error_class: type[E], *args: Any) -> E:
-    """Make an error that whatever catches each of its causes catches, too.
+    """Create an error that `except` clauses for any shared type of its causes also catch.
 
     Args:
-        causes: Why it is raised; `None` for one that is known by its text alone.
+        causes: The causes; `None` for one that is known only by its text.
         error_class: The class of the error.
-        *args: What it is made of.
+        *args: Arguments of the class.
 
     Returns:
         The error, with the types that all causes share and the first known one as `__cause__`.
@@ -41,12 +41,12 @@ def error_with_causes(causes: Sequence[Exception | None], error_class: type[E], 
 
 
 def error_of_types(error_class: type[E], types: tuple[type[Exception], ...], args: Any) -> E:
-    """Make an error of a class that has other types, too."""
+    """Create an error of a class that also has other types."""
     return cast("E", _with_cause_types(error_class, types)(*args))  # type: ignore[arg-type]  # mypy takes a type variable for no hashable
 
 
 def free_frames(error: Exception) -> Exception:
-    """Have an error that is kept hold no prompt, model or run; where it was raised stays in it."""
+    """Clear the frames of a stored error, so that it holds no prompt, model or run."""
     for each in error_chain(error):
         traceback.clear_frames(each.__traceback__)
         each.__traceback__ = _without_own_frames(each.__traceback__)
@@ -54,14 +54,14 @@ def free_frames(error: Exception) -> Exception:
 
 
 def _without_own_frames(frames: TracebackType | None) -> TracebackType | None:
-    """Leave out the outermost frames that are the package's: those may still run."""
+    """Skip the outermost frames of this package, which may still be running."""
     while frames and str(frames.tb_frame.f_globals.get("__name__")).startswith("moa_graph."):
         frames = frames.tb_next
     return frames
 
 
 def reduce_error(error: MoAError, error_class: type[MoAError], *args: Any) -> tuple[Any, ...]:
-    """Give what `__reduce__` has to; a type that another process cannot import is left out."""
+    """Return the result of `__reduce__`, without types that another process cannot import."""
     return error_of_types, (error_class, tuple(filter(_is_importable, error.cause_types)), args)
 
 
@@ -77,14 +77,14 @@ def _with_cause_types(error_class: type[Any], types: tuple[type[Exception], ...]
     }
     try:
         return type(error_class.__name__, (error_class, *types), namespace)
-    except TypeError:  # types that exclude each other
+    except TypeError:  # the types have incompatible layouts
         return error_class
 
 
 def _shared_types(
     causes: Sequence[Exception], error_class: type[MoAError], args: Any
 ) -> Iterator[type[Exception]]:
-    """Give the narrowest types, not our own, that all causes have and that can be taken on."""
+    """Return the most specific types that all causes share and a class can inherit."""
     shared = [
         kind
         for kind in type(causes[0]).__mro__
@@ -103,7 +103,7 @@ def _can_be_shared(kind: type, error_class: type[MoAError], args: Any) -> bool:
 
 
 def _can_be_taken_on(kind: type[Exception], error_class: type[MoAError], args: Any) -> bool:
-    """Tell whether there can be an error of both; of some types, as `ExceptionGroup`, none can."""
+    """Return whether an error class can inherit both types; `ExceptionGroup` cannot be added."""
     try:
         return isinstance(error_of_types(error_class, (kind,), args), kind)
     except Exception:  # noqa: BLE001  # whoever refuses does so in its own way

@@ -1,11 +1,11 @@
-"""What a failed call brought, and what it may cost."""
+"""Failed calls: their partial answers, tokens and possible costs."""
 
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NotRequired
 
-from typing_extensions import TypedDict  # Python 3.11's own has no JSON schema
+from typing_extensions import TypedDict  # pydantic needs it on Python 3.11
 
 from moa_graph.graph.deadlines import DeadlineExceededError
 from moa_graph.models.partial_answers import UnfinishedAnswerError, find_partial_answer
@@ -15,49 +15,57 @@ from moa_graph.redaction import redacted_message
 
 _ANSWER_ERRORS = (DeadlineExceededError, EmptyAnswerError, FailedAnswerError, UnfinishedAnswerError)
 _NOT_CONNECTED = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError")
-_NOT_ANSWERED = (  # by name: each client has its own
+_NOT_ANSWERED = (  # by name: each client defines its own
     *("APITimeoutError", "ReadTimeout", "ReadError", "RemoteProtocolError", "TimeoutError"),
     *("StreamChunkTimeoutError", "ReadTimeoutError", "ServerDisconnectedError"),
     "ResponseTooLargeError",
 )
-_MAX_CAUSES = 10  # errors of a chain that are looked at
+_MAX_CAUSES = 10  # length of a cause chain to inspect
 
 
 class FailedCall(TypedDict):
-    """A call of an aggregator or fallback that another one had to take the place of."""
+    """A failed call of an aggregator or fallback that another one replaced."""
 
     node: str
-    """Who was asked: `aggregator`, `fallback_1`, …"""
+    """Node that was called: `aggregator`, `fallback_1`, …"""
     model: str
-    """What was asked: `provider:model`, or the name of a runnable."""
+    """Model that was called: `provider:model`, or the name of a runnable."""
     error: str
-    """Why there is no answer."""
+    """Cause of the failure."""
     partial_content: str
-    """What there was of an answer; empty if nothing."""
+    """Partial text of the answer; empty if there is none."""
     finish_reason: str | None
-    """Why the model stopped, in its provider's word."""
+    """Finish reason as the provider reports it."""
     usage: dict[str, Any] | None
-    """Tokens, as LangChain's `UsageMetadata`; `None` if the model did not say."""
+    """Tokens as LangChain's `UsageMetadata`; `None` if the model did not report them."""
     may_be_billed: bool
-    """Whether it may have cost tokens of which nobody said how many."""
+    """Whether it may have cost an unknown number of tokens."""
     started: float
     """When the call began, in seconds since 1970."""
     seconds: float
     """Wall time of the call."""
+    error_type: NotRequired[str]
+    """Class of the failure, as in `Proposal`; absent if an earlier version stored the call."""
 
 
 EARLIER_CALLS_KEY = "moa_failed_calls"
-"""In the `configurable` of a run that is resumed: the calls that failed before."""
+"""Key in `configurable` of a resumed run: the calls that failed before."""
 
 
 def describe_failure(error: BaseException, *keys: str) -> str:
-    """Say without keys why there is no answer, whether it had begun, and how to go on."""
+    """Describe without keys why a call failed, how much it had answered, and the remedy."""
     remedy = describe_remedy(error)
     text = "; ".join(filter(None, [redacted_message(error, *keys), remedy]))
     partial = find_partial_answer(error)
     if not partial or not partial.text or isinstance(error, _ANSWER_ERRORS):
         return text
     return f"the answer broke off after {len(partial.text):,} characters: {text}"
+
+
+def classify_failure(error: BaseException) -> str:
+    """Return the class of a failure: the HTTP status, or the type of the error."""
+    status = getattr(error, "status_code", None)
+    return str(status) if isinstance(status, int) else type(error).__name__
 
 
 _writer_errors: ContextVar[MutableMapping[str, Exception] | None] = ContextVar(
@@ -67,7 +75,7 @@ _writer_errors: ContextVar[MutableMapping[str, Exception] | None] = ContextVar(
 
 @contextmanager
 def collect_writer_errors(errors: MutableMapping[str, Exception]) -> Iterator[None]:
-    """Have what each aggregator of a run in this context raised put into a mapping, by node."""
+    """Collect the errors of each aggregator of a run in this context, by node."""
     token = _writer_errors.set(errors)
     try:
         yield
@@ -76,13 +84,13 @@ def collect_writer_errors(errors: MutableMapping[str, Exception]) -> Iterator[No
 
 
 def note_writer_error(node: str, error: Exception) -> None:
-    """Tell whoever collects them what an aggregator raised: a state holds its text alone."""
+    """Add the error of an aggregator to the collected ones: a state holds only its text."""
     if (errors := _writer_errors.get()) is not None:
         errors[node] = error
 
 
 def may_be_billed(error: BaseException) -> bool:
-    """Tell whether a model may have been at work when its call failed."""
+    """Return whether a model may have worked before its call failed."""
     if isinstance(error, _ANSWER_ERRORS) or find_partial_answer(error):
         return True
     names, link = list[str](), error

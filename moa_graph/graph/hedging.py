@@ -1,8 +1,8 @@
-"""Hedged requests: where a call has given nothing for a while, a second one races it.
+"""Hedged requests: repeat a call that has returned nothing for some seconds.
 
-Two requests are in flight at most. A stream has won with its first token; the other call is then
-cancelled, with its connection. A sync call cannot be: it is left behind in its thread, or breaks
-off at its own first token.
+At most two requests are in flight. The first one that streams a token wins. The other call is
+cancelled together with its connection. A sync call cannot be cancelled: it stays in its thread, or
+ends at its own first token.
 """
 
 import asyncio
@@ -26,11 +26,11 @@ from moa_graph.sync_async import Flow, Step, run_async, run_sync
 
 
 class OvertakenError(BaseException):
-    """Breaks off a call at its first token: the other one had its own before."""
+    """Ends a call at its first token, because the other call had its first token before."""
 
 
 class Request(ABC):
-    """One of at most two requests for the same answer, and what came of it."""
+    """One of at most two requests for the same answer, and its outcome."""
 
     output: Any = None
     error: BaseException | None = None
@@ -38,15 +38,15 @@ class Request(ABC):
 
     @abstractmethod
     def ask(self, config: RunnableConfig) -> Flow[Any]:
-        """Make the request."""
+        """Send the request."""
 
     @abstractmethod
     def check_output(self, output: Any) -> None:
-        """Refuse an output that is no answer, with the error that says why."""
+        """Reject an output that is not an answer."""
 
     @property
     def has_answered(self) -> bool:
-        """Whether an answer came that can be used."""
+        """Whether there is a valid answer."""
         if not self.is_done or self.error is not None:
             return False
         try:
@@ -57,7 +57,7 @@ class Request(ABC):
 
     @property
     def usage(self) -> dict[str, Any] | None:
-        """Tokens that it took, as far as anybody said."""
+        """Tokens of the request, as far as they are known."""
         if self.output is not None:
             return parsing.sum_usage(self.output)
         if self.error is None:
@@ -67,13 +67,13 @@ class Request(ABC):
 
     @property
     def may_be_billed(self) -> bool:
-        """Whether it may have cost tokens of which nobody said how many."""
+        """Whether the request may have cost an unknown number of tokens."""
         if self.usage:
             return False
         return not isinstance(self.error, Exception) or may_be_billed(self.error)
 
     def take_answer(self, config: RunnableConfig) -> Flow[None]:
-        """Make the request, and note what comes of it."""
+        """Send the request, and store its outcome."""
         try:
             self.output = yield from self.ask(config)
         except (Exception, asyncio.CancelledError, OvertakenError) as error:  # noqa: BLE001  # who reads it tells it
@@ -85,30 +85,30 @@ R = TypeVar("R", bound=Request)
 
 
 class Hedge(Generic[R]):
-    """A request, and the one that is sent where it gives nothing for a while."""
+    """A request, and the second one that is sent if the first returns nothing for a while."""
 
     def __init__(
         self, primary: R, make_second: Callable[[], R], seconds: float | None = None
     ) -> None:
         self.requests: list[R] = [primary]
         self._make_second, self._seconds = make_second, seconds
-        self._futures: list[Any] = []  # of concurrent.futures in a sync run, else tasks
+        self._futures: list[Any] = []  # concurrent futures in a sync run, else tasks
         self._leader: R | None = None
         self._lock, self._led = threading.Lock(), Future[None]()
 
     @property
     def winner(self) -> R:
-        """The request that has answered; where none has, the one whose failure is told."""
+        """The request that has answered; if none has, the one whose failure is reported."""
         complete = (each for each in self.requests if each.is_done and each.error is None)
         return self._leader or next(complete, self.requests[0])
 
     @property
     def others(self) -> Sequence[R]:
-        """The requests beside the winner: none, or one."""
+        """The request that did not win, if there is one."""
         return [each for each in self.requests if each is not self.winner]
 
     def run(self, config: RunnableConfig) -> Flow[None]:
-        """Make the requests, until one of them has answered or all have failed."""
+        """Send the requests until one has answered or all have failed."""
         if self._seconds is None:
             yield from self.requests[0].take_answer(config)
             return
@@ -126,10 +126,10 @@ class Hedge(Generic[R]):
             yield self._finish(None)
 
     def lead(self, request: R) -> None:
-        """Take in that the first token of a request has come, or its answer.
+        """Record the first token, or the answer, of a request.
 
         Raises:
-            OvertakenError: If the other one's came before.
+            OvertakenError: If the other request was first.
         """
         with self._lock:
             if self._leader is None:
@@ -164,7 +164,7 @@ class Hedge(Generic[R]):
             request.error = error
 
     def _wait(self, seconds: float | None) -> Step:
-        """Wait until a request is done, or its first token has come."""
+        """Wait until a request is done or has its first token."""
 
         def wait() -> None:
             concurrent.futures.wait([self._led, *self._running()], seconds, FIRST_COMPLETED)
@@ -176,7 +176,7 @@ class Hedge(Generic[R]):
         return Step(wait, await_first)
 
     def _finish(self, future: Any) -> Step:
-        """Wait for one request, if any, when all others are cancelled, their connections closed."""
+        """Wait for one request, if any, after all others are cancelled and disconnected."""
 
         def wait() -> None:
             if future:
@@ -197,7 +197,7 @@ class Hedge(Generic[R]):
 
 
 class _FirstTokenHandler(BaseCallbackHandler):
-    """Tells of each token of an answer, before anybody else sees it."""
+    """Reports the first token of an answer before other handlers receive it."""
 
     run_inline = True
 
@@ -208,20 +208,20 @@ class _FirstTokenHandler(BaseCallbackHandler):
         """Do nothing."""
 
     def on_llm_new_token(self, token: Any, *, chunk: Any = None, **_: Any) -> None:
-        """Tell of a chunk that says something; some servers send an empty one at once."""
+        """Report a chunk with content; some servers send an empty one first."""
         message = getattr(chunk, "message", None)
         names = ("content", "tool_call_chunks", "additional_kwargs")
         if token or any(getattr(message, name, None) for name in names):
             self._tell()
 
     def on_stream_event(self, event: Any, **_: Any) -> None:
-        """Tell of an event that says something."""
+        """Report an event with content."""
         if event.get("event") == "content-block-delta":
             self._tell()
 
 
 def _add_handler(config: RunnableConfig, handler: BaseCallbackHandler) -> RunnableConfig:
-    """Put a handler in front of those of a config."""
+    """Insert a handler before those of a config."""
     callbacks = config.get("callbacks")
     if not isinstance(callbacks, BaseCallbackManager):
         return {**config, "callbacks": [handler, *(callbacks or ())]}

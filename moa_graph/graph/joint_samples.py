@@ -1,8 +1,8 @@
-"""Samples of one agent that are asked for in one request, by the parameter `n` of OpenAI's API.
+"""Several samples of an agent from one request, with the parameter `n` of OpenAI's API.
 
-Each sample stays a node of its own. Those that run in the same superstep find each other here, in
-this process, as the proposers of a layer do in `graph/deadlines.py`: the first one that is ready
-asks for all that are, and each takes one of the choices.
+Each sample stays a separate node. The samples of one superstep share a `SampleGroup` in this
+process, as proposers share a deadline in `graph/deadlines.py`. The first node that is ready sends a
+request for all ready nodes, and each node takes one of the choices.
 """
 
 import asyncio
@@ -27,31 +27,31 @@ from moa_graph.models.traits import ModelTraits
 from moa_graph.sync_async import Flow, Step, run_async, run_sync
 
 COLLECTION_TIMEOUT_S = 0.5
-"""Seconds that a request waits for samples of which nobody knows here whether they are asked:
-those that a resumed run has stored are not, others may have to wait for a free thread."""
+"""Seconds that a request waits for samples that may not run: a resumed run may have stored them.
+Others may only be waiting for a free thread."""
 
-_MAX_GROUPS = 4096  # those of killed and partly resumed layers stay until newer ones push them out
+_MAX_GROUPS = 4096  # entries of killed and partly resumed layers stay until newer ones evict them
 _groups: "OrderedDict[tuple[Any, ...], SampleGroup]" = OrderedDict()
 _groups_lock = threading.Lock()
 
 JoinSamples = Callable[[Any, LayerState, RunnableConfig], AbstractContextManager[Any]]
-"""Gives what a node asks while it runs, from its model, its state and its config."""
+"""Context manager that returns the model for a node, from its model, state and config."""
 
 
 @dataclass(eq=False)
 class JointRequest:
-    """A request, and the nodes whose samples it asks for."""
+    """A request, and the nodes whose samples it returns."""
 
     messages: Sequence[AnyMessage]
     waiting: list[str] = field(default_factory=list)
-    """The nodes, without those that were cut off since."""
+    """The waiting nodes, without those that were cut off."""
     closed: "Future[None]" = field(default_factory=Future)
-    """Done when nobody else joins."""
+    """Done when no further node can join."""
     outcome: "Future[Mapping[str, Any]]" = field(default_factory=Future)
-    """An answer by node. A node that is not in it asks again."""
+    """Answers by node. A node without one sends another request."""
     task: "asyncio.Task[None] | None" = None
     is_overdue: bool = False
-    """Whether it waits only for nodes that are known to come."""
+    """Whether it waits only for nodes that have started."""
 
 
 class SampleGroup:
@@ -65,18 +65,18 @@ class SampleGroup:
         self._lock = threading.Lock()
 
     def enter(self, node: str) -> None:
-        """Count a node that begins."""
+        """Add a node that starts."""
         with self._lock:
             self._unseen.discard(node)
             self._present.add(node)
             self._preparing.add(node)
 
     def leave(self, node: str, *, stopped: bool) -> bool:
-        """Count a node that is through, and tell whether it was the last.
+        """Remove a node that ends, and return whether it was the last.
 
         Args:
-            node: Its name.
-            stopped: Whether its run was stopped: it comes again when that is resumed.
+            node: Name of the node.
+            stopped: Whether its run was stopped; the node returns when the run is resumed.
         """
         with self._lock:
             self._present.discard(node)
@@ -89,10 +89,10 @@ class SampleGroup:
             return not self._unseen and not self._present
 
     def join(self, node: str, messages: Sequence[AnyMessage]) -> tuple[JointRequest, bool]:
-        """Give the request that brings a node its answer, and whether the node is to make it.
+        """Return the request for the answer of a node, and whether the node must send it.
 
         Raises:
-            DeadlineExceededError: If the node was cut off, and its thread goes on.
+            DeadlineExceededError: If the node was cut off, and only its thread still runs.
         """
         with self._lock:
             if node not in self._present:
@@ -102,7 +102,7 @@ class SampleGroup:
             is_first = request is None or request.messages != messages
             if request is None:
                 request = self._open = JointRequest(messages)
-            elif is_first:  # it reads something else than the others
+            elif is_first:  # its prompt differs from that of the others
                 request = JointRequest(messages)
                 request.closed.set_result(None)
             request.waiting.append(node)
@@ -110,25 +110,25 @@ class SampleGroup:
             return request, is_first
 
     def abandon(self, node: str, request: JointRequest) -> None:
-        """Take a node that was cut off from a request, which ends with the last one."""
+        """Remove a node that was cut off from a request; the last one cancels the request."""
         with self._lock:
             self._remove_waiting(node, request)
             if not request.waiting and request.task:
                 request.task.cancel()
 
     def stop_waiting(self, request: JointRequest) -> None:
-        """Wait no longer for nodes that have not begun."""
+        """Stop waiting for nodes that have not started."""
         with self._lock:
             request.is_overdue = True
             self._close_if_complete()
 
     def limit_choices(self, most: int) -> None:
-        """Ask for no more than so many samples at a time."""
+        """Limit the number of samples in a request."""
         with self._lock:
             self._limit = min(self._limit, most)
 
     def prepare_again(self, nodes: Sequence[str]) -> None:
-        """Wait for nodes that got no answer, and ask again."""
+        """Wait for nodes without an answer, which will send another request."""
         with self._lock:
             self._preparing |= self._present.intersection(nodes)
 
@@ -153,13 +153,13 @@ class SampleGroup:
 
 
 class JointSampler:
-    """What the node of a sample asks in the place of its model."""
+    """Replaces the model of a sample's node."""
 
     def __init__(self, agent_node: AgentNode, group: SampleGroup) -> None:
         self._agent_node, self._node, self._group = agent_node, agent_node.node, group
 
     def invoke(self, messages: Sequence[AnyMessage], config: RunnableConfig) -> Any:
-        """Give the node's answer."""
+        """Return the node's answer."""
         while True:
             request, is_first = self._group.join(self._node, messages)
             if is_first:
@@ -169,7 +169,7 @@ class JointSampler:
                 return answers[self._node]
 
     async def ainvoke(self, messages: Sequence[AnyMessage], config: RunnableConfig) -> Any:
-        """Give the node's answer. A request that nobody waits for any more is cancelled."""
+        """Return the node's answer. A request that nobody waits for any more is cancelled."""
         while True:
             request, is_first = self._group.join(self._node, messages)
             if is_first:
@@ -183,7 +183,7 @@ class JointSampler:
                 return answers[self._node]
 
     def _make_request(self, request: JointRequest, config: RunnableConfig) -> Flow[None]:
-        """Wait for the other samples, ask for all, and hand out what came of it."""
+        """Wait for the other samples, send a request for all, and distribute the answers."""
         nodes: Sequence[str] = ()
         try:
             yield from self._collect(request)
@@ -197,7 +197,7 @@ class JointSampler:
             request.outcome.cancel()
             raise
         except BaseException as error:  # noqa: BLE001  # raised in each node that waits
-            self._group.prepare_again(nodes)  # with another prompt, or they leave
+            self._group.prepare_again(nodes)  # they retry with another prompt or end
             request.outcome.set_exception(error)
 
     def _collect(self, request: JointRequest) -> Flow[None]:
@@ -213,15 +213,15 @@ def group_samples(
     agent_nodes: Sequence[AgentNode],
     find_asked: Callable[[LayerState], Sequence[str]],
 ) -> JoinSamples:
-    """Give what a node enters while it runs, to ask together with the other samples of its agent.
+    """Return a context manager that makes a node request its sample together with the others.
 
     Args:
-        agent_node: Whose node it is.
+        agent_node: The agent of the node.
         agent_nodes: The proposers of its layer.
-        find_asked: Names those nodes of the layer that a state has asked.
+        find_asked: Returns the nodes of the layer that a run calls, from its state.
     """
     samples = [each.node for each in agent_nodes if each.agent is agent_node.agent]
-    # What is streamed has to come by itself: chunks of several choices would be mixed.
+    # A streamed sample needs its own request: chunks of several choices would be mixed.
     if len(samples) == 1 or not agent_node.agent.joint_samples or not agent_node.hide_tokens:
         return lambda model, *_: nullcontext(model)
     return _GroupEntry(agent_node, samples, find_asked).join
@@ -229,7 +229,7 @@ def group_samples(
 
 @dataclass(frozen=True)
 class _GroupEntry:
-    """Where the node of a sample meets the others."""
+    """Adds the node of a sample to its group."""
 
     agent_node: AgentNode
     samples: Sequence[str]
@@ -266,7 +266,7 @@ def _wait_step(future: "Future[None]", timeout: float | None) -> Step:
 
 
 async def _await_future(future: "Future[Any]") -> Any:
-    """Wait for what is others' too: a waiter that is cancelled leaves it as it is."""
+    """Await a shared future: a cancelled waiter does not cancel it."""
     wrapped = asyncio.wrap_future(future)
-    wrapped.add_done_callback(lambda done: done.cancelled() or done.exception())  # or it is logged
+    wrapped.add_done_callback(lambda done: done.cancelled() or done.exception())  # not logged
     return await asyncio.shield(wrapped)

@@ -1,21 +1,21 @@
-"""A graph whose proposals are there already: the aggregator alone is asked."""
+"""Graphs with given proposals, which call only the aggregator."""
 
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any, NotRequired, cast
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.graph import END, START
+from langgraph.graph import START
 
-from moa_graph.graph.aggregator import aggregator_node, brief_readers
 from moa_graph.graph.answer_cache import CacheBackend
-from moa_graph.graph.builder import (
-    CompiledMoAGraph,
-    GraphSpec,
-    MoAStateGraph,
-    add_agent,
-)
+from moa_graph.graph.builder import MIN_CONCURRENCY, CompiledMoAGraph
 from moa_graph.graph.compiled import FairGraph
+from moa_graph.graph.depth import count_asked_layers
+from moa_graph.graph.depth_decision import DepthDecision
+from moa_graph.graph.graph_nodes import MoAStateGraph, add_answer_node, add_helpers
+from moa_graph.graph.graph_spec import GraphSpec
+from moa_graph.graph.layer_aggregator import brief_readers
 from moa_graph.graph.node_names import AGGREGATOR
-from moa_graph.graph.proposer import NodeRunnable
+from moa_graph.graph.node_runnable import NodeRunnable, StateNode
 from moa_graph.graph.state import LayerState, MoAState, OriginalCallStats, Proposal
 from moa_graph.prompting.parsing import ZERO_USAGE
 from moa_graph.sync_async import Flow
@@ -23,25 +23,43 @@ from moa_graph.sync_async import Flow
 KEPT_PROPOSALS = "kept_proposals"
 
 
+class KeptState(MoAState):
+    """Input of the graph."""
+
+    depth: NotRequired[dict[str, DepthDecision]]
+    """Depth decisions of the turn."""
+
+
 def compile_kept_proposals_graph(spec: GraphSpec, name: str) -> CompiledMoAGraph:
-    """Compile a graph that takes `messages` and `proposals`, and has the answer written.
+    """Compile a graph that takes `KeptState` and returns the answer.
 
     Args:
-        spec: The mixture.
+        spec: The graph specification.
         name: Name of the graph.
     """
-    builder = MoAStateGraph(MoAState)
+    builder = MoAStateGraph(MoAState, input_schema=KeptState)
     builder.add_node(KEPT_PROPOSALS, _kept_proposals_node(spec), input_schema=LayerState)
-    aggregator = aggregator_node(spec.aggregators, spec.layers, spec.layout, spec.aggregation)
-    add_agent(builder, spec.aggregators[0], aggregator, aggregation=spec.aggregation)
     builder.add_edge(START, KEPT_PROPOSALS)
-    builder.add_edge(KEPT_PROPOSALS, AGGREGATOR)
-    builder.add_edge(AGGREGATOR, END)
-    return FairGraph.of(builder.compile(checkpointer=False, name=name))
+    builder.add_conditional_edges(KEPT_PROPOSALS, _make_edges(spec))
+    add_helpers(builder, spec)
+    add_answer_node(builder, spec, None)
+    compiled = FairGraph.of(builder.compile(checkpointer=False, name=name))
+    return compiled.with_config(max_concurrency=max(MIN_CONCURRENCY, len(builder.nodes)))
+
+
+def _make_edges(spec: GraphSpec) -> NodeRunnable:
+    """Create the edges to the nodes that have not run: an earlier, failed call ran the others."""
+
+    def route(state: LayerState) -> Sequence[str]:
+        if count_asked_layers(state, spec.layers) < len(spec.layers):
+            return [AGGREGATOR]
+        return spec.find_next_nodes(state)
+
+    return StateNode(route)
 
 
 def to_reused(proposal: Proposal) -> Proposal:
-    """Copy a proposal for a run that did not ask for it: it costs that run nothing."""
+    """Copy a proposal of an earlier call without its cost."""
     reused = {k: v for k, v in proposal.items() if k not in {"may_be_billed", "hedged"}}
     if not proposal["error"]:
         stats = OriginalCallStats(usage=proposal["usage"], seconds=proposal["seconds"])
@@ -50,11 +68,12 @@ def to_reused(proposal: Proposal) -> Proposal:
 
 
 def _kept_proposals_node(spec: GraphSpec) -> NodeRunnable:
-    nodes = [each.node for each in spec.layers[-1].agent_nodes]
-
     def brief(
         state: LayerState, _config: RunnableConfig, _cache: CacheBackend | None
     ) -> Flow[dict[str, Any]]:
-        return brief_readers(nodes, state, spec.layout, spec.aggregators)
+        if not (layers := count_asked_layers(state, spec.layers)):
+            return {}
+        nodes = [each.node for each in spec.layers[layers - 1].agent_nodes]
+        return (yield from brief_readers(nodes, state, spec.layout, spec.aggregators))
 
     return NodeRunnable(brief)

@@ -1,4 +1,4 @@
-"""The call of an agent's model, and the next one after a refusal that another prompt mends."""
+"""Call the model of an agent, and repeat a refused call with a shorter or simpler prompt."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,26 +19,26 @@ from moa_graph.prompting.refusals import (
 from moa_graph.sync_async import Flow, Step
 
 StartCall = Callable[[Sequence[AnyMessage]], Step]
-"""Makes the step that asks a model with these messages."""
+"""Creates the step that calls a model with these messages."""
 
 
 def call_model(agent_node: AgentNode, draft: PromptDraft, start_call: StartCall) -> Flow[Any]:
-    """Ask an agent's model; after a refusal of the prompt, ask again with one that it takes.
+    """Call an agent's model; if it refuses the prompt, call it again with an adapted one.
 
-    Roles that the model refuses are put into others, twice at most; a prompt that is too long is
-    shortened once. What the model so says of itself is remembered in this process.
+    Roles that the model refuses are replaced, at most twice. A prompt that is too long is shortened
+    once. The refusals also set the `ModelTraits` of the model in this process.
 
     Args:
-        agent_node: Who is asked.
-        draft: What it reads.
-        start_call: Makes the step that asks.
+        agent_node: The agent.
+        draft: Its prompt.
+        start_call: Creates the step that calls the model.
 
     Returns:
-        What the model gave.
+        The output of the model.
 
     Raises:
-        ContextExceededError: If the prompt is too long, and there is nothing in it to cut.
-        Exception: Whatever else the last call raised.
+        ContextExceededError: If the prompt is too long and cannot be shortened.
+        Exception: Any other error of the last call.
     """
     roles = agent_node.message_roles
     while True:
@@ -66,12 +66,12 @@ def call_model(agent_node: AgentNode, draft: PromptDraft, start_call: StartCall)
 def _other_roles(
     error: Exception, roles: MessageRoles | None, messages: Sequence[AnyMessage]
 ) -> MessageRoles | None:
-    """Give the roles to ask with after a refusal; `None` where they would change nothing."""
+    """Return the roles for another call after a refusal; `None` if the prompt would not change."""
     required = read_message_roles(error)
     if required is None or roles == "no_system":
         return None
     present = restrict_roles(messages, roles)
-    # Some templates say of a system message in front that roles must alternate.
+    # Some chat templates report a leading system message as "roles must alternate".
     candidates: tuple[MessageRoles, ...] = (required, "no_system")
     changing = (each for each in candidates if restrict_roles(messages, each) != present)
     return next(changing, None)
@@ -80,7 +80,7 @@ def _other_roles(
 def _learn_context(
     overflow: ContextOverflow, agent_node: AgentNode, messages: Sequence[AnyMessage]
 ) -> None:
-    """Take in what a refusal says of a model's context, and of the size of a prompt."""
+    """Record the context length of a model, and the size of a prompt, from a refusal."""
     traits = agent_node.traits
     if overflow.prompt_tokens and _is_plain_chat_model(agent_node.model):
         traits.learn_prompt_size(estimate_prompt(agent_node, messages), overflow.prompt_tokens)
@@ -89,17 +89,17 @@ def _learn_context(
 
 
 def _learn_prompt_size(agent_node: AgentNode, messages: Sequence[AnyMessage], output: Any) -> None:
-    """Compare the estimate of a prompt with what the model counted; images are not estimated."""
+    """Compare the estimated tokens of a prompt with the reported ones; images are skipped."""
     if not isinstance(output, AIMessage) or "moa" in output.response_metadata:
         return
     usage = output.usage_metadata
-    prompt_tokens = usage.get("input_tokens") if usage else None  # some providers leave it out
+    prompt_tokens = usage.get("input_tokens") if usage else None  # not always reported
     if prompt_tokens and _is_plain_chat_model(agent_node.model) and all(map(_is_text, messages)):
         agent_node.traits.learn_prompt_size(estimate_prompt(agent_node, messages), prompt_tokens)
 
 
 def _is_plain_chat_model(model: Any) -> bool:
-    """Whether a model reads the messages that it is called with, and nothing else."""
+    """Whether a model reads exactly the messages that it is called with."""
     from langchain_core.language_models import BaseChatModel  # noqa: PLC0415  # loaded with a model
 
     while isinstance(model, RunnableBindingBase):

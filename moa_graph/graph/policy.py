@@ -1,4 +1,4 @@
-"""What a layer needs in order to go on, and how long it waits."""
+"""`LayerPolicy`: quorum, grace and deadline of a layer."""
 
 import math
 from collections.abc import Sequence
@@ -7,22 +7,24 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class LayerPolicy:
-    """What a layer needs in order to go on, and how long it waits."""
+    """Quorum and time limits of a layer."""
 
     quorum: float
-    """How many must answer: a number if an `int`, a share of the layer if a `float`."""
+    """Required answers: a number (`int`), or a share of the layer (`float`)."""
     grace: float | None = None
-    """Seconds that stragglers get when the quorum is in; `None` waits for all."""
+    """Extra seconds for slow proposers once the quorum has answered; `None`: wait for all."""
     deadline: float | None = None
-    """Seconds that a layer may take; `None` for any time."""
+    """Seconds that a layer may take; `None` for no limit."""
+    ends_without_quorum: bool = False
+    """Whether the graph ends without a quorum, instead of raising an error."""
 
     @property
     def has_no_cutoff(self) -> bool:
-        """Whether the layer cuts nobody off."""
+        """Whether the layer has no time limit."""
         return self.grace is None and self.deadline is None
 
     def required_answers(self, proposer_count: int) -> int:
-        """How many of those that were asked must answer: at least one."""
+        """Return the number of required answers among the called proposers: at least one."""
         count = (
             self.quorum if isinstance(self.quorum, int) else math.ceil(self.quorum * proposer_count)
         )
@@ -35,16 +37,16 @@ def policies_for_layers(
     grace: float | Sequence[float | None] | None,
     deadline: float | Sequence[float | None] | None,
 ) -> list[LayerPolicy]:
-    """Give each layer its rules.
+    """Return the policy of each layer.
 
     Args:
-        widths: How many proposers each layer has.
+        widths: Number of proposers of each layer.
         quorum: One value for all layers, or one for each.
         grace: Likewise.
         deadline: Likewise.
 
     Raises:
-        ValueError: If there are not as many values as layers, or a value makes no sense.
+        ValueError: If the number of values is not that of the layers, or a value is invalid.
     """
     columns = [
         _expand_to_layers("quorum", quorum, len(widths)),
@@ -73,8 +75,8 @@ def _check_policy(policy: LayerPolicy, width: int) -> None:
     number = isinstance(quorum, int) and not isinstance(quorum, bool) and 1 <= quorum <= width
     if not (share or number):
         raise ValueError(
-            f"`quorum`={quorum!r}: expected a number from 1 to {width}, the proposers of the "
-            "layer, or a share of them above 0.0 and up to 1.0, which is all"
+            f"`quorum`={quorum!r}: expected a number of proposers from 1 to {width}, the size "
+            "of the layer, or a share of the layer as a float above 0.0 and up to 1.0 (all)"
         )
     for name in ("grace", "deadline"):
         value = getattr(policy, name)

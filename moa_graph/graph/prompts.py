@@ -1,54 +1,65 @@
-"""What an agent reads: the conversation and the references, within the limits of its model."""
+"""Build the prompt of an agent from conversation and references, within its limits."""
 
 import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from functools import partial
+from typing import Any, NamedTuple
 
 from langchain_core.exceptions import ContextOverflowError
-from langchain_core.messages import AnyMessage, HumanMessage, SystemMessage, trim_messages
+from langchain_core.messages import AnyMessage
 from langchain_core.runnables.base import RunnableBindingBase
 
 from moa_graph.errors import MoAError
 from moa_graph.graph.error_causes import error_with_causes, reduce_error
-from moa_graph.graph.references import collect_references, read_references
+from moa_graph.graph.reference_selection import DrawnReferences
+from moa_graph.graph.references import (
+    collect_references,
+    read_references,
+    without_references,
+)
 from moa_graph.graph.spec import AgentNode
 from moa_graph.graph.state import LayerState, RefusedPrompt
 from moa_graph.models.traits import ModelLimits
-from moa_graph.prompting.history import has_tool_traffic, portable_history
+from moa_graph.prompting.history import has_tool_traffic, portable_history, trim_turns
 from moa_graph.prompting.layout import PromptLayout, add_system_text
 from moa_graph.prompting.refusals import ContextOverflow
 from moa_graph.prompting.surrogates import replace_in_messages
-from moa_graph.prompting.tokens import count_message_tokens, count_tokens, fits_token_limit
+from moa_graph.prompting.tokens import (
+    count_message_tokens,
+    count_tokens,
+    fits_token_limit,
+    truncate_answer,
+)
 from moa_graph.prompting.tool_pairs import pair_calls_with_results
 from moa_graph.prompting.tool_text import describe_tools_in_text, truncate_tool_results
 from moa_graph.redaction import redacted_message
 
-DEFAULT_ANSWER_TOKENS = 4096  # tokens that are kept free for an answer where no bound is set
+DEFAULT_ANSWER_TOKENS = 4096  # tokens reserved for an answer without `max_tokens`
 
 _PROVIDERS_THAT_WANT_TOOLS = {"anthropic", "aws"}
-"""They refuse calls and results of tools in a conversation where no tool is bound."""
+"""Providers that reject tool calls and results in a conversation if no tool is bound."""
 
-_SAFETY = 1.1  # by how much more than needed a refused prompt is cut: there is one more attempt
-_UNTOLD_EXCESS = 2.0  # how much too long a refused prompt is taken to be where nobody says
+_SAFETY = 1.1  # margin when a refused prompt is shortened, because there is only one more attempt
+_UNTOLD_EXCESS = 2.0  # assumed excess of a refused prompt if the provider reports none
 
 
 class ContextExceededError(MoAError, ContextOverflowError):
-    """A prompt does not fit its model, and there is nothing in it that could be cut.
+    """A prompt exceeds the context of its model and cannot be shortened.
 
-    It has the type of the refusal, too.
+    It also has the type of the provider's error.
     """
 
     def __init__(self, text: str) -> None:
-        Exception.__init__(self, text)  # no other type's, which may want more
+        Exception.__init__(self, text)  # not that of a mixed-in type
 
     def __reduce__(self) -> tuple[Any, ...]:
         return reduce_error(self, ContextExceededError, str(self))
 
 
 def original_failure(error: Exception) -> Exception:
-    """Give the error of a model itself, if it is of the type that says that a prompt is too long.
+    """Return the provider's error behind a `ContextExceededError`, or the error itself.
 
-    A `ContextExceededError` stands for it with the remedy in its text.
+    The text of a `ContextExceededError` contains that of the provider, with the remedy.
     """
     cause = error.__cause__
     is_told = isinstance(error, ContextExceededError) and isinstance(cause, ContextOverflowError)
@@ -56,17 +67,17 @@ def original_failure(error: Exception) -> Exception:
 
 
 class Prompt(NamedTuple):
-    """What an agent reads."""
+    """The prompt of an agent."""
 
     messages: Sequence[AnyMessage]
     dropped_reference_chars: int = 0
-    """Characters of the references that are left out: too long together, or for the context."""
+    """Characters of references that are left out because of their limit or the context."""
     dropped_messages: int = 0
-    """Messages of earlier turns that are left out: too long for the context."""
+    """Messages of earlier turns that are left out because of the context."""
 
 
 class PromptDraft:
-    """What an agent is to read; after a refusal of its length, less."""
+    """The prompt of an agent, which can be shortened after a refusal."""
 
     def __init__(self, agent_node: AgentNode, state: LayerState, layout: PromptLayout) -> None:
         """Build the prompt.
@@ -77,18 +88,18 @@ class PromptDraft:
         self._agent_node, self._state, self._layout = agent_node, state, layout
         self._limits = find_limits(agent_node, state)
         self.overflow: ContextOverflow | None = None
-        """What its model said of a prompt that was too long, and was shortened."""
+        """Sizes that the model reported when it refused the prompt as too long."""
         self.prompt = self._build_within_limits()
 
     def shorten(self, overflow: ContextOverflow, error: Exception) -> None:
-        """Build the prompt anew for a model that refused it.
+        """Build a shorter prompt for a model that refused this one.
 
         Args:
-            overflow: What the refusal says.
+            overflow: Sizes that the refusal contains.
             error: The refusal.
 
         Raises:
-            ContextExceededError: If there is nothing in it that could be cut.
+            ContextExceededError: If nothing can be left out.
         """
         refused_tokens = estimate_prompt(self._agent_node, self.prompt.messages)
         self._limits = _limits_after(overflow, self._limits, self._agent_node, refused_tokens)
@@ -103,7 +114,7 @@ class PromptDraft:
 
     @property
     def refused_prompt(self) -> RefusedPrompt | None:
-        """What its model said of a prompt that was too long, to be stored."""
+        """Sizes of a refused prompt, to be stored."""
         if not (overflow := self.overflow):
             return None
         return {"prompt_tokens": overflow.prompt_tokens, "context_tokens": overflow.context_tokens}
@@ -112,7 +123,7 @@ class PromptDraft:
         return build_prompt(self._agent_node, self._state, self._layout, limits=self._limits)
 
     def _describe_excess(self, error: Exception) -> str:
-        """Say why a prompt was refused, and what to do."""
+        """Describe why a prompt was refused, and the remedies."""
         agent, remedies = self._agent_node.agent, ["shorten the conversation"]
         message_tokens = count_message_tokens(self.prompt.messages)
         tool_tokens = estimate_prompt(self._agent_node, self.prompt.messages) - message_tokens
@@ -124,7 +135,7 @@ class PromptDraft:
             remedies.append(f"lower `max_tokens`={agent.max_tokens}, the room for the answer")
         if self._agent_node.layer > 1 and not agent.max_input_tokens:
             remedies.append("set `max_input_tokens` to the size of the model's context")
-        remedies.append("give the model a larger context")
+        remedies.append("use a model with a larger context")
         said = redacted_message(error, *self._agent_node.api_keys)
         return f"{said}; the prompt does not fit: {', or '.join(remedies)}"
 
@@ -137,37 +148,52 @@ def build_prompt(
     limits: ModelLimits | None = None,
     truncate: bool = True,
 ) -> Prompt:
-    """Assemble what an agent reads: the conversation, its own system prompt, the references.
+    """Build the prompt of an agent: the conversation, its system prompt and the references.
 
     Args:
         agent_node: The agent.
-        state: What it reads.
-        layout: Where the references go.
-        limits: How long the prompt may be; by default as the state or this process knows it.
-        truncate: Whether to cut what is too long; without, nothing is left out.
+        state: The state that it reads.
+        layout: Layout of the references.
+        limits: Limits of the prompt; by default those of the state or of this process.
+        truncate: Whether to shorten a prompt that is too long.
 
     Returns:
-        The messages, and what had to be left out.
+        The messages, and the amounts that were left out.
 
     Raises:
         ValueError: If there are no messages.
-        LookupError: If the state has none of the proposals that the agent reads.
+        LookupError: If the state lacks the proposals that the agent reads.
     """
     messages = _conversation_with_system(agent_node, state["messages"])
     limits = (limits or find_limits(agent_node, state)) if truncate else None
     room = limits and _prompt_room(agent_node, limits)
-    references, seed, text = _read_references(agent_node, state, layout, required=truncate)
+    draw = agent_node.draw_references(state)
+    own_layout = agent_node.selector.choose_layout(layout, draw)
+    if draw or own_layout != layout:  # the layer aggregator templates all proposals
+        state, layout = without_references(state), own_layout
+    references, seed, text = _read_references(agent_node, state, layout, draw, required=truncate)
+    analysis = _read_analysis(agent_node, state, layout, draw)
+    if analysis and agent_node.selector.replaces:
+        references, text = (), ""
+
+    def with_analysis(text: str) -> str:
+        return layout.add_analysis(text, analysis, seed) if analysis else text
+
     count = len(messages)
     if agent_node.trim_history and room is not None:
-        messages = _trim_turns(agent_node, messages, room - min(count_tokens(text), room // 2))
+        own_room = room - min(count_tokens(with_analysis(text)), room // 2)
+        messages = trim_turns(messages, own_room, partial(estimate_prompt, agent_node))
     dropped_messages, dropped_chars = count - len(messages), 0
     if agent_node.layer == 1:
         return Prompt(messages, dropped_chars, dropped_messages)
     free = None if room is None else max(0, room - estimate_prompt(agent_node, messages))
     max_tokens = _find_lower(free, layout.max_total_tokens if truncate else None)
-    if max_tokens is not None and not fits_token_limit(text, max_tokens):
+    if analysis and max_tokens is not None:
+        max_tokens = max(0, max_tokens - count_tokens(layout.add_analysis("", analysis, seed)))
+    if references and max_tokens is not None and not fits_token_limit(text, max_tokens):
         text, dropped_chars = layout.template_within_limit(references, max_tokens, seed)
-    return Prompt(layout.insert_references(messages, text), dropped_chars, dropped_messages)
+    placed = layout.insert_references(messages, with_analysis(text))
+    return Prompt(placed, dropped_chars, dropped_messages)
 
 
 def _find_lower(*limits: int | None) -> int | None:
@@ -177,7 +203,7 @@ def _find_lower(*limits: int | None) -> int | None:
 def _conversation_with_system(
     agent_node: AgentNode, conversation: Sequence[AnyMessage]
 ) -> Sequence[AnyMessage]:
-    """Give the conversation as an agent's model takes it, with the agent's own system prompt."""
+    """Return the conversation for an agent's model, with the agent's system prompt."""
     if not conversation:
         raise ValueError("`messages` is empty; expected at least one message to answer")
     messages = replace_in_messages(_read_conversation(agent_node, conversation))
@@ -187,44 +213,39 @@ def _conversation_with_system(
 
 
 def _read_references(
-    agent_node: AgentNode, state: LayerState, layout: PromptLayout, *, required: bool
+    agent_node: AgentNode,
+    state: LayerState,
+    layout: PromptLayout,
+    draw: DrawnReferences | None,
+    *,
+    required: bool,
 ) -> tuple[Sequence[str], str, str]:
-    """Give the references that an agent reads, their seed, and their text; the first layer none."""
+    """Return the references of an agent, their seed and their text; empty in the first layer."""
     if agent_node.layer == 1:
         return (), "", ""
-    references, seed = collect_references(agent_node.reference_nodes, state, layout)
-    if not references and required:  # a layer aggregator lets nobody go on without one
+    nodes = draw.nodes if draw else agent_node.reference_nodes
+    references, seed = collect_references(nodes, state, layout)
+    if not references and required:  # a layer aggregator requires at least one
         raise LookupError(
-            f"{agent_node.node}: the proposals that it reads are gone; a checkpointer must keep "
+            f"{agent_node.node}: the proposals that it reads are missing; a checkpointer must keep "
             "all checkpoints of a run, not only the last"
         )
-    return references, seed, read_references(agent_node.reference_nodes, state, layout)
+    return references, seed, read_references(nodes, state, layout)
 
 
-def _trim_turns(
-    agent_node: AgentNode, messages: Sequence[AnyMessage], max_tokens: int
-) -> Sequence[AnyMessage]:
-    """Leave out the oldest turns; the last one stays, and what system messages say."""
-    if estimate_prompt(agent_node, messages) <= max_tokens:
-        return messages
-    kept = trim_messages(
-        list(messages),
-        max_tokens=max_tokens,
-        token_counter=lambda counted: estimate_prompt(agent_node, cast("Any", counted)),
-        strategy="last",
-        start_on="human",
-        include_system=True,
-    )
-    if any(isinstance(each, HumanMessage) for each in kept):
-        return cast("Sequence[AnyMessage]", kept)
-    last = max((n for n, m in enumerate(messages) if isinstance(m, HumanMessage)), default=0)
-    return [m for n, m in enumerate(messages) if n >= last or isinstance(m, SystemMessage)]
+def _read_analysis(
+    agent_node: AgentNode, state: LayerState, layout: PromptLayout, draw: DrawnReferences | None
+) -> str:
+    """Return the analysis for an agent, within the limit of a reference; empty if there is none."""
+    nodes = draw.nodes if draw else agent_node.reference_nodes
+    text = agent_node.selector.find_analysis(nodes, state)
+    return truncate_answer(text, layout.max_reference_tokens)[0]
 
 
 def _read_conversation(
     agent_node: AgentNode, messages: Sequence[AnyMessage]
 ) -> Sequence[AnyMessage]:
-    """Give the conversation as an agent's model takes it."""
+    """Return the conversation in the form that an agent's model accepts."""
     messages = truncate_tool_results(messages, agent_node.max_tool_result_tokens)
     messages = agent_node.transform_messages(messages)
     if not has_tool_traffic(messages):
@@ -244,12 +265,12 @@ def _read_conversation(
 
 
 def find_limits(agent_node: AgentNode, state: LayerState) -> ModelLimits:
-    """Find how long an agent's prompt may be: as its layer knew it, if that is stored."""
+    """Return the prompt limits of an agent: the stored ones, if any, or the current ones."""
     return (state.get("model_limits") or {}).get(agent_node.node) or current_limits(agent_node)
 
 
 def current_limits(agent_node: AgentNode) -> ModelLimits:
-    """Say how long an agent's prompt may be, as far as this process knows now."""
+    """Return the prompt limits of an agent that this process knows now."""
     traits = agent_node.traits
     profile = getattr(agent_node.model, "profile", None) or {}
     known = (agent_node.agent.max_input_tokens, traits.context_tokens)
@@ -258,7 +279,7 @@ def current_limits(agent_node: AgentNode) -> ModelLimits:
 
 
 def estimate_prompt(agent_node: AgentNode, messages: Sequence[AnyMessage]) -> int:
-    """Estimate the tokens of a prompt, with the tools that its model is told of."""
+    """Estimate the tokens of a prompt, including the tools bound to its model."""
     model, tokens = agent_node.model, count_message_tokens(messages)
     while isinstance(model, RunnableBindingBase):
         if tools := model.kwargs.get("tools"):
@@ -268,7 +289,7 @@ def estimate_prompt(agent_node: AgentNode, messages: Sequence[AnyMessage]) -> in
 
 
 def _prompt_room(agent_node: AgentNode, limits: ModelLimits) -> int | None:
-    """How many estimated tokens a prompt may have, beside room for the answer; `None` for any."""
+    """Return the estimated tokens that a prompt may have; `None` for no limit."""
     if (context := limits["context_tokens"]) is None:
         return None
     room = context - _answer_tokens(agent_node, context)
@@ -289,7 +310,7 @@ def _answer_tokens(agent_node: AgentNode, context: int) -> int:
 def _limits_after(
     overflow: ContextOverflow, limits: ModelLimits, agent_node: AgentNode, refused_tokens: int
 ) -> ModelLimits:
-    """Say how long a prompt may be after one that was estimated at so many tokens was refused."""
+    """Return the prompt limits after a prompt of so many estimated tokens was refused."""
     known = [n for n in (overflow.context_tokens, limits["context_tokens"]) if n]
     if overflow.prompt_tokens:
         counted = float(overflow.prompt_tokens)
@@ -298,6 +319,6 @@ def _limits_after(
     else:
         counted = refused_tokens * limits["token_ratio"]
     context = min(known, default=int(counted / _UNTOLD_EXCESS))
-    if overflow.answer_tokens:  # more of it may be asked for than is known here
+    if overflow.answer_tokens:  # the request may reserve more than is known here
         context -= max(0, overflow.answer_tokens - _answer_tokens(agent_node, context))
     return {"context_tokens": context, "token_ratio": counted / refused_tokens * _SAFETY}

@@ -1,4 +1,4 @@
-"""One request for several samples, and what a model's refusal of it says."""
+"""Requests for several samples, and handling of refusals."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,10 +16,10 @@ from moa_graph.sync_async import Flow, Step
 
 
 class _ResultCollector(BaseCallbackHandler):
-    """Keeps all choices of a request: `invoke` gives the first.
+    """Collects all choices of a request: `invoke` returns only the first.
 
-    It is called before other handlers, and tells them the model of each choice, as LangChain does
-    where there is one: a `UsageMetadataCallbackHandler` counts no tokens without it.
+    It runs before other handlers and sets the model name of each choice, as LangChain does for a
+    single choice. Without it, a `UsageMetadataCallbackHandler` counts no tokens.
     """
 
     run_inline = True
@@ -36,17 +36,17 @@ def ask_for_samples(
     config: RunnableConfig,
     limit_choices: Callable[[int], None],
 ) -> Flow[Sequence[Any]]:
-    """Ask an agent's model for several answers in one request.
+    """Request several answers of an agent's model at once.
 
     Args:
-        agent_node: Whose samples they are.
-        count: How many.
-        messages: What the model reads.
+        agent_node: The agent.
+        count: Number of answers.
+        messages: The prompt.
         config: Config of the call.
-        limit_choices: Is told how many to ask for at a time from now on, where that is fewer.
+        limit_choices: Called with the limit of a provider that accepts fewer choices.
 
     Returns:
-        The answers, maybe fewer than were asked for: none where the model refuses to give so many.
+        The answers, possibly fewer than `count`; none if the model rejects the number.
     """
     model, traits = agent_node.model, agent_node.traits
     if count == 0:

@@ -1,4 +1,4 @@
-"""How an aggregator that selects is held to a number where its model can be."""
+"""Enforce the format of a reply, such as the number of a response, through the provider."""
 
 import math
 from collections.abc import Callable
@@ -15,35 +15,40 @@ ModelCall = Callable[[Any], Flow[Any]]
 """Calls a model with the prompt of an agent."""
 
 MIN_FORM_TOKENS = 64
-"""Tokens that an answer must be allowed for a form; a number alone takes fewer."""
+"""Minimum `max_tokens` for structured output; a plain number takes fewer."""
 
 _REFUSALS = {400, 404, 415, 422, 501}
-"""HTTP statuses of providers that do not know what a request asks for."""
+"""HTTP statuses with which providers reject unsupported parameters."""
 
 
-class NumberRequest:
-    """Asks an agent for the number of a response.
+class FormRequest:
+    """Requests structured output from an agent.
 
-    Models that take a `response_format` are held to a JSON schema with the numbers as its enum;
-    others that can be given tools have to call one with that schema. One that refuses either is
-    asked again in words alone, and from then on. So is one that may answer few tokens alone.
+    Models with `response_format` are restricted to its JSON schema. Other models with tools must
+    call a tool with that schema. If a model rejects both, this call and all later ones use the
+    prompt alone. So do calls with a small `max_tokens`.
     """
 
-    def __init__(self, agent_node: AgentNode) -> None:
-        self.agent_node, self._is_refused = agent_node, False
+    def __init__(self, agent_node: AgentNode, min_tokens: int = MIN_FORM_TOKENS) -> None:
+        self.agent_node, self._min_tokens = agent_node, min_tokens
 
-    def ask(self, model: Any, count: int, call: ModelCall) -> Flow[Any]:
-        """Ask for a number.
+    def fill(self, model: Any, schema: dict[str, Any], call: ModelCall) -> Flow[Any]:
+        """Call a model for structured output.
 
         Args:
-            model: Who is asked: the agent's model.
-            count: How many responses there are.
+            model: The agent's model.
+            schema: The JSON schema, with its name as `title`.
             call: Calls a model.
 
         Returns:
-            What the model gave.
+            The output of the model.
         """
-        bound = None if self._is_refused else _constrain_to_numbers(self.agent_node, model, count)
+        may_answer = _max_tokens(self.agent_node) >= self._min_tokens
+        bound = (
+            _constrain_to_schema(model, schema)
+            if may_answer and not self.agent_node.traits.refuses_forms
+            else None
+        )
         if bound is None:
             return (yield from call(model))
         try:
@@ -52,32 +57,50 @@ class NumberRequest:
             if not _is_refusal(error):
                 raise
             output = yield from call(model)
-            self._is_refused = True
+            self.agent_node.traits.refuses_forms = True
             return output
 
 
-def _constrain_to_numbers(agent_node: AgentNode, model: Any, count: int) -> Any:
-    """Hold a model to the numbers; `None` where it cannot be."""
-    from moa_graph.models.adapt import (  # noqa: PLC0415  # loaded with the model
-        bind_call_options,
-        supports_response_format,
-    )
+class NumberRequest(FormRequest):
+    """Requests the number of a response: the schema has the numbers as its enum."""
 
-    if _max_tokens(agent_node) < MIN_FORM_TOKENS:
-        return None
-    schema = {
+    def ask(self, model: Any, count: int, call: ModelCall) -> Flow[Any]:
+        """Call a model for a number.
+
+        Args:
+            model: The agent's model.
+            count: Number of responses.
+            call: Calls a model.
+
+        Returns:
+            The output of the model.
+        """
+        return self.fill(model, _number_schema(count), call)
+
+
+def _number_schema(count: int) -> dict[str, Any]:
+    return {
         "title": SELECTION_NAME,
         "description": "Selects the best of the numbered responses.",
         "type": "object",
-        # Gemini takes an enum of texts alone.
+        # Gemini accepts only strings in an enum.
         "properties": {
             SELECTION_FIELD: {"type": "string", "enum": [str(n) for n in range(1, count + 1)]}
         },
         "required": [SELECTION_FIELD],
         "additionalProperties": False,
     }
+
+
+def _constrain_to_schema(model: Any, schema: dict[str, Any]) -> Any:
+    """Bind a schema to a model; `None` if the model supports no structured output."""
+    from moa_graph.models.adapt import (  # noqa: PLC0415  # loaded with the model
+        bind_call_options,
+        supports_response_format,
+    )
+
     if supports_response_format(model):
-        named = {"name": SELECTION_NAME, "strict": True, "schema": schema}
+        named = {"name": schema["title"], "strict": True, "schema": schema}
         options: dict[str, Any] = {"response_format": {"type": "json_schema", "json_schema": named}}
     elif _has_tools(model):
         return None
@@ -90,7 +113,7 @@ def _constrain_to_numbers(agent_node: AgentNode, model: Any, count: int) -> Any:
 
 
 def _max_tokens(agent_node: AgentNode) -> float:
-    """Give the most tokens that an answer may have."""
+    """Return the maximum number of tokens of an answer."""
     from moa_graph.models.adapt import unwrap_model  # noqa: PLC0415  # loaded with the model
 
     own = getattr(unwrap_model(agent_node.model), "max_tokens", None)
@@ -99,7 +122,7 @@ def _max_tokens(agent_node: AgentNode) -> float:
 
 
 def _has_tools(model: Any) -> bool:
-    """Tell whether tools are bound to a model already."""
+    """Return whether tools are already bound to a model."""
     while isinstance(model, RunnableBindingBase):
         if model.kwargs.get("tools"):
             return True
@@ -108,6 +131,6 @@ def _has_tools(model: Any) -> bool:
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Tell whether a provider refused a request for what is in it."""
+    """Return whether a provider rejected the parameters of a request."""
     status = getattr(error, "status_code", None)
     return isinstance(error, ModelInvalidRequestError) or status in _REFUSALS

@@ -1,4 +1,4 @@
-"""The state of a Mixture-of-Agents graph."""
+"""The state of a mixture: messages, proposals and depth decisions."""
 
 from collections.abc import Sequence
 from functools import reduce
@@ -7,46 +7,47 @@ from typing import Annotated, Any, NotRequired, Self
 from langgraph.channels import DeltaChannel, EphemeralValue
 from langgraph.errors import InvalidUpdateError
 from langgraph.graph import MessagesState
-from typing_extensions import TypedDict  # Python 3.11's own has no JSON schema
+from typing_extensions import TypedDict  # pydantic needs it on Python 3.11
 
+from moa_graph.graph.depth_decision import DepthDecision
 from moa_graph.graph.references import ReferencesChannel
 from moa_graph.models.traits import ModelLimits
+from moa_graph.prompting.analyses import Analysis
 from moa_graph.stored_names import translate_proposal
 
 RETRY = "ask again"
-"""As the `error` of a proposal: its layer aggregator has the proposer asked again."""
+"""Value for the `error` of a proposal: its proposer is called again."""
 
 _RETRY_AFTER = f"{RETRY} after "
-"""How the error of a proposal begins that a layer aggregator marked; the cause follows."""
+"""Prefix of the error of a proposal that a layer aggregator marked; the cause follows."""
 
 SNAPSHOT_FREQUENCY = 20
-"""Layers after which a checkpoint holds all proposals of its turn; those between hold only what
-was written since, or each would repeat what stands in all before it."""
+"""Number of layers between checkpoints that hold all proposals of a turn. Checkpoints between them
+hold only new proposals."""
 
 
 class OriginalCallStats(TypedDict):
-    """What an answer from the cache took when the model was asked for it."""
+    """Tokens and time of the original call of a cached answer."""
 
     usage: dict[str, Any] | None
-    """Tokens, as LangChain's `UsageMetadata`; `None` if the model did not say."""
+    """Tokens as LangChain's `UsageMetadata`; `None` if the model did not report them."""
     seconds: float | None
-    """`None` where it is from LangChain's cache, which does not say."""
+    """Wall time of the call; `None` for LangChain's cache, which does not store it."""
 
 
 class RefusedPrompt(TypedDict):
-    """A prompt that was too long for its model, which was then asked with a shorter one."""
+    """A prompt that its model refused as too long, before it was called with a shorter one."""
 
     prompt_tokens: int | None
-    """Tokens of the refused prompt; `None` if the model did not say."""
+    """Tokens of the refused prompt; `None` if the model did not report them."""
     context_tokens: int | None
-    """Tokens that prompt and answer may have together; `None` if the model did not say."""
+    """Context length of the model in tokens; `None` if the model did not report it."""
 
 
 class Proposal(TypedDict):
-    """What one proposer answered, or why it did not.
+    """The answer of one proposer, or its failure.
 
-    All values are plain, so that every checkpointer reads them back under strict
-    serialization.
+    All values are plain, so every checkpointer can restore them under strict serialization.
     """
 
     layer: int
@@ -54,60 +55,79 @@ class Proposal(TypedDict):
     agent: str
     """Name of the agent in its layer."""
     model: str
-    """What was asked: `provider:model`, or the name of a runnable."""
+    """Model that was called: `provider:model`, or the name of a runnable."""
     content: str
-    """The answer without surrounding white space and without the model's thoughts; empty on
-    failure."""
+    """The answer, without surrounding white space and reasoning; empty after a failure."""
     error: str | None
-    """Why there is no answer; `None` on success."""
+    """Cause of a failure; `None` if there is an answer."""
     truncated_chars: int
-    """Characters that were cut off its end, because it was longer than a reference may be."""
+    """Characters removed from its end because it exceeded `max_reference_tokens`."""
     dropped_reference_chars: int
-    """Characters of the references that the agent was not shown: they were too long together,
-    or for its context."""
+    """Characters of the references that were left out of its prompt because of the limit for all
+    references or its context."""
     usage: dict[str, Any] | None
-    """Tokens, as LangChain's `UsageMetadata`, with those of attempts that failed before in the same
-    turn; `None` if the model did not say."""
+    """Tokens as LangChain's `UsageMetadata`, including failed attempts in the same turn; `None` if
+    the model did not report them."""
     cached: OriginalCallStats | None
-    """What the answer took before, if it is from the cache; `usage` then is nothing."""
+    """Original tokens and seconds of an answer from the cache, whose `usage` is zero."""
     started: float
     """When the call began, in seconds since 1970."""
     seconds: float
     """Wall time of the call."""
     finish_reason: str | None
-    """Why the model stopped, in its provider's word: `stop`, `length`, …"""
+    """Finish reason as the provider reports it: `stop`, `length`, …"""
     turn_id: str
-    """Id of the message that was answered."""
+    """Id of the message that it answers."""
     attempt_id: str
-    """Id of the attempt: tells a failure from the next one of the same agent."""
+    """Id of the attempt, which distinguishes repeated failures of an agent."""
     dropped_messages: NotRequired[int]
-    """Messages of earlier turns that the agent was not shown, with `trim_history`; absent if
-    none."""
+    """Messages of earlier turns that `trim_history` left out of the prompt; absent if none."""
     refused_prompt: NotRequired[RefusedPrompt]
-    """The prompt that the model refused before, because it was too long; absent if it did not."""
+    """Data of a prompt that the model refused because of its length; absent if there was none."""
+    error_type: NotRequired[str]
+    """Class of the failure: the HTTP status (`"429"`), or the name of the exception; absent if
+    there is an answer."""
     partial_content: NotRequired[str]
-    """What there was of an answer that failed: it ended in an error or before its end. Nobody is
-    shown it as a reference."""
+    """Partial text of an answer that ended in an error or too early. No agent reads it as a
+    reference."""
     may_be_billed: NotRequired[bool]
-    """Whether a failed call, or one that another overtook, may have cost tokens of which nobody
-    said how many."""
+    """Whether a failed or hedged call may have cost an unknown number of tokens."""
+    served_model: NotRequired[str]
+    """Model that answered, as the provider reports it (`model_name`); absent if it does not."""
     joint_samples: NotRequired[int]
-    """How many samples came of the same request, with `Agent(joint_samples=True)`: `usage` is a
-    share of its tokens, and the first of them has those of the prompt. Absent if the request was
-    for this one alone."""
+    """Number of samples in the same request, with `Agent(joint_samples=True)`. `usage` is then a
+    share of its tokens, and the first sample has those of the prompt. Absent for a single one."""
     hedged: NotRequired[bool]
-    """Whether the request was sent a second time, because nothing had come for the agent's `hedge`;
-    absent if it was not."""
+    """Whether the request was sent a second time because of `hedge`; absent if it was not."""
+    reasoning: NotRequired[str]
+    """Reasoning of the model, with `include_reasoning`, if the provider returns it."""
+    references_read: NotRequired[list[str]]
+    """Nodes of the proposals that the agent read, in order, if they were drawn at random; absent if
+    it read all in configured order."""
+    references_seed: NotRequired[str]
+    """Seed of that draw."""
+    edited: NotRequired[str]
+    """The `attempt_id` of the answer whose text a person replaced on the page of `moa serve`. If it
+    equals the `attempt_id` of the proposal, the text is that person's."""
 
 
 def awaits_retry(proposal: Proposal) -> bool:
-    """Tell whether a proposal is marked so that its proposer is asked again."""
-    error = proposal["error"] or ""
-    return error == RETRY or error.startswith(_RETRY_AFTER)
+    """Return whether a proposal is marked so that its proposer is called again."""
+    return is_retry_mark(proposal["error"])
+
+
+def is_retry_mark(error: str | None) -> bool:
+    """Return whether the `error` of a proposal says that its proposer is called again."""
+    return error is not None and (error == RETRY or error.startswith(_RETRY_AFTER))
+
+
+def read_retry_cause(mark: str) -> str | None:
+    """Return the earlier failure of a proposer to call again; `None` if a person marked it."""
+    return mark.removeprefix(_RETRY_AFTER) if mark.startswith(_RETRY_AFTER) else None
 
 
 def retry_mark_update(proposal: Proposal) -> dict[str, Any]:
-    """Give the update that marks a failed proposal; its cause stays readable."""
+    """Return the update that marks a failed proposal; its cause stays readable."""
     error = proposal["error"]
     return {"error": error if awaits_retry(proposal) else f"{_RETRY_AFTER}{error}"}
 
@@ -115,16 +135,16 @@ def retry_mark_update(proposal: Proposal) -> dict[str, Any]:
 def merge_proposals(
     old: dict[str, Proposal], new: dict[str, Proposal | None]
 ) -> dict[str, Proposal]:
-    """Take in the proposals of a node; those of an earlier turn give way.
+    """Merge proposals of nodes; proposals of an earlier turn are removed.
 
-    A turn is known by the id of the message that it answers. So a later turn on the same
-    thread never stands beside leftovers, even where the graph has changed in between.
+    A turn is identified by the id of the message that it answers. So a later turn on the same
+    thread never mixes with old proposals, even if the graph has changed.
 
     Args:
-        old: Proposals so far, keyed by node, in present keys.
-        new: Proposals to take in, keyed by node. Through `update_state` a human may give only
+        old: Proposals so far, keyed by node, with present keys.
+        new: Proposals to merge, keyed by node. Through `update_state` a person may give only
             the fields that change, `None` to drop a proposal, or the error `RETRY` to have
-            it asked for again.
+            its proposer called again.
 
     Returns:
         A new mapping; neither argument is changed.
@@ -145,29 +165,50 @@ def merge_proposals(
 def merge_writes(
     old: dict[str, Proposal], writes: Sequence[dict[str, Proposal | None]]
 ) -> dict[str, Proposal]:
-    """Take in the proposals of several nodes, one after the other."""
+    """Merge the proposals of several nodes in sequence."""
     return reduce(merge_proposals, writes, old)
 
 
 class ProposalsChannel(DeltaChannel[dict[str, Proposal]]):
-    """Holds the proposals; those that an earlier version stored get their present keys."""
+    """Channel of the proposals; renames the keys of proposals stored by earlier versions."""
 
     def update(self, values: Sequence[Any]) -> bool:
-        """Take in what the nodes of a superstep have written.
+        """Merge the writes of a superstep.
 
         Raises:
-            InvalidUpdateError: If two of them wrote different proposals under one name, as two
-                mixtures side by side do whose agents have the same names.
+            InvalidUpdateError: If an edit has a field that proposals do not have, or if two nodes
+                wrote different proposals under one name, as two parallel mixtures do whose agents
+                have the same names.
         """
+        for value in values:
+            _check_fields(value)
         if len(values) > 1:
             _check_single_writers(values)
         return super().update(values)
 
     def from_checkpoint(self, checkpoint: Any) -> Self:
-        """Restore the proposals of a checkpoint, before writes are replayed on them."""
+        """Restore the proposals of a checkpoint before writes are replayed."""
         channel = super().from_checkpoint(checkpoint)
         channel.value = {node: translate_proposal(p) for node, p in channel.value.items()}
         return channel
+
+
+def _check_fields(write: Any) -> None:
+    """Reject an edit that would have no effect."""
+    for node, proposal in write.items() if isinstance(write, dict) else ():
+        if proposal is None or node == "__overwrite__":  # LangGraph's `Overwrite` as JSON
+            continue
+        if not isinstance(proposal, dict):
+            raise InvalidUpdateError(
+                f"`proposals`: {node!r}: expected the fields that change, such as "
+                f"{{'content': '...'}}, or None to drop the proposal; got {proposal!r}"
+            )
+        fields = Proposal.__annotations__
+        if unknown := [key for key in translate_proposal(proposal) if key not in fields]:
+            raise InvalidUpdateError(
+                f"`proposals`: {node!r}: unknown field {unknown[0]!r}; expected one of: "
+                f"{', '.join(fields)}"
+            )
 
 
 def _check_single_writers(writes: Sequence[Any]) -> None:
@@ -175,7 +216,7 @@ def _check_single_writers(writes: Sequence[Any]) -> None:
     for write in writes:
         for node, proposal in write.items() if isinstance(write, dict) else ():
             if not (proposal and proposal.get("attempt_id") and proposal.get("turn_id")):
-                continue  # what a human changes
+                continue  # an edit by a person
             attempt = proposal["attempt_id"]
             if attempts.setdefault((node, proposal["turn_id"]), attempt) != attempt:
                 raise InvalidUpdateError(
@@ -185,23 +226,36 @@ def _check_single_writers(writes: Sequence[Any]) -> None:
                 )
 
 
+class StoredAnalysis(Analysis):
+    """An analysis and the turn that it belongs to."""
+
+    turn_id: NotRequired[str]
+    """Id of the answered message."""
+
+
 class MoAState(MessagesState):
-    """The conversation, and what the proposers made of its last message."""
+    """State of a mixture: the conversation, and the proposals for its last message."""
 
     proposals: Annotated[
         dict[str, Proposal], ProposalsChannel(merge_writes, snapshot_frequency=SNAPSHOT_FREQUENCY)
     ]
-    """Proposals of the present turn, keyed by node name (`layer_<k>_<agent>`)."""
+    """Proposals of the present turn, keyed by node name (`layer_<k>_<agent>`), and outputs of nodes
+    that help the aggregator (`window_<k>`)."""
+
+    analysis: NotRequired[StoredAnalysis | None]
+    """Comparison of the proposals, with `analysis`; `None` if it could not be parsed."""
 
 
 class LayerState(MoAState):
-    """What agents read; what it adds is private to the graph, never part of its output."""
+    """State of the nodes, with private channels that are not part of the graph's output."""
 
     references: NotRequired[ReferencesChannel]
-    """The proposals of the layer before, templated; see `moa_graph.graph.references`."""
+    """Templated proposals of the layer before; see `moa_graph.graph.references`."""
     model_limits: NotRequired[dict[str, ModelLimits]]
-    """How long the prompts of the next layer's agents may be, by node: who resumes a layer cuts
-    references as they were cut before."""
+    """Prompt limits of the next layer's agents, by node, so that a resumed layer truncates
+    references as before."""
+    depth: NotRequired[dict[str, DepthDecision]]
+    """Depth decisions of the turn, by node; see `moa_graph.graph.depth`."""
     is_retry: NotRequired[Annotated[bool, EphemeralValue(bool)]]
-    """Whether a layer aggregator has just sent proposers of its layer back. It holds for one
-    superstep."""
+    """Whether a layer aggregator has just sent proposers of its layer back to be called again. It
+    is valid for one superstep."""

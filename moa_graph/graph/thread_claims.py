@@ -1,7 +1,7 @@
-"""Which threads of this process are being run: two questions at once on one would lose the first.
+"""Claims on threads in this process: a second parallel run raises `ThreadInUseError`.
 
-LangGraph lets both begin where the thread ends, and only the one that is written last is found
-afterwards. What runs in other processes cannot be seen here.
+LangGraph lets both runs continue the same checkpoint, and only the one that is written last can be
+found afterwards. Runs in other processes are not detected.
 """
 
 import asyncio
@@ -20,20 +20,20 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from moa_graph.errors import MoAError
 
 PATIENCE_S = 1.0
-"""Seconds that a run gets to end: one that was stopped takes its time to let go."""
+"""Seconds to wait for another run: a stopped run needs some time to release its thread."""
 _POLL_INTERVAL_S = 0.01
-_SETTLE_S = 2.0  # seconds that the last writes of a run get
+_SETTLE_S = 2.0  # seconds for the last writes of a run
 
 
 @dataclass(eq=False)
 class _Holder:
-    """Who holds a thread."""
+    """The run that holds a thread."""
 
     loop: asyncio.AbstractEventLoop | None = None
-    """The event loop on which it runs; none for a sync run."""
+    """Event loop of the run; `None` for a sync run."""
 
     def is_gone(self) -> bool:
-        """Tell whether it can go on no more."""
+        """Return whether the run can no longer continue."""
         return self.loop is not None and self.loop.is_closed()
 
 
@@ -42,7 +42,7 @@ _released = threading.Condition()
 
 
 def _forget_runs_of_parent() -> None:
-    """Start anew in a forked process: the runs go on in its parent, as may who held the lock."""
+    """Reset the claims in a forked process: the runs and the lock's holder are in its parent."""
     global _released  # noqa: PLW0603  # a lock that is held cannot be had back
     _released = threading.Condition()
     _claimed.clear()
@@ -53,13 +53,13 @@ if hasattr(os, "register_at_fork"):  # Windows has no forks
 
 
 class ThreadInUseError(MoAError):
-    """A thread is being run by another call in this process."""
+    """Another run of this process uses the thread."""
 
     def __init__(self, thread: str) -> None:
         super().__init__(
-            f"thread_id={thread!r}: another run of this thread goes on in this process; of two at "
-            "once, the first would be lost. Wait until it has ended (a stream ends when it is "
-            "read to its end or closed), or ask on another thread"
+            f"thread_id={thread!r}: another run of this process uses this thread, and one of two "
+            "parallel runs would be lost. Wait until it has ended (a stream ends when it is read "
+            "to its end or closed), or use another thread"
         )
         self.thread = thread
 
@@ -81,7 +81,7 @@ class ThreadClaim:
         return self._holder is not None
 
     def acquire(self) -> Self:
-        """Hold the thread; wait a moment for a run that is ending.
+        """Claim the thread; wait a moment for a run that is ending.
 
         Raises:
             ThreadInUseError: If another run holds it.
@@ -93,7 +93,7 @@ class ThreadClaim:
         return self
 
     async def aacquire(self) -> Self:
-        """Do as `acquire` does, without holding up the event loop."""
+        """Claim the thread without blocking the event loop; see `acquire`."""
         end, loop = monotonic() + PATIENCE_S, asyncio.get_running_loop()
         while not self._try_acquire(loop):
             if monotonic() >= end:
@@ -103,7 +103,7 @@ class ThreadClaim:
         return self
 
     def release(self) -> None:
-        """Let others run the thread."""
+        """Release the thread to other runs."""
         with _released:
             if self._holder and _claimed.get(self._key) is self._holder:
                 del _claimed[self._key]
@@ -128,7 +128,7 @@ class ThreadClaim:
             return True
 
     def _acquire_of_garbage(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
-        """Hold a thread whose stream was dropped, but is part of a cycle of references."""
+        """Claim a thread whose stream was dropped but still exists in a reference cycle."""
         gc.collect()
         if not self._try_acquire(loop):
             raise ThreadInUseError(self._thread)
@@ -137,11 +137,11 @@ class ThreadClaim:
 class ClaimedStream(AsyncGenerator[Any, None]):
     """A stream of a run that holds its thread until it ends, is closed, or is dropped.
 
-    A dropped async generator would be closed by the event loop, at some later time.
+    The event loop would close a dropped async generator at some later time.
 
-    LangGraph does not wait for the last writes of a run that is stopped: that of a cancelled call
-    begins when the run has already ended. Who then closes the database, or runs the thread again,
-    would be in its way.
+    LangGraph does not wait for the last writes of a stopped run: the last write of a cancelled call
+    starts after the run has ended. It would conflict with code that then closes the database or
+    runs the thread again.
     """
 
     def __init__(
@@ -150,24 +150,24 @@ class ClaimedStream(AsyncGenerator[Any, None]):
         acquire: Callable[[], Awaitable[ThreadClaim]],
         settle: Callable[[], Awaitable[object]],
     ) -> None:
-        """Make one.
+        """Create a stream.
 
         Args:
             stream: The run.
-            acquire: Holds its thread.
-            settle: Waits for what is still being written.
+            acquire: Claims its thread.
+            settle: Waits for pending writes.
         """
         self._stream, self._acquire, self._settle = stream, acquire, settle
         self._claim: ThreadClaim | None = None
 
     async def asend(self, value: Any) -> Any:
-        """Give what comes next."""
+        """Return the next value."""
         if self._claim is None:
             self._claim = await self._acquire()
         return await self._release_at_end(self._stream.asend(value))
 
     async def athrow(self, typ: Any, val: Any = None, _: TracebackType | None = None, /) -> Any:
-        """Raise inside of the run."""
+        """Raise an error in the run."""
         error = typ if val is None else val
         return await self._release_at_end(self._stream.athrow(error))
 
@@ -191,12 +191,12 @@ class ClaimedStream(AsyncGenerator[Any, None]):
                     self._claim.release()
 
     async def _wait_for_writes(self) -> None:
-        with suppress(Exception):  # what ended the run is what is told
+        with suppress(Exception):  # the error that ended the run is reported
             async with asyncio.timeout(_SETTLE_S):
                 await self._settle()
 
 
 def _storage_of(saver: BaseCheckpointSaver[Any]) -> object:
-    """Give what all copies of a checkpointer share: LangGraph makes some."""
+    """Return the object that all copies of a checkpointer share: LangGraph copies it."""
     shared = (getattr(saver, name, None) for name in ("conn", "storage"))
     return next((each for each in shared if each is not None), saver)

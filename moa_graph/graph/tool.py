@@ -1,4 +1,4 @@
-"""A compiled mixture as a LangChain tool: a question in, the answer alone out."""
+"""A compiled mixture as a LangChain tool with the answer as its content."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from langchain_core.tools import ArgsSchema, BaseTool, ToolException
 from langgraph.constants import TAG_NOSTREAM
 from langgraph.graph.state import CompiledStateGraph
 from pydantic import BaseModel, Field
-from typing_extensions import TypedDict  # Python 3.11's own has no JSON schema
+from typing_extensions import TypedDict  # pydantic needs it on Python 3.11
 
 from moa_graph.errors import MoAError
 from moa_graph.graph.run_summary import RunSummary, read_run_summary
@@ -29,7 +29,7 @@ _TOOL_NAME = re.compile("[a-zA-Z0-9_-]{1,64}")
 
 
 class ToolInput(BaseModel):
-    """What a tool of a mixture is called with."""
+    """Arguments of a mixture's tool."""
 
     question: str = Field(
         min_length=1,
@@ -44,12 +44,12 @@ class ToolInput(BaseModel):
 
 
 class ToolArtifact(TypedDict):
-    """What a tool of a mixture gives beside the answer, for programs; models do not see it."""
+    """Artifact of a mixture's tool, for programs; models do not see it."""
 
     summary: RunSummary | None
-    """How the answer came about; `None` of a graph that is no mixture."""
+    """Run summary of the answer; `None` for a graph that is not a mixture."""
     proposals: dict[str, Proposal]
-    """What each proposer answered, keyed by node name."""
+    """The proposals, keyed by node."""
 
 
 class MoATool(BaseTool):
@@ -58,7 +58,7 @@ class MoATool(BaseTool):
     args_schema: ArgsSchema = ToolInput
     response_format: Literal["content", "content_and_artifact"] = "content_and_artifact"
     graph: CompiledStateGraph[Any, Any, Any, Any] = Field(exclude=True, repr=False)
-    """What runs; its run is a part of the tool's."""
+    """The graph; its run is a child of the tool's run."""
 
     def _run(self, question: str, context: str = "") -> tuple[str, ToolArtifact]:
         text = format_question(question, context)
@@ -73,11 +73,11 @@ class MoATool(BaseTool):
         return _read_result(state)
 
     def _config_for(self, text: str) -> RunnableConfig:
-        """Give the config of the run of a question: a part of the run that calls the tool.
+        """Return the config for the run of a question, as a child of the run that calls the tool.
 
-        Calls of one task share the namespace of its checkpoints, and LangGraph numbers them as
-        they begin: after a kill, one would go on from the checkpoints of another. So each
-        question has a namespace of its own.
+        The calls of one task share a checkpoint namespace, and LangGraph numbers them in the order
+        of their start. After a kill, a call could continue from the checkpoints of another one.
+        Therefore each question has its own namespace.
         """
         config = ensure_config()
         config = patch_config(config, configurable=_own_namespace(config, self.name, text))
@@ -85,7 +85,7 @@ class MoATool(BaseTool):
 
 
 def format_question(question: str, context: str = "") -> str:
-    """Put a question and what it depends on into one message."""
+    """Combine a question and its context in one message."""
     if not context.strip():
         return question
     return f"{question}\n\n{enclose_context(context)}"
@@ -94,16 +94,18 @@ def format_question(question: str, context: str = "") -> str:
 def tool_of_graph(
     graph: CompiledStateGraph[Any, Any, Any, Any], name: str, description: str | None = None
 ) -> MoATool:
-    """Make a tool of a compiled graph.
+    """Create a tool from a compiled graph.
 
     Raises:
-        ValueError: If the name is none that models can call a tool by.
+        ValueError: If the name is not a valid tool name.
     """
     if not _TOOL_NAME.fullmatch(name):
         raise ValueError(
-            f"`name`={name!r}: expected 1 to 64 letters, digits, `_` and `-`, as models call tools"
+            f"`name`={name!r}: expected 1 to 64 letters, digits, `_` and `-`, as in names of tools"
         )
-    if graph.checkpointer is not False:  # each call is a conversation of its own, in the caller's
+    if (
+        graph.checkpointer is not False
+    ):  # each call is a separate conversation within the caller's thread
         graph = graph.copy(update={"checkpointer": None})
     return MoATool(name=name, description=description or TOOL_DESCRIPTION, graph=graph)
 
@@ -113,7 +115,7 @@ def _to_input(text: str) -> dict[str, list[AnyMessage]]:
 
 
 def _own_namespace(config: RunnableConfig, name: str, text: str) -> dict[str, str]:
-    """Give the namespace of the checkpoints of a question, where a host has checkpoints."""
+    """Return the checkpoint namespace of a question, if a host has checkpoints."""
     if not (namespace := config.get("configurable", {}).get("checkpoint_ns")):
         return {}
     digest = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
@@ -122,7 +124,7 @@ def _own_namespace(config: RunnableConfig, name: str, text: str) -> dict[str, st
 
 @contextmanager
 def _as_tool_exceptions() -> Iterator[None]:
-    """Raise the failures of a run as what `handle_tool_error` handles; mistakes stay as they are.
+    """Convert failures of a run to exceptions that `handle_tool_error` handles; other errors pass.
 
     Raises:
         ToolException: If the mixture has no answer.

@@ -1,4 +1,4 @@
-"""The newest turn of a thread: whether it is answered, and what to invoke the graph with."""
+"""`read_turn`: the newest turn of a thread, and how to resume or replace it."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,36 +26,36 @@ class Turn:
     """The newest turn of a thread."""
 
     status: Literal["none", "unanswered", "answered"]
-    """`none` where nothing has been asked on the thread."""
+    """`none` if the thread has no question."""
     messages: Sequence[BaseMessage]
-    """The messages of an unanswered turn: its question, and what was added while it ran. Empty
-    where the question has not yet joined the conversation."""
+    """Messages of an unanswered turn: its question, and messages that were added while it ran.
+    Empty if the question has not joined the conversation yet."""
     history: Sequence[BaseMessage]
-    """The other messages of the conversation."""
+    """Other messages of the conversation."""
     is_runnable: bool
-    """Whether steps are left to run."""
+    """Whether the graph has steps left to run."""
 
     @property
     def answered(self) -> bool:
-        """Whether the turn has its answer."""
+        """Whether the turn is answered."""
         return self.status == "answered"
 
     @property
     def resume_input(self) -> Input | None:
-        """What to invoke the graph with so that an unanswered turn goes on.
+        """Input for `invoke` that continues an unanswered turn.
 
-        `None` runs the steps that are left; a call whose answer is stored is not made again. An
-        answered turn has none left. An unanswered turn without such steps (`update_state` can
-        leave one) is given no message, and all agents are asked.
+        `None` runs the remaining steps; a call with a stored answer is not repeated. An
+        answered turn has no steps left. An unanswered turn without steps, which `update_state` can
+        leave, gets an input without messages, and all agents are called.
         """
         return {"messages": []} if self.status == "unanswered" and not self.is_runnable else None
 
     def ask(self, question: str | BaseMessage | Sequence[MessageLikeRepresentation]) -> Input:
-        """Give what to invoke the graph with so that a question is asked on the thread.
+        """Return the input for `invoke` that asks a question on the thread.
 
-        An unanswered turn is replaced: its messages are removed. So no model reads a question
-        that failed, and roles go on alternating. Earlier messages stay, also those that the turn's
-        own input brought along before its question.
+        It replaces an unanswered turn by removing its messages, so no model reads a failed question
+        and the roles keep alternating. Earlier messages stay, including those that the input of
+        the turn contained before its question.
 
         Args:
             question: A text, a message, or several messages of which the last is the question.
@@ -68,12 +68,12 @@ class Turn:
             raise ValueError(f"`question`={question!r}: expected at least one message")
         if self.status != "unanswered":
             return {"messages": new_messages}
-        # A kill can leave messages that `get_state` shows and no checkpoint holds: one of them
-        # cannot be removed by its id, and a stored answer would be lost.
+        # A kill can leave messages that `get_state` shows but no checkpoint holds. Removing one by
+        # its id would fail, and a stored answer would be lost.
         return {"messages": [*self.replaced_by(self.history), *new_messages]}
 
     def replaced_by(self, messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
-        """Give the update of `messages` that puts others in the place of the conversation.
+        """Return the update of `messages` that replaces the conversation.
 
         Raises:
             ValueError: If the messages of the thread have no ids.
@@ -89,15 +89,14 @@ class Turn:
 def read_turn(snapshot: StateSnapshot, history: Iterable[StateSnapshot] = ()) -> Turn:
     """Read the newest turn of a thread from its state.
 
-    `snapshot.next` alone does not tell whether a turn is answered: where a process was killed
-    after a node's writes were stored and before the next checkpoint was, it is empty.
+    `snapshot.next` does not show whether a turn is answered: if a process was killed between the
+    writes of a node and the next checkpoint, it is empty.
 
     Args:
-        snapshot: What `graph.get_state(config)` returned, of a mixture or of a host whose state
-            key `messages` has the reducer `add_messages`. The graph needs a checkpointer.
-        history: What `graph.get_state_history(config)` returned. With it, questions that were
-            never answered belong to the turn also where several stand behind one another, as
-            plain calls of `invoke` leave them.
+        snapshot: Result of `graph.get_state(config)`, for a mixture or a host whose state key
+            `messages` has the reducer `add_messages`. The graph needs a checkpointer.
+        history: Result of `graph.get_state_history(config)`. With it, several unanswered questions
+            in a row, as plain calls of `invoke` leave them, all belong to the turn.
 
     Example:
         ```python
@@ -121,7 +120,7 @@ def read_turn(snapshot: StateSnapshot, history: Iterable[StateSnapshot] = ()) ->
 
 
 def unanswered_messages(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
-    """Give the messages after the last one that a model wrote."""
+    """Return the messages after the last model message."""
     return _after_last(messages, lambda each: isinstance(each, AIMessage))
 
 
@@ -135,10 +134,11 @@ def _after_last(
 def _messages_of_turn(
     messages: Sequence[BaseMessage], snapshot: StateSnapshot, history: Iterable[StateSnapshot]
 ) -> Sequence[BaseMessage]:
-    """Give the question of an unanswered turn and what follows it.
+    """Return the question of an unanswered turn and the messages after it.
 
-    Proposals name their question. Without any, the last message that a human wrote is it. A
-    question of an earlier turn stood last when it was asked; what an input brought along did not.
+    Proposals contain the id of their question. Without proposals, it is the last user message. A
+    question of an earlier turn was the last message when it was asked, unlike other messages of an
+    input.
     """
     unanswered = _after_last(messages, _is_final_answer)
     started = _started_turns(snapshot)
@@ -154,7 +154,7 @@ def _is_final_answer(message: BaseMessage) -> bool:
 
 
 def _started_turns(snapshot: StateSnapshot) -> Collection[str]:
-    """Give the ids of the turns that proposals belong to, stored writes included."""
+    """Return the ids of the turns of all proposals, including pending writes."""
     results = [snapshot.values, *(task.result for task in snapshot.tasks)]
     proposals = chain.from_iterable(map(_proposals_of, results))
     return {proposal["turn_id"] for proposal in proposals if "turn_id" in proposal}

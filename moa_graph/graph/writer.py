@@ -1,4 +1,4 @@
-"""Who may write the answer, the aggregator or a fallback; and what each is asked for."""
+"""Agents that may write the answer: the aggregator and its fallbacks."""
 
 from collections.abc import Callable, Sequence
 from copy import copy
@@ -22,15 +22,15 @@ from moa_graph.prompting.usage import sum_usages
 from moa_graph.sync_async import Flow
 
 AskModel = Callable[[NumberRequest, Any, ModelCall], Flow[Any]]
-"""Asks a model for an answer, or for the number of one."""
+"""Requests an answer, or the number of a proposal, from a model."""
 
 CheckOutput = Callable[["WriterRequest", Any], None]
-"""Refuses an output that is neither."""
+"""Rejects an output that is neither."""
 
 
 @dataclass(frozen=True)
 class Writer:
-    """The aggregator, or a fallback."""
+    """The aggregator or a fallback, with its cache and time limits."""
 
     agent_node: AgentNode
     answer_cache: AnswerCache
@@ -42,9 +42,9 @@ class WriterRequest(Request):
     """One request of a writer."""
 
     cached: OriginalCallStats | None = None
-    """What the answer took before, if it is from a cache."""
+    """Original tokens and time of a cached answer."""
     overtaken: "WriterRequest | None" = None
-    """The same request, of which this one was sent beside; it was given up."""
+    """The other request of a hedge, which was cancelled."""
 
     def __init__(
         self,
@@ -64,39 +64,39 @@ class WriterRequest(Request):
 
     @property
     def node(self) -> str:
-        """Name of its node: `aggregator`, `fallback_1`, and so on."""
+        """Name of the node: `aggregator`, `fallback_1`, and so on."""
         return self.agent_node.node
 
     @property
     def seconds(self) -> float:
-        """Seconds since the writer was asked."""
+        """Seconds since the start of the request."""
         return round(perf_counter() - self._timer_started, 3)
 
     @property
     def is_overtaken_billed(self) -> bool:
-        """Whether the request that was given up may have cost tokens that nobody told of."""
+        """Whether the cancelled request may have cost an unknown number of tokens."""
         return self.overtaken is not None and self.overtaken.may_be_billed
 
     def with_overtaken_usage(self, usage: dict[str, Any] | None) -> dict[str, Any] | None:
-        """Add the tokens of the request that was given up, as far as they are known."""
+        """Add the known tokens of the cancelled request."""
         other = self.overtaken and self.overtaken.usage
         return sum_usages(filter(None, [usage, other])) if other else usage
 
     def hedged(
         self, waiting: Sequence[Writer], start: Callable[[Writer], "WriterRequest"]
     ) -> "Hedge[WriterRequest]":
-        """Say what is asked beside it: the next writer, or the same one again where none waits."""
+        """Return the hedge of this request: the next writer, or the same one if none is left."""
         make_second = partial(start, waiting[0]) if waiting else self.repeat
         return Hedge(self, make_second, self.agent_node.agent.hedge)
 
     def repeat(self) -> "WriterRequest":
-        """Make it once more, for a client that does not retry; the timeout of the call goes on."""
+        """Copy the request for a client that does not retry; the timeout of the call continues."""
         repeated = copy(self)
         repeated.draft, repeated.model = copy(self.draft), self.agent_node.hedge_model
         return repeated
 
     def ask(self, config: RunnableConfig) -> Flow[Any]:
-        """Take the answer from the cache, or ask the model."""
+        """Return the answer from the cache, or call the model."""
         if cached_answer := (yield from self._cache_entry.get()):
             self.cached, self._is_stored = cached_answer["took"], True
             return cached_answer["answer"]
@@ -111,10 +111,10 @@ class WriterRequest(Request):
         return (yield from self._ask_model(self.writer.number_request, self.model, call))
 
     def check_output(self, output: Any) -> None:
-        """Refuse an output that is no answer, or picks none."""
+        """Reject an output that is not an answer, or selects no proposal."""
         self._check_output(self, output)
 
     def store(self) -> Flow[None]:
-        """Store the answer in the cache, unless it is from there."""
+        """Store the answer in the cache, unless it comes from there."""
         if not self._is_stored:
             yield from self._cache_entry.store(self.output, self.seconds)

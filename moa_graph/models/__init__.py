@@ -1,1 +1,1 @@
-"""The models that a mixture calls: agents, providers, prices."""
+"""Models of a mixture: agents, providers, prices."""

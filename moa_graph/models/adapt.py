@@ -1,4 +1,4 @@
-"""How a model is made fit to be called: beside others, on any event loop, streaming or not."""
+"""Adapt a model for a mixture: shared connections, event loops, streaming."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -27,13 +27,14 @@ from moa_graph.models.configurable import (
     is_configurable,
     possible_models,
 )
+from moa_graph.models.model_wrapper import ModelWrapper
 from moa_graph.models.providers import provider_of
 
 
 class ThreadedRunnable(RunnableBinding[Any, Any]):
-    """A runnable that knows no async, which waits in a thread of its own.
+    """A runnable without async methods, which runs in its own thread.
 
-    The event loop's own threads are few, and everybody's.
+    The thread pool of the event loop is small, and everything shares it.
     """
 
     async def ainvoke(
@@ -47,19 +48,19 @@ class ThreadedRunnable(RunnableBinding[Any, Any]):
             run_in_thread(partial(self.invoke, input, config, **kwargs))
         )
 
-    # A binding hands these to what is bound, which would run them in the event loop's threads.
+    # A binding forwards these to its runnable, which would use the threads of the event loop.
     astream, atransform = Runnable.astream, Runnable.atransform
     abatch, abatch_as_completed = Runnable.abatch, Runnable.abatch_as_completed
 
 
 def adapt_model(model: Any, *, hidden: bool) -> Runnable[Any, Any]:
-    """Copy a model so that it takes messages, runs beside others, and streams only when it may.
+    """Copy a model so that it takes messages, runs in parallel, and streams only if allowed.
 
     Args:
-        model: A chat model, a graph, or anything made of them by LangChain's own means. What is
-            inside a graph or a function is left as it is.
-        hidden: Whether nobody sees its tokens: `stream_mode="messages"` makes every chat model
-            stream, whether or not someone listens.
+        model: A chat model, a graph, or a LangChain composition of them. The inside of a graph or
+            a function is not changed.
+        hidden: Whether its tokens are hidden. Without this, `stream_mode="messages"` makes every
+            chat model stream, even if nothing consumes the tokens.
     """
 
     def inner(part: Any) -> Any:
@@ -82,12 +83,11 @@ def bind_call_options(model: Any, options: Mapping[str, Any]) -> Any:
     """Copy an adapted model so that its chat models are called with options.
 
     Args:
-        model: A chat model, or one that LangChain's own means were wrapped around.
-        options: What the chat models are called with; `tools` and what stands beside them go to
-            `bind_tools`.
+        model: A chat model, or a LangChain composition around one.
+        options: Options of the call; `tools` and related options go to `bind_tools`.
 
     Raises:
-        NotImplementedError: If it is no chat model, or one without `bind_tools`.
+        NotImplementedError: If it is not a chat model, or one without `bind_tools`.
     """
     if isinstance(model, RunnableSequence) and returns_streamed_message(model.last):
         return RunnableSequence(
@@ -95,7 +95,7 @@ def bind_call_options(model: Any, options: Mapping[str, Any]) -> Any:
         )
     if isinstance(model, (RunnableBindingBase, RunnableWithFallbacks)):
         update = _adapt_parts(model, partial(bind_call_options, options=options))
-        if bound_options := getattr(model, "kwargs", None):  # the call's own take precedence
+        if bound_options := getattr(model, "kwargs", None):  # options of the call take precedence
             update["kwargs"] = {
                 key: bound_options[key] for key in bound_options.keys() - options.keys()
             }
@@ -103,16 +103,18 @@ def bind_call_options(model: Any, options: Mapping[str, Any]) -> Any:
     if isinstance(model, ConfigurableModel):
         bind = partial(bind_call_options, options=options)
         if model.default is not None:
-            bind(model.default)  # what it cannot take is told at once
+            bind(model.default)  # report unsupported options now
         return model.converted(bind)
+    if isinstance(model, ModelWrapper):
+        return model.rewrap(bind_call_options(model.wrapped, options), options)
     if not isinstance(model, BaseChatModel):
-        raise NotImplementedError(f"{type(model).__name__} is no chat model")
+        raise NotImplementedError(f"{type(model).__name__} is not a chat model")
     return _bind_to_chat_model(model, options)
 
 
 def _bind_to_chat_model(model: BaseChatModel, options: Mapping[str, Any]) -> Any:
     own_body, body = getattr(model, "extra_body", None), options.get("extra_body")
-    if own_body and body:  # such as `max_tokens`, which stays
+    if own_body and body:  # keep bound options such as `max_tokens`
         options = {**options, "extra_body": {**own_body, **body}}
     if not options.get("tools"):
         return model.bind(**options)
@@ -122,10 +124,10 @@ def _bind_to_chat_model(model: BaseChatModel, options: Mapping[str, Any]) -> Any
 
 
 def without_retries(model: Any) -> Any:
-    """Copy a chat model so that its client asks once.
+    """Copy a chat model so that its client sends each request once.
 
     Raises:
-        ValueError: If that cannot be had of it.
+        ValueError: If retries cannot be disabled.
     """
     if isinstance(model, RunnableBindingBase):
         return model.model_copy(update=_adapt_parts(model, without_retries))
@@ -143,7 +145,7 @@ def without_retries(model: Any) -> Any:
 
 
 def supports_response_format(model: Any) -> bool:
-    """Whether `bind_call_options` can have an answer written to a `response_format` as OpenAI's.
+    """Return whether `bind_call_options` accepts OpenAI's `response_format` for a model.
 
     Args:
         model: A chat model, adapted or not, or the `"provider:model"` of one that is not built.
@@ -155,27 +157,29 @@ def supports_response_format(model: Any) -> bool:
     model = unwrap_model(model)
     if isinstance(model, RunnableWithFallbacks):
         return all(map(supports_response_format, model.runnables))
-    return hasattr(model, "root_async_client")  # what is built upon LangChain's ChatOpenAI
+    return hasattr(model, "root_async_client")  # subclasses of LangChain's ChatOpenAI
 
 
 def supports_choices(model: Any) -> bool:
-    """Whether a chat model takes the parameter `n` of OpenAI's chat completions in a call."""
+    """Return whether a chat model accepts `n` of OpenAI's chat completions in a call."""
     while isinstance(model, RunnableBindingBase):
         model = model.bound
-    return hasattr(model, "root_async_client")  # what is built upon LangChain's ChatOpenAI
+    return hasattr(model, "root_async_client")  # subclasses of LangChain's ChatOpenAI
 
 
 def find_api_keys(model: Any) -> list[str]:
-    """Give the keys that a model was given, also one that something was bound to."""
+    """Return the API keys of a model, also of one with bound options."""
     fields = getattr(unwrap_model(model), "__dict__", {}).values()
     return [each.get_secret_value() for each in fields if isinstance(each, SecretStr)]
 
 
 def unwrap_model(model: Any) -> Any:
-    """Give the model that something was bound to, or that a call makes which configures nothing."""
+    """Return the model inside bindings, or the default model of a configurable one."""
     while True:
         if isinstance(model, RunnableBindingBase):
             model = model.bound
+        elif isinstance(model, ModelWrapper):
+            model = model.wrapped
         elif isinstance(model, ConfigurableModel):
             model = model.default
         elif is_configurable(model):
@@ -185,7 +189,7 @@ def unwrap_model(model: Any) -> Any:
 
 
 def is_chat_model_without_tools(model: Any) -> bool:
-    """Tell whether it is a chat model, maybe with something bound to it, but no tools."""
+    """Return whether it is a chat model, possibly with bound options but without tools."""
     if isinstance(model, RunnableWithFallbacks):
         return any(map(is_chat_model_without_tools, model.runnables))
     while isinstance(model, RunnableBindingBase):
@@ -196,22 +200,22 @@ def is_chat_model_without_tools(model: Any) -> bool:
 
 
 def model_provider(model: Any) -> str | None:
-    """Name the provider of a chat model as its answers do, in `model_provider`."""
+    """Return the provider of a chat model as in `model_provider` of its answers."""
     model = unwrap_model(model)
-    if hasattr(model, "root_async_client"):  # what is built upon LangChain's ChatOpenAI
+    if hasattr(model, "root_async_client"):  # subclasses of LangChain's ChatOpenAI
         return "openai"
     package = type(model).__module__.partition(".")[0]
     return package.removeprefix("langchain_") if package.startswith("langchain_") else None
 
 
 def is_chat_model(model: Any) -> bool:
-    """Whether a runnable is a chat model of one call, also one that options are bound to."""
+    """Return whether a runnable is a single chat model, possibly with bound options."""
     model = unwrap_model(model)
     return isinstance(model, BaseChatModel) and not getattr(model, "makes_many_calls", False)
 
 
 def returns_streamed_message(model: Any) -> bool:
-    """Whether a runnable gives the very message that its model streams, under the same id."""
+    """Return whether a runnable returns the message that its model streams, with the same id."""
     if isinstance(model, RunnableBindingBase):
         return returns_streamed_message(model.bound)
     if isinstance(model, RunnableWithFallbacks):
@@ -220,13 +224,22 @@ def returns_streamed_message(model: Any) -> bool:
         return returns_streamed_message(model.last)
     if isinstance(model, ConfigurableModel):
         return model.default is None or returns_streamed_message(model.default)
-    if is_configurable(model):  # what is not there yet will be a chat model
+    if is_configurable(model):  # not built yet: a chat model
         return all(map(returns_streamed_message, possible_models(model)))
     return isinstance(model, (BaseChatModel, PregelProtocol))
 
 
+def keep_reasoning(model: Any) -> None:
+    """Make answers of a model include the reasoning that its provider returns separately."""
+    model = unwrap_model(model)
+    if hasattr(model, "root_async_client"):
+        from moa_graph.models.openai import fast_completions  # noqa: PLC0415  # costs the import of openai
+
+        fast_completions.keep_reasoning(model)
+
+
 def _adapt_parts(model: Any, inner: Callable[[Any], Any]) -> dict[str, Any]:
-    """Adapt what a compound runnable is made of."""
+    """Adapt the parts of a composition."""
     if isinstance(model, RunnableBindingBase):
         return {"bound": inner(model.bound)}
     if isinstance(model, RunnableWithFallbacks):
@@ -241,7 +254,7 @@ def _adapt_parts(model: Any, inner: Callable[[Any], Any]) -> dict[str, Any]:
 
 
 def _with_shared_clients(model: Any, *, hidden: bool) -> Any:
-    """Copy a chat model with HTTP clients that work on any event loop, and silent if hidden."""
+    """Copy a chat model with HTTP clients for any event loop, without streaming if hidden."""
     if hasattr(model, "root_async_client"):
         from moa_graph.models.openai.clients import share_clients  # noqa: PLC0415  # costs the import of openai
 
@@ -256,13 +269,13 @@ def _with_shared_clients(model: Any, *, hidden: bool) -> Any:
 
 
 def _without_streaming(model: BaseChatModel) -> dict[str, Any]:
-    """Say what keeps a model from streaming; else its `streaming` would ask for a stream still."""
+    """Return the fields that disable streaming; `streaming` alone would still enable it."""
     streaming = {"streaming": False} if getattr(model, "streaming", None) is True else {}
     return {"disable_streaming": True, **streaming}
 
 
 def _is_plain_chat_openai(model: Any) -> bool:
-    """Whether a model is one of LangChain's own, which reads no more than is passed on to it."""
+    """Whether a model is LangChain's own class: subclasses may read more of a response."""
     return (type(model).__module__.partition(".")[0], type(model).__name__) in {
         ("langchain_openai", "ChatOpenAI"),
         ("langchain_together", "ChatTogether"),

@@ -1,4 +1,4 @@
-"""From the name of a model to a chat model: `"provider:model"`, with its options."""
+"""`Agent`: a model with options, and the chat model of a `"provider:model"` string."""
 
 from __future__ import annotations
 
@@ -33,76 +33,94 @@ if TYPE_CHECKING:
 
     Model = str | Runnable[Any, Any]
 else:
-    Model = Any  # the name alone costs no import of LangChain
+    Model = Any  # only the name: importing LangChain is slow
 
 MAX_SAMPLES = 100
-"""How often a layer may ask an agent."""
+"""Maximum of `samples`."""
 
 Samples = Annotated[int, Field(ge=1, le=MAX_SAMPLES, strict=True)]
 Temperature = Annotated[float, Field(ge=0, le=2, strict=True)]
 
-_OPTION_FIELDS = {"api_key": "api_key_env"}  # the fields of an agent that have another name
+_OPTION_FIELDS = {"api_key": "api_key_env"}  # fields of `Agent` with another name
 
 
 class Agent(BaseModel):
-    """A model, and how it is to be asked.
+    """A model and the options of its calls.
 
-    What is left out is the provider's own default. The paper asks with a temperature of 0.7
-    and at most 2048 tokens.
+    Options that are not set have the provider's default. The paper uses a temperature of 0.7 and at
+    most 2048 tokens. An option that has no effect on the model is an error.
+
+    - The agent: `system` is its system prompt, `samples` the number of its parallel calls, and
+      `joint_samples` requests them together.
+    - Generation: `temperature`, `top_p`, `reasoning_effort`, `max_tokens`, `stop`.
+    - Time, in seconds: `timeout` of a call, `stream_chunk_timeout` between chunks, `hedge` until a
+      second request; `max_retries` of the provider's client.
+    - The prompt: `max_input_tokens` is the context length, `message_roles` the accepted roles, and
+      `starts_in_thought` says that the chat template opens the thought.
+    - The server: `base_url` is its address, `api_key_env` the variable with its key.
+
+    Raises:
+        ValueError: If an option is unknown, invalid or without effect on the model.
+
+    Example:
+        ```python
+        coder = Agent(model="openai:llama3.2", base_url="http://localhost:11434/v1", samples=3)
+        moa = create_moa([{"coder": coder}], aggregator=coder)
+        ```
     """
 
-    # A key in the wrong place is not repeated in an error.
+    # Errors must not repeat a key in the wrong field.
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     model: Model
     """`"provider:model"`, or a runnable from messages to an `AIMessage`."""
     system: str | None = None
-    """A system prompt of the agent's own; it stands before the conversation's."""
+    """System prompt of the agent, placed before that of the conversation."""
     samples: Samples = 1
-    """How many times a layer asks this agent, side by side."""
+    """Number of parallel calls of this agent in a layer."""
     joint_samples: bool = Field(default=False, strict=True)
-    """Whether its samples are asked for in one request, by the parameter `n` of OpenAI's API, where
-    the model takes it. With `stream_proposals`, each is asked for by itself."""
+    """Whether one request returns all samples, with the parameter `n` of OpenAI's API, if the model
+    accepts it. With `stream_proposals`, each sample is a separate request."""
     temperature: Temperature | None = None
     """Sampling temperature."""
     top_p: float | None = Field(default=None, gt=0, le=1, strict=True)
-    """The share of probability from which words are drawn."""
+    """Nucleus sampling: the share of probability from which tokens are drawn."""
     reasoning_effort: ReasoningEffort | None = None
-    """How long a reasoning model thinks before it answers. Most such models take no
-    `temperature` unless this is `"none"`."""
+    """How long a reasoning model thinks before it answers. Most such models accept a
+    `temperature` only if this is `"none"`."""
     max_tokens: int | None = Field(default=None, ge=1, strict=True)
-    """The most tokens that an answer may have; those that a reasoning model thinks count."""
+    """Maximum number of tokens in an answer, including reasoning."""
     stop: list[str] | None = None
-    """Texts at which an answer ends; they are not part of it."""
+    """Strings at which generation stops. The answer does not include them."""
     timeout: float | None = Field(default=None, gt=0, strict=True, allow_inf_nan=False)
-    """Seconds that a call may take in all, its retries among them; by default 600 for a chat
-    model. A graph or another runnable, which may make many calls, is bounded only by this."""
+    """Maximum number of seconds for a call including its retries; by default 600 for a chat model.
+    A graph or another runnable may make many calls and has no limit unless this is set."""
     stream_chunk_timeout: float | None = Field(default=None, gt=0, strict=True, allow_inf_nan=False)
-    """Seconds that a stream which has begun may be silent; by default 120."""
+    """Maximum number of seconds between chunks of a stream; by default 120."""
     hedge: float | None = Field(default=None, gt=0, strict=True, allow_inf_nan=False)
-    """Seconds after which the same request is sent once more, if nothing has come: no answer, or no
-    token of a streamed one. The first answer counts, and the other call is cancelled. In the place
-    of an aggregator its next fallback is asked, if it has one. Only for a chat model."""
+    """Seconds without an answer, or without the first token of a stream, after which the same
+    request is sent again. The first answer is used, and the other call is cancelled. For an
+    aggregator with a fallback, the second request goes to that fallback. Only for chat models."""
     max_retries: int | None = Field(default=None, ge=0, le=20, strict=True)
-    """How often the provider's client asks again after a failure that may pass; it heeds
-    `Retry-After`. Nobody else retries."""
+    """Retries of the provider's client after a temporary failure, honouring `Retry-After`.
+    moa_graph adds no retries of its own."""
     max_input_tokens: int | None = Field(default=None, ge=1, strict=True)
-    """Size of the model's context, where its provider's package does not know it. References
-    that do not fit are cut."""
+    """Context length of the model in tokens, if the package of its provider does not know it.
+    References that do not fit are truncated."""
     message_roles: MessageRoles | None = None
-    """Which messages the model takes: `"alternating"` for user and assistant in turns behind one
-    system message at most, `"no_system"` for these without a system message. Others are put
-    into that form. By default any; a model that refuses some is asked again, and others like
-    it from then on."""
+    """Messages that the model accepts: `"alternating"` for alternating user and assistant messages
+    after at most one system message, `"no_system"` for the same without a system message. Other
+    messages are converted. By default any; if the model refuses messages, the call is repeated with
+    converted ones, and later calls of the model use them too."""
     starts_in_thought: bool | None = Field(default=None, strict=True)
-    """Whether the chat template of the model opens a thought in the prompt, so that its answers
-    begin in it and end it with `</think>`. Its streams show nothing before that end. Where it is
-    not said, it is known from the model's first answer on."""
+    """Whether the chat template of the model ends the prompt with `<think>`, so that its answers
+    begin with reasoning and `</think>`. Streams then start after `</think>`. If not set, it is
+    detected from the first answer of the model."""
     base_url: str | None = None
-    """Where an OpenAI-compatible server listens, such as `http://localhost:11434/v1`."""
+    """Address of an OpenAI-compatible server, such as `http://localhost:11434/v1`."""
     api_key_env: str | None = None
-    """Name of the environment variable that holds the key. A server at a `base_url` gets no
-    key unless this names one."""
+    """Name of the environment variable with the key. A server at a `base_url` gets no key unless
+    this is set."""
 
     @field_validator("model")
     @classmethod
@@ -115,17 +133,17 @@ class Agent(BaseModel):
             provider, name = split_label(model)
             provider.check_model_name(name)
             folder = (info.context or {}).get("folder")
-            if provider.replays_files and folder:  # a path in a file is relative to it
+            if provider.replays_files and folder:  # paths in a file are relative to it
                 return f"{provider.name}:{Path(folder, Path(name).expanduser())}"
         elif not callable(getattr(model, "invoke", None)) or inspect.isclass(model):
             raise ValueError(
                 f"expected 'provider:model' or a runnable, got {model!r}"
-            )  # pydantic reports it
+            )  # reported by pydantic
         return model
 
     @model_validator(mode="after")
     def _check_options(self) -> Self:
-        """Refuse options that would silently have no effect."""
+        """Reject options that would silently have no effect."""
         for option in _given_options(self):
             if not self.takes_option(option):
                 _refuse_option(self, option)
@@ -155,18 +173,18 @@ class Agent(BaseModel):
     @field_validator("api_key_env")
     @classmethod
     def _check_variable(cls, name: str | None) -> str | None:
-        # What is no name of a variable may be a key: it is not repeated.
+        # An invalid name may be a key, so the error does not repeat it.
         if name is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name):
             raise ValueError("expected the name of an environment variable, such as 'VLLM_API_KEY'")
         return name
 
     def takes_option(self, option: str) -> bool:
-        """Whether one of `MODEL_OPTIONS` has an effect, as far as its provider says so."""
+        """Whether one of `MODEL_OPTIONS` has an effect, as far as its provider knows."""
         return isinstance(self.model, str) and split_label(self.model)[0].takes_option(option)
 
     @property
     def _takes_choices(self) -> bool:
-        """Whether its model can be asked for several answers in one request."""
+        """Whether a request of its model accepts `n`."""
         if isinstance(self.model, str):
             return split_label(self.model)[0].supports_choices
         from moa_graph.models.adapt import supports_choices  # noqa: PLC0415  # loaded with the model
@@ -175,7 +193,7 @@ class Agent(BaseModel):
 
     @property
     def call_timeout(self) -> float | None:
-        """Seconds that a call may take; `None` for any time."""
+        """Seconds that a call may take; `None` for no limit."""
         if self.timeout is not None:
             return self.timeout
         if isinstance(self.model, str):
@@ -190,7 +208,7 @@ class Agent(BaseModel):
 
     @cached_property
     def label(self) -> str:
-        """What the model is called: `provider:model`, or the name of the runnable."""
+        """Name of the model: `provider:model`, or the name of the runnable."""
         if isinstance(self.model, str):
             return self.model
         from moa_graph.models.configurable import default_model, is_configurable  # noqa: PLC0415  # LangChain
@@ -203,20 +221,19 @@ class Agent(BaseModel):
 
 
 def build_model(agent: Agent, *, retries: bool = True) -> Runnable[Any, Any]:
-    """Build what an agent asks.
+    """Build the runnable of an agent.
 
     Args:
         agent: The agent.
-        retries: Whether its client may ask again after a failure.
+        retries: Whether its client may retry after a failure.
 
     Returns:
         The runnable of the agent, or a chat model of the named provider.
 
     Raises:
-        ValueError: If an option has no effect on it, if the key is missing or cannot be one, if a
-            variable of the environment names an address that cannot be one, if the provider's
-            package refuses the options, or if the client of a chat model cannot be kept from
-            asking again.
+        ValueError: If an option has no effect, if the key is missing or invalid, if an environment
+            variable contains an invalid address, if the provider's package rejects the options, or
+            if the retries of the client cannot be disabled.
         ImportError: If the provider's package is not installed.
     """
     if not isinstance(agent.model, str):
@@ -243,8 +260,8 @@ def _without_retries(model: Runnable[Any, Any]) -> Runnable[Any, Any]:
 
 
 def _expects_thoughts(model: Any) -> bool:
-    """Have a model's streams show no thought that begins in the prompt, if they can."""
-    if not hasattr(model, "root_client"):  # it does not speak OpenAI's protocol
+    """Make streams of a model hide reasoning that begins in the prompt, if supported."""
+    if not hasattr(model, "root_client"):  # not OpenAI's protocol
         return False
     from moa_graph.models.openai.fast_completions import expect_thoughts  # noqa: PLC0415  # slow
 
@@ -252,7 +269,7 @@ def _expects_thoughts(model: Any) -> bool:
 
 
 def find_key_variable(agent: Agent) -> str | None:
-    """Name the environment variable that holds the key of an agent, if it needs one."""
+    """Return the environment variable of an agent's key, if it needs one."""
     if not isinstance(agent.model, str):
         return None
     provider, _ = split_label(agent.model)
@@ -260,20 +277,20 @@ def find_key_variable(agent: Agent) -> str | None:
 
 
 def _given_options(agent: Agent) -> dict[str, Any]:
-    """Give those of `MODEL_OPTIONS` that are set; instead of the key, its variable."""
+    """Return the `MODEL_OPTIONS` that are set, with the key's variable instead of the key."""
     options = {name: getattr(agent, _OPTION_FIELDS.get(name, name)) for name in MODEL_OPTIONS}
     return {name: value for name, value in options.items() if value is not None}
 
 
 def _refuse_option(agent: Agent, option: str) -> None:
-    """Refuse an option that would silently have no effect."""
-    if option == "timeout":  # the graph keeps it, whether or not the client does
+    """Reject an option that would silently have no effect."""
+    if option == "timeout":  # the graph enforces it
         return
     name = _OPTION_FIELDS.get(option, option)
     if option == "joint_samples":
         reason = (
-            "its request takes no `n`, as OpenAI's does; leave it out: each sample is then a "
-            "request of its own"
+            "its requests do not accept `n` of OpenAI's API; leave it out: each sample is then a "
+            "separate request"
         )
     elif isinstance(agent.model, str) and not (provider := split_label(agent.model)[0]).is_free:
         taker = repr(provider.name)
@@ -290,7 +307,7 @@ def _refuse_option(agent: Agent, option: str) -> None:
 
 
 def _read_key(agent: Agent) -> str | None:
-    """Read the key of an agent; clients want one also where a server does not."""
+    """Read the key of an agent; clients require one even if the server does not."""
     variable = find_key_variable(agent)
     if variable is None:
         return "none" if agent.base_url else None
@@ -303,7 +320,7 @@ def _read_key(agent: Agent) -> str | None:
 
 
 def _check_addresses(provider: Provider) -> None:
-    """See that the environment names no address for a provider that cannot be one."""
+    """Check the addresses in the environment for a provider."""
     for variable in provider.address_variables:
         if url := os.environ.get(variable):
             try:
@@ -318,7 +335,7 @@ def _check_addresses(provider: Provider) -> None:
 
 
 def _check_keys(model: Any) -> None:
-    """See that the keys can be such that a chat model has read from the environment by itself."""
+    """Check the keys that a chat model has read from the environment."""
     for name, value in getattr(model, "__dict__", {}).items():
         if read_secret := getattr(value, "get_secret_value", None):
             check_api_key(f"`{name}` of {type(model).__name__}", str(read_secret()))

@@ -1,4 +1,4 @@
-"""What a chat model can be asked for in a call, in the words of OpenAI's chat completions."""
+"""Capabilities of a chat model: the request parameters of OpenAI's API that it accepts."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -13,39 +13,42 @@ from moa_graph.models.adapt import supports_response_format, unwrap_model
 _CHAT_COMPLETIONS_PARAMETERS = frozenset(
     ("frequency_penalty", "logprobs", "presence_penalty", "response_format", "verbosity")
 )
-_RESPONSES_PARAMETERS = frozenset(("response_format", "verbosity"))  # LangChain translates them
+_RESPONSES_PARAMETERS = frozenset(("response_format", "verbosity"))  # translated by LangChain
+_MAX_OPENAI_STOPS = 4
 _ANY_TOOLS = [{"type": "function", "function": {"name": "any"}}]
 
 
 @dataclass(frozen=True)
 class ModelCapabilities:
-    """What a chat model can be asked for in a call."""
+    """Capabilities of a chat model in a call."""
 
     calls_tools: bool = False
-    """Whether it can be given tools."""
+    """Whether tools can be bound to it."""
     parameters: frozenset[str] = frozenset()
-    """Parameters of a request that it takes beside the options of an `Agent`."""
+    """Accepted request parameters that are not options of an `Agent`."""
     takes_extra_body: bool = False
-    """Whether what is to stand in the body of its request can be given as `extra_body`."""
+    """Whether it accepts further fields of the request body as `extra_body`."""
+    max_stops: int | None = None
+    """Maximum number of stop strings; `None` if no limit is known."""
 
     def meet(self, needs: Iterable[str]) -> bool:
-        """Whether it is capable of all of: `"calls_tools"`, and names of `parameters`."""
+        """Return whether it has all capabilities: `"calls_tools"`, and names of `parameters`."""
         return self.parameters.union(["calls_tools"] * self.calls_tools).issuperset(needs)
 
     @property
     def is_openai_based(self) -> bool:
-        """Whether it is built upon LangChain's `ChatOpenAI`."""
+        """Return whether a model is a subclass of LangChain's `ChatOpenAI`."""
         return "response_format" in self.parameters
 
 
 def read_capabilities(model: Any, *, with_tools: bool = False) -> ModelCapabilities:
-    """Tell what a model can be asked for.
+    """Return the capabilities of a model.
 
     Args:
-        model: A chat model, or what LangChain's own means have made of one. Of others, such as
-            graphs, nothing is known.
-        with_tools: Whether the call has tools: some models of OpenAI are then asked by its
-            Responses API.
+        model: A chat model, or a LangChain composition of one. Those of other runnables, such as
+            graphs, are unknown.
+        with_tools: Whether the call has tools: LangChain calls some OpenAI models with tools
+            through the Responses API.
     """
     if isinstance(model, RunnableSequence):
         return read_capabilities(model.last, with_tools=with_tools)
@@ -68,7 +71,7 @@ def read_capabilities(model: Any, *, with_tools: bool = False) -> ModelCapabilit
 def _add_openai_parameters(
     capabilities: ModelCapabilities, model: Any, *, with_tools: bool
 ) -> ModelCapabilities:
-    """Add what a model takes in a call that is built upon LangChain's `ChatOpenAI`."""
+    """Add the parameters that a subclass of LangChain's `ChatOpenAI` accepts in a call."""
     from langchain_openai import AzureChatOpenAI  # noqa: PLC0415  # loaded with the model
 
     from moa_graph.models.openai.compatible import is_openai_address  # noqa: PLC0415  # likewise
@@ -77,14 +80,18 @@ def _add_openai_parameters(
         return replace(capabilities, parameters=capabilities.parameters | _RESPONSES_PARAMETERS)
     parameters = capabilities.parameters | _CHAT_COMPLETIONS_PARAMETERS
     address = str(getattr(model.root_async_client, "base_url", "")) or None
-    if not is_openai_address(address) and not isinstance(model, AzureChatOpenAI):
-        parameters |= {"top_k"}
-    return replace(capabilities, parameters=parameters, takes_extra_body=True)
+    if is_openai_address(address) or isinstance(model, AzureChatOpenAI):
+        max_stops: int | None = _MAX_OPENAI_STOPS
+    else:
+        parameters, max_stops = parameters | {"top_k"}, None
+    return replace(capabilities, parameters=parameters, takes_extra_body=True, max_stops=max_stops)
 
 
 def _shared_capabilities(each_has: list[ModelCapabilities]) -> ModelCapabilities:
+    limits = [each.max_stops for each in each_has if each.max_stops is not None]
     return ModelCapabilities(
         calls_tools=all(each.calls_tools for each in each_has),
         parameters=frozenset.intersection(*(each.parameters for each in each_has)),
         takes_extra_body=all(each.takes_extra_body for each in each_has),
+        max_stops=min(limits, default=None),
     )

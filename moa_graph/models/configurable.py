@@ -1,8 +1,8 @@
-"""Models that the config of a call completes.
+"""Models whose fields the `config` of a call sets.
 
-They come of `configurable_fields`, `configurable_alternatives` and
-`init_chat_model(configurable_fields=…)`. Each call makes the model that its config asks for; what
-is done to plain models once is done to that one.
+They are created by `configurable_fields`, `configurable_alternatives` and
+`init_chat_model(configurable_fields=…)`. Each call builds the model for its config. Adaptations
+that plain models get once are applied to that model.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -18,25 +18,25 @@ _THREAD_KEYS = {"checkpoint_id", "checkpoint_map", "checkpoint_ns", "run_id", "t
 
 
 class ConfigurableModel(Runnable[Any, Any]):
-    """A model that the config of a call completes, and what is then done to it."""
+    """A model that each call builds from its config, and then adapts."""
 
     def __init__(self, model: Any, convert: Convert) -> None:
         self._model, self._convert = model, convert
         self._last: tuple[Any, Any] = (None, None)
 
     def converted(self, convert: Convert) -> "ConfigurableModel":
-        """Copy it so that one thing more is done to the model of a call."""
+        """Copy it with one more adaptation of the model of a call."""
         return ConfigurableModel(self._model, lambda model: convert(self._convert(model)))
 
     @cached_property
     def default(self) -> Any:
-        """The model of a call that configures nothing; `None` where that makes none."""
+        """The model of a call without a config; `None` if there is none."""
         model = default_model(self._model)
         return model and self._convert(model)
 
     @property
     def profile(self) -> Any:
-        """What is known of the model of such a call."""
+        """The profile of the default model."""
         return getattr(self.default, "profile", None)
 
     def _complete_model(self, config: RunnableConfig | None) -> tuple[Any, RunnableConfig | None]:
@@ -51,7 +51,7 @@ class ConfigurableModel(Runnable[Any, Any]):
         return converted, config
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> Any:  # noqa: A002
-        """Call the model that the config asks for."""
+        """Call the model for the config."""
         model, config = self._complete_model(config)
         return model.invoke(input, config, **options)
 
@@ -61,7 +61,7 @@ class ConfigurableModel(Runnable[Any, Any]):
         config: RunnableConfig | None = None,
         **options: Any,
     ) -> Any:
-        """Call the model that the config asks for."""
+        """Call the model for the config."""
         model, config = self._complete_model(config)
         return await model.ainvoke(input, config, **options)
 
@@ -71,7 +71,7 @@ class ConfigurableModel(Runnable[Any, Any]):
         config: RunnableConfig | None = None,
         **options: Any,
     ) -> Iterator[Any]:
-        """Stream from the model that the config asks for."""
+        """Stream from the model for the config."""
         model, config = self._complete_model(config)
         yield from model.stream(input, config, **options)
 
@@ -81,20 +81,20 @@ class ConfigurableModel(Runnable[Any, Any]):
         config: RunnableConfig | None = None,
         **options: Any,
     ) -> AsyncIterator[Any]:
-        """Stream from the model that the config asks for."""
+        """Stream from the model for the config."""
         model, config = self._complete_model(config)
         async for each in model.astream(input, config, **options):
             yield each
 
 
 def is_configurable(model: Any) -> bool:
-    """Tell whether the config of a call completes a model."""
-    # LangChain's own class for `init_chat_model` is private, and LangChain may not be installed.
+    """Return whether the config of a call sets fields of a model."""
+    # The class behind `init_chat_model` is private, and LangChain may not be installed.
     return isinstance(model, DynamicRunnable) or hasattr(type(model), "_model_params")
 
 
 def default_model(model: Any) -> Any:
-    """Give the model of a call that configures nothing; `None` where that makes none."""
+    """Return the model of a call without a config; `None` if there is none."""
     try:
         if isinstance(model, DynamicRunnable):
             return model.prepare({})[0]
@@ -104,14 +104,14 @@ def default_model(model: Any) -> Any:
 
 
 def possible_models(model: Any) -> list[Any]:
-    """Give the models that can be made of a configurable one, as far as they are there already."""
+    """Return the models that a configurable one can become, as far as they are built."""
     others = model.alternatives.values() if _has_alternatives(model) else ()
     candidates = [default_model(model), *others]
     return [each for each in candidates if isinstance(each, Runnable)]
 
 
 def _initialize_model(model: Any, config: RunnableConfig | None) -> Any:
-    """Make the model of `init_chat_model`; LangGraph's own values are no options of any model."""
+    """Create the model of `init_chat_model` without LangGraph's own config values."""
     values = (config or {}).get("configurable", {})
     given = {k: v for k, v in values.items() if k not in _THREAD_KEYS and not k.startswith("__")}
     return model._model({"configurable": given})  # noqa: SLF001  # LangChain has no other way

@@ -1,4 +1,4 @@
-"""Addresses and keys that cannot be right: told by name, before anybody is asked."""
+"""Checks of addresses and keys before the first call."""
 
 import re
 import unicodedata
@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 _EXAMPLE_URL = "'http://localhost:11434/v1'"
-_MAX_HOST_CHARS, _MAX_LABEL_CHARS = 253, 63  # of RFC 1035
+_MAX_HOST_CHARS, _MAX_LABEL_CHARS = 253, 63  # RFC 1035
 _OPERATION_PATH = re.compile(
     r"/(chat/completions|completions|responses|embeddings|messages|api/chat|api/generate)/*$"
 )
@@ -27,10 +27,10 @@ _PLACEHOLDER = re.compile(
 
 
 def check_base_url(url: str) -> None:
-    """See that a URL can be the address of a server. A password in it is not repeated.
+    """Check that a URL is a valid server address. Errors do not repeat a password in it.
 
     Raises:
-        ValueError: If it cannot; the message says what is wrong, and what to write.
+        ValueError: If it is not; the message names the fault and the fix.
     """
     parts, port = _split_url(url)
     if has_login(url):
@@ -54,37 +54,37 @@ def check_base_url(url: str) -> None:
 
 
 def extend_url(url: str, path: str) -> str:
-    """Add to the path of a URL, before its parameters."""
+    """Append to the path of a URL, before its parameters."""
     parts = urlsplit(url)
     return parts._replace(path=f"{parts.path.rstrip('/')}{path}").geturl()
 
 
 def split_parameters(url: str) -> tuple[str, dict[str, str]]:
-    """Give a URL without its parameters, and these."""
+    """Split a URL into the part before its parameters, and the parameters."""
     parts = urlsplit(url)
     return parts._replace(query="").geturl(), dict(parse_qsl(parts.query, keep_blank_values=True))
 
 
 def find_secret_parameter(url: str) -> str | None:
-    """Name a parameter of a URL that holds a key or a password, if there is one."""
+    """Return the name of a URL parameter that contains a key or password, if there is one."""
     match = _SECRET_PARAMETER.search(unquote(url))
     return match[1] if match else None
 
 
 def has_login(text: str) -> bool:
-    """Tell whether a URL in a text has a user's name or password before its host."""
+    """Return whether a text contains a URL with a user name or password."""
     return any(
         "@" in authority or ("@" in rest and not _PORT.fullmatch(authority))
-        for authority, rest in _AUTHORITY.findall(text)  # a password may have a `/` in it
+        for authority, rest in _AUTHORITY.findall(text)  # a password may contain `/`
     )
 
 
 def _split_url(url: str) -> tuple[SplitResult, int | None]:
-    """Read the parts of a URL, and its port. What may hold a password is read as nothing."""
+    """Return the parts of a URL and its port, without parts that may contain a password."""
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError:  # brackets of no IPv6 address, or no port
+    except ValueError:  # invalid IPv6 brackets or port
         if "@" not in url:
             raise ValueError(f"expected a URL with a valid host and port, got {url!r}") from None
         return urlsplit(""), None
@@ -92,38 +92,38 @@ def _split_url(url: str) -> tuple[SplitResult, int | None]:
 
 
 def check_api_key(name: str, key: str) -> None:
-    """See that a key can be one. It is not repeated.
+    """Check that an API key is plausible. Errors do not repeat it.
 
     Args:
-        name: Where it was found: a variable of the environment, or a field.
+        name: Its source: an environment variable or a field.
         key: The key.
 
     Raises:
-        ValueError: If it cannot; the message says what is wrong.
+        ValueError: If it is not; the message names the fault.
     """
     if reason := _find_fault(name, key):
-        raise ValueError(f"{name} holds no key: {reason}")
+        raise ValueError(f"{name} is not a valid key: {reason}")
 
 
 def _find_fault(name: str, key: str) -> str | None:
     faults = {
-        "it stands in quotes; leave them out (docker's --env-file takes them for a part)": (
+        "it is in quotes; remove them (docker's --env-file keeps them)": (
             key[:1] in _QUOTES or key[-1:] in _QUOTES
         ),
-        "it begins with 'Bearer', which is added to each request; give what follows": (
+        "it begins with 'Bearer', which is added to each request; remove that word": (
             key.lower().startswith("bearer ")
         ),
-        "it begins or ends with a space or a line break; leave that out": key != key.strip(),
-        "it begins with the name of the variable; give what follows the '='": (
+        "it begins or ends with a space or a line break; remove it": key != key.strip(),
+        "it begins with the name of the variable; use only the part after '='": (
             key.startswith((f"{name}=", "export "))
         ),
-        "it is a placeholder, as examples have it; put the provider's key in its place": (
+        "it is a placeholder from an example; replace it by the key of the provider": (
             _PLACEHOLDER.fullmatch(key)
         ),
-        "it has a space, a line break or another invisible character in it": (
+        "it contains a space, a line break or another invisible character": (
             any(map(_is_control_or_separator, key))
         ),
-        "it has a character in it that is not ASCII; copy it anew from the provider": (
+        "it contains a character that is not ASCII; copy it again from the provider": (
             not key.isascii()
         ),
     }
@@ -139,7 +139,7 @@ def _lacks_scheme(url: str) -> bool:
 
 
 def _is_host(host: str) -> bool:
-    if ":" in host:  # an IPv6 address, as `urlsplit` has seen
+    if ":" in host:  # an IPv6 address, checked by `urlsplit`
         return True
     labels = host.removesuffix(".").split(".")
     if labels[-1].isdecimal() and not _is_ipv4_address(host):

@@ -1,4 +1,4 @@
-"""What models share that answer in this process, without a language model."""
+"""The base class of models that answer in this process, without a language model."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 
 
 class InProcessModel(BaseChatModel):
-    """A chat model that makes its answer from the messages alone: options have no effect."""
+    """A chat model whose answer depends only on the messages: options have no effect."""
 
     @abstractmethod
     def _build_message(self, messages: Sequence[BaseMessage]) -> AIMessage:
-        """Answer, with `usage_metadata` as far as it is known and a `finish_reason`."""
+        """Return the answer with its `usage_metadata`, if known, and `finish_reason`."""
 
     def _generate(
         self,

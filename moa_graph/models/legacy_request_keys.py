@@ -1,8 +1,8 @@
-"""The keys under which moa_graph 0.1 stored answers. Delete this module in 0.3.
+"""Request keys of moa_graph 0.1. Delete this module in 0.3.
 
-Both searched the text of a request for tags with 16 hexadecimal digits and left these out, so that
-requests that differ in such a tag, whoever wrote it, had one key. Where that is possible there is
-no old key here, and the request is sent again.
+Both kinds of keys were computed without tags of 16 hexadecimal digits anywhere in the request.
+Requests that differ only in such a tag had the same key. In these ambiguous cases this module
+returns no key, and the request is sent again.
 """
 
 import json
@@ -29,7 +29,7 @@ def legacy_call_store_key(
     messages: Sequence[BaseMessage],
     sample: int,
 ) -> str | None:
-    """Give the key of a call in a call store of 0.1, or `None` if it was ambiguous."""
+    """Return the key of a call in a call store of 0.1, or `None` if it was ambiguous."""
     names = ("type", "content", "name", "tool_calls", "tool_call_id")
     described = [{name: getattr(each, name, None) or None for name in names} for each in messages]
     text = json.dumps([label, options, call_options, described, sample], sort_keys=True)
@@ -41,20 +41,20 @@ def legacy_call_store_key(
 def legacy_node_cache_key(
     layout: PromptLayout, identity: str, sample_number: int, messages: Sequence[BaseMessage]
 ) -> str | None:
-    """Give the key of a call in a node cache of 0.1, or `None` if it was ambiguous."""
+    """Return the key of a call in a node cache of 0.1, or `None` if it was ambiguous."""
     described = [describe_message(each) for each in messages]
     text = json.dumps([1, identity, sample_number, described], sort_keys=True)
     if layout.references_in == "user":
         own_keys = [key for each in messages for key in reference_keys(each)]
         if not own_keys and _AMBIGUOUS_IN_NODE_CACHE.search(text):
             return None
-        if tag_keys := _NODE_CACHE_TAG.findall(text):  # a forged one stands before
+        if tag_keys := _NODE_CACHE_TAG.findall(text):  # a forged tag comes before it
             text = text.replace(tag_keys[-1], "key")
     return _hash_text(text)
 
 
 def _without_keys(text: str, messages: Sequence[BaseMessage]) -> str:
-    """Blot out the tags of the layout's own keys, which leaves those that someone wrote."""
+    """Remove the tags with the keys of the layout; tags that a user wrote stay."""
     for key in (key for each in messages for key in reference_keys(each)):
         text = text.replace(key, "own")
     return text

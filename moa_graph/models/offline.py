@@ -1,10 +1,11 @@
-"""Agents without a language model: they answer by quoting the text that they are given.
+"""Offline agents, which answer by quoting sentences from the conversation.
 
-Asked to pick a response, they name the one that is most like the others.
+When asked to pick a response, they return the number of the one that is most similar to the others;
+`majority` returns the first one with the most frequent answer.
 
-They let everything be tried, tested and shown without a key or a network. Each ranks the
-sentences of the material in the conversation by another classical method; `consensus` favours
-what several references agree on. They are deterministic, and never pass for a language model.
+They allow trials, tests and demonstrations without a key or a network. Each ranks the sentences of
+the material by a different classical method; `consensus` prefers sentences that several references
+quote. They are deterministic, and are never presented as language models.
 """
 
 import math
@@ -16,6 +17,7 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.language_models import LangSmithParams
 from langchain_core.messages import (
     AIMessage,
     AIMessageChunk,
@@ -28,15 +30,19 @@ from langchain_core.outputs import ChatGenerationChunk
 
 from moa_graph.models.in_process import InProcessModel
 from moa_graph.prompting.attachments import split_attachments
-from moa_graph.prompting.layout import NAME_THE_BEST, REFERENCES_HEADING
-
-MAX_QUOTED_SENTENCES = (
-    3  # sentences in an answer, and the least part of the material that they may be
+from moa_graph.prompting.exact_answers import read_exact_answers
+from moa_graph.prompting.layout import (
+    ANALYSIS_HEADING,
+    NAME_THE_BEST,
+    RANK_ALL,
+    REFERENCES_HEADING,
 )
-FEEDBACK_SENTENCES = 5  # sentences that make up a centroid
-MAX_CANDIDATES = 300  # sentences that the quadratic methods look at
-MAX_VOTED_SENTENCES = 2000  # sentences, the best ones, that are looked for in the references
-MIN_CACHED_CHARS = 20_000  # a text from which on it is split once for all agents
+
+MAX_QUOTED_SENTENCES = 3  # sentences in an answer, and their minimum share of the material
+FEEDBACK_SENTENCES = 5  # sentences of a centroid
+MAX_CANDIDATES = 300  # sentences that the quadratic methods rank
+MAX_VOTED_SENTENCES = 2000  # best sentences that are searched for in the references
+MIN_CACHED_CHARS = 20_000  # length of a text whose sentences are cached for all agents
 WORD = r"[\u3040-\u30ff\u3400-\u9fff]|[^\W_]+"  # or a single Chinese or Japanese character
 NOTICE = "No language model is configured."
 STOPWORDS = frozenset(
@@ -56,7 +62,7 @@ _CLOSING_MARKS = {CODE_FENCE: [CODE_FENCE], "<!--": ["-->"], "![": ["](", ")"]}
 
 
 class ParsedConversation(NamedTuple):
-    """What an agent finds in the conversation."""
+    """The question, material and references of a conversation."""
 
     question: str
     sentences: list[str]
@@ -64,16 +70,21 @@ class ParsedConversation(NamedTuple):
 
 
 class OfflineModel(InProcessModel):
-    """An extractive agent behind the interface of a chat model."""
+    """An extractive agent with the interface of a chat model."""
 
     style: str
-    """How it ranks sentences: a key of `STYLES`."""
+    """Method that ranks sentences: a key of `STYLES`."""
     max_tokens: int | None = None
-    """The most words that it quotes."""
+    """Maximum number of quoted words."""
 
     @property
     def _llm_type(self) -> str:
         return "offline-extractive"
+
+    def _get_ls_params(self, stop: list[str] | None = None, **options: Any) -> LangSmithParams:
+        """Name the agent in traces."""
+        told = super()._get_ls_params(stop=stop, **options)
+        return {**told, "ls_provider": "offline", "ls_model_name": self.style}
 
     def _build_message(self, messages: Sequence[BaseMessage]) -> AIMessage:
         words, usage, metadata = self._build_answer(messages)
@@ -100,9 +111,15 @@ class OfflineModel(InProcessModel):
     def _build_answer(
         self, messages: Sequence[BaseMessage]
     ) -> tuple[list[str], UsageMetadata, dict[str, Any]]:
-        """Answer word by word, with the tokens (here: words) read and written."""
+        """Return the words of the answer, and the tokens (here: words) read and written."""
         if responses := find_candidate_responses(messages):
-            return self._with_usage([str(find_most_similar(responses))], messages)
+            ranks_all = messages[-1].text.endswith(RANK_ALL)
+            if self.style == "majority" and not ranks_all:
+                ranking = [find_majority(responses)]
+            else:
+                ranking = rank_by_similarity(responses)
+            wanted = ranking if ranks_all else ranking[:1]
+            return self._with_usage([" > ".join(map(str, wanted))], messages)
         reading = parse_conversation(messages)
         if reading.references and (self.style == "consensus" or not reading.sentences):
             quoted = (each for text in reading.references for each in split_sentences(text))
@@ -124,7 +141,7 @@ class OfflineModel(InProcessModel):
         return tokens, usage, {"finish_reason": reason, "model_name": f"offline:{self.style}"}
 
     def _quote_sentences(self, reading: ParsedConversation) -> str:
-        """Quote the best sentences in the order in which they stand."""
+        """Quote the best sentences in their original order."""
         if not reading.sentences:
             return ""
         max_sentences = min(
@@ -150,7 +167,7 @@ class OfflineModel(InProcessModel):
 
 
 def parse_conversation(messages: Sequence[BaseMessage]) -> ParsedConversation:
-    """Tell the question, the material and the references of a conversation apart."""
+    """Split a conversation into question, material and references."""
     material: list[str] = []
     question = ""
     for message in messages:
@@ -165,30 +182,44 @@ def parse_conversation(messages: Sequence[BaseMessage]) -> ParsedConversation:
 
 
 def find_candidate_responses(messages: Sequence[BaseMessage]) -> list[str]:
-    """Find the responses of which one is to be picked; none if an answer is wanted."""
-    if not messages or not messages[-1].text.endswith(NAME_THE_BEST):
+    """Return the responses to pick from; empty if an answer is requested."""
+    if not messages or not messages[-1].text.endswith((NAME_THE_BEST, RANK_ALL)):
         return []
     return _parse_enclosed_references(messages[-1].text) or _parse_numbered_references(
         messages[0].text
     )
 
 
-def find_most_similar(texts: Sequence[str]) -> int:
-    """Number, from 1, of the text that is most like all others.
+def find_majority(texts: Sequence[str]) -> int:
+    """Return the number, from 1, of the first text with the most frequent answer.
 
-    A text's likeness to the sum of all is what its likeness to each makes: there may be many.
+    Answers are compared as in `moa_graph.agreement`. A text without an answer has no vote. If no
+    text has an answer, it is the text that is most similar to all others.
+    """
+    keys = [answer.key if answer else None for answer in read_exact_answers(texts)]
+    votes = Counter(key for key in keys if key is not None)
+    if not votes:
+        return rank_by_similarity(texts)[0]
+    return 1 + keys.index(votes.most_common(1)[0][0])
+
+
+def rank_by_similarity(texts: Sequence[str]) -> list[int]:
+    """Return the numbers of texts, from 1, ordered by similarity to all others.
+
+    A text's similarity to the sum of all vectors equals the sum of its similarities: this avoids
+    comparing pairs.
     """
     units = list(map(_normalize_vector, _tfidf_vectors(texts)))
     total = _sum_vectors(units)
-    # Where two are as like, the last bits must not decide.
+    # Rounding, so that the last bits do not order equal texts.
     similarities = [
         round(_dot_product(unit, total) - _dot_product(unit, unit), 9) for unit in units
     ]
-    return 1 + similarities.index(max(similarities))
+    return sorted(range(1, len(texts) + 1), key=lambda number: -similarities[number - 1])
 
 
 def _split_user_message(text: str) -> tuple[str, list[str]]:
-    """Split what a person wrote into the question and the sentences of the material."""
+    """Split a user message into the question and the sentences of the material."""
     outside, attachments = split_attachments(text)
     own_sentences = split_sentences(outside)
     question_sentences = [
@@ -205,11 +236,12 @@ def _split_user_message(text: str) -> tuple[str, list[str]]:
 
 
 def _parse_numbered_references(system: str) -> list[str]:
-    """Read back what `template_references` wrote.
+    """Parse the text of `template_references`.
 
-    A numbered list inside a reference may be taken for further ones; no text is lost.
+    A numbered list inside a reference may be parsed as further references; no text is lost.
     """
     _, heading, rest = system.rpartition(f"\n\n{REFERENCES_HEADING}\n1. ")
+    rest = rest.partition(f"\n\n{ANALYSIS_HEADING}\n")[0]  # not a response
     references, start = list[str](), 0
     while heading and start < len(rest):
         end = rest.find(mark := f"\n{len(references) + 2}. ", start)
@@ -220,7 +252,7 @@ def _parse_numbered_references(system: str) -> list[str]:
 
 
 def _parse_enclosed_references(text: str) -> list[str]:
-    """Read back what `enclose_references` wrote, at the end: a question may hold the like."""
+    """Parse the text of `enclose_references` at the end: a question may contain similar tags."""
     if not (keys := re.findall(r"<response-(\w+) 1>\n", text)):
         return []
     ends = f"\n</response-{keys[-1]} "
@@ -231,7 +263,7 @@ def _parse_enclosed_references(text: str) -> list[str]:
 def split_sentences(text: str) -> list[str]:
     """Split plain text or Markdown into sentences, in any script that marks their ends.
 
-    All agents of a mixture read the same file: a long text is split once for them.
+    The result for a long text is cached, because all agents of a mixture read the same file.
     """
     if len(text) < MIN_CACHED_CHARS:
         return list(_iterate_sentences(text))
@@ -245,7 +277,7 @@ def _split_long_text(text: str) -> tuple[str, ...]:
 
 
 def _split_pieces(pattern: str, text: str) -> Iterator[str]:
-    """Split as `re.split` does, but piece by piece: one long call would stop all other threads."""
+    """Split as `re.split` does, but in pieces: one long call would block all other threads."""
     start = 0
     for separator in re.finditer(pattern, text):
         yield text[start : separator.start()]
@@ -255,7 +287,7 @@ def _split_pieces(pattern: str, text: str) -> Iterator[str]:
 
 def _iterate_sentences(text: str) -> Iterator[str]:
     text = _remove_code_and_media(text)
-    # No pattern goes on into the next line: each empty line would go through those behind it.
+    # No pattern continues on the next line: many empty lines would take quadratic time.
     text = re.sub(r"^[^\S\n]*+#++\s.*$", "\n\n", text, flags=re.MULTILINE)
     text = re.sub(r"^[^\S\n]*+(?:[-*+>]|\d++[.)])\s+", "\n\n", text, flags=re.MULTILINE)
     table = r"^[^\S\n]*+(?:\|.*|[-=|: ]++(?<=[-=|: ]{3}))$"
@@ -271,7 +303,7 @@ def _iterate_sentences(text: str) -> Iterator[str]:
 
 
 def _remove_code_and_media(text: str) -> str:
-    """Cut out code, comments and pictures; code that is not closed goes on to the end."""
+    """Remove code, comments and images; unclosed code extends to the end."""
     parts, position, unclosed = list[str](), 0, set[str]()
     for opened in re.finditer(rf"{CODE_FENCE}|<!--|!\[", text):
         kind = opened[0]
@@ -279,7 +311,7 @@ def _remove_code_and_media(text: str) -> str:
             continue
         end = _find_end_of_marks(text, opened.end(), *_CLOSING_MARKS[kind])
         if end is None and kind != CODE_FENCE:
-            unclosed.add(kind)  # nor will another one be
+            unclosed.add(kind)  # no later one is closed either
             continue
         parts += [text[position : opened.start()], "\n\n"]
         position = len(text) if end is None else end
@@ -287,7 +319,7 @@ def _remove_code_and_media(text: str) -> str:
 
 
 def _find_end_of_marks(text: str, position: int, *marks: str) -> int | None:
-    """Find where marks end that come one after the other; `None` if they do not."""
+    """Return the end of a sequence of marks; `None` if one is not closed."""
     for mark in marks:
         if (start := text.find(mark, position)) < 0:
             return None
@@ -296,36 +328,36 @@ def _find_end_of_marks(text: str, position: int, *marks: str) -> int | None:
 
 
 def _strip_link_markup(text: str) -> str:
-    """Leave of links their labels, and of what is bold the words."""
+    """Reduce links to their labels, and bold text to its words."""
 
     def visible_text(match: re.Match[str]) -> str:
         return match[1] or match[0].replace("**", "")
 
-    closed, mark, rest = text.rpartition(")")  # behind the last end no link is searched for
+    closed, mark, rest = text.rpartition(")")  # no link starts after the last `)`
     linked = re.sub(r"\[([^]]++)\]\([^)]*+\)|\[[^]]*+|\*\*", visible_text, closed + mark)
     return linked + rest.replace("**", "")
 
 
 @lru_cache(maxsize=50_000)
 def stem_words(text: str) -> tuple[str, ...]:
-    """Words without inflection and without those that say nothing; a CJK character is a word."""
+    """Return words without inflection and without stop words; a CJK character is a word."""
     tokens = re.findall(WORD, text.lower())
     stems = (re.sub(r"(?<=\w{3})(?:ing|ed|es|s|e)$", "", w) for w in tokens if w not in STOPWORDS)
     return tuple(re.sub(r"y$", "i", stem) for stem in stems)
 
 
 def rank_lead(reading: ParsedConversation) -> list[int]:
-    """Leading sentences."""
+    """Rank the first sentences highest."""
     return list(range(len(reading.sentences)))
 
 
 def rank_bm25(reading: ParsedConversation) -> list[int]:
-    """Okapi BM25 against the question."""
+    """Rank by Okapi BM25 for the question."""
     return _rank_by_votes(_score_bm25(reading), reading)
 
 
 def rank_centroid(reading: ParsedConversation) -> list[int]:
-    """Nearness to the TF-IDF centroid of the sentences that BM25 finds (relevance feedback)."""
+    """Rank by similarity to the TF-IDF centroid of the best BM25 sentences (relevance feedback)."""
     vectors = _tfidf_vectors(reading.sentences)
     best = rank_bm25(reading)[:FEEDBACK_SENTENCES]
     return _rank_by_votes(
@@ -334,7 +366,7 @@ def rank_centroid(reading: ParsedConversation) -> list[int]:
 
 
 def rank_textrank(reading: ParsedConversation) -> list[int]:
-    """TextRank: PageRank over the similarity of sentences, at home in those on the question."""
+    """Rank by TextRank: PageRank over sentence similarity, restarting at the question."""
     candidates = sorted(rank_bm25(reading)[:MAX_CANDIDATES])
     vectors = _tfidf_vectors([reading.sentences[index] for index in candidates])
     links = [_cosine_similarities(vectors, vector) for vector in vectors]
@@ -350,7 +382,7 @@ def rank_textrank(reading: ParsedConversation) -> list[int]:
 
 
 def _page_rank(links: Sequence[Sequence[float]], start: Sequence[float]) -> Sequence[float]:
-    """PageRank by 20 steps over symmetric links; `start` is where the surfer jumps to."""
+    """Return PageRank after 20 steps over symmetric links; `start` is the restart distribution."""
     sums = [sum(row) or 1.0 for row in links]
     scores = start
     for _ in range(20):
@@ -363,7 +395,7 @@ def _page_rank(links: Sequence[Sequence[float]], start: Sequence[float]) -> Sequ
 
 
 def rank_mmr(reading: ParsedConversation) -> list[int]:
-    """Maximal marginal relevance: near the question, far from what is already quoted."""
+    """Rank by maximal marginal relevance: similar to the question, dissimilar to earlier quotes."""
     candidates = rank_bm25(reading)[:MAX_CANDIDATES]
     *vectors, question_vector = _tfidf_vectors([*reading.sentences, reading.question])
     vectors = [vectors[index] for index in candidates]
@@ -378,7 +410,7 @@ def rank_mmr(reading: ParsedConversation) -> list[int]:
 
 
 def rank_ngram(reading: ParsedConversation) -> list[int]:
-    """Share of the question's character trigrams, in any script."""
+    """Rank by the share of the question's character trigrams, in any script."""
 
     def trigrams(text: str) -> set[str]:
         text = f" {' '.join(stem_words(text)) or text.lower()} "
@@ -393,7 +425,7 @@ def rank_ngram(reading: ParsedConversation) -> list[int]:
 
 
 def rank_consensus(reading: ParsedConversation) -> list[int]:
-    """What most references quote and is near to the question."""
+    """Rank by the number of references that quote a sentence, then by relevance to the question."""
     return rank_bm25(reading)
 
 
@@ -405,11 +437,12 @@ STYLES: dict[str, Callable[[ParsedConversation], list[int]]] = {
     "mmr": rank_mmr,
     "ngram": rank_ngram,
     "consensus": rank_consensus,
+    "majority": rank_consensus,
 }
 
 
 def _rank_by_votes(scores: Sequence[float], reading: ParsedConversation) -> list[int]:
-    """Indices, best first; each reference that quotes a sentence counts for it."""
+    """Return indices, best first; each reference that quotes a sentence is a vote for it."""
     top = max(scores, default=0.0) or 1.0
     order = sorted(range(len(scores)), key=lambda index: -scores[index])
     total = [score / top + 0.1 for score in scores]
@@ -442,13 +475,13 @@ def _tfidf_vectors(texts: Sequence[str]) -> list[dict[str, float]]:
 
 
 def _inverse_document_frequencies(documents: Sequence[Sequence[str]]) -> dict[str, float]:
-    """Inverse document frequency."""
+    """Return the inverse document frequency of each word."""
     frequency = Counter(word for document in documents for word in set(document))
     return {word: math.log(1 + len(documents) / count) for word, count in frequency.items()}
 
 
 def _cosine_similarities(vectors: Sequence[Vector], other: Vector) -> list[float]:
-    """Give the likeness of each to another one."""
+    """Return the cosine similarity of each pair."""
     size = _euclidean_norm(other)
     sizes = [_euclidean_norm(vector) * size for vector in vectors]
     return [

@@ -1,4 +1,4 @@
-"""What a call brought that failed: a part of an answer, and the tokens that it took."""
+"""Partial answers and tokens of failed calls."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -7,32 +7,32 @@ from typing import Any, NamedTuple
 from moa_graph.errors import MoAError
 
 _ATTRIBUTE = "moa_partial_answer"
-_MAX_CAUSES = 10  # errors of a chain that are looked at
+_MAX_CAUSES = 10  # length of a cause chain to inspect
 
 
 class PartialAnswer(NamedTuple):
-    """What came before a call failed."""
+    """The partial answer of a failed call."""
 
     text: str
-    """The beginning of an answer, or nothing."""
+    """Text of the partial answer; may be empty."""
     usage: Mapping[str, Any] | None
-    """Tokens, as LangChain's `UsageMetadata`; `None` if the provider did not say."""
+    """Tokens as LangChain's `UsageMetadata`; `None` if the provider did not report them."""
     finish_reason: str | None = None
-    """Why the model stopped, in its provider's word, if it said so."""
+    """Finish reason as the provider reports it; `None` if it did not."""
 
 
 class UnfinishedAnswerError(MoAError):
-    """An answer ended in an error, before its end, or without a text."""
+    """An answer ended in an error, too early, or without a text."""
 
 
 def attach_partial_answer(error: BaseException, partial: PartialAnswer) -> None:
-    """Note on an error what came before it; it keeps its type and its cause."""
-    with suppress(AttributeError):  # one that takes no further attributes
+    """Attach the partial answer to an error, which keeps its type and cause."""
+    with suppress(AttributeError):  # errors without a `__dict__`
         setattr(error, _ATTRIBUTE, partial)
 
 
 def find_partial_answer(error: BaseException) -> PartialAnswer | None:
-    """Find what was noted on an error, or on one that caused it."""
+    """Return the partial answer attached to an error or one of its causes."""
     link: BaseException | None = error
     for _ in range(_MAX_CAUSES):
         if link is None:

@@ -1,8 +1,8 @@
-"""Providers: what is before the colon in `"provider:model"`.
+"""`Provider`: the part before the colon in `"provider:model"`.
 
-`PROVIDERS` has a row for each provider that is known here. Others come from installed packages,
-by an entry point of the group `moa_graph.providers`, or from LangChain's `init_chat_model`.
-Where providers differ, their `Provider` is asked, never their name.
+`PROVIDERS` lists the providers that this package supports. Others come from installed packages, by
+an entry point of the group `moa_graph.providers`, or from LangChain's `init_chat_model`.
+Differences between providers are fields of `Provider`; no other code depends on their names.
 """
 
 from __future__ import annotations
@@ -26,87 +26,93 @@ if TYPE_CHECKING:
 
 ENTRY_POINT_GROUP = "moa_graph.providers"
 
-OFFLINE_STYLES = ("lead", "bm25", "centroid", "textrank", "mmr", "ngram", "consensus")
-"""The built-in extractive agents; see `moa_graph.models.offline`."""
+OFFLINE_STYLES = (
+    "lead",
+    "bm25",
+    "centroid",
+    "textrank",
+    "mmr",
+    "ngram",
+    "consensus",
+    "majority",
+)
+"""Provider of the built-in extractive agents; see `moa_graph.models.offline`."""
 
 DEFAULT_TIMEOUT_S = 600.0
-"""Seconds that a call of a chat model may take: as many as the openai client waits by itself."""
+"""Default timeout of a chat model in seconds; equal to that of the openai client."""
 
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
-"""How long a reasoning model thinks; most know some of these levels."""
+"""Levels of reasoning effort; most models support some of them."""
 
 MODEL_OPTIONS = (
     *("temperature", "top_p", "stop", "max_retries", "base_url", "api_key", "max_tokens"),
     *("timeout", "stream_chunk_timeout", "reasoning_effort"),
 )
-"""What `Provider.build` may be called with, beside `model`."""
+"""Keyword arguments of `Provider.build`, besides `model`."""
 
 _OPENAI_SERVICES = {"openai", "azure_openai"}
-"""Providers of `init_chat_model` that what the environment says for OpenAI is for."""
-_NAME_SIMILARITY = 0.75  # of 1: `anthropc` is `anthropic`, `acme` is nothing else
+"""Providers of `init_chat_model` that use OpenAI's environment variables."""
+_NAME_SIMILARITY = 0.75  # ratio from 0 to 1: `anthropc` is close to `anthropic`
 
 
 @dataclass(frozen=True, kw_only=True)
 class Provider:
-    """What there is to know of a provider.
+    """A provider of models.
 
-    Where a package adds one, an entry point of the group `moa_graph.providers` names it:
-    `examples/provider` is such a package.
+    A package adds a provider with an entry point of the group `moa_graph.providers`; see
+    `examples/provider`.
     """
 
     name: str
-    """What stands before the colon."""
+    """Name before the colon."""
     build: Callable[..., Any]
-    """Builds a chat model. It is called with `model`, the name behind the colon, and with those
-    of `MODEL_OPTIONS` that are given, all as keyword arguments; so it may be the class of a chat
-    model. `api_key` is the key itself, read from `key_variable` or from the variable that the
-    user names."""
+    """Builds a chat model. Its keyword arguments are `model`, the name after the colon, and the
+    options of `MODEL_OPTIONS` that are set. It can be the class of a chat model. `api_key` is the
+    key itself, read from `key_variable` or from the variable that the user names."""
     key_variable: str | None = None
-    """The environment variable that holds the key; `None` where none is needed, or where the
-    chat model looks for it by itself."""
+    """Environment variable with the key; `None` if no key is needed, or if the chat model finds it
+    itself."""
     options: Collection[str] | None = None
-    """Those of `MODEL_OPTIONS` that have an effect: others are refused. By default those that
-    are a field of the chat model's class, or the alias of one. `timeout` is never refused: the
-    graph bounds each call by itself."""
+    """Options of `MODEL_OPTIONS` that have an effect; others are errors. By default those that are
+    a field of the chat model's class, or its alias. `timeout` always works, because the graph
+    limits each call itself."""
     option_names: Mapping[str, str | None] = field(default_factory=dict)
-    """What `build` calls an option, where it is not the same; `None` for one without effect."""
+    """Other names of options in `build`; `None` for an option without effect."""
     model_names: Sequence[str] | None = None
-    """All models, where they are few and known."""
+    """Names of all models, if the set is fixed."""
     supports_response_format: bool = False
-    """Whether its chat models take OpenAI's `response_format` as an option of a call."""
+    """Whether a call accepts OpenAI's `response_format`."""
     supports_choices: bool = False
-    """Whether its chat models take OpenAI's `n` as an option of a call, and give as many answers
-    to one request."""
+    """Whether a call accepts OpenAI's `n` and returns as many answers."""
     price_provider: str | None = None
-    """Which provider's prices apply, as `genai-prices` calls it; by default, this `name`."""
+    """Provider of the prices in `genai-prices`; by default `name`."""
     has_ollama_api: bool = False
     """Whether a server at a `base_url` speaks Ollama's own protocol, not OpenAI's."""
     address_variables: Sequence[str] = ()
-    """The environment variables that may name its address."""
+    """Environment variables that can contain the address of its server."""
     environment_prefixes: Collection[str] = ()
-    """With what its environment variables begin, beside the words of its name: `AWS`. Workers on
-    other machines are given the variables."""
+    """Further prefixes of its environment variables, besides its name: `AWS`. The variables are
+    passed to workers on other machines."""
     is_language_model: bool = True
-    """Whether a language model is asked. What is none costs nothing."""
+    """Whether a language model is called; others cost nothing."""
     replays_files: bool = False
-    """Whether a model's name is a file of stored outputs, `PATH` or `PATH#PROPOSAL`: nobody is
-    asked, but somebody was paid once."""
+    """Whether a model's name is a file of stored outputs, `PATH` or `PATH#PROPOSAL`."""
 
     @property
     def is_free(self) -> bool:
-        """Whether nobody is asked, and nobody paid."""
+        """Whether its calls cost nothing."""
         return self.replays_files or not self.is_language_model
 
     @property
     def variable_prefixes(self) -> set[str]:
-        """With what the names of its environment variables begin, up to the first `_`."""
+        """Prefixes of its environment variables, up to the first `_`."""
         return {*self.name.upper().split("_"), *self.environment_prefixes}
 
     def check_model_name(self, model: str) -> None:
-        """Refuse a model that is not among those that there are.
+        """Reject a model that does not exist.
 
         Raises:
-            ValueError: If it is not.
+            ValueError: If it does not.
         """
         if self.model_names is not None and model not in self.model_names:
             raise ValueError(
@@ -115,7 +121,7 @@ class Provider:
             )
 
     def takes_option(self, option: str) -> bool:
-        """Whether an option has an effect, as far as the provider says so by itself."""
+        """Return whether an option has an effect, as far as the provider declares it."""
         is_declared = self.options is None or option in self.options
         return is_declared and self.option_names.get(option, option) is not None
 
@@ -123,14 +129,14 @@ class Provider:
         """Build a chat model.
 
         Args:
-            model: What stands behind the colon.
-            options: Those of `MODEL_OPTIONS` that are given.
+            model: The name after the colon.
+            options: The `MODEL_OPTIONS` that are set.
 
         Returns:
             The chat model, and the options that have no effect on it.
 
         Raises:
-            ValueError: If the provider's package refuses an option.
+            ValueError: If the provider's package rejects an option.
             ImportError: If that package is not installed.
         """
         keywords = {n: self.option_names.get(n) or n for n in options if self.takes_option(n)}
@@ -138,7 +144,7 @@ class Provider:
         if self.options is None:
             fields = _field_names(chat_model)
             known = {name: keyword for name, keyword in keywords.items() if keyword in fields}
-            if known != keywords:  # some chat models send what they do not know to the server
+            if known != keywords:  # some chat models send unknown options to the server
                 chat_model, keywords = self._build_with(model, options, known), known
         refused = _options_refused_by_model(chat_model, options)
         return chat_model, [n for n in options if n not in keywords or n in refused]
@@ -153,16 +159,16 @@ def split_label(label: str) -> tuple[Provider, str]:
     """Split `provider:model`.
 
     Raises:
-        ValueError: If the package that adds the provider cannot be used.
+        ValueError: If the package that adds the provider is invalid.
     """
     name, _, model = label.partition(":")
     return find_provider(name), model
 
 
 def provider_of(label: str) -> Provider:
-    """Give the provider of a label, which may be what a runnable is called, or stored long ago.
+    """Return the provider of a label, which may be the name of a runnable or an old stored label.
 
-    What is not known is taken for an ordinary language model.
+    An unknown provider is treated as an ordinary language model.
     """
     name, colon, _ = label.partition(":")
     with suppress(ValueError):
@@ -172,16 +178,16 @@ def provider_of(label: str) -> Provider:
 
 
 def replayed_file(label: str) -> str | None:
-    """Give the file of stored outputs that a label names, if it names one."""
+    """Return the file of stored outputs that a label names; `None` for other labels."""
     model = label.partition(":")[2]
     return model.partition("#")[0] if provider_of(label).replays_files else None
 
 
 def find_provider(name: str) -> Provider:
-    """Find a provider; of what is not known, `init_chat_model` may know more.
+    """Return a provider by name; an unknown one is built by `init_chat_model`.
 
     Raises:
-        ValueError: If the package that adds it cannot be used.
+        ValueError: If the package that adds it is invalid.
     """
     if provider := PROVIDERS.get(name):
         return provider
@@ -192,7 +198,7 @@ def find_provider(name: str) -> Provider:
 
 @lru_cache(maxsize=8)
 def _added_providers(_path: tuple[str, ...]) -> Mapping[str, EntryPoint]:
-    """Name the providers of installed packages, importing none; once for a `sys.path`."""
+    """Return the entry points of installed providers without importing them."""
     return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
 
 
@@ -202,18 +208,18 @@ def _load_provider(point: EntryPoint) -> Provider:
     if unknown := {*(provider.options or ()), *provider.option_names} - {*MODEL_OPTIONS}:
         raise ValueError(
             f"provider {point.name!r} ({point.value}): no options {', '.join(sorted(unknown))}; "
-            f"expected some of: {', '.join(MODEL_OPTIONS)}"
+            f"expected one of: {', '.join(MODEL_OPTIONS)}"
         )
     return replace(provider, build=partial(_build_by_package, provider.name, provider.build))
 
 
 def _options_refused_by_model(chat_model: Any, options: Mapping[str, Any]) -> set[str]:
-    """Name the options that a model does not take, as its package's data say of it.
+    """Return the options that a model does not accept, according to the profiles of its package.
 
     Raises:
-        ValueError: If it takes one, but not with this value.
+        ValueError: If it accepts one, but not this value.
     """
-    if "base_url" in options:  # a server's own model may have the name of another one
+    if "base_url" in options:  # another server's model may have the same name
         return set()
     profile: Mapping[str, Any] = getattr(chat_model, "profile", None) or {}
     refused, effort = set[str](), options.get("reasoning_effort")
@@ -222,7 +228,7 @@ def _options_refused_by_model(chat_model: Any, options: Mapping[str, Any]) -> se
         refused.add("reasoning_effort")
     elif effort and levels and effort not in levels:
         raise ValueError(
-            f"`reasoning_effort`={effort!r}: {profile.get('name', 'the model')} takes one of: "
+            f"`reasoning_effort`={effort!r}: {profile.get('name', 'the model')} accepts one of: "
             f"{', '.join(levels)}"
         )
     if (temperature := options.get("temperature")) not in {None, 1}:
@@ -233,7 +239,7 @@ def _options_refused_by_model(chat_model: Any, options: Mapping[str, Any]) -> se
 
 
 def _field_names(chat_model: Any) -> set[str]:
-    """Name what the class of a chat model can be made with."""
+    """Return the constructor fields of the class of a chat model."""
     while hasattr(chat_model, "bound"):
         chat_model = chat_model.bound
     fields = getattr(type(chat_model), "model_fields", {})
@@ -243,7 +249,7 @@ def _field_names(chat_model: Any) -> set[str]:
 def _build_by_package(
     provider: str, build: Callable[..., Any], *, model: str, **options: Any
 ) -> Any:
-    """Build with the code of others; what it raises is told in a line, without a key."""
+    """Build with the code of a package; raise its errors in one line, without keys."""
     title = f"model '{provider}:{model}': "
     try:
         chat_model = build(model=model, **options)
@@ -261,7 +267,7 @@ def _build_by_package(
 
 
 def _suggest_provider(provider: str, model: str) -> str:
-    """Suggest the known provider whose name is most like one that is not known."""
+    """Return a suggestion of the known provider closest to an unknown one."""
     import difflib  # noqa: PLC0415  # only for an error
 
     known = {*PROVIDERS, *_added_providers(tuple(sys.path))}
@@ -282,7 +288,7 @@ def _build_recorded_model(*, model: str) -> BaseChatModel:
 
     path, _, node = model.partition("#")
     recorded = RecordedModel(path=path, node=node or None)
-    recorded.read_outputs()  # a mistake shows before the first call
+    recorded.read_outputs()  # report errors before the first call
     return recorded
 
 
@@ -296,7 +302,7 @@ def _build_openai_model(**options: Any) -> BaseChatModel:
 
     if not is_openai_address(options.get("base_url")):
         if "max_tokens" in options:
-            # OpenAI itself wants `max_completion_tokens`, which Ollama and others do not know.
+            # OpenAI requires `max_completion_tokens`, which Ollama and others do not support.
             options["extra_body"] = {"max_tokens": options.pop("max_tokens")}
         return _build_compatible_model(CompatibleChatOpenAI, options)
     proxy = os.environ.get("OPENAI_PROXY") or None
@@ -331,7 +337,7 @@ def _build_fast_model(
     from moa_graph.models.openai.clients import bound_requests, shared_clients  # noqa: PLC0415
     from moa_graph.models.openai.fast_completions import use_fast_completions  # noqa: PLC0415
 
-    if url := options.get("base_url"):  # its clients would write the operation behind parameters
+    if url := options.get("base_url"):  # the client would append the path after the parameters
         bare_url, parameters = split_parameters(url)
         options = {**options, "base_url": bare_url}
         options |= {"default_query": parameters} if parameters else {}
@@ -398,7 +404,7 @@ _BUILT_IN = (
     Provider(name="recorded", build=_build_recorded_model, options=(), replays_files=True),
 )
 
-_LANGCHAIN = (  # where a provider of `init_chat_model` differs from the others
+_LANGCHAIN = (  # providers of `init_chat_model` with differences
     _langchain_provider("anthropic_bedrock", environment_prefixes=("AWS",)),
     _langchain_provider("azure_openai", supports_response_format=True, supports_choices=True),
     _langchain_provider("bedrock", environment_prefixes=("AWS",)),
@@ -408,7 +414,7 @@ _LANGCHAIN = (  # where a provider of `init_chat_model` differs from the others
         option_names={
             "api_key": "cohere_api_key",
             "timeout": "timeout_seconds",
-            "stop": None,  # a field of its chat model, which sends it nowhere
+            "stop": None,  # a field of its chat model without effect
         },
         environment_prefixes=("CO",),
     ),
@@ -418,10 +424,10 @@ _LANGCHAIN = (  # where a provider of `init_chat_model` differs from the others
     _langchain_provider("mistralai", environment_prefixes=("MISTRAL",)),
     _langchain_provider("ollama", option_names={"max_tokens": "num_predict"}, has_ollama_api=True),
     _langchain_provider("perplexity", environment_prefixes=("PPLX",)),
-    # These do not; a mistyped name is compared with them.
+    # Providers without differences, for suggestions of mistyped names.
     *map(_langchain_provider, ("anthropic", "deepseek", "fireworks", "google_vertexai", "groq")),
     *map(_langchain_provider, ("nvidia", "openrouter", "xai")),
 )
 
 PROVIDERS: Mapping[str, Provider] = {each.name: each for each in (*_BUILT_IN, *_LANGCHAIN)}
-"""The providers that are known here, by name."""
+"""The supported providers, by name."""

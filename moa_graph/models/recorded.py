@@ -1,7 +1,7 @@
 """Models that replay stored outputs: `recorded:PATH`, or `recorded:PATH#NODE`.
 
-Published outputs can so take part in a mixture, and a mixture can be aggregated anew without its
-proposals being paid for again.
+With them, published outputs can be proposers, and stored proposals can be aggregated again without
+another call of their models.
 """
 
 import json
@@ -18,20 +18,18 @@ from moa_graph.errors import MoAError
 from moa_graph.models.in_process import InProcessModel
 from moa_graph.prompting.layout import REFERENCES_HEADING
 
-MAX_INSTRUCTION_CHARS = 60  # characters of an instruction that is not there
+MAX_INSTRUCTION_CHARS = 60  # characters of a missing instruction in an error
 
 Turns = tuple[str, ...]
 _QUESTION_FILES = (
     *("proposals.jsonl", "question.jsonl", "../question.jsonl", "flask_evaluation.jsonl"),
     "../../evaluation_set/flask_evaluation.jsonl",
 )
-_REFERENCES_START = (
-    f"\n\n{REFERENCES_HEADING}\n<response-"  # where references stand in the user's message
-)
+_REFERENCES_START = f"\n\n{REFERENCES_HEADING}\n<response-"  # start of references in a user message
 
 
 class NotRecordedError(MoAError, LookupError):
-    """What is asked is not among the stored outputs, or was a failure."""
+    """The request is not among the stored outputs, or its output was a failure."""
 
 
 class RecordedOutput(NamedTuple):
@@ -43,12 +41,12 @@ class RecordedOutput(NamedTuple):
 
 
 class RecordedModel(InProcessModel):
-    """Stored outputs behind the interface of a chat model, found by what the user says."""
+    """Stored outputs with the interface of a chat model, looked up by the user messages."""
 
     path: str
-    """A file of AlpacaEval (`model_outputs.json`), MT-Bench, FLASK, or of `moa eval generate`."""
+    """File of AlpacaEval (`model_outputs.json`), MT-Bench, FLASK or `moa eval generate`."""
     node: str | None = None
-    """Whose output in a `proposals.jsonl`, such as `layer_1_qwen`; by default the final answer."""
+    """Node in a `proposals.jsonl`, such as `layer_1_qwen`; by default the final answer."""
 
     @property
     def _llm_type(self) -> str:
@@ -58,7 +56,7 @@ class RecordedModel(InProcessModel):
         """Read the file.
 
         Raises:
-            ValueError: If there is none, or it is of another kind.
+            ValueError: If it does not exist, or has an unknown format.
         """
         path = Path(self.path).expanduser()
         try:
@@ -105,7 +103,7 @@ def _load_outputs(path: Path, node: str | None, _changed: int) -> Mapping[Turns,
 
 
 def read_json_rows(path: Path) -> list[Any]:
-    """Read a list in JSON, or a row a line; a last line that was never finished is left out.
+    """Read a JSON list or JSON Lines; an incomplete last line is skipped.
 
     Raises:
         OSError: If the file cannot be read.
@@ -114,7 +112,7 @@ def read_json_rows(path: Path) -> list[Any]:
     try:
         return _parse_json_rows(path.read_text(encoding="utf-8-sig"))
     except RecursionError:
-        raise ValueError("not JSON that can be read: too deep") from None
+        raise ValueError("not valid JSON: nested too deeply") from None
 
 
 def _parse_json_rows(text: str) -> list[Any]:
@@ -135,11 +133,11 @@ def _is_results_row(row: Any) -> bool:
 def _iter_results_outputs(
     rows: Sequence[Any], node: str | None
 ) -> Iterator[tuple[Turns, RecordedOutput]]:
-    """Read what `moa eval generate` keeps."""
+    """Read the outputs of `moa eval generate`."""
     nodes = sorted({name for row in rows for turn in row["turns"] for name in turn["proposals"]})
     if node and node not in nodes:
         raise ValueError(f"no proposal {node!r}; expected one of: {', '.join(nodes)}")
-    for row in reversed(rows):  # the last word on an item counts
+    for row in reversed(rows):  # the last row of an item counts
         instructions = tuple(turn["instruction"] for turn in row["turns"])
         for number, turn in enumerate(row["turns"], 1):
             if output := _read_turn_output(turn, node):
@@ -147,7 +145,7 @@ def _iter_results_outputs(
 
 
 def _read_turn_output(turn: Mapping[str, Any], node: str | None) -> RecordedOutput | None:
-    """Give the answer of a turn, or the proposal of a node; `None` if it was not asked."""
+    """Return the answer of a turn, or the proposal of a node; `None` if it is missing."""
     if node is None:
         call = turn.get("aggregator") or {}
         return RecordedOutput(turn["answer"] or "", turn["error"], call.get("usage"))
@@ -161,7 +159,7 @@ def _iter_benchmark_outputs(
 ) -> Iterator[tuple[Turns, RecordedOutput]]:
     """Read the format of a benchmark."""
     if node:
-        raise ValueError(f"'#{node}' names a proposal in a proposals.jsonl, which this is not")
+        raise ValueError(f"'#{node}' names a proposal of a proposals.jsonl; this is another file")
     questions: Mapping[Any, Turns] | None = None
     for row in rows:
         match row:
@@ -186,7 +184,7 @@ def _iter_benchmark_outputs(
 
 
 def _load_questions(path: Path) -> Mapping[Any, Turns]:
-    """Find what was asked: MT-Bench and FLASK store the number alone."""
+    """Find the questions: outputs of MT-Bench and FLASK contain only their numbers."""
     question_file = next(
         (path_beside for name in _QUESTION_FILES if (path_beside := path.parent / name).is_file()),
         None,

@@ -1,4 +1,4 @@
-"""The identity of a model call, wherever answers are stored, reused or planned."""
+"""The key of a model call wherever answers are stored, reused or planned."""
 
 import json
 from hashlib import sha256
@@ -10,29 +10,29 @@ from moa_graph.prompting.layout import REFERENCE_KEYS_METADATA
 
 
 def request_key(target: Any, prompt: Any, sample: int = 0) -> str:
-    """Hash all that shapes the answer of a call: equal requests have equal keys.
+    """Hash everything that shapes the answer of a call: equal requests have equal keys.
 
-    The random key between whose tags the `user` layout puts references is no part of a request.
-    It is known from the message that holds it, not searched for: a tag that a user wrote counts.
+    The random key in the tags around references (layout `user`) is excluded. It is taken from the
+    metadata of its message and not searched for, so a tag that a user wrote counts.
 
     Args:
-        target: What is called: the model, its parameters, its endpoint. Plain values.
-        prompt: What it reads: messages, or plain values that stand for them.
-        sample: Number of the sample, where the same is asked several times.
+        target: Model, parameters and endpoint as plain values.
+        prompt: Messages, or plain values that represent them.
+        sample: Number of the sample, if the same request is sent several times.
 
     Returns:
         A hexadecimal digest.
 
     Raises:
-        TypeError: If something cannot be written as JSON.
-        RecursionError: If something is nested too deeply.
+        TypeError: If a value cannot be encoded as JSON.
+        RecursionError: If a value is nested too deeply.
     """
     text = json.dumps([target, prompt, sample], sort_keys=True, default=_message_to_plain)
     return sha256(text.encode()).hexdigest()
 
 
 def describe_message(message: BaseMessage) -> dict[str, Any]:
-    """Give what a model reads of a message; its id and its metadata are not read."""
+    """Return the parts of a message that a model reads, without id and metadata."""
     fields: dict[str, Any] = {
         "type": message.type,
         "content": message.content,
@@ -44,12 +44,12 @@ def describe_message(message: BaseMessage) -> dict[str, Any]:
 
 
 def reference_keys(message: BaseMessage) -> list[str]:
-    """Give the random keys of the tags that layouts put into a message."""
+    """Return the random keys of the tags in a message."""
     return list(message.response_metadata.get(REFERENCE_KEYS_METADATA) or ())
 
 
 def _message_to_plain(value: Any) -> Any:
-    """Describe a message for JSON, without the random keys of its references."""
+    """Convert a message for JSON, without the random keys of its references."""
     if not isinstance(value, BaseMessage):
         raise TypeError(f"{type(value).__name__} cannot be written as JSON")
     fields = describe_message(value)

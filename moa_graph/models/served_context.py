@@ -1,4 +1,4 @@
-"""The size of a model's context, asked of the server at an agent's `base_url`."""
+"""The context length of a model, as the server at its `base_url` reports it."""
 
 import asyncio
 import os
@@ -14,29 +14,49 @@ from moa_graph.models.providers import split_label
 from moa_graph.models.traits import ModelTraits, traits_of
 from moa_graph.sync_async import Step
 
-CONTEXT_TIMEOUT_S = 2.0  # seconds that a run waits for all servers together, once
+CONTEXT_TIMEOUT_S = 2.0  # seconds that the first run waits for all servers
 
 _CONTEXT_FIELDS = ("max_model_len", "context_length", "max_context_length", "context_window")
 _OLLAMA_PARAMETER = re.compile(r"^num_ctx\s+(\d{1,9})\s*$", re.MULTILINE)
 
 
 def ask_servers(agents: Sequence[Agent]) -> Step | None:
-    """Make the step that asks for the contexts of models that are not known; no error leaves it.
+    """Create the step that requests unknown context lengths; it raises no errors.
 
-    Each server is asked once for a model, in this process. What comes late serves the next run.
+    Each server is asked once per model in this process. A late result is used by the next run.
 
     Args:
-        agents: Those whose models are wanted.
+        agents: The agents of the models.
 
     Returns:
-        The step; `None` if there is nothing to ask.
+        The step; `None` if nothing is unknown.
     """
     futures = [each for agent in agents if (each := _start_reading(agent)) and not each.done()]
     return Step(_wait_for, _await_all, (futures,)) if futures else None
 
 
+def read_contexts(agents: Sequence[Agent]) -> "list[Future[None]]":
+    """Start to request unknown context lengths, also from servers that were asked before.
+
+    It raises no errors. Runs use the results too.
+
+    Args:
+        agents: The agents of the models.
+    """
+    unknown = {
+        id(traits): (traits, agent)
+        for agent in agents
+        if _has_server_to_ask(agent) and not (traits := traits_of(agent)).context_tokens
+    }
+    return [run_in_thread(_read_into, *each) for each in unknown.values()]
+
+
+def _has_server_to_ask(agent: Agent) -> bool:
+    return bool(isinstance(agent.model, str) and agent.base_url and not agent.max_input_tokens)
+
+
 def _start_reading(agent: Agent) -> "Future[None] | None":
-    if not isinstance(agent.model, str) or not agent.base_url or agent.max_input_tokens:
+    if not _has_server_to_ask(agent):
         return None
     traits = traits_of(agent)
     if traits.context_reading is None and not traits.context_tokens:
@@ -60,7 +80,7 @@ def _read_into(traits: ModelTraits, agent: Agent) -> None:
 
 
 def _read_context(agent: Agent) -> int | None:
-    """Ask a server: llama.cpp, vLLM and others say it in their list of models, Ollama elsewhere."""
+    """Ask a server: llama.cpp, vLLM and others report it in their list of models."""
     provider, name = split_label(str(agent.model))
     url = str(agent.base_url).rstrip("/")
     entry: Mapping[str, Any] = {}
@@ -78,7 +98,7 @@ def _read_context(agent: Agent) -> int | None:
 
 
 def _read_ollama_context(agent: Agent, url: str, name: str) -> int | None:
-    """Ask Ollama: for what is loaded now, else for what its model file says."""
+    """Ask Ollama: for the loaded model, or else for its model file."""
     loaded = _find_model(
         _request_json(agent, "GET", f"{url}/api/ps").get("models"), name, key="name"
     )
@@ -104,7 +124,7 @@ def _request_json(agent: Agent, method: str, url: str, body: Any = None) -> Mapp
 
 
 def _find_model(models: Any, name: str, *, key: str = "id") -> Mapping[str, Any]:
-    """Find a model in a list; a server of one model serves it under every name."""
+    """Return a model of a list; a server with one model serves it under every name."""
     entries = [each for each in models or () if isinstance(each, Mapping)]
     named = [each for each in entries if each.get(key) in {name, f"{name}:latest"}]
     found = named or (entries if len(entries) == 1 and key == "id" else [])

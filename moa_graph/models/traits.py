@@ -1,4 +1,4 @@
-"""What this process has learned of a model from its answers and refusals."""
+"""Traits of a model that this process observed in its answers and refusals."""
 
 import threading
 import weakref
@@ -8,60 +8,62 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from typing_extensions import TypedDict  # Python 3.11's own has no JSON schema
+from typing_extensions import TypedDict  # pydantic needs it on Python 3.11
 
 from moa_graph.models.agent import Agent
 from moa_graph.prompting.refusals import MessageRoles
 
-MAX_MODELS = 1024  # models by name of which something is remembered
+MAX_MODELS = 1024  # models whose traits are remembered
 
-_PRIOR_TOKENS = 200.0  # tokens for which the estimate is taken to be right before any is counted
-_MEMORY_TOKENS = 20_000.0  # estimated tokens after which half of what was counted is forgotten
-_MAX_RATIO = 8.0  # what is counted beside this is of something else than the text
+_PRIOR_TOKENS = 200.0  # weight, in tokens, of the initial estimate
+_MEMORY_TOKENS = 20_000.0  # estimated tokens after which older counts are halved
+_MAX_RATIO = 8.0  # ratios outside are not about the text
 
 _lock = threading.Lock()
 _traits_by_object: dict[int, tuple[Any, "ModelTraits"]] = {}
 
 
 class ModelLimits(TypedDict):
-    """How long a prompt of a model may be. All values are plain: a checkpoint holds them."""
+    """Limits of a model's prompt. All values are plain, for checkpoints."""
 
     context_tokens: int | None
-    """Tokens that a prompt and its answer may have together; `None` if that is not known."""
+    """Context length in tokens; `None` if it is unknown."""
     token_ratio: float
-    """Tokens that the model counts for each that is estimated."""
+    """Tokens of the model for each estimated token."""
 
 
 @dataclass(eq=False)
 class ModelTraits:
-    """What answers and refusals said of a model; may be used from several threads."""
+    """Observed traits of a model; thread-safe."""
 
     message_roles: MessageRoles | None = None
-    """Which messages it takes, if it has refused some."""
+    """Message roles that it accepts, if it has refused others."""
     context_tokens: int | None = None
-    """Tokens that a prompt and its answer may have together, as its server has said."""
+    """Context length in tokens, as its server reported it."""
     max_choices: int | None = None
-    """How many choices a request may ask for, if it has refused more."""
+    """Maximum number of choices of a request, if it has refused more."""
+    refuses_forms: bool = False
+    """Whether it has refused structured output."""
     context_reading: "Future[None] | None" = None
-    """The question for it that its server was asked, once."""
+    """The request for its context length, which is sent once."""
     _estimated: float = _PRIOR_TOKENS
     _counted: float = _PRIOR_TOKENS
 
     def __deepcopy__(self, _: object) -> "ModelTraits":
-        """Share it: a copy of a graph asks the same models."""
+        """Share the traits with a copy of the graph, which calls the same models."""
         return self
 
     def __reduce__(self) -> tuple[type["ModelTraits"], tuple[()]]:
-        """Leave it behind where a graph is sent to another process, which learns itself."""
+        """Drop the traits if a graph is sent to another process, which observes its own."""
         return type(self), ()
 
     @property
     def token_ratio(self) -> float:
-        """Tokens that the model counts for each that is estimated, over its last prompts."""
+        """Tokens of the model for each estimated token, over its last prompts."""
         return round(self._counted / self._estimated, 3)
 
     def learn_prompt_size(self, estimated: int, counted: object) -> None:
-        """Take in how many tokens a prompt had that was estimated at so many."""
+        """Record the number of tokens of a prompt and its estimate."""
         if not isinstance(counted, int) or not 1 / _MAX_RATIO < counted / estimated < _MAX_RATIO:
             return
         with _lock:
@@ -71,20 +73,21 @@ class ModelTraits:
 
 
 def traits_of(agent: Agent) -> ModelTraits:
-    """Give what is known of an agent's model: the same for the same model, whoever asks it."""
+    """Return the traits of an agent's model: all agents with the same model share them."""
     if isinstance(agent.model, str):
         with _lock:
-            return _traits_by_name(agent.model, agent.base_url)
+            return traits_by_name(agent.model, agent.base_url)
     return _traits_of_object(agent.model)
 
 
 @lru_cache(maxsize=MAX_MODELS)
-def _traits_by_name(*_: Hashable) -> ModelTraits:
+def traits_by_name(*_: Hashable) -> ModelTraits:
+    """Return the traits of a model by its name and the address of its server."""
     return ModelTraits()
 
 
 def _traits_of_object(model: Any) -> ModelTraits:
-    """Find the traits of an object, which are forgotten when it is."""
+    """Return the traits of a model object, which end with the object."""
     key = id(model)
     with _lock:
         reference, traits = _traits_by_object.get(key, (None, ModelTraits()))
@@ -93,7 +96,7 @@ def _traits_of_object(model: Any) -> ModelTraits:
         traits = ModelTraits()
         try:
             reference = weakref.ref(model, lambda _: _traits_by_object.pop(key, None))
-        except TypeError:  # it cannot be referred to so: whoever asks it keeps its traits
+        except TypeError:  # no weak references: each agent keeps its own traits
             return traits
         _traits_by_object[key] = reference, traits
         return traits

@@ -1,1 +1,1 @@
-"""The layout of prompts, their size in tokens, and the parsing of answers."""
+"""Prompt layout, token estimates and parsing of answers."""

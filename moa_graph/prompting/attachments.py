@@ -1,20 +1,21 @@
-"""Text that stands behind a question: how it is marked, and found again. Pure functions.
+"""Attachments after a question: mark and find them. Pure functions.
 
-The mark keeps a model, and the offline agents, from taking what is attached for the question.
+With the marks, models and the offline agents can distinguish attachments from the question.
 """
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 _FILE, _CONTEXT = "file", "context"
-_OPENING = re.compile(r'<(?:file name="[^"\n]*"|(context))>\n')
+_OPENING = re.compile(r'<(?:file name="([^"\n]*)"|(context))>\n')
 
 
 class AttachedText(NamedTuple):
-    """A message, taken apart."""
+    """A message, split into its question and its attachments."""
 
     question: str
-    """What stands outside of all attachments."""
+    """The text outside of all attachments."""
     attachments: list[str]
 
 
@@ -22,38 +23,58 @@ def enclose_file(text: str, name: str) -> str:
     """Mark the text of a file.
 
     Args:
-        text: What is in it.
-        name: What it is called: one line, without double quotes.
+        text: The content.
+        name: Name of the file: one line, without double quotes.
     """
     return _enclose(text, f'{_FILE} name="{name}"', _FILE)
 
 
 def enclose_context(text: str) -> str:
-    """Mark what an answer depends on."""
+    """Mark the context of a question."""
     return _enclose(text, _CONTEXT, _CONTEXT)
 
 
+class _FoundAttachment(NamedTuple):
+    file_name: str | None
+    """`None` for the context of a question."""
+    text: str
+    start: int
+    end: int
+
+
 def split_attachments(text: str) -> AttachedText:
-    """Take a message apart; a mark that is not closed is a part of the question."""
-    outside, attachments, position, unclosed = list[str](), list[str](), 0, set[str]()
+    """Split a message; an unclosed mark is a part of the question."""
+    outside, attachments, position = list[str](), list[str](), 0
+    for found in _find_attachments(text):
+        outside.append(text[position : found.start])
+        attachments.append(found.text)
+        position = found.end
+    return AttachedText("".join([*outside, text[position:]]), attachments)
+
+
+def list_attached_files(text: str) -> list[str]:
+    """Return the names of the files that are attached to a message."""
+    return [each.file_name for each in _find_attachments(text) if each.file_name is not None]
+
+
+def remove_attachments(text: str) -> str:
+    """Return a question without its attachments."""
+    question, attachments = split_attachments(text)
+    return question.strip() if attachments else text
+
+
+def _find_attachments(text: str) -> Iterator[_FoundAttachment]:
+    position, unclosed = 0, set[str]()
     for opened in _OPENING.finditer(text):
-        name = opened[1] or _FILE
+        name = opened[2] or _FILE
         if opened.start() < position or name in unclosed:
             continue
         closing = f"\n</{name}>"
         if (end := text.find(closing, opened.end())) < 0:
-            unclosed.add(name)  # nor will another one be
+            unclosed.add(name)  # no later one is closed either
             continue
-        outside.append(text[position : opened.start()])
-        attachments.append(text[opened.end() : end])
         position = end + len(closing)
-    return AttachedText("".join([*outside, text[position:]]), attachments)
-
-
-def remove_attachments(text: str) -> str:
-    """Give what was asked, without what is attached."""
-    question, attachments = split_attachments(text)
-    return question.strip() if attachments else text
+        yield _FoundAttachment(opened[1], text[opened.end() : end], opened.start(), position)
 
 
 def _enclose(text: str, tag: str, name: str) -> str:

@@ -1,4 +1,4 @@
-"""The choices of one request, as answers of their own. Pure functions."""
+"""Split the choices of one response into separate answers. Pure functions."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,15 +12,15 @@ from moa_graph.prompting.tokens import weigh_text
 from moa_graph.prompting.usage import clean_usage, share_usage
 
 TOKEN_USAGE = "token_usage"  # noqa: S105  # no password
-"""In the output of a request: the tokens of all its choices."""
+"""Key in the output of a request: the tokens of all its choices."""
 JOINT_SAMPLES = "joint_samples"
-"""In the metadata of an answer: how many came of its request, if it was not the only one."""
+"""Key in the metadata of an answer: number of answers of its request, if more than one."""
 COUNTED_CHOICES = "counted_choices"
-"""In the `usage` of a completion: of how many of its choices the tokens are counted, if not all."""
+"""Key in the `usage` of a completion: number of choices whose tokens are counted, if not all."""
 
 
 def name_models(result: LLMResult) -> LLMResult:
-    """Have each choice say which model gave it, as LangChain does where there is but one."""
+    """Add the model's name to each choice, as LangChain does for a single choice."""
     told = {name: value for name, value in (result.llm_output or {}).items() if name != TOKEN_USAGE}
     for answer in _answers_of(result):
         answer.response_metadata = {**told, **answer.response_metadata}
@@ -28,14 +28,14 @@ def name_models(result: LLMResult) -> LLMResult:
 
 
 def read_choices(result: LLMResult, most: int) -> Sequence[AIMessage]:
-    """Give the choices of a request as answers; their tokens add up to those of the request.
+    """Return the choices of a request as answers; their tokens add up to those of the request.
 
-    The first answer has the tokens of the prompt. What was written is shared out by the lengths of
-    the texts, where a provider does not say what each choice took.
+    The first answer gets the tokens of the prompt. Completion tokens are divided by the lengths of
+    the texts if a provider does not report them for each choice.
 
     Args:
-        result: What LangChain's callbacks are told of the request.
-        most: How many answers are wanted.
+        result: The result that LangChain's callbacks receive.
+        most: Maximum number of answers.
     """
     answers = _answers_of(result)[:most]
     told = (result.llm_output or {}).get(TOKEN_USAGE)
@@ -66,7 +66,7 @@ def _share_usage(
         return [None] * len(answers)
     counted = answers[: told.get(COUNTED_CHOICES, len(answers))]
     shares = share_usage(usage, [_weigh_answer(each) for each in counted])
-    if "total_cost" in told_of_all:  # how LangChain marks what is from its cache
+    if "total_cost" in told_of_all:  # LangChain's mark of cached answers
         shares = [{**share, "total_cost": 0} for share in shares]
     return [*shares, *([None] * (len(answers) - len(counted)))]
 

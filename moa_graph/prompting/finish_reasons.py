@@ -1,4 +1,4 @@
-"""How an answer ended, from what its provider says: whole, cut off, filtered, refused, failed."""
+"""Classify finish reasons: complete, truncated, filtered, refused, failed."""
 
 import re
 from typing import Literal
@@ -48,27 +48,27 @@ _REPEATED = re.compile(r"(.{3,40}?)\1{1,8}", re.DOTALL)
 
 
 def single_reason(reason: str) -> str:
-    """Give a reason once that was told several times, and joined: `lengthlength`."""
+    """Return a reason once if it was repeated by concatenation: `lengthlength`."""
     match = _REPEATED.fullmatch(reason)
     return match[1] if match else reason
 
 
 def read_ending(reason: str | None) -> Ending:
-    """Tell how an answer ended; a reason that is not known is that of a whole one."""
+    """Return how an answer ended; an unknown reason counts as complete."""
     return _ENDINGS.get((reason or "").rpartition(".")[2].strip().lower(), "whole")
 
 
 def is_whole(reason: str | None) -> bool:
-    """Tell whether an answer ended by itself, as far as is known."""
+    """Return whether an answer is complete, as far as is known."""
     return read_ending(reason) == "whole"
 
 
 def name_ending(reason: str | None) -> str | None:
-    """Say the same in a word or two, where there is little room."""
+    """Describe an incomplete ending in one or two words."""
     return _SHORT_WORDS.get(read_ending(reason))
 
 
 def describe_ending(reason: str | None) -> str | None:
-    """Say that an answer is not whole, such as `cut off at its length limit (length)`."""
+    """Describe an incomplete ending, such as `cut off at its length limit (length)`."""
     ending = read_ending(reason)
     return None if ending == "whole" else f"{_WORDS[ending]} ({reason})"

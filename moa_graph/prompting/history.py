@@ -1,13 +1,20 @@
-"""A conversation as any model takes it, whoever wrote its messages. Pure functions of messages.
+"""Convert a conversation to messages that every model accepts. Pure functions.
 
-Agents and providers leave messages behind that others refuse: system messages that come late,
-blocks of one provider alone, and ids of what it keeps on its servers.
+Agents and providers produce messages that other providers reject: late system messages,
+provider-specific content blocks, and ids of data on a provider's servers.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
-from langchain_core.messages import AIMessage, AnyMessage, SystemMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    AnyMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+    trim_messages,
+)
 
 from moa_graph.prompting.layout import with_added_text
 
@@ -26,21 +33,22 @@ MEDIA_BLOCK_TYPES = {
     "media": "file",
     "document": "file",
 }
-"""The types of the blocks that hold something other than text, in the words of LangChain and of
-providers, and what they hold."""
+"""Types of content blocks without text, as LangChain and providers name them, and what they
+contain."""
 
 
 def portable_history(messages: Messages, provider: str | None = None) -> Messages:
-    """Put a conversation into a form that models of all providers take.
+    """Convert a conversation to a form that the models of all providers accept.
 
     Args:
-        messages: The conversation; left as it is.
-        provider: Who reads it, as in `response_metadata["model_provider"]`. An answer that calls
-            tools keeps its blocks, which its provider wants back, unless another is to read it.
+        messages: The conversation; it is not changed.
+        provider: Provider of the reader, as in `response_metadata["model_provider"]`. An answer
+            with tool calls keeps its blocks, which its own provider requires, unless another
+            provider reads it.
 
     Returns:
-        The conversation with all system messages as one in front, and answers as text without the
-        ids by which their provider keeps them. The same list, where it is so already.
+        The conversation with one leading system message, and with answers as text without ids of
+        their provider. The same list if nothing changes.
     """
     portable = [
         _portable_answer(message, provider) if isinstance(message, AIMessage) else message
@@ -52,8 +60,35 @@ def portable_history(messages: Messages, provider: str | None = None) -> Message
     return messages if is_same else portable
 
 
+def trim_turns(messages: Messages, max_tokens: int, count: Callable[[Messages], int]) -> Messages:
+    """Remove the oldest turns; the last turn and system messages stay.
+
+    Args:
+        messages: The conversation; it is not changed.
+        max_tokens: Maximum number of tokens.
+        count: Counts the tokens of messages.
+
+    Returns:
+        The conversation; the same list if nothing is removed.
+    """
+    if count(messages) <= max_tokens:
+        return messages
+    kept = trim_messages(
+        list(messages),
+        max_tokens=max_tokens,
+        token_counter=lambda counted: count(cast("Any", counted)),
+        strategy="last",
+        start_on="human",
+        include_system=True,
+    )
+    if any(isinstance(each, HumanMessage) for each in kept):
+        return cast("Messages", kept)
+    last = max((n for n, m in enumerate(messages) if isinstance(m, HumanMessage)), default=0)
+    return [m for n, m in enumerate(messages) if n >= last or isinstance(m, SystemMessage)]
+
+
 def has_tool_traffic(messages: Messages) -> bool:
-    """Tell whether tools were called in a conversation."""
+    """Return whether tools were called in a conversation."""
     return any(
         isinstance(message, ToolMessage)
         or (isinstance(message, AIMessage) and (message.tool_calls or message.invalid_tool_calls))
@@ -62,7 +97,7 @@ def has_tool_traffic(messages: Messages) -> bool:
 
 
 def has_media(message: AIMessage) -> bool:
-    """Tell whether an answer holds something other than text."""
+    """Return whether an answer contains blocks other than text."""
     return bool(_media_in(message) or message.additional_kwargs.get("audio"))
 
 
@@ -85,12 +120,12 @@ def _portable_answer(message: AIMessage, provider: str | None) -> AnyMessage:
 
 
 def _is_foreign(writer: str | None, reader: str | None) -> bool:
-    """Tell whether it is known that one provider wrote what another reads."""
+    """Return whether a message is known to come from another provider than the reader's."""
     return writer != reader and {writer, reader} <= _KNOWN_PROVIDERS
 
 
 def _media_in(message: AIMessage) -> list[str]:
-    """Say what the blocks of an answer hold that are no text."""
+    """Describe the blocks of an answer that are not text."""
     blocks = message.content if isinstance(message.content, list) else ()
     types = [block.get("type", "") for block in blocks if isinstance(block, dict)]
     return [MEDIA_BLOCK_TYPES[each] for each in types if each in MEDIA_BLOCK_TYPES]

@@ -1,4 +1,4 @@
-"""Conversations for models that do not take every order of roles. Pure functions of messages."""
+"""Rewrite conversations for models with restricted roles. Pure functions."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -9,21 +9,21 @@ from moa_graph.prompting.layout import with_added_text
 from moa_graph.prompting.refusals import MessageRoles
 
 CONVERSATION_BEGINS = "(The conversation begins.)"
-"""Stands for the user's first message where a conversation begins with an answer."""
+"""Placeholder for the first user message if a conversation begins with an answer."""
 
 
 def restrict_roles(
     messages: Sequence[AnyMessage], roles: MessageRoles | None
 ) -> Sequence[AnyMessage]:
-    """Put a conversation into the roles that a model takes.
+    """Convert a conversation to the roles that a model accepts.
 
     Args:
-        messages: The conversation; left as it is.
-        roles: What the model takes; `None` for any messages.
+        messages: The conversation; it is not changed.
+        roles: Roles that the model accepts; `None` for any messages.
 
     Returns:
-        System messages become one in front or, without a system role, the beginning of the user's
-        first message. Messages of one role in a row become one, a blank line between.
+        System messages are merged to one leading message or, without a system role, into the
+        first user message. Consecutive messages of one role are merged with a blank line between.
     """
     if roles is None:
         return messages
@@ -39,7 +39,7 @@ def restrict_roles(
 
 
 def _alternating_turns(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
-    """Merge messages of one role in a row; the first is the user's."""
+    """Merge consecutive messages of one role; the first is a user message."""
     if not messages or not isinstance(messages[0], HumanMessage):
         messages = [HumanMessage(CONVERSATION_BEGINS), *messages]
     return cast("list[AnyMessage]", merge_message_runs(list(messages), chunk_separator="\n\n"))

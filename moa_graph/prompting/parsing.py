@@ -1,4 +1,4 @@
-"""What is read from an answer: its text, its tokens, and why it ended. Pure functions."""
+"""Parse answers: text, tokens and finish reason. Pure functions."""
 
 import json
 import re
@@ -20,16 +20,17 @@ from moa_graph.prompting.tokens import truncate_answer
 from moa_graph.prompting.usage import clean_usage
 
 ZERO_USAGE = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
-"""The tokens of a call that was not made."""
+"""Usage of a call that was not made."""
 
 SELECTION_NAME, SELECTION_FIELD = "select_response", "number"
-"""The tool, or the form, in which a model says which response is the best."""
+"""Name of the tool or schema for the number of the best response."""
 
-MAX_REFUSAL_CHARS = 500  # characters of a provider's words that an error repeats
-MAX_QUOTED_REPLY_CHARS = 60  # characters of a reply that an error repeats
+MAX_REFUSAL_CHARS = 500  # characters of a provider's message in an error
+MAX_NAME_CHARS = 200  # characters of a model's name
+MAX_QUOTED_REPLY_CHARS = 60  # characters of a reply in an error
 
-# Letters, marks and a symbol that show nothing: fillers of Hangul, U+034F, variation selectors, an
-# empty Braille pattern.
+# Invisible letters, marks and symbols: Hangul fillers, U+034F, variation selectors, the empty
+# Braille pattern.
 _BLANKS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0") | {
     chr(code) for code in (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))
 }
@@ -43,17 +44,25 @@ _REASONING_BLOCK_TYPES = {
 
 
 class EmptyAnswerError(MoAError):
-    """A model gave no text."""
+    """A model returned no text."""
 
     def __init__(self, answer: AIMessage) -> None:
-        words = _read_refusal(answer)
+        words = _read_refusal(answer) or _describe_broken_call(answer)
         super().__init__(
             f"empty answer (finish reason: {read_finish_reason(answer)}){words and f': {words}'}"
         )
 
 
+def _describe_broken_call(answer: AIMessage) -> str:
+    """Name the first tool call with invalid arguments, if there is one."""
+    if not answer.invalid_tool_calls:
+        return ""
+    name = (answer.invalid_tool_calls[0]["name"] or "")[:MAX_NAME_CHARS]
+    return f"the arguments of its call of {name!r} are not a JSON object"
+
+
 class FailedAnswerError(MoAError):
-    """An answer ended in an error, as its finish reason says; what there is of it is a part."""
+    """An answer ended in an error, according to its finish reason, and is incomplete."""
 
     def __init__(self, answer: AIMessage) -> None:
         reason, words = read_finish_reason(answer), _read_refusal(answer)
@@ -63,11 +72,11 @@ class FailedAnswerError(MoAError):
 
 
 def check_answer(answer: AIMessage, text: str) -> None:
-    """Refuse an answer that is none.
+    """Reject an invalid answer.
 
     Args:
-        answer: What a model gave.
-        text: What is left of it without thoughts, or what stands for a text.
+        answer: The answer of a model.
+        text: Its text without reasoning, or a substitute for the text.
 
     Raises:
         FailedAnswerError: If it ended in an error.
@@ -80,28 +89,28 @@ def check_answer(answer: AIMessage, text: str) -> None:
 
 
 def _is_visible(character: str) -> bool:
-    """Whether a character shows: a space, a zero-width one or a filler does not."""
+    """Return whether a character is visible, unlike spaces, zero-width characters and fillers."""
     category = unicodedata.category(character)
     return (category[0] not in "CZ" and character not in _BLANKS) or category in {"Co", "Cn", "Cs"}
 
 
 class InvalidSelectionError(MoAError):
-    """A model named none of the responses that it was to pick one of."""
+    """A reply does not select one of the responses."""
 
     def __init__(self, text: str, count: int) -> None:
         shown_text = (
             text if len(text) <= MAX_QUOTED_REPLY_CHARS else f"{text[:MAX_QUOTED_REPLY_CHARS]}…"
         )
         super().__init__(
-            f"expected the number of one of {count} responses alone, got {shown_text!r}"
+            f"expected only the number of one of {count} responses, got {shown_text!r}"
         )
 
 
 def to_message(output: Any) -> AIMessage:
-    """Find the answer in what a runnable gave: a message, a text, or a graph's state.
+    """Return the answer in the output of a runnable: a message, a text, or a graph's state.
 
     Raises:
-        TypeError: If there is no answer in it.
+        TypeError: If it contains no answer.
     """
     if isinstance(output, dict) and output.get("messages"):
         output = _load_message(output["messages"][-1])
@@ -110,23 +119,23 @@ def to_message(output: Any) -> AIMessage:
     if isinstance(output, AIMessageChunk):
         output = message_chunk_to_message(output)
     if not isinstance(output, AIMessage):
-        raise TypeError(f"expected the model to give an AIMessage, got {type(output).__name__}")
+        raise TypeError(f"expected the model to return an AIMessage, got {type(output).__name__}")
     return output
 
 
 class OutputUsage(NamedTuple):
-    """The tokens behind an output; `None` where the models did not say."""
+    """The tokens of an output; `None` if the models did not report them."""
 
     usage: dict[str, Any] | None
-    """Of the calls that were made."""
+    """Tokens of the calls that were made."""
     saved_usage: dict[str, Any] | None
-    """Of the calls whose answers came from LangChain's cache, when they were made."""
+    """Original tokens of answers from LangChain's cache."""
     is_cached: bool
-    """Whether all answers came from there."""
+    """Whether all answers come from LangChain's cache."""
 
 
 def read_usage(output: Any) -> OutputUsage:
-    """Sum the tokens behind an output: those of one call, or of all calls of a graph's turn."""
+    """Return the tokens of an output: of one call, or of all calls in a graph's turn."""
     messages = output.get("messages", ()) if isinstance(output, dict) else (output,)
     loaded = takewhile(
         lambda message: not isinstance(message, HumanMessage), map(_load_message, messages[::-1])
@@ -140,12 +149,12 @@ def read_usage(output: Any) -> OutputUsage:
 
 
 def sum_usage(output: Any) -> dict[str, Any] | None:
-    """Sum the tokens of the calls that an output took; see `read_usage`."""
+    """Sum the tokens of an output's calls; see `read_usage`."""
     return read_usage(output).usage
 
 
 def _is_cache_hit(answer: AIMessage) -> bool:
-    """Tell whether an answer is from LangChain's cache, which marks it so."""
+    """Return whether an answer has LangChain's mark of cached answers."""
     usage: Mapping[str, Any] = answer.usage_metadata or {}
     return usage.get("total_cost") == 0
 
@@ -164,28 +173,28 @@ def _has_tokens(usage: UsageMetadata | None) -> TypeGuard[UsageMetadata]:
 
 
 def _load_message(value: Any) -> Any:
-    """Give a message of a graph's state, which a graph on a server gives as a mapping."""
+    """Return a message of a graph's state; a remote graph returns it as a mapping."""
     if isinstance(value, dict) and "type" in value:
         return messages_from_dict([{"type": value["type"], "data": value}])[0]
     return value
 
 
 def parse_selected_number(answer: AIMessage, count: int, responses: Sequence[str] = ()) -> int:
-    """Read the number of a response that a model selected.
+    """Return the number of the response that a model selected.
 
-    It is the argument of a tool call or of JSON, or stands alone (2, 2., **2**, "Response 2"), or
-    begins the text ("2. It is right"), or is the only one that the text says it picks ("I'd go
-    with 2", "Response 2 is the best, because 1 is wrong").
+    The number is the argument of a tool call or of JSON, or the whole text (2, 2., **2**,
+    "Response 2"), or begins the text ("2. It is right"), or is the only one that the text selects
+    ("I'd go with 2", "Response 2 is the best, because 1 is wrong").
 
     Args:
-        answer: Its whole reply, thoughts aside.
-        count: How many responses there are.
-        responses: Their texts. A reply that puts the number of one before the text of another
-            selects none.
+        answer: The reply without reasoning.
+        count: Number of responses.
+        responses: Texts of the responses. A reply with the number of one before the text of
+            another selects none.
 
     Raises:
-        InvalidSelectionError: If the reply picks none of them, or several, or finds fault with the
-            one that it picks, or praises another.
+        InvalidSelectionError: If the reply selects none or several, criticizes the selected one, or
+            praises another.
     """
     text = strip_thoughts(answer.text)
     if called := _called_numbers(answer):
@@ -198,7 +207,7 @@ def parse_selected_number(answer: AIMessage, count: int, responses: Sequence[str
 
 
 def _called_numbers(answer: AIMessage) -> set[int]:
-    """Give the numbers that a reply gives to the tool for it."""
+    """Return the numbers in tool calls of a reply."""
     arguments = [
         str(call["args"].get(SELECTION_FIELD, ""))
         for call in answer.tool_calls
@@ -208,11 +217,11 @@ def _called_numbers(answer: AIMessage) -> set[int]:
 
 
 def read_finish_reason(answer: AIMessage) -> str | None:
-    """Read why the model stopped, under whichever key its provider puts it."""
+    """Return the finish reason under any key that providers use."""
     metadata = answer.response_metadata
     keys = ("finish_reason", "stop_reason", "stopReason", "done_reason")
     reason = next((str(metadata[key]) for key in keys if metadata.get(key)), None)
-    details = metadata.get("incomplete_details")  # of OpenAI's Responses
+    details = metadata.get("incomplete_details")  # OpenAI's Responses API
     if isinstance(details, dict) and details.get("reason"):
         reason = str(details["reason"])
     elif reason is None and metadata.get("status") in {"failed", "incomplete", "cancelled"}:
@@ -220,8 +229,14 @@ def read_finish_reason(answer: AIMessage) -> str | None:
     return single_reason(reason) if reason else None
 
 
+def read_served_model(answer: AIMessage) -> str | None:
+    """Return the model that answered, as the provider reports it; `None` if it does not."""
+    name = answer.response_metadata.get("model_name")
+    return name[:MAX_NAME_CHARS] if name and isinstance(name, str) else None
+
+
 def _read_refusal(answer: AIMessage) -> str:
-    """Give what a provider says about why there is no answer, in its words; empty if nothing."""
+    """Return a provider's explanation of an empty answer; empty if there is none."""
     blocks = answer.content if isinstance(answer.content, list) else ()
     said = [each.get("refusal") for each in blocks if isinstance(each, dict)]
     metadata = answer.response_metadata
@@ -236,11 +251,11 @@ def _read_refusal(answer: AIMessage) -> str:
 
 
 def content_without_reasoning(answer: AIMessage) -> str | list[str | dict[str, Any]]:
-    """Give the content of a final answer without thoughts: the next turn shows it to others.
+    """Return the content of a final answer without reasoning; the next turn shows it to others.
 
-    What is longer than any answer is cut, and says so.
+    Content beyond the limit is truncated with a note.
 
-    A call of a tool keeps them, for its provider wants them back with the tool's result.
+    An answer with tool calls keeps its reasoning: its provider requires it with the tool results.
     """
     if isinstance(answer.content, str):
         return truncate_answer(_strip_tagged_reasoning(answer.content))[0]
@@ -254,7 +269,7 @@ def content_without_reasoning(answer: AIMessage) -> str | list[str | dict[str, A
     text = truncate_answer(_strip_tagged_reasoning(answer.text))[0]
     if text == answer.text:
         return blocks
-    # A thought may extend over several blocks: one block takes the place of them all.
+    # Reasoning may extend over several blocks, so one block replaces all.
     others = [b for b in blocks if isinstance(b, dict) and b.get("type") != "text"]
     return [{"type": "text", "text": text}, *others]
 

@@ -1,17 +1,17 @@
-"""What a provider says when it refuses a prompt, read from its error. Pure functions."""
+"""Parse errors of providers that reject a prompt. Pure functions."""
 
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 MessageRoles = Literal["alternating", "no_system"]
-"""Which messages a model takes, where it does not take all: user and assistant in turns, behind one
-system message at most; or these without any system message."""
+"""Restricted message roles of a model: alternating user and assistant messages after at most one
+system message, or the same without a system message."""
 
-_MAX_ERROR_CHARS = 4000  # characters of an error that are read
+_MAX_ERROR_CHARS = 4000  # characters of an error to search
 
-# Said by chat templates (Gemma, Mistral, Llama 2, Qwen), by LangChain's packages, and by the
-# interfaces of Anthropic, Bedrock, DeepSeek, Google, Mistral, OpenAI and Perplexity.
+# Errors of chat templates (Gemma, Mistral, Llama 2, Qwen), of LangChain's packages, and of the
+# APIs of Anthropic, Bedrock, DeepSeek, Google, Mistral, OpenAI and Perplexity.
 _NO_SYSTEM = re.compile(
     r"(?:system|developer) (?:role|message|instruction|prompt)s?"
     r"(?: is| are)?(?: not|n't)(?: yet)? (?:supported|enabled|allowed)"
@@ -31,7 +31,7 @@ _ALTERNATING = re.compile(
     re.IGNORECASE,
 )
 _NUMBER = r"(\d[\d,]{0,15})"
-# Said by llama.cpp, vLLM, SGLang, TGI and LM Studio, and by the interfaces of Anthropic, Bedrock,
+# Errors of llama.cpp, vLLM, SGLang, TGI and LM Studio, and of the APIs of Anthropic, Bedrock,
 # Cohere, DeepSeek, Google, Groq, Mistral, OpenAI, Together and xAI.
 _OVERFLOW = re.compile(
     r"context_length_exceeded|exceed_context_size|exceeds? the available context size"
@@ -74,7 +74,7 @@ _ANSWER_SIZES = (
     rf"and {_NUMBER} `max_new_tokens`",
     rf"{_NUMBER} tokens for the completion",
 )
-# Said by llama.cpp, vLLM, Ollama, and by the interfaces of Groq, Mistral, OpenAI and OpenRouter.
+# Errors of llama.cpp, vLLM, Ollama, and of the APIs of Groq, Mistral, OpenAI and OpenRouter.
 _NO_IMAGES = re.compile(
     r"images? inputs? (?:is|are) not supported|support images? input"
     r"|image_url is only supported|not support (?:image|vision|multimodal)"
@@ -85,7 +85,7 @@ _IMAGE_REMEDY = (
     "the model takes no images: ask a model that does (on llama.cpp, a server with --mmproj), or "
     "leave them out"
 )
-# Said by llama.cpp and vLLM, and by the interfaces of DeepSeek, Groq, Mistral and OpenAI.
+# Errors of llama.cpp and vLLM, and of the APIs of DeepSeek, Groq, Mistral and OpenAI.
 _CHOICES = re.compile(r"(?<![\w\\])n(?!\w)|number of choices")
 _ONLY_ONE_CHOICE = re.compile(r"only one (?:completion )?choice|unexpected keyword argument 'n'")
 _CHOICE_LIMITS = (
@@ -98,13 +98,13 @@ _UNRELATED_STATUSES = {401, 402, 403, 404, 408, 429, 502, 503, 504}
 
 
 def read_message_roles(error: BaseException) -> MessageRoles | None:
-    """Read from a refusal which messages a model takes.
+    """Return the message roles that a model accepts, from its refusal.
 
     Args:
-        error: What the call of a model raised.
+        error: Error of a model call.
 
     Returns:
-        The roles to ask with instead; `None` if the error says nothing of roles.
+        The roles for another call; `None` if the error is not about roles.
     """
     if read_status(error) in _UNRELATED_STATUSES:
         return None
@@ -115,26 +115,26 @@ def read_message_roles(error: BaseException) -> MessageRoles | None:
 
 
 def describe_remedy(error: BaseException) -> str | None:
-    """Say how to go on after a refusal of what stands in a prompt; `None` for other errors."""
+    """Describe the remedy for rejected content of a prompt; `None` for other errors."""
     return _IMAGE_REMEDY if _NO_IMAGES.search(str(error)[:_MAX_ERROR_CHARS]) else None
 
 
 class ContextOverflow(NamedTuple):
-    """A prompt that is too long for a model, as far as its provider says how long."""
+    """A prompt that exceeds the context of a model, with the sizes in the provider's error."""
 
     prompt_tokens: int | None
     """Tokens of the prompt."""
     context_tokens: int | None
-    """Tokens that the prompt and its answer may have together."""
+    """Context length of the model in tokens."""
     answer_tokens: int | None
-    """Tokens that were asked for as room for the answer, where they count."""
+    """Tokens reserved for the answer, if they count."""
 
 
 def read_context_overflow(error: BaseException) -> ContextOverflow | None:
-    """Read how long a refused prompt is, and how long it may be.
+    """Return the size of a rejected prompt and the context length.
 
     Args:
-        error: What the call of a model raised.
+        error: Error of a model call.
 
     Returns:
         The sizes; `None` if the error does not say that the prompt is too long.
@@ -155,26 +155,26 @@ def read_context_overflow(error: BaseException) -> ContextOverflow | None:
 
 
 def read_choice_limit(error: BaseException, asked: int) -> int | None:
-    """Read from a refusal how many choices a request may ask for.
+    """Return the maximum number of choices, from a refusal.
 
     Args:
-        error: What a call raised that asked for several.
-        asked: How many it asked for.
+        error: Error of a call for several choices.
+        asked: Number of requested choices.
 
     Returns:
-        How many it may be; `None` if the error does not say that there were too many.
+        The maximum; `None` if the error is not about the number of choices.
     """
     text = str(error)[:_MAX_ERROR_CHARS]
     if _ONLY_ONE_CHOICE.search(text.lower()):
         return 1
     if read_status(error) not in _REFUSED_REQUEST or not _CHOICES.search(text) or "greedy" in text:
-        return None  # a temperature of 0 is an agent's own, not its model's
+        return None  # temperature 0 is a matter of the agent, not of its model
     limit = _find_number(_CHOICE_LIMITS, text)
     return limit if limit and limit < asked else 1
 
 
 def is_unclear_refusal(error: BaseException) -> bool:
-    """Tell whether a request was refused as invalid for a reason that is not of its messages."""
+    """Return whether a request was rejected as invalid for a reason other than its messages."""
     is_of_messages = read_context_overflow(error) or read_message_roles(error)
     return read_status(error) in _REFUSED_REQUEST and not is_of_messages
 
@@ -192,7 +192,7 @@ def _find_number(patterns: Sequence[str], text: str) -> int | None:
 
 
 def read_status(error: Any) -> int | None:
-    """Read the HTTP status of an error, under whichever name its client puts it."""
+    """Return the HTTP status of an error, under any attribute that clients use."""
     for name in ("status_code", "code"):
         if isinstance(value := getattr(error, name, None), int):
             return int(value)

@@ -1,22 +1,21 @@
-"""Which of the numbered responses a reply in words picks. Pure functions.
+"""Parse the number of the response that a reply selects. Pure functions.
 
-A reply picks a response by a number at its beginning ("2. It is right") or in a clause ("I'd go
-with 2"). What else it says, clause by clause, praises a response, finds fault with it, or neither.
-The number of a reply is the only one that it picks, if it finds no fault with that response and
-praises no other.
+A reply selects a response by a number at its beginning ("2. It is right") or in a clause ("I'd go
+with 2"). Every other clause praises a response, criticizes it, or neither. The reply is valid if it
+selects exactly one response, does not criticize that one, and praises no other.
 """
 
 import re
 from collections.abc import Iterator, Sequence
 from typing import Self
 
-_REPEATED_CHARS = 12  # of a response: as many are no accident
+_REPEATED_CHARS = 12  # characters of a response that are not repeated by chance
 
 _NOUN = "(?:response|answer|option|reply|candidate|number|choice|proposal)"
 _NUMBER_WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _AFTER_NUMBER = r"(?![\w/%]|[.,:\u2013\u2014-][0-9])"
 
-# Below, a response is written "@2" where a noun names it, and "#2" where it is a number alone.
+# Normalized form: "@2" for a number with a noun ("response 2"), "#2" for a number alone.
 _REF = "[@#][0-9]{1,4}"
 _NAMED_REF = re.compile(
     rf"\b(?:the )?{_NOUN} ?(?:number ?|no\. ?)?[(\[]?"
@@ -27,7 +26,7 @@ _NAMED_REF = re.compile(
 _BARE_REF = re.compile(rf"(?<![\w@.,/$%\u2013\u2014-])([0-9]{{1,4}}){_AFTER_NUMBER}")
 _MARKUP = re.compile(r"[*_`\"#\\\u201c\u201d]|'(?=[0-9])|(?<=[0-9])'|<[a-z/]{1,12}>")
 
-# What is meant for a program: keys of JSON, tags and boxes.
+# Formats for programs: JSON keys, tags and boxes.
 _KEY = re.compile(r'"([A-Za-z_ ]{1,30})"\s{0,9}:')
 _REASON_KEYS = {
     *("reason", "reasons", "reasoning", "explanation", "why", "justification", "rationale"),
@@ -44,7 +43,7 @@ _TAGGED_NUMBER = re.compile(
 )
 
 _ENUMERATED = rf"{_REF}(?! (?!because\b|since\b|as\b|but\b|so\b|and\b|or\b)[a-z])"  # without a verb
-_BREAK = re.compile(  # between clauses; what ends a sentence is its group
+_BREAK = re.compile(  # between clauses; the group matches ends of sentences
     r"([.!?;]{1,4}(?=\s|$)|\n)|(?<![0-9]): |[()\[\]{}]| [\u2013\u2014-] "
     r"|,? (?=(?:but|because|since|though|although|while|whereas|yet|so|which)\b)"
     rf"|,? (?=as (?:it|this|that|they|{_REF})\b)|,? (?=and (?!{_ENUMERATED}))"
@@ -70,13 +69,13 @@ _PRAISE = re.compile(
     rf"\b(?:better|best|superior|stronger|strongest|preferable|winner|wins|meant|actually|correction"
     rf"|right one|correct one|{_CHOOSE})\b"
 )
-_ITSELF = re.compile(  # the subject of a clause that goes on about the response before
+_ITSELF = re.compile(  # subject of a clause about the response before
     "(?:(?:but|and|yet|so|because|since|as|for|though|although|while|which) )?"
     "(?:(?:this|that|the) (?:one|response|answer)|it|this|that)?(?: |'s |$)?"
     "(?:is |was |seems |looks |gives |makes |contains |has |gets it |does ?)?"
     "(?:(?:an?|the|still|also|just|very|quite|too|so|[a-z]{1,12}ly) ){0,3}"
 )
-_GAP = re.compile(  # what a list of faults says about each response
+_GAP = re.compile(  # predicates in a list of faults
     r"(?:lacks?|lacking|miss(?:es|ing)?|fail(?:s|ed)?|omits|ignores|incomplete|vague|short|long"
     r"|misleading|irrelevant|partly|unsafe|untrue|less|no|not(?! [@#])|never"
     r"|(?:contains )?(?:(?:an|a|some|many|factual) ){0,2}(?:errors?|mistakes?|hallucinat[a-z]{1,9})"
@@ -89,7 +88,7 @@ _INTRO = (
     "(?:(?:so|thus|therefore|hence|and|but|then|yes|overall|clearly|finally) )?"
     "(?:(?:i|we)(?:'d| would| must)? (?:think|believe|find|feel|say|conclude)(?: that)? )?"
 )
-_WHOLE = (  # what may stand behind "best"
+_WHOLE = (  # continuations of "best"
     rf"(?: (?:overall|here|by far|one|{_NOUN}"
     r"|(?:of|among) (?:all|both|them|these|those|the (?:two|three|lot|responses|answers))))"
 )
@@ -122,7 +121,7 @@ _LEAD = re.compile(  # a number at the beginning: alone on its line, of a list, 
     r"|,? (?=(?:because|since|as (?:it|this|that|the|@[0-9]+|#[0-9]+)|(?:and )?not [@#][0-9]+)\b)"
     r"| (?=[\u2013\u2014-] |\())\s{0,8}(?:[\u2013\u2014-] |\()?"
 )
-_ITEM = re.compile(  # of a list that goes on: in a line, or where a sentence could begin
+_ITEM = re.compile(  # next number of a list: in a line, or at the start of a sentence
     r"(?:^|[.;,!?] |\s(?=[@#][0-9]{1,4}[:)]))(?P<number>[@#][0-9]{1,4})"
     r"(?:[).:]{1,3}(?=\s|$)| [\u2013\u2014-] | ?$| \()",
     re.MULTILINE,
@@ -134,7 +133,7 @@ _DENIAL = re.compile(
     r" (?:best|better|right|correct|good|answer)\b"
 )
 _CONDITION = re.compile(r"\b(?:if|unless|suppose|were|could|might|almost)\b")
-_LEADING_IN = re.compile(  # what may stand before a pick in its sentence
+_LEADING_IN = re.compile(  # introductions of a selection in its sentence
     r"(?:in (?:my|conclusion|summary|short|the end|general|this case)|after|based|considering|given"
     r"|of|among|between|overall|therefore|thus|hence|so|clearly|finally|yes|sure|well|ok|okay"
     r"|explanation|reasoning|reason|verdict|conclusion|decision|analysis|final|my)\b"
@@ -142,18 +141,18 @@ _LEADING_IN = re.compile(  # what may stand before a pick in its sentence
 
 
 def read_selected_number(text: str, count: int, responses: Sequence[str] = ()) -> int | None:
-    """Read the number of the response that a reply picks.
+    """Return the number of the response that a reply selects.
 
     Args:
         text: The reply.
-        count: How many responses there are.
-        responses: Their texts: what a reply repeats of them says nothing about them.
+        count: Number of responses.
+        responses: Texts of the responses: a reply may repeat them without judging.
 
     Returns:
-        The number, which may be none of a response; `None` where it is not unmistakable.
+        The number, which may not be that of a response; `None` if the selection is ambiguous.
     """
     told = _name_marked_numbers(text)
-    if _NUMBER_BY_KEY.search(told):  # beside other keys: a score, or a list
+    if _NUMBER_BY_KEY.search(told):  # with other keys it may be a score or a list
         return None
     plain = _normalize(told)
     lead = _LEAD.match(plain)
@@ -172,14 +171,14 @@ def read_selected_number(text: str, count: int, responses: Sequence[str] = ()) -
 
 
 def _name_marked_numbers(text: str) -> str:
-    """Say in words which number stands in tags, or under the key of JSON that is for it."""
+    """Replace a number in tags or under a JSON key for it by a sentence."""
     keys = {key.lower() for key in _KEY.findall(text)} - _REASON_KEYS
     pattern = _NUMBER_BY_KEY if len(keys) == 1 else _PICK_BY_KEY
     return _TAGGED_NUMBER.sub(r"\nbest is \1\n", pattern.sub(r"\nbest is \1\n", text))
 
 
 def _normalize(text: str) -> str:
-    """Write a text in lower case, without markup, and its numbers as references."""
+    """Convert a text to lower case without markup, with its numbers as references."""
     text = _MARKUP.sub("", text.replace("\u2019", "'")).lower()
     text = re.sub(r"[^\S\n]+", " ", text)
     text = re.sub(r"[(\[]([0-9]{1,4})[)\]]", r"\1)", text)
@@ -197,7 +196,7 @@ def _number_of(ref: str) -> int:
 
 
 def _skip_copy(rest: str, number: int, responses: Sequence[str]) -> str | None:
-    """Leave out what a reply repeats of its response; `None` if it repeats another's words."""
+    """Remove the text of the selected response from a reply; `None` if it repeats another."""
     texts = [_normalize(each) for each in responses]
     copied = [n for n, each in enumerate(texts, 1) if _is_copy(rest, each)]
     if not copied:
@@ -215,7 +214,7 @@ def _is_copy(rest: str, response: str) -> bool:
 
 
 def _finds_gap(rest: str, number: int) -> bool:
-    """Tell whether what stands behind a number, as in a list of faults, is no reason for it."""
+    """Return whether the text after a number is a fault, as in a list of faults."""
     clause = _BREAK.split(rest, maxsplit=1)[0].strip()
     predicate = clause[_end_of_subject(clause) :]
     found = any(each.match(predicate) for each in (_GAP, _FAULT, _DENIAL))
@@ -233,7 +232,7 @@ def _find_items(rest: str) -> Iterator[str]:
 
 
 def _split_sentences(text: str) -> Iterator[tuple[Sequence[str], bool]]:
-    """Give the clauses of each sentence, and whether it states what its writer thinks."""
+    """Return the clauses of each sentence, and whether it is a statement of the writer."""
     parts = _BREAK.split(text)
     clauses = list[str]()
     for clause, end in zip(parts[::2], [*parts[1::2], "\n"], strict=True):
@@ -245,24 +244,24 @@ def _split_sentences(text: str) -> Iterator[tuple[Sequence[str], bool]]:
 
 
 class _Reading:
-    """What the clauses of a reply say about the responses."""
+    """Selections and judgements in the clauses of a reply."""
 
     def __init__(self, count: int, lead: int | None = None) -> None:
         self._all = set(range(1, count + 1))
-        self._current = lead  # the response that was named last
+        self._current = lead  # last named response
         self._picked = set[int]() if lead is None else {lead}
         self._named_alone, self._praised, self._faulted = set[int](), set[int](), set[int]()
         self._finds_fault = False
 
     @property
     def number(self) -> int | None:
-        """The number of the response that is picked, if it is unmistakable."""
+        """The number of the selected response; `None` if the selection is ambiguous."""
         picked = self._picked or (set() if self._finds_fault else self._named_alone)
         others = (self._praised | self._named_alone) - self._faulted - picked
         return None if others or picked & self._faulted or len(picked) != 1 else min(picked)
 
     def read(self, text: str) -> Self:
-        """Read a text."""
+        """Process a text."""
         for clauses, is_statement in _split_sentences(text):
             may_pick = is_statement
             for clause in clauses:
@@ -273,7 +272,7 @@ class _Reading:
         return self
 
     def _read_pick(self, clause: str, *, is_sentence: bool) -> None:
-        """Note the response that a clause picks, if any."""
+        """Record the response that a clause selects, if any."""
         if is_sentence and (match := _NAME_ALONE.fullmatch(clause)):
             self._named_alone.add(_number_of(match[1]))
         elif match := _PICK.fullmatch(clause):
@@ -285,7 +284,7 @@ class _Reading:
                 self._picked.add(number)
 
     def _read_refs(self, clause: str) -> None:
-        """Note which responses a clause praises, or finds fault with."""
+        """Record the responses that a clause praises or criticizes."""
         clause = _NO_NEGATION.sub("", clause)
         is_denied, is_faulty = bool(_NEGATION.search(clause)), bool(_FAULT.search(clause))
         self._finds_fault |= is_denied or is_faulty
@@ -304,7 +303,7 @@ class _Reading:
             self._praised |= praised
 
     def _read_predicate(self, clause: str) -> None:
-        """Note what a clause says about the response that was named before."""
+        """Record what a clause says about the response named before."""
         predicate = clause[_end_of_subject(clause) :]
         if not self._current:
             return

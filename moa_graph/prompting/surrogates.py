@@ -1,4 +1,4 @@
-"""Halves of characters, as models leave them at the border of two tokens. Pure functions."""
+"""Join surrogate pairs that models split between tokens. Pure functions."""
 
 import re
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ _SURROGATE_PAIRS = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 
 def replace_surrogates(text: str) -> str:
-    """Join the halves of characters; a lone one, which no database or file takes, becomes `?`."""
+    """Join surrogate pairs; replace a lone surrogate, which no database accepts, by `?`."""
     if text.isascii() or not _SURROGATES.search(text):
         return text
     joined = _SURROGATE_PAIRS.sub(_join_surrogates, text)
@@ -23,7 +23,7 @@ def _join_surrogates(pair: re.Match[str]) -> str:
 
 
 def replace_in_messages(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
-    """Copy those messages that have halves of characters in them; the others are shared."""
+    """Copy messages with surrogates; the others are shared."""
     return [
         message
         if message.content == (content := _replace_in_value(message.content))
@@ -33,7 +33,7 @@ def replace_in_messages(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
 
 
 def _replace_in_value(value: Any) -> Any:
-    """Replace them in a text, or in the texts of what it is made of."""
+    """Replace surrogates in a text, or in the texts of a nested value."""
     if isinstance(value, str):
         return replace_surrogates(value)
     if isinstance(value, list):

@@ -1,14 +1,13 @@
-"""What reasoning models think in the text of an answer, in the forms that present models use.
+"""Remove reasoning between tags from the text of an answer.
 
-`strip_thoughts` reads a whole text, `ThoughtFilter` one that comes in pieces. Both read it once,
-from its beginning to its end.
+`strip_thoughts` processes a whole text, `ThoughtFilter` a stream. Both read each character once.
 """
 
 import re
 
 from moa_graph.prompting.surrogates import replace_surrogates
 
-_LEADING_TAGS = {  # elsewhere, these may be a part of an answer
+_LEADING_TAGS = {  # only at the start: elsewhere they may belong to the answer
     "<thinking>": "</thinking>",
     "<thought>": "</thought>",  # EXAONE
     "<thoughts>": "</thoughts>",
@@ -26,7 +25,7 @@ _TAGS = {
     "<|channel|>analysis<|message|>": "<|end|>",  # gpt-oss (Harmony)
     "<|channel|>commentary<|message|>": "<|end|>",
 }
-_BARE_START, _BARE_END = "analysis", "assistantfinal"  # Harmony, of servers that drop its tokens
+_BARE_START, _BARE_END = "analysis", "assistantfinal"  # Harmony on servers that drop its tokens
 _FINAL_CHANNEL = "<|channel|>final<|message|>"
 _ANSWER_STARTS = (
     *("<|start|>assistant", _FINAL_CHANNEL),
@@ -34,7 +33,7 @@ _ANSWER_STARTS = (
 )
 _ANSWER_ENDS = ("<|return|>", "<|end|>", "<|end_response|>", "<|end_of_solution|>")
 
-_ENDS = {**_LEADING_TAGS, **_TAGS, _BARE_START: _BARE_END}  # by how the thought begins
+_ENDS = {**_LEADING_TAGS, **_TAGS, _BARE_START: _BARE_END}  # end marks by start mark
 _LONE_ENDS = {*_TAGS.values(), _FINAL_CHANNEL} - {"<|end|>"}
 _MARKS = (*_TAGS, *_LONE_ENDS, *_ANSWER_STARTS, *_ANSWER_ENDS)
 _STARTS = (*_ENDS, *_ANSWER_STARTS)
@@ -58,10 +57,10 @@ _BLANKS = re.compile(r"\s*+")
 
 
 def strip_thoughts(text: str) -> str:
-    """Strip what a reasoning model thinks in its text, and surrounding white space.
+    """Remove reasoning and surrounding white space from a text.
 
-    A missing beginning was put into the prompt by the model's chat template; a missing end means
-    that the answer ended before it began. Tags in back quotes are mentioned, not used.
+    If the start tag is missing, the chat template has put it into the prompt. If the end tag is
+    missing, the answer ended before it began. Tags in back quotes are text.
     """
     if not _MAY_HAVE_MARKS.search(text):
         return replace_surrogates(text).strip()
@@ -70,42 +69,62 @@ def strip_thoughts(text: str) -> str:
     return "".join(parts)[thought_filter.missed_chars :].strip()
 
 
-class ThoughtFilter:
-    """Leaves out of a stream what a model thinks, and joins the halves of characters.
+def split_thoughts(text: str) -> tuple[str, str]:
+    """Split a text into its reasoning and the result of `strip_thoughts`.
 
-    A thought whose beginning is in the prompt is not known as one before it ends.
+    Returns:
+        The reasoning and the rest, without surrounding white space.
+    """
+    if not _MAY_HAVE_MARKS.search(text):
+        return "", replace_surrogates(text).strip()
+    thoughts = list[str]()
+    thought_filter = ThoughtFilter(thoughts=thoughts)
+    shown = "".join([thought_filter.feed(text), thought_filter.finish()])
+    missed = thought_filter.missed_chars
+    parts = [each.strip() for each in (shown[:missed], *thoughts)]
+    return "\n\n".join(filter(None, parts)), shown[missed:].strip()
+
+
+class ThoughtFilter:
+    """Removes reasoning from a stream, and joins surrogate pairs.
+
+    Reasoning whose start tag is in the prompt is only recognized at its end tag.
 
     Args:
-        starts_in_thought: Whether the model began so before: nothing is shown then before the
-            thought has ended, or the stream.
+        starts_in_thought: Whether earlier answers began with reasoning without a start tag:
+            nothing is emitted before its end tag or the end of the stream.
+        thoughts: Receives each completed reasoning; by default it is dropped.
     """
 
-    def __init__(self, *, starts_in_thought: bool = False) -> None:
+    def __init__(
+        self, *, starts_in_thought: bool = False, thoughts: list[str] | None = None
+    ) -> None:
+        self._thoughts, self._thought_parts = thoughts, list[str]()
         self.missed_chars = 0
-        """Characters that were shown and turned out to be a thought."""
+        """Characters that were emitted before they were recognized as reasoning."""
         self._shown_chars = 0
-        self._before = ""  # a back quote that stands before what comes
-        self._pending = ""  # what cannot be decided yet: the beginning of a mark, or half of one
-        self._held = list[str]()  # what is shown if it turns out not to be a thought
-        # How the thought ends that is being read.
+        self._before = ""  # whether the text so far ends with a back quote
+        self._pending = ""  # undecided text: a possible start of a mark, or half a surrogate pair
+        self._held = list[str]()  # text to emit if it is not reasoning
+        # End mark of the current reasoning.
         self._end: str | None = _TAGS["<think>"] if starts_in_thought else None
         self._shows_unended = self._started_in_thought = (
-            starts_in_thought  # whether what is held is shown if it does not
+            starts_in_thought  # whether held text is emitted if there is no end mark
         )
         self._in_answer = self._had_thought = False
 
     @property
     def was_opened_in_prompt(self) -> bool:
-        """Whether the text began with a thought that it does not begin itself."""
+        """Whether the text began with reasoning without a start tag."""
         return bool(self.missed_chars or (self._started_in_thought and self._had_thought))
 
     def expect_answer(self) -> None:
-        """Take in that thoughts come apart from the text, which does not begin with one then."""
+        """Record that reasoning arrives separately, so the text does not begin with it."""
         if self._started_in_thought and not self._had_thought:
             self._started_in_thought, self._end = False, None
 
     def feed(self, text: str) -> str:
-        """Take in a piece of what the model wrote, and give what of it may be shown now."""
+        """Process a piece of text, and return the text to emit now."""
         text = self._pending + text
         half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
         shown, rest = self._advance_to_mark(text[: len(text) - len(half)], is_last=False)
@@ -113,13 +132,13 @@ class ThoughtFilter:
         return shown
 
     def finish(self) -> str:
-        """Give what is left to show when the model has ended."""
+        """Return the remaining text to emit at the end of the stream."""
         shown, rest = self._advance_to_mark(self._pending, is_last=True)
-        is_thought = self._end and not self._shows_unended  # the answer ended before it began
+        is_thought = self._end and not self._shows_unended  # there is no answer
         return shown if is_thought else "".join([shown, *self._held, rest])
 
     def _advance_to_mark(self, text: str, *, is_last: bool) -> tuple[str, str]:
-        """Read a text, and give what may be shown of it and what cannot be decided yet."""
+        """Process text up to a mark; return the text to emit and the undecided text."""
         text, position = self._before + replace_surrogates(text), len(self._before)
         shown, is_decided = list[str](), True
         while is_decided:
@@ -133,21 +152,32 @@ class ThoughtFilter:
         return "".join(shown), text[position:]
 
     def _read_thought(self, text: str, position: int) -> tuple[int, bool]:
-        """Go on in a thought: to its end, or as far as can be said."""
+        """Process reasoning up to its end mark, or as far as can be decided."""
         assert self._end  # noqa: S101
         if not (match := _END[self._end].search(text, position)):
             known = max(position, len(text) - len(self._end) + 1)
+            self._collect(text[position:known], ended=False)
             if self._shows_unended:
                 self._held.append(text[position:known])
             return known, False
         self._held.clear()
+        self._collect(text[position : match.start()], ended=True)
         self._end, self._had_thought = None, True
         return match.end(), True
+
+    def _collect(self, part: str, *, ended: bool) -> None:
+        """Pass completed reasoning to its receiver, if there is one."""
+        if self._thoughts is None:
+            return
+        self._thought_parts.append(part)
+        if ended:
+            self._thoughts.append("".join(self._thought_parts))
+            self._thought_parts.clear()
 
     def _read_start(
         self, text: str, position: int, shown: list[str], *, is_last: bool
     ) -> tuple[int, bool]:
-        """Go on in front of an answer: over what begins a thought, or the answer itself."""
+        """Process text before an answer, up to a start mark or the answer itself."""
         start = _BLANKS.match(text, position).end()  # type: ignore[union-attr]  # it always matches
         if match := _START.match(text, start):
             self._held.clear()
@@ -165,7 +195,7 @@ class ThoughtFilter:
     def _read_answer(
         self, text: str, position: int, shown: list[str], *, is_last: bool
     ) -> tuple[int, bool]:
-        """Go on in an answer: to the next mark, or as far as can be said."""
+        """Process an answer up to the next mark, or as far as can be decided."""
         match = _MARK.search(text, position)
         if match and (is_last or match.end() < len(text)):
             self._show_text(text[position : match.start()], shown)
@@ -196,7 +226,7 @@ class ThoughtFilter:
 
 
 def _find_mark_beginning(text: str, position: int) -> int:
-    """Find where the end of a text may be the beginning of a mark; its length if nowhere."""
+    """Return the position at which a mark may begin at the end of a text, or its length."""
     for match in _MARK_BEGINNING.finditer(text, max(position, len(text) - _MAX_MARK_CHARS)):
         end = text[match.start() :].lower()
         if any(mark.startswith(end) for mark in _MARKS):

@@ -1,4 +1,4 @@
-"""How long texts are, and how they are cut. Tokens are estimated: nothing is fetched to count."""
+"""Estimate tokens without a tokenizer, and truncate texts."""
 
 import json
 from bisect import bisect_right
@@ -8,21 +8,21 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage
 
-BYTES_PER_TOKEN = 4  # of English in UTF-8, where nothing but the size of a text is known
+BYTES_PER_TOKEN = 4  # bytes of English text per token, if only the size of a text is known
 
 MAX_ANSWER_CHARS = 10_000_000
-"""Characters of an answer that are kept where no other bound is set: more than any model writes."""
+"""Maximum characters of an answer without another limit: more than any model writes."""
 
-_SLICE_CHARS = 4096  # characters that are encoded at a time, to be weighed
-_MAX_WEIGHED_SLICES = 128  # of a text: more would hold up an event loop for more than 20 ms
-_MESSAGE_TOKENS = 4  # tokens of a message's frame
+_SLICE_CHARS = 4096  # characters per slice
+_MAX_WEIGHED_SLICES = 128  # slices of a text: more would block an event loop for more than 20 ms
+_MESSAGE_TOKENS = 4  # tokens around a message
 
-# Hundredths of a token that a character weighs, by its first byte in UTF-8. Fitted to what the
-# tokenizers of SmolLM2 (49,152 tokens), cl100k and o200k make of texts in 25 languages, code and
-# data, nearer to the first; between them, they differ by up to four times where no letter is Latin.
+# Weight of a character in hundredths of a token, by its first byte in UTF-8. Fitted to the
+# tokenizers of SmolLM2 (49,152 tokens), cl100k and o200k on texts in 25 languages, code and data,
+# closer to the first. For scripts other than Latin, these differ by up to a factor of four.
 _WEIGHTS: tuple[tuple[bytes, int], ...] = (
     (ascii_lowercase.encode(), 18),
-    (bytes(range(0x80, 0xC0)), 0),  # what follows the first byte
+    (bytes(range(0x80, 0xC0)), 0),  # continuation bytes
     (b" ", 25),
     (bytes(range(0xE3, 0xEA)) + b"\xef", 160),  # Chinese, Japanese
     (bytes(range(0xCB, 0xD5)), 75),  # Greek, Cyrillic
@@ -37,7 +37,7 @@ _WEIGHTS: tuple[tuple[bytes, int], ...] = (
 )
 _OTHER_WEIGHT = 70  # punctuation
 _MAX_WEIGHT = 220
-_LONG_TEXT_CHARS = 65_536  # from here on a weight is remembered: every agent reads the question
+_LONG_TEXT_CHARS = 65_536  # weights of longer texts are cached
 _MAX_REMEMBERED_WEIGHTS = 256
 _long_text_weights = dict[tuple[int, int], int]()
 
@@ -48,18 +48,18 @@ def count_tokens(text: str) -> int:
 
 
 def tokens_of_weight(weight: int) -> int:
-    """Estimate the tokens of texts that weigh so much together."""
+    """Convert a total weight to tokens."""
     return -(-weight // 100)
 
 
 def weigh_text(text: str) -> int:
-    """Estimate the tokens of a text, in hundredths: those of its parts add up to those of it.
+    """Return the weight of a text in hundredths of a token; weights of parts add up.
 
-    Of a long text, only some parts are weighed, always the same ones.
+    A long text is sampled, always at the same positions.
     """
     if len(text) < _LONG_TEXT_CHARS:
         return _weigh_slices(text)
-    key = (hash(text), len(text))  # the text itself is not kept
+    key = (hash(text), len(text))  # the text itself is not cached
     if (weight := _long_text_weights.get(key)) is None:
         weight = _long_text_weights[key] = _weigh_slices(text)
         if len(_long_text_weights) > _MAX_REMEMBERED_WEIGHTS:
@@ -68,7 +68,7 @@ def weigh_text(text: str) -> int:
 
 
 def fits_token_limit(text: str, max_tokens: int) -> bool:
-    """Tell whether a text has no more than so many tokens."""
+    """Return whether a text has at most so many tokens."""
     is_short = len(text) * _MAX_WEIGHT <= max_tokens * 100
     return is_short or count_tokens(text) <= max_tokens
 
@@ -76,12 +76,12 @@ def fits_token_limit(text: str, max_tokens: int) -> bool:
 def count_message_tokens(
     messages: Sequence[AnyMessage], count: Callable[[str], int] = count_tokens
 ) -> int:
-    """Estimate the tokens of a conversation, with a few for each message's frame."""
+    """Estimate the tokens of a conversation, including a few for each message."""
     return sum(count(_message_text(message)) + _MESSAGE_TOKENS for message in messages)
 
 
 def check_token_limit(name: str, max_tokens: Any) -> None:
-    """See that an option can be a number of tokens.
+    """Check that an option is a valid number of tokens.
 
     Raises:
         ValueError: If it is neither a whole number above 0 nor `None`.
@@ -91,14 +91,14 @@ def check_token_limit(name: str, max_tokens: Any) -> None:
 
 
 def truncate_text(text: str, max_tokens: int | None) -> tuple[str, int]:
-    """Cut a text that is longer than so many tokens, and say so where it ends.
+    """Truncate a text to a number of tokens, with a note at its end.
 
     Args:
         text: The text.
-        max_tokens: The most tokens that stay; `None` for all.
+        max_tokens: Maximum number of tokens; `None` for all.
 
     Returns:
-        The text, and how many characters were cut off.
+        The text, and the number of removed characters.
     """
     if max_tokens is None or fits_token_limit(text, max_tokens):
         return text, 0
@@ -107,7 +107,7 @@ def truncate_text(text: str, max_tokens: int | None) -> tuple[str, int]:
 
 
 def truncate_answer(text: str, max_tokens: int | None = None) -> tuple[str, int]:
-    """Cut what a model wrote, as `truncate_text` does; without a bound, at `MAX_ANSWER_CHARS`."""
+    """Truncate an answer as `truncate_text` does, by default at `MAX_ANSWER_CHARS`."""
     if max_tokens is None and len(text) > MAX_ANSWER_CHARS:
         return _cut_behind(text, MAX_ANSWER_CHARS)
     return truncate_text(text, max_tokens)
@@ -119,14 +119,14 @@ def _cut_behind(text: str, count: int) -> tuple[str, int]:
 
 
 def fair_shares(sizes: Sequence[int], total: int) -> list[int]:
-    """Share out a total: those who want little get it, the others get the same each.
+    """Divide a total: small requests are granted, and the others get equal shares.
 
     Args:
-        sizes: What each wants.
-        total: What there is.
+        sizes: Requested sizes.
+        total: The total.
 
     Returns:
-        What each gets; all they want, if there is enough.
+        The granted sizes; all requests if the total suffices.
     """
     shares = [0] * len(sizes)
     order = sorted(range(len(sizes)), key=lambda index: sizes[index])
@@ -137,13 +137,13 @@ def fair_shares(sizes: Sequence[int], total: int) -> list[int]:
 
 
 def _message_text(message: AnyMessage) -> str:
-    """Give what a message says, with the calls that it makes; its own `text` is a copy."""
+    """Return the text of a message with its tool calls; the property `text` would copy."""
     text = message.content if isinstance(message.content, str) else message.text
     if not (isinstance(message, AIMessage) and message.tool_calls):
         return text
     try:
         calls = [f"{each['name']} {json.dumps(each['args'])}" for each in message.tool_calls]
-    except (TypeError, ValueError, RecursionError):  # then its provider refuses it anyway
+    except (TypeError, ValueError, RecursionError):  # its provider rejects it anyway
         return text
     return "\n".join([text, *calls])
 
@@ -152,7 +152,7 @@ def _weigh_slices(text: str) -> int:
     starts = range(0, len(text), _SLICE_CHARS)
     if len(starts) <= _MAX_WEIGHED_SLICES:
         return sum(_weigh_slice(text[start : start + _SLICE_CHARS]) for start in starts)
-    # At even distances but for whole slices, the last one included: it may be short.
+    # Evenly spaced whole slices, including the last one, which may be short.
     last = len(starts) - 1
     chosen = [
         starts[number * last // (_MAX_WEIGHED_SLICES - 1)] for number in range(_MAX_WEIGHED_SLICES)
@@ -172,7 +172,7 @@ def _weigh_slice(text: str) -> int:
 
 
 def _count_fitting_chars(text: str, max_weight: int) -> int:
-    """Count the characters of a text's beginning that weigh no more than so much."""
+    """Return the number of characters at the start of a text within a weight."""
     for start in range(0, len(text), _SLICE_CHARS):
         part = text[start : start + _SLICE_CHARS]
         if (weight := _weigh_slice(part)) > max_weight:

@@ -1,7 +1,7 @@
-"""Calls of tools, each with its result behind it. Pure functions of messages.
+"""Pair tool calls with their results. Pure functions.
 
-An agent that was stopped leaves calls without results behind; a history that was shortened, results
-without calls. Providers refuse both.
+A stopped agent leaves calls without results, and a shortened history results without calls.
+Providers reject both.
 """
 
 from collections import defaultdict, deque
@@ -13,18 +13,18 @@ from moa_graph.prompting.layout import add_system_text
 from moa_graph.prompting.tool_text import RESULTS_ARE_DATA, result_to_text
 
 NO_RESULT = "(The call gave no result.)"
-"""Stands for the result of a call that has none."""
+"""Placeholder for a missing result."""
 
 
 def pair_calls_with_results(messages: Sequence[AnyMessage]) -> Sequence[AnyMessage]:
-    """Put the result of each call right behind it.
+    """Move the result of each call directly after it.
 
     Args:
-        messages: A conversation; left as it is.
+        messages: A conversation; it is not changed.
 
     Returns:
-        The conversation with a result for each call, and results of no call as words of the user.
-        The same list, where it is so already.
+        The conversation with a result for each call, and results without a call as user messages.
+        The same list if nothing changes.
     """
     unpaired = defaultdict[str, deque[ToolMessage]](deque)
     for message in messages:
@@ -46,7 +46,7 @@ def pair_calls_with_results(messages: Sequence[AnyMessage]) -> Sequence[AnyMessa
 def _take_results(
     message: AnyMessage, unpaired: defaultdict[str, deque[ToolMessage]]
 ) -> list[ToolMessage]:
-    """Give a result for each call of a message."""
+    """Return a result for each call of a message."""
     calls = (
         [*message.tool_calls, *message.invalid_tool_calls] if isinstance(message, AIMessage) else ()
     )

@@ -1,4 +1,4 @@
-"""Tokens as providers tell them, made whole numbers that can be added. Pure functions."""
+"""Normalize token counts of providers to integers. Pure functions."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, pairwise
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, cast
 
 from langchain_core.messages.ai import UsageMetadata, add_usage
 
-MAX_TOKENS = 10**12  # more than any call has; a checkpoint holds 64 bits
+MAX_TOKENS = 10**12  # more than any call has; checkpoints store 64 bits
 
 _INPUT_NAMES = ("input_tokens", "prompt_tokens")
 _OUTPUT_NAMES = ("output_tokens", "completion_tokens")
@@ -17,16 +17,16 @@ _CACHE_WRITE_NAMES = ("cache_creation", "cache_creation_input_tokens")
 
 
 def clean_usage(usage: object) -> dict[str, Any] | None:
-    """Read LangChain's `UsageMetadata`, whatever a provider's package put into it.
+    """Normalize LangChain's `UsageMetadata`, whatever a provider's package put into it.
 
-    Numbers may be written as text or with a fraction, which is rounded up. One of the three may
-    be missing, if it follows from the others.
+    Numbers may be texts or have a fraction, which is rounded up. One of the three may be missing if
+    it follows from the others.
 
     Args:
-        usage: What a message says.
+        usage: The usage of a message.
 
     Returns:
-        Whole numbers, 0 or more, with the details that fit them; `None` if they are not known.
+        Integers of at least 0 with consistent details; `None` if they are unknown.
     """
     if not isinstance(usage, Mapping):
         return None
@@ -53,7 +53,7 @@ def clean_usage(usage: object) -> dict[str, Any] | None:
 
 
 def clean_openai_usage(usage: object) -> dict[str, Any] | None:
-    """Read the `usage` of a chat completion in the same way; other details stay as they are."""
+    """Normalize the `usage` of a chat completion in the same way; other details stay."""
     if not isinstance(usage, Mapping):
         return None
     counts = _read_counts(usage)
@@ -76,7 +76,7 @@ def clean_openai_usage(usage: object) -> dict[str, Any] | None:
 
 
 def merge_openai_usages(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge what two chunks of a stream say: each tells a total, maybe of some numbers only."""
+    """Merge the usage of two chunks of a stream: each is a total, possibly of some numbers."""
     merged = {**first, **second}
     for name, value in first.items():
         merged[name] = _merge_values(value, second.get(name))
@@ -84,7 +84,7 @@ def merge_openai_usages(first: Mapping[str, Any], second: Mapping[str, Any]) -> 
 
 
 def sum_usages(usages: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Add what `clean_usage` gave of several calls; `None` if it gave nothing of any."""
+    """Sum the results of `clean_usage` for several calls; `None` if all are unknown."""
     total: UsageMetadata | None = None
     for usage in usages:
         total = add_usage(total, cast("UsageMetadata", usage))
@@ -92,17 +92,17 @@ def sum_usages(usages: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
 
 
 def share_usage(usage: Mapping[str, Any], weights: Sequence[int]) -> list[dict[str, Any]]:
-    """Share out what `clean_usage` gave of one request among its answers.
+    """Divide the usage of one request among its answers.
 
-    The first gets what was read, each its share of what was written: one token at least, where
-    there are enough.
+    The first answer gets the prompt tokens. Each gets its share of the completion tokens: at least
+    one, if there are enough.
 
     Args:
         usage: The tokens of the request.
-        weights: What of the written tokens is whose, as a proportion; each above 0.
+        weights: Proportions of the completion tokens; each above 0.
 
     Returns:
-        Parts that add up to the whole.
+        Parts with the sum of the request.
     """
     least = int(usage["output_tokens"] >= len(weights))
     shared = usage["output_tokens"] - least * len(weights)
@@ -121,7 +121,7 @@ def share_usage(usage: Mapping[str, Any], weights: Sequence[int]) -> list[dict[s
 
 
 def read_count(value: object) -> int | None:
-    """Read a number of tokens; `None` if it is none."""
+    """Return a number of tokens; `None` if it is not one."""
     if isinstance(value, str):
         try:
             value = float(value)
@@ -129,11 +129,11 @@ def read_count(value: object) -> int | None:
             return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return ceil(value) if 0 <= value < MAX_TOKENS else None  # no number is neither
+    return ceil(value) if 0 <= value < MAX_TOKENS else None  # NaN or infinite
 
 
 def _share_number(number: int, weights: Sequence[int]) -> list[int]:
-    """Share out a whole number in proportion to weights; none gets more than rounds it up."""
+    """Divide an integer in proportion to weights; no part exceeds its rounded-up share."""
     total = sum(weights) or 1
     bounds = [number * reached // total for reached in accumulate(weights, initial=0)]
     return [end - start for start, end in pairwise(bounds)]
@@ -143,15 +143,15 @@ class _Counts(NamedTuple):
     read: int
     written: int
     beside_input: Mapping[str, int]
-    """Details of what was read that a provider does not count among its input, but in the total."""
+    """Prompt details that a provider counts in the total, but not in the input."""
 
 
 def _read_counts(usage: Mapping[Any, Any]) -> _Counts | None:
-    """Read what was read, and what was written; `None` if too little is said."""
+    """Return prompt and completion tokens; `None` if they are incomplete."""
     tokens_read = _first_count(usage, _INPUT_NAMES)
     tokens_written = _first_count(usage, _OUTPUT_NAMES)
     total = read_count(usage.get("total_tokens"))
-    if total and not tokens_read and not tokens_written:  # LangChain fills in zeros
+    if total and not tokens_read and not tokens_written:  # LangChain replaces missing values by 0
         return None
     if tokens_read is None:
         tokens_read = _difference_if_known(total, tokens_written)
@@ -162,16 +162,16 @@ def _read_counts(usage: Mapping[Any, Any]) -> _Counts | None:
     excess = max((total or 0) - tokens_read - tokens_written, 0)
     beside_input = _cached_beside_input(usage, tokens_read, excess)
     in_cache = min(sum(beside_input.values()), excess)
-    # Some providers tell what was thought, which they bill as written, in the total alone.
+    # Some providers include reasoning tokens, billed as completion tokens, only in the total.
     return _Counts(tokens_read + in_cache, tokens_written + excess - in_cache, beside_input)
 
 
 def _cached_beside_input(
     usage: Mapping[Any, Any], tokens_read: int, excess: int
 ) -> Mapping[str, int]:
-    """Give what of the excess of a total was read from the cache, or written to it.
+    """Return the part of a total's excess that was read from or written to the cache.
 
-    It is where it makes up the excess, or is more than the input that would include it.
+    It counts if it equals the excess, or exceeds the input that would include it.
     """
     if not excess:
         return {}
@@ -189,7 +189,7 @@ def _cached_beside_input(
 
 
 def _most_count(parts: Sequence[Mapping[Any, Any]], names: Sequence[str]) -> int:
-    """Give the highest number that stands under one of some names."""
+    """Return the highest number under one of several names."""
     counts = (read_count(part.get(name)) for part in parts for name in names)
     return max((count for count in counts if count), default=0)
 

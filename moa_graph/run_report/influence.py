@@ -1,4 +1,4 @@
-"""Which proposal each part of an answer came from, as far as its wording tells."""
+"""The proposals whose wording each part of an answer shares."""
 
 import re
 from collections import deque
@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-MIN_SHARED_WORDS = 3  # words of a run that counts: two in a row are said by anybody
+MIN_SHARED_WORDS = 3
+"""Minimum words of a run that counts, or all of a shorter answer; two are common by chance."""
 
-# A word, or a character of a script that puts no spaces between words.
+# A word, or a character of a script without spaces between words.
 _WORD_PATTERN = re.compile(
     r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff]+"
 )
@@ -20,49 +21,50 @@ class AnswerSpan:
 
     text: str
     sources: Sequence[str]
-    """The proposals that have the longest run of the same words; none where none has."""
+    """Proposals with the longest run of the same words; may be empty."""
 
     @property
     def words(self) -> str:
-        """Its text without the space behind it."""
+        """The text without trailing space."""
         return self.text.rstrip()
 
     @property
     def space(self) -> str:
-        """The space behind it."""
+        """The trailing space."""
         return self.text[len(self.words) :]
 
 
 @dataclass(frozen=True)
 class Influence:
-    """How much of an answer is worded as in each proposal."""
+    """Shares of an answer's wording that proposals have too."""
 
     shares: Mapping[str, float]
-    """Part of the answer's words, from 0 to 1, by proposal. What several proposals have alike is
-    divided among them, so that all shares and `new` make 1."""
+    """Share of the answer's words, from 0 to 1, by proposal. Words that several proposals have are
+    divided among them, so that all shares and `new` sum to 1."""
     new: float
-    """Part of the answer's words that no proposal has in such a run."""
+    """Share of the answer's words that no proposal has in such a run."""
     spans: Sequence[AnswerSpan]
-    """The answer, in parts."""
+    """Parts of the answer."""
 
 
 def measure_influence(answer: str, proposals: Mapping[str, str]) -> Influence:
     """Find runs of words that an answer shares with proposals.
 
-    A word of the answer counts for the proposals that have the longest run of words around it,
-    three words at least, in the same order; case and punctuation do not matter. That measures
-    wording, not cause: a thought in other words is not seen, and a phrase that everybody uses
-    counts for all who used it.
+    A word of the answer counts for the proposals with the longest run of words around it in the
+    same order: at least three words, or all of a shorter answer. Case and punctuation are ignored.
+    This measures wording and not cause: paraphrases are not found, and a common phrase counts for
+    all proposals that contain it.
 
     Args:
-        answer: The text whose parts are looked for.
-        proposals: The texts that they may come from, by name.
+        answer: The answer.
+        proposals: The proposals, by name.
     """
-    words = list(_WORD_PATTERN.finditer(answer))
+    words = find_words(answer)
     answer_words = [word[0].casefold() for word in words]
-    run_lengths = {name: _run_lengths(answer_words, text) for name, text in proposals.items()}
+    run_lengths = {name: measure_runs(answer_words, text) for name, text in proposals.items()}
+    bound = min(MIN_SHARED_WORDS, len(answer_words))
     sources = [
-        _longest_sources({name: runs[i] for name, runs in run_lengths.items()})
+        _longest_sources({name: runs[i] for name, runs in run_lengths.items()}, bound)
         for i in range(len(answer_words))
     ]
     shares = dict.fromkeys(proposals, 0.0)
@@ -73,8 +75,25 @@ def measure_influence(answer: str, proposals: Mapping[str, str]) -> Influence:
     return Influence(shares, new, list(_split_spans(answer, words, sources)))
 
 
+def find_words(text: str) -> list[re.Match[str]]:
+    """Return the words of a text, normalized for comparison."""
+    return list(_WORD_PATTERN.finditer(text))
+
+
+def measure_runs(words: Sequence[str], text: str) -> list[int]:
+    """Return, for each word, the length of the longest run around it that a text contains.
+
+    Args:
+        words: Words of another text, in lower case (`str.casefold`).
+        text: The text.
+    """
+    return _widen_runs(
+        _SuffixAutomaton([word[0].casefold() for word in find_words(text)]).longest_runs_at(words)
+    )
+
+
 def round_percentages(shares: Sequence[float]) -> list[int]:
-    """Round shares that make 1 to percentages that make 100, by the largest remainders."""
+    """Round shares with sum 1 to percentages with sum 100, by largest remainders."""
     exact = [100 * share for share in shares]
     rounded = [int(each) for each in exact]
     missing = round(sum(exact)) - sum(rounded)
@@ -83,19 +102,15 @@ def round_percentages(shares: Sequence[float]) -> list[int]:
     return rounded
 
 
-def _longest_sources(runs: Mapping[str, int]) -> tuple[str, ...]:
+def _longest_sources(runs: Mapping[str, int], bound: int) -> tuple[str, ...]:
     longest = max(runs.values(), default=0)
-    return (
-        tuple(n for n, length in runs.items() if length == longest)
-        if longest >= MIN_SHARED_WORDS
-        else ()
-    )
+    return tuple(n for n, length in runs.items() if length == longest) if longest >= bound else ()
 
 
 def _split_spans(
     answer: str, words: Sequence[re.Match[str]], sources: Sequence[tuple[str, ...]]
 ) -> Iterator[AnswerSpan]:
-    """Cut the answer where the sources change; what is between words goes with the word before."""
+    """Split the answer where sources change; text between words belongs to the word before."""
     parts = [list(group) for _, group in groupby(range(len(words)), key=sources.__getitem__)]
     starts = [0, *(words[part[0]].start() for part in parts[1:]), len(answer)]
     for part, start, end in zip(parts, starts, starts[1:], strict=False):
@@ -104,23 +119,15 @@ def _split_spans(
         yield AnswerSpan(answer, ())
 
 
-def _run_lengths(words: Sequence[str], text: str) -> list[int]:
-    """Give, for each word, the length of the longest run around it that a text has too."""
-    lengths = _SuffixAutomaton(
-        [word[0].casefold() for word in _WORD_PATTERN.finditer(text)]
-    ).longest_runs_at(words)
-    return _widen_runs(lengths)
-
-
 def _widen_runs(lengths: Sequence[int]) -> list[int]:
-    """Give each word the length of the longest run that it is part of.
+    """Return, for each word, the length of the longest run that contains it.
 
-    Runs that end later begin later, so that those around a word are neighbours.
+    Runs that end later also start later, so the runs around a word are adjacent.
 
     Args:
-        lengths: Of the longest run that ends at each word.
+        lengths: Length of the longest run that ends at each word.
     """
-    cover, run_ends, end = list[int](), deque[int](), 0  # ends of runs, the longest one first
+    cover, run_ends, end = list[int](), deque[int](), 0  # ends of runs, longest first
     for index in range(len(lengths)):
         while end < len(lengths) and end - lengths[end] < index:
             while run_ends and lengths[run_ends[-1]] <= lengths[end]:
@@ -134,7 +141,7 @@ def _widen_runs(lengths: Sequence[int]) -> list[int]:
 
 
 class _SuffixAutomaton:
-    """All runs of words of a text: a suffix automaton, which finds each in linear time."""
+    """A suffix automaton of the words of a text, which finds runs in linear time."""
 
     def __init__(self, words: Sequence[str]) -> None:
         self._next: list[dict[str, int]] = [{}]
@@ -144,7 +151,7 @@ class _SuffixAutomaton:
             last = self._append_word(last, word)
 
     def longest_runs_at(self, words: Sequence[str]) -> list[int]:
-        """Give the length of the longest run of the text that ends at each of these words."""
+        """Return the length of the longest run of the text that ends at each of these words."""
         state, length, lengths = 0, 0, list[int]()
         for word in words:
             while state and word not in self._next[state]:
@@ -165,7 +172,7 @@ class _SuffixAutomaton:
         return new
 
     def _split_state(self, state: int, word: str) -> int:
-        """Find the state of a run that occurs elsewhere, and part it from longer ones."""
+        """Return the state of a run that occurs elsewhere, split from longer ones."""
         target = self._next[state][word]
         if self._length[target] == self._length[state] + 1:
             return target

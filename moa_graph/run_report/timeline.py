@@ -1,38 +1,32 @@
-"""The calls of a run on one time axis, from which long pauses are taken out."""
+"""The calls of a run on one time axis, without long pauses."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import floor, log10
-from typing import Literal
 
+from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.runs.formatting import format_seconds
 from moa_graph.runs.record import AgentCall, RunRecord
 
-LONG_PAUSE_SHARE = 0.25  # of the time that is worked: a pause that is longer is cut short
+LONG_PAUSE_SHARE = 0.25  # maximum pause, as a share of the worked time
 PAUSE_WIDTH_SHARE = 0.05
-TICK_COUNT = 6
-LABEL_LIMIT_PERCENT = 75  # percent of the axis, behind which there is no room for a text
+TICK_COUNT = 4
 
 
 @dataclass(frozen=True)
 class CallBar:
-    """A call; places in percent of the axis."""
+    """The bar of a call; positions in percent of the axis."""
 
     call: AgentCall
     left: float
     width: float
-
-    @property
-    def label_side(self) -> Literal["right", "left", "inside"]:
-        """Where there is room to write beside it."""
-        if self.left + self.width <= LABEL_LIMIT_PERCENT:
-            return "right"
-        return "left" if self.left > 100 - LABEL_LIMIT_PERCENT else "inside"
+    is_critical: bool = False
+    """Whether the call is on the critical path."""
 
 
 @dataclass(frozen=True)
 class AxisMark:
-    """A place on the axis, in percent."""
+    """A position on the axis, in percent."""
 
     left: float
     text: str
@@ -40,31 +34,50 @@ class AxisMark:
 
 @dataclass(frozen=True)
 class CallTimeline:
-    """A bar for each call."""
+    """The bars of all calls."""
 
     bars: Sequence[CallBar]
     ticks: Sequence[AxisMark]
     pauses: Sequence[AxisMark]
+    one_by_one: float
+    """Total seconds of the calls in sequence."""
+
+    @property
+    def tick_width(self) -> float:
+        """Distance of the ticks in percent."""
+        return self.ticks[1].left if len(self.ticks) > 1 else 100.0
+
+    @property
+    def tick_step(self) -> str:
+        """Distance of the ticks in seconds."""
+        return self.ticks[1].text if len(self.ticks) > 1 else ""
 
 
 def build_timeline(run: RunRecord) -> CallTimeline | None:
-    """Put the calls of a run on one axis; `None` if it is not known when they began."""
-    # Of a failed aggregator, neither its beginning nor its length is stored.
+    """Build the timeline of a run; `None` if the starts of calls are unknown."""
+    # The call of a failed aggregator has neither start nor duration.
     calls = [call for call in run.calls if call.started is not None or call.seconds]
+    place = len(calls) - any(call.node == AGGREGATOR for call in calls[-1:])
+    calls[place:place] = [call for call in run.failed_writers if call.started]
     if not calls or any(call.started is None for call in calls):
         return None
     intervals = _busy_intervals(calls)
     busy_seconds = sum(end - start for start, end in intervals) or 0.001
     axis = _TimeAxis(intervals, busy_seconds)
     bars = [
-        CallBar(call, axis.percent(call.started or 0), 100 * call.seconds / axis.length)
+        CallBar(
+            call,
+            axis.percent(call.started or 0),
+            100 * call.seconds / axis.length,
+            is_critical=call.node in run.critical_path and call not in run.failed_writers,
+        )
         for call in calls
     ]
-    return CallTimeline(bars, list(axis.ticks()), axis.pauses)
+    return CallTimeline(bars, list(axis.ticks()), axis.pauses, sum(call.seconds for call in calls))
 
 
 def _busy_intervals(calls: Sequence[AgentCall]) -> list[tuple[float, float]]:
-    """Find the times at which a call was running."""
+    """Return the intervals with a running call."""
     intervals: list[tuple[float, float]] = []
     for start, end in sorted((call.started or 0.0, call.ended) for call in calls):
         if intervals and start <= intervals[-1][1]:
@@ -75,10 +88,10 @@ def _busy_intervals(calls: Sequence[AgentCall]) -> list[tuple[float, float]]:
 
 
 class _TimeAxis:
-    """From the time of day to a place."""
+    """Maps times to positions."""
 
     def __init__(self, intervals: Sequence[tuple[float, float]], busy_seconds: float) -> None:
-        self._intervals: list[tuple[float, float]] = []  # when one begins, and where
+        self._intervals: list[tuple[float, float]] = []  # start, position
         pauses: list[tuple[float, float]] = []
         position, before = 0.0, intervals[0][0]
         for start, end in intervals:

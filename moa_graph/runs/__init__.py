@@ -1,1 +1,1 @@
-"""What a run left behind, and how runs are stored, listed and written up."""
+"""Stored runs: their database, records, live events and budgets."""

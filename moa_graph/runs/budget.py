@@ -1,4 +1,4 @@
-"""The budget of many jobs: how much money they may spend together."""
+"""`Budget`: a cost limit that many jobs share."""
 
 import asyncio
 from collections.abc import Iterable
@@ -8,23 +8,22 @@ from moa_graph.runs.formatting import format_dollars
 from moa_graph.runs.job_progress import CallTotals, JobProgress
 
 MAX_UNKNOWN_FAILURES = 10
-"""Failed calls of unknown cost after which a budget ends, if no call has told its cost."""
+"""Failed calls of unknown cost after which a budget stops, if no call had a known cost."""
 
 
 def applicable_max_cost(max_cost: float | None, labels: Iterable[str]) -> float | None:
-    """Give `max_cost`, or `None` if all models are free: then a budget of 0 suffices."""
+    """Return `max_cost`, or `None` if all models are free, so that a budget of 0 is enough."""
     return None if all(map(is_free_model, labels)) else max_cost
 
 
 class Budget:
-    """Lets jobs start while they cannot exceed `max_cost`.
+    """Starts jobs as long as they cannot exceed `max_cost`.
 
-    A job is expected to cost as much as the most expensive one so far. The first one runs alone,
-    so that this is known. A call that was cut off or broke off, whose cost nobody knows, is taken
-    to cost as much as the most expensive call so far.
+    A job is expected to cost as much as the most expensive one so far. The first job runs alone to
+    find out. A failed call of unknown cost counts as much as the most expensive call so far.
 
     Args:
-        progress: What the jobs have spent; whoever runs them keeps it up to date.
+        progress: Spending of the jobs so far; the caller updates it.
         max_cost: US dollars; `None` for no limit.
 
     Raises:
@@ -40,7 +39,7 @@ class Budget:
         self._changed = asyncio.Condition()
 
     async def start_job(self) -> bool:
-        """Wait until it is known whether one more job may start, and tell."""
+        """Wait until it is known whether one more job may start, and return whether it may."""
         async with self._changed:
             await self._changed.wait_for(self._is_decided)
             may_start = self._can_afford_job()
@@ -50,7 +49,7 @@ class Budget:
             return may_start
 
     async def finish_job(self, totals: CallTotals | None = None) -> None:
-        """Take in what a job that started cost; `None` if there was none to run."""
+        """Record the cost of a job that started; `None` if there was no job."""
         async with self._changed:
             self._running -= 1
             if totals:
@@ -61,11 +60,11 @@ class Budget:
             self._changed.notify_all()
 
     def _assumed_cost(self, totals: CallTotals) -> float:
-        """Give what calls cost, with an assumption for those that failed at an unknown cost."""
+        """Return the cost of calls, including an assumption for failures of unknown cost."""
         return totals.spent + totals.unpriced_failures * self._progress.highest_call
 
     def _is_decided(self) -> bool:
-        """Whether one more may start, or never will: those that run may turn out cheaper."""
+        """Whether the decision for one more job is final: running jobs may turn out cheaper."""
         return bool(self._progress.stopped) or self._can_afford_job() or not self._running
 
     def _can_afford_job(self) -> bool:
@@ -80,7 +79,7 @@ class Budget:
         return committed + self._highest_cost <= self._max_cost
 
     def _is_cost_unknown(self) -> bool:
-        """Whether nothing can be assumed: a model tells no tokens, or no call has told its cost."""
+        """Whether no assumption is possible: no token counts, or no call of known cost."""
         progress = self._progress
         has_only_failed = progress.calls == progress.unpriced_failures >= MAX_UNKNOWN_FAILURES
         return progress.unpriced > progress.unpriced_failures or has_only_failed
@@ -90,21 +89,20 @@ class Budget:
         if progress.unpriced > progress.unpriced_failures:
             models = ", ".join(progress.models_without_usage) or "a model"
             return (
-                f"{models} gave an answer without saying its tokens, so that its cost is not known "
-                f"and the budget of {budget} cannot be kept; leave the model out, or set no budget"
+                f"{models} answered without token counts, so the cost is unknown and the budget of "
+                f"{budget} cannot be kept; leave the model out, or set no budget"
             )
         if self._is_cost_unknown():
             return (
-                f"the first {progress.calls:,} calls failed after models may have worked on them, "
-                f"so that nothing is known of what they cost and the budget of {budget} cannot be "
-                "kept; see why they fail, or set no budget"
+                f"the first {progress.calls:,} calls failed at an unknown cost, so the budget of "
+                f"{budget} cannot be kept; see why they fail, or set no budget"
             )
-        text = f"the budget is {budget}; {progress.format_spent()} are spent"
+        text = f"budget of {budget} exhausted ({progress.format_spent()} spent"
         if count := progress.unpriced_failures:
             each = format_dollars(progress.highest_call)
             calls = "1 failed call" if count == 1 else f"{count:,} failed calls"
-            text += f" ({calls} of unknown cost at {each} each, as the most expensive one cost)"
+            text += f", {calls} of unknown cost counted as {each} each"
         if self._assumed_cost(progress) >= (self._max_cost or 0.0):
-            return text
+            return f"{text})"
         highest = format_dollars(self._highest_cost)
-        return f"{text}, and the next one may cost {highest}, as the most expensive one did"
+        return f"{text}, the next one may cost {highest})"

@@ -1,4 +1,4 @@
-"""What is stored of a thread and cannot be read: the error names the thread and its database."""
+"""Errors of damaged threads, with thread and database."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -9,16 +9,15 @@ from moa_graph.redaction import redacted_message
 
 
 class DamagedThreadError(MoAError):
-    """What is stored of a thread cannot be read; the text says which, and where."""
+    """The stored data of a thread cannot be read; the message names thread and database."""
 
 
 @contextmanager
 def name_damaged_thread(thread: object, database: str) -> Iterator[None]:
-    """Name the thread whose content is read inside, where that cannot be read.
+    """Add the name of the thread to errors about damaged data in this block.
 
     Raises:
-        DamagedThreadError: If its content is damaged; other failures of a database are raised as
-            they are.
+        DamagedThreadError: If the data is damaged; other database errors pass unchanged.
     """
     try:
         yield

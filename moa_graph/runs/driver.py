@@ -1,4 +1,4 @@
-"""A turn that is run on a thread: what the graph is invoked with, and its events as they come."""
+"""Run a turn on a thread and yield its events."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
@@ -23,32 +23,32 @@ from moa_graph.runs.stored_errors import read_failed_calls
 
 GraphInput = dict[str, Any] | None
 InputForTurn = Callable[[Turn], GraphInput]
-"""Gives what the graph is invoked with, for the newest turn of the thread."""
+"""Returns the input of the graph for the newest turn of the thread."""
 AgentUpdate = tuple[AgentProgress, BaseMessage | None]
-"""An agent that changed, and the chunk of its answer if that is what changed it."""
+"""An agent that changed, and the chunk of its answer, if a chunk changed it."""
 
 
 @dataclass(frozen=True)
 class TurnResult:
-    """What came of a turn that was run to its end."""
+    """Result of a turn that was run to its end."""
 
     values: Mapping[str, Any]
-    """The state; of a turn that failed, what was answered."""
+    """The state; for a failed turn, with the answers so far."""
     error: Exception | None = None
-    """Why there is no answer; `None` on success."""
+    """Cause of a failure; `None` on success."""
 
 
 @dataclass(frozen=True)
 class TurnRun:
-    """A run that asks a question or resumes a turn. Whoever runs it holds the thread."""
+    """A run that asks a question or resumes a turn. The caller holds the thread."""
 
     graph: CompiledMoAGraph
     config: RunnableConfig
     graph_input: GraphInput
     snapshot: StateSnapshot | None = None
-    """The thread before the run; `None` if the graph keeps no threads."""
+    """State of the thread before the run; `None` if the graph has no checkpointer."""
     is_answered: bool = False
-    """Whether the thread's newest turn has its answer, and none is asked."""
+    """Whether the newest turn is already answered, and no question is asked."""
 
     @classmethod
     async def prepare(
@@ -58,7 +58,7 @@ class TurnRun:
 
         Args:
             graph: The compiled mixture.
-            config: Names the thread, and the checkpoint if it is not the newest.
+            config: Config with the thread, and the checkpoint if it is not the newest.
             input_for_turn: Chooses the input.
         """
         snapshot = await graph.aget_state(config)
@@ -70,27 +70,27 @@ class TurnRun:
         return cls(graph, config, graph_input, snapshot, turn.answered and graph_input is None)
 
     def load_stored(self, progress: RunProgress) -> None:
-        """Show in the progress what is stored of a turn that is resumed."""
+        """Load the stored calls of a resumed turn into the progress."""
         if self.graph_input is not None or self.snapshot is None:
             return
         snapshot = self.snapshot
-        if "checkpoint_id" in self.config["configurable"]:  # a fork takes no half layers over
+        if "checkpoint_id" in self.config["configurable"]:  # a fork reuses only complete layers
             progress.load_state(snapshot.values, snapshot.next)
-        elif snapshot.values.get("messages"):  # else it was stopped before anything was taken in
+        elif snapshot.values.get("messages"):  # else it was stopped before the input was stored
             stored = [task.name for task in snapshot.tasks if task.result]
             progress.load_state(current_turn_values(self.graph, snapshot), snapshot.next, stored)
 
     async def stream(
         self, progress: RunProgress, *, chunks: bool = True
     ) -> AsyncGenerator[AgentUpdate, None]:
-        """Run, and give each agent that changed, and the chunk of its answer that changed it.
+        """Run, and yield each agent that changed, with the chunk of its answer that changed it.
 
         Args:
-            progress: Takes in the events.
-            chunks: Whether chunks of answers are wanted: agents that are not streamed cost less.
+            progress: Receives the events.
+            chunks: Whether to stream chunks of answers: calls without streaming need less time.
 
         Raises:
-            Exception: Whatever ends the run; what was answered is stored.
+            Exception: Any error that ends the run; the answers so far are stored.
         """
         modes: list[StreamMode] = ["tasks", "messages"] if chunks else ["tasks"]
         run = self.graph.astream(
@@ -106,10 +106,10 @@ class TurnRun:
                     yield agent, chunk
 
     async def run_to_end(self) -> TurnResult:
-        """Run without following it; a failure is a result, too.
+        """Run without yielding events; a failure is a result.
 
         Raises:
-            Exception: If the database fails: what cannot be stored must not be paid for.
+            Exception: If the database fails: answers that cannot be stored must not be paid for.
         """
         if self.snapshot and self.is_answered:
             return TurnResult(self.snapshot.values)

@@ -1,7 +1,8 @@
-"""A checkpointer on SQLite that waits for a busy file, and goes on in memory without a usable one.
+"""A SQLite checkpointer that waits for a busy file, and that can continue in memory.
 
-A file is busy while another process writes. A run has paid for what it stores: it waits, says so,
-and tries again. If all fails, what was answered is in memory, or in a file whose name is told.
+A file is busy while another process writes. The data of a run has been paid for, so the
+checkpointer waits, reports it, and tries again. If all attempts fail, the answers are in memory, or
+in a file that the error names.
 """
 
 import asyncio
@@ -26,14 +27,19 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from moa_graph.errors import MoAError
 from moa_graph.runs.insertion_order import InsertionOrderSqliteSaver
+from moa_graph.runs.titles import (
+    delete_sqlite_titles,
+    read_sqlite_titles,
+    write_sqlite_title,
+)
 from moa_graph.runs.unsaved_writes import keep_unsaved_writes
 
 T = TypeVar("T")
 
 BUSY_TIMEOUT_S = 5.0
-"""Seconds that one try to write waits; reads of the same run wait meanwhile."""
+"""Seconds of one attempt to write; reads of the same run wait for it."""
 MAX_BUSY_S = 300.0
-"""Seconds after which a busy file counts as one that cannot be written."""
+"""Seconds after which a busy file counts as not writable."""
 IN_MEMORY = ":memory:"
 _UNWRITABLE_CODES = {
     sqlite3.SQLITE_FULL,
@@ -46,34 +52,34 @@ _TABLES = ("checkpoints", "writes")
 
 
 class UnsavedAnswerError(MoAError, sqlite3.OperationalError):
-    """A database did not take what was answered; the text says where it is."""
+    """A database did not accept answers; the message says where they are."""
 
 
 @dataclass
 class _CurrentConnection:
-    """Where a saver and its copies, which LangGraph makes, read and write."""
+    """The connection that a checkpointer and its copies, which LangGraph creates, share."""
 
     connection: aiosqlite.Connection
     is_in_memory: bool = False
     full_file: aiosqlite.Connection | None = None
-    """The file that was left, from which threads are still read."""
+    """Connection to the full file, from which threads are still read."""
     copied_threads: set[str] = field(default_factory=set)
     has_told_busy: bool = False
     unsaved_file: Path | None = None
-    """Where writes are that the file did not take."""
+    """File with the writes that the database did not accept."""
 
 
 class FailoverSqliteSaver(InsertionOrderSqliteSaver):
-    """A checkpointer whose run does not end with the room on the disk.
+    """A checkpointer that continues in memory when the disk is full.
 
-    From the first write that fails on, all writes of this process go into memory. A thread is
-    copied there when it is next read or written.
+    After the first failed write, all writes of this process go to memory. A thread is copied there
+    at its next read or write.
     """
 
     on_write_failure: Callable[[str], None] | None = None
-    """Is told once, with the reason; without it, a failed write raises."""
+    """Called once with the reason; without it, a failed write raises."""
     on_busy: Callable[[str], None] | None = None
-    """Is told once what a write waits for."""
+    """Called once with the reason why a write waits."""
 
     def __init__(self, conn: aiosqlite.Connection) -> None:
         self._current = _CurrentConnection(conn)
@@ -90,7 +96,7 @@ class FailoverSqliteSaver(InsertionOrderSqliteSaver):
 
     @property
     def is_in_memory(self) -> bool:
-        """Whether nothing is kept beyond this process."""
+        """Whether the data is lost at the end of this process."""
         return self._current.is_in_memory
 
     @is_in_memory.setter
@@ -101,7 +107,7 @@ class FailoverSqliteSaver(InsertionOrderSqliteSaver):
     @asynccontextmanager
     async def open_path(cls, path: str) -> AsyncIterator["FailoverSqliteSaver"]:
         """Open a file, or `IN_MEMORY`."""
-        # Where aiosqlite cannot open a file, its thread outlives the loop and prints a traceback.
+        # If aiosqlite cannot open a file, its thread outlives the loop and prints a traceback.
         sqlite3.connect(path).close()
         async with cls.from_conn_string(path) as opened:
             saver = cast("FailoverSqliteSaver", opened)
@@ -144,12 +150,37 @@ class FailoverSqliteSaver(InsertionOrderSqliteSaver):
         await self._store(lambda: put(config, writes, task_id, task_path), config, writes)
 
     async def adelete_thread(self, thread_id: str) -> None:
-        """Delete a thread."""
+        """Delete a thread, with its title."""
         delete = super().adelete_thread
-        await self._wait_while_busy(lambda: delete(thread_id))
+
+        async def delete_with_title() -> None:
+            await delete(thread_id)
+            async with self.lock:
+                await delete_sqlite_titles(self.conn)
+
+        await self._wait_while_busy(delete_with_title)
+
+    async def read_titles(self) -> dict[str, str]:
+        """Return the titles of threads that people have set."""
+        await self.setup()
+        async with self.lock:
+            stored = await read_sqlite_titles(file) if (file := self._current.full_file) else {}
+            return stored | await read_sqlite_titles(self.conn)
+
+    async def write_title(self, thread_id: str, title: str | None) -> None:
+        """Set the title of a thread, or remove it."""
+        config: RunnableConfig = {"configurable": {"thread_id": thread_id}}
+
+        async def write() -> None:
+            await self.setup()
+            async with self.lock:
+                await write_sqlite_title(self.conn, thread_id, title)
+
+        await self._copy_thread(config)
+        await self._store(write, config)
 
     async def setup(self) -> None:
-        """Make the tables."""
+        """Create the tables."""
         if not self.is_setup:
             await self._wait_while_busy(super().setup)
 
@@ -166,7 +197,7 @@ class FailoverSqliteSaver(InsertionOrderSqliteSaver):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
-        """Read the checkpoints of a thread; without one, those of this process's last database."""
+        """List the checkpoints of a thread; without a thread, those of the current database."""
         if config:
             await self._copy_thread(config)
         async for each in super().alist(config, filter=filter, before=before, limit=limit):
@@ -175,12 +206,12 @@ class FailoverSqliteSaver(InsertionOrderSqliteSaver):
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
-        """Read the writes that a channel is made of."""
+        """Read the writes of a channel."""
         await self._copy_thread(config)
         return await super().aget_delta_channel_history(config=config, channels=channels)
 
     async def list_newest_ids(self) -> list[tuple[str, str]]:
-        """Name each thread and its last checkpoint, newest first, without reading their content."""
+        """Return each thread with its last checkpoint id, newest first, without their content."""
         await self.setup()
         async with self.lock:
             newest = await _read_newest_ids(self.conn)
@@ -188,7 +219,7 @@ class FailoverSqliteSaver(InsertionOrderSqliteSaver):
                 return [*newest.items()]
             stored = await _read_newest_ids(file)
         newest |= {t: i for t, i in stored.items() if t not in self._current.copied_threads}
-        # Two databases have no common order of insertion; ids begin with their time.
+        # Two databases have no common insertion order; ids begin with their time.
         return sorted(newest.items(), key=lambda each: each[1], reverse=True)
 
     async def _store(
@@ -197,10 +228,10 @@ class FailoverSqliteSaver(InsertionOrderSqliteSaver):
         config: RunnableConfig,
         writes: Sequence[tuple[str, Any]] = (),
     ) -> T:
-        """Store in the file, or in memory.
+        """Write to the file, or to memory.
 
         Raises:
-            UnsavedAnswerError: If neither can be, with the file where the writes are.
+            UnsavedAnswerError: If both fail; it names the file with the writes.
         """
         try:
             return await self._wait_while_busy(store)
@@ -213,7 +244,7 @@ class FailoverSqliteSaver(InsertionOrderSqliteSaver):
             return await store()
 
     async def _wait_while_busy(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Work on the file, again and again while another process holds it."""
+        """Run an operation on the file, repeatedly while another process locks it."""
         end = monotonic() + MAX_BUSY_S
         while True:
             try:
@@ -222,7 +253,7 @@ class FailoverSqliteSaver(InsertionOrderSqliteSaver):
                 if _primary_code(error) not in _BUSY_CODES or monotonic() >= end:
                     raise
                 self._tell_busy(error)
-            async with self.lock:  # what was begun would be in the way of the next try
+            async with self.lock:  # an open transaction would block the next attempt
                 await self.conn.rollback()
 
     def _tell_busy(self, error: sqlite3.Error) -> None:
@@ -233,7 +264,7 @@ class FailoverSqliteSaver(InsertionOrderSqliteSaver):
     def _keep_writes(
         self, thread: str, writes: Sequence[tuple[str, Any]], error: sqlite3.Error
     ) -> sqlite3.Error:
-        """Write what was answered to a file, and give the error that names it."""
+        """Save writes to a file, and return the error that names it."""
         if writes:
             earlier = self._current.unsaved_file
             file = keep_unsaved_writes(Path(self.path), thread, writes, earlier)
@@ -241,18 +272,18 @@ class FailoverSqliteSaver(InsertionOrderSqliteSaver):
         if not (file := self._current.unsaved_file):
             return error
         told = UnsavedAnswerError(
-            f"cannot write to the database {self.path}: {error}; what was answered is in {file}"
+            f"cannot write to the database {self.path}: {error}; the answers are in {file}"
         )
         told.sqlite_errorcode = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
         return told
 
     async def _move_to_memory(self, config: RunnableConfig, error: sqlite3.Error) -> None:
-        """Write to memory from now on; raise errors of other kinds."""
+        """Write to memory from now on; errors of other kinds are raised."""
         is_unusable = _primary_code(error) in _UNWRITABLE_CODES | _BUSY_CODES
         if not is_unusable or self.on_write_failure is None:
             raise error
         async with self.lock:
-            moves_now = not self.is_in_memory  # else a write beside this one has moved it
+            moves_now = not self.is_in_memory  # else a parallel write has done it
             if moves_now:
                 await self.conn.rollback()
                 memory = await aiosqlite.connect(IN_MEMORY)
@@ -263,7 +294,7 @@ class FailoverSqliteSaver(InsertionOrderSqliteSaver):
             self.on_write_failure(str(error))
 
     async def _copy_thread(self, config: RunnableConfig) -> None:
-        """Copy a thread out of the file that was left, once."""
+        """Copy a thread from the full file, once."""
         thread = str(config["configurable"]["thread_id"])
         if not (file := self._current.full_file) or thread in self._current.copied_threads:
             return
@@ -284,21 +315,21 @@ async def _read_newest_ids(connection: aiosqlite.Connection) -> dict[str, str]:
 
 
 async def _prepare_new_file(connection: aiosqlite.Connection) -> None:
-    """Let a file be made smaller in small steps; once it has tables, that would take a `VACUUM`."""
+    """Enable incremental vacuum in a new file; with tables, this would require a `VACUUM`."""
     async with connection.execute("PRAGMA page_count") as rows:
         if await rows.fetchone() == (0,):
             await connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
 
 
 async def _finish(work: Awaitable[T]) -> T:
-    """Wait for work to its end, also when cancelled: it would stop with the file held."""
+    """Wait for an operation even if cancelled: otherwise the file would stay locked."""
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait([task])
         if not task.cancelled():
-            task.exception()  # who stopped the run hears of no failure beside that
+            task.exception()  # a cancelled run reports no other failure
         raise
 
 

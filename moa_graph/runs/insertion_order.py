@@ -1,7 +1,7 @@
-"""A checkpointer on SQLite for which the newest checkpoint is the one that was written last.
+"""A SQLite checkpointer that orders checkpoints by insertion instead of time.
 
-LangGraph's own goes by the names of checkpoints, which begin with the time: where a clock went
-back, what was written last is not what it finds.
+LangGraph's checkpointer orders by checkpoint ids, which begin with the time. After a clock was set
+back, it does not find the checkpoint that was written last.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -14,10 +14,10 @@ from langgraph.checkpoint.sqlite.utils import search_where
 
 from moa_graph.runs.damage import name_damaged_thread
 
-# SQLite numbers the rows of a table as they come; `+` has it use the index of the thread.
+# SQLite numbers rows in insertion order; `+` makes it use the index of the thread.
 NEWEST_FIRST = "ORDER BY +rowid DESC"
 WRITTEN_BEFORE = "rowid < (SELECT max(rowid) FROM checkpoints WHERE checkpoint_id = ?)"
-# From the largest number of a row on (2**63 - 1), SQLite gives new rows any number that is free.
+# After the largest row number (2**63 - 1), SQLite assigns any free number to new rows.
 _LARGE_ROW_NUMBER = 2**62
 _LARGE_ROWS = "SELECT rowid FROM checkpoints WHERE rowid > ? ORDER BY rowid"
 _RENUMBER_ROW = (
@@ -27,20 +27,20 @@ _RENUMBER_ROW = (
 
 
 class InsertionOrderSqliteSaver(AsyncSqliteSaver):
-    """A checkpointer that goes by the order in which checkpoints were written."""
+    """A SQLite checkpointer that orders checkpoints by insertion."""
 
     orders_by_insertion = True
     path = ""
-    """The file, for errors."""
+    """Path of the file, for errors."""
 
     async def setup(self) -> None:
-        """Make the tables, and room for the numbers of new rows."""
+        """Create the tables, and renumber rows if numbers run out."""
         if not self.is_setup:
             await super().setup()
             await self._renumber_large_rows()
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """Read a checkpoint; without a `checkpoint_id` the one that was written last."""
+        """Read a checkpoint; without a `checkpoint_id`, the one that was written last."""
         if get_checkpoint_id(config):
             with name_damaged_thread(config["configurable"]["thread_id"], self.path):
                 found = await super().aget_tuple(config)
@@ -63,7 +63,7 @@ class InsertionOrderSqliteSaver(AsyncSqliteSaver):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
-        """List checkpoints, the one that was written last first."""
+        """List checkpoints, last written first."""
         for each in await self._find_checkpoints(config, filter, before, limit):
             if checkpoint := await self.aget_tuple(each):
                 yield checkpoint
@@ -71,7 +71,7 @@ class InsertionOrderSqliteSaver(AsyncSqliteSaver):
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
-        """Read what was written since a channel was last stored whole."""
+        """Read the writes since a channel was last stored completely."""
         with name_damaged_thread(config["configurable"]["thread_id"], self.path):
             return await super().aget_delta_channel_history(config=config, channels=channels)
 
@@ -91,7 +91,7 @@ class InsertionOrderSqliteSaver(AsyncSqliteSaver):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> Sequence[RunnableConfig]:
-        """Name checkpoints, newest first, without reading their content."""
+        """Return the ids of checkpoints, newest first, without their content."""
         where, values = search_where(config, metadata)
         if before:
             where = f"{where} AND {WRITTEN_BEFORE}" if where else f"WHERE {WRITTEN_BEFORE}"

@@ -1,4 +1,4 @@
-"""What many jobs came to so far: how many are done, and what their calls took."""
+"""Progress of many jobs: number of completed items, tokens and cost."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,26 +11,26 @@ from moa_graph.runs.model_calls import CallRecord
 
 @dataclass(kw_only=True)
 class CallTotals:
-    """What calls of models took, summed up."""
+    """Totals of model calls."""
 
     calls: int = 0
-    """Calls that were made now; stored answers are not among them."""
+    """Number of calls, without stored answers."""
     tokens: int = 0
-    """Tokens of these calls, as far as they are known."""
+    """Known tokens of these calls."""
     spent: float = 0.0
-    """US dollars that these calls cost, as far as it is known."""
+    """Known cost of these calls in US dollars."""
     highest_call: float = 0.0
-    """US dollars that the most expensive of these calls cost, as far as it is known."""
+    """Highest known cost of a call in US dollars."""
     unpriced: int = 0
-    """Calls whose cost is not known, and that may be billed: it is not in `spent`."""
+    """Number of calls of unknown cost that may be billed; `spent` does not include them."""
     unpriced_failures: int = 0
-    """Those of them that failed: they were cut off, or broke off."""
+    """Number of failed calls among them."""
     models_without_usage: list[str] = field(default_factory=list)
-    """Models that gave an answer, but did not say its tokens."""
+    """Models that answered without reporting tokens."""
 
     @classmethod
     def from_calls(cls, calls: Iterable[CallRecord], prices: Prices | None) -> Self:
-        """Sum up calls."""
+        """Return the totals of calls."""
         totals = cls()
         for call in calls:
             totals.count_call(call, prices)
@@ -58,13 +58,13 @@ class CallTotals:
         """Add a call.
 
         Args:
-            label: What was asked: `provider:model`.
+            label: The model: `provider:model`.
             tokens: Its tokens, as far as they are known.
-            cost: US dollars; `None` if that is not known.
-            is_billed: Whether it cost something, or may have.
+            cost: US dollars; `None` if unknown.
+            is_billed: Whether it is billed, or may be.
             failed: Whether it gave no answer.
-            is_whole_cost: Whether `cost` is all that it may have cost: not so if a request beside
-                it was cut off.
+            is_whole_cost: Whether `cost` is complete; false if a hedged request beside it was
+                cancelled.
         """
         self.calls += 1
         self.tokens += tokens
@@ -77,7 +77,7 @@ class CallTotals:
                 self.models_without_usage.append(label)
 
     def add_totals(self, other: "CallTotals") -> None:
-        """Add the calls of other work."""
+        """Add other totals."""
         self.calls += other.calls
         self.tokens += other.tokens
         self.spent += other.spent
@@ -88,38 +88,38 @@ class CallTotals:
         self.models_without_usage += sorted(new)
 
     def format_spent(self) -> str:
-        """Write what was spent; an unknown cost is never 0."""
+        """Format the spending; an unknown cost is never shown as 0."""
         if self.unpriced and not self.spent:
             return "cost unknown"
         return f"{'at least ' if self.unpriced else ''}{format_dollars(self.spent)}"
 
     def describe_calls(self) -> str:
-        """Write what the calls took, in one line."""
+        """Format the totals in one line."""
         return f"{self.calls:,} calls, {self.tokens:,} tokens, {self.format_spent()}"
 
 
 @dataclass
 class JobProgress(CallTotals):
-    """What was done so far."""
+    """Progress of jobs."""
 
     total: int
     done: int = 0
-    """Items that have a result."""
+    """Number of items with a result."""
     failed: int = 0
     stopped: str | None = None
-    """Why items were not tried; `None` if all were, or still may be."""
+    """Why the remaining items do not start; `None` if they may still start."""
 
     @property
     def tried(self) -> int:
-        """Items that are done or failed."""
+        """Number of completed and failed items."""
         return self.done + self.failed
 
     @property
     def left(self) -> int:
-        """Items that were neither done nor tried."""
+        """Number of items that have not started."""
         return self.total - self.tried
 
     def count_job(self, *, failed: bool) -> None:
-        """Add an item that was tried."""
+        """Count an item."""
         self.done += not failed
         self.failed += failed

@@ -1,4 +1,4 @@
-"""Run many jobs: so many at a time, counted, within a budget, each failure kept."""
+"""Run many jobs in parallel, within a budget, and collect failures."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -19,7 +19,7 @@ _NO_ITEM: Any = object()
 
 
 class PartialError(MoAError):
-    """An item failed; what there is of its result is kept with the failure."""
+    """An item failed; the error contains the partial result."""
 
     def __init__(self, cause: str, result: Any) -> None:
         super().__init__(cause)
@@ -28,14 +28,14 @@ class PartialError(MoAError):
 
 @dataclass
 class JobOutcome(Generic[Result]):
-    """What came of one item."""
+    """Result of one item."""
 
     result: Result | None = None
-    """On failure, what there is of it (see `PartialError`)."""
+    """The result; after a failure, the partial result (see `PartialError`)."""
     error: str | None = None
-    """Why it failed; `None` on success."""
+    """Cause of a failure; `None` on success."""
     calls: list[CallRecord] = field(default_factory=list)
-    """The calls that it took, in the order in which they ended."""
+    """The model calls, in the order of their ends."""
 
 
 async def run_jobs(
@@ -48,30 +48,30 @@ async def run_jobs(
     prices: Prices | None = None,
     show: Callable[[JobProgress], None] = lambda _: None,
 ) -> JobProgress:
-    """Run a job for each item, and keep what came of it as soon as it is there.
+    """Run a job for each item, and store each result immediately.
 
-    Cancelled (Ctrl-C under `asyncio.run`), it cancels what is under way; what was kept is kept.
+    A cancellation (Ctrl-C under `asyncio.run`) cancels running items; stored results stay.
 
     Args:
         items: The items.
-        work: What is done with one. An exception is a failure of that item alone.
-        keep: Stores what came of it. An exception ends the work.
-        concurrency: How many items are under way at a time.
-        max_cost: US dollars. No item is started that could exceed them, together with those under
-            way, if each costs as much as the most expensive so far; or when an answer comes without
-            its tokens, so that its cost is not known. A failed call of unknown cost is taken to
-            cost as much as the most expensive one. Items under way are finished.
+        work: Processes one item. An exception is a failure of that item only.
+        keep: Stores a result. An exception ends the work.
+        concurrency: Number of parallel items.
+        max_cost: US dollars. No item starts that could exceed them together with running items, if
+            each costs as much as the most expensive one so far. None starts either after an answer
+            without token counts, whose cost is unknown. A failed call of unknown cost counts as
+            much as the most expensive one. Running items are completed.
         prices: As in `estimate_cost`.
-        show: Is told of every call and every item.
+        show: Called after every call and every item.
 
     Returns:
-        What was done.
+        The progress.
 
     Raises:
-        ValueError: If an option makes no sense.
+        ValueError: If an option is invalid.
     """
     if concurrency < 1:
-        raise ValueError(f"`concurrency`={concurrency}: expected a number from 1 on")
+        raise ValueError(f"`concurrency`={concurrency}: expected a whole number above 0")
     progress, waiting = JobProgress(len(items)), iter(items)
     budget = Budget(progress, max_cost)
 
@@ -95,10 +95,10 @@ async def run_jobs(
 
 
 async def run_workers(work: Callable[[], Coroutine[Any, Any, None]], count: int) -> None:
-    """Run several workers at the same time, until each of them is done.
+    """Run several workers in parallel until all are done.
 
     Raises:
-        Exception: The first that a worker raises; the others are cancelled.
+        Exception: The first error of a worker; the others are cancelled.
     """
     try:
         async with asyncio.TaskGroup() as group:
@@ -111,7 +111,7 @@ async def run_workers(work: Callable[[], Coroutine[Any, Any, None]], count: int)
 async def _run_job(
     item: Item, work: Callable[[Item], Awaitable[Result]], count_call: Callable[[CallRecord], None]
 ) -> JobOutcome[Result]:
-    """Work on an item; whatever is raised is its failure."""
+    """Process an item; any error is its failure."""
     outcome = JobOutcome[Result]()
     try:
         with call_listener(count_call), call_listener(outcome.calls.append):

@@ -1,4 +1,4 @@
-"""A file that one process at a time holds, and that is gone when nobody does."""
+"""Lock files, each held by one process at a time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,10 +11,10 @@ from moa_graph.atomic_files import PRIVATE
 
 @contextmanager
 def hold_lock_file(path: Path) -> Iterator[bool]:
-    """Hold a file; give whether no other process had it.
+    """Hold a lock file; yield whether no other process held it.
 
-    The file is deleted by who holds it. Whoever opened it before and holds it afterwards would hold
-    a file that nobody else finds: so it counts only if the same file is there before and after.
+    The holder deletes the file at the end. A process that opened the file before could then lock a
+    deleted file. So the lock counts only if the same file exists before and after locking.
     """
     lock = FileLock(path, mode=PRIVATE)
     try:
@@ -25,7 +25,7 @@ def hold_lock_file(path: Path) -> Iterator[bool]:
     try:
         yield True
     finally:
-        with suppress(OSError):  # where a file that is open cannot be deleted
+        with suppress(OSError):  # systems that cannot delete an open file
             path.unlink()
         lock.release()
 
@@ -35,8 +35,8 @@ def _acquire(lock: FileLock, path: Path) -> None:
         before = _inode(path)
         try:
             lock.acquire(blocking=False)
-        except FileNotFoundError:  # an older filelock creates no file that was just there
-            if path.is_symlink():  # to a folder that is not there
+        except FileNotFoundError:  # older versions of filelock fail if the file was just deleted
+            if path.is_symlink():  # the folder does not exist
                 raise
             continue
         if before is not None and before == _inode(path):

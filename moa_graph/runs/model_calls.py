@@ -1,4 +1,4 @@
-"""Calls of models, as whoever counts them hears of them."""
+"""Observe the model calls of a run, for budgets and counts."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,31 +11,31 @@ from langchain_core.messages import AIMessage
 
 @dataclass(frozen=True)
 class CallRecord:
-    """What came of one call."""
+    """Result of one model call."""
 
     label: str
-    """What was asked: `provider:model`."""
+    """The model: `provider:model`."""
     sample: int
     node: str | None
-    """The node of a graph that asked, if one did."""
+    """Node of the caller, if it is a graph."""
     message: AIMessage | None
     """The answer; `None` on failure."""
     error: str | None
-    """Why there is no answer; `None` on success."""
+    """Cause of a failure; `None` on success."""
     usage: Mapping[str, Any] | None
-    """Tokens, as LangChain's `UsageMetadata`; also of an answer that was empty."""
+    """Tokens as LangChain's `UsageMetadata`; also for an empty answer."""
     started: float
-    """When the call was made, in seconds since 1970."""
+    """Start of the call, in seconds since 1970."""
     seconds: float
-    """Wall time of the call when it was made."""
+    """Wall time of the original call."""
     from_store: bool
-    """Whether it was paid for before, or elsewhere: now it cost nothing."""
+    """Whether the answer was stored, so that it cost nothing now."""
     may_be_billed: bool = False
-    """Whether it failed and may have cost tokens of which nobody said how many."""
+    """Whether it failed and may have cost an unknown number of tokens."""
 
     @property
     def is_billed(self) -> bool:
-        """Whether it cost something, or may have: providers do not bill what they refuse."""
+        """Whether the call is billed or may be: providers do not bill refused requests."""
         return self.error is None or self.usage is not None or self.may_be_billed
 
 
@@ -44,7 +44,7 @@ _listener: ContextVar[Callable[[CallRecord], None] | None] = ContextVar("listene
 
 @contextmanager
 def call_listener(listener: Callable[[CallRecord], None]) -> Iterator[None]:
-    """Hear of each call that is made inside, also in the tasks and threads that begin there."""
+    """Receive each call of this block, including its tasks and threads."""
     outer = _listener.get()
 
     def hear(record: CallRecord) -> None:
@@ -60,6 +60,6 @@ def call_listener(listener: Callable[[CallRecord], None]) -> Iterator[None]:
 
 
 def report_call(record: CallRecord) -> None:
-    """Tell those who listen of a call."""
+    """Report a call to the listeners."""
     if listener := _listener.get():
         listener(record)

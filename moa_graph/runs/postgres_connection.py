@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL that end when nobody answers: a half-open one would wait for ever."""
+"""PostgreSQL connections with timeouts, so that half-open ones fail."""
 
 import asyncio
 import os
@@ -12,12 +12,12 @@ from psycopg import AsyncConnection, OperationalError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 STATEMENT_TIMEOUT_S = 30.0
-"""Seconds that a statement of a run may take: by the server's clock, and then by ours."""
+"""Time limit of a statement in seconds, enforced by the server and then by this process."""
 SETUP_TIMEOUT_S = 600.0
-"""Seconds that making the tables, or changing those of an older version, may take."""
+"""Time limit in seconds for creating or migrating tables."""
 SLOW_S = 10.0
-"""Seconds without an answer after which that is told."""
-_GRACE_S = 5.0  # in which the server says itself that a statement took too long
+"""Seconds without an answer until it is reported."""
+_GRACE_S = 5.0  # extra seconds, so that the server's own timeout comes first
 _DEFAULTS = {
     "connect_timeout": 15,  # seconds
     "keepalives": 1,
@@ -29,7 +29,7 @@ _DEFAULTS = {
 
 
 def with_timeouts(db: str) -> str:
-    """Give an address of a database with the limits that it does not set itself."""
+    """Return the address of a database with the timeouts that it does not set."""
     given = conninfo_to_dict(db)
     return make_conninfo(db, **{k: v for k, v in _DEFAULTS.items() if k not in given})
 
@@ -37,7 +37,7 @@ def with_timeouts(db: str) -> str:
 async def limit_statements(
     connection: AsyncConnection[Any], on_wait: Callable[[str], None] | None = None
 ) -> None:
-    """Have the server end a statement that takes too long, unless its address says how long."""
+    """Set the server's statement timeout, unless the address of the database sets one."""
     if "statement_timeout" not in (connection.info.options or ""):
         with close_if_silent(connection, on_wait=on_wait):
             await connection.execute(f"SET statement_timeout = {int(STATEMENT_TIMEOUT_S * 1000)}")
@@ -49,18 +49,18 @@ def close_if_silent(
     seconds: float | None = None,
     on_wait: Callable[[str], None] | None = None,
 ) -> Iterator[None]:
-    """Close a connection that gives no answer for so many seconds while it is asked inside.
+    """Close a connection that does not answer for some seconds while this block uses it.
 
-    A cancelled statement would wait for the server, too. Statements wait for one another: as long
-    as others are answered, nobody is silent.
+    Cancelling a statement would wait for the server too. Statements run one after another: as long
+    as other statements are answered, the connection is not silent.
 
     Args:
         connection: The connection.
-        seconds: How many; by default, those of a statement of a run.
-        on_wait: Is told that there has been no answer for a while.
+        seconds: The time limit; by default that of a statement.
+        on_wait: Called if there has been no answer for a while.
 
     Raises:
-        OperationalError: If it was closed.
+        OperationalError: If the connection was closed.
     """
     watch = _Watch(connection, seconds or STATEMENT_TIMEOUT_S + _GRACE_S, on_wait)
     try:
@@ -80,7 +80,7 @@ _last_answers: "WeakKeyDictionary[AsyncConnection[Any], float]" = WeakKeyDiction
 
 
 class _Watch:
-    """Looks at times whether a connection has answered."""
+    """Checks periodically whether a connection has answered."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class _Watch:
         self._timer.cancel()
 
     def _look_after(self, silence: float) -> asyncio.TimerHandle:
-        """Look again when it has been silent for long enough that something is to be done."""
+        """Schedule the next check."""
         steps = [SLOW_S, self.limit] if self._on_wait else [self.limit]
         return self.loop.call_later(min(s for s in steps if s > silence) - silence, self._look)
 
@@ -115,7 +115,7 @@ class _Watch:
 
 
 def _shut_down(connection: AsyncConnection[Any]) -> None:
-    """End the connection of the socket; whoever waits for it is told."""
+    """Shut down the socket of the connection, which wakes its waiters."""
     with (
         suppress(OSError, OperationalError),
         socket.socket(fileno=os.dup(connection.fileno())) as s,

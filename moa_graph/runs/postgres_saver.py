@@ -1,7 +1,7 @@
-"""A checkpointer on PostgreSQL for which the newest checkpoint is the one that was written last.
+"""A PostgreSQL checkpointer that orders checkpoints by insertion instead of time.
 
-LangGraph's own goes by the names of checkpoints, which begin with the time of the machine that
-wrote them: where a clock goes back, or machines differ, what was written last is not what it finds.
+LangGraph's checkpointer orders by checkpoint ids, which begin with the time of the writing machine.
+If a clock is set back, or the clocks of machines differ, it does not find the last checkpoint.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -29,17 +29,18 @@ from moa_graph.runs.postgres_connection import (
     close_if_silent,
     limit_statements,
 )
+from moa_graph.runs.titles import CREATE_TABLE, DELETE_TITLES, READ_TITLES, TABLE
 
 NUMBER_COLUMN = "moa_insertion_number"
-"""A column of our own in LangGraph's table: so rows of other programs are numbered, too. Those that
-were there before have the number 0, and go by their names."""
+"""Additional column in LangGraph's table, so that rows of other programs are numbered too. Older
+rows have the number 0 and are ordered by their ids."""
 _NO_NUMBER = "0::bigint"
 _HAS_COLUMN = (
     "SELECT count(*) AS count FROM pg_attribute WHERE attrelid = 'checkpoints'::regclass "  # noqa: S608  # a name of ours
     f"AND attname = '{NUMBER_COLUMN}' AND NOT attisdropped"
 )
-# Whoever waits for the lock has everybody behind it wait: so not for long. It gives a worker of
-# autovacuum, which gives way after a second, the time to do so.
+# While this waits for the lock, other sessions queue up behind it, so the wait is short. It is long
+# enough for an autovacuum worker, which yields after a second.
 _ADD_COLUMN = (
     f"ALTER TABLE checkpoints ADD COLUMN {NUMBER_COLUMN} bigint NOT NULL DEFAULT 0",
     f"ALTER TABLE checkpoints ALTER COLUMN {NUMBER_COLUMN} DROP DEFAULT",
@@ -51,30 +52,36 @@ _IS_IN_ORDER_OF_NAMES = (
     "AND parent_checkpoint_id > checkpoint_id) AS is_in_order"
 )
 _HAS_TABLES = "SELECT to_regclass('checkpoint_migrations') IS NOT NULL AS has_tables"
+_HAS_TITLES = f"SELECT to_regclass('{TABLE}') IS NOT NULL AS has_titles"
+_WRITE_TITLE = (
+    f"INSERT INTO {TABLE} VALUES (%s, %s) "  # noqa: S608  # a name of ours
+    "ON CONFLICT (thread_id) DO UPDATE SET title = EXCLUDED.title"
+)
+_DELETE_TITLE = f"DELETE FROM {TABLE} WHERE thread_id = %s"  # noqa: S608  # likewise
 _VERSION = "SELECT max(v) AS version FROM checkpoint_migrations"
 
 
 class InsertionOrderPostgresSaver(AsyncPostgresSaver):
-    """A checkpointer that goes by the order in which checkpoints were written."""
+    """A PostgreSQL checkpointer that orders checkpoints by insertion."""
 
     orders_by_insertion = True
     unordered_reason: str | None = None
-    """Why it goes by names, where it does."""
+    """Why checkpoints are ordered by ids; `None` if they are ordered by insertion."""
     on_wait: Callable[[str], None] | None = None
-    """Is told what a run waits for."""
+    """Called with the reason why a run waits."""
 
     @property
     def connection(self) -> AsyncConnection[Any]:
-        """The connection; `from_conn_string` opens one, never a pool."""
+        """The connection; `from_conn_string` opens a single one, not a pool."""
         return cast("AsyncConnection[Any]", self.conn)
 
     @property
     def number(self) -> str:
-        """What the order of checkpoints goes by in SQL, before their names."""
+        """SQL expression that orders checkpoints, before their ids."""
         return NUMBER_COLUMN if self.orders_by_insertion else _NO_NUMBER
 
     async def setup(self) -> None:
-        """Make the tables, and number what is written from now on, if that disturbs nobody."""
+        """Create the tables, and add the number column unless that would disturb others."""
         if not await self._has_current_tables():
             with self._closed_if_silent(SETUP_TIMEOUT_S):
                 await super().setup()
@@ -88,7 +95,7 @@ class InsertionOrderPostgresSaver(AsyncPostgresSaver):
         await limit_statements(self.connection, self.on_wait)
 
     async def _has_current_tables(self) -> bool:
-        """Tell whether there is nothing to make, which not every role may."""
+        """Return whether the tables are up to date; not every role may change them."""
         if not (await self._fetch(_HAS_TABLES))[0]["has_tables"]:
             return False
         version = (await self._fetch(_VERSION))[0]["version"]
@@ -130,12 +137,33 @@ class InsertionOrderPostgresSaver(AsyncPostgresSaver):
             await super().aput_writes(config, writes, task_id, task_path)
 
     async def adelete_thread(self, thread_id: str) -> None:
-        """Delete a thread."""
+        """Delete a thread, with its title."""
         with self._closed_if_silent():
             await super().adelete_thread(thread_id)
+        if await self._has_titles():
+            await self._fetch(DELETE_TITLES)
+
+    async def read_titles(self) -> dict[str, str]:
+        """Return the titles of threads that people have set."""
+        rows = await self._fetch(READ_TITLES) if await self._has_titles() else []
+        return {row["thread_id"]: row["title"] for row in rows}
+
+    async def write_title(self, thread_id: str, title: str | None) -> None:
+        """Set the title of a thread, or remove it."""
+        has_titles = await self._has_titles()
+        if title is None:
+            if has_titles:
+                await self._fetch(_DELETE_TITLE, (thread_id,))
+            return
+        if not has_titles:
+            await self._fetch(CREATE_TABLE)
+        await self._fetch(_WRITE_TITLE, (thread_id, title))
+
+    async def _has_titles(self) -> bool:
+        return bool((await self._fetch(_HAS_TITLES))[0]["has_titles"])
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """Read a checkpoint; without a `checkpoint_id` the one that was written last."""
+        """Read a checkpoint; without a `checkpoint_id`, the one that was written last."""
         if get_checkpoint_id(config):
             thread = config["configurable"]["thread_id"]
             with self._closed_if_silent(), name_damaged_thread(thread, "PostgreSQL"):
@@ -154,7 +182,7 @@ class InsertionOrderPostgresSaver(AsyncPostgresSaver):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
-        """List checkpoints, the one that was written last first."""
+        """List checkpoints, last written first."""
         configurable = config["configurable"] if config else {}
         conditions = {
             "thread_id = %s": configurable.get("thread_id"),
@@ -170,7 +198,7 @@ class InsertionOrderPostgresSaver(AsyncPostgresSaver):
                 yield checkpoint_tuple
 
     async def list_newest_ids(self) -> list[tuple[str, str]]:
-        """Name each thread and its last checkpoint, newest first, without reading their content."""
+        """Return each thread with its last checkpoint id, newest first, without their content."""
         query = (
             "SELECT thread_id, checkpoint_id FROM (SELECT DISTINCT ON (thread_id) "  # noqa: S608  # a name of ours
             f"thread_id, checkpoint_id, {self.number} AS number FROM checkpoints "
@@ -182,11 +210,11 @@ class InsertionOrderPostgresSaver(AsyncPostgresSaver):
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
-        """Read what was written since a channel was last stored whole."""
+        """Read the writes since a channel was last stored completely."""
         configurable = config["configurable"]
         values = (str(configurable["thread_id"]), configurable.get("checkpoint_ns", ""))
         is_in_order = (await self._fetch(_IS_IN_ORDER_OF_NAMES, values))[0]["is_in_order"]
-        # The faster one looks for a parent only among the checkpoints with smaller names.
+        # The faster query of LangGraph searches parents only among checkpoints with smaller ids.
         if is_in_order:
             with self._closed_if_silent():
                 return await super().aget_delta_channel_history(config=config, channels=channels)
@@ -202,7 +230,7 @@ class InsertionOrderPostgresSaver(AsyncPostgresSaver):
     async def _find_checkpoints(
         self, where: str, values: Sequence[Any], limit: int | None
     ) -> Sequence[RunnableConfig]:
-        """Name checkpoints, newest first, without reading their content."""
+        """Return the ids of checkpoints, newest first, without their content."""
         query = f"SELECT thread_id, checkpoint_ns, checkpoint_id FROM checkpoints {where}"  # noqa: S608  # values are bound
         order = f"ORDER BY {self.number} DESC, checkpoint_id DESC"
         rows = await self._fetch(f"{query} {order} LIMIT %s", (*values, limit))

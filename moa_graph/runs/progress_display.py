@@ -1,4 +1,4 @@
-"""How far the work is: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of many jobs: a bar on a terminal, or lines in a log."""
 
 import sys
 import threading
@@ -14,17 +14,17 @@ from moa_graph.runs.job_progress import JobProgress
 
 LINES = 10
 SILENCE_S = 30.0
-"""Seconds without news after which that is told; then again whenever they have doubled."""
-SECONDS = 300  # after which a line is printed in any case
+"""Seconds without progress until a reminder; the interval doubles after each reminder."""
+SECONDS = 300  # seconds after which a line is printed in any case
 
 
 @contextmanager
 def progress_display(title: str, lines: int = LINES) -> Iterator[Callable[[JobProgress], None]]:
-    """Show on standard error how far the work is: give what `run_jobs` reports.
+    """Show progress on standard error; yield the function that `run_jobs` calls.
 
     Args:
-        title: What is done.
-        lines: How many are printed in all, about, where there is no terminal.
+        title: Name of the work.
+        lines: Approximate number of lines if there is no terminal.
     """
     if not sys.stderr.isatty():
         with _silence_reminder(title, _print_line) as note_news:
@@ -64,7 +64,7 @@ class _ProgressLines:
         self._started = self._last = monotonic()
 
     def print(self, progress: JobProgress) -> None:
-        """Print a line where there is news."""
+        """Print a line if there is progress."""
         total, tried, now = progress.total, progress.tried, monotonic()
         news = tried * self._lines // total > self._tried * self._lines // total
         if not news and now - self._last < SECONDS:
@@ -78,7 +78,7 @@ class _ProgressLines:
 def _silence_reminder(
     title: str, print_line: Callable[[str], object]
 ) -> Iterator[Callable[[JobProgress], None]]:
-    """Print a line where there are no news for long: give what is to be told of news."""
+    """Print a line after a long silence; return the function to call on progress."""
     news, ended = threading.Event(), threading.Event()
     left = ""
 
@@ -115,7 +115,7 @@ def _print_line(text: str) -> None:
 
 
 def _describe_progress(progress: JobProgress, seconds: float) -> str:
-    """Tell tokens, money, failures, and about how long it still takes."""
+    """Format tokens, cost, failures and the remaining time."""
     parts = [f"{progress.tokens:,} tokens", progress.format_spent()]
     if progress.failed:
         parts.append(f"{progress.failed:,} failed")

@@ -1,4 +1,4 @@
-"""What happened in a run, read from its state: for drawings, reports and tables."""
+"""`RunRecord`: a run parsed from its state, for drawings, reports and tables."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,8 +8,11 @@ from typing import Any, Literal, cast
 
 from langchain_core.messages import AIMessage, AnyMessage
 
+from moa_graph.graph.agreement import LayerAgreement
+from moa_graph.graph.depth import RunDepth, find_newest_turn_id
+from moa_graph.graph.depth_decision import DepthDecision
 from moa_graph.graph.failed_calls import FailedCall
-from moa_graph.graph.node_names import AGGREGATOR, parse_node_name
+from moa_graph.graph.node_names import AGGREGATOR, FULL, parse_helper_role, parse_node_name
 from moa_graph.graph.run_summary import read_run_summary
 from moa_graph.graph.state import OriginalCallStats, Proposal, RefusedPrompt
 from moa_graph.graph.turns import unanswered_messages
@@ -21,16 +24,16 @@ from moa_graph.prompting.parsing import read_finish_reason
 from moa_graph.stored_names import translate_proposal
 
 CUT_OFF_PREFIXES = ("cut off", "no answer within its timeout")
-"""How errors of `graph/deadlines.py` begin; others begin with the name of their class."""
+"""Prefixes of errors of `graph/deadlines.py`; others begin with their class name."""
 
 AGGREGATOR_FAILURE = "aggregator_failure"
-"""The key under which a state that was read from a store says how the aggregator failed."""
+"""State key of the aggregator's failure, in a state that was read from a store."""
 
 CallStatus = Literal["answered", "failed", "cut off"]
 
 
 def call_status(error: str | None) -> CallStatus:
-    """Tell how a call ended."""
+    """Return how a call ended."""
     if error is None:
         return "answered"
     return "cut off" if error.startswith(CUT_OFF_PREFIXES) else "failed"
@@ -38,74 +41,88 @@ def call_status(error: str | None) -> CallStatus:
 
 @dataclass(frozen=True)
 class AgentCall:
-    """What one agent was asked for."""
+    """One call of an agent."""
 
     node: str
     layer: int
-    """From 1; the aggregator's is one more than the last."""
+    """Number of the layer, from 1; for the aggregator, one more than that of the last layer."""
     agent: str
     model: str
     text: str
     error: str | None
     started: float | None
-    """Seconds since 1970; `None` if the run was stored by a version that did not note it."""
+    """Start in seconds since 1970; `None` for runs of versions that did not store it."""
     seconds: float
     dropped_reference_chars: int
-    """Characters of the references that it was not shown."""
+    """Characters of references that were left out of the prompt."""
     usage: Mapping[str, Any] | None
     cost: float | None
-    """US dollars, estimated; `None` if not known."""
+    """Estimated cost in US dollars; `None` if unknown."""
     cached: OriginalCallStats | None = None
-    """What it took before, if the answer is from the cache; now it took and cost nothing."""
+    """Original tokens and seconds of a cached answer, which costs nothing now."""
     saved_cost: float | None = None
-    """US dollars that it cost then, estimated; `None` if not known."""
+    """Estimated original cost in US dollars; `None` if unknown."""
     dropped_messages: int = 0
-    """Messages of earlier turns that it was not shown."""
+    """Messages of earlier turns that were left out of the prompt."""
     refused_prompt: RefusedPrompt | None = None
-    """The prompt that its model refused before, because it was too long."""
+    """The prompt that the model refused before as too long."""
     finish_reason: str | None = None
-    """Why its model stopped, in its provider's word."""
+    """Finish reason as the provider reports it."""
     partial_text: str = ""
-    """What there was of an answer that failed."""
+    """Partial text of a failed answer."""
     may_be_billed: bool = False
-    """Whether it failed, or was hedged, and may have cost tokens of which nobody said how many."""
+    """Whether it failed or was hedged, and may have cost an unknown number of tokens."""
     hedged: bool = False
-    """Whether a second request was sent beside its own, because nothing had come in time."""
+    """Whether the request was sent a second time because of `hedge`."""
     joint_samples: int = 1
-    """How many samples came of its request: its tokens are a share of those."""
+    """Number of samples in its request; its tokens are a share of the request's tokens."""
     selected: bool = False
-    """Whether the aggregator picked it to be the answer."""
+    """Whether the aggregator selected it as the answer."""
     is_timed: bool = True
-    """Whether it is known how long it took."""
+    """Whether its duration is known."""
+    served_model: str | None = None
+    """Model that answered, as the provider reports it."""
+    is_edited: bool = False
+    """Whether a person has replaced its text."""
 
     @property
     def status(self) -> CallStatus:
-        """How it ended."""
+        """How the call ended."""
         return call_status(self.error)
 
     @property
+    def is_proposal(self) -> bool:
+        """Whether it is the call of a proposer."""
+        return self.node != AGGREGATOR and self.helper_role is None
+
+    @property
+    def helper_role(self) -> str | None:
+        """Role of a helper node; `None` for a proposer and for the aggregator."""
+        return parse_helper_role(self.node)
+
+    @property
     def ending_note(self) -> str | None:
-        """What is to be told of an answer that is not whole, such as that it is cut off."""
+        """Note about an incomplete answer, such as that it is truncated."""
         return None if self.error else describe_ending(self.finish_reason)
 
     @property
     def is_billed(self) -> bool:
-        """Whether it cost something, or may have."""
+        """Whether the call is billed or may be."""
         return self.error is None or self.usage is not None or self.may_be_billed
 
     @property
     def is_cost_known(self) -> bool:
-        """Whether its `cost` is all that it may have cost."""
+        """Whether `cost` is the complete cost."""
         return self.cost is not None and not self.may_be_billed
 
     @property
     def cached_prompt_tokens(self) -> int:
-        """Tokens that it read from its provider's cache, as far as that said."""
+        """Prompt tokens from providers' caches, as far as they are reported."""
         return ((self.usage or {}).get("input_token_details") or {}).get("cache_read") or 0
 
     @property
     def ended(self) -> float:
-        """Seconds since 1970."""
+        """End in seconds since 1970."""
         return (self.started or 0.0) + self.seconds
 
 
@@ -115,43 +132,67 @@ class RunRecord:
 
     question: str
     answer: AIMessage | None
-    """`None` where the run has not come to its end."""
+    """The answer; `None` if the run has not completed."""
     calls: Sequence[AgentCall]
-    """In order: layer by layer, the aggregator's last."""
+    """Calls in order: layer by layer, the aggregator last."""
     layer_sizes: Mapping[int, int] = field(default_factory=dict)
-    """How many proposers each layer has, as far as it is known; some may not have been asked."""
+    """Number of proposers of each layer, as far as it is known; some may not have run."""
+    depth: RunDepth | None = None
+    """Depth of the turn; `None` if there was no decision."""
+    agreement: LayerAgreement | None = None
+    """Agreement of the proposals that the aggregator read; `None` if unknown."""
+    decisions: Sequence[AgentCall] = ()
+    """Calls of decision models."""
     failed_writers: Sequence[AgentCall] = ()
-    """Calls of aggregators that a fallback replaced, or that all failed, as far as it is known."""
+    """Known failed calls of the aggregator and fallbacks."""
+    vote: Mapping[str, Any] | None = None
+    """Result of the vote, if there was one."""
+
+    @property
+    def is_routed_past_layers(self) -> bool:
+        """Whether a router sent the question to a model of its own."""
+        return self.depth is not None and self.depth.get("route", FULL) != FULL
+
+    @property
+    def is_voted(self) -> bool:
+        """Whether the answer is the winner of a vote."""
+        return self.vote is not None and self.selected is not None
 
     @property
     def proposals(self) -> Sequence[AgentCall]:
-        """The calls of proposers."""
-        return [call for call in self.calls if call.node != AGGREGATOR]
+        """Calls of proposers."""
+        return [call for call in self.calls if call.is_proposal]
 
     @property
     def has_language_model(self) -> bool:
-        """Whether any of the models is one: the agents of `offline:` quote."""
+        """Whether a language model was called: `offline:` agents only quote."""
         return any(provider_of(call.model).is_language_model for call in self.calls)
 
     @property
     def dropped_messages(self) -> int:
-        """Messages of earlier turns that were not shown, to the agent that was shown least."""
+        """Largest number of earlier messages that were left out of a prompt."""
         return max((call.dropped_messages for call in self.calls), default=0)
 
     @property
+    def dropped_nodes(self) -> Sequence[str]:
+        """Nodes of the proposers whose proposals a person dropped."""
+        summary = read_run_summary(self.answer)
+        return summary.get("dropped", ()) if summary else ()
+
+    @property
     def selected(self) -> AgentCall | None:
-        """The proposal that the aggregator picked, if it wrote nothing itself."""
+        """The proposal that the aggregator selected, if it wrote nothing itself."""
         return next((call for call in self.calls if call.selected), None)
 
     @cached_property
     def layers(self) -> Sequence[Sequence[AgentCall]]:
-        """The calls of each layer, and last the aggregator's alone."""
+        """The calls of each layer; the last entry is that of the aggregator."""
         numbers = sorted({call.layer for call in self.calls})
         return [[call for call in self.calls if call.layer == number] for number in numbers]
 
     @cached_property
     def critical_path(self) -> frozenset[str]:
-        """The nodes that the run waited for: the last one to end of each layer that is over."""
+        """Nodes on the critical path: the last one to end in each completed layer."""
         layers = [layer for layer in self.layers if self._is_layer_finished(layer)]
         return frozenset(max(layer, key=lambda call: call.ended).node for layer in layers)
 
@@ -161,22 +202,23 @@ class RunRecord:
 
     @property
     def planned_proposals(self) -> int:
-        """How many proposals there would be, had all been asked and none dropped."""
+        """Number of proposals if all proposers had run."""
         return max(sum(self.layer_sizes.values()), len(self.proposals))
 
     @property
     def seconds(self) -> float:
-        """Seconds that the calls on the critical path took."""
+        """Seconds of the calls on the critical path."""
         return sum(call.seconds for call in self.calls if call.node in self.critical_path)
 
     @property
     def billed_calls(self) -> Sequence[AgentCall]:
-        """The calls that cost something, or may have; also those whose answer is not used."""
-        return [call for call in (*self.calls, *self.failed_writers) if call.is_billed]
+        """Calls that are billed or may be, including those whose answer is not used."""
+        calls = (*self.calls, *self.failed_writers, *self.decisions)
+        return [call for call in calls if call.is_billed]
 
     @property
     def tokens(self) -> int:
-        """Tokens in all, as far as they are known."""
+        """Known tokens."""
         return sum(call.usage["total_tokens"] for call in self.billed_calls if call.usage)
 
     @property
@@ -186,23 +228,23 @@ class RunRecord:
 
     @property
     def cached_calls(self) -> Sequence[AgentCall]:
-        """The calls whose answers are from the cache."""
+        """Calls whose answers come from the node cache."""
         return [call for call in self.calls if call.cached]
 
     @property
     def cost(self) -> float | None:
-        """US dollars as far as they are known; `None` if nothing is."""
+        """Known cost in US dollars; `None` if no cost is known."""
         costs = [call.cost for call in self.billed_calls if call.cost is not None]
         return sum(costs) if costs else None
 
     @property
     def cost_is_complete(self) -> bool:
-        """Whether the cost of every call that may be billed is in the sum."""
+        """Whether the cost includes every call that may be billed."""
         return all(call.is_cost_known for call in self.billed_calls)
 
     @property
     def usage_is_complete(self) -> bool:
-        """Whether the tokens of every call that may be billed are in the sum."""
+        """Whether the tokens include every call that may be billed."""
         return all(call.usage and not call.may_be_billed for call in self.billed_calls)
 
 
@@ -213,21 +255,20 @@ def read_run(
     order: Iterable[str] = (),
     failed_calls: Iterable[FailedCall] = (),
 ) -> RunRecord:
-    """Read what happened in the present turn of a state.
+    """Parse the present turn of a state.
 
     Args:
-        state: What `invoke` returned, or the `values` of a `StateSnapshot`.
+        state: Result of `invoke`, or `values` of a `StateSnapshot`.
         prices: As in `estimate_cost`.
-        order: Nodes in the order in which they are wanted; by default the order in which the
-            mixture names them, as far as the state tells it.
-        failed_calls: Those of an `AggregatorError`; by default those that are stored of it, in a
-            state that was read from a store of runs.
+        order: Nodes in the desired order; by default the configured order, as far as the state
+            contains it.
+        failed_calls: Failed calls of an `AggregatorError`; by default the stored ones, in a state
+            that was read from a store of runs.
 
     Raises:
-        ValueError: If that is not the state of a mixture.
+        ValueError: If it is not the state of a mixture.
     """
-    if not isinstance(state, Mapping) or not state.get("messages"):
-        raise ValueError(f"`state`: expected the state of a mixture, with messages, got {state!r}")
+    check_state(state)
     last = state["messages"][-1]
     answer = last if isinstance(last, AIMessage) else None
     summary: Mapping[str, Any] = read_run_summary(answer) or {}
@@ -237,20 +278,55 @@ def read_run(
         for node, proposal in _order_proposals(current_turn_proposals(state), nodes)
     ]
     if answer and summary:
-        calls.append(_aggregator_call(answer, summary, prices))
+        layer = 1 + max([summary["layers"], *(call.layer for call in calls)])
+        calls.append(_aggregator_call(answer, summary, layer, prices))
     elif failure := state.get(AGGREGATOR_FAILURE):
         failed_calls = tuple(failed_calls) or failure.get("failed_calls", ())
         calls.append(_failed_aggregator_call(failure, calls, is_counted=bool(failed_calls)))
     failed_calls = (*summary.get("failed_calls", ()), *failed_calls)
     writers = _read_failed_writers(failed_calls, calls, prices)
-    sizes = _count_layer_sizes(nodes)
-    return RunRecord(last_question(state["messages"]), answer, calls, sizes, writers)
+    depth: RunDepth | None = summary.get("depth")
+    sizes = _count_layer_sizes(nodes, depth["layers"] if depth else None)
+    return RunRecord(
+        last_question(state["messages"]),
+        answer,
+        calls,
+        sizes,
+        failed_writers=writers,
+        vote=summary.get("vote"),
+        depth=depth,
+        agreement=summary.get("agreement"),
+        decisions=[_decision_call(each, prices) for each in _list_decisions(state, summary)],
+    )
+
+
+def check_state(state: Any) -> None:
+    """Refuse what cannot be the state of a mixture.
+
+    Raises:
+        ValueError: If it has no messages.
+    """
+    if not isinstance(state, Mapping) or not state.get("messages"):
+        raise ValueError(f"`state`: expected the state of a mixture, with messages, got {state!r}")
+
+
+def _list_decisions(
+    state: Mapping[str, Any], summary: Mapping[str, Any]
+) -> Sequence[DepthDecision]:
+    """Return the decisions of models in a turn, also in one without an answer."""
+    if summary:
+        return cast("Sequence[DepthDecision]", summary.get("decisions", ()))
+    turn_id = find_newest_turn_id(state["messages"])
+    decisions: Mapping[str, DepthDecision] = state.get("depth") or {}
+    return [
+        each for each in decisions.values() if "model" in each and each.get("turn_id") == turn_id
+    ]
 
 
 def _read_failed_writers(
     failed_calls: Iterable[FailedCall], calls: Sequence[AgentCall], prices: Prices | None
 ) -> list[AgentCall]:
-    """Read the calls of aggregators that failed: of the layer behind the proposers."""
+    """Parse the failed calls of aggregators, as calls of the layer after the proposers."""
     layer = 1 + max((call.layer for call in calls if call.node != AGGREGATOR), default=0)
     return [_failed_writer_call(each, layer, prices) for each in failed_calls]
 
@@ -258,7 +334,7 @@ def _read_failed_writers(
 def _order_proposals(
     proposals: Mapping[str, Proposal], nodes: Sequence[str]
 ) -> list[tuple[str, Proposal]]:
-    """Order proposals by layer, and in a layer as the nodes stand; others come last."""
+    """Sort proposals by layer, and within a layer by the order of nodes; others come last."""
     positions = {node: position for position, node in enumerate(nodes)}
     return sorted(
         proposals.items(),
@@ -267,19 +343,19 @@ def _order_proposals(
 
 
 def first_question(messages: Sequence[AnyMessage]) -> str:
-    """Give the first question of a conversation, without what is attached to it."""
+    """Return the first question of a conversation, without attachments."""
     questions = (message.text for message in messages if message.type == "human")
     return remove_attachments(next(questions, ""))
 
 
 def last_question(messages: Sequence[AnyMessage]) -> str:
-    """Give the last question of a conversation, without what is attached to it."""
+    """Return the last question of a conversation, without attachments."""
     questions = [message.text for message in messages if message.type == "human"]
     return remove_attachments(questions[-1]) if questions else ""
 
 
 def current_turn_proposals(state: Mapping[str, Any]) -> dict[str, Proposal]:
-    """Give the proposals of the present turn: a question not yet begun has none."""
+    """Return the proposals of the present turn; a question that has not started has none."""
     proposals = {
         node: cast("Proposal", translate_proposal(p))
         for node, p in (state.get("proposals") or {}).items()
@@ -309,18 +385,20 @@ def _proposer_call(node: str, proposal: Proposal, prices: Prices | None) -> Agen
         may_be_billed=proposal.get("may_be_billed", False),
         hedged=proposal.get("hedged", False),
         joint_samples=proposal.get("joint_samples", 1),
+        served_model=proposal.get("served_model"),
+        is_edited=proposal.get("edited") == proposal.get("attempt_id", ""),
         **_cost_fields(proposal["model"], proposal["usage"], proposal.get("cached"), prices),
     )
 
 
 def _aggregator_call(
-    answer: AIMessage, summary: Mapping[str, Any], prices: Prices | None
+    answer: AIMessage, summary: Mapping[str, Any], layer: int, prices: Prices | None
 ) -> AgentCall:
     usage = summary.get("aggregator_usage") or answer.usage_metadata
     hedged = summary.get("hedged", ())
     return AgentCall(
         node=AGGREGATOR,
-        layer=summary["layers"] + 1,
+        layer=layer,
         agent=AGGREGATOR,
         model=summary["aggregator"],
         text=answer.text,
@@ -331,8 +409,9 @@ def _aggregator_call(
         dropped_messages=summary.get("dropped_messages", 0),
         refused_prompt=summary.get("refused_prompt"),
         finish_reason=read_finish_reason(answer),
-        hedged=any(parse_node_name(node) is None for node in hedged),
+        hedged=any(not (parse_node_name(node) or parse_helper_role(node)) for node in hedged),
         may_be_billed=AGGREGATOR in hedged and AGGREGATOR in summary["usage_unknown"],
+        served_model=summary.get("served_models", {}).get(AGGREGATOR),
         **_cost_fields(summary["aggregator"], usage, summary.get("aggregator_cached"), prices),
     )
 
@@ -352,7 +431,7 @@ def _failed_aggregator_call(
         dropped_reference_chars=0,
         usage=None,
         cost=None,
-        may_be_billed=not is_counted,  # an earlier version's store does not tell what it took
+        may_be_billed=not is_counted,  # earlier versions did not store its usage
         is_timed=False,
     )
 
@@ -381,13 +460,32 @@ def _cost_fields(
     cached: OriginalCallStats | None,
     prices: Prices | None,
 ) -> dict[str, Any]:
-    """Tell what a call used and cost, or what it saved."""
+    """Return the tokens and cost of a call, or its savings."""
     if not cached:
         return {"usage": usage, "cost": estimate_cost(model, usage, prices)}
     saved = estimate_cost(model, cached["usage"], prices)
     return {"usage": usage, "cost": 0.0, "cached": cached, "saved_cost": saved}
 
 
-def _count_layer_sizes(nodes: Iterable[str]) -> Counter[int]:
+def _decision_call(decision: DepthDecision, prices: Prices | None) -> AgentCall:
+    name = parse_node_name(node := decision["node"])
+    return AgentCall(
+        node=node,
+        layer=name.layer if name else 0,
+        agent=node,
+        model=decision["model"],
+        text=decision.get("why", ""),
+        error=None,
+        started=decision.get("started"),
+        seconds=0.0,
+        dropped_reference_chars=0,
+        is_timed=False,
+        **_cost_fields(decision["model"], decision.get("usage"), None, prices),
+    )
+
+
+def _count_layer_sizes(nodes: Iterable[str], last_layer: int | None) -> Counter[int]:
+    """Count the proposers of each layer that ran."""
     names = filter(None, map(parse_node_name, nodes))
-    return Counter(name.layer for name in names if not name.is_layer_aggregator)
+    layers = (name.layer for name in names if not name.is_layer_aggregator)
+    return Counter(layer for layer in layers if last_layer is None or layer <= last_layer)

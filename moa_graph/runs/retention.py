@@ -1,8 +1,9 @@
-"""Old threads of the command line: which there are, their end, and the room that they took."""
+"""Find and delete old threads, and return their space."""
 
 import asyncio
+import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,27 +12,34 @@ from typing import Any
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from moa_graph.runs.damage import DamagedThreadError
-from moa_graph.runs.store import Checkpointer, RunStore, StoreError, time_of_checkpoint
+from moa_graph.runs.store import (
+    CONFIG_KEY,
+    Checkpointer,
+    RunStore,
+    StoreError,
+    time_of_checkpoint,
+)
+from moa_graph.runs.titles import forget_title
 
 MAX_VACUUM_BYTES = 200_000_000
-"""Bytes of a file that is written anew in one go, while nobody else can write to it."""
-PAGES_PER_STEP = 500  # of 4 kB, which others wait for
-PAUSE_S = 0.02  # seconds in which others can write
+"""Maximum bytes of a file that `VACUUM` rewrites, which blocks other writers."""
+PAGES_PER_STEP = 500  # pages of 4 kB per step, which blocks other writers
+PAUSE_S = 0.02  # seconds between steps, for other writers
 
 
 @dataclass(frozen=True)
 class DatabaseQueries:
-    """What is asked of a database."""
+    """Queries for one kind of database."""
 
     list_threads: str
-    """Threads that the command line wrote, by the `CONFIG_KEY` of `store`, newest first, each with
-    its last checkpoint; `{number}` stands for what the order goes by."""
+    """Threads of the command line (with `CONFIG_KEY` of `store`), newest first, each with its last
+    checkpoint; `{number}` is the expression that orders checkpoints."""
     database_size: str
     vacuum: Sequence[str]
 
 
 SQLITE_QUERIES = DatabaseQueries(
-    # Of the rows of a thread, SQLite takes `checkpoint_id` from the one with the largest `rowid`.
+    # SQLite takes `checkpoint_id` from the row of a thread with the largest `rowid`.
     list_threads="SELECT thread_id, checkpoint_id, max(rowid) FROM checkpoints "
     "WHERE checkpoint_ns = '' GROUP BY thread_id "
     "HAVING total(CASE WHEN json_valid(CAST(metadata AS TEXT)) "
@@ -57,38 +65,38 @@ POSTGRES_QUERIES = DatabaseQueries(
 
 @dataclass(frozen=True)
 class ExpiredThread:
-    """A thread that is to be deleted."""
+    """A thread to delete."""
 
     id: str
     last_checkpoint_id: str
-    """The last that was seen."""
+    """The last checkpoint id."""
 
     @property
     def last_written_at(self) -> datetime:
-        """When that was written."""
+        """Time of that checkpoint."""
         return time_of_checkpoint(self.last_checkpoint_id)
 
 
 @dataclass
 class PruneResult:
-    """What became of the threads that were to be deleted."""
+    """Result of deleting threads."""
 
     deleted: list[str] = field(default_factory=list)
     in_use: list[str] = field(default_factory=list)
-    """Held by another process, or gone on with in the meantime."""
+    """Threads that another process holds or has continued, which were not deleted."""
     freed: int = 0
-    """Bytes by which the database became smaller."""
+    """Number of freed bytes."""
 
 
 async def find_expired_threads(
     saver: Checkpointer, *, before: datetime | None = None, keep: int | None = None
 ) -> list[ExpiredThread]:
-    """Find the threads that may go, newest first. Those that other programs wrote never may.
+    """Return the threads to delete, newest first. Threads of other programs are never included.
 
     Args:
-        saver: Where they are kept.
-        before: Only threads that were last written before that may go.
-        keep: So many of the newest may not.
+        saver: The checkpointer.
+        before: Only threads that were last written before this time.
+        keep: Number of newest threads to keep.
     """
     query = _queries_for(saver).list_threads
     rows = await _fetch_rows(saver, query.replace("{number}", getattr(saver, "number", "")))
@@ -97,7 +105,7 @@ async def find_expired_threads(
 
 
 async def delete_threads(store: RunStore, threads: Iterable[ExpiredThread]) -> PruneResult:
-    """Delete threads, except for those that are in use, and give back the room that they took."""
+    """Delete threads, except for those in use, and shrink the database."""
     result, queries = PruneResult(), _queries_for(store.checkpointer)
     before = await _measure_database(store.checkpointer)
     for thread in threads:
@@ -109,19 +117,56 @@ async def delete_threads(store: RunStore, threads: Iterable[ExpiredThread]) -> P
     return result
 
 
+async def delete_thread(store: RunStore, thread_id: str) -> None:
+    """Delete a thread and its data, in parallel with other work on the database.
+
+    Raises:
+        StoreError: If another process holds it.
+    """
+    saver = store.checkpointer
+    async with store.lock_thread(thread_id):
+        if isinstance(saver, AsyncSqliteSaver):
+            await _fetch_rows(saver, "PRAGMA secure_delete = ON")  # overwrite the data
+        await saver.adelete_thread(thread_id)
+        forget_title(saver, thread_id)
+    if isinstance(saver, AsyncSqliteSaver):
+        with suppress(sqlite3.OperationalError):
+            await _cut_free_pages(saver)
+            await _empty_log(saver)
+
+
+async def is_known_foreign(saver: Checkpointer, thread_id: str) -> bool:
+    """Return whether a thread is known to belong to another program, by its metadata."""
+    mark = "?" if isinstance(saver, AsyncSqliteSaver) else "%s"
+    query = f"SELECT metadata FROM checkpoints WHERE thread_id = {mark}"  # noqa: S608
+    notes = [_read_notes(row[0]) for row in await _fetch_rows(saver, query, thread_id)]
+    readable = [each for each in notes if each is not None]
+    return bool(readable) and not any(CONFIG_KEY in each for each in readable)
+
+
+def _read_notes(metadata: Any) -> Mapping[str, Any] | None:
+    """Return the metadata of a checkpoint; `None` if it is damaged."""
+    if isinstance(metadata, (str, bytes)):
+        try:
+            metadata = json.loads(metadata)
+        except ValueError:
+            return None
+    return metadata if isinstance(metadata, dict) else None
+
+
 async def _delete_thread(store: RunStore, thread: ExpiredThread) -> bool:
     try:
         async with store.lock_thread(thread.id):
             if await _newest_checkpoint_id(store, thread) != thread.last_checkpoint_id:
                 return False
             await store.checkpointer.adelete_thread(thread.id)
-    except StoreError:  # another process holds it
+    except StoreError:  # held by another process
         return False
     return True
 
 
 async def _newest_checkpoint_id(store: RunStore, thread: ExpiredThread) -> str | None:
-    """Give the newest checkpoint of a thread; of a damaged one, the newest that was seen."""
+    """Return the newest checkpoint of a thread; of a damaged one, the newest that was seen."""
     try:
         newest = await store.checkpointer.aget_tuple({"configurable": {"thread_id": thread.id}})
     except DamagedThreadError:
@@ -130,7 +175,7 @@ async def _newest_checkpoint_id(store: RunStore, thread: ExpiredThread) -> str |
 
 
 async def _shrink_database(saver: Checkpointer, queries: DatabaseQueries) -> None:
-    """Have the database shrink, unless others are reading it: then the room is used again."""
+    """Shrink the database, unless other processes are reading it; free space is reused then."""
     if isinstance(saver, AsyncSqliteSaver):
         with suppress(sqlite3.OperationalError):
             await _shrink_sqlite(saver)
@@ -139,20 +184,36 @@ async def _shrink_database(saver: Checkpointer, queries: DatabaseQueries) -> Non
 
 
 async def _shrink_sqlite(saver: AsyncSqliteSaver) -> None:
-    """Cut free pages off in small steps, between which others can write.
+    """Free pages in small steps, between which other processes can write.
 
-    A file of an older version is written anew once so that this can be; a large one stays as it is.
+    A file of an older version is rewritten once to allow this, unless it is large.
     """
     if not await _read_pragma(saver, "auto_vacuum"):
         if await _measure_database(saver) > MAX_VACUUM_BYTES:
             return
         await _fetch_rows(saver, "PRAGMA auto_vacuum = INCREMENTAL")
         await _fetch_rows(saver, "VACUUM")
+    await _cut_free_pages(saver)
+
+
+async def _cut_free_pages(saver: AsyncSqliteSaver) -> None:
+    """Free unused pages, if the file supports it."""
     free = await _read_pragma(saver, "freelist_count")
+    # A step that only becomes a writer on its way fails if somebody else has written since.
+    step = f"BEGIN IMMEDIATE; PRAGMA incremental_vacuum({PAGES_PER_STEP}); COMMIT"
     for _ in range(0, free, PAGES_PER_STEP):
-        await saver.conn.executescript(f"PRAGMA incremental_vacuum({PAGES_PER_STEP})")
+        await saver.conn.executescript(step)
         await asyncio.sleep(PAUSE_S)
     await _fetch_rows(saver, "PRAGMA wal_checkpoint(PASSIVE)")
+
+
+async def _empty_log(saver: AsyncSqliteSaver) -> None:
+    """Write the log to the file and truncate it, unless other processes are reading it."""
+    async with saver.lock:
+        timeout = await _read_pragma(saver, "busy_timeout")
+        await _fetch_rows(saver, "PRAGMA busy_timeout = 0")  # else runs of this process would wait
+        await _fetch_rows(saver, "PRAGMA wal_checkpoint(TRUNCATE)")
+        await _fetch_rows(saver, f"PRAGMA busy_timeout = {timeout}")
 
 
 async def _read_pragma(saver: AsyncSqliteSaver, name: str) -> int:
@@ -163,8 +224,8 @@ async def _measure_database(saver: Checkpointer) -> int:
     return int((await _fetch_rows(saver, _queries_for(saver).database_size))[0][0])
 
 
-async def _fetch_rows(saver: Any, query: str) -> list[Sequence[Any]]:
-    cursor = await saver.conn.execute(query)
+async def _fetch_rows(saver: Any, query: str, *values: str) -> list[Sequence[Any]]:
+    cursor = await saver.conn.execute(query, values) if values else await saver.conn.execute(query)
     rows = await cursor.fetchall() if cursor.description else []
     return [list(row.values()) if isinstance(row, dict) else row for row in rows]
 

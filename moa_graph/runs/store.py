@@ -1,4 +1,4 @@
-"""Where runs are kept, and what is kept with them."""
+"""The store of runs: its database, and the metadata of threads."""
 
 import os
 import re
@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from time import time
 from typing import Any, Literal, cast
 
 from langchain_core.messages import AIMessage, AnyMessage
@@ -35,7 +36,7 @@ from moa_graph.errors import MoAError
 from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.run_summary import read_run_summary
-from moa_graph.graph.state import MoAState, Proposal, merge_writes
+from moa_graph.graph.state import RETRY, MoAState, Proposal, merge_writes
 from moa_graph.graph.turns import Turn, read_turn, unanswered_messages
 from moa_graph.models.providers import provider_of
 from moa_graph.prompting.finish_reasons import name_ending
@@ -55,44 +56,48 @@ from moa_graph.runs.stored_errors import (
     read_failed_calls,
     read_node_errors,
 )
+from moa_graph.runs.titles import read_titles
 
 Checkpointer = BaseCheckpointSaver[Any]
 
-CONFIG_KEY = "moa_config"  # in the metadata of each checkpoint
-UUID_EPOCH = datetime(1582, 10, 15, tzinfo=UTC)  # from where a UUID counts
-ERROR_CHANNEL = "__error__"  # LangGraph's channel for what a node raised
+CONFIG_KEY = "moa_config"  # metadata key of each checkpoint: the mixture
+RUN_BEGAN_KEY = "moa_run_began"  # likewise: start of the writing run, in seconds
+UUID_EPOCH = datetime(1582, 10, 15, tzinfo=UTC)  # epoch of UUIDs
+ERROR_CHANNEL = "__error__"  # LangGraph's channel for errors of nodes
 
 _PRIVATE_NAMES = r"(?:password|key|token|secret)"
 _BATCH_THREAD_ID = re.compile(
     r"(.+-[0-9a-f]{8})-\d+-[0-9a-f]{8}"
-)  # as `batch.input.thread_id_for` names it
+)  # names of `batch.input.thread_id_for`
 
 
 class StoreError(MoAError):
-    """What is kept cannot be used; the text explains it in full."""
+    """The store is not usable; the message explains it completely."""
 
 
 @dataclass(frozen=True)
 class StoredThread:
-    """A thread as its last checkpoint shows it."""
+    """A thread, read from its last checkpoint."""
 
     id: str
     updated_at: datetime
     messages: list[AnyMessage]
     config: MoAConfig | None
-    """The mixture that was asked; `None` if another program wrote the thread, or a version of
-    this one whose configuration cannot be read."""
+    """The mixture; `None` if the thread belongs to another program, or its configuration cannot be
+    read."""
     failed_nodes: Sequence[str]
-    """Nodes whose last question has no answer from them."""
+    """Nodes that have not answered the last question."""
     stop_cause: Literal["failed", "interrupted"] | None
-    """What ended its last run, an error or somebody; `None` if it came to its end, goes on, or
+    """Why its last run stopped: an error or an interruption; `None` if it completed, is running, or
     was killed."""
     is_damaged: bool = False
-    """Whether what is stored of it cannot be read."""
+    """Whether its stored data cannot be read."""
+    given_title: str | None = None
+    """Title set by a person."""
 
     @property
     def status_text(self) -> str:
-        """How its last question fared, in words."""
+        """Status of its last question in words."""
         if self.is_damaged:
             return "damaged"
         if self.is_finished and not self.messages:
@@ -106,7 +111,7 @@ class StoredThread:
 
     @property
     def _answered_text(self) -> str:
-        """Say that the last question is answered, and how where the answer is not whole."""
+        """Status of an answered question, with a note about an incomplete answer."""
         last = self.messages[-1]
         reason = read_finish_reason(last) if isinstance(last, AIMessage) else None
         ending = name_ending(reason)
@@ -115,7 +120,7 @@ class StoredThread:
 
     @property
     def _has_no_language_model(self) -> bool:
-        """Whether its mixture only quotes, as that of `offline:` agents does."""
+        """Whether its mixture has only `offline:` agents, which quote."""
         labels = self.config.labels() if self.config else ()
         return bool(labels) and not any(provider_of(each).is_language_model for each in labels)
 
@@ -131,8 +136,8 @@ class StoredThread:
 
     @property
     def title(self) -> str:
-        """The first question, without attachments."""
-        return first_question(self.messages)
+        """Its title, or the first question without attachments."""
+        return self.given_title or first_question(self.messages)
 
 
 @dataclass(frozen=True)
@@ -141,16 +146,16 @@ class RunStore:
 
     checkpointer: Checkpointer
     try_lock: Callable[[str], AbstractAsyncContextManager[bool]]
-    """Takes a name for this process alone; gives whether no other had it."""
+    """Locks a name for this process; yields whether no other process holds it."""
 
     @property
     def keeps_runs(self) -> bool:
-        """Whether what is stored is there when this process has ended."""
+        """Whether the data persist after this process."""
         return not getattr(self.checkpointer, "is_in_memory", False)
 
     @asynccontextmanager
     async def lock_thread(self, thread: str) -> AsyncIterator[None]:
-        """Hold a thread for this process alone; one of `moa batch` together with its batch.
+        """Lock a thread for this process; a thread of `moa batch` is locked with its batch.
 
         Raises:
             StoreError: If another process holds it.
@@ -175,15 +180,15 @@ async def open_run_store(
 
     Args:
         db: Path of an SQLite file, or address of a PostgreSQL database.
-        create: Whether a file that was named and is missing is made; who only reads may have
-            misspelt it.
-        on_write_failure: Is told once that an SQLite file can no longer be written, and why; the
-            run goes on in memory. Without it, a failed write raises.
-        on_busy: Is told once what a run waits for: another process that holds an SQLite file, or an
-            answer of PostgreSQL.
+        create: Whether to create a missing file; a command that only reads may have a misspelt
+            path.
+        on_write_failure: Called once with the cause if an SQLite file can no longer be written. The
+            run continues in memory. Without it, a failed write raises.
+        on_busy: Called once with the cause if a run waits: for another process that holds an SQLite
+            file, or for PostgreSQL.
 
     Raises:
-        StoreError: If it cannot be used.
+        StoreError: If the database is not usable.
     """
     opened = (
         _open_postgres(str(db), on_busy)
@@ -195,7 +200,7 @@ async def open_run_store(
         async with opened as store:
             try:
                 yield store
-            except OSError as error:  # of a connection to a model, or of another file
+            except OSError as error:  # an error of a model's connection, or of another file
                 run_error = error
                 raise
     except (sqlite3.Error, OSError) as error:
@@ -211,12 +216,12 @@ def _unusable_database_error(error: Exception, db: str | None) -> StoreError:
 
 
 def sqlite_path(db: str | None) -> Path:
-    """Give the path of a database, or of the default one; its folder is there."""
+    """Return the path of a database, by default of the default one, and create its folder."""
     return _create_parent_folder(sqlite_file(db))
 
 
 def is_postgres(db: str | None) -> bool:
-    """Whether that is the address of a PostgreSQL database."""
+    """Return whether an address is that of a PostgreSQL database."""
     return bool(db) and str(db).startswith(("postgresql://", "postgres://"))
 
 
@@ -229,7 +234,7 @@ async def _open_sqlite(
     on_busy: Callable[[str], None] | None,
 ) -> AsyncIterator[RunStore]:
     if db and not create and not sqlite_file(db).exists():
-        raise StoreError(f"there is no database {sqlite_file(db)}; `moa ask` makes one")
+        raise StoreError(f"there is no database {sqlite_file(db)}; `moa ask` creates one")
     path = sqlite_path(db)
 
     @asynccontextmanager
@@ -242,21 +247,21 @@ async def _open_sqlite(
             except OSError as error:
                 if on_write_failure is None:
                     raise _unusable_database_error(error, str(path)) from error
-                is_held = True  # what cannot be locked cannot be written by anybody else
+                is_held = True  # a folder without lock files has no other writers
             yield is_held
 
     restrict_to_owner(path)
     async with FailoverSqliteSaver.open_path(str(path)) as saver:
         saver.on_write_failure, saver.on_busy = on_write_failure, on_busy
-        await saver.setup()  # which turns on write-ahead logging
-        # A killed process loses nothing; a power cut may lose the last moments, and breaks nothing.
+        await saver.setup()  # enables write-ahead logging
+        # A kill loses nothing; a loss of power may lose the last moments, without corruption.
         await saver.conn.execute("PRAGMA synchronous=NORMAL")
         yield RunStore(saver, try_lock)
 
 
 @asynccontextmanager
 async def open_memory_store() -> AsyncIterator[RunStore]:
-    """Open a store that forgets everything when it is closed."""
+    """Open a store in memory."""
 
     @asynccontextmanager
     async def try_lock(_: str) -> AsyncIterator[bool]:
@@ -285,7 +290,7 @@ async def _open_postgres(db: str, on_busy: Callable[[str], None] | None) -> Asyn
 
     @asynccontextmanager
     async def try_lock(name: str) -> AsyncIterator[bool]:
-        # A connection of its own: the lock goes with it, however this process ends.
+        # A separate connection, so that the lock ends with this process in any case.
         async with await AsyncConnection.connect(address, autocommit=True) as connection:
             await limit_statements(connection, on_wait)
             query = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
@@ -305,7 +310,7 @@ async def _open_postgres(db: str, on_busy: Callable[[str], None] | None) -> Asyn
 
 
 def _call_once(tell: Callable[[str], None]) -> Callable[[str], None]:
-    """Give a function that passes on only what it is told first."""
+    """Return a function that forwards only its first call."""
     told: list[str] = []
 
     def tell_once(text: str) -> None:
@@ -317,7 +322,7 @@ def _call_once(tell: Callable[[str], None]) -> Callable[[str], None]:
 
 
 def sqlite_file(db: str | None) -> Path:
-    """Give the path of a database, or of the default one.
+    """Return the path of a database, or of the default one.
 
     Raises:
         StoreError: If there is no home folder.
@@ -326,7 +331,7 @@ def sqlite_file(db: str | None) -> Path:
     try:
         path = own or user_data_path("moa_graph", appauthor=False) / "runs.sqlite"
         return path.expanduser()
-    except RuntimeError as error:  # nobody knows where that is
+    except RuntimeError as error:  # the home folder is unknown
         raise StoreError("cannot use the database: there is no home folder; set HOME") from error
 
 
@@ -336,21 +341,25 @@ def _create_parent_folder(path: Path) -> Path:
 
 
 def format_resume_command(thread: str, db: str | None) -> str:
-    """Give the command that goes on with a thread, fit to be pasted."""
+    """Return the command that continues a thread, to be pasted into a shell."""
     where = ["--db", redact_password(db)] if db and db != os.environ.get("MOA_DB") else []
     return shlex.join(["moa", "resume", thread, *where])
 
 
 def redact_password(db: str) -> str:
-    """Leave the password out of a database's address."""
+    """Remove the password from a database's address."""
     db = re.sub(r"^([^:]*+://[^/@:]*):.*(?=@)", r"\1", db)
     return re.sub(rf"(?i)([?&][\w-]*{_PRIVATE_NAMES}=)[^&]*", r"\1***", db)
 
 
 def build_run_config(thread: str, mixture: MoAConfig) -> RunnableConfig:
-    """Address a thread, and keep the mixture with its checkpoints so that it can be resumed."""
+    """Return the config of a run that starts now on a thread.
+
+    Its checkpoints store the mixture, for resuming, and the start of the run.
+    """
     stored_config = mixture.model_dump_json(exclude_defaults=True)
-    return {"configurable": {"thread_id": thread}, "metadata": {CONFIG_KEY: stored_config}}
+    metadata = {CONFIG_KEY: stored_config, RUN_BEGAN_KEY: time()}
+    return {"configurable": {"thread_id": thread}, "metadata": metadata}
 
 
 async def read_threads(
@@ -358,23 +367,38 @@ async def read_threads(
     limit: int | None = None,
     *,
     only: Callable[[StoredThread], bool] = lambda _: True,
+    max_looked_at: int | None = None,
 ) -> list[StoredThread]:
-    """Read the threads, newest first, until there are as many as asked for."""
-    found: list[CheckpointTuple | StoredThread] = []
-    # What is not read to its end is closed before the database is.
+    """Read the threads, newest first, up to a number.
+
+    Args:
+        saver: The checkpointer.
+        limit: Maximum number of threads.
+        only: Filter for threads, called with the data of the newest checkpoint alone.
+        max_looked_at: Maximum number of newest threads to consider.
+    """
+    found, looked_at = list[CheckpointTuple | StoredThread](), 0
+    titles = await read_titles(saver)
+    # Close an incomplete iteration before the database is closed.
     async with aclosing(_newest_checkpoints(saver)) as checkpoints:
         async for checkpoint in checkpoints:
-            if only(_glance_at_thread(checkpoint)):
+            if only(_with_title(_glance_at_thread(checkpoint), titles)):
                 found.append(checkpoint)
-            if len(found) == limit:
+            looked_at += 1
+            if len(found) == limit or looked_at == max_looked_at:
                 break
-    return [await _load_thread_or_damage(saver, each) for each in found]
+    return [_with_title(await _load_thread_or_damage(saver, each), titles) for each in found]
+
+
+def _with_title(thread: StoredThread, titles: Mapping[str, str]) -> StoredThread:
+    title = titles.get(thread.id)
+    return thread if title is None else replace(thread, given_title=title)
 
 
 async def _newest_checkpoints(
     saver: Checkpointer,
 ) -> AsyncGenerator[CheckpointTuple | StoredThread]:
-    """Give the last checkpoint of each thread, newest first; a damaged thread without it."""
+    """Yield the last checkpoint of each thread, newest first; `None` for a damaged thread."""
     if list_newest_ids := getattr(saver, "list_newest_ids", None):
         for thread, checkpoint_id in await list_newest_ids():
             address = {"thread_id": thread, "checkpoint_ns": "", "checkpoint_id": checkpoint_id}
@@ -396,7 +420,7 @@ async def _newest_checkpoints(
 
 
 def _glance_at_thread(checkpoint: CheckpointTuple | StoredThread) -> StoredThread:
-    """Read what stands in a checkpoint itself."""
+    """Return a thread from the data in its checkpoint alone."""
     if isinstance(checkpoint, StoredThread):
         return checkpoint
     try:
@@ -409,7 +433,7 @@ def _glance_at_thread(checkpoint: CheckpointTuple | StoredThread) -> StoredThrea
 async def _load_thread_or_damage(
     saver: Checkpointer, checkpoint: CheckpointTuple | StoredThread
 ) -> StoredThread:
-    """Read a thread whole, or say that it is damaged: the others can be listed."""
+    """Read a complete thread; a damaged one is returned as such, so that others can be listed."""
     thread = _glance_at_thread(checkpoint)
     if thread.is_damaged or isinstance(checkpoint, StoredThread):
         return thread
@@ -420,27 +444,29 @@ async def _load_thread_or_damage(
 
 
 def _damaged_thread(thread: str, checkpoint_id: str) -> StoredThread:
-    """Give what is known of a thread that cannot be read: its name, and when it was written."""
+    """Return a damaged thread: its name and the time of its last write."""
     return StoredThread(thread, time_of_checkpoint(checkpoint_id), [], None, (), None, True)  # noqa: FBT003
 
 
 def time_of_checkpoint(checkpoint_id: str) -> datetime:
-    """Tell when a checkpoint was written: its name is a UUID that begins with the time."""
+    """Return the time of a checkpoint: its id is a UUID that begins with the time."""
     digits = checkpoint_id.replace("-", "")
     return UUID_EPOCH + timedelta(microseconds=int(digits[:12] + digits[13:16], 16) // 10)
 
 
 async def read_thread(saver: Checkpointer, name: str) -> StoredThread | None:
-    """Read one thread, if there is such a thread."""
+    """Return a thread; `None` if it does not exist."""
     checkpoint = await saver.aget_tuple({"configurable": {"thread_id": name}})
-    return await _load_thread(saver, checkpoint) if checkpoint else None
+    if not checkpoint:
+        return None
+    return _with_title(await _load_thread(saver, checkpoint), await read_titles(saver))
 
 
 async def find_thread(saver: Checkpointer, name: str) -> StoredThread:
-    """Read one thread.
+    """Return a thread.
 
     Raises:
-        StoreError: If there is no such thread.
+        StoreError: If it does not exist.
     """
     if thread := await read_thread(saver, name):
         return thread
@@ -448,21 +474,21 @@ async def find_thread(saver: Checkpointer, name: str) -> StoredThread:
 
 
 def describe_missing_question(thread: StoredThread) -> str:
-    """Say that there is nothing to show of a thread."""
+    """Return the message for a thread without a question."""
     if thread.messages:
-        return f"thread {thread.id!r} was stopped before its question was taken in"
+        return f"thread {thread.id!r} was stopped before its question was stored"
     return f"thread {thread.id!r} has no question"
 
 
 def require_config(thread: StoredThread) -> MoAConfig:
-    """Give the mixture of a thread.
+    """Return the mixture of a thread.
 
     Raises:
-        StoreError: If it is not known.
+        StoreError: If it is unknown.
     """
     if thread.config is None:
         raise StoreError(
-            f"thread {thread.id!r} was written by another program or version: go on with it there"
+            f"thread {thread.id!r} was written by another program or version: continue it there"
         )
     return thread.config
 
@@ -470,12 +496,12 @@ def require_config(thread: StoredThread) -> MoAConfig:
 async def read_newest_turn(
     graph: CompiledMoAGraph, config: RunnableConfig, snapshot: StateSnapshot
 ) -> Turn:
-    """Read the newest turn of a thread, with questions before it that were never answered.
+    """Return the newest turn of a thread, including earlier unanswered questions.
 
     Args:
         graph: The compiled mixture.
-        config: Names the thread, and the checkpoint if it is not the newest.
-        snapshot: What `graph.aget_state(config)` returned.
+        config: Config with the thread, and the checkpoint if it is not the newest.
+        snapshot: Result of `graph.aget_state(config)`.
     """
     turn = read_turn(snapshot)
     if turn.status != "unanswered" or not unanswered_messages(turn.history):
@@ -484,23 +510,23 @@ async def read_newest_turn(
 
 
 def is_database_error(error: BaseException) -> bool:
-    """Whether the checkpoint database failed, not the run."""
+    """Return whether an error comes from the checkpoint database and not the run."""
     return isinstance(error, sqlite3.Error) or type(error).__module__.startswith("psycopg")
 
 
 async def read_current_values(graph: CompiledMoAGraph, config: RunnableConfig) -> dict[str, Any]:
-    """Read the state of a thread, as `current_turn_values` gives it."""
+    """Return the state of a thread, as `current_turn_values` does."""
     return current_turn_values(graph, await graph.aget_state(config))
 
 
 def current_turn_values(graph: CompiledMoAGraph, snapshot: StateSnapshot) -> dict[str, Any]:
-    """Give a state with the proposals of its present turn, in configured order.
+    """Return a state with the proposals of its present turn, in configured order.
 
-    Those count too that were stored in the middle of a layer, and that the state will only take
-    in when the layer is over. `AGGREGATOR_FAILURE` says how the aggregator failed, if it did.
+    It includes pending proposals of an incomplete layer, which the state will contain only when the
+    layer is complete. `AGGREGATOR_FAILURE` contains the failure of the aggregator, if there is one.
     """
     values = dict(snapshot.values)
-    if START in snapshot.next:  # the question of these proposals is not the last one
+    if START in snapshot.next:  # these proposals belong to an earlier question
         values["proposals"] = {}
     results = [(task.result or {}).get("proposals", {}) for task in snapshot.tasks]
     proposals = merge_writes(current_turn_proposals(values), results)
@@ -513,7 +539,7 @@ def current_turn_values(graph: CompiledMoAGraph, snapshot: StateSnapshot) -> dic
 
 
 async def _load_thread(saver: Checkpointer, checkpoint: CheckpointTuple) -> StoredThread:
-    """Read a thread whole; the account of an answer says who failed, without the proposals."""
+    """Read a complete thread; the run summary of an answer has its failures, without proposals."""
     thread = _thread_from_checkpoint(checkpoint)
     if not thread.messages:
         return thread
@@ -521,12 +547,16 @@ async def _load_thread(saver: Checkpointer, checkpoint: CheckpointTuple) -> Stor
     if summary:
         return replace(thread, failed_nodes=summary["failed"])
     values = {"messages": thread.messages, "proposals": await _read_proposals(saver, checkpoint)}
-    failed = [node for node, p in current_turn_proposals(values).items() if p["error"]]
+    failed = [
+        node
+        for node, p in current_turn_proposals(values).items()
+        if (error := p["error"]) and error != RETRY  # that is a person's wish
+    ]
     return replace(thread, failed_nodes=failed)
 
 
 async def _read_proposals(saver: Checkpointer, checkpoint: CheckpointTuple) -> dict[str, Proposal]:
-    """Read the proposals of a checkpoint, with those that were stored since."""
+    """Read the proposals of a checkpoint, including pending ones."""
     snapshot = await _state_reader().copy({"checkpointer": saver}).aget_state(checkpoint.config)
     writes = checkpoint.pending_writes or ()
     new = [value for _, channel, value in writes if channel == "proposals"]
@@ -535,14 +565,14 @@ async def _read_proposals(saver: Checkpointer, checkpoint: CheckpointTuple) -> d
 
 @cache
 def _state_reader() -> CompiledMoAGraph:
-    """A graph that reads the state of any mixture: the mixture itself may not be known."""
+    """Return a graph that reads the state of any mixture, as the mixture may be unknown."""
     builder = StateGraph(MoAState)
     builder.add_node("reader", lambda _: {})
     return builder.set_entry_point("reader").compile()
 
 
 def _thread_from_checkpoint(checkpoint: CheckpointTuple) -> StoredThread:
-    """Read what stands in the checkpoint itself."""
+    """Return a thread from the data of its checkpoint."""
     thread = checkpoint.config["configurable"]["thread_id"]
     with name_damaged_thread(thread, "the database"):
         return _parse_checkpoint(checkpoint)
@@ -563,9 +593,9 @@ def _parse_checkpoint(checkpoint: CheckpointTuple) -> StoredThread:
 
 
 def _messages_with_input(values: Mapping[str, Any]) -> list[AnyMessage]:
-    """Give the messages of a checkpoint, with an input that has not yet joined them."""
+    """Return the messages of a checkpoint, including an input that has not joined them yet."""
     messages: list[AnyMessage] = values.get("messages", [])
-    pending_input = values.get(START)  # another program's may be of any kind
+    pending_input = values.get(START)  # other programs may store any type
     pending_messages = pending_input.get("messages") if isinstance(pending_input, Mapping) else None
     return add_messages(messages, pending_messages) if pending_messages else messages  # type: ignore[arg-type, return-value]
 

@@ -1,4 +1,4 @@
-"""The errors that LangGraph stores with a checkpoint."""
+"""Parse errors that LangGraph stored with a checkpoint."""
 
 import ast
 import re
@@ -10,11 +10,11 @@ from langgraph.types import StateSnapshot
 from moa_graph.graph.failed_calls import FailedCall
 from moa_graph.graph.node_names import AGGREGATOR
 
-CANCELLED_PREFIX = "CancelledError("  # how LangGraph stores what Ctrl-C raises in a node
+CANCELLED_PREFIX = "CancelledError("  # LangGraph's text for Ctrl-C in a node
 
 
 def read_node_errors(snapshot: StateSnapshot) -> Mapping[str, str]:
-    """Tell which nodes raised, and what; those that somebody stopped did not."""
+    """Return the failed nodes and their errors, without interrupted ones."""
     errors = {task.name: str(task.error) for task in snapshot.tasks if task.error}
     return {
         node: parse_stored_error(error)
@@ -24,7 +24,7 @@ def read_node_errors(snapshot: StateSnapshot) -> Mapping[str, str]:
 
 
 def read_failed_calls(snapshot: StateSnapshot) -> Sequence[FailedCall]:
-    """Give the calls of aggregators that all failed, as the stored error tells them."""
+    """Return the failed calls of aggregators in a stored error."""
     for task in snapshot.tasks:
         match _parse_arguments(str(task.error)):
             case (str(), [{"node": _, "usage": _}, *_] as calls) if task.name == AGGREGATOR:
@@ -33,18 +33,18 @@ def read_failed_calls(snapshot: StateSnapshot) -> Sequence[FailedCall]:
 
 
 def parse_stored_error(error: str) -> str:
-    """Read the text of an error back from the form in which LangGraph stores it."""
+    """Return the text of an error from the form in which LangGraph stores it."""
     match _parse_arguments(error):
         case None:
             return error
-        case (str(text), [{"node": _, "usage": _}, *_]):  # of an `AggregatorError`
+        case (str(text), [{"node": _, "usage": _}, *_]):  # text of an `AggregatorError`
             return text
         case arguments:
             return str(arguments)
 
 
 def _parse_arguments(error: str) -> Any:
-    """Read what an error was made of; `None` if that cannot be read."""
+    """Parse the arguments of an error; `None` if that fails."""
     match = re.fullmatch(r"\w+\((.*)\)", error, re.DOTALL)
     try:
         return ast.literal_eval(match[1]) if match else None

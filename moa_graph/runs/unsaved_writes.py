@@ -1,4 +1,4 @@
-"""Where answers go that a database did not take: a file beside it, or in the temporary folder."""
+"""Save answers that a database did not accept to a file beside it."""
 
 import json
 import os
@@ -15,16 +15,16 @@ from moa_graph.atomic_files import open_own_file
 def keep_unsaved_writes(
     database: Path, thread: str, writes: Sequence[tuple[str, Any]], earlier: Path | None = None
 ) -> Path | None:
-    """Append what a node wrote to a file that only its owner may read.
+    """Append the writes of a node to a file that only its owner may read.
 
     Args:
-        database: The file that did not take it.
-        thread: The thread that it belongs to.
-        writes: The channels of the state, and what was written to each.
-        earlier: The file that took others before.
+        database: The file that did not accept them.
+        thread: The thread of the writes.
+        writes: The writes, by state channel.
+        earlier: The file with earlier such writes.
 
     Returns:
-        The file; `None` where none can be written.
+        The file; `None` if none can be written.
     """
     rows = [
         {"thread": thread, "time": round(time(), 3), "channel": channel, "value": value}
@@ -38,7 +38,7 @@ def keep_unsaved_writes(
                 _append(open_own_file(path, os.O_WRONLY | os.O_APPEND), text)
                 return path
     with suppress(OSError):
-        # Another user could have made a file whose name is known beforehand.
+        # The name must not be predictable, or another user could create the file before.
         descriptor, made = tempfile.mkstemp(prefix=f"{name}.", suffix=".jsonl")
         _append(descriptor, text)
         return Path(made)
@@ -51,7 +51,7 @@ def _append(descriptor: int, text: str) -> None:
 
 
 def _to_line(row: dict[str, Any]) -> str:
-    """Write a row as JSON; what that cannot hold, as Python shows it."""
+    """Encode a row as JSON; other values as Python shows them."""
     try:
         return json.dumps(row, ensure_ascii=False, default=_to_plain)
     except Exception:  # noqa: BLE001  # a host's own values; whatever they do, the answer is kept
@@ -59,12 +59,12 @@ def _to_line(row: dict[str, Any]) -> str:
 
 
 def _to_plain(value: Any) -> Any:
-    """Give what JSON can hold of a message, or of anything else."""
+    """Convert a message or another value for JSON."""
     return value.model_dump() if hasattr(value, "model_dump") else str(value)
 
 
 def _show(value: Any) -> str:
-    """Show a value; of one whose parts cannot all be shown, those that can."""
+    """Return the representation of a value, without parts whose representation fails."""
     try:
         return repr(value)
     except Exception:  # noqa: BLE001  # likewise

@@ -1,1 +1,1 @@
-"""The server behind `moa serve`: mixtures behind OpenAI's chat completions."""
+"""The server of `moa serve`: mixtures over OpenAI's and Anthropic's APIs."""

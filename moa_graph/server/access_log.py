@@ -1,6 +1,6 @@
-"""One line for each request: who, what, how it ended, how long it took. No contents.
+"""The access log: one line for each request.
 
-Each request has an id: the one that its client, or a proxy, says in `x-request-id`, or a new one.
+Each request has an id: the `x-request-id` of its client or proxy, or a new one.
 """
 
 import logging
@@ -12,11 +12,15 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from moa_graph.redaction import redact, redacted_message
-from moa_graph.server.auth import KEY_NAME
+from moa_graph.server.anthropic_dialect import ANTHROPIC_REQUEST_ID_HEADER, speaks_anthropic
+from moa_graph.server.auth import KEY_NAME, REPORT_PREFIX
+from moa_graph.server.errors import REQUEST_ID
+from moa_graph.server.request_record import RequestRecord, enter_request
 
 logger = logging.getLogger("moa_graph.server")
 
-_UNLOGGED_PATHS = {"/health"}  # asked for every few seconds by whoever watches the server
+METRICS_PATH = "/metrics"
+_UNLOGGED_PATHS = {"/health", METRICS_PATH}  # polled every few seconds by monitoring
 REQUEST_ID_HEADER = "x-request-id"
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:/+=-]{1,128}")
@@ -25,7 +29,7 @@ _MAX_PART_CHARS = 100  # characters of a path
 
 
 class AccessLogMiddleware:
-    """Logs each request when it is over."""
+    """Logs each request at its end."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -35,33 +39,43 @@ class AccessLogMiddleware:
         if scope["type"] != "http" or scope["path"] in _UNLOGGED_PATHS:
             await self._app(scope, receive, send)
             return
-        started, status, request_id = perf_counter(), 500, _read_request_id(scope)
+        record = _open_record(scope)
+        scope[REQUEST_ID] = record.request_id
 
         async def observe(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
-                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
+                record.status, record.first_byte_at = message["status"], perf_counter()
+                headers = MutableHeaders(scope=message)
+                headers[REQUEST_ID_HEADER] = record.request_id
+                if speaks_anthropic(scope):
+                    headers[ANTHROPIC_REQUEST_ID_HEADER] = record.request_id
             await send(message)
+            if message["type"] == "http.response.body" and not message.get("more_body"):
+                record.is_complete = True
 
+        enter_request(record)
         try:
             await self._app(scope, receive, observe)
         except Exception as error:
-            logger.error("%s", redacted_message(error))  # noqa: TRY400  # what is raised on is logged there
+            record.is_raised = True
+            logger.error("%s", redacted_message(error))  # noqa: TRY400  # the caller logs a raised error
             raise
         finally:
-            seconds = perf_counter() - started
-            who = " ".join(filter(None, (request_id, scope.get(KEY_NAME))))
-            logger.info("%s %s %.2f s %s", _describe_request(scope), status, seconds, who)
+            record.key_name = scope.get(KEY_NAME)
+            record.log()
+
+
+def _open_record(scope: Scope) -> RequestRecord:
+    client = (scope.get("client") or ["-"])[0]  # set by a proxy on this machine
+    path = scope["path"]
+    if path.startswith(REPORT_PREFIX):
+        path = f"{REPORT_PREFIX}..."  # readers of the log must not read reports
+    parts = (client, scope["method"], path)
+    client, method, path = (_UNPRINTABLE.sub("?", redact(part))[:_MAX_PART_CHARS] for part in parts)
+    return RequestRecord(_read_request_id(scope), client, method, path)
 
 
 def _read_request_id(scope: Scope) -> str:
-    """Take the id that a client gives, if it can stand in a line of the log; else make one."""
+    """Return the client's request id if it is valid in a log line, or a new id."""
     given = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
     return redact(given) if _REQUEST_ID.fullmatch(given) else f"req_{uuid4().hex}"
-
-
-def _describe_request(scope: Scope) -> str:
-    client = (scope.get("client") or ["-"])[0]  # a proxy on this machine says it
-    parts = (client, scope["method"], scope["path"])
-    return " ".join(_UNPRINTABLE.sub("?", redact(part))[:_MAX_PART_CHARS] for part in parts)

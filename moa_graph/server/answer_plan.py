@@ -1,8 +1,8 @@
-"""Which parameters of a request reach whom: what the answer's writers can be asked for."""
+"""Plan which parameters of a request apply to the aggregator and its fallbacks."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 from langchain_core.messages import AnyMessage
 from langchain_core.runnables import RunnableConfig
@@ -19,56 +19,86 @@ from moa_graph.server.openai_requests import (
     JsonSchemaFormat,
     NamedToolChoice,
 )
+from moa_graph.server.prefill import ask_to_continue
 from moa_graph.server.service import Capability, MixtureService
 
 _PREFERENCES = ("frequency_penalty", "presence_penalty", "top_k", "verbosity")
-"""Parameters that are left out where a writer does not take them."""
+"""Parameters that are left out if a writer does not support them."""
 
 
 @dataclass(frozen=True)
 class AnswerPlan:
-    """How a request is answered."""
+    """The plan for answering a request."""
 
     chat_model: ChatMoA
     messages: Sequence[AnyMessage]
     options: Mapping[str, Any]
-    """What the chat model is called with: those who write the answer take it."""
+    """Options of the chat model call, supported by all writers."""
     ineffective: Sequence[str]
     """Parameters of the request that have no effect."""
+    count: int = 1
+    """Number of answers from the same proposals."""
+    beginning: str = ""
+    """The beginning of the answer, which the client has sent."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Names of parameters in the client's dialect, if they differ."""
     config: RunnableConfig = field(default_factory=RunnableConfig)
     """The config of the run."""
 
+    def with_config(self, config: RunnableConfig) -> Self:
+        """Copy the plan with a config for the run."""
+        return replace(self, config=config)
 
-def plan_answer(service: MixtureService, chat_request: ChatRequest) -> AnswerPlan:
-    """Decide how a request is answered.
 
-    Tools that the aggregator cannot call are left out, if it may answer in words.
+def plan_answer(
+    service: MixtureService, chat_request: ChatRequest, names: Mapping[str, str] | None = None
+) -> AnswerPlan:
+    """Plan how to answer a request.
+
+    Tools that the aggregator cannot call are left out, if a text answer is allowed.
+
+    Args:
+        service: The service.
+        chat_request: The request.
+        names: Names of parameters in the client's dialect, if they differ; errors and
+            `ineffective` use them.
 
     Raises:
-        ApiError: If there is no such mixture, or its aggregator cannot answer in the form that is
-            asked for; with `strict`, also if a parameter has no effect on it.
+        ApiError: If there is no such mixture, or its aggregator does not support the requested
+            form; with `strict`, also if a parameter has no effect.
     """
+    names = names or {}
     aggregator = service.get_model(chat_request.model).writers[0]
     needs = frozenset(_find_needs(chat_request, aggregator))
     served = service.get_model(chat_request.model, chat_request.writer_settings, needs)
-    _require_form(chat_request, served.writers[0])
+    _require_form(chat_request, served.writers[0], names)
     uses_tools = "calls_tools" in needs
     dropped = [] if uses_tools or not chat_request.wants_tools else ["tools"]
     options, untaken = _choose_parameters(chat_request, served.writers, uses_tools=uses_tools)
     if uses_tools:
         options |= _tool_options(chat_request)
-    untaken = [*dropped, *served.ineffective, *untaken]
+    untaken = [names.get(each, each) for each in (*dropped, *served.ineffective, *untaken)]
     if service.api.strict and untaken:
         raise _not_taken_error(untaken[0], chat_request.model)
     messages: Sequence[AnyMessage] = to_langchain_messages(chat_request.messages)
     if not uses_tools and not all(each.is_openai_based for each in served.writers):
-        messages = describe_tools_in_text(messages)  # who has no tools may refuse their calls
-    ineffective = [*chat_request.ineffective_parameters(), *untaken]
-    return AnswerPlan(served.chat_model, messages, options, ineffective)
+        messages = describe_tools_in_text(messages)  # models without tools may reject tool calls
+    beginning = chat_request.beginning
+    return AnswerPlan(
+        served.chat_model,
+        ask_to_continue(messages) if beginning else messages,
+        options,
+        [*chat_request.ineffective_parameters(), *untaken],
+        count=chat_request.n or 1,
+        beginning=beginning,
+        names=names,
+    )
 
 
-def _require_form(chat_request: ChatRequest, aggregator: ModelCapabilities) -> None:
-    """Refuse an answer that cannot be what it has to be."""
+def _require_form(
+    chat_request: ChatRequest, aggregator: ModelCapabilities, names: Mapping[str, str]
+) -> None:
+    """Reject a request whose answer format is not supported."""
     forms = (
         ("tool_choice", chat_request.must_call_tool, aggregator.calls_tools),
         ("response_format", chat_request.wants_json, "response_format" in aggregator.parameters),
@@ -76,7 +106,7 @@ def _require_form(chat_request: ChatRequest, aggregator: ModelCapabilities) -> N
     )
     for parameter, is_wanted, is_possible in forms:
         if is_wanted and not is_possible:
-            raise _not_taken_error(parameter, chat_request.model)
+            raise _not_taken_error(names.get(parameter, parameter), chat_request.model)
 
 
 def _not_taken_error(parameter: str, model: str) -> ApiError:
@@ -85,7 +115,7 @@ def _not_taken_error(parameter: str, model: str) -> ApiError:
 
 
 def _find_needs(chat_request: ChatRequest, aggregator: ModelCapabilities) -> Iterator[Capability]:
-    """Name what each fallback that is asked has to be capable of, as the aggregator is."""
+    """Return the required capabilities of each fallback."""
     if chat_request.wants_tools and aggregator.calls_tools:
         yield "calls_tools"
     if chat_request.wants_json:
@@ -97,7 +127,7 @@ def _find_needs(chat_request: ChatRequest, aggregator: ModelCapabilities) -> Ite
 def _choose_parameters(
     chat_request: ChatRequest, writers: Sequence[ModelCapabilities], *, uses_tools: bool
 ) -> tuple[JsonObject, list[str]]:
-    """Give the parameters that all writers take, and name the others."""
+    """Return the parameters that all writers support, and the names of the others."""
     taken = frozenset.intersection(*(each.parameters for each in writers))
     given = {name: value for name in _PREFERENCES if (value := getattr(chat_request, name))}
     body = {name: value for name, value in given.items() if name in taken}
@@ -126,7 +156,7 @@ def _response_format(chat_request: ChatRequest) -> JsonObject:
 
 
 def _tool_options(chat_request: ChatRequest) -> JsonObject:
-    """Say in LangChain's words which tools there are, and which is to be called."""
+    """Return LangChain's options for the tools and the tool choice."""
     options: JsonObject = {"tools": [_to_tool(tool) for tool in chat_request.tools or ()]}
     choice = chat_request.tool_choice
     if isinstance(choice, NamedToolChoice):

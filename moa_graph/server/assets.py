@@ -1,9 +1,12 @@
-"""The page itself: static files of this package, and the headers that keep foreign code out."""
+"""Static files of the page, and their security headers."""
 
+from collections.abc import Mapping
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from mimetypes import guess_type
+from pathlib import Path
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -14,6 +17,7 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+_SERVED = {".css", ".html", ".js", ".svg"}
 PAGE_HEADERS = {
     "content-security-policy": CONTENT_SECURITY_POLICY,
     "x-content-type-options": "nosniff",
@@ -25,27 +29,27 @@ PAGE_HEADERS = {
 
 
 def page_paths() -> set[str]:
-    """Name the paths of the page and its files: nothing in them is secret."""
-    return {"/", *(f"/page/{name}" for name in _list_files())}
+    """Return the paths of the page and its files, which contain no secrets."""
+    return {"/", *(f"/page/{name}" for name in _page_files())}
 
 
 def page_routes() -> list[Route]:
-    """Give the routes of the page and its files."""
+    """Return the routes of the page and its files."""
     return [Route("/", get_index), Route("/page/{name}", get_asset)]
 
 
 async def get_index(request: Request) -> Response:
-    """Give the page."""
+    """Return the page."""
     return _file_response(request, "index.html")
 
 
 async def get_asset(request: Request) -> Response:
-    """Give one of its files."""
+    """Return a file of the page."""
     return _file_response(request, request.path_params["name"])
 
 
 def _file_response(request: Request, name: str) -> Response:
-    if name not in _list_files():
+    if name not in _page_files():
         raise HTTPException(404, "no such file")
     data, etag = _read_file(name)
     headers = PAGE_HEADERS | {"etag": etag}
@@ -56,11 +60,15 @@ def _file_response(request: Request, name: str) -> Response:
 
 
 @cache
-def _list_files() -> frozenset[str]:
-    return frozenset(each.name for each in (files("moa_graph.server") / "page").iterdir())
+def _page_files() -> Mapping[str, Traversable]:
+    """Return the files of the page by name, including the style sheets of reports."""
+    package = files("moa_graph")
+    folders = (package / "styles", package / "server" / "page")
+    found = (each for folder in folders for each in folder.iterdir())
+    return {each.name: each for each in found if Path(each.name).suffix in _SERVED}
 
 
 @cache
 def _read_file(name: str) -> tuple[bytes, str]:
-    data = (files("moa_graph.server") / "page" / name).read_bytes()
+    data = _page_files()[name].read_bytes()
     return data, f'"{sha256(data).hexdigest()[:32]}"'

@@ -1,38 +1,37 @@
-"""The checkpoints of a thread as steps that a person can name, go back to, and go on from."""
+"""Checkpoints of a thread as named steps that can be continued."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
-from typing import Any, Literal
+from datetime import datetime
+from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import StateSnapshot
-from pydantic import BaseModel, ConfigDict
 
 from moa_graph.config.model import STORED, MoAConfig
-from moa_graph.graph.builder import CompiledMoAGraph
-from moa_graph.graph.node_names import AGGREGATOR, parse_node_name
-from moa_graph.graph.state import RETRY
+from moa_graph.graph.builder import CompiledMoAGraph, MoAGraph
+from moa_graph.graph.graph_spec import GraphSpec
+from moa_graph.graph.node_names import (
+    AGGREGATOR,
+    VOTE,
+    VOTES,
+    parse_helper_role,
+    parse_node_name,
+)
 from moa_graph.runs.record import current_turn_proposals
 from moa_graph.runs.store import (
     CONFIG_KEY,
+    RUN_BEGAN_KEY,
     Checkpointer,
     current_turn_values,
 )
 from moa_graph.runs.stored_errors import read_node_errors
-from moa_graph.server.errors import HTTP_CONFLICT, ApiError
+from moa_graph.server.errors import ApiError
 from moa_graph.server.json_types import JsonObject
+from moa_graph.server.shared_loads import share_loads
 
-MAX_CHECKPOINTS = 1000  # checkpoints that are read of one thread
-
-
-class ProposalEdit(BaseModel):
-    """What becomes of a proposal."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    action: Literal["edit", "drop", "again"]
-    text: str = ""
-    """The proposal's new text, for `edit`."""
+MAX_CHECKPOINTS = 1000  # maximum number of checkpoints of a thread
 
 
 @dataclass(frozen=True)
@@ -43,22 +42,41 @@ class CheckpointView:
     mixture: MoAConfig
     graph: CompiledMoAGraph
     is_branch_end: bool
-    """Whether no other follows it."""
+    """Whether no other checkpoint follows it."""
 
     @property
     def id(self) -> str:
-        """The checkpoint's."""
+        """Id of the checkpoint."""
         return checkpoint_id(self.snapshot.config)
 
     @property
     def pending_layer(self) -> int | None:
-        """The layer whose proposals are gathered next, and can be changed before."""
-        name = parse_node_name((self.snapshot.next or ("",))[0])
-        return name.layer if name and name.is_layer_aggregator else None
+        """The layer whose proposals can be edited before they are read.
+
+        Voters, windows and an analysis count as layers after the last one.
+        """
+        following = (self.snapshot.next or ("",))[0]
+        if name := parse_node_name(following):
+            return name.layer if name.is_layer_aggregator else None
+        if following == VOTES:
+            return len(self._spec.layers) + 1
+        if helper := self._find_helper_before(following):
+            return int(current_turn_proposals(self.snapshot.values)[helper]["layer"])
+        return None
+
+    def _find_helper_before(self, node: str) -> str | None:
+        """Return the window or analysis that leads to a node and has a result."""
+        chain = [n for n in self._spec.helper_nodes if parse_helper_role(n) != VOTE]
+        before = dict(zip([*chain[1:], AGGREGATOR], chain, strict=False)).get(node)
+        return before if before in current_turn_proposals(self.snapshot.values) else None
+
+    @property
+    def _spec(self) -> GraphSpec:
+        return cast("MoAGraph", self.graph.builder).spec
 
     @property
     def values(self) -> Mapping[str, Any]:
-        """The state. At the end of a branch, what the layer that was stopped had stored counts."""
+        """The state. At the end of a branch, it includes pending writes of the stopped layer."""
         if self.is_branch_end:
             return current_turn_values(self.graph, self.snapshot)
         values = self.snapshot.values
@@ -66,25 +84,54 @@ class CheckpointView:
 
     @property
     def source(self) -> str:
-        """How LangGraph came to write it: `loop`, `update`, `fork`."""
+        """The source that LangGraph recorded: `loop`, `update`, `fork`."""
         return (self.snapshot.metadata or {}).get("source", "")
 
     @property
+    def created_at(self) -> float:
+        """Time of the checkpoint in seconds since 1970; 0 if unknown."""
+        written_at = self.snapshot.created_at
+        return datetime.fromisoformat(written_at).timestamp() if written_at else 0.0
+
+    @property
+    def run_began_at(self) -> float:
+        """Start of the run that wrote it, in seconds since 1970; 0 if unknown."""
+        began = (self.snapshot.metadata or {}).get(RUN_BEGAN_KEY)
+        return float(began) if isinstance(began, (int, float)) else 0.0
+
+    @property
+    def turn(self) -> int:
+        """Number of the turn in the thread, from 1."""
+        return sum(message.type == "human" for message in self.snapshot.values["messages"])
+
+    @property
     def label(self) -> str:
-        """What has just happened, in a few words."""
+        """A short description of the last step."""
         next_nodes = self.snapshot.next
         if not next_nodes:
             return "Answer"
         if self.pending_layer:
-            return f"Layer {self.pending_layer} {self._describe_layer(self.pending_layer)}"
+            name = self._name_layer(self.pending_layer)
+            return f"{name} {self._describe_layer(self.pending_layer)}"
+        proposals = current_turn_proposals(self.snapshot.values)
         if next_nodes[0] == AGGREGATOR:
-            return f"Layer {len(self.mixture.layers)} gathered"
-        name = parse_node_name(next_nodes[0])
-        layer = name.layer if name else 1
-        proposals = current_turn_proposals(self.snapshot.values).values()
-        if any(proposal["layer"] == layer for proposal in proposals):
-            return f"Layer {layer} asks again"
-        return f"Layer {layer - 1} gathered" if layer > 1 else "Question"
+            layers = [each["layer"] for each in proposals.values()]
+            return f"{self._name_layer(max(layers, default=len(self._spec.layers)))} gathered"
+        layer = self._find_layer(next_nodes[0])
+        if any(proposal["layer"] == layer for proposal in proposals.values()):
+            return f"{self._name_layer(layer)} runs again"
+        return f"{self._name_layer(layer - 1)} gathered" if layer > 1 else "Question"
+
+    def _find_layer(self, node: str) -> int:
+        agent_node = self._spec.find_agent_node(node)
+        return agent_node.layer if agent_node else 1
+
+    def _name_layer(self, layer: int) -> str:
+        """Return the name of a layer, or of a stage after the last layer."""
+        helpers = {self._find_layer(node): node for node in self._spec.helper_nodes}
+        if not (node := helpers.get(layer)):
+            return f"Layer {layer}"
+        return "Vote" if parse_helper_role(node) == VOTE else node.replace("_", " ").capitalize()
 
     def _describe_layer(self, layer: int) -> str:
         if self.source == "update":
@@ -100,47 +147,57 @@ class CheckpointView:
         return errors[0] if errors else None
 
     def as_json(self) -> JsonObject:
-        """Give what a timeline shows of it."""
-        questions = [m for m in self.snapshot.values["messages"] if m.type == "human"]
+        """Return the JSON for the timeline."""
         return {
             "id": self.id,
             "label": self.label,
             "when": self.snapshot.created_at,
-            "turn": len(questions),
+            "turn": self.turn,
             "layer": self.pending_layer,
         }
 
 
 @dataclass(frozen=True)
 class CheckpointHistory:
-    """The steps of a thread, newest first. A thread that was forked has several branches."""
+    """The checkpoints of a thread, newest first. A forked thread has several branches."""
 
     checkpoints: Mapping[str, CheckpointView]
     parents: Mapping[str, str]
 
     def find_checkpoint(self, checkpoint: str | None) -> CheckpointView:
-        """Give a step; by default the newest.
+        """Return a checkpoint; by default the newest.
 
         Raises:
-            ApiError: If there is no such step.
+            ApiError: If there is no such checkpoint.
         """
         checkpoint_view = self.checkpoints.get(checkpoint or next(iter(self.checkpoints), ""))
         if not checkpoint_view:
-            raise ApiError(404, f"checkpoint: no step {checkpoint!r}", code="not_found")
+            raise ApiError(404, f"checkpoint: no checkpoint {checkpoint!r}", code="not_found")
         return checkpoint_view
 
     def branch_of(self, step: CheckpointView) -> list[CheckpointView]:
-        """Give the steps from the first to the end of the newest branch that has this step."""
-        lines = (self._path_to(end) for end in self.branch_ends)
-        return next((line for line in lines if step in line), self._path_to(step))
+        """Return the checkpoints from the first to the end of the newest branch with this one."""
+        lines = (self.path_to(end) for end in self.branch_ends)
+        return next((line for line in lines if step in line), self.path_to(step))
+
+    def list_starts(self, step: CheckpointView) -> list[float]:
+        """List when runs of the turn of a step began, or changed it, in seconds since 1970."""
+        starts, current = set[float](), self.checkpoints.get(step.id)
+        while current:
+            if current.turn == step.turn:
+                starts.add(current.run_began_at)
+                if current.source in {"update", "fork"}:
+                    starts.add(current.created_at)
+            current = self.checkpoints.get(self.parents[current.id])
+        return sorted(starts - {0.0})
 
     @property
     def branch_ends(self) -> list[CheckpointView]:
-        """The last step of each branch, newest first."""
+        """The last checkpoint of each branch, newest first."""
         return [step for step in self.checkpoints.values() if step.is_branch_end]
 
-    def _path_to(self, end: CheckpointView) -> list[CheckpointView]:
-        """Give the steps that led to one, first to last."""
+    def path_to(self, end: CheckpointView) -> list[CheckpointView]:
+        """Return the checkpoints that led to one, first to last."""
         line = [end]
         while before := self._previous_checkpoint(line[-1]):
             line.append(before)
@@ -149,26 +206,26 @@ class CheckpointHistory:
     def _previous_checkpoint(self, step: CheckpointView) -> CheckpointView | None:
         parent = self.checkpoints.get(self.parents[step.id])
         is_copy = parent and step.source == "fork" and parent.snapshot.next == step.snapshot.next
-        if parent and is_copy:  # LangGraph's copy stands for the step from which it goes on
+        if parent and is_copy:  # LangGraph's copy represents the checkpoint from which it continues
             return self._previous_checkpoint(parent)
         return parent
 
 
 def checkpoint_id(config: RunnableConfig | None) -> str:
-    """Name a checkpoint."""
+    """Return the id of a checkpoint."""
     return str(config["configurable"]["checkpoint_id"]) if config else ""
 
 
 async def read_checkpoint_history(
     saver: Checkpointer, thread: str, mixture: MoAConfig
 ) -> CheckpointHistory:
-    """Read the steps of a thread, each with the mixture that was asked then."""
+    """Read the checkpoints of a thread, each with its mixture."""
     config_json = mixture.model_dump_json(exclude_defaults=True)
-    graphs = {config_json: (mixture, mixture.graph().compile(checkpointer=saver))}
+    graphs = {config_json: (mixture, _compile(mixture, saver))}
     snapshots = await _read_snapshots(graphs[config_json][1], thread)
     for other in {_stored_config(s) for s in snapshots} - {config_json, None}:
         config = MoAConfig.model_validate_json(other or "", context=STORED)
-        graphs[str(other)] = (config, config.graph().compile(checkpointer=saver))
+        graphs[str(other)] = (config, _compile(config, saver))
     for other in graphs.keys() - {config_json}:
         own = {checkpoint_id(s.config): s for s in await _read_snapshots(graphs[other][1], thread)}
         snapshots = [
@@ -185,63 +242,21 @@ async def read_checkpoint_history(
     return CheckpointHistory(steps, parents)
 
 
-async def prepare_fork(
-    graph: CompiledMoAGraph,
-    step: CheckpointView,
-    edits: Mapping[str, ProposalEdit],
-    config: RunnableConfig,
-) -> RunnableConfig:
-    """Make ready to go on from a step: LangGraph's own fork, on the same thread.
-
-    Args:
-        graph: The graph that is to go on.
-        step: The step.
-        edits: What becomes of proposals, keyed by node.
-        config: The thread.
-
-    Returns:
-        Where to go on.
-
-    Raises:
-        ApiError: If that makes no sense.
-    """
-    if not step.snapshot.next:
-        raise ApiError(
-            HTTP_CONFLICT, "checkpoint: the answer; expected an earlier step to go on from"
-        )
-    checkpoint = {"checkpoint_id": step.id, "checkpoint_ns": ""}
-    target: RunnableConfig = {**config, "configurable": config["configurable"] | checkpoint}
-    if not edits:
-        return target
-    changes = {node: _edit_proposal(step, node, edit) for node, edit in edits.items()}
-    await graph.aupdate_state(target, {"proposals": changes}, as_node=next(iter(edits)))
-    return config
-
-
-def _edit_proposal(step: CheckpointView, node: str, edit: ProposalEdit) -> JsonObject | None:
-    proposal = step.snapshot.values.get("proposals", {}).get(node)
-    if proposal is None or proposal["layer"] != step.pending_layer:
-        raise ApiError(
-            HTTP_CONFLICT, f"edits: {node!r} cannot be changed at this step ({step.label!r})"
-        )
-    if edit.action == "drop":
-        return None
-    if edit.action == "again":
-        return {"error": RETRY}
-    if not edit.text.strip():
-        raise ApiError(400, f"edits: the text of {node!r} is empty; drop it instead")
-    return {"content": edit.text.strip(), "error": None, "truncated_chars": 0}
+def _compile(mixture: MoAConfig, saver: Checkpointer) -> CompiledMoAGraph:
+    return mixture.graph().compile(checkpointer=saver, name=mixture.name)
 
 
 async def _read_snapshots(graph: CompiledMoAGraph, thread: str) -> Sequence[StateSnapshot]:
     config: RunnableConfig = {"configurable": {"thread_id": thread}}
-    return [each async for each in graph.aget_state_history(config, limit=MAX_CHECKPOINTS)]
+    reader = copy(graph)
+    reader.checkpointer = share_loads(cast("Checkpointer", graph.checkpointer))
+    return [each async for each in reader.aget_state_history(config, limit=MAX_CHECKPOINTS)]
 
 
 def _find_parents(snapshots: Sequence[StateSnapshot]) -> dict[str, str]:
-    """Give the step before each step.
+    """Return the parent of each checkpoint.
 
-    Left out are questions that the graph has not yet taken in.
+    Inputs that the graph has not processed yet are left out.
     """
     before = {checkpoint_id(s.config): checkpoint_id(s.parent_config) for s in snapshots}
     skipped = {checkpoint_id(s.config) for s in snapshots if s.next == ("__start__",)}

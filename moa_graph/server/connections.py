@@ -1,9 +1,9 @@
-"""What a connection may take before anybody has shown a key: bytes, seconds, a place.
+"""Limits of connections before authentication: bytes, seconds, number.
 
-uvicorn bounds the bytes of a request's head (with h11) and how long a connection idles between two
-requests. It has no bound for a head that does not come, for a body in tiny pieces, for what still
-comes of an answered request, for an answer that nobody reads, or for the number of connections
-under which `GET /health` is still answered.
+uvicorn limits the bytes of a request's headers (with h11), and the idle time between two requests.
+It does not limit the time for the headers, a body in tiny pieces, the rest of a request that was
+already answered, an answer that the client does not read, or the number of connections up to which
+`GET /health` is answered.
 """
 
 import asyncio
@@ -22,43 +22,43 @@ from moa_graph.server.errors import ApiError
 logger = logging.getLogger("moa_graph.server")
 
 HEALTH_PATH = "/health"
-_FED_BYTES = 16_384  # h11 looks at the length of a head when it has read what it was given
-_SPARE_CONNECTIONS = 16  # beyond the limit, for `HEALTH_PATH`
+_FED_BYTES = 16_384  # h11 checks the length of the headers only after each piece
+_SPARE_CONNECTIONS = 16  # extra connections for `HEALTH_PATH`
 _SMALL_BYTES = 64
 
 
 @dataclass(frozen=True)
 class ConnectionLimits:
-    """What connections may take."""
+    """Limits of connections."""
 
     connections: int = 512
-    """Connections at the same time."""
+    """Maximum number of open connections."""
     head_bytes: int = 32_768
-    """Bytes of the lines before a body. Browsers send the cookies of all servers of `localhost`."""
+    """Maximum bytes of request line and headers. Browsers send the cookies of all local servers."""
     head_seconds: float = 10.0
-    """Seconds in which these lines must have come."""
+    """Maximum number of seconds for request line and headers."""
     unread_seconds: float = 60.0
-    """Seconds in which a client must have read something of an answer."""
+    """Maximum number of seconds in which a client reads nothing of an answer."""
     rest_seconds: float = 2.0
-    """Seconds in which who was answered before the end of its body may send the rest of it."""
+    """Seconds for the rest of a body after an early answer."""
     small_pieces: int = 4000
-    """Pieces of a body with less than 64 bytes: each costs as much as one of thousands of bytes."""
+    """Maximum number of body pieces below 64 bytes, which cost as much as large ones."""
 
 
 class BoundedParser(h11.Connection):
-    """A parser that reads no more than so many small pieces of a body."""
+    """An HTTP parser that limits the number of small pieces of a body."""
 
     def __init__(self, max_incomplete_event_size: int, small_pieces: int) -> None:
         super().__init__(h11.SERVER, max_incomplete_event_size)
         self._limit, self._small_pieces = small_pieces, 0
         self.excess: str | None = None
-        """What there was too much of."""
+        """The limit that was exceeded."""
 
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
-        """Give the next event.
+        """Return the next event.
 
         Raises:
-            RemoteProtocolError: If it is one small piece too many, or no HTTP.
+            RemoteProtocolError: If a limit is exceeded, or the data is not HTTP.
         """
         event = super().next_event()
         if isinstance(event, h11.Request):
@@ -73,10 +73,10 @@ class BoundedParser(h11.Connection):
 
 
 class BoundedConnection(H11Protocol):
-    """A connection that ends when its client does not do its part in time.
+    """A connection that is closed when its client is too slow.
 
-    Where there are too many, the one goes that has waited longest for its client: who connects
-    and sends a request at once is answered, however many others only hold a connection.
+    If there are too many connections, the one that has waited longest for its client is closed.
+    Therefore a client that sends its request immediately is always answered.
     """
 
     def __init__(
@@ -92,26 +92,26 @@ class BoundedConnection(H11Protocol):
         self._limits, self._is_spare = limits, False
         self.conn = self._parser = BoundedParser(limits.head_bytes, limits.small_pieces)
         self.awaited: str | None = None
-        """What only the client can do, if that is waited for: `head`, `rest` or `reading`."""
+        """The action of the client that is awaited: `head`, `rest` or `reading`."""
         self.waiting_since = 0.0
         self._deadline: asyncio.TimerHandle | None = None
         self._answer = self.app
         self.app = self._answer_if_there_is_room
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a place, perhaps that of another connection."""
+        """Register the connection; if there are too many, close another one."""
         super().connection_made(transport)
         self._update_deadline()
         if len(self.connections) > self._limits.connections:
             self._make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the deadline."""
+        """Cancel the deadline."""
         super().connection_lost(exc)
         self._set_deadline(None)
 
     def data_received(self, data: bytes) -> None:
-        """Read in pieces, so that the bound of a head is kept; drop what nobody waits for."""
+        """Parse in pieces, to enforce the header limit; drop data that is not needed."""
         if self.awaited == "rest":
             return
         for start in range(0, len(data), _FED_BYTES):
@@ -121,11 +121,11 @@ class BoundedConnection(H11Protocol):
         self._update_deadline()
 
     def on_response_complete(self) -> None:
-        """Wait for the next request, or for the end of this one."""
+        """Wait for the next request, or for the rest of this one."""
         super().on_response_complete()
         self._update_deadline()
         if self.awaited == "rest" and self.transport.can_write_eof():
-            self.transport.write_eof()  # to close with unread bytes would take the answer back
+            self.transport.write_eof()  # closing with unread bytes would discard the answer
 
     def pause_writing(self) -> None:
         """Wait until the client reads."""
@@ -133,12 +133,12 @@ class BoundedConnection(H11Protocol):
         self._update_deadline()
 
     def resume_writing(self) -> None:
-        """Go on."""
+        """Continue writing."""
         super().resume_writing()
         self._update_deadline()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP, or too long."""
+        """Reject data that is not HTTP, or exceeds a limit."""
         limit = self._limits.head_bytes
         if self._parser.excess:
             self._refuse(ApiError(400, self._parser.excess, code="too_many_pieces"))
@@ -149,7 +149,7 @@ class BoundedConnection(H11Protocol):
             self._refuse(ApiError(400, msg, code="invalid_http"))
 
     def _awaited_of_client(self) -> str | None:
-        """Name what only the client can do, if that is what the connection waits for."""
+        """Return the awaited action of the client, if the connection waits for it."""
         if self.cycle is None or self.cycle.response_complete:
             return "rest" if self.conn.their_state is h11.SEND_BODY else "head"
         return "reading" if self.flow.write_paused else None
@@ -198,10 +198,10 @@ class BoundedConnection(H11Protocol):
         message = f"{self._limits.connections} connections are in use, which is the most"
         headers = {"connection": "close", "retry-after": "2"}
         error = ApiError(503, message, code="too_many_connections", headers=headers)
-        await error.to_response()(scope, receive, send)
+        await error.to_response(scope)(scope, receive, send)
 
     def _refuse(self, error: ApiError) -> None:
-        """Answer what the application never sees, and close."""
+        """Send an error without the application, and close the connection."""
         host = self.client[0] if self.client else "-"
         logger.info("%s %s %s", host, error.status, error)
         if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
@@ -213,7 +213,7 @@ class BoundedConnection(H11Protocol):
                 h11.EndOfMessage(),
             ):
                 self.transport.write(self.conn.send(event) or b"")
-        if self.cycle:  # what the application still says would be a second answer
+        if self.cycle:  # an answer of the application would be a second one
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self.transport.close()

@@ -1,4 +1,4 @@
-"""The body of a request: read within limits, and what is wrong in it told by its place."""
+"""Parse the JSON body of a request within limits, and locate errors in it."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,20 +13,20 @@ from moa_graph.server.json_size import count_json_items
 from moa_graph.server.service import ServerLimits
 
 MAX_VALUE_CHARS = 100
-"""Characters of a value that are repeated."""
+"""Characters of a value in an error."""
 
 _LIST_DESCRIPTIONS = {"messages": "a list of messages", "stop": "a string or a list of strings"}
 
 
 async def read_json_body(request: Request, limits: ServerLimits) -> Any:
-    """Read the body of a request.
+    """Read and parse the body of a request.
 
     Args:
         request: The request.
-        limits: How many bytes and items it may have, and in how many seconds they must come.
+        limits: Limits of its bytes, items and seconds.
 
     Raises:
-        ApiError: If it is larger or slower, or no JSON.
+        ApiError: If it exceeds a limit, or is not JSON.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
@@ -39,6 +39,15 @@ async def read_json_body(request: Request, limits: ServerLimits) -> Any:
         message = f"the body did not come within {limits.body_seconds:g} s"
         close = {"connection": "close"}
         raise ApiError(408, message, code="request_timeout", headers=close) from None
+    return parse_json_body(body, limits)
+
+
+def parse_json_body(body: bytes, limits: ServerLimits) -> Any:
+    """Parse JSON.
+
+    Raises:
+        ApiError: If it has too many items, or is invalid.
+    """
     _check_item_count(body, limits.body_items)
     try:
         return from_json(body, allow_inf_nan=False)
@@ -59,7 +68,7 @@ async def _read_body(request: Request, max_bytes: int) -> bytes:
 
 
 def _check_item_count(body: bytes, limit: int) -> None:
-    """Refuse a body whose objects would take a hundred times its room, and long to check."""
+    """Reject a body whose objects would need a hundred times its size in memory."""
     if (count := count_json_items(body, limit)) > limit:
         message = (
             f"the body has about {count:,} items in its lists and objects; "
@@ -69,7 +78,7 @@ def _check_item_count(body: bytes, limit: int) -> None:
 
 
 def explain_validation_error(error: ValidationError, data: Any) -> ApiError:
-    """Say where the first mistake is, what it is, and what would be accepted."""
+    """Describe the first error: its location, the value and the accepted values."""
     first = error.errors(include_url=False)[0]
     location = _format_location(first["loc"], data)
     got = f", got {format_value(first['input'])}"
@@ -97,9 +106,9 @@ def explain_validation_error(error: ValidationError, data: Any) -> ApiError:
 
 
 def _format_location(loc: Sequence[int | str], data: Any) -> str:
-    """Write where in the body a mistake is.
+    """Return the location of an error in the body.
 
-    Pydantic names branches of unions besides, and places in a list that was a single value.
+    It omits the names of union members and list indexes that pydantic adds.
     """
     location = ""
     for index, part in enumerate(loc):
@@ -111,6 +120,6 @@ def _format_location(loc: Sequence[int | str], data: Any) -> str:
 
 
 def format_value(value: Any) -> str:
-    """Write what was received, unless it is long."""
+    """Return a received value, or an empty text if it is long."""
     text = to_json(value).decode()
     return text if len(text) <= MAX_VALUE_CHARS else f"{text[:MAX_VALUE_CHARS]}…"

@@ -1,17 +1,16 @@
-"""How much a JSON text holds, found before anything is built of it."""
+"""Measure the size of a JSON text before parsing it."""
 
 _ITEM_BYTES = (b",", b"[", b"{")
 
 
 def count_json_items(text: bytes, limit: int) -> int:
-    """Count the items of all lists and objects in a JSON text: each has a comma or bracket before.
+    """Count the items of all lists and objects in a JSON text, by their commas and brackets.
 
-    It looks through ten megabytes in hundredths of a second, since no step is taken in Python for
-    a byte or a string of the text.
+    Ten megabytes take hundredths of a second, because there is no Python step per byte or string.
 
     Args:
-        text: The JSON text. In one that is not valid, what stands before the mistake is counted.
-        limit: From how many items on an estimate, which is above it, is enough.
+        text: The JSON text. In invalid JSON, the items before the error are counted.
+        limit: Number of items above which an estimate is sufficient.
     """
     count = _count_item_bytes(text)
     return count if count <= limit else _count_item_bytes(_without_strings(text, limit))
@@ -22,8 +21,8 @@ def _count_item_bytes(text: bytes) -> int:
 
 
 def _without_strings(text: bytes, limit: int) -> bytes:
-    """Leave out what stands in quotes, unless there are more strings than the items may have."""
+    """Remove strings, unless their number exceeds that of the allowed items."""
     unescaped = text.replace(b"\\\\", b"").replace(b'\\"', b"")
-    if unescaped.count(b'"') > 4 * (limit + 1):  # an item has a key and a value, of two quotes each
+    if unescaped.count(b'"') > 4 * (limit + 1):  # an item has up to four quotes: for key and value
         return text
     return b"".join(unescaped.split(b'"')[::2])

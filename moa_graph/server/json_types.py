@@ -1,4 +1,4 @@
-"""What the server reads and sends, as Python has it."""
+"""Types of JSON values."""
 
 from typing import Any
 

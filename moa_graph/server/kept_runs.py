@@ -1,4 +1,4 @@
-"""The last runs that tools were called for, whose reports can be read."""
+"""Recent runs of MCP tools, stored for their reports."""
 
 import secrets
 from collections import OrderedDict
@@ -13,25 +13,25 @@ MAX_KEPT_RUNS = 32
 
 
 class KeptRun(NamedTuple):
-    """What a report is made of."""
+    """The data of a report."""
 
     values: Mapping[str, Any]
     builder: MoAGraph
     prices: Prices
 
     def write_report(self) -> str:
-        """Write the run as a page."""
+        """Return the report as an HTML page."""
         return report(self.values, self.builder, prices=self.prices)
 
 
 class KeptRuns:
-    """The last runs; who has a run's id may read it."""
+    """The last runs; anybody with a run's id may read it."""
 
     def __init__(self) -> None:
         self._runs = OrderedDict[str, KeptRun]()
 
     def keep(self, run: KeptRun) -> str:
-        """Keep a run, and give its id; the oldest is forgotten where there are many."""
+        """Store a run, and return its id; the oldest one is deleted if there are too many."""
         name = secrets.token_hex(16)
         self._runs[name] = run
         if len(self._runs) > MAX_KEPT_RUNS:
@@ -39,5 +39,5 @@ class KeptRuns:
         return name
 
     def find(self, name: str) -> KeptRun | None:
-        """Find a run by its id."""
+        """Return a run by its id."""
         return self._runs.get(name)

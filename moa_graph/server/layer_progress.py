@@ -1,39 +1,51 @@
-"""How far a run is: a line for each layer, and for each proposer that is done."""
+"""Progress messages of a run: one for each layer and finished proposer."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-from moa_graph.graph.node_names import parse_node_name
+from moa_graph.graph.depth import is_effective
+from moa_graph.graph.node_names import ROUTER, VOTES, parse_helper_role, parse_node_name
 
 
 class ProgressNote(NamedTuple):
-    """How far a run is."""
+    """Progress of a run."""
 
     done: int
-    """Agents that are done; it never falls."""
+    """Number of completed agents; it never decreases."""
     total: int
-    """Agents in all, the aggregator among them."""
+    """Number of agents, including the aggregator."""
     message: str
 
 
 class LayerProgress:
-    """Counts the agents of a run that are done."""
+    """Counts the completed agents of a run."""
 
     def __init__(self, widths: Sequence[int]) -> None:
-        """Begin with none.
+        """Create the progress of a new run.
 
         Args:
-            widths: How many proposers each layer has.
+            widths: Number of proposers of each layer.
         """
         self._widths, self._done = widths, [0] * len(widths)
 
     def begin(self) -> ProgressNote:
-        """Tell that the first layer is asked."""
+        """Return the note for the start of the first layer."""
         return self._announce_layer(1)
 
-    def take_node(self, node: str) -> ProgressNote:
-        """Take in a node that is done, and tell how far the run is."""
+    def take_node(self, node: str, update: Any = None) -> ProgressNote:
+        """Record a completed node, and return the progress.
+
+        Args:
+            node: The node.
+            update: Its state update.
+        """
+        if (ends := _ends_layers(node, update)) or node == ROUTER:
+            return self._announce_layer(len(self._widths) + 1 if ends else 1)
         name = parse_node_name(node)
+        if parse_helper_role(node):
+            return self._note(len(self._widths), 0, f"{node} is done")
+        if node == VOTES:
+            return self._note(len(self._widths), 0, "the ballots are counted")
         if name is None:
             return self._note(len(self._widths), 1, "answered")
         if name.is_layer_aggregator:
@@ -54,3 +66,9 @@ class LayerProgress:
 
     def _note(self, layers: int, done: int, message: str) -> ProgressNote:
         return ProgressNote(sum(self._widths[:layers]) + done, sum(self._widths) + 1, message)
+
+
+def _ends_layers(node: str, update: Any) -> bool:
+    """Return whether a node has decided that no further layer runs."""
+    decisions = update.get("depth", {}) if isinstance(update, Mapping) else {}
+    return is_effective(decisions.get(node))

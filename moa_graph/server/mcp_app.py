@@ -1,4 +1,4 @@
-"""The application of `moa mcp --http`: the protocol at `/mcp`, behind the key and the limits."""
+"""The ASGI application of `moa mcp --http`, with authentication and limits."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -13,10 +13,11 @@ from moa_graph.server.access_log import AccessLogMiddleware
 from moa_graph.server.app import get_health
 from moa_graph.server.auth import ApiKey, AuthMiddleware
 from moa_graph.server.connections import HEALTH_PATH
+from moa_graph.server.origin_policy import read_origin_policy
 from moa_graph.server.service import ServerLimits
 
 MCP_PATH = "/mcp"
-MAX_SESSIONS = 1000  # of clients that keep one: those of protocols before 2026-07-28
+MAX_SESSIONS = 1000  # sessions of clients with protocols before 2026-07-28
 
 
 def create_mcp_app(
@@ -26,11 +27,11 @@ def create_mcp_app(
     api_keys: Sequence[ApiKey] = (),
     hosts: Iterable[str] = (),
 ) -> Starlette:
-    """Create the application (ASGI); it answers while `server.session_manager.run()` does.
+    """Create the ASGI application; it responds while `server.session_manager.run()` is active.
 
     Args:
-        server: What `create_mcp_server` gives.
-        limits: How long a request may be.
+        server: Result of `create_mcp_server`.
+        limits: Limits of requests.
         api_keys: As in `create_app`.
         hosts: As in `create_app`.
     """
@@ -46,7 +47,10 @@ def create_mcp_app(
         middleware=[
             Middleware(AccessLogMiddleware),
             Middleware(
-                AuthMiddleware, api_keys=api_keys, hosts=hosts, open_paths=frozenset({HEALTH_PATH})
+                AuthMiddleware,
+                api_keys=api_keys,
+                origin_policy=read_origin_policy(hosts),
+                open_paths=frozenset({HEALTH_PATH}),
             ),
         ],
     )

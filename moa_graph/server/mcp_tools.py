@@ -1,11 +1,10 @@
-"""Mixtures as tools of the Model Context Protocol: one tool for each, and the report of a run."""
+"""Mixtures as tools of the Model Context Protocol, and reports as resources."""
 
 import asyncio
 import logging
 import re
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
-from importlib.metadata import version
 from typing import Annotated, Any, cast
 
 from langchain_core.messages import AIMessage, HumanMessage
@@ -13,7 +12,7 @@ from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ResourceNotFoundError
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field
-from typing_extensions import TypedDict  # Python 3.11's own has no JSON schema
+from typing_extensions import TypedDict  # pydantic needs it on Python 3.11
 
 from moa_graph.config.model import MoAConfig
 from moa_graph.graph.run_summary import RunSummary, read_run_summary
@@ -23,11 +22,12 @@ from moa_graph.server.errors import ApiError, server_stopping_error
 from moa_graph.server.kept_runs import MAX_KEPT_RUNS, KeptRun, KeptRuns
 from moa_graph.server.layer_progress import LayerProgress, ProgressNote
 from moa_graph.server.service import MixtureService
+from moa_graph.version import __version__
 
 logger = logging.getLogger("moa_graph.server")
 
-MAX_TOOL_NAME_CHARS = 64  # what the APIs of models take
-MAX_NAMED_MODELS = 8  # models that the description of a tool names
+MAX_TOOL_NAME_CHARS = 64  # valid tool names in the APIs of models
+MAX_NAMED_MODELS = 8  # models in the description of a tool
 REPORT_URI = "moa://runs/{run}/report"
 _INSTRUCTIONS = (
     "Each tool asks another panel of language models, and gives the answer that one of them writes "
@@ -40,31 +40,31 @@ RunEvents = asyncio.Queue[ProgressNote | None]
 
 
 class MixtureAnswer(TypedDict):
-    """What a tool gives programs; some hosts show it to their models in place of the text."""
+    """Structured result of a tool; some hosts show it to models instead of the text."""
 
     answer: str
-    """The answer, as in the text."""
+    """The answer, equal to the text."""
     summary: RunSummary | None
-    """How it came about."""
+    """Run summary of the answer."""
     report: str
-    """The resource that is the report of the run: an HTML page."""
+    """URI of the run's report, an HTML page."""
 
 
 def create_mcp_server(service: MixtureService, *, timeout: float) -> MCPServer[Any]:
-    """Create a server that has a tool for each mixture of a service.
+    """Create a server with a tool for each mixture of a service.
 
     Args:
-        service: The mixtures, and how many runs there may be at the same time.
-        timeout: Seconds after which a run is given up.
+        service: The mixtures, and the limit of parallel runs.
+        timeout: Seconds after which a run is cancelled.
 
     Raises:
-        ValueError: If two mixtures had tools of the same name.
+        ValueError: If the tools of two mixtures would have the same name.
     """
     server = MCPServer[Any](
         "moa_graph",
         title="Mixture-of-Agents",
         instructions=_INSTRUCTIONS,
-        version=version("moa_graph"),
+        version=__version__,
         log_level="WARNING",
     )
     runs = KeptRuns()
@@ -82,10 +82,10 @@ def create_mcp_server(service: MixtureService, *, timeout: float) -> MCPServer[A
 
 
 def name_tools(mixtures: Iterable[MoAConfig]) -> dict[str, MoAConfig]:
-    """Name the tool of each mixture: `ask_` and its own name, as models can call it.
+    """Return the tool name of each mixture: `ask_` and its own name, in valid characters.
 
     Raises:
-        ValueError: If two have the same.
+        ValueError: If two have the same name.
     """
     named = dict[str, MoAConfig]()
     for mixture in mixtures:
@@ -100,7 +100,7 @@ def name_tools(mixtures: Iterable[MoAConfig]) -> dict[str, MoAConfig]:
 
 
 class MixtureTool:
-    """A mixture that is called as a tool."""
+    """A mixture as a tool."""
 
     def __init__(
         self, service: MixtureService, mixture: MoAConfig, runs: KeptRuns, timeout: float
@@ -112,21 +112,21 @@ class MixtureTool:
     async def ask(
         self, ctx: Context[Any, Any], question: Question, context: ContextText = ""
     ) -> Annotated[CallToolResult, MixtureAnswer]:
-        """Ask, and tell how far the run is; cancelling the call cancels the run."""
+        """Ask a question and report progress; cancelling the call cancels the run."""
         try:
             values = await self._follow_run(format_question(question, context), ctx)
-        except Exception as error:  # noqa: BLE001  # whatever it is, the client is told
+        except Exception as error:  # noqa: BLE001  # the client receives every error
             message = redacted_message(error)
             logger.warning("%s: %s", self._mixture.name, message)
             return CallToolResult(content=[TextContent(type="text", text=message)], is_error=True)
         return self._build_result(values)
 
     async def _follow_run(self, text: str, ctx: Context[Any, Any]) -> Mapping[str, Any]:
-        """Run in a task of its own: what cancels a call would disturb a graph that cleans up.
+        """Run in a separate task: cancelling a call would disturb the cleanup of a graph.
 
         Raises:
-            ApiError: If there are too many runs, it takes too long, or the server stops.
-            Exception: Whatever ends the run.
+            ApiError: If there are too many runs, the run takes too long, or the server stops.
+            Exception: Any error of the run.
         """
         events: RunEvents = asyncio.Queue()
         run = self._service.start_run(self._run(text, events))
@@ -148,7 +148,7 @@ class MixtureTool:
         except TimeoutError:
             if not timer.expired():
                 raise
-            message = f"no answer within {self._timeout:g} s, which is the most"
+            message = f"no answer within the limit of {self._timeout:g} s"
             raise ApiError(504, message, code="timeout") from None
 
     async def _stream(self, text: str, events: RunEvents) -> Mapping[str, Any]:
@@ -161,7 +161,7 @@ class MixtureTool:
                 if mode == "values":
                     values = part
                 else:
-                    events.put_nowait([progress.take_node(node) for node in part][-1])
+                    events.put_nowait([progress.take_node(*each) for each in part.items()][-1])
         return values
 
     def _build_result(self, values: Mapping[str, Any]) -> CallToolResult:
@@ -196,7 +196,7 @@ def _add_reports(server: MCPServer[Any], runs: KeptRuns) -> None:
 
 
 def _describe_tool(mixture: MoAConfig) -> str:
-    """Tell models what a tool is for, and whom it asks."""
+    """Return the description of a tool for models, with its models."""
     labels = dict.fromkeys(agent.label for layer in mixture.layers for agent in layer.values())
     named = ", ".join([*labels][:MAX_NAMED_MODELS])
     more = len(labels) - MAX_NAMED_MODELS

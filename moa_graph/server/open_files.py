@@ -1,15 +1,15 @@
-"""How many files and connections the system lets a process have."""
+"""The limit of open files of this process."""
 
 import sys
 
-if sys.platform != "win32":  # which has no such limit
+if sys.platform != "win32":  # Windows has no such limit
     import resource
 
 _WANTED_FILES = 16_384
 
 
 def raise_open_file_limit() -> None:
-    """Take as many as are granted on demand: the limit of a shell is often 1024 or 256."""
+    """Raise the limit to the maximum: a shell often sets 1024 or 256."""
     if sys.platform == "win32":
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -19,7 +19,7 @@ def raise_open_file_limit() -> None:
 
 
 def connections_that_fit() -> int | None:
-    """Give how many connections of clients leave half of the files to others; `None` if any."""
+    """Return how many connections leave half of the files free; `None` for no limit."""
     if sys.platform == "win32":
         return None
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,14 +1,11 @@
-"""From LangChain's answers to OpenAI's: a completion, or its chunks."""
+"""Conversion of LangChain's answers, shared by all OpenAI dialects."""
 
 import json
-import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from uuid import uuid4
 
 from langchain_core.messages import AIMessage, AIMessageChunk
-from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.chat.chat_completion import ChoiceLogprobs
 from openai.types.completion_usage import CompletionUsage
 from pydantic import ValidationError
@@ -17,17 +14,24 @@ from moa_graph.deprecated import with_old_keys
 from moa_graph.graph.run_summary import read_run_summary
 from moa_graph.prompting.finish_reasons import read_ending
 from moa_graph.prompting.parsing import read_finish_reason
+from moa_graph.prompting.usage import sum_usages
 from moa_graph.server.json_types import JsonObject
-from moa_graph.server.service import ApiOptions
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
+UsageOf = Literal["run", "aggregator"]
+"""Which tokens `usage` contains: those of the run, or of the aggregator."""
 
 _FINISH_REASONS: dict[str, FinishReason] = {
     "cut": "length",
     "filtered": "content_filter",
     "refused": "content_filter",
 }
-"""OpenAI's word for how an answer ended; for all others it is `stop`, or `tool_calls`."""
+"""OpenAI's finish reasons of incomplete answers; others are `stop` or `tool_calls`."""
+_OTHER_USAGE: dict[UsageOf, tuple[str, UsageOf]] = {
+    "run": ("aggregator_usage", "aggregator"),
+    "aggregator": ("usage", "run"),
+}
+"""Keys of further token counts in `moa`, by the choice for `usage`."""
 _SUMMARY_KEYS = (
     "layers",
     "asked",
@@ -37,133 +41,63 @@ _SUMMARY_KEYS = (
     "aggregator",
     "usage_unknown",
     "reused_proposals",
+    "degraded",
+    "agreement",
+    "depth",
+    "selected",
+    "vote",
+    "analysis",
 )
 
 
-@dataclass(frozen=True)
-class CompletionEnvelope:
-    """What all parts of one answer say of themselves."""
+class CallPiece(NamedTuple):
+    """A piece of a streamed tool call."""
 
-    model: str
-    usage: Literal["run", "aggregator"] = ApiOptions.usage
-    """Whose tokens `usage` is; those of the other are in `moa`."""
-    id: str = field(default_factory=lambda: f"chatcmpl-{uuid4().hex}")
-    created: int = field(default_factory=lambda: int(time.time()))
-
-    def wrap_completion(self, answer: AIMessage) -> ChatCompletion:
-        """Wrap a whole answer."""
-        calls = openai_tool_calls(answer)
-        message: JsonObject = {"role": "assistant", "content": answer.text, "refusal": None}
-        if calls:
-            message |= {"content": answer.text or None, "tool_calls": calls}
-        choice = {
-            "index": 0,
-            "message": message,
-            "finish_reason": openai_finish_reason(answer),
-            "logprobs": openai_logprobs(answer),
-        }
-        return ChatCompletion.model_validate(
-            self._wrap_choices("chat.completion", [choice])
-            | {"usage": self._usage(answer), "moa": self._extension(answer)}
-        )
-
-    def wrap_chunk(
-        self, delta: JsonObject, logprobs: JsonObject | None = None
-    ) -> ChatCompletionChunk:
-        """Wrap a piece of an answer."""
-        choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": None}
-        return ChatCompletionChunk.model_validate(
-            self._wrap_choices("chat.completion.chunk", [choice])
-        )
-
-    def wrap_end(self, summary: AIMessage, reason: FinishReason) -> ChatCompletionChunk:
-        """Make the chunk that says why an answer ended, and how it came about."""
-        choice = {"index": 0, "delta": {}, "logprobs": None, "finish_reason": reason}
-        return ChatCompletionChunk.model_validate(
-            self._wrap_choices("chat.completion.chunk", [choice])
-            | {"moa": self._extension(summary)}
-        )
-
-    def wrap_usage(self, summary: AIMessage) -> ChatCompletionChunk:
-        """Tell the tokens of a run whose answer was streamed."""
-        return ChatCompletionChunk.model_validate(
-            self._wrap_choices("chat.completion.chunk", []) | {"usage": self._usage(summary)}
-        )
-
-    def _usage(self, answer: AIMessage) -> CompletionUsage | None:
-        return openai_usage(answer, of=self.usage)
-
-    def _extension(self, answer: AIMessage) -> JsonObject:
-        """Tell how an answer came about, and whose tokens are not in `usage`."""
-        if self.usage == "aggregator":
-            name, other = "usage", openai_usage(answer, of="run")
-        else:
-            name, other = "aggregator_usage", openai_usage(answer, of="aggregator")
-        return moa_extension(answer) | {name: other and other.model_dump(exclude_unset=True)}
-
-    def _wrap_choices(self, kind: str, choices: list[JsonObject]) -> JsonObject:
-        return {
-            "id": self.id,
-            "object": kind,
-            "created": self.created,
-            "model": self.model,
-            "choices": choices,
-        }
+    number: int
+    """Index of the call in the answer, from 0."""
+    id: str | None
+    """Id of the call, only in its first piece."""
+    name: str
+    arguments: str
 
 
-class ChunkTranslator:
-    """Turns the chunks of a mixture's answer into OpenAI's."""
+class CallNumbering:
+    """Numbers the calls of a stream from 0: providers number all parts, or none."""
 
-    def __init__(self, envelope: CompletionEnvelope) -> None:
-        self._envelope = envelope
-        self._calls: list[int | str | None] = []  # what tells the calls of an answer apart
-        self._reason: str | None = None
+    def __init__(self) -> None:
+        self._keys: list[int | str | None] = []  # identities of the calls
 
-    def start(self) -> ChatCompletionChunk:
-        """Make the first chunk."""
-        return self._envelope.wrap_chunk({"role": "assistant", "content": ""})
+    @property
+    def has_calls(self) -> bool:
+        """Whether a call has started."""
+        return bool(self._keys)
 
-    def translate(self, chunk: AIMessageChunk) -> Iterator[ChatCompletionChunk]:
-        """Turn a chunk into those that say the same; the last one ends the answer."""
-        delta: JsonObject = {"content": chunk.text} if chunk.text else {}
-        if calls := list(self._translate_calls(chunk)):
-            delta["tool_calls"] = calls
-        logprobs = openai_logprobs(chunk)
-        if delta or logprobs:
-            yield self._envelope.wrap_chunk(delta, logprobs)
-        self._reason = read_finish_reason(chunk) or self._reason
-        if read_run_summary(chunk):
-            reason = to_openai_reason(self._reason, calls=bool(self._calls))
-            yield self._envelope.wrap_end(chunk, reason)
-
-    def _translate_calls(self, chunk: AIMessageChunk) -> Iterator[JsonObject]:
-        """Number calls from 0, as OpenAI does; others count all parts of an answer, or none."""
+    def read_pieces(self, chunk: AIMessageChunk) -> Iterator[CallPiece]:
+        """Return the call pieces in a chunk."""
         for piece in chunk.tool_call_chunks:
             key = piece["id"] if piece["index"] is None else piece["index"]
-            function: JsonObject = {"arguments": piece["args"] or ""}
-            if key is not None and key in self._calls:
-                yield {"index": self._calls.index(key), "function": function}
-                continue
-            self._calls.append(key)
-            function["name"] = piece["name"] or ""
-            call_id = piece["id"] or _make_call_id()
-            index = len(self._calls) - 1
-            yield {"index": index, "id": call_id, "type": "function", "function": function}
+            name, arguments = piece["name"] or "", piece["args"] or ""
+            if key is not None and key in self._keys:
+                yield CallPiece(self._keys.index(key), None, name, arguments)
+            else:
+                self._keys.append(key)
+                call_id = piece["id"] or _make_call_id()
+                yield CallPiece(len(self._keys) - 1, call_id, name, arguments)
 
 
 def openai_finish_reason(answer: AIMessage) -> FinishReason:
-    """Say in OpenAI's words why an answer ended."""
+    """Return OpenAI's finish reason of an answer."""
     calls = bool(answer.tool_calls or answer.invalid_tool_calls)
     return to_openai_reason(read_finish_reason(answer), calls=calls)
 
 
 def to_openai_reason(reason: str | None, *, calls: bool) -> FinishReason:
-    """Put a provider's word for why an answer ended into OpenAI's."""
+    """Convert a provider's finish reason to OpenAI's."""
     return _FINISH_REASONS.get(read_ending(reason), "tool_calls" if calls else "stop")
 
 
 def openai_tool_calls(answer: AIMessage) -> list[JsonObject]:
-    """Give the calls of an answer; those with arguments that are no JSON as they were written."""
+    """Return the calls of an answer; arguments that are not valid JSON stay unchanged."""
     calls: Iterable[Mapping[str, Any]] = (*answer.tool_calls, *answer.invalid_tool_calls)
     return [
         {
@@ -176,7 +110,7 @@ def openai_tool_calls(answer: AIMessage) -> list[JsonObject]:
 
 
 def openai_logprobs(answer: AIMessage) -> JsonObject | None:
-    """Give the log-probabilities of an answer's tokens, where its provider tells them."""
+    """Return the log-probabilities of an answer's tokens, if its provider returns them."""
     logprobs = answer.response_metadata.get("logprobs")
     if not isinstance(logprobs, Mapping):
         return None
@@ -184,16 +118,15 @@ def openai_logprobs(answer: AIMessage) -> JsonObject | None:
         content = [_complete_token(each) for each in logprobs.get("content") or ()]
         logprobs = {"content": content, "refusal": None}
         return ChoiceLogprobs.model_validate(logprobs).model_dump(exclude_unset=True)
-    except (ValidationError, TypeError):  # some servers have a form of their own
+    except (ValidationError, TypeError):  # some servers use another format
         return None
 
 
-def openai_usage(
-    answer: AIMessage, *, of: Literal["run", "aggregator"] = "run"
-) -> CompletionUsage | None:
-    """Give the tokens of a run, or of its aggregator alone; `None` if nobody said."""
+def openai_usage(*answers: AIMessage, of: UsageOf = "run") -> CompletionUsage | None:
+    """Return the tokens of runs, or of their aggregators only; `None` if they are unknown."""
     key = "usage" if of == "run" else "aggregator_usage"
-    usage = (answer.response_metadata.get("moa") or {}).get(key)
+    summaries = [answer.response_metadata.get("moa") or {} for answer in answers]
+    usage = sum_usages(summary[key] for summary in summaries if summary.get(key))
     if not usage:
         return None
     read, written = usage.get("input_token_details") or {}, usage.get("output_token_details") or {}
@@ -208,13 +141,21 @@ def openai_usage(
     )
 
 
-def moa_extension(answer: AIMessage) -> JsonObject:
-    """Tell how an answer came about: the extension `moa`."""
-    summary = dict(read_run_summary(answer) or {})
+def moa_extension(*answers: AIMessage, usage: UsageOf = "run") -> JsonObject:
+    """Return the extension `moa`: the run summary, and the tokens that are not in `usage`.
+
+    Args:
+        *answers: The answers to one request. The first one has the summary of the proposals, which
+            were requested for it.
+        usage: Which tokens `usage` contains.
+    """
+    summary = dict(read_run_summary(answers[0]) or {})
     known = {key: summary[key] for key in _SUMMARY_KEYS if key in summary}
-    if not known.get("errors"):  # some clients look for the word in a stream
+    if not known.get("errors"):  # some clients search streams for the word
         known.pop("errors", None)
-    return with_old_keys(known)
+    name, of = _OTHER_USAGE[usage]
+    other = openai_usage(*answers, of=of)
+    return with_old_keys(known) | {name: other and other.model_dump(exclude_unset=True)}
 
 
 def _complete_token(token: Mapping[str, Any]) -> JsonObject:

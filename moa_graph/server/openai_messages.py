@@ -1,4 +1,4 @@
-"""From OpenAI's messages to LangChain's. Pure functions."""
+"""Convert OpenAI's messages to LangChain's. Pure functions."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,22 +14,23 @@ from langchain_core.messages import (
 )
 from pydantic_core import from_json
 
-from moa_graph.server.openai_requests import (
+from moa_graph.server.openai_request_messages import (
     MessageContent,
     RefusalPart,
     RequestMessage,
     RequestToolCall,
+    ThoughtPart,
 )
 
 _MESSAGE_CLASSES: dict[str, type[SystemMessage | HumanMessage]] = {
     "system": SystemMessage,
-    "developer": SystemMessage,  # a word of OpenAI's, which other providers refuse
+    "developer": SystemMessage,  # other providers reject OpenAI's value
     "user": HumanMessage,
 }
 
 
 def to_langchain_messages(messages: Sequence[RequestMessage]) -> list[AnyMessage]:
-    """Turn a conversation into LangChain's messages; images stay as they are."""
+    """Convert a conversation to LangChain's messages; images are not changed."""
     names = {
         call.id: call.function.name for message in messages for call in message.tool_calls or ()
     }
@@ -43,19 +44,21 @@ def _to_langchain_message(message: RequestMessage, tool_names: Mapping[str, str]
     if message.role == "tool":
         call_id = message.tool_call_id or ""
         name = message.name or tool_names.get(call_id)
-        return ToolMessage(content, tool_call_id=call_id, name=name)
+        status = "error" if message.is_error else "success"
+        return ToolMessage(content, tool_call_id=call_id, name=name, status=status)
     return _MESSAGE_CLASSES[message.role](content=content, name=message.name)
 
 
 def _to_langchain_content(content: MessageContent | None) -> Any:
     if content is None or isinstance(content, str):
         return content or ""
+    read = [part for part in content if not isinstance(part, ThoughtPart)]
     return [
         {"type": "text", "text": part.refusal}
         if isinstance(part, RefusalPart)
         else part.model_dump(exclude_none=True)
-        for part in content
-    ]
+        for part in read
+    ] or ""
 
 
 def _to_ai_message(message: RequestMessage, content: Any) -> AIMessage:
@@ -80,9 +83,9 @@ def _to_ai_message(message: RequestMessage, content: Any) -> AIMessage:
 
 
 def _read_arguments(call: RequestToolCall) -> dict[str, Any] | None:
-    """Read the arguments of a call; `None` if a model wrote no JSON object."""
+    """Parse the arguments of a call; `None` if they are not a JSON object."""
     text = call.function.arguments
-    if not text.strip():  # of a tool without parameters
+    if not text.strip():  # a tool without parameters
         return {}
     try:
         arguments = from_json(text)

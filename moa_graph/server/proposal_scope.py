@@ -1,4 +1,4 @@
-"""Whose proposals a request keeps and finds: they belong to the key that it shows."""
+"""The scope of stored proposals: the key of a request."""
 
 from hashlib import sha256
 
@@ -6,11 +6,15 @@ from langchain_core.runnables import RunnableConfig
 from starlette.requests import Request
 
 from moa_graph.chat_model.caller import PROPOSAL_SCOPE
-
-_KEY_HEADERS = ("authorization", "x-api-key")
+from moa_graph.server.auth import read_shown_keys
 
 
 def scope_to_key(request: Request) -> RunnableConfig:
-    """Give the config of a run whose proposals others do not find; it holds no key."""
-    shown = "\n".join(request.headers.get(name, "") for name in _KEY_HEADERS)
-    return {"configurable": {PROPOSAL_SCOPE: sha256(shown.encode()).hexdigest()}}
+    """Return a run config that separates proposals by key; it contains no key."""
+    return {"configurable": {PROPOSAL_SCOPE: read_proposal_scope(request)}}
+
+
+def read_proposal_scope(request: Request) -> str:
+    """Return the scope of the current request: a digest of its key."""
+    keys = read_shown_keys(request.headers) or [request.headers.get("authorization", "")]
+    return sha256("\n".join(keys).encode()).hexdigest()

@@ -1,24 +1,34 @@
-"""Responses that a run makes; when nobody waits for one any more, its run is cancelled."""
+"""Responses of runs, which are cancelled when the client disconnects."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
-from sse_starlette import EventSourceResponse
+from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
 from moa_graph.server.errors import server_stopping_error
 
 T = TypeVar("T")
-EventQueue = asyncio.Queue[str | None]
+
+
+class ServerEvent(NamedTuple):
+    """A server-sent event."""
+
+    data: str
+    event: str | None = None
+    """Name of the event, in dialects with named events."""
+
+
+EventQueue = asyncio.Queue[ServerEvent | None]
 
 
 async def wait_for_run(request: Request, run: asyncio.Task[T]) -> T:
-    """Wait for a run, and cancel it when nobody waits for its answer any more.
+    """Wait for a run, and cancel it if the client disconnects.
 
     Raises:
-        ClientDisconnect: If the client hung up.
+        ClientDisconnect: If the client disconnected.
         ApiError: If the server stops.
     """
     disconnect = asyncio.create_task(_wait_for_disconnect(request))
@@ -40,7 +50,7 @@ async def _wait_for_disconnect(request: Request) -> None:
 
 
 class RunResponse(EventSourceResponse):
-    """A stream of the server-sent events that a run puts into a queue. They end together."""
+    """A stream of the server-sent events in a queue of a run. Both end together."""
 
     def __init__(
         self,
@@ -48,9 +58,27 @@ class RunResponse(EventSourceResponse):
         run: asyncio.Task[None],
         *,
         keep_alive: float,
+        ping: ServerEvent | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(_read_events(events), headers=headers, ping=keep_alive, sep="\n")
+        """Create the stream.
+
+        Args:
+            events: The events, and `None` at the end.
+            run: The task that produces them.
+            keep_alive: Seconds after which a silent stream sends a ping.
+            ping: The event of the ping; by default a comment.
+            headers: Further headers.
+        """
+        super().__init__(
+            _read_events(events),
+            headers=headers,
+            ping=keep_alive,
+            ping_message_factory=(lambda: ServerSentEvent(ping.data, event=ping.event, sep="\n"))
+            if ping
+            else None,
+            sep="\n",
+        )
         run.add_done_callback(lambda _: events.put_nowait(None))
         self._run = run
 
@@ -64,4 +92,4 @@ class RunResponse(EventSourceResponse):
 
 async def _read_events(events: EventQueue) -> AsyncIterator[dict[str, str]]:
     while (event := await events.get()) is not None:
-        yield {"data": event}
+        yield {name: value for name, value in event._asdict().items() if value is not None}

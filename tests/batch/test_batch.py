@@ -5,11 +5,12 @@ import json
 from shutil import copytree
 
 import pytest
+from decisions import FakeDecisions
 from langgraph.cache.memory import InMemoryCache
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import CachePolicy
 
-from moa_graph import Agent, MoAConfig, create_moa
+from moa_graph import Agent, MoAConfig, Router, create_moa
 from moa_graph.batch import rate_limits
 from moa_graph.batch.input import (
     BatchRecord,
@@ -57,7 +58,10 @@ TOO_DEEP = b'{"messages": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
         (b'{"messages": [{"role": "assistant", "content": "a"}]}', "the assistant's"),
         (b'{"prompt": "q", "id": 1.5}', "`id`: expected a text or a whole number, got float"),
         (b'{"prompt": "q", "id": true}', "`id`: "),
-        (rb'{"prompt": "q", "id": "\ud800x"}', "`id`: expected whole characters, got '\\ud800x'"),
+        (
+            rb'{"prompt": "q", "id": "\ud800x"}',
+            "`id`: expected text without lone surrogates, got '\\ud800x'",
+        ),
     ],
 )
 def test_mistake_of_a_line_is_told(line, mistake):
@@ -93,6 +97,19 @@ def test_thread_is_the_same_for_the_same_record_and_mixture_alone(tmp_path):
     assert thread_id_for(batch, records[0]) == thread_id_for(
         batch, parse_record(1, b'{"prompt":"a","id":3}')
     )
+
+
+def test_thread_is_another_where_questions_are_routed_otherwise(tmp_path):
+    config = MoAConfig(layers=[{"a": "openai:a"}], aggregator="openai:w")
+    tables = [
+        {"model": "openai:r", "easy": "openai:e"},
+        {"model": "openai:r", "easy": "openai:f"},
+        {"model": "openai:r", "easy": {"model": {"model": "openai:e"}}},
+        {"model": "openai:r", "easy": "openai:e", "criteria": {"easy": "small talk"}},
+        {"model": {"model": "openai:r", "temperature": 0.1}, "easy": "openai:e"},
+    ]
+    routed = [MoAConfig.model_validate({**config.model_dump(), "router": each}) for each in tables]
+    assert len({batch_name(tmp_path / "out.jsonl", each) for each in (config, *routed)}) == 6
 
 
 def row(line, batch="b"):
@@ -297,7 +314,7 @@ async def test_budget_is_kept_where_no_record_costs_more_than_those_before(concu
 
     progress, kept = await batch_of(100, answer, concurrency=concurrency, max_cost=10.0)
     assert 9.0 <= progress.spent <= 10.0
-    assert progress.stopped.startswith("the budget is $10.00; $9.50 are spent")
+    assert progress.stopped.startswith("budget of $10.00 exhausted ($9.50 spent")
     assert kept == list(range(1, len(kept) + 1))
 
 
@@ -317,7 +334,7 @@ async def test_budget_ends_where_a_cost_is_not_known():
 
     progress, kept = await batch_of(100, answer, max_cost=10.0)
     assert kept == [1]
-    assert progress.stopped.startswith("openai:mute gave an answer without saying its tokens")
+    assert progress.stopped.startswith("openai:mute answered without token counts")
     assert "leave the model out, or set no budget" in progress.stopped
 
 
@@ -332,8 +349,8 @@ async def test_failed_call_of_unknown_cost_counts_as_the_most_expensive_one(conc
     progress, kept = await batch_of(100, answer, concurrency=concurrency, max_cost=10.0)
     assert (len(kept), progress.spent, progress.failed) == (10, 5.0, 5)
     assert progress.stopped == (
-        "the budget is $10.00; at least $5.00 are spent (5 failed calls of unknown cost at $1.00 "
-        "each, as the most expensive one cost)"
+        "budget of $10.00 exhausted (at least $5.00 spent, 5 failed calls of unknown cost counted "
+        "as $1.00 each)"
     )
 
 
@@ -357,6 +374,29 @@ async def test_batch_goes_on_after_a_call_that_breaks_off(server):
     progress, kept = await batch_of(4, answerer.answer, concurrency=1, max_cost=1000.0)
     assert (kept, progress.failed, progress.stopped) == ([1, 2, 3, 4], 1, None)
     assert (progress.unpriced, progress.unpriced_failures) == (1, 1)
+
+
+@pytest.mark.parametrize("fault", [None, 400])
+async def test_what_a_router_takes_counts_in_the_budget(fault, server, monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    monkeypatch.setenv("OPENAI_API_KEY", "key")
+    server.model("chooser", reply='{"route": "easy"}')
+    server.model("easy", always=fault)
+    mixture = MoAConfig.model_validate(
+        {
+            "layers": [["offline:lead"]],
+            "aggregator": "offline:lead" if not fault else "openai:easy",
+            "router": {"model": "openai:chooser", "easy": "openai:easy"},
+            "prices": dict.fromkeys(("openai:chooser", "openai:easy"), (1e6, 1e6)),
+        }
+    )
+    saver = InMemorySaver()
+    progress, _ = await batch_of(1, RecordRunner(mixture, saver, "b").answer, max_cost=1000.0)
+    assert progress.failed == bool(fault)
+    assert progress.models_without_usage == []
+    assert progress.spent == progress.tokens > 50
+    again, _ = await batch_of(1, RecordRunner(mixture, saver, "b").answer, max_cost=1000.0)
+    assert (again.spent, len(server.calls_of("chooser"))) == (0, 1)
 
 
 @pytest.fixture
@@ -412,6 +452,42 @@ def test_rates_are_read():
         parse_rates("--rpm", ["opnai=5"], mixture)
 
 
+def test_rates_are_read_of_a_router_and_of_voters():
+    router = {"model": "openai:chooser", "easy": "groq:easy"}
+    voters = {"v": "mistralai:v"}
+    mixture = MoAConfig(
+        layers=[["openai:a"] * 3],
+        aggregator="openai:a",
+        router=router,
+        aggregation="vote",
+        voters=voters,
+    )
+    values = [f"{name}=5" for name in ("openai:chooser", "groq", "groq:easy", "mistralai:v")]
+    assert len(parse_rates("--rpm", values, mixture)) == 4
+
+
+async def test_a_router_and_who_it_chooses_wait_for_their_turn(clock, model):
+    decider, easy = FakeDecisions(answers=["easy", "full"]), model()
+    builder = create_moa([{"a": model()}], model(), router=Router(decider, easy=easy))
+    rate_limits.RateLimits({"fake:judge": 6}).limit_agents(builder)
+    begin, graph = clock[0], builder.compile()
+    await graph.ainvoke({"messages": "q"})
+    assert clock[0] - begin < 2
+    await graph.ainvoke({"messages": "q"})
+    assert clock[0] - begin > 9
+
+
+async def test_a_model_that_decides_of_further_layers_waits_for_its_turn(clock, model):
+    layers = [{"a": model()}] * 4
+    decider = FakeDecisions(answers=[0.1])
+    builder = create_moa(layers, model(), early_stop=decider)
+    rate_limits.RateLimits({"fake:judge": 6}, {"fake:judge": 60_000}).limit_agents(builder)
+    begin = clock[0]
+    await builder.compile().ainvoke({"messages": "q"})
+    assert len(decider.asked) == 3
+    assert 18 < clock[0] - begin < 40
+
+
 async def test_limits_and_a_cache_fit_together(server):
     server.model("a", reply="a")
     agent = {"model": "openai:a", "base_url": server.url}
@@ -441,6 +517,6 @@ async def test_limits_hold_where_events_are_listened_to(clock, model):
 
 def test_a_limited_node_refuses_to_run_where_it_cannot_wait(model):
     asked = model()
-    with pytest.raises(NotImplementedError, match=r"`layer_1_a`: its limits .* an async run"):
+    with pytest.raises(NotImplementedError, match=r"`layer_1_a`: rate limits .* an async run"):
         limited(asked).invoke({"messages": "q"})
     assert not asked.asked

@@ -18,6 +18,7 @@ import anyio
 import psycopg
 import pytest
 from clock import Clock
+from forked import Forked
 from full_disk import full_disk
 from waiting import take_turns, wait_for
 
@@ -101,7 +102,7 @@ def test_answers_stand_in_the_order_of_the_input(batch, here, server):
     assert [row["line"] for row in answers] == list(range(1, COUNT + 1))
     assert not here.failures.exists()
     first, second = done.stdout.splitlines()
-    assert first.startswith("7 of 7 answered; now 35 calls, ")
+    assert first.startswith("7 of 7 answered; in this run 35 calls, ")
     assert second == str(here.answers)
 
 
@@ -139,7 +140,7 @@ def test_failures_stand_in_a_file_of_their_own_and_are_asked_again(batch, here, 
     assert [call.model for call in server.calls] == ["w", "w"]
     assert [row["line"] for row in rows(here.answers)] == list(range(1, COUNT + 1))
     assert not here.failures.exists()
-    assert again.stdout.startswith("7 of 7 answered; now 2 calls, ")
+    assert again.stdout.startswith("7 of 7 answered; in this run 2 calls, ")
 
 
 def test_a_bad_line_is_the_failure_of_that_line(batch, here, server):
@@ -169,11 +170,11 @@ def test_a_finished_batch_asks_nothing_and_goes_on_with_lines_that_were_added(ba
     assert batch("--limit", 3).returncode == 0
     assert len(rows(here.answers)) == 3
     asked = len(server.calls)
-    assert batch("--limit", 2).stdout.startswith("2 of 2 answered; now 0 calls")
+    assert batch("--limit", 2).stdout.startswith("2 of 2 answered; in this run 0 calls")
     assert len(server.calls) == asked
     with here.prompts.open("a") as file:
         file.write('{"prompt": "one more"}\n')
-    assert batch().stdout.startswith("8 of 8 answered; now 25 calls")
+    assert batch().stdout.startswith("8 of 8 answered; in this run 25 calls")
     assert [row["line"] for row in rows(here.answers)] == list(range(1, COUNT + 2))
 
 
@@ -186,7 +187,7 @@ def test_max_cost_is_not_passed(batch, here, server):
     most = 4.5 * row["cost"]
     done = batch("--concurrency", 4, "--max-cost", most)
     assert done.returncode == 3
-    assert "3 records were not asked: " in done.stderr
+    assert "3 records were left out: " in done.stderr
     answers = rows(here.answers)
     assert len(answers) == 4
     assert sum(each["cost"] for each in answers) <= most
@@ -208,7 +209,8 @@ def test_writer_that_gave_nothing_counts_against_the_budget(fallbacks, batch, he
 
 
 def test_failed_calls_of_unknown_cost_are_told_and_end_no_batch_with_a_budget(batch, here, server):
-    write_mixture(here.mixture, server, agent=", timeout = 0.3")
+    text = here.mixture.read_text()
+    here.mixture.write_text(text.replace('"openai:b", ', '"openai:b", timeout = 0.3, '))
     server.model("b", until=lambda: False)
     done = batch("--concurrency", 1, "--max-cost", 1_000_000_000)
     assert done.returncode == 0, done.stderr
@@ -287,8 +289,8 @@ def test_what_is_done_on_an_older_run_is_not_spent_now(batch, here, server):
     done = batch("--limit", 1)
     (row,) = rows(here.answers)
     (call,) = server.calls_of("w")[1:]
-    assert ", now 1 calls" not in done.stdout
-    assert "now 1 calls" in done.stdout
+    assert ", in this run 1 calls" not in done.stdout
+    assert "in this run 1 calls" in done.stdout
     spent = float(done.stdout.split("$")[1].split()[0])
     assert 0 < spent < row["cost"]
     assert call.answered
@@ -409,7 +411,7 @@ def test_interrupted_batch_says_how_to_go_on(batch, here, server):
     threading.Thread(target=interrupt).start()
     done = batch()
     assert done.returncode == 130
-    assert "interrupted; 0 of 7 are answered: run the command again to go on" in done.stderr
+    assert "interrupted; 0 of 7 are answered: run the command again to continue" in done.stderr
     server.model("w", reply=reply)
     server.calls.clear()
     assert batch().returncode == 0
@@ -450,14 +452,14 @@ async def test_a_killed_batch_repeats_no_stored_call(here, server, moa):
     server.model("a", reply=reply, latency=0.1)
     server.model("w", reply=reply, until=lambda: killed.is_set() or len(server.calls) < 20)
     more = ("--concurrency", 3)
-    process = subprocess.Popen([MOA, *map(str, words(here, *more))], stderr=subprocess.PIPE)
+    process = Forked([MOA, *words(here, *more)])
     await asyncio.to_thread(wait_for, lambda: here.answers.exists() and here.answers.stat().st_size)
     second = await asyncio.to_thread(partial(moa, *words(here)))
     process.kill()
     process.communicate()
     server.settle()
     killed.set()
-    assert "another process is at work" in second.stderr
+    assert "another process is working" in second.stderr
     kept, asked = await stored(here), len(server.calls)
     assert kept
     with here.answers.open("ab") as file:  # as if it had been killed while it wrote

@@ -84,7 +84,9 @@ def test_records_of_a_killed_worker_are_answered_elsewhere_and_paid_for_once(
     asked = Counter(call.model for call in server.calls)
     assert asked == {"a": COUNT, "b": COUNT, "w": COUNT + CONCURRENCY}
     assert {call.headers["authorization"] for call in server.calls} == {f"Bearer {KEY}"}
-    assert told.splitlines()[0].startswith(f"{COUNT} of {COUNT} answered; now {3 * COUNT} calls")
+    assert told.splitlines()[0].startswith(
+        f"{COUNT} of {COUNT} answered; in this run {3 * COUNT} calls"
+    )
     assert len(told.splitlines()) == 2
     assert len(logs) > 10
     assert not any(KEY.encode() in each for each in logs)
@@ -194,7 +196,7 @@ async def test_desk_stops_reading_and_beginning_when_the_money_is_spent():
     await desk.finish_record(1, RecordOutcome({"line": 1}, calls=1, spent=0.75))
     assert not await second
     progress = await desk.exchange_progress(0, 0)
-    assert progress.stopped.startswith("the budget is $1.00; ")
+    assert progress.stopped.startswith("budget of $1.00 exhausted (")
     assert not await waiting
 
 

@@ -46,7 +46,7 @@ BOUNDS = [
     Bound("a run: wall / critical path", "run", WALL, _variant(), 1.02, PEERS),
     Bound("the same, SQLite", "run", WALL, _variant(f"{OURS}, SQLite"), 1.03, PEERS),
     Bound("a run: CPU / gather", "run", CPU, _variant(), 1.2, PEERS),
-    Bound("the same, SQLite", "run", CPU, _variant(f"{OURS}, SQLite"), 1.6, PEERS),
+    Bound("the same, SQLite", "run", CPU, _variant(f"{OURS}, SQLite"), 1.3, PEERS),
     Bound("streamed calls of a run", "stream", "streamed calls", STREAM, 1),
     Bound("first token, ms late", "stream", "first token after critical path, ms", STREAM, 40),
     Bound("streamed run: CPU / ainvoke", "stream", "CPU / ainvoke", STREAM, 3.5),

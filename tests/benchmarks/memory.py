@@ -1,8 +1,9 @@
 """Memory of runs that wait: 1,000 at a time, each with a prompt of its own of about 8,000 tokens.
 
-Each run's six proposers hang. The memory that the process has gained then is divided by the runs;
-what it gains more with long prompts than with short ones, by the length of a prompt: how often a
-run holds its conversation. Once is the least: somebody asks it.
+A first run is answered, for a client may hold what it sends until it knows a server. Then each
+run's six proposers hang. The memory that the process gains meanwhile is divided by the runs; what
+it gains more with long prompts than with short ones, by the length of a prompt: how often a run
+holds its conversation. Once is the least: somebody asks it.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from typing import Any
 import measuring
 import mixtures
 from openai import AsyncOpenAI
-from server import serving
+from server import Server, serving
 
 WORDS = 6000  # about 8,000 tokens
 VARIANTS = (
@@ -35,17 +36,18 @@ def main() -> None:
     options = measuring.options(__doc__)
     runs = 20 if options.quick else 1000
     rows = []
-    with serving({"*": {"latency": 3600}}) as server:
+    with serving({"*": {"latency": 3600, "at_once": 1}}) as server:
         for name in VARIANTS:
-            short, long = (_child(server.url, name, runs, words) for words in (10, WORDS))
+            short, long = (_child(server, name, runs, words) for words in (10, WORDS))
             length = len(_question(0, WORDS)) - len(_question(0, 10))
             copies = (long - short) / length
             rows.append({"variant": name, "kB / run": long / 1024, "copies": copies})
     measuring.report("Memory of a waiting run", rows, options.json, runs=runs, words=WORDS)
 
 
-def _child(url: str, name: str, runs: int, words: int) -> float:
-    command = [sys.executable, __file__, "--url", url, "--variant", name]
+def _child(server: Server, name: str, runs: int, words: int) -> float:
+    server.take_counts()  # its first calls are answered at once
+    command = [sys.executable, __file__, "--url", server.url, "--variant", name]
     told = subprocess.run(
         [*command, "--runs", f"{runs}", "--words", f"{words}"],
         stdout=subprocess.PIPE,
@@ -65,10 +67,9 @@ async def waiting(url: str, name: str, runs: int, words: int) -> float:
         VARIANTS[3]: lambda: mixtures.naive(url, 1),
     }
     run = builders[name]()
-    tasks = [asyncio.create_task(run(_question(-1, 10)))]  # what the first run of all costs
-    await asyncio.sleep(2)
+    await run(_question(-1, 10))  # what the first run of all costs
     before = _resident()
-    tasks += [asyncio.create_task(run(_question(number, words))) for number in range(runs)]
+    tasks = [asyncio.create_task(run(_question(number, words))) for number in range(runs)]
     gained = [0.0]
     while len(gained) < 4 or gained[-1] > 1.001 * gained[-4]:  # until all of them wait
         await asyncio.sleep(1)

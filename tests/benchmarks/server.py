@@ -21,7 +21,7 @@ from math import exp
 from typing import Any
 
 Json = dict[str, Any]
-DEFAULT: Json = {"latency": 0.0, "words": 200, "rate": 0.0}
+DEFAULT: Json = {"latency": 0.0, "at_once": 0, "words": 200, "rate": 0.0}
 
 
 class Server:
@@ -52,8 +52,9 @@ def serving(models: Mapping[str, Json] | None = None) -> Iterator[Server]:
 
     Args:
         models: How each model behaves, `"*"` all others: `latency`, in seconds, or the
-            parameters of its draw (`median`, `sigma`, `stall`, `stalled`); `words`, of an
-            answer; `rate`, tokens a second of a streamed answer (0: all at once).
+            parameters of its draw (`median`, `sigma`, `stall`, `stalled`); `at_once`, how many
+            first calls are answered without latency; `words`, of an answer; `rate`, tokens a
+            second of a streamed answer (0: all at once).
     """
     processors = sorted(os.sched_getaffinity(0))
     command = [sys.executable, __file__, "--models", json.dumps(models or {})]
@@ -80,6 +81,7 @@ class Counts:
         self.calls = self.streamed = self.hung_up = self.words = self.words_lost = 0
         self.running = self.peak = self.connections = 0
         self._requests: Counter[str] = Counter()
+        self._calls_of: Counter[str] = Counter()
 
     def take(self) -> Json:
         told = {name: count for name, count in vars(self).items() if name in _TOLD}
@@ -90,9 +92,14 @@ class Counts:
 
     def count_request(self, path: bytes, request: Json) -> int:
         """Count a request, and tell how often the same came before by the same path."""
+        self._calls_of[request["model"]] += 1
         key = f"{path!r} {request['model']} {request['messages'][-1]['content']}"
         self._requests[key] += 1
         return self._requests[key] - 1
+
+    def calls_of(self, model: str) -> int:
+        """Tell how many requests a model has had."""
+        return self._calls_of[model]
 
 
 class Connection(asyncio.Protocol):
@@ -140,7 +147,8 @@ class Connection(asyncio.Protocol):
         counts.peak = max(counts.peak, counts.running)
         try:
             repeated = counts.count_request(path, request)
-            await asyncio.sleep(draw_latency(behaviour["latency"], request, repeated))
+            if counts.calls_of(model) > behaviour["at_once"]:
+                await asyncio.sleep(draw_latency(behaviour["latency"], request, repeated))
             if request.get("stream"):
                 counts.streamed += 1
                 await self._stream(request, words, behaviour["rate"])

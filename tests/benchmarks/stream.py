@@ -16,6 +16,7 @@ from server import Server, serving
 from moa_graph import Agent, create_moa
 
 WIDTH, LAYERS, LATENCY, WORDS = 6, 3, 0.3, 500
+QUICK_LATENCY = 0.03
 RATES = {100: 200, 500: 1000, 2000: 4000}
 """Tokens a second, and how many come at that pace."""
 
@@ -57,7 +58,7 @@ async def first_by_hand(client: AsyncOpenAI, names: list[str], layers: int) -> f
 
 
 async def whole_runs(
-    server: Server, client: AsyncOpenAI, rounds: int, layers: int
+    server: Server, client: AsyncOpenAI, rounds: int, layers: int, latency: float
 ) -> list[dict[str, Any]]:
     """Compare a run that is not streamed with the two ways to stream it, and with a gather."""
     names = [f"m{number}" for number in range(WIDTH)]
@@ -90,7 +91,7 @@ async def whole_runs(
         "by hand": timed("by hand", lambda: first_by_hand(client, names, layers)),
     }
     samples = await interleave(variants, rounds)
-    critical = LATENCY * (layers + 1)
+    critical = latency * (layers + 1)
     base = [each.cpu for each in samples["ainvoke"]]
     return [
         {
@@ -152,11 +153,11 @@ async def main() -> None:
     models: dict[str, Any] = {
         f"at-{rate}": {"words": words, "rate": rate} for rate, words in rates.items()
     }
-    words = 20 if chosen.quick else WORDS
-    models |= {"short": {"words": 1}, "*": {"latency": LATENCY, "words": words}}
+    words, latency = (20, QUICK_LATENCY) if chosen.quick else (WORDS, LATENCY)
+    models |= {"short": {"words": 1}, "*": {"latency": latency, "words": words}}
     with serving(models) as server:
         async with AsyncOpenAI(base_url=server.url, api_key="none") as client:
-            runs = await whole_runs(server, client, rounds, layers)
+            runs = await whole_runs(server, client, rounds, layers, latency)
             pace = await paces(server, client, rounds, rates)
     beside = chosen.json and chosen.json.with_stem(f"{chosen.json.stem}-pace")
     report(f"Streaming a run of {layers} x {WIDTH} proposers", runs, chosen.json)

@@ -265,9 +265,9 @@ def test_tokens_are_told_of_within_invoke_where_streaming_is_wanted(moa, invoke)
     [
         ({"layers": []}, r"`layers`: expected a list of layers.*got \[\]"),
         ({"layers": [["gpt-4o"]]}, r"`layers\[0\]`\[0\]: expected 'provider:model'"),
-        ({"quorum": 5}, "`quorum`=5: expected a number from 1 to 2"),
+        ({"quorum": 5}, "`quorum`=5: expected a number of proposers from 1 to 2"),
         ({"references_in": "tool"}, "`references_in`='tool': expected"),
-        ({"aggregator": Agent(model="offline:lead", samples=2)}, "an aggregator is asked once"),
+        ({"aggregator": Agent(model="offline:lead", samples=2)}, "an aggregator is called once"),
         ({"aggregator": "openai:gpt-4o"}, "needs a key: set the environment variable"),
     ],
 )
@@ -281,7 +281,7 @@ def test_mistakes_are_told_at_construction_as_create_moa_tells_them(options, err
 
 
 def test_unknown_option_is_refused():
-    with pytest.raises(ValueError, match="unknown option 'temperature'; expected some of: layers"):
+    with pytest.raises(ValueError, match="unknown option 'temperature'; expected one of: layers"):
         ChatMoA(layers=[["offline:lead"]], aggregator="offline:lead", temperature=0.7)
 
 
@@ -467,7 +467,7 @@ def test_error_of_a_writer_that_is_called_with_options_repeats_no_key():
 
 
 def test_proposer_that_waits_for_a_human_is_refused(moa):
-    with pytest.raises(RuntimeError, match="stopped for a human"):
+    with pytest.raises(RuntimeError, match="was interrupted"):
         moa(layers=[[RunnableLambda(interrupt)]]).invoke("q")
 
 

@@ -24,13 +24,13 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
-from panels import Panel, Writer, calling, result_of, tool_call
 from pydantic import BaseModel
+from scripted_mixtures import ChatMixture, Writer, calling, result_of, tool_call
 from waiting import wait_for, wait_until
 
 from moa_graph import AggregatorError, ChatMoA
 from moa_graph.chat_model import recent_values
-from moa_graph.chat_model.kept_panels import MAX_AGE_S
+from moa_graph.chat_model.kept_proposals import MAX_AGE_S
 
 
 @tool
@@ -59,14 +59,14 @@ def summary_of(message):
     ],
 )
 def test_tool_loop_of_five_steps_asks_as_many_panels_as_consult_says(consult, panels, invoke):
-    panel = Panel(*five_steps(), layers=2, width=3, **consult)
+    panel = ChatMixture(*five_steps(), layers=2, width=3, **consult)
     result = invoke(create_agent(panel.moa, [look]), {"messages": "q"})
     assert result["messages"][-1].text == "the answer"
     assert (panel.proposer_calls, panel.written) == (6 * panels, 6)
 
 
 def test_a_second_turn_asks_anew(invoke):
-    panel = Panel(*five_steps(), *five_steps())
+    panel = ChatMixture(*five_steps(), *five_steps())
     agent = create_agent(panel.moa, [look], checkpointer=InMemorySaver())
     for turn in (1, 2):
         invoke(agent, {"messages": "q"}, {"configurable": {"thread_id": "1"}})
@@ -74,7 +74,7 @@ def test_a_second_turn_asks_anew(invoke):
 
 
 def test_writer_reads_the_same_proposals_in_each_step(invoke):
-    panel = Panel(
+    panel = ChatMixture(
         *five_steps(), answers_of={"p11": ["first", "second"], "p12": ["third", "fourth"]}
     )
     invoke(create_agent(panel.moa, [look]), {"messages": "q"})
@@ -85,7 +85,7 @@ def test_writer_reads_the_same_proposals_in_each_step(invoke):
 
 def test_summary_says_what_is_reused_and_that_it_costs_nothing(invoke):
     proposal = AIMessage("a proposal", usage_metadata=tokens(7))
-    panel = Panel(*five_steps(), answers_of={"p11": [proposal], "p12": [proposal]})
+    panel = ChatMixture(*five_steps(), answers_of={"p11": [proposal], "p12": [proposal]})
     for answer in panel.writer.answers[:-1]:
         answer.usage_metadata = tokens(1)
     answers = invoke(create_agent(panel.moa, [look]), {"messages": "q"})["messages"][1::2]
@@ -106,7 +106,7 @@ def tokens(count):
 
 
 def test_failures_are_kept_with_the_panel(invoke):
-    panel = Panel(*five_steps(), answers_of={"p11": [ValueError("broken")]})
+    panel = ChatMixture(*five_steps(), answers_of={"p11": [ValueError("broken")]})
     result = invoke(create_agent(panel.moa, [look]), {"messages": "q"})
     assert panel.asked == 1
     for answer in result["messages"][1::2]:
@@ -115,7 +115,7 @@ def test_failures_are_kept_with_the_panel(invoke):
 
 
 def test_host_of_an_agent_sees_the_same_stream(stream):
-    panel = Panel(*five_steps())
+    panel = ChatMixture(*five_steps())
     seen = stream(create_agent(panel.moa, [look]), {"messages": "q"}, stream_mode="messages")
     chunks = [message.text for message, _ in seen if message.type == "AIMessageChunk"]
     assert [text for text in chunks if text] == ["the ", "answer"]
@@ -130,7 +130,7 @@ def test_clock_in_the_system_prompt_opens_no_turn(invoke):
     def clock(_):
         return f"It is {uuid4()}."
 
-    panel = Panel(*five_steps())
+    panel = ChatMixture(*five_steps())
     invoke(create_agent(panel.moa, [look], middleware=[clock]), {"messages": "q"})
     assert panel.asked == 1
 
@@ -139,7 +139,7 @@ def test_summary_in_the_middle_of_a_loop_opens_no_turn(invoke):
     summary = SummarizationMiddleware(
         FakeModel(answers=["so far"]), trigger=("messages", 6), keep=("messages", 2)
     )
-    panel = Panel(*five_steps())
+    panel = ChatMixture(*five_steps())
     result = invoke(create_agent(panel.moa, [look], middleware=[summary]), {"messages": "q"})
     assert "so far" in result["messages"][0].text
     assert panel.asked == 1
@@ -151,7 +151,7 @@ def test_human_message_behind_the_result_of_a_tool_opens_no_turn(invoke):
             is_result = isinstance(state["messages"][-1], ToolMessage)
             return {"messages": [HumanMessage("Remember the rules.")]} if is_result else None
 
-    panel = Panel(*five_steps())
+    panel = ChatMixture(*five_steps())
     result = invoke(create_agent(panel.moa, [look], middleware=[Reminder()]), {"messages": "q"})
     assert [each.type for each in result["messages"][:4]] == ["human", "ai", "tool", "human"]
     assert panel.asked == 1
@@ -160,7 +160,7 @@ def test_human_message_behind_the_result_of_a_tool_opens_no_turn(invoke):
 @pytest.mark.parametrize("ids", ["unique", "call_0"])
 def test_context_that_is_edited_leaves_turns_as_they_are(ids, invoke):
     editing = ContextEditingMiddleware(edits=[ClearToolUsesEdit(trigger=100, keep=1)])
-    panel = Panel(*numbered(five_steps(), ids), *numbered(five_steps(), ids))
+    panel = ChatMixture(*numbered(five_steps(), ids), *numbered(five_steps(), ids))
     agent = create_agent(panel.moa, [look], middleware=[editing], checkpointer=InMemorySaver())
     for number, question in enumerate(("first", "second"), 1):
         invoke(agent, {"messages": question}, {"configurable": {"thread_id": "1"}})
@@ -180,7 +180,7 @@ def numbered(answers, ids):
 
 @pytest.mark.parametrize("ids", ["unique", "call_0"])
 def test_same_question_asked_anew_asks_anew(ids, invoke):
-    panel = Panel(*numbered(five_steps(), ids), *numbered(five_steps(), ids))
+    panel = ChatMixture(*numbered(five_steps(), ids), *numbered(five_steps(), ids))
     agent = create_agent(panel.moa, [look])
     for number in (1, 2):
         invoke(agent, {"messages": "q"})
@@ -193,7 +193,7 @@ def test_two_talks_that_end_alike_have_proposals_of_their_own(ids, invoke):
         return calling(tool_call(tool_call_id=None if ids == "unique" else ids))
 
     first, second = answer(), answer()
-    panel = Panel(
+    panel = ChatMixture(
         first, second, "sunny", "windy", answers_of={"p11": ["of the first", "of the second"]}
     )
     talks = [
@@ -211,7 +211,7 @@ def test_two_talks_that_end_alike_have_proposals_of_their_own(ids, invoke):
 
 
 def test_edited_question_asks_anew(invoke):
-    panel = Panel(*five_steps(), *five_steps())
+    panel = ChatMixture(*five_steps(), *five_steps())
     agent = create_agent(panel.moa, [look], checkpointer=InMemorySaver())
     config = {"configurable": {"thread_id": "1"}}
     question = HumanMessage("q", id="q")
@@ -229,14 +229,14 @@ class City(BaseModel):
 
 def test_structured_answer_that_is_asked_for_again_opens_no_turn(invoke):
     wrong, right = (calling(tool_call("City", **args)) for args in ({}, {"name": "Oslo"}))
-    panel = Panel(calling(), wrong, right)
+    panel = ChatMixture(calling(), wrong, right)
     agent = create_agent(panel.moa, [look], response_format=ToolStrategy(City))
     assert invoke(agent, {"messages": "q"})["structured_response"] == City(name="Oslo")
     assert panel.asked == 1
 
 
 def test_question_behind_a_structured_answer_opens_a_turn(invoke):
-    panel = Panel(*(calling(tool_call("City", name=name)) for name in ("Oslo", "Rome")))
+    panel = ChatMixture(*(calling(tool_call("City", name=name)) for name in ("Oslo", "Rome")))
     saver = InMemorySaver()
     response_format = ToolStrategy(City, tool_message_content="done")
     agent = create_agent(panel.moa, [look], response_format=response_format, checkpointer=saver)
@@ -251,7 +251,7 @@ def test_question_behind_a_result_that_is_returned_directly_opens_a_turn(invoke)
         """Show."""
         return "shown"
 
-    panel = Panel(*(calling(tool_call("show")) for _ in range(2)))
+    panel = ChatMixture(*(calling(tool_call("show")) for _ in range(2)))
     agent = create_agent(panel.moa, [show, look], checkpointer=InMemorySaver())
     for number in (1, 2):
         invoke(agent, {"messages": "q"}, {"configurable": {"thread_id": "1"}})
@@ -259,7 +259,7 @@ def test_question_behind_a_result_that_is_returned_directly_opens_a_turn(invoke)
 
 
 def test_edited_tool_call_opens_no_turn(invoke):
-    panel = Panel(calling(), "the answer")
+    panel = ChatMixture(calling(), "the answer")
     human = HumanInTheLoopMiddleware({"look": True})
     agent = create_agent(panel.moa, [look], middleware=[human], checkpointer=InMemorySaver())
     config = {"configurable": {"thread_id": "1"}}
@@ -274,7 +274,7 @@ def test_edited_tool_call_opens_no_turn(invoke):
 
 
 def test_retry_after_a_failed_writer_asks_the_writer_alone(invoke):
-    panel = Panel(ValueError("busy"), "the answer")
+    panel = ChatMixture(ValueError("busy"), "the answer")
     answer = invoke(panel.moa.with_retry(wait_exponential_jitter=False), "q")
     assert answer.text == "the answer"
     assert summary_of(answer)["reused_proposals"]
@@ -282,7 +282,9 @@ def test_retry_after_a_failed_writer_asks_the_writer_alone(invoke):
 
 
 def test_retry_of_an_aggregator_that_selects_asks_it_alone(invoke):
-    panel = Panel(ValueError("busy"), "2", answers_of={"p12": ["the second"]}, aggregation="select")
+    panel = ChatMixture(
+        ValueError("busy"), "2", answers_of={"p12": ["the second"]}, aggregation="select"
+    )
     answer = invoke(panel.moa.with_retry(wait_exponential_jitter=False), "q")
     assert answer.text == "the second"
     assert (panel.asked, panel.written) == (1, 2)
@@ -290,7 +292,7 @@ def test_retry_of_an_aggregator_that_selects_asks_it_alone(invoke):
 
 def test_fallback_answers_from_reused_proposals(invoke):
     called, spare = calling(), FakeModel(answers=["of the fallback"])
-    panel = Panel(called, ValueError("busy"), fallbacks=[spare])
+    panel = ChatMixture(called, ValueError("busy"), fallbacks=[spare])
     invoke(panel.moa, "q")
     answer = invoke(panel.moa, [HumanMessage("q"), *result_of(called)])
     assert answer.text == "of the fallback"
@@ -300,7 +302,7 @@ def test_fallback_answers_from_reused_proposals(invoke):
 
 def test_retry_in_a_tool_loop_asks_the_writer_alone(invoke):
     called = calling()
-    panel = Panel(called, ValueError("busy"), "the answer")
+    panel = ChatMixture(called, ValueError("busy"), "the answer")
     invoke(panel.moa, "q")
     loop = [HumanMessage("q"), *result_of(called)]
     with pytest.raises(AggregatorError):
@@ -310,7 +312,7 @@ def test_retry_in_a_tool_loop_asks_the_writer_alone(invoke):
 
 
 def test_after_the_retry_has_its_answer_the_same_question_asks_anew(invoke):
-    panel = Panel(ValueError("busy"), "the answer")
+    panel = ChatMixture(ValueError("busy"), "the answer")
     for asked in (1, 1, 2):
         if panel.written:
             invoke(panel.moa, "q")
@@ -321,7 +323,7 @@ def test_after_the_retry_has_its_answer_the_same_question_asks_anew(invoke):
 
 
 def test_another_question_after_a_failed_writer_asks_anew(invoke):
-    panel = Panel(ValueError("busy"), "the answer")
+    panel = ChatMixture(ValueError("busy"), "the answer")
     with pytest.raises(AggregatorError):
         invoke(panel.moa, "q")
     invoke(panel.moa, "another")
@@ -329,7 +331,7 @@ def test_another_question_after_a_failed_writer_asks_anew(invoke):
 
 
 def test_stream_that_is_left_before_its_answer_leaves_the_panel_to_a_retry():
-    panel = Panel("a long answer")
+    panel = ChatMixture("a long answer")
     chunks = panel.moa.stream("q")
     next(chunks)
     chunks.close()
@@ -339,7 +341,7 @@ def test_stream_that_is_left_before_its_answer_leaves_the_panel_to_a_retry():
 
 async def test_cancelled_writer_leaves_the_panel_to_a_retry():
     gone_on = threading.Event()
-    panel = Panel("the answer", writes=gone_on.is_set)
+    panel = ChatMixture("the answer", writes=gone_on.is_set)
     running = asyncio.create_task(panel.moa.ainvoke("q"))
     await wait_until(lambda: panel.written)
     running.cancel()
@@ -351,7 +353,9 @@ async def test_cancelled_writer_leaves_the_panel_to_a_retry():
 
 
 def test_lost_quorum_is_asked_for_anew(invoke):
-    panel = Panel("the answer", answers_of={"p11": [ValueError("busy"), "a proposal"]}, quorum=2)
+    panel = ChatMixture(
+        "the answer", answers_of={"p11": [ValueError("busy"), "a proposal"]}, quorum=2
+    )
     assert invoke(panel.moa.with_retry(wait_exponential_jitter=False), "q").text == "the answer"
     assert panel.asked == 2
 
@@ -361,7 +365,7 @@ def test_lost_quorum_is_asked_for_anew(invoke):
 
 def test_bound_copies_share_the_proposals_of_a_turn(invoke):
     called = calling()
-    panel = Panel(called, calling(tool_call("City", name="Oslo")), "the answer")
+    panel = ChatMixture(called, calling(tool_call("City", name="Oslo")), "the answer")
     invoke(panel.moa.bind_tools([look]), "q")
     loop = [HumanMessage("q"), *result_of(called)]
     assert invoke(panel.moa.with_structured_output(City), loop) == City(name="Oslo")
@@ -372,7 +376,7 @@ def test_bound_copies_share_the_proposals_of_a_turn(invoke):
 
 def test_answer_to_a_stream_is_found_by_the_next_call(stream):
     called = calling()
-    panel = Panel(called, "the answer")
+    panel = ChatMixture(called, "the answer")
     first = reduce(add, stream(panel.moa, "q"))
     assert [each["id"] for each in first.tool_calls] == [called.tool_calls[0]["id"]]
     answer = reduce(add, stream(panel.moa, [HumanMessage("q"), *result_of(called)]))
@@ -383,7 +387,7 @@ def test_answer_to_a_stream_is_found_by_the_next_call(stream):
 
 def test_proposals_belong_to_a_scope_where_the_caller_names_one(invoke):
     called = calling()
-    panel = Panel(called, "the answer")
+    panel = ChatMixture(called, "the answer")
     ada, bob = ({"configurable": {"proposal_scope": name}} for name in ("ada", "bob"))
     invoke(panel.moa, "q", ada)
     loop = [HumanMessage("q"), *result_of(called)]
@@ -402,7 +406,7 @@ def test_proposals_belong_to_a_scope_where_the_caller_names_one(invoke):
     ],
 )
 def test_retry_finds_proposals_in_its_own_thread_and_of_its_own_user(other, asked, invoke):
-    panel = Panel(ValueError("busy"), "the answer")
+    panel = ChatMixture(ValueError("busy"), "the answer")
     config = {"thread_id": "1", "user": "ada", "langgraph_request_id": "1"}
     with pytest.raises(AggregatorError):
         invoke(panel.moa, "q", {"configurable": config})
@@ -428,7 +432,7 @@ def test_tools_that_change_in_place_are_those_of_the_call():
 
 def test_changed_options_ask_anew(invoke):
     called = calling()
-    panel = Panel(called, "the answer")
+    panel = ChatMixture(called, "the answer")
     invoke(panel.moa, "q")
     changed = panel.moa.model_copy(update={"prompt": "Judge them."})
     invoke(changed, [HumanMessage("q"), *result_of(called)])
@@ -441,7 +445,7 @@ def test_changed_options_ask_anew(invoke):
 )
 def test_shallow_copies_share_proposals_and_deep_ones_have_their_own(make_copy, asked):
     called = calling()
-    panel = Panel(called, "the answer")
+    panel = ChatMixture(called, "the answer")
     panel.moa.invoke("q")
     copied = make_copy(panel.moa)
     answer = copied.invoke([HumanMessage("q"), *result_of(called)])
@@ -462,7 +466,7 @@ def test_pickled_model_asks_for_itself():
 async def test_calls_of_one_turn_side_by_side_ask_one_panel():
     """Another process may have asked the first one, or this one has forgotten it."""
     gone_on = threading.Event()
-    panel = Panel("the answer", until=gone_on.is_set)
+    panel = ChatMixture("the answer", until=gone_on.is_set)
     loop = [HumanMessage("q"), *result_of(calling())]
     running = [asyncio.create_task(panel.moa.ainvoke(loop)) for _ in range(3)]
     await wait_until(lambda: panel.proposer_calls == 2)
@@ -474,7 +478,7 @@ async def test_calls_of_one_turn_side_by_side_ask_one_panel():
 
 def test_threads_of_one_turn_side_by_side_ask_one_panel():
     gone_on = threading.Event()
-    panel = Panel("the answer", until=gone_on.is_set)
+    panel = ChatMixture("the answer", until=gone_on.is_set)
     loop = [HumanMessage("q"), *result_of(calling())]
     threads = [threading.Thread(target=panel.moa.invoke, args=[loop]) for _ in range(3)]
     for thread in threads:
@@ -488,7 +492,7 @@ def test_threads_of_one_turn_side_by_side_ask_one_panel():
 
 async def test_call_that_waits_asks_when_the_other_is_cancelled_or_fails():
     gone_on = threading.Event()
-    panel = Panel("the answer", until=gone_on.is_set)
+    panel = ChatMixture("the answer", until=gone_on.is_set)
     loop = [HumanMessage("q"), *result_of(calling())]
     first, second, third = (asyncio.create_task(panel.moa.ainvoke(loop)) for _ in range(3))
     await wait_until(lambda: panel.proposer_calls == 2)
@@ -502,7 +506,7 @@ async def test_call_that_waits_asks_when_the_other_is_cancelled_or_fails():
 
 
 async def test_same_question_asked_side_by_side_asks_as_often():
-    panel = Panel("the answer")
+    panel = ChatMixture("the answer")
     await panel.moa.abatch(["q", "q", "q"])
     assert panel.asked == 3
 
@@ -514,7 +518,7 @@ def test_turn_is_forgotten_after_a_while(monkeypatch, invoke):
     now = 1000.0
     monkeypatch.setattr(recent_values, "monotonic", lambda: now)
     called = [calling() for _ in range(3)]
-    panel = Panel(*called, "the answer")
+    panel = ChatMixture(*called, "the answer")
     talk = [HumanMessage("q")]
     for number, answer in enumerate(called):
         invoke(panel.moa, talk)
@@ -538,7 +542,7 @@ def test_values_are_bounded_in_number_the_least_recently_used_go_first():
 
 def test_system_messages_between_results_are_no_part_of_a_turn(invoke):
     called = calling()
-    panel = Panel(called, "the answer")
+    panel = ChatMixture(called, "the answer")
     invoke(panel.moa, [SystemMessage("a"), HumanMessage("q")])
     invoke(
         panel.moa, [HumanMessage("q"), *result_of(called), SystemMessage("b"), HumanMessage("c")]

@@ -8,7 +8,7 @@ import pytest
 from langchain_core.messages import HumanMessage, ToolMessage
 from langgraph.cache.memory import InMemoryCache
 from langgraph.cache.sqlite import SqliteCache
-from panels import Panel, calling, result_of
+from scripted_mixtures import ChatMixture, calling, result_of
 from waiting import PATIENCE
 
 from moa_graph import Agent, AggregatorError, ChatMoA
@@ -84,7 +84,7 @@ def test_other_process_finds_them_by_ids_where_the_conversation_has_changed(serv
         layer = {name: Agent(model=f"openai:{name}", base_url=server.url) for name in "ab"}
         return ChatMoA([layer], writer, proposal_cache=cache)
 
-    called, writer = calling(), Panel().writer
+    called, writer = calling(), ChatMixture().writer
     writer.answers = [called, "the answer"]
     invoke(build(), "q")
     answer = invoke(build(), [HumanMessage("A summary of it."), *result_of(called)])
@@ -142,7 +142,7 @@ def test_answer_without_tool_calls_stores_nothing(server, invoke):
 
 def test_proposers_that_cannot_be_described_stay_in_their_process(cache, invoke, caplog):
     called = calling()
-    first, second = (Panel(called, "the answer", proposal_cache=cache) for _ in range(2))
+    first, second = (ChatMixture(called, "the answer", proposal_cache=cache) for _ in range(2))
     loop = [HumanMessage("q"), *result_of(called)]
     with caplog.at_level(logging.WARNING, "moa_graph"):
         invoke(first.moa, "q")
@@ -207,5 +207,7 @@ def test_deep_copy_shares_the_cache(process, cache):
 
 
 def test_mistaken_cache_is_refused():
-    with pytest.raises(ValueError, match=r"`proposal_cache`='a\.sqlite': expected a cache of"):
+    with pytest.raises(
+        ValueError, match=r"`proposal_cache`='a\.sqlite': expected a LangGraph cache"
+    ):
         ChatMoA([["offline:lead"]], "offline:lead", proposal_cache="a.sqlite")

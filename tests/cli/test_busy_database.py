@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from forked import Forked, run_forked
 from terminal import MOA, write_mixture
-from waiting import wait_for
 
 from moa_graph.runs import failover_saver
 
@@ -61,18 +61,18 @@ def impatient(monkeypatch):
 
 
 @pytest.mark.parametrize("words", [["ask", "q", "--thread", "u"], ["resume", "t"]])
-def test_run_waits_until_the_database_is_let_go(words, config, db, server, tmp_path):
-    told = tmp_path / "stderr"
+def test_run_waits_until_the_database_is_let_go(words, config, db, server):
     thread = words[-1]
     words = [MOA, *words, *(["--config", config] if thread == "u" else []), "--db", db]
-    with held(db) as let_go, told.open("w") as stderr:
-        run = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=stderr, text=True)
-        wait_for(lambda: "waiting for another process" in told.read_text())
+    with held(db) as let_go:
+        run = Forked(words)
+        assert "waiting for another process" in run.stderr.readline()
         let_go()
-        assert run.communicate()[0] == "final\n"
-    assert told.read_text().count("waiting for another process") == 1
+        out, more = run.communicate()
+    assert out == "final\n"
+    assert "waiting for another process" not in more
     assert len(server.calls) == (5 if thread == "u" else 1)
-    again = subprocess.run([MOA, "resume", thread, "--db", db], capture_output=True, text=True)
+    again = run_forked([MOA, "resume", thread, "--db", db])
     assert again.stdout == "final\n"
 
 
@@ -81,7 +81,7 @@ def test_question_is_answered_where_the_database_is_never_let_go(moa, config, db
     with held(db):
         done = moa("ask", "q", "--config", config, "--thread", "u", db=db)
     assert (done.returncode, done.stdout) == (0, "final\n")
-    assert "cannot write to the database: database is locked; the run goes on" in done.stderr
+    assert "cannot write to the database: database is locked; the run continues" in done.stderr
     assert len(server.calls) == 5
 
 
@@ -91,7 +91,7 @@ def test_answer_that_the_database_never_took_is_in_a_file(moa, db, server):
         done = moa("resume", "t", db=db)
     file = Path(f"{db}.unsaved.jsonl")
     assert done.returncode == 1
-    assert f"what was answered is in {file}" in done.stderr
+    assert f"the answers are in {file}" in done.stderr
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     assert [row["thread"] for row in rows if "final" in str(row["value"])] == ["t"]
     assert stat.S_IMODE(file.stat().st_mode) == 0o600

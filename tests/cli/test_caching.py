@@ -131,4 +131,4 @@ def test_tokens_of_prompt_caches_are_shown(moa, mixture):
     asked = moa("ask", "Why?", "--config", mixture, "--show", "--thread", "seen")
     assert "2 of them from prompt caches" in asked.out
     assert "2 of them from prompt caches" in moa("show", "seen").out
-    assert "(2 from prompt caches)" in moa("report", "seen").out
+    assert "<b>2</b> tokens from prompt caches" in moa("report", "seen").out

@@ -6,12 +6,12 @@ import os
 import re
 import signal
 import stat
-import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import pytest
+from forked import run_forked
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
@@ -70,13 +70,7 @@ class Person:
 
 
 def piped(text, *words, **environment):
-    return subprocess.run(
-        [MOA, "chat", *words],
-        input=text,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-    )
+    return run_forked([MOA, "chat", *words], text=text, env=os.environ | environment)
 
 
 def said(server, model):
@@ -107,7 +101,7 @@ def test_control_c_at_the_prompt_clears_the_line(typed, mixture, server):
 
 
 def test_control_d_ends_the_chat(typed, mixture):
-    assert "go on with: moa chat --thread mine" in typed("\x04", mixture()).err
+    assert "continue with: moa chat --thread mine" in typed("\x04", mixture()).err
 
 
 def test_history_is_kept_for_nobody_else(typed, mixture):
@@ -132,7 +126,7 @@ def test_question_that_begins_with_a_slash_has_two(typed, mixture, server):
 
 def test_commands_before_the_first_question_are_no_mistake(typed, mixture):
     err = typed("/redo\r/fork\r/show\r/save x.md\r", mixture()).err
-    assert err.count("nothing was asked yet") == 4
+    assert err.count("there is no question yet") == 4
 
 
 def test_failing_proposer_is_told_and_the_chat_goes_on(typed, mixture):
@@ -144,7 +138,7 @@ def test_failing_proposer_is_told_and_the_chat_goes_on(typed, mixture):
 def test_lost_quorum_can_be_redone_and_asks_only_who_failed(typed, mixture, server):
     seen = typed("q\r/redo\r", mixture(a={"faults": [400]}, b={"faults": [400, None]}))
     assert seen.out == "final\n"
-    assert "/redo asks only what failed" in seen.err
+    assert "/redo repeats only failed calls" in seen.err
     assert [len(server.calls_of(name)) for name in "abw"] == [3, 3, 1]
 
 
@@ -194,9 +188,8 @@ def killed(mixture):
 
     def ask(last):
         words = ["ask", "killed", "--config", str(mixture()), "--thread", "mine"]
-        environment = os.environ | {"LAST": last, "PYTHONPATH": str(Path(__file__).parents[2])}
-        command = [sys.executable, "-c", DYING, *words]
-        done = subprocess.run(command, env=environment, capture_output=True)
+        environment = os.environ | {"LAST": last}
+        done = run_forked([sys.executable, "-c", DYING, *words], env=environment)
         assert done.returncode == -signal.SIGKILL, done.stderr
 
     return ask
@@ -227,27 +220,27 @@ def test_undo_takes_back_a_question_that_was_not_taken_in(typed, mixture, killed
     assert json.loads(moa("threads", "--json").stdout)[0]["question"] == "killed"
     assert "no proposals" in typed("/redo aggregator\r", mixture()).err
     seen = typed("/undo\r/save talk.json\r", mixture())
-    assert "taken back: killed" in seen.err
+    assert "removed: killed" in seen.err
     assert saved_texts() == ["one", "final"]
 
 
 def test_undo_takes_back_an_answered_question(typed, mixture, server):
     seen = typed("one\rtwo\r/undo\rthree\r/save talk.json\r", mixture())
-    assert "taken back: two" in seen.err
+    assert "removed: two" in seen.err
     asked = [m["content"] for m in json.loads(Path("talk.json").read_text())["messages"]]
     assert asked == ["one", "final", "three", "final"]
 
 
 def test_undo_takes_back_a_question_that_failed(typed, mixture, moa):
     seen = typed("one\rfailed\r/undo\r/show\r", mixture(w={"faults": [None, 500]}))
-    assert "taken back: failed" in seen.err
+    assert "removed: failed" in seen.err
     assert json.loads(moa("threads", "--json").stdout)[0]["state"] == "answered"
 
 
 def test_undo_of_the_only_question_leaves_an_empty_thread(typed, mixture, moa, server):
     seen = typed("one\r/undo\r/undo\r/redo\r", mixture())
-    assert "taken back: one" in seen.err
-    assert seen.err.count("nothing was asked yet") == 2
+    assert "removed: one" in seen.err
+    assert seen.err.count("there is no question yet") == 2
     assert json.loads(moa("threads", "--json").stdout)[0]["state"] == "empty"
     for words in (["resume", "mine"], ["show", "mine"], ["report", "mine"], ["draw", "mine"]):
         done = moa(*words)
@@ -260,7 +253,7 @@ def test_undo_of_the_only_question_leaves_an_empty_thread(typed, mixture, moa, s
 def test_fork_leaves_a_question_that_failed_behind(typed, mixture, server):
     faults = mixture(w={"faults": [None, 500]})
     seen = typed("one\rfailed\r/fork\r/save talk.json\ranother\r", faults)
-    assert "the last question has no answer yet and is not taken along" in seen.err
+    assert "the last question has no answer and is not copied" in seen.err
     asked = [m["content"] for m in json.loads(Path("talk.json").read_text())["messages"]]
     assert len(asked) == 2
     assert "failed" not in str(server.calls_of("w")[-1].messages)
@@ -302,7 +295,7 @@ def test_other_preset_answers_the_question_that_had_no_answer(typed, mixture):
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("nope", "/model: no preset 'nope'; expected NAME=provider:model or one of: moa,"),
+        ("nope", "/model: no preset 'nope'; expected NAME=provider:model or one of: economical,"),
         ("x=p:q", "/model: no proposer 'x'; expected one of: a, b"),
         ("a=nonsense", "/model a: expected 'provider:model'"),
         ("aggregator=openai:gpt-4o", "set OPENAI_API_KEY"),
@@ -342,7 +335,7 @@ def test_conversation_is_saved_and_nothing_is_overwritten(typed, mixture, tmp_pa
         {"role": "human", "content": "q"},
         {"role": "ai", "content": "final"},
     ]
-    assert "talk.md is there already" in err
+    assert "talk.md already exists" in err
     assert "no/where.md: No such file" in err
     assert "/save: expected the name of one file" in err
     typed("/save talk.md --force\r", None)
@@ -362,7 +355,7 @@ def test_control_c_stops_an_answer_and_redo_pays_for_nothing_twice(typed, mixtur
     helper.start()
     seen = typed("q\r/redo\r", config)
     helper.join()
-    assert "stopped; /redo goes on with it" in seen.err
+    assert "stopped; /redo continues it" in seen.err
     assert seen.out == "final\n"
     assert [len(server.calls_of(name)) for name in "abw"] == [2, 3, 1]
 
@@ -382,9 +375,9 @@ def test_question_stopped_before_it_was_stored_is_asked_by_redo(typed, mixture, 
 
     monkeypatch.setattr(CliRun, "run_to_end", stop)
     seen = typed("first\r/redo\rsecond\r/fork\r/redo\r/save talk.json\r", config)
-    assert seen.err.count("stopped; /redo goes on with it") == 2
-    assert "nothing was asked" not in seen.err
-    assert "the last question has no answer yet" in seen.err
+    assert seen.err.count("stopped; /redo continues it") == 2
+    assert "there is no question yet" not in seen.err
+    assert "the last question has no answer" in seen.err
     asked = [m["content"] for m in json.loads(Path("talk.json").read_text())["messages"]]
     assert asked == ["first", "final", "second", "final"]
 
@@ -412,7 +405,7 @@ def test_terminal_completes_commands_and_leaves_the_thread_free(typed, mixture, 
         terminal.wait_for("> /model")
         terminal.type("Enter")
         terminal.wait_for("openai:w")
-        done = subprocess.run([MOA, "ask", "r", "-t", "mine"], capture_output=True, text=True)
+        done = run_forked([MOA, "ask", "r", "-t", "mine"])
         assert done.stdout == "final\n"
         terminal.type("s", "Enter")
         terminal.wait_for("→ aggregator")
@@ -434,9 +427,8 @@ def test_lines_of_a_pipe_are_questions(mixture, server):
 
 @pytest.mark.process
 def test_bytes_that_are_no_text_do_not_stop_a_pipe(mixture, server):
-    command = [MOA, "chat", "--config", mixture()]
-    done = subprocess.run(command, input=b"\xff\xfe?\nsecond\n", capture_output=True)
-    assert done.stdout == b"final\n\nfinal\n"
+    done = piped(os.fsdecode(b"\xff\xfe?\nsecond\n"), "--config", mixture())
+    assert done.stdout == "final\n\nfinal\n"
     assert said(server, "a")[0] == ["\ufffd\ufffd?"]
 
 

@@ -10,13 +10,14 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from forked import Forked
 from stored import proposals_stored
 from waiting import PATIENCE, take_turns, wait_for
 
+from moa_graph import __version__
 from moa_graph.cli import main
 
 MOA = Path(sys.executable).parent / "moa"
@@ -73,7 +74,7 @@ def test_question_may_come_from_standard_input(moa, mixture, server):
 def test_standard_input_is_not_both_question_and_file(moa):
     done = moa("ask", "-", "-f", "-", "-p", "offline", stdin=TEXT)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "standard input can be read once" in done.stderr
+    assert "standard input can be read only once" in done.stderr
 
 
 def test_without_material_it_says_that_there_is_no_model(moa):
@@ -91,7 +92,7 @@ def test_piped_answer_is_the_answer_alone(moa, mixture, server):
 def test_show_prints_the_proposals_too(moa, mixture):
     config = mixture(a={"reply": "from a"}, b={"reply": "from b"}, w={"reply": "final"})
     lines = moa("ask", "q", "--config", config, "--show").stdout
-    assert lines.count("from a") == lines.count("from b") == 2
+    assert lines.count("\nfrom a\n") == lines.count("\nfrom b\n") == 2
     assert re.search(r"── layer_1_a  openai:a  \d+\.\d+ s  2 tokens$", lines, re.MULTILINE)
     assert "4 of 4 proposals answered" in lines
     assert lines.index("layer_1_a") < lines.index("layer_1_b") < lines.index("layer_2_a")
@@ -137,11 +138,10 @@ def test_layer_without_an_answer_is_one_line_and_can_be_resumed(moa, mixture, se
 @pytest.mark.process
 def test_killed_run_resumes_without_a_repeated_call(moa, mixture, server):
     config = mixture(b={"until": lambda: len(server.calls_of("b")) != 2}, w={"reply": "final"})
-    process = subprocess.Popen([MOA, "ask", "q", "--config", str(config), "-t", "mine"])
-    wait_for(lambda: len(server.calls_of("b")) == 2)
-    wait_for(lambda: proposals_stored() == 3)
-    process.kill()
-    process.wait()
+    with Forked([MOA, "ask", "q", "--config", config, "-t", "mine"]) as process:
+        wait_for(lambda: len(server.calls_of("b")) == 2)
+        wait_for(lambda: proposals_stored() == 3)
+        process.kill()
     listed = moa("threads", "--json").stdout
     assert json.loads(listed)[0]["finished"] is False
     assert "layer_2_a" in moa("show", "mine").stdout
@@ -152,12 +152,7 @@ def test_killed_run_resumes_without_a_repeated_call(moa, mixture, server):
 @pytest.mark.process
 def test_interrupt_waits_for_no_call_and_can_be_resumed(moa, mixture, server):
     config = mixture(b={"always": "hang"}, w={"reply": "final"})
-    process = subprocess.Popen(
-        [MOA, "ask", "q", "--config", str(config), "-t", "mine"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = Forked([MOA, "ask", "q", "--config", config, "-t", "mine"])
     wait_for(lambda: server.calls_of("b"))
     wait_for(lambda: proposals_stored() == 1)
     process.send_signal(signal.SIGINT)
@@ -358,12 +353,13 @@ def test_presets_say_what_they_need(moa):
     ("words", "message"),
     [
         (["ask"], "Missing argument"),
+        (["fork"], "Missing option '--from'. See: "),
         (["ask", " "], "the question is empty"),
         (["ask", "-"], "the question is empty"),
         (["ask", "q", "--file", "/nowhere"], "--file /nowhere: No such file"),
         (["ask", "q", "--file", "/"], "--file /: Is a directory"),
         (["ask", "q", "--file", sys.executable], "not UTF-8 text"),
-        (["ask", "q", "--preset", "nope"], "no preset 'nope'; expected one of: moa, "),
+        (["ask", "q", "--preset", "nope"], "no preset 'nope'; expected one of: economical, moa, "),
         (["ask", "q", "--preset", "moa"], "set TOGETHER_API_KEY"),
         (["ask", "q", "--preset", "moa-gpt-4o"], "set OPENAI_API_KEY and TOGETHER_API_KEY"),
         (["ask", "q", "--preset", "moa", "--config", "x"], "not both"),
@@ -417,13 +413,13 @@ def test_misspelt_database_is_told_and_not_made(moa, words, tmp_path):
     db = tmp_path / "folder" / "typo.sqlite"
     done = moa(*words, "--db", db)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"moa: there is no database {db}; `moa ask` makes one\n"
+    assert done.stderr == f"moa: there is no database {db}; `moa ask` creates one\n"
     assert not db.parent.exists()
 
 
 def test_version_is_told(moa):
     done = moa("--version")
-    assert (done.returncode, done.stdout) == (0, f"moa_graph {version('moa_graph')}\n")
+    assert (done.returncode, done.stdout) == (0, f"moa_graph {__version__}\n")
 
 
 @pytest.mark.process
@@ -476,7 +472,7 @@ def test_prompt_that_is_too_long_is_told_with_its_remedy_and_shown_if_it_was_cut
     answered = moa("ask", "Why?", "--config", config, "--thread", "t")
     assert answered.returncode == 0, answered.stderr
     told = (
-        r"layer_2_w asked again with a shorter prompt: the first of 3,\d\d\d tokens was too long, "
+        r"layer_2_w called again with a shorter prompt: the first of 3,\d\d\d tokens was too long, "
         "which may have 2,000 with its answer\n"
     )
     assert re.search(told, moa("show", "t").stdout)

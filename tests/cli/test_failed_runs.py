@@ -38,7 +38,7 @@ def test_tokens_that_samples_share_are_told_as_shared(moa, tmp_path, server):
     assert moa("ask", "Why?", "--config", config, "--thread", "sky").returncode == 0
     shown = moa("show", "sky").stdout
     assert re.findall(r"layer_1_m\S* .*?[\d.]+ +(\d+|shared) ", shown)[1:] == ["shared", "shared"]
-    assert "shared: samples of one request; the first of them has the tokens that it read" in shown
+    assert "shared: samples of one request; the first has the tokens of the prompt" in shown
 
 
 def test_failed_aggregator_is_shown_as_failed_in_the_terminal(moa, tmp_path, server):
@@ -52,7 +52,7 @@ def test_failed_aggregator_is_shown_as_failed_in_the_terminal(moa, tmp_path, ser
     assert thread["state"] == "failed"
     assert "failed" in moa("draw", "sky").stdout
     report = moa("report", "sky").stdout
-    assert re.search("openai:w failed: .*scripted failure 400</div>", report)
+    assert re.search("<p>.*scripted failure 400</p>", report)
     assert "It was not noted when the calls began." not in report
 
 

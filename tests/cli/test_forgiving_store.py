@@ -77,7 +77,7 @@ def test_full_disk_answers_and_warns_and_pays_once(command, config, server, tmp_
     assert done.returncode == 0, done.stderr
     assert done.stdout == ("final\n" if command == "ask" else "final\n\nfinal\n")
     assert done.stderr.count("moa: cannot write to the database: ") == 1
-    assert "the run goes on and is not kept" in done.stderr
+    assert "the run continues and is not stored" in done.stderr
     calls = 5 if command == "ask" else 10
     assert len(server.calls) == calls
     if command == "chat":

@@ -37,8 +37,8 @@ def asked(moa, config):
 
 
 def test_ask_says_so_on_standard_error(asked, reason):
-    assert f"the answer is not whole: {ENDINGS[reason]}" in asked.stderr
-    assert f"1 of 2 proposals not whole: layer_1_b: {ENDINGS[reason]}" in asked.stderr
+    assert f"the answer is incomplete: {ENDINGS[reason]}" in asked.stderr
+    assert f"1 of 2 proposals incomplete: layer_1_b: {ENDINGS[reason]}" in asked.stderr
     assert ENDINGS[reason] not in asked.stdout
 
 
@@ -89,7 +89,7 @@ def test_report_says_so(moa, reason, tmp_path):
     out = tmp_path / "sky.html"
     moa("report", "sky", "--out", str(out))
     page = re.sub(r"(?s)<style>.*?</style>", "", out.read_text(encoding="utf-8"))
-    assert f"answer {ENDINGS[reason]}" in page
+    assert f"It is incomplete: {ENDINGS[reason]}." in page
     assert page.count(ENDINGS[reason]) >= 2
 
 

@@ -20,7 +20,7 @@ def test_folder_that_cannot_be_made_or_is_taken_is_named(tmp_path):
         raise AssertionError
     with (
         lock_folder(tmp_path / "job"),
-        pytest.raises(CommandError, match="another process is at work in"),
+        pytest.raises(CommandError, match="another process is working in"),
         lock_folder(tmp_path / "job"),
     ):
         raise AssertionError

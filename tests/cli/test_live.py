@@ -143,7 +143,7 @@ def test_failure_stands_where_the_text_was(half_way):
 
 
 def test_what_was_cut_off_is_told_once_and_is_no_failure(half_way, capsys):
-    error = "cut off: the quorum was in"
+    error = "cut off: the quorum was reached"
     end(half_way, "layer_1_llama", error=error)
     assert re.search(rf"^✂ llama .* {error}$", drawn(half_way)[2])
     lines = LineView(half_way)
@@ -306,7 +306,7 @@ def test_lines_tell_each_event_without_control_codes(capsys):
 
     asyncio.run(watch())
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "layer 1: qwen is asked (offline:lead)"
+    assert lines[0] == "layer 1: qwen is called (offline:lead)"
     assert lines[1] == "layer 1: qwen answered in 1.0 s, 7 tokens"
     assert lines[3].startswith("layer 1: gpt failed after 1.0 s: end")
     assert "\x1b" not in "".join(lines)

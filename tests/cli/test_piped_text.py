@@ -6,6 +6,8 @@ import subprocess
 from threading import Event, Thread
 
 import pytest
+from forked import run_forked
+from forked_shell import moa_for_shells
 from terminal import MOA, Terminal, write_mixture
 from waiting import PATIENCE
 
@@ -52,19 +54,22 @@ def test_empty_pipe_adds_nothing(moa, config, server):
 
 @pytest.mark.process
 def test_piped_bytes_that_are_no_text_are_told(config):
-    command = [MOA, "ask", "Why?", "--config", config]
-    done = subprocess.run(command, input=b"\x89PNG\xff", capture_output=True)
+    done = run_forked([MOA, "ask", "Why?", "--config", config], text=os.fsdecode(b"\x89PNG\xff"))
     assert done.returncode == 1
-    assert done.stderr == b"moa: standard input: not UTF-8 text\n"
+    assert done.stderr == "moa: standard input: not UTF-8 text\n"
 
 
 @pytest.mark.process
 def test_loop_of_a_shell_keeps_its_other_lines(config, server, tmp_path):
     """`read` has read the first line of the file, and `moa ask` leaves the second to it."""
     (tmp_path / "questions").write_text("one?\ntwo?\n")
-    ask = shlex.join([str(MOA), "ask", "--config", str(config)])
+    ask = shlex.join(["moa", "ask", "--config", str(config)])
     loop = f'while read -r line; do {ask} "$line"; done < questions'
-    done = subprocess.run(["bash", "-c", loop], cwd=tmp_path, capture_output=True, text=True)
+    with moa_for_shells() as folder:
+        env = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}"}
+        done = subprocess.run(
+            ["bash", "-c", loop], cwd=tmp_path, env=env, capture_output=True, text=True
+        )
     assert (done.stdout, done.stderr) == ("final\nfinal\n", "")
     asked = [call.messages[-1]["content"] for call in server.calls_of("a")]
     assert asked == ["one?", "two?"]
@@ -150,7 +155,7 @@ def test_commands_say_that_there_is_no_thread(moa, words):
     assert open_database.returncode == 0
     done = moa(*words)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "moa: there is no thread yet; `moa ask` makes one\n"
+    assert done.stderr == "moa: there is no thread yet; `moa ask` creates one\n"
 
 
 @pytest.mark.process

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from forked import Forked
 from full_disk import full_disk
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.func import entrypoint
@@ -20,14 +21,8 @@ from waiting import wait_for
 MOA = Path(sys.executable).parent / "moa"
 
 
-def start(*words, db, **options):
-    return subprocess.Popen(
-        [MOA, *map(str, words), "--db", str(db)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    )
+def start(*words, db):
+    return Forked([MOA, *words, "--db", db])
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -140,12 +135,11 @@ def test_full_disk_answers_and_the_thread_goes_on_when_there_is_room(
     config = mixture(a={"reply": "many words " * 20_000}, w={"reply": "final"})
     assert moa("ask", "before", "--config", config, "--thread", "old", db=db).returncode == 0
 
-    options = full_disk(150_000)
-    process = start("ask", "q", "--config", config, "-t", "t", db=db, **options)
-    out, err = process.communicate()
-    assert (process.returncode, out) == (0, "final\n")
-    assert err.count("\n") == 1
-    assert "disk" in err
+    command = [MOA, "ask", "q", "--config", config, "-t", "t", "--db", db]
+    done = subprocess.run(command, capture_output=True, text=True, **full_disk(150_000))
+    assert (done.returncode, done.stdout) == (0, "final\n")
+    assert done.stderr.count("\n") == 1
+    assert "disk" in done.stderr
     with closing(sqlite3.connect(db)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert moa("show", "old", db=db).returncode == 0
@@ -304,7 +298,7 @@ class TestFork:
             (["old", "--from", "layer_2", "--drop", "z"], "--drop: no proposal 'z' before that"),
             (
                 ["old", "--from", "layer_2", "--drop", "a", "--drop", "b"],
-                "--drop: a proposal of layer 1 must stay, got all of them",
+                "--drop: one proposal of layer 1 must stay, got all of them",
             ),
             (
                 ["old", "--from", "layer_2", "--model", "z=p:q"],

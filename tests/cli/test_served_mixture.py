@@ -34,7 +34,7 @@ def test_of_many_models_a_few_are_asked(moa, server):
 
 @pytest.mark.parametrize(
     ("status", "told"),
-    [(401, "it wants a key: name its variable"), (404, "expected the address of an OpenAI-")],
+    [(401, "it requires a key: name its variable"), (404, "expected the address of an OpenAI-")],
 )
 def test_list_that_is_refused_says_how_to_go_on(moa, status, told):
     with responding(b"{}", status=status) as url:

@@ -163,7 +163,7 @@ def test_columns_are_given_up_where_there_is_no_room():
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        ("cut off: the quorum was in", "✂ n cut off: the quorum was in"),
+        ("cut off: the quorum was reached", "✂ n cut off: the quorum was reached"),
         ("cut off by the layer's deadline", "✂ n cut off by the layer's deadline"),
         ("no answer within its timeout of 1 s", "✂ n cut off: no answer within its timeout of 1 s"),
         ("OSError: cut off", "✗ n failed: OSError: cut off"),
@@ -189,7 +189,7 @@ def test_show_compares_a_proposal_with_the_answer(moa, mixture):
 def test_show_prints_all_proposals_where_asked(moa, mixture):
     moa("ask", "q", "--config", mixture(a={"reply": "from a"}), "-t", "t")
     assert "from a" not in moa("show", "t").stdout
-    assert moa("show", "t", "--full").stdout.count("from a") == 2
+    assert moa("show", "t", "--full").stdout.count("\nfrom a\n") == 2
 
 
 def test_show_gives_programs_seconds_and_cost(moa, mixture):
@@ -231,6 +231,7 @@ def test_time_of_a_failed_aggregator_is_not_known_and_all_layers_count(moa, mixt
     assert "0 of 4 proposals answered" in moa("show", "lost").stdout
 
 
+@pytest.mark.process
 def test_narrow_terminal_breaks_no_word_of_what_stands_around_the_table(moa, tmp_path):
     question = "Why does nobody mention the lighthouse keepers of yesterday? They sleep."
     moa("ask", question, "-p", "offline", "-t", "one")
@@ -308,12 +309,12 @@ def test_fork_says_what_it_takes_over_and_what_it_asks(moa, mixture):
     moa("ask", "q", "--config", mixture(), "-t", "old")
     plan = moa("fork", "old", "--from", "layer_2").stderr
     assert plan.endswith(
-        ": 2 proposals are taken over, 2 of layer 2 and the aggregator asked anew (3 calls)\n"
+        ": 2 proposals are reused, 2 of layer 2 and the aggregator called again (3 calls)\n"
     )
     plan = moa("fork", "old", "--from", "aggregator", "--drop", "layer_2_b").stderr
-    assert plan.endswith(": 3 proposals are taken over, the aggregator asked anew (1 call)\n")
+    assert plan.endswith(": 3 proposals are reused, the aggregator called again (1 call)\n")
     plan = moa("fork", "old", "--from", "layer_1").stderr
-    assert "nothing is taken over, 2 of layer 1, 2 of layer 2 and the aggregator" in plan
+    assert "nothing is reused, 2 of layer 1, 2 of layer 2 and the aggregator" in plan
 
 
 def completed(words, **environment):
@@ -365,7 +366,7 @@ def test_help_is_filled_to_the_width(moa, monkeypatch):
     lines = [line.strip() for line in moa("draw", "--help").stdout.splitlines()]
     start = lines.index(next(line for line in lines if line.startswith("With a thread")))
     assert len(lines[start]) > 70
-    assert lines[start + 1].endswith("what the run waited for.")
+    assert lines[start + 1].endswith("the run waited for.")
 
 
 def test_question_that_is_missing_on_a_terminal_is_told_how_to_ask(moa):

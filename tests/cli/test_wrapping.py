@@ -113,7 +113,7 @@ def test_broken_answer_is_written_to_its_last_word(terminal):
 
 
 ERRORS = {
-    "layer_1_a": {"error": "cut off: the quorum was in, and the grace of 1 s over"},
+    "layer_1_a": {"error": "cut off: the quorum was reached, and the grace of 1 s over"},
     "layer_1_b": {"error": "OSError: gone"},
     "layer_1_c": {"error": None},
 }
@@ -129,17 +129,17 @@ def test_failures_are_one_line_in_a_pipe_and_whole_words_on_a_terminal(terminal,
     monkeypatch.setattr("sys.stderr", pipe)
     print_failures({"proposals": ERRORS})
     assert pipe.getvalue() == (
-        "moa: 1 of 3 proposals failed, 1 cut off: layer_1_a: the quorum was in, and the grace of "
-        "1 s over; layer_1_b: OSError: gone\n"
+        "moa: 1 of 3 proposals failed, 1 cut off: layer_1_a: the quorum was reached, and the grace "
+        "of 1 s over; layer_1_b: OSError: gone\n"
     )
 
 
 def test_command_to_go_on_with_is_not_broken(terminal):
     out, _ = terminal()
     command = "moa resume a-thread-with-a-name --db /a/path/of/some/length.sqlite"
-    print_notice(f"unfinished; if no process is at it, continue with: {command}")
+    print_notice(f"unfinished; if no process is running it, continue with: {command}")
     shown = out.getvalue().splitlines()
-    assert shown == ["unfinished; if no process is at it,", "continue with:", f"  {command}"]
+    assert shown == ["unfinished; if no process is running it,", "continue with:", f"  {command}"]
 
 
 def test_text_for_a_pipe_stays_as_it_is():

@@ -136,6 +136,11 @@ def test_options_of_a_run_reach_the_graph(load, monkeypatch):
         "lazy": True,
         "trim_history": True,
         "mark_truncated": False,
+        "early_stop": None,
+        "router": None,
+        "max_cost": None,
+        "prices": {},
+        "shadow": False,
         "aggregation": "select",
         "quorum": 2,
         "grace": 3,
@@ -144,6 +149,14 @@ def test_options_of_a_run_reach_the_graph(load, monkeypatch):
         "references_in": "user",
         "max_reference_tokens": 50,
         "max_tool_result_tokens": 65_536,
+        "references_per_reader": None,
+        "order": "configured",
+        "include_reasoning": False,
+        "references_per_window": 3,
+        "voters": None,
+        "analysis": False,
+        "analysis_only": False,
+        "finalists": 1,
         "stream_proposals": False,
         "cache_policy": None,
     }
@@ -286,7 +299,10 @@ AGGREGATOR = 'aggregator = "offline:consensus"\n'
         ),
         (f"{LAYERS}{AGGREGATOR}max_tokens = true", "max_tokens: input should be a valid integer"),
         (f'{LAYERS}{AGGREGATOR}temperature = "1"', "temperature: input should be a valid number"),
-        (f"{LAYERS}{AGGREGATOR}quorum = 2", "`quorum`=2: expected a number from 1 to 1"),
+        (
+            f"{LAYERS}{AGGREGATOR}quorum = 2",
+            "`quorum`=2: expected a number of proposers from 1",
+        ),
         (f"{LAYERS}{AGGREGATOR}quorum = true", "quorum: expected a number of proposers, or"),
         (f"{LAYERS}{AGGREGATOR}grace = true", "grace: expected seconds, such as 10, got True"),
         (f"{LAYERS}{AGGREGATOR}max_reference_tokens = true", "max_reference_tokens: input should"),
@@ -353,7 +369,7 @@ def test_mistakes_are_errors_that_name_the_place(text, message, load):
 
 
 def test_a_file_that_is_not_there_is_an_error():
-    with pytest.raises(ValueError, match=r"no preset or file 'nope'; expected .* one of: moa, "):
+    with pytest.raises(ValueError, match=r"no preset or file 'nope'; expected .* one of: .*moa, "):
         MoAConfig.load("nope")
 
 
@@ -380,3 +396,67 @@ def test_prompt_gives_a_batch_another_name_only_where_it_is_set(tmp_path):
     told = plain.model_copy(update={"prompt": "Merge these answers."})
     names = [batch_name(tmp_path / "out.jsonl", each) for each in (plain, told)]
     assert names[0] != names[1]
+
+
+ROUTED = """
+    layers = [["offline:lead", "offline:bm25"]]
+    aggregator = "offline:consensus"
+    temperature = 0.5
+    [agents]
+    small = "openai:small"
+    [router]
+    model = "openai:chooser"
+"""
+
+
+def test_a_router_is_a_table_and_its_agents_may_be_named(load):
+    config = load(f'{ROUTED}easy = "small"')
+    router = config.graph(lazy=True).spec.router
+    assert router.decider == Agent(model="openai:chooser")
+    assert router.routes == {"easy": Agent(model="openai:small", temperature=0.5)}
+    assert {"openai:small", "openai:chooser"} <= set(config.labels())
+    assert config.required_keys() == ["OPENAI_API_KEY"]
+    assert MoAConfig.model_validate_json(config.model_dump_json()).router == config.router
+
+
+def test_a_named_agent_with_options_may_choose(load):
+    config = load(ROUTED.replace("openai:chooser", "small") + 'easy = "small"')
+    assert config.router.model == Agent(model="openai:small")
+    text = """
+        layers = [["offline:lead"]]
+        aggregator = "offline:consensus"
+        [router]
+        model = { model = "openai:local", base_url = "http://localhost:1/v1" }
+        easy = "offline:lead"
+    """
+    assert load(text).router.model.base_url == "http://localhost:1/v1"
+    assert load(text).required_keys() == []
+    assert load(text).graph(lazy=False)
+
+
+def test_a_router_may_have_several_routes(load):
+    config = load(f'{ROUTED}easy = {{ quick = "small", long = {{ model = "openai:long" }} }}')
+    assert list(config.router.to_router().routes) == ["quick", "long"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f'{ROUTED}easy = "nobody"', "router.easy: expected 'provider:model' or one of small"),
+        (f"{ROUTED}", "router.easy: required, but missing"),
+        (f'{ROUTED}easy = {{ full = "small" }}', "router.easy.full: the name of the layers"),
+        (f'{ROUTED}easy = "small"\nesay = "small"', "router.esay: "),
+        (
+            f'{ROUTED}easy = "small"\nmodell = "small"',
+            r"router.modell: unknown key; expected one of: model, easy, .*did you mean 'model'",
+        ),
+        (
+            ROUTED.replace("openai:chooser", "nobody") + 'easy = "small"',
+            "router.model: expected 'provider:model' or one of small, got 'nobody'",
+        ),
+        (f'router = "openai:chooser"{ROUTED.partition("[agents]")[0]}', "router: expected a table"),
+    ],
+)
+def test_mistakes_in_a_router_name_the_place(text, message, load):
+    with pytest.raises(ValueError, match=message):
+        load(text)

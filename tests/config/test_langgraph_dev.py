@@ -254,7 +254,7 @@ def test_assistant_is_configured_by_its_context_too(client):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"preset": "x"}, "preset: no preset 'x'; expected one of: moa, "),
+        ({"preset": "x"}, "preset: no preset 'x'; expected one of: economical, moa, "),
         ({"temperature": 9}, "temperature: input should be less than or equal to 2, got 9"),
         ({"models": ["lead", "gpt"]}, "models[1]: expected 'provider:model' or one of lead, "),
         ({"models": "offline:lead"}, "models: input should be a valid list, got 'offline:lead'"),

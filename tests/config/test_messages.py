@@ -30,27 +30,27 @@ RIGHT = 'layers = [["offline:lead"]]\n'
         (f'{END}[layers]\na = "offline:lead"', 'such as layers = [["openai:gpt-6.1-sol", '),
         (
             f'{RIGHT}{END}[agents]\ngpt-4.1 = "openai:gpt-4.1"',
-            'agents.gpt-4.1: a name with a dot stands in quotes in TOML: "gpt-4.1"',
+            'agents.gpt-4.1: put a name with a dot in quotes in TOML: "gpt-4.1"',
         ),
         (
             f'{RIGHT}{END}[agents.qwen2.5]\nmodel = "offline:lead"',
-            'agents.qwen2.5: a name with a dot stands in quotes in TOML: "qwen2.5"',
+            'agents.qwen2.5: put a name with a dot in quotes in TOML: "qwen2.5"',
         ),
         (
             f'layers = [{{ qwen2.5 = "offline:lead" }}]\n{END}',
-            'layers[0].qwen2.5: a name with a dot stands in quotes in TOML: "qwen2.5"',
+            'layers[0].qwen2.5: put a name with a dot in quotes in TOML: "qwen2.5"',
         ),
         (
             f"{RIGHT}{END}[prices]\nopenai:gpt-4.1 = [1, 2]",
-            '; a name with a colon stands in quotes: "openai:gpt-4.1"',
+            '; put a name with a colon in quotes: "openai:gpt-4.1"',
         ),
         (
             f"layers = [[offline:lead]]\n{END}",
-            'a name with a colon stands in quotes: "offline:lead"',
+            'put a name with a colon in quotes: "offline:lead"',
         ),
         (
             f'{RIGHT}{END}[agents]\na = "offline:lead"\nquorum = 2',
-            "agents.quorum: a key of the mixture stands above the first table, here [agents]",
+            "agents.quorum: put keys of the mixture above the first table, here [agents]",
         ),
         (f'{RIGHT}{END}quorum = "all"', "where 1.0 is all, got 'all'"),
         (f'{RIGHT}{END}quorum = ["all"]', "where 1.0 is all, got ['all']"),
@@ -115,7 +115,7 @@ def test_missing_key_names_file_and_agents(moa, tmp_path):
     [
         (["ask", "-v is what?"], "moa ask -- '-v ...'"),
         (["ask", "--why?"], "moa ask -- '-v ...'"),
-        (["ask", "why", "is", "it"], "stands in quotes: moa ask 'Why is ...?'"),
+        (["ask", "why", "is", "it"], "in quotes: moa ask 'Why is ...?'"),
         (["ask", "q", "-p", "opnai"], "(did you mean 'openai'?)"),
         (["ask", "q", "-c", "opnai"], "(did you mean 'openai'?)"),
         (["ask", "q", "-p", __file__], f"is a file; write --config {__file__}"),
@@ -135,5 +135,5 @@ def test_option_of_agents_given_to_a_mixture_says_where_it_belongs(option):
 
 
 def test_quorum_in_words_says_which_number_is_all():
-    with pytest.raises(ValueError, match=r"`quorum`='all': .* up to 1\.0, which is all"):
+    with pytest.raises(ValueError, match=r"`quorum`='all': .* up to 1\.0 \(all\)"):
         create_moa([["offline:lead"]], "offline:consensus", quorum="all")

@@ -67,7 +67,7 @@ def test_interval_covers_the_kappa_of_many_about_as_often_as_it_says():
     true = 0.6  # verdicts drawn alike: kappa is the share of those that are copied
     found = [
         measure_agreement(JUDGES, *map(ratings, draw(VERDICTS, 100, seed, true)), VERDICTS)
-        for seed in range(300)
+        for seed in range(100)
     ]
     covered = np.mean([each.low <= true <= each.high for each in found])
     assert 0.9 <= covered <= 0.99

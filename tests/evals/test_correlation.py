@@ -123,7 +123,7 @@ def test_all_measures_are_given_unless_some_are_named():
 
 
 def test_impossible_requests_say_what_is_expected():
-    with pytest.raises(ValueError, match=r"expected some of BLEU-3, .*, got 'ROUGE'"):
+    with pytest.raises(ValueError, match=r"expected one of BLEU-3, .*, got 'ROUGE'"):
         correlate([], ["ROUGE"])
     with pytest.raises(ValueError, match="`confidence`=95: expected a number between 0 and 1"):
         correlate([], confidence=95)

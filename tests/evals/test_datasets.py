@@ -73,7 +73,7 @@ def test_file_that_was_damaged_in_the_cache_is_fetched_again(upstream, tmp_path)
 
 def test_other_data_than_the_pinned_are_refused(upstream, tmp_path):
     (tmp_path / "upstream" / "question.jsonl").write_text(QUESTIONS.replace("and", "but"))
-    with pytest.raises(ValueError, match=r"is not what it was: sha256 \w+, expected"):
+    with pytest.raises(ValueError, match=r"has changed: sha256 \w+, expected"):
         load_benchmark("mt_bench")
     assert not list((tmp_path / "cache").rglob("question.jsonl"))
 
@@ -140,8 +140,8 @@ def test_file_named_like_a_benchmark_is_none(tmp_path):
         ("p.json", "[]", "no prompt in it"),
         ("p.jsonl", '{"prompt": "  "}', "expected `turns`"),
         ("p.jsonl", '{"turns": ["a", 2]}', "expected `turns`"),
-        ("p.jsonl", '{"id": 1, "prompt": "a"}\n{"id": 1, "prompt": "b"}', "id 1 stands there 2"),
-        ("p.csv", "a,b", r"expected \.jsonl, \.json or \.txt, got '\.csv'"),
+        ("p.jsonl", '{"id": 1, "prompt": "a"}\n{"id": 1, "prompt": "b"}', "id 1 occurs 2"),
+        ("p.xml", "a,b", r"expected \.jsonl, \.json, \.csv, \.parquet or \.txt, got '\.xml'"),
         ("alpaca", None, "expected a file, or one of: alpaca_eval, mt_bench, flask"),
     ],
 )

@@ -340,7 +340,7 @@ def test_budget_takes_calls_that_are_cut_off_for_the_most_expensive_one(
         max_cost=budget,
     )
     assert (again.progress.done, again.progress.left) == (3, 1)
-    assert "3 failed calls of unknown cost at $" in again.progress.stopped
+    assert "3 failed calls of unknown cost counted as $" in again.progress.stopped
 
 
 def test_aggregator_that_a_fallback_replaced_is_counted(mixture, prompts, run, server):

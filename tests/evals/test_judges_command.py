@@ -2,15 +2,14 @@
 
 import json
 import random
-import signal
 import sqlite3
-import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from forked import Forked
 from judged import ALPACA_EVAL, answered, judgements, judging, prefer
 from waiting import wait_for
 
@@ -51,11 +50,10 @@ def test_killed_judging_repeats_no_stored_call(tmp_path, server, judge, moa):
     ways = {"reply": "m", "logprobs": prefer("good"), "latency": 0.1}
     server.model("judge", **ways, until=lambda: len(server.calls) < 20)
     words = ["judge", folder, "--judge", judge, "--builtin-prompt", "--concurrency", 2]
-    process = subprocess.Popen([MOA, "eval", *map(str, words)], stderr=subprocess.DEVNULL)
     some = random.randint(8, 18)
-    wait_for(lambda: len(server.calls) >= some)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    with Forked([MOA, "eval", *words]) as process:
+        wait_for(lambda: len(server.calls) >= some)
+        process.kill()
     server.settle()
     server.model("judge", **ways)
     with closing(sqlite3.connect(tmp_path / "out" / "ledger.sqlite")) as db:
@@ -152,7 +150,7 @@ def test_stand_in_needs_nothing_and_cannot_be_mistaken(tmp_path, moa, measured):
     folder = answered(tmp_path, measured, lambda asked: f"the truth on {asked} is two")
     done = moa("judge", folder, "--judge", "offline:overlap")
     assert done.code == 0, done.err
-    label = "judge offline:overlap is no language model, it only counts words: a demonstration"
+    label = "judge offline:overlap is not a language model: it counts words, for demonstrations"
     assert f"note: {label}" in done.out
     scored = moa("score", folder)
     assert f"note: {label}" in scored.out
@@ -242,7 +240,7 @@ def test_money_that_is_spent_ends_in_3(tmp_path, judge, moa):
     words = ["judge", folder, "--judge", judge, "--builtin-prompt", "--concurrency", 1]
     done = moa(*words, "--max-cost", 0.0001)
     assert done.code == 3
-    assert "judgements were not made: the budget is $0.0001; $" in done.err
+    assert "judgements were not made: budget of $0.0001 exhausted ($" in done.err
     judge.write_text(judge.read_text().partition("[prices]")[0])
     done = moa(*words, "--max-cost", 1)
     assert done.code == 1

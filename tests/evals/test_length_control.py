@@ -80,7 +80,7 @@ def test_paired_refits_of_published_judgements_spread_as_contributions_do():
     first, second = (length_controlled_win_rate(*each, gamed).contributions for each in systems)
     error = (first - second).std(ddof=1) / math.sqrt(805)
     rng, differences = np.random.default_rng(0), []
-    for _ in range(40):
+    for _ in range(20):
         drawn = rng.integers(0, 805, 805)
         rates = [refit(each, gamed, drawn).win_rate for each in systems]
         differences.append(rates[0] - rates[1])

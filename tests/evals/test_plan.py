@@ -153,6 +153,16 @@ def test_free_calls_are_as_many_as_the_run_makes(estimate, evaluate, tmp_path):
     assert f"now {found.total.free:,} calls" in done.stdout
 
 
+def test_a_router_is_asked_for_each_question_before_the_layers(estimate):
+    model = "openai:gpt-4o-2024-05-13"
+    plain = f'layers = [["{model}"]], aggregator = "{model}"'
+    router = 'router = { model = "openai:gpt-4o-mini", easy = "openai:gpt-4.1-nano" }'
+    found = estimate(f"plain = {{ {plain} }}\nrouted = {{ {plain}, {router} }}")
+    assert [each.calls for each in found.estimates] == [40, 20, 0]
+    assert "openai:gpt-4.1-nano" in found.prices
+    assert any("openai:gpt-4.1-nano instead" in note for note in found.notes)
+
+
 def test_unknown_price_is_never_zero(estimate):
     total = estimate('a = { model = "openai:nobody-knows", max_tokens = 9 }').total
     assert (total.cost, total.most_cost, total.unpriced) == (None, None, {"openai:nobody-knows"})
@@ -207,7 +217,7 @@ def test_preflight_as_json_has_no_infinity(evaluate, tmp_path):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ('[[benchmarks]]\nname = "alpaca_eval"\n', "benchmarks: 'alpaca_eval' stands there twice"),
+        ('[[benchmarks]]\nname = "alpaca_eval"\n', "benchmarks: 'alpaca_eval' occurs twice"),
         ('[published]\na = "Nope"\n', "published.a: the paper has no 'Nope'; expected one of: "),
         ('[systems.b]\nmodel = "recorded:no.json"\n', "systems.b: recorded outputs: "),
     ],

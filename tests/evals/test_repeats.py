@@ -12,12 +12,9 @@ from moa_graph.evals.comparison import list_steps
 from moa_graph.evals.plan import EvalPlan
 from moa_graph.evals.preflight import estimate_comparison
 from moa_graph.evals.report.cells import format_mean_cost, format_total_cost
+from moa_graph.evals.report.comparison_info import find_judged_folders, read_comparison_info
 from moa_graph.evals.report.pareto import draw_pareto
-from moa_graph.evals.report.results import (
-    find_judged_folders,
-    read_comparison_info,
-    read_sections,
-)
+from moa_graph.evals.report.results import read_sections
 from moa_graph.evals.report.style import figure_style
 
 
@@ -80,9 +77,9 @@ def test_report_gives_mean_and_deviation_of_the_runs(path, evaluate, tmp_path):
     values = [each["figures"]["both"] for each in scored if each["system"].startswith("single")]
     assert len(values) == 3
     expected = f"{fmean(values):.2f} ± {stdev(values):.2f} (3 runs)"
-    (row,) = re.findall(r"<tr><td>single</td>.*?</tr>", text)[:1]
-    assert f'<td class="n">{expected}</td>' in row
-    assert "<td>single+run2</td>" not in text
+    (row,) = re.findall(r'<tr><th scope="row">single</th>.*?</tr>', text)[:1]
+    assert f'<td class="r">{expected}</td>' in row
+    assert ">single+run2</th>" not in text
 
 
 def test_cost_is_that_of_all_runs(path, evaluate, tmp_path):

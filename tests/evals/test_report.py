@@ -7,6 +7,7 @@ import shutil
 from collections import Counter
 
 import pytest
+from axe import find_violations
 from browser import chromium
 from compared import ROWS
 
@@ -14,7 +15,16 @@ from moa_graph.evals.call_store import CallStore
 from moa_graph.evals.comparison import list_steps, write_comparison_file
 from moa_graph.evals.plan import EvalPlan
 from moa_graph.evals.report.page import write_report
+from moa_graph.evals.report.style import (
+    break_name,
+    figure_style,
+    format_dollars,
+    line_style_of,
+    new_figure,
+    render_figure,
+)
 
+HEAD = '<th scope="row">'
 PLAN = """
 judge = "offline:overlap"
 correlation = ["mixture"]
@@ -80,6 +90,31 @@ def test_page_loads_nothing_and_runs_nothing(page):
     assert not re.search(r'\b(src|href)="(?!#)', text.replace("xlink:href", "href"))
 
 
+def test_title_says_what_is_compared(page):
+    assert "<h1>3 systems on alpaca_eval</h1>" in text_of(page)
+
+
+def test_note_of_a_tall_figure_stands_below_its_axis():
+    with figure_style():
+        figure, axes = new_figure(12)
+        axes.set_xlabel("win rate, %")
+        render_figure(figure, "tall", "Caption", "What has to be said. " * 20)
+        figure.draw_without_rendering()
+    (note,) = figure.texts
+    assert note.get_window_extent().y1 <= axes.xaxis.label.get_window_extent().y0
+
+
+@pytest.mark.parametrize(
+    ("amount", "written"), [(0.00002, "0.00002"), (0.5, "0.5"), (3.0, "3"), (0.0, "0")]
+)
+def test_axes_write_dollars_without_an_exponent(amount, written):
+    assert format_dollars(amount) == written
+
+
+def test_long_names_have_several_lines():
+    assert max(map(len, break_name("a-model-with-a-very-long-name-of-all-that").split("\n"))) <= 28
+
+
 def test_ids_of_the_figures_do_not_collide(page):
     ids = Counter(re.findall(r'\bid="([^"]+)"', text_of(page)))
     assert ids
@@ -89,31 +124,32 @@ def test_ids_of_the_figures_do_not_collide(page):
 def test_labels_stand_at_every_table_and_in_every_figure(page):
     text = text_of(page)
     parts = text.split("<h2")[1].split("<h3")
-    assert len(parts) == 5  # the benchmark, the judge, the budget, the analysis, the correlation
-    for part in parts:
-        assert "offline:overlap is no language model" in part
+    # The benchmark, the judge, the budget, the worth, the analysis, the correlation.
+    assert len(parts) == 6
+    for part in (text.split('class="lead"')[1].split("</header>")[0], *parts):
+        assert "offline:overlap is not a language model" in part
         assert "partial: 8 of 805 answered" in part
         assert "length-controlled win rate: unavailable, no table" in part
 
 
 def test_length_controlled_is_never_another_number(page):
-    rows = re.findall(r"<tr><td>(?:first|second|mixture)</td>.*?</tr>", text_of(page))[:3]
-    assert all('<td class="n">unavailable</td>' in row for row in rows)
+    rows = re.findall(f"<tr>{HEAD}(?:first|second|mixture)</th>.*?</tr>", text_of(page))[:3]
+    assert len(rows) == 3
+    assert all('<td class="r">unavailable</td>' in row for row in rows)
 
 
 def test_published_figures_stand_beside_ours_and_are_called_published(page):
     text = text_of(page)
-    (row,) = re.findall(r"<tr><td>mixture</td><td[^>]*>[^<]*\[.*?</tr>", text)[:1]
-    assert '<td class="n paper">59.3 ± 0.2</td>' in row
+    (row,) = re.findall(rf"<tr>{HEAD}mixture</th><td[^>]*>[^<]*\[.*?</tr>", text)[:1]
+    assert '<td class="r paper">59.3 ± 0.2</td>' in row
     assert "length-controlled %, published" in text
 
 
 def test_unknown_cost_is_called_unknown(page):
-    budget = text_of(page).split("What an instruction takes")[1]
+    budget = text_of(page).split("What an instruction takes")[1].split("<h3")[0]
     cells = {
-        name: re.findall(r"<td[^>]*>(.*?)</td>", row)
-        for row in re.findall(r"<tr>(<td>.*?)</tr>", budget)
-        if (name := re.findall(r"<td>(.*?)</td>", row)[0]) in {"first", "second"}
+        name: re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row)
+        for row, name in re.findall(rf"<tr>({HEAD}(first|second)</th>.*?)</tr>", budget)
     }
     assert cells["first"][3].startswith("$")
     assert float(cells["first"][3].removeprefix("$")) > 0
@@ -132,7 +168,7 @@ def test_everything_can_be_traced(page, out):
 
 def test_comparisons_say_what_is_inside_the_noise(page):
     verdicts = re.findall(r"<li>(.*?)</li>", text_of(page))
-    assert any(re.search("inside the noise|is better than", each) for each in verdicts)
+    assert any(re.search("within the noise|is better than", each) for each in verdicts)
 
 
 def test_figures_are_files_too(page):
@@ -141,6 +177,16 @@ def test_figures_are_files_too(page):
     for name in names:
         assert (page.parent / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert (page.parent / f"{name}.svg").read_text().startswith("<?xml")
+
+
+def test_figures_tell_their_values_to_those_who_cannot_see_them(page):
+    told = r'aria-label="alpaca_eval: win rate, %, with 95 % intervals\. .*first: [\d.]+ \['
+    assert re.search(told, text_of(page))
+    assert re.search(told, (page.parent / "alpaca_eval-quality.svg").read_text())
+
+
+def test_many_curves_share_looks():
+    assert line_style_of(6) == line_style_of(0) != line_style_of(1)
 
 
 def test_same_comparison_draws_the_same_figures(page, out, tmp_path):
@@ -160,20 +206,21 @@ def test_page_in_a_browser_has_no_complaints_and_no_overflow(page):
             tab.goto(page.as_uri())
             assert told == []
             assert tab.evaluate("document.documentElement.scrollWidth") == 390
-            ink = tab.evaluate("getComputedStyle(document.body).color")
-            assert (ink == "rgb(226, 232, 240)") == (scheme == "dark")
+            paper = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+            assert (paper == "rgb(15, 17, 22)") == (scheme == "dark")
+            assert find_violations(tab) == []
 
 
 @pytest.mark.browser
 def test_printed_page_cuts_no_table_off_and_leaves_configurations_out(page):
-    content = 703  # pixels of A4 between margins of 12 mm
+    content = 673  # pixels of A4 between margins of 16 mm
     with chromium() as browser:
         tab = browser.new_page(viewport={"width": content, "height": 1000})
         tab.goto(page.as_uri())
         tab.emulate_media(media="print")
         assert tab.evaluate("document.documentElement.scrollWidth") == content
         boxes = tab.evaluate(
-            "[...document.querySelectorAll('.wide')].map(e => getComputedStyle(e).overflowX)"
+            "[...document.querySelectorAll('.scroll')].map(e => getComputedStyle(e).overflowX)"
         )
         assert set(boxes) == {"visible"}
         ends = tab.evaluate(
@@ -215,10 +262,10 @@ def fail(folder):
 def test_system_without_a_score_is_told_and_the_others_are_reported(copy, evaluate):
     fail(copy / "alpaca_eval" / "second")
     text = text_of(write_report(copy, baselines="no table"))
-    (row,) = re.findall(r"<tr><td>second</td>(?:(?!</tr>).)*</tr>", text, re.DOTALL)
+    (row,) = re.findall(rf"<tr>{HEAD}second</th>(?:(?!</tr>).)*</tr>", text, re.DOTALL)
     cells = re.findall(r"<td[^>]*>(.*?)</td>", row)
-    assert (cells[1], cells[-3:]) == ("no score", ["8 of 805", "0", "0 of 8"])
-    assert re.search(r"<tr><td>first</td><td[^>]*>\d[^<]*\[", text)
+    assert (cells[0], cells[-3:]) == ("no score", ["8 of 805", "0", "0 of 8"])
+    assert re.search(rf"<tr>{HEAD}first</th><td[^>]*>\d[^<]*\[", text)
     assert "partial: 8 of 8 judgements are missing (second)" in text
     assert not re.search(r"<li>[^<]*second (is|and)|than second", text)
     scored = evaluate("score", copy)
@@ -237,8 +284,8 @@ def test_benchmark_without_a_score_stops_no_other(copy):
     for folder in (copy / "mt_bench").iterdir():
         fail(folder)
     text = text_of(write_report(copy, baselines="no table"))
-    assert text.count('<td class="n">no score</td>') == len(list((copy / "mt_bench").iterdir()))
-    assert re.search(r"<tr><td>first</td><td[^>]*>\d[^<]*\[", text)
+    assert text.count('<td class="r">no score</td>') == len(list((copy / "mt_bench").iterdir()))
+    assert re.search(rf"<tr>{HEAD}first</th><td[^>]*>\d[^<]*\[", text)
 
 
 def test_comparison_without_any_score_is_told(copy, evaluate):
@@ -255,4 +302,4 @@ def test_systems_of_an_earlier_plan_are_left_out_and_named(copy):
     (old / "proposals.jsonl").write_text("")  # its answers changed: it could not be reported
     text = text_of(write_report(copy, baselines="no table"))
     assert "Left out, for the plan no longer names them: alpaca_eval/old." in text
-    assert "<td>old</td>" not in text
+    assert ">old</th>" not in text

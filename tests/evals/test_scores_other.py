@@ -197,13 +197,13 @@ def test_small_difference_is_inside_the_noise():
     found = compare(keyed(scores(0.02)), keyed(scores(0, seed=2)))
     assert found.better is None
     assert found.low < 0 < found.high
-    assert found.verdict.startswith("inside the noise: ")
+    assert found.verdict.startswith("within the noise: ")
 
 
 def test_same_scores_are_level():
     found = compare(keyed([1, 2, 3]), keyed([1, 2, 3]))
     assert (found.difference, found.low, found.high, found.p_value) == (0, 0, 0, 1)
-    assert found.verdict.startswith("inside the noise: A and B are level (95 % interval 0 to 0")
+    assert found.verdict.startswith("within the noise: A and B are level (95 % interval 0 to 0")
 
 
 def test_few_instructions_prove_nothing():

@@ -156,7 +156,7 @@ def test_leanings_of_each_judge_are_found(tmp_path, judges, evaluate):
     assert placer["prefers_first"]["value"] == pytest.approx(0.8)
     assert (placer["both_orders"], placer["consistent"]) == (False, None)
     assert panel["length"][1]["prefers_longer"]["value"] == pytest.approx(0.9)
-    assert "no proof of a bias" in panel["notes"][1]
+    assert "does not prove a bias" in panel["notes"][1]
     assert measurer["judge"] == "openai:measurer"
 
 
@@ -192,7 +192,7 @@ def test_grades_have_a_kappa_and_go_with_length_or_not(tmp_path, server, evaluat
     assert panel["position"] == []
     assert {each["prefers_longer"] for each in panel["length"]} == {None}
     (note,) = panel["notes"]
-    assert "How long an answer is" in note
+    assert "The length of an answer is not random" in note
 
 
 def test_budget_is_that_of_all_judges(tmp_path, judges, evaluate, server):
@@ -236,7 +236,7 @@ def test_plan_with_several_judges_is_estimated_run_and_written_up(plan, evaluate
     page = (out / "report" / "index.html").read_text()
     assert "Agreement of the judges on each loss, tie or win" in page
     assert "are by the first judge, openai:placer" in page
-    assert "no proof of a bias" in page
+    assert "does not prove a bias" in page
     (row,) = re.findall(r"<tr><td>openai:placer</td><td>openai:measurer</td>.*?</tr>", page)
     (panel,) = json.loads((out / "report" / "judges.json").read_text())
     assert f"{100 * panel['agreement'][0]['same']:.1f}" in row

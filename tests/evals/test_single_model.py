@@ -12,7 +12,7 @@ from moa_graph.evals.datasets import load_benchmark
 from moa_graph.evals.generate import answer_benchmark
 from moa_graph.evals.plan import EvalPlan
 from moa_graph.evals.preflight import estimate_comparison
-from moa_graph.evals.report.results import read_comparison_info
+from moa_graph.evals.report.comparison_info import read_comparison_info
 from moa_graph.evals.resource_use import measure_resource_use, read_turn_calls
 from moa_graph.evals.single_model import SingleModel
 

@@ -87,9 +87,9 @@ def test_a_host_is_drawn_with_the_mixture_in_it():
 def test_its_types_are_those_of_its_state():
     graph = offline_builder().compile()
     assert graph.builder.state_schema is MoAState
-    assert set(get_type_hints(MoAState)) == {"messages", "proposals"}
+    assert set(get_type_hints(MoAState)) == {"analysis", "messages", "proposals"}
     assert set(graph.get_input_jsonschema()["properties"]) == {"messages"}
-    assert set(graph.get_output_jsonschema()["properties"]) == {"messages", "proposals"}
+    assert set(graph.get_output_jsonschema()["properties"]) == {"analysis", "messages", "proposals"}
     assert graph.get_context_jsonschema() is None
 
 

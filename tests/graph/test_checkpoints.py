@@ -230,7 +230,7 @@ async def test_saver_that_kept_the_last_checkpoint_only_is_found_out(tmp_path, m
         stopped = build(models).compile(saver, interrupt_before=[stop])
         await stopped.ainvoke({"messages": "q"}, CONFIG)
         await saver.conn.execute("DELETE FROM writes")
-        with pytest.raises(LookupError, match="the proposals that it reads are gone"):
+        with pytest.raises(LookupError, match="the proposals that it reads are missing"):
             await build(models).compile(saver).ainvoke(None, CONFIG)
     assert not models["w"].asked
 

@@ -106,7 +106,7 @@ def test_proposals_that_are_gone_are_told(model):
         with pytest.raises(LookupError) as error:
             graph.invoke(None, CONFIG)
     assert str(error.value).splitlines()[0] == (
-        "aggregator: the proposals that it reads are gone; a checkpointer must keep all "
+        "aggregator: the proposals that it reads are missing; a checkpointer must keep all "
         "checkpoints of a run, not only the last"
     )
     assert not writer.asked

@@ -94,7 +94,8 @@ def test_timeout_of_an_agent_ends_its_call(fault, server, agent, follow):
     graph = create_moa([[agent("slow", timeout=0.5), agent("fine")]], agent("w")).compile()
     result = follow(graph)
     error = result["proposals"]["layer_1_slow"]["error"]
-    assert "timeout of 0.5 s" in error or "timed out" in error.lower()
+    # The client of the model has the same timeout: on a slow machine it may be the first.
+    assert error.startswith((f"no answer of {server.url} in time", "no answer within its timeout"))
     assert result["messages"][-1].text.startswith("w on")
 
 
@@ -224,8 +225,9 @@ async def test_stream_that_breaks_off_is_an_error_of_the_aggregator(server, agen
 async def test_stream_that_stalls_ends_within_the_timeout(server, agent):
     server.model("w", until_token=lambda position: position < 1, reply="many words")
     graph = create_moa([[agent("fine")]], agent("w", timeout=0.5)).compile()
-    # The client of the model has the same timeout: on a slow machine it may be the first.
-    with pytest.raises(AggregatorError, match=r"no answer within its timeout of 0\.5 s|timed out"):
+    with pytest.raises(
+        AggregatorError, match=r"no answer (within its timeout of 0\.5 s|of .* in time)"
+    ):
         async for _ in graph.astream({"messages": "q"}, stream_mode="messages"):
             pass
     assert not server.calls_of("w")[0].answered
@@ -245,7 +247,7 @@ def test_stragglers_get_their_grace_and_are_cut_off(server, agent, follow, clock
     proposals = follow(graph, take)["proposals"]
     assert proposals["layer_1_late"]["content"] == "late on q"
     assert proposals["layer_1_never"]["error"] == (
-        "cut off: the quorum was in, and the grace of 0.5 s over"
+        "cut off: the quorum was reached, and the grace of 0.5 s over"
     )
 
 
@@ -328,7 +330,7 @@ def test_answers_before_a_lost_quorum_count_for_the_grace(invoke, released):
         invoke(graph, {"messages": "q"}, config)
     result = invoke(graph, None, config)
     assert result["messages"][-1].content == "an answer"
-    assert result["proposals"]["layer_1_stuck"]["error"].startswith("cut off: the quorum was in")
+    assert result["proposals"]["layer_1_stuck"]["error"].startswith("cut off: the quorum was")
 
 
 def test_retry_of_some_of_a_layer_leaves_nothing_behind(invoke, left_deadlines):

@@ -217,12 +217,12 @@ def test_failed_proposer_is_left_out(invoke, model):
 
 def test_state_has_json_schemas(model):
     graph = create_moa([[model()]], model()).compile()
-    assert set(graph.get_output_jsonschema()["properties"]) == {"messages", "proposals"}
+    assert set(graph.get_output_jsonschema()["properties"]) == {"analysis", "messages", "proposals"}
     assert set(graph.get_input_jsonschema()["properties"]) == {"messages"}
 
 
 def test_aggregator_is_asked_once(model):
-    with pytest.raises(ValueError, match="`aggregator`: `samples`=4: an aggregator is asked once"):
+    with pytest.raises(ValueError, match="`aggregator`: `samples`=4: an aggregator is called once"):
         create_moa([[model()]], Agent(model=model(), samples=4))
 
 
@@ -266,7 +266,7 @@ def test_answer_that_is_no_message_is_a_failure(invoke, model):
     odd = RunnableLambda(lambda _: 42)
     graph = create_moa([{"a": odd, "b": model()}], model()).compile()
     error = invoke(graph, {"messages": "q"})["proposals"]["layer_1_a"]["error"]
-    assert error == "TypeError: expected the model to give an AIMessage, got int"
+    assert error == "TypeError: expected the model to return an AIMessage, got int"
 
 
 def test_layer_without_an_answer_raises_an_error_that_names_each_cause(invoke, model):
@@ -333,6 +333,8 @@ def test_final_message_says_how_it_came_about(invoke, model):
         "dropped_reference_chars": 0,
         "usage": {"input_tokens": 115, "output_tokens": 3, "total_tokens": 118},
         "usage_unknown": [],
+        "degraded": True,
+        "served_models": {},
     }
 
 

@@ -437,7 +437,7 @@ def test_model_that_takes_no_n_is_refused(model):
 
 
 def test_aggregator_with_joint_samples_is_refused(sampled):
-    with pytest.raises(ValueError, match="`joint_samples`=True: an aggregator is asked once"):
+    with pytest.raises(ValueError, match="`joint_samples`=True: an aggregator is called once"):
         create_moa([["offline:lead"]], sampled(1))
 
 

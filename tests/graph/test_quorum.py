@@ -60,7 +60,7 @@ def test_layer_goes_on_with_its_quorum(quorum, answering, failing, goes_on, invo
 
 def test_layers_may_need_different_quorums(invoke, model):
     layers = [layer(model, 1, 3), layer(model, 1, 3)]
-    with pytest.raises(QuorumError, match="layer 2: 1 of 4 proposers answered, 3 must"):
+    with pytest.raises(QuorumError, match="layer 2: 1 of 4 proposers answered, 3 required"):
         invoke(create_moa(layers, model(), quorum=[1, 3]).compile(), {"messages": "q"})
 
 
@@ -69,8 +69,8 @@ def test_senseless_quorum_is_refused(quorum, model):
     with pytest.raises(ValueError, match="`quorum`") as error:
         create_moa([[model()] * 4], model(), quorum=quorum)
     assert str(error.value) == (
-        f"`quorum`={quorum!r}: expected a number from 1 to 4, the proposers of the layer, or a "
-        "share of them above 0.0 and up to 1.0, which is all"
+        f"`quorum`={quorum!r}: expected a number of proposers from 1 to 4, the size of the layer, "
+        "or a share of the layer as a float above 0.0 and up to 1.0 (all)"
     )
 
 
@@ -259,10 +259,10 @@ def failed(attempt_id):
 def test_error_names_each_failure_and_what_is_needed():
     error = QuorumError(2, {"layer_2_a": "no key", "layer_2_b": "no answer"}, asked=3, needed=2)
     assert str(error) == (
-        "layer 2: 1 of 3 proposers answered, 2 must: layer_2_a: no key; layer_2_b: no answer"
+        "layer 2: 1 of 3 proposers answered, 2 required: layer_2_a: no key; layer_2_b: no answer"
     )
     assert str(QuorumError(1, {}, asked=0, needed=1)) == (
-        "layer 1: 0 of 0 proposers answered, 1 must: all were dropped"
+        "layer 1: 0 of 0 proposers answered, 1 required: all were dropped"
     )
 
 

@@ -149,3 +149,19 @@ def test_all_proposals_can_be_replaced_beside_another_write(invoke):
     attempt = {"a": proposal("1") | {"attempt_id": "x"}}
     other = {"b": proposal("1", "other")}
     assert write_side_by_side(invoke, attempt, Overwrite(other)) == other
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        ({"contents": "better"}, "'layer_1_a': unknown field 'contents'; expected one of: layer, "),
+        ("better", "'layer_1_a': expected the fields that change, .* got 'better'"),
+    ],
+)
+def test_edit_without_effect_is_refused(edit, message):
+    moa = create_moa([{"a": "offline:lead"}], "offline:consensus")
+    graph = moa.compile(checkpointer=InMemorySaver(), interrupt_before=["layer_1_aggregator"])
+    thread = {"configurable": {"thread_id": "1"}}
+    graph.invoke({"messages": "Where is it? It is under the tree."}, thread)
+    with pytest.raises(InvalidUpdateError, match=message):
+        graph.update_state(thread, {"proposals": {"layer_1_a": edit}}, as_node="layer_1_a")

@@ -71,7 +71,10 @@ def test_dropped_proposal_is_left_out(models, invoke):
     drop = {"proposals": {"layer_2_b": None}}
     result = invoke(graph, None, graph.update_state(place, drop, as_node="layer_2_b"))
     assert models["w"].asked[1][0].content.endswith("models:\n1. a21")
-    assert result["messages"][-1].response_metadata["moa"]["answered"] == 3
+    summary = result["messages"][-1].response_metadata["moa"]
+    assert (summary["answered"], summary["dropped"]) == (3, ["layer_2_b"])
+    assert not summary["degraded"]  # a person's choice is no failure
+    assert not summary["failed"]
     assert counts(models) == {"a1": 1, "b1": 1, "a2": 1, "b2": 1, "w": 2}
 
 

@@ -2,16 +2,14 @@
 
 import asyncio
 import json
-import os
 import signal
-import subprocess
 import sys
 from contextlib import suppress
 from operator import itemgetter
-from pathlib import Path
 
 import pytest
 from fakes import FakeModel
+from forked import run_forked
 from langchain.agents import create_agent
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, AIMessageChunk, ToolMessage
@@ -361,13 +359,8 @@ print([message.content for message in state["messages"]])
 
 @pytest.mark.process
 def test_call_in_a_process_that_was_killed_asks_nobody_twice(tmp_path):
-    tests = Path(__file__).parents[1]
-    environment = os.environ | {"PYTHONPATH": f"{tests}{os.pathsep}{tests.parent}"}
     words = [sys.executable, "-c", ASKING, tmp_path / "runs.sqlite", tmp_path / "log"]
-    killed, ended = (
-        subprocess.run([*words, how], env=environment, capture_output=True, text=True)
-        for how in ("dies", "goes on")
-    )
+    killed, ended = (run_forked([*words, how]) for how in ("dies", "goes on"))
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert ended.stdout == "['q', '', 'final', \"the agent's answer\"]\n", ended.stderr
     assert sorted((tmp_path / "log").read_text()) == ["a", "b"]

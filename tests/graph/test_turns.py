@@ -2,15 +2,13 @@
 
 import asyncio
 import operator
-import os
 import signal
-import subprocess
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import pytest
 from fakes import FakeModel
+from forked import run_forked
 from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage, ToolMessage
 from langchain_core.runnables import RunnableLambda
 from langgraph.checkpoint.memory import InMemorySaver
@@ -334,12 +332,8 @@ def asking(server):
 
 def killed_at(step, server, tmp_path):
     """Give the database of a run that was killed before it stored a step's checkpoint."""
-    db, root = str(tmp_path / "runs.sqlite"), str(Path(__file__).parents[2])
-    done = subprocess.run(
-        [sys.executable, "-c", DIES, server.url, db, str(step)],
-        env=os.environ | {"PYTHONPATH": root},
-        capture_output=True,
-    )
+    db = str(tmp_path / "runs.sqlite")
+    done = run_forked([sys.executable, "-c", DIES, server.url, db, step])
     assert done.returncode == -signal.SIGKILL, done.stderr
     return db
 

@@ -390,6 +390,17 @@ def test_call_of_a_tool_that_a_writer_was_not_given_is_no_answer(server, agent, 
     assert failed["error"] == "empty answer (finish reason: tool_calls)"
 
 
+def test_call_with_arguments_that_are_no_json_says_so(server, agent, invoke):
+    broken = {**CALL, "function": {"name": "search", "arguments": "{no"}}
+    server.model("caller", completion=message("tool_calls", content=None, tool_calls=[broken]))
+    tool = {"type": "function", "function": {"name": "search", "parameters": {"type": "object"}}}
+    moa = ChatMoA([[agent("a")]], agent("caller"), fallbacks=[agent("w")]).bind_tools([tool])
+    answer = invoke(moa, "q")
+    assert answer.text.startswith("w on")
+    (failed,) = answer.response_metadata["moa"]["failed_calls"]
+    assert failed["error"].endswith("the arguments of its call of 'search' are not a JSON object")
+
+
 def test_call_of_a_tool_that_a_writer_was_given_is_an_answer(server, agent, invoke):
     server.model("caller", completion=message("tool_calls", content=None, tool_calls=[CALL]))
     tool = {"type": "function", "function": {"name": "search", "parameters": {"type": "object"}}}

@@ -160,8 +160,8 @@ def send_chunks(begun: bytes, *statuses: int | None) -> Callable[[Target, Sizes]
     return attack
 
 
-def hold_connections(begun: bytes) -> Callable[[Target, Sizes], None]:
-    """Attack by connections on which nothing more comes."""
+def hold_connections(begun: bytes, *, idle: bool = False) -> Callable[[Target, Sizes], None]:
+    """Attack by connections on which nothing more comes; an idle one was answered before."""
 
     def attack(target: Target, sizes: Sizes) -> None:
         with ExitStack() as held:
@@ -169,6 +169,8 @@ def hold_connections(begun: bytes) -> Callable[[Target, Sizes], None]:
                 connection = held.enter_context(target.connect())
                 with suppress(ConnectionError):
                     connection.sendall(begun)
+                    if idle:
+                        connection.recv(65536)
             for key, status in ((KEY, 200), (None, 401)):
                 models = head("GET", "/v1/models", "Connection: close", key=key)
                 expect(status_of(target.send(models)), status)
@@ -239,7 +241,7 @@ ATTACKS: dict[str, Callable[[Target, Sizes], None]] = {
     ),
     "connections with half a head": hold_connections(b"GET / HTTP/1.1\r\nHost: "),
     "connections with nothing": hold_connections(b""),
-    "connections that idle": hold_connections(head("GET", "/health", key=None)),
+    "connections that idle": hold_connections(head("GET", "/health", key=None), idle=True),
     "connections with half a body, without the key": hold_connections(
         head("POST", CHAT, *LONG_BODY, key=None)
     ),

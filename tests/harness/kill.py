@@ -207,7 +207,8 @@ class Harness:
                 self.tell_progress(trial)
 
         async def all_workers() -> None:
-            await asyncio.gather(*(worker() for _ in range(os.cpu_count() or 1)))
+            count = min(kills, os.cpu_count() or 1)
+            await asyncio.gather(*(worker() for _ in range(count)))
 
         asyncio.run(all_workers())
 

@@ -1,15 +1,17 @@
 """Make the pictures of README and docs: `python tests/harness/pictures.py [FOLDER]`.
 
 The real commands, a real terminal and a real browser; the models are those of `tests/server.py`,
-with answers that are written here.
+with answers that are written here, and, for the curve, the simulated ones of `synthetic_bench.py`.
 """
 
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
+from contextlib import chdir
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from browser import chromium
 from server import ChatServer
 from serving import Serving, memory_store
+from synthetic_bench import measure
 from terminal import MOA, Terminal
 
 from moa_graph import MoAConfig
@@ -78,14 +81,13 @@ def take_page(folder: Path, server: ChatServer, browser) -> None:
         page.goto(serving.url)
         page.fill("#question", QUESTION)
         page.press("#question", "Enter")
-        page.wait_for_selector('[data-node="layer_2_qwen"][data-status="running"] :text("way")')
+        page.wait_for_selector('#answer-text:has-text("noon"), #answer-text li')
         page.screenshot(path=folder / "page.png")
-        page.wait_for_selector("#steps")
+        page.wait_for_selector("#foot")
         page.emulate_media(color_scheme="dark")
-        page.get_by_role("button", name="Layer 2 answered").click()
-        page.click('[data-node="layer_2_llama"]')
+        page.locator("#strip button.at", has_text="Layer 2").click()
+        page.click('#strip [data-node="layer_2_llama"]')
         page.get_by_role("button", name="Drop").click()
-        page.evaluate("scrollTo(0, 0)")
         page.wait_for_timeout(200)
         page.screenshot(path=folder / "page-step.png")
 
@@ -110,6 +112,14 @@ def take_terminal(folder: Path, server: ChatServer, browser) -> None:
         page = browser.new_page(viewport={"width": 1100, "height": 900})
         page.goto(report.as_uri())
         page.screenshot(path=folder / "report.png")
+
+
+def take_curve(folder: Path) -> None:
+    """Run a plan of `moa eval` with models whose quality is known, and take its report's plot."""
+    with TemporaryDirectory() as place, chdir(place):
+        measure(Path(place), questions=400)
+        [plot] = Path(place).glob("out/report/*-pareto-cost.png")
+        shutil.copy(plot, folder / "curve.png")
 
 
 def shoot_terminal(screen: str, path: Path, browser) -> None:
@@ -146,6 +156,7 @@ if __name__ == "__main__":
         behave(running)
         take_page(target, running, window)
         take_terminal(target.absolute(), running, window)
+    take_curve(target.absolute())
     for picture in target.glob("*.png"):
         Image.open(picture).quantize(256).save(picture, optimize=True)
     for picture in sorted(target.iterdir()):

@@ -20,6 +20,7 @@ import warnings
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -47,7 +48,6 @@ RATES = {
 SLOW = ("hang", "drip")  # what only a timeout ends
 WRITERS = [f"w{number}" for number in range(8)]  # in place of the aggregator
 PATIENCE = 120.0  # seconds that they get, who never hang: a busy machine is no finding
-AT_A_TIME = 64
 
 
 def behaviours():
@@ -91,9 +91,18 @@ def layer_deadlines() -> int:
     return sum(type(each) is LayerDeadline for each in gc.get_objects())
 
 
-async def soak(url: str, runs: int) -> dict[str, object]:
+async def answer_once(graph: Any) -> None:
+    """Run until there is an answer: what a graph keeps is there behind a whole run."""
+    while True:
+        with suppress(QuorumError):
+            await graph.ainvoke({"messages": "first"})
+            return
+
+
+async def soak(url: str, runs: int, at_a_time: int) -> dict[str, object]:
     """Run them all, and give the figures."""
     graph, outcomes, memory = mixture(url), Counter(), list[float]()
+    await answer_once(graph)
     failed, own_deadlines = 0, layer_deadlines()
     numbers = iter(range(runs))
 
@@ -113,7 +122,7 @@ async def soak(url: str, runs: int) -> dict[str, object]:
                 outcomes[f"other: {type(error).__name__}: {error}"[:200]] += 1
 
     started = time.monotonic()
-    await asyncio.gather(*(worker() for _ in range(AT_A_TIME)))
+    await asyncio.gather(*(worker() for _ in range(at_a_time)))
     with suppress(TimeoutError):
         await wait_until(lambda: len(asyncio.all_tasks()) == 1)
     return {
@@ -123,7 +132,7 @@ async def soak(url: str, runs: int) -> dict[str, object]:
         "failed proposals in answers": failed,
         "memory in MB, at each tenth": [*memory, round(resident())],
         "tasks left": len(asyncio.all_tasks()) - 1,
-        "deadlines left": layer_deadlines() - own_deadlines,
+        "deadlines left": max(0, layer_deadlines() - own_deadlines),
     }
 
 
@@ -131,15 +140,17 @@ def main() -> None:
     """Run as a program."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=2000)
+    parser.add_argument("--at-a-time", type=int, default=64)
     options = parser.parse_args()
+    runs, at_a_time = options.runs, options.at_a_time
     warnings.simplefilter("error")
     command = [sys.executable, SERVER, "--models", json.dumps(behaviours())]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             url = server.stdout.readline().strip()
-            asyncio.run(soak(url, AT_A_TIME))  # imports, pools and caches are filled
+            asyncio.run(soak(url, at_a_time, at_a_time))  # imports, pools and caches are filled
             before = handles()
-            figures = asyncio.run(soak(url, options.runs))
+            figures = asyncio.run(soak(url, runs, at_a_time))
             figures["handles before and after"] = [before, handles()]
         finally:
             server.kill()

@@ -20,6 +20,19 @@ def ask() -> dict[str, object]:
     return result
 
 
+def run_agent() -> None:
+    """Run an agent with layers in front of its model."""
+    from langchain.agents import create_agent
+    from langchain_core.language_models import FakeListChatModel
+
+    from moa_graph import MoAMiddleware
+
+    panel = MoAMiddleware([["offline:lead", "offline:bm25"]])
+    agent = create_agent(FakeListChatModel(responses=["an answer"]), middleware=[panel])
+    answer = agent.invoke({"messages": "What is a proposer?"})["messages"][-1]
+    assert answer.response_metadata["moa"]["answered"] == 2, answer
+
+
 def write_report() -> None:
     """Write a report and a picture of a run."""
     from moa_graph import create_moa, report
@@ -74,18 +87,36 @@ def run_batch_on_ray() -> None:
     assert driver, ray.data
 
 
+def read_address(server: "subprocess.Popen[str]") -> str:
+    """Read where a server listens."""
+    assert server.stderr
+    words = (word for line in server.stderr for word in line.split())
+    address = next(word for word in words if "http://" in word and "/v1" in word)
+    return "/".join(address.split("/")[:3])
+
+
 def serve() -> None:
     """Start a server, and ask how it is."""
     words = [MOA, "serve", "--preset", "offline", "--port", "0"]
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as server:
         try:
-            assert server.stderr
-            address = next(
-                word for line in server.stderr for word in line.split() if "http://" in word
-            )
-            base = "/".join(address.split("/")[:3])
-            with urllib.request.urlopen(f"{base}/health", timeout=30) as response:
+            with urllib.request.urlopen(f"{read_address(server)}/health", timeout=30) as response:
                 assert response.status == 200, response.status
+        finally:
+            server.terminate()
+
+
+def answer_as_anthropic() -> None:
+    """Start a server, and ask it by Anthropic's client."""
+    from anthropic import Anthropic
+
+    words = [MOA, "serve", "--preset", "offline", "--port", "0", "--no-auth"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            asked = [{"role": "user", "content": "What is a proposer?"}]
+            client = Anthropic(base_url=read_address(server), api_key="any", max_retries=0)
+            answer = client.messages.create(model="offline", max_tokens=99, messages=asked)
+            assert answer.content[0].text, answer
         finally:
             server.terminate()
 
@@ -98,12 +129,32 @@ def offer_tools() -> None:
     assert MCP_PATH == "/mcp"
 
 
+def count_runs() -> None:
+    """Make metrics, and write them."""
+    from moa_graph.telemetry.metrics import RunMetrics
+
+    content, _ = RunMetrics({}).encode()
+    assert b"moa_runs" in content, content
+
+
+def trace_a_run() -> None:
+    """Ask under a handler that has no SDK."""
+    from moa_graph import OpenTelemetryHandler, create_moa
+
+    mixture = create_moa([["offline:lead"]], "offline:consensus").compile()
+    mixture.invoke({"messages": "What is a proposer?"}, {"callbacks": [OpenTelemetryHandler()]})
+
+
 USES: dict[str, Callable[[], object]] = {
+    "agents": run_agent,
+    "anthropic": answer_as_anthropic,
     "base": ask,
     "report": write_report,
     "cli": use_command_line,
     "eval": evaluate,
     "mcp": offer_tools,
+    "metrics": count_runs,
+    "otel": trace_a_run,
     "postgres": store_in_postgres,
     "ray": run_batch_on_ray,
     "serve": serve,

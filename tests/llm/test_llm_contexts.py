@@ -25,7 +25,7 @@ def mixture(agent):
     return make
 
 
-@pytest.mark.parametrize("kind", ["English", "German", "Russian", "Chinese", "Markdown", "CSV"])
+@pytest.mark.parametrize("kind", ["English", "Chinese", "CSV"])
 def test_references_of_every_kind_fit_by_themselves(mixture, llama, kind):
     told = mixture(kind).invoke({"messages": QUESTION})["messages"][-1].response_metadata["moa"]
     assert told["dropped_reference_chars"] > 0
@@ -65,6 +65,7 @@ def test_conversation_that_does_not_fit_is_told_with_its_remedy(agent, llama, in
     assert [call.status for call in llama.calls] == [400, 400]
 
 
+@pytest.mark.parametrize("context", [512])  # which is full sooner
 def test_proposer_that_runs_on_leaves_an_aggregator_its_room(agent, llama):
     """The local example of the documentation: nobody was given a number of tokens."""
     free = {"max_tokens": None, "temperature": 0.7}

@@ -235,7 +235,7 @@ def test_redirects_in_a_circle_are_told_as_such_and_not_asked_again(status, invo
         agent = Agent(model="openai:a", base_url=url, max_retries=2)
         graph = create_moa([[agent, "offline:lead"]], "offline:consensus").compile()
         proposal = invoke(graph, {"messages": "q"})["proposals"]["layer_1_a"]
-    assert proposal["error"].endswith(f"{url} redirects without end; check the address")
+    assert proposal["error"].endswith(f"{url} redirects endlessly; check the address")
     assert "may_be_billed" not in proposal
 
 
@@ -306,7 +306,7 @@ async def test_request_that_was_sent_holds_no_body(server):
     await wait_until(lambda: len(server.calls) == 2)
     assert server.calls[1].body == BODY
     assert server.calls[1].ended is None
-    with pytest.raises(httpx2.RequestError, match="to be built again"):
+    with pytest.raises(httpx2.RequestError, match="must be built again"):
         await anext(aiter(request.stream))
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -147,7 +147,7 @@ def test_key_that_can_be_one_is_sent(key, build, server, invoke):
 
 @pytest.mark.parametrize(("key", "told"), BAD_KEYS.items())
 def test_key_that_cannot_be_one_is_told_by_its_variable(key, told, build, server):
-    with pytest.raises(ValueError, match=f"^SERVER_KEY holds no key: .*{told}") as error:
+    with pytest.raises(ValueError, match=f"^SERVER_KEY is not a valid key: .*{told}") as error:
         build(key)
     assert "geh" not in str(error.value)
     assert server.calls == []
@@ -155,7 +155,7 @@ def test_key_that_cannot_be_one_is_told_by_its_variable(key, told, build, server
 
 @pytest.mark.parametrize("key", PLACEHOLDERS)
 def test_placeholder_is_told_as_such(key, build):
-    with pytest.raises(ValueError, match=r"^SERVER_KEY holds no key: it is a placeholder"):
+    with pytest.raises(ValueError, match=r"^SERVER_KEY is not a valid key: it is a placeholder"):
         build(key)
 
 
@@ -174,7 +174,7 @@ def test_command_says_it_in_a_line(moa, monkeypatch, server, tmp_path):
     file.write_text(f"layers = [[{agent}]]\naggregator = {agent}\n")
     done = moa("ask", "q", "--config", file, env={"SERVER_KEY": "sk-..."})
     assert done.returncode == 1
-    assert "SERVER_KEY holds no key: it is a placeholder" in done.stderr
+    assert "SERVER_KEY is not a valid key: it is a placeholder" in done.stderr
     assert server.calls == []
 
 

@@ -9,6 +9,7 @@ from moa_graph.models.offline import (
     NOTICE,
     STYLES,
     OfflineModel,
+    find_majority,
     parse_conversation,
     split_sentences,
 )
@@ -157,6 +158,18 @@ def test_large_material_is_answered_in_reasonable_time():
             "thing 13" in answer(style, HumanMessage(f"What of thing 13?\n\n{text}"))
             or style == "lead"
         )
+
+
+@pytest.mark.parametrize(
+    ("responses", "best"),
+    [
+        (["It is 41.", "The answer is 42.", "42"], 2),
+        (["I do not know what this is about, or why.", "Answer: B", "(A)", "b"], 2),
+        (["The answer is 1.", "The answer is 2.", "no"], 1),
+    ],
+)
+def test_the_majority_picks_the_first_response_with_the_most_frequent_answer(responses, best):
+    assert find_majority(responses) == best
 
 
 def test_styles_are_those_that_a_name_may_have():

@@ -171,7 +171,7 @@ def test_a_package_that_cannot_be_used_is_named(monkeypatch, tmp_path, value, ca
 
 def test_a_provider_with_options_that_no_agent_has_is_refused(added):
     added(Provider(name="odd", build=EchoModel, options=("top_p", "warmth")))
-    with pytest.raises(ValueError, match="no options warmth; expected some of: temperature, top_p"):
+    with pytest.raises(ValueError, match="no options warmth; expected one of: temperature, top_p"):
         Agent(model="odd:x")
 
 

@@ -48,7 +48,7 @@ def test_effort_is_refused_by_a_model_that_does_not_reason():
 
 def test_level_that_a_model_does_not_know_is_refused_with_those_that_it_knows():
     agent = Agent(model="openai:gpt-5-mini", reasoning_effort="max")
-    with pytest.raises(ValueError, match=r"'max': .* takes one of: minimal, low, medium, high"):
+    with pytest.raises(ValueError, match=r"'max': .* accepts one of: minimal, low, medium, high"):
         build_model(agent)
 
 
@@ -99,5 +99,5 @@ def test_command_sets_the_effort(moa, server, tmp_path):
     assert done.returncode == 0, done.stderr
     assert {call.body["reasoning_effort"] for call in server.calls} == {"low"}
     refused = moa("ask", "q", "--thread", "t", "--reasoning-effort", "low")
-    assert "name the --preset or --config, too" in refused.stderr
+    assert "add --preset or --config" in refused.stderr
     assert moa("ask", "q", "-c", file, "--reasoning-effort", "hard").returncode == 2

@@ -138,6 +138,7 @@ def test_thoughts_and_calls_without_end_are_stopped(event, ask):
         (b": waiting\n\n" * 1_000, "the stream has more than 5,000,000 bytes"),
         (b"data: " + b"x" * 10_000, "a line of the stream has more than 1,000,000 bytes"),
     ],
+    ids=["comments", "a line"],
 )
 def test_stream_of_no_answer_is_stopped(part, said, ask):
     with Endless(repeat(part), headers=EVENTS).running() as server:

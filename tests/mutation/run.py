@@ -34,7 +34,11 @@ MODULES = {
             "prompting/test_prompts.py",
         ],
     ),
-    "auth": ("server.auth", ["server/test_auth.py"]),
+    "auth": ("server.auth", ["server/test_auth.py", "server/test_origin_policy.py"]),
+    "origin_policy": (
+        "server.origin_policy",
+        ["server/test_origin_policy.py", "server/test_auth.py"],
+    ),
     "call_store": ("evals.call_store", ["evals/test_call_store.py"]),
     "markers": (
         "prompting.markers",
@@ -79,7 +83,7 @@ def main() -> None:
     parser.add_argument("--show", action="store_true", help="show the mutants that survive")
     options = parser.parse_args()
     if unknown := {*options.modules} - {*MODULES}:
-        parser.error(f"{', '.join(sorted(unknown))}: expected some of {', '.join(MODULES)}")
+        parser.error(f"{', '.join(sorted(unknown))}: expected one of {', '.join(MODULES)}")
     if options.sample is not None and options.sample < 1:
         parser.error(f"--sample={options.sample}: expected 1 or more")
     os.chdir(TESTS.parent)  # where the settings of pytest and mutmut are

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
 
 import { ApiError, events, get, keepToken, post } from "#page/api.js";
-import { byId } from "#page/dom.js";
+import { find } from "#page/dom.js";
 
 /** @type {{ path: string, options: RequestInit }[]} */
 let asked = [];
@@ -50,15 +50,12 @@ async function read(...pieces) {
  * @returns {Promise<string | null>} what it says of the key before
  */
 const giveKey = (key) => new Promise((resolve) => {
-  const dialog = byId("key-dialog");
-  const opened = dialog.showModal.bind(dialog);
-  mock.method(dialog, "showModal", () => {
+  mock.method(HTMLDialogElement.prototype, "showModal", () => {
     questions += 1;
-    opened();
     setImmediate(() => {
-      resolve(byId("key-error").textContent);
-      byId("key").value = key;
-      dialog.close();
+      resolve(find(document, "#key-error").textContent);
+      /** @type {HTMLInputElement} */ (find(document, "#key")).value = key;
+      find(document, "#key-dialog").dispatchEvent(new Event("close"));
     });
   });
 });
@@ -78,7 +75,7 @@ afterEach(() => mock.restoreAll());
 test("parameters that are empty are not sent, and others are escaped", async () => {
   answer(Response.json({}));
   await get("/api/thread", { id: "a&b", checkpoint: null });
-  assert.equal(asked[0].path, "/api/thread?id=a%26b");
+  assert.equal(asked[0].path, "./api/thread?id=a%26b");
 });
 
 test("a body is sent as JSON", async () => {

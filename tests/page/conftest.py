@@ -75,11 +75,16 @@ def new_page(browser):
         page = context.new_page()
         page.on("console", lambda m: m.type in {"error", "warning"} and complaints.append(m.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: complaints.append(dialog.message))
+        page.on("dialog", answer_dialog)
         page.on("request", lambda request: check_host(request.url, url))
         page.goto(url)
-        expect(page.locator("#mixture option")).not_to_have_count(0)
+        expect(page.locator("#mixes .opt")).not_to_have_count(0)
         return page
+
+    def answer_dialog(dialog):
+        if dialog.type != "beforeunload":
+            complaints.append(dialog.message)
+        dialog.accept()
 
     def check_host(asked, url):
         if urlsplit(asked).netloc not in {urlsplit(url).netloc, ""}:

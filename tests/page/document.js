@@ -7,7 +7,8 @@ import { Window } from "happy-dom";
 const ADDRESS = "http://localhost/";
 const NAMES = [
   ...["window", "document", "sessionStorage", "ResizeObserver", "requestAnimationFrame"],
-  ...["Event", "KeyboardEvent"],
+  ...["CSS", "Element", "Event", "File", "HTMLDialogElement", "HTMLElement", "KeyboardEvent", "MouseEvent"],
+  ...["getComputedStyle", "matchMedia"],
 ];
 
 const html = readFileSync(new URL(import.meta.resolve("#page/index.html")), "utf8");

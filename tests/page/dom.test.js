@@ -3,7 +3,7 @@ import "./document.js";
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { count, dollars, h, seconds } from "#page/dom.js";
+import { count, dollars, h, seconds, setBlocks, setHtml } from "#page/dom.js";
 
 /** @type {[number, string][]} */
 const AMOUNTS = [
@@ -51,4 +51,22 @@ test("a function is a listener", () => {
   let clicks = 0;
   h("button", { onclick: () => { clicks += 1; } }).click();
   assert.equal(clicks, 1);
+});
+
+test("blocks that are there already stay, and those behind the first that differs are new", () => {
+  const root = h("div");
+  setBlocks(root, ["<p>a</p>", "<p>b</p>", "<p>c</p>"]);
+  const [first, second] = root.children;
+  assert.deepEqual(setBlocks(root, ["<p>a</p>", "<p>B</p>"]).length, 1);
+  assert.equal(root.innerHTML, "<p>a</p><p>B</p>");
+  assert.equal(root.children[0], first);
+  assert.notEqual(root.children[1], second);
+});
+
+test("blocks are drawn anew where something else was put in their place", () => {
+  const root = h("div");
+  setBlocks(root, ["<p>a</p>"]);
+  setHtml(root, "<p>other</p>");
+  setBlocks(root, ["<p>a</p>"]);
+  assert.equal(root.innerHTML, "<p>a</p>");
 });

@@ -1,11 +1,13 @@
-import "./document.js";
+import { press } from "./document.js";
 
 import assert from "node:assert/strict";
 import { afterEach, mock, test } from "node:test";
 
-import { byId } from "#page/dom.js";
+import { ApiError } from "#page/api.js";
+import { byId, find } from "#page/dom.js";
 
 import { makeCells, makeLayout } from "./cells.js";
+import { button } from "./models.js";
 
 /** @import { View } from "#page/types.js" */
 
@@ -17,6 +19,8 @@ const view = {
   ...{ layout: makeLayout(["a"], 1), cells: makeCells(["a"], 1) },
 };
 
+const listed = { id: "t", question: "q", when: "2026-01-01T00:00:00Z", mixture: "mixture", finished: true, turns: 1 };
+
 /** @type {Record<string, () => object | Promise<object>>} what the server answers, by path */
 const answers = {
   "/api/mixtures": () => ({ mixtures: [view.layout] }),
@@ -27,8 +31,9 @@ const answers = {
 /** @type {string[]} */
 const asked = [];
 
-mock.timers.enable({ apis: ["setInterval"] });
-mock.method(globalThis, "fetch", (/** @type {string} */ path) => {
+mock.timers.enable({ apis: ["setInterval", "setTimeout"] });
+mock.method(globalThis, "fetch", (/** @type {string} */ address) => {
+  const path = address.slice(1); // it is relative to the page's
   asked.push(path);
   const answer = answers[path.split("?")[0]]();
   return Promise.resolve({ ok: true, status: 200, json: () => Promise.resolve(answer) });
@@ -37,7 +42,7 @@ mock.method(globalThis, "fetch", (/** @type {string} */ path) => {
 /** Let the page do all that waits for no other answer. */
 const settled = () => new Promise(setImmediate);
 
-// An address that changes when the page or a test says so, and tells of it when a test says so.
+// A `location` whose address the page or a test changes; the test fires the event of the change.
 const location = { hash: "#t", pathname: "/" };
 const history = { replaceState: () => { location.hash = ""; } };
 Object.assign(globalThis, { location, history });
@@ -60,7 +65,7 @@ await import("#page/page.js");
 
 test("the page shows the thread that its address names", () => {
   assert.equal(byId("status").textContent, "Answered.");
-  assert.equal(byId("board").querySelectorAll("[data-node]").length, 2);
+  assert.equal(byId("strip").querySelectorAll("[data-node]").length, 2);
 });
 
 for (const [state, later] of /** @type {const} */ ([["runs", { running: true }], ["has a new step", { step: "2" }]])) {
@@ -82,14 +87,126 @@ for (const [state, later] of /** @type {const} */ ([["runs", { running: true }],
   });
 }
 
+test("a second Enter asks no second time", async () => {
+  await go("#t");
+  answers["/api/ask"] = () => ({ thread: "t" });
+  byId("question").value = "Why?";
+  const before = asked.length;
+  for (const key of ["Enter", "Enter"]) press(byId("question"), key);
+  await settled();
+  assert.equal(asked.slice(before).filter((path) => path === "api/ask" || path === "/api/ask").length, 1);
+  assert.equal(byId("question").value, "");
+});
+
+/**
+ * Click twice before the server has answered, and count what it was asked for.
+ * @param {string} id of a button
+ * @param {string} path
+ */
+async function clickTwice(id, path) {
+  const before = asked.length;
+  byId(id).click();
+  byId(id).click();
+  await settled();
+  return asked.slice(before).filter((each) => each === path).length;
+}
+
+for (const [id, path, shown] of /** @type {const} */ ([
+  ["resume-too", "/api/resume", { finished: false }],
+  ["resume", "/api/resume", { finished: false }],
+  ["go-on", "/api/continue", { newest: false, steps: [{ ...view.steps[0], label: "Question" }] }],
+])) {
+  test(`a second click on ${id} asks no second time`, async () => {
+    answers["/api/thread"] = () => ({ ...view, ...shown });
+    answers[path] = () => ({ thread: "t" });
+    await go(`#${id}`);
+    assert.equal(await clickTwice(id, path), 1);
+    assert.equal(await clickTwice(id, path), 1);
+  });
+}
+
+test("the second click of a double click does nothing, whatever button stands there by then", async () => {
+  answers["/api/thread"] = () => ({ ...view, finished: false });
+  await go("#double");
+  const before = asked.length;
+  byId("resume-too").dispatchEvent(new MouseEvent("click", { bubbles: true, detail: 2 }));
+  await settled();
+  assert.deepEqual(asked.slice(before), []);
+});
+
+test("a run that was resumed elsewhere is shown, and nothing is complained of", async () => {
+  answers["/api/thread"] = () => ({ ...view, finished: false });
+  await go("#elsewhere");
+  answers["/api/resume"] = () => Promise.reject(new ApiError(409, "already running", "running"));
+  answers["/api/thread"] = () => view;
+  byId("resume-too").click();
+  await settled();
+  assert.equal(byId("alert").textContent, "");
+  assert.ok(byId("resume-too").hidden);
+});
+
+test("a question that meets a run that was begun elsewhere stays, and the run is shown", async () => {
+  await go("#busy");
+  answers["/api/ask"] = () => Promise.reject(new ApiError(409, "already running", "running"));
+  answers["/api/thread"] = () => ({ ...view, finished: false, running: true });
+  answers["/api/events"] = () => { throw new Error("gone"); };
+  byId("question").value = "And then?";
+  press(byId("question"), "Enter");
+  await settled();
+  assert.equal(byId("alert").textContent, "already running");
+  assert.equal(byId("stop").hidden, false);
+  assert.equal(byId("question").value, "And then?");
+  byId("question").value = "";
+});
+
+test("a connection that is lost while a run goes on is told", async () => {
+  answers["/api/thread"] = () => ({ ...view, finished: false, running: true });
+  answers["/api/events"] = () => { throw new Error("gone"); };
+  await go("#lost");
+  assert.match(byId("status").textContent ?? "", /^The connection is lost; trying again/);
+});
+
+test("a thread that is renamed has its new name everywhere", async () => {
+  answers["/api/threads"] = () => ({ threads: [{ ...listed, title: "Old" }] });
+  await go("#");
+  await go("#t");
+  answers["/api/rename"] = () => ({});
+  for (const label of ["More for: Old", "Rename"]) button(byId("threads"), label)?.click();
+  answers["/api/threads"] = () => ({ threads: [{ ...listed, title: "New" }] });
+  /** @type {HTMLInputElement} */ (find(byId("list"), "input")).value = "New";
+  find(byId("list"), "form").dispatchEvent(new Event("submit", { cancelable: true }));
+  await settled();
+  assert.equal(find(byId("list"), ".question").textContent, "New");
+  assert.equal(byId("title").textContent, "New");
+});
+
+test("an address of no thread shows what there is without one", async () => {
+  await go("#t");
+  answers["/api/thread"] = () => Promise.reject(new Error("no thread 'gone'"));
+  await go("#gone");
+  assert.equal(byId("alert").textContent, "no thread 'gone'");
+  assert.equal(byId("welcome").hidden, false);
+  assert.equal(byId("turn").hidden, true);
+});
+
 test("a thread without a state to show leaves nothing of the one before", async () => {
   answers["/api/thread"] = () => ({ ...view, finished: false });
   await go("#unfinished");
-  assert.equal(byId("resume").hidden, false);
+  assert.equal(byId("resume-too").hidden, false);
   const nothing = { layout: undefined, cells: undefined, step: undefined, steps: [], messages: [] };
   answers["/api/thread"] = () => ({ ...view, ...nothing });
   await go("#empty");
-  for (const id of ["board", "texts", "history", "resume"]) assert.ok(byId(id).hidden, id);
+  for (const id of ["strip", "answer", "resume-too", "branch-label"]) assert.ok(byId(id).hidden, id);
+  assert.equal(byId("banner").childElementCount, 0);
   assert.equal(byId("status").textContent, "");
   assert.equal(byId("totals").textContent, "");
+});
+
+test("the header says that the answer which is shown is degraded", async () => {
+  answers["/api/thread"] = () => ({ ...view, outcome: "degraded" });
+  await go("#degraded");
+  assert.match(byId("totals").textContent, /^degraded · /);
+  answers["/api/thread"] = () => ({ ...view, outcome: "answered" });
+  await go("#answered");
+  assert.doesNotMatch(byId("totals").textContent, /degraded/);
 });

@@ -1,184 +1,146 @@
-import "./document.js";
+import { lay } from "./document.js";
 
 import assert from "node:assert/strict";
-import { beforeEach, mock, test } from "node:test";
-
-import { find, h } from "#page/dom.js";
-import { Picture, sums } from "#page/picture.js";
-
-import { makeCell, makeCells, makeLayout } from "./cells.js";
-
-/** @import { Cell } from "#page/types.js" */
+import { mock, test } from "node:test";
 
 mock.timers.enable({ apis: ["setInterval"] });
-let now = 0; // milliseconds of the page's clock
-mock.method(performance, "now", () => now);
 
-beforeEach(() => {
-  now = 0;
-});
+import { find, h } from "#page/dom.js";
+import { columnsOf, skippedBy } from "#page/picture_columns.js";
+import { Picture } from "#page/picture.js";
 
-/**
- * Draw a mixture of two layers.
- * @param {string[]} agents of each layer
- */
-function draw(agents = ["a", "b"]) {
+import { makeCell } from "./cells.js";
+import { makeModel } from "./models.js";
+
+/** @import { Cell, Depth } from "#page/types.js" */
+
+/** Draw a picture. */
+function draw(model = makeModel()) {
   /** @type {string[]} */
   const selected = [];
   const root = h("section");
+  document.body.append(root);
   const picture = new Picture(root, (node) => selected.push(node));
-  picture.show(makeLayout(agents, 2), makeCells(agents, 2));
-  /** @param {string} node */
-  const box = (node) => find(root, `[data-node="${node}"]`);
-  return { root, picture, selected, box };
+  picture.draw(model);
+  return { picture, root, selected };
 }
 
-/** @param {ParentNode} root */
-const text = (root, selector = "") => find(root, selector).textContent;
+/** @type {Depth} */
+const STOPPED = { layers: 1, of: 2, why: "agreement 0.94, at least 0.9", skipped: 2 };
+/** @type {Partial<Cell>[]} */
+const SKIPPED = ["a", "b"].map((agent) => ({ layer: 2, agent, status: "skipped" }));
+const stopped = () => makeModel(SKIPPED, { depth: STOPPED });
 
-test("a box says of an answer that it is not whole", () => {
-  const { picture, box } = draw();
-  picture.update([makeCell({ status: "answered", ending_note: "cut off (length)", text: "part" })]);
-  assert.equal(text(box("layer_1_a"), ".word"), "answered, not whole");
-});
+/** @param {Element} root */
+const paths = (root, side = "") => /** @type {SVGPathElement[]} */ (
+  [...root.querySelectorAll(side ? `path[data-side="${side}"]` : ".wires path")]);
 
-test("each agent has a box in its layer, and the aggregator is the last", () => {
+test("each layer is a column of tiles with their models, and the aggregator is the last", () => {
   const { root } = draw();
-  const layers = [...root.querySelectorAll(".layer")].map((layer) =>
-    [...layer.querySelectorAll(".name")].map((name) => name.textContent));
-  assert.deepEqual(layers, [["a", "b"], ["a", "b"], ["aggregator"]]);
-  assert.equal(text(root, '[data-layer="3"] h3'), "Aggregator");
+  const columns = [...root.querySelectorAll(".col")].map((column) => column.getAttribute("aria-label"));
+  assert.deepEqual(columns, ["Layer 1", "Layer 2", "Aggregator"]);
+  assert.equal(find(root, '[data-node="layer_1_a"] .model').textContent, "m");
 });
 
-/** @type {[agents: number, classes: string][]} */
-const WIDTHS = [[4, "flow"], [5, "flow close"], [6, "flow close"], [7, "flow close dense"]];
+test("a layer says how many answered and must, and what gathers it how many it has", () => {
+  const { root } = draw(makeModel([{ layer: 1, agent: "a", status: "failed" }]));
+  assert.equal(find(root, '[data-column="1"] .count').textContent, "1/2, needs 1");
+  assert.equal(find(root, '[data-gather="1"] b').textContent, "1");
+});
 
-for (const [agents, classes] of WIDTHS) {
-  test(`a layer of ${agents} is drawn as "${classes}"`, () => {
-    const { root } = draw(Array.from({ length: agents }, (_, index) => `m${index}`));
-    assert.equal(root.firstElementChild?.className, classes);
-  });
-}
+test("what gathers is empty until the next layer is asked", () => {
+  const { root } = draw(makeModel(SKIPPED.map((cell) => ({ ...cell, status: "waiting" }))));
+  assert.equal(find(root, '[data-gather="1"] b').textContent, "");
+});
 
-test("a box that is pressed tells its node", () => {
-  const { box, selected } = draw();
-  box("layer_2_b").click();
+test("a tile leads to its proposal", () => {
+  const { root, selected } = draw();
+  find(root, '[data-node="layer_2_b"]').click();
   assert.deepEqual(selected, ["layer_2_b"]);
 });
 
-test("one box at most is marked as the one whose text is shown", () => {
+test("a picture that is closed is not drawn", () => {
+  const root = h("section", { hidden: true });
+  new Picture(root, () => {}).draw(makeModel());
+  assert.equal(root.childElementCount, 0);
+});
+
+test("the same run again leaves tiles and focus where they are", () => {
   const { picture, root } = draw();
-  const pressed = () => [...root.querySelectorAll('[aria-pressed="true"]')].map((box) => box.getAttribute("data-node"));
-  picture.select("layer_1_a");
-  picture.select("layer_1_b");
-  assert.deepEqual(pressed(), ["layer_1_b"]);
-  picture.select(null);
-  assert.deepEqual(pressed(), []);
+  const tile = find(root, '[data-node="layer_1_a"]');
+  tile.focus();
+  picture.draw(makeModel([{ layer: 1, agent: "a", status: "failed" }]));
+  assert.equal(document.activeElement, tile);
+  assert.equal(tile.dataset.status, "failed");
 });
 
-test("boxes whose proposals are changed say how, until they are not", () => {
-  const { box, picture } = draw();
-  picture.mark(new Map([["layer_1_a", { action: "drop" }]]));
-  assert.equal(text(box("layer_1_a"), ".mark"), "to be dropped");
-  assert.equal(text(box("layer_1_b"), ".mark"), "");
-  picture.mark(new Map());
-  assert.equal(text(box("layer_1_a"), ".mark"), "");
+test("the legend explains the signs that are there", () => {
+  const { root } = draw(makeModel([{ layer: 1, agent: "a", cached: true },
+    { layer: 1, agent: "b", status: "failed" }]));
+  const signs = [...root.querySelectorAll(".legend li")].map((each) => each.textContent);
+  assert.deepEqual(signs,
+    ["cached", "failed", "answered", "waited for", "gathers proposals for the next layer; calls no model"]);
 });
 
-test("the same mixture again is not drawn anew", () => {
-  const { box, picture } = draw();
-  const before = box("layer_1_a");
-  const [first, ...others] = makeCells(["a", "b"], 2);
-  picture.show(makeLayout(["a", "b"], 2), [{ ...first, status: "failed", error: "No." }, ...others]);
-  assert.equal(box("layer_1_a"), before);
-  assert.equal(before.dataset.status, "failed");
-  assert.equal(text(before, ".tail"), "No.");
+test("those who help the aggregator have columns of their own, and nothing gathers them", () => {
+  const model = makeModel();
+  const aggregator = model.cells.get("aggregator");
+  assert.ok(aggregator);
+  model.cells.delete("aggregator");
+  model.cells.set("vote_a", { ...makeCell({ layer: 3, agent: "vote_a", status: "answered" }), node: "vote_a", at: 0 });
+  model.cells.set("analysis", { ...makeCell({ layer: 4, agent: "analysis" }), node: "analysis", at: 0 });
+  model.cells.set("aggregator", { ...aggregator, layer: 5 });
+  assert.deepEqual(columnsOf(model).map(({ name, gathers }) => [name, gathers]), [
+    ["Layer 1", true], ["Layer 2", true], ["Votes", false], ["Analysis", false], ["Aggregator", false],
+  ]);
 });
 
-test("another mixture takes the place of the one before", () => {
+test("layers that were not asked are grey, with why, and a line past them", () => {
+  const { root } = draw(stopped());
+  assert.equal(find(root, '[data-column="2"] .count').textContent, "skipped");
+  assert.equal(find(root, ".why").textContent,
+    "The layers ended after layer 1 of 2: agreement 0.94, at least 0.9. 2 calls were skipped.");
+  assert.equal(paths(root, "past").length, 1);
+  assert.deepEqual(paths(root, "out").map((path) => path.getAttribute("class")), ["none", "none", "none"]);
+});
+
+test("a router stands before the layers, and says where it sent the question", () => {
+  const depth = { layers: 0, of: 2, why: "is_hard returned False", skipped: 4, route: "easy" };
+  const model = makeModel([], { depth });
+  const { root } = draw(model);
+  assert.equal(find(root, ".router").textContent, "Routerpast the layers: easy");
+  assert.match(find(root, ".why").textContent ?? "", /^The router skipped the layers: is_hard returned False\./);
+  assert.equal(paths(root, "past").length, 1);
+});
+
+test("a run of all layers has no line past them", () => {
+  assert.equal(skippedBy(makeModel([], { depth: { ...STOPPED, layers: 2, skipped: 0 } })), null);
+  assert.equal(paths(draw().root, "past").length, 0);
+});
+
+test("wires go from each tile to what gathers it, and on to all that read it", () => {
+  const sides = paths(draw().root).map((path) => path.dataset.side);
+  assert.deepEqual(sides, ["in", "in", "out", "out", "in", "in", "out"]);
+});
+
+test("wires lie behind the tiles, and readers of the screen do not meet them", () => {
+  const { root } = draw();
+  assert.equal(find(root, ".graph").firstElementChild?.getAttribute("class"), "wires");
+  assert.equal(find(root, ".wires").getAttribute("aria-hidden"), "true");
+});
+
+test("a wire goes from the right edge of its beginning to the left edge of its end", () => {
   const { picture, root } = draw();
-  picture.show(makeLayout(["c"], 1), makeCells(["c"], 1));
-  assert.deepEqual([...root.querySelectorAll(".name")].map((name) => name.textContent), ["c", "aggregator"]);
-  assert.equal(picture.last, 2);
+  lay(find(root, ".graph"), [100, 50, 400, 200]);
+  lay(find(root, '[data-node="layer_1_a"]'), [100, 50, 100, 40]);
+  lay(find(root, '[data-gather="1"] b'), [250, 100, 20, 20]);
+  picture.wires?.place();
+  assert.equal(paths(root)[0].getAttribute("d"), "M100 20C125 20 125 60 150 60");
 });
 
-test("a text grows by what is new, and begins anew with a whole one", () => {
-  const { picture } = draw();
-  const cell = makeCell({ status: "running" });
-  picture.update([{ ...cell, text: "one" }]);
-  picture.update([{ ...cell, text: undefined, more: " two" }]);
-  assert.equal(picture.cells.get(cell.node)?.text, "one two");
-  picture.update([{ ...cell, text: "" }]);
-  assert.equal(picture.cells.get(cell.node)?.text, "");
+test("wires tell what went through them", () => {
+  const model = makeModel([{ layer: 1, agent: "a", status: "failed" }, { layer: 1, agent: "b", critical: true },
+    { layer: 2, agent: "a", status: "running" }]);
+  const classes = paths(draw(model).root).slice(0, 4).map((path) => path.getAttribute("class") ?? "");
+  assert.deepEqual(classes, ["none", "used critical", "used flowing", "used"]);
 });
-
-test("a box shows the end of a text that comes, and the beginning of one that has come", () => {
-  const { box, picture } = draw();
-  const words = `first ${"x ".repeat(200)}last`;
-  picture.update([makeCell({ status: "running", text: words })]);
-  assert.match(text(box("layer_1_a"), ".tail") ?? "", /last$/);
-  picture.update([makeCell({ status: "answered", text: words })]);
-  assert.match(text(box("layer_1_a"), ".tail") ?? "", /^first/);
-});
-
-test("a box shows text without the signs of Markdown", () => {
-  const { box, picture } = draw();
-  picture.update([makeCell({ status: "answered", text: "# A\n\n**b** `c`" })]);
-  assert.equal(text(box("layer_1_a"), ".tail"), " A b c");
-});
-
-test("a layer says how many have answered and how many must", () => {
-  const { picture, root } = draw(["a", "b", "c"]);
-  picture.update([makeCell({ agent: "a", status: "answered" }), makeCell({ agent: "b", status: "running" })]);
-  assert.equal(text(root, '[data-layer="1"] .count'), "1/3 answered, needs 1");
-  assert.equal(text(root, '[data-layer="3"] .count'), "");
-});
-
-test("a layer aggregator shows how many proposals it has gathered once the next layer has begun", () => {
-  const { picture, root } = draw(["a", "b", "c"]);
-  picture.update(["a", "b", "c"].map((agent) => makeCell({ agent, status: agent === "a" ? "answered" : "failed" })));
-  assert.equal(text(root, '[data-layer-aggregator="1"] b'), "");
-  picture.update([makeCell({ layer: 2, agent: "a", status: "running" })]);
-  assert.equal(text(root, '[data-layer-aggregator="1"] b'), "1");
-  assert.ok(find(root, '[data-layer-aggregator="1"]').classList.contains("done"));
-  assert.equal(text(root, '[data-layer-aggregator="2"] b'), "");
-});
-
-test("the clock of a running call goes on from what the server said, and stands when it is over", () => {
-  const { box, picture } = draw();
-  now = 500;
-  picture.update([makeCell({ status: "running", seconds: 2 })]);
-  now = 2000;
-  mock.timers.tick(100);
-  assert.equal(text(box("layer_1_a"), ".time"), "3.5 s");
-  picture.update([makeCell({ status: "answered", seconds: 3.6 })]);
-  now = 9000;
-  mock.timers.tick(100);
-  assert.equal(text(box("layer_1_a"), ".time"), "3.6 s");
-});
-
-test("bars are measured by the slowest of their layer", () => {
-  const { box, picture } = draw();
-  const cell = makeCell({ status: "answered" });
-  picture.update([{ ...cell, seconds: 1 }, { ...cell, node: "layer_1_b", seconds: 4 }]);
-  const part = (/** @type {string} */ node) => box(node).style.getPropertyValue("--part");
-  assert.deepEqual([part("layer_1_a"), part("layer_1_b"), part("layer_2_a")], ["0.25", "1", "0"]);
-});
-
-test("the one that its layer waited for says so", () => {
-  const { box, picture } = draw();
-  picture.update([makeCell({ status: "answered", critical: true })]);
-  assert.equal(text(box("layer_1_a"), ".word"), "answered, waited for");
-});
-
-/** @type {[string, Partial<Cell>, string][]} */
-const SUMS = [
-  ["a call that has not begun", {}, ""],
-  ["a call that runs, about", { status: "running", written: 1200, cost: 1 }, "~1,200 tokens"],
-  ["a call that is over", { status: "answered", read: 1000, written: 200, cost: 0.5 }, "1,200 tokens · ~$0.50"],
-  ["a call without a known cost", { status: "answered", read: 1, written: 2 }, "3 tokens"],
-];
-
-for (const [claim, cell, expected] of SUMS) {
-  test(`tokens and cost of ${claim}`, () => assert.equal(sums(makeCell(cell)), expected));
-}

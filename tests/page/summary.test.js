@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { answerTitle, changes, outcome, progress, totals } from "#page/summary.js";
+import { changes, outcome, progress, totals } from "#page/summary.js";
 
 import { makeCell } from "./cells.js";
 
@@ -15,7 +15,8 @@ function picture(cells, last = 2) {
   const received = cells.map((cell) => ({ ...cell, at: 0 }));
   /** @param {number} number */
   const layer = (number) => received.filter((cell) => cell.layer === number);
-  return { cells: new Map(received.map((cell) => [cell.node, cell])), last, layer };
+  const proposers = received.filter((cell) => cell.layer < last);
+  return { cells: new Map(received.map((cell) => [cell.node, cell])), last, layer, proposers, step };
 }
 
 const answered = /** @type {const} */ ({ status: "answered", read: 1000, written: 234, cost: 0.25 });
@@ -55,13 +56,13 @@ test("progress names whom a layer waits for", () => {
 
 test("progress names three agents, and counts the others", () => {
   const cells = ["a", "b", "c", "d", "e"].map((agent) => makeCell({ agent, status: "running" }));
-  assert.match(progress(picture(cells.slice(0, 3)), 0), /waiting for a, b, c\.$/);
+  assert.match(progress(picture(cells.slice(0, 3)), 0), /waiting for a, b and c\.$/);
   assert.equal(progress(picture(cells), 0), "Layer 1: 0 of 5 answered, waiting for a, b, c and 2 more.");
 });
 
 test("progress tells when the aggregator begins to write", () => {
   const aggregator = makeCell({ agent: "aggregator", layer: 2, status: "running" });
-  assert.equal(progress(picture([aggregator]), 0), "The aggregator is asked.");
+  assert.equal(progress(picture([aggregator]), 0), "Waiting for the aggregator.");
   assert.equal(progress(picture([{ ...aggregator, text: "a" }]), 0), "The answer is coming.");
 });
 
@@ -73,7 +74,7 @@ test("progress tells who has long been silent", () => {
   ];
   const shown = picture(cells);
   assert.equal(progress(shown, 1000), "Layer 1: 0 of 3 answered, still waiting for a (silent for 60 s).");
-  const all = "a (silent for 90 s), b (silent for 30 s), c (silent for 30 s)";
+  const all = "a (silent for 90 s), b (silent for 30 s) and c (silent for 30 s)";
   assert.equal(progress(shown, 31_000), `Layer 1: 0 of 3 answered, still waiting for ${all}.`);
 });
 
@@ -95,8 +96,14 @@ test("the outcome counts the proposals that are missing", () => {
     makeCell({ agent: "aggregator", layer: 2, ...answered }),
   ];
   const view = { finished: true, newest: true };
-  assert.equal(outcome(picture(cells), view, step), "Answered without 2 of 3 proposals.");
+  assert.equal(outcome(picture(cells), view, step), "Answered by 1 of 3 proposers.");
   assert.equal(outcome(picture(cells.slice(0, 1)), view, step), "Answered.");
+});
+
+test("the outcome counts who was asked, where a layer was skipped", () => {
+  const cells = [1, 2].flatMap((layer) => ["a", "b"].map((agent) =>
+    makeCell({ layer, agent, ...(layer === 1 ? answered : { status: "skipped" }) })));
+  assert.equal(outcome(picture(cells, 3), { finished: true, newest: true }, step), "Answered by all 2 proposers.");
 });
 
 test("the outcome of quotes is no answer of a language model", () => {
@@ -104,9 +111,9 @@ test("the outcome of quotes is no answer of a language model", () => {
   assert.match(outcome(picture(cells), { finished: true, newest: true }, step), /No language model was asked/);
 });
 
-test("the outcome of a run whose aggregator failed says so", () => {
+test("a run whose aggregator failed is not answered", () => {
   const cells = [makeCell({ node: "aggregator", status: "failed" })];
-  assert.match(outcome(picture(cells), { finished: false, newest: true }, step), /^The aggregator failed\./);
+  assert.match(outcome(picture(cells), { finished: false, newest: true }, step), /^Not answered\.$/);
 });
 
 test("the outcome at an earlier step is the step", () => {
@@ -115,23 +122,12 @@ test("the outcome at an earlier step is the step", () => {
 });
 
 test("the outcome of a run that was stopped tells how it goes on", () => {
-  assert.match(outcome(picture([]), { finished: false, newest: true }, step), /^Not finished\. .*Resume/);
+  assert.match(outcome(picture([]), { finished: false, newest: true }, step), /^Not finished\.$/);
 });
 
 test("the outcome of a run that lost a layer says that it failed", () => {
   const view = { finished: false, newest: true, error: "layer 1: 0 of 2 proposers answered" };
-  assert.match(outcome(picture([]), view, step), /^Failed, as told below\. .*Resume/);
-});
-
-test("the place of the answer is headed by what stands there", () => {
-  const aggregator = makeCell({ agent: "aggregator", layer: 2 });
-  const written = picture([{ ...aggregator, text: "an answer" }]);
-  assert.deepEqual(answerTitle(written, false, null), ["answered", "Answer"]);
-  assert.deepEqual(answerTitle(picture([aggregator]), true, null), ["answered", "Answer"]);
-  assert.deepEqual(answerTitle(picture([aggregator]), false, null), ["missing", "No answer yet"]);
-  assert.deepEqual(answerTitle(picture([aggregator]), false, "layer 1: 0 of 2"), ["failed", "No answer"]);
-  const quoted = picture([{ ...aggregator, model: "offline:consensus", text: "a quote" }]);
-  assert.deepEqual(answerTitle(quoted, false, null), ["quoted", "Quotes"]);
+  assert.match(outcome(picture([]), view, step), /^Not answered\.$/);
 });
 
 test("changes are named in the order in which they were made", () => {
@@ -141,10 +137,10 @@ test("changes are named in the order in which they were made", () => {
     ["layer_1_a", /** @type {const} */ ({ action: "edit", text: "x" })],
     ["layer_1_b", /** @type {const} */ ({ action: "again" })],
   ]);
-  const text = "Changed: c dropped, a edited, b asked again. What came after is asked anew.";
+  const text = "Layer 1: c dropped, a edited, b to be asked again.";
   assert.equal(changes(picture(cells), edits), text);
 });
 
-test("an earlier step without changes can be gone on from", () => {
-  assert.match(changes(picture([]), new Map()), /^An earlier step\. Going on/);
+test("an earlier step without changes is named", () => {
+  assert.equal(changes(picture([]), new Map()), "An earlier step: layer 1 answered.");
 });

@@ -1,4 +1,4 @@
-"""Who gets to the page, and what it does with its key."""
+"""Access to the page, and its handling of the key."""
 
 import re
 from contextlib import contextmanager
@@ -79,7 +79,7 @@ def test_server_of_another_port_does_not_get_the_token(token_site, browser):
     context = browser.new_context()
     page = context.new_page()
     page.goto(token_site)
-    expect(page.locator("#mixture option")).not_to_have_count(0)
+    expect(page.locator("#mixes .opt")).not_to_have_count(0)
     with other_server("<p>other</p>") as (other, requests):
         page.evaluate("address => { location.href = address }", other)
         expect(page.locator("p")).to_have_text("other")
@@ -101,7 +101,7 @@ def test_another_tab_asks_for_the_token(token_site, browser):
     expect(page.locator("#key-dialog")).to_contain_text("moa serve")
     page.fill("#key", token)
     page.press("#key", "Enter")
-    expect(page.locator("#mixture option")).not_to_have_count(0)
+    expect(page.locator("#mixes .opt")).not_to_have_count(0)
     context.close()
 
 
@@ -122,6 +122,28 @@ def test_page_is_not_framed_and_nothing_of_it_is_read_by_another_port(site, brow
         assert not frame.url.startswith(site[0])
         assert "Mixture-of-Agents" not in frame.content()
     log = (site[1].parent / "log.txt").read_text()
-    assert "GET /api/threads 403" in log
-    assert "GET /v1/models 403" in log
+    assert "GET /api/threads - 403 foreign_origin" in log
+    assert "GET /v1/models - 403 foreign_origin" in log
     context.close()
+
+
+def test_page_stands_under_a_prefix_and_lets_another_site_use_the_api_alone(
+    models, tmp_path, browser, new_page
+):
+    path = write_mixture(tmp_path, models.url, "plain", [["a"]])
+    with other_server("") as (other, _):
+        words = ["--root-path", "/moa", "--allow-origin", other]
+        with serve(tmp_path, "--config", path, *words) as url:
+            assert url.endswith("/moa")
+            page = new_page(url)
+            assert page.url == f"{url}/"
+            ask(page)
+            answered(page)
+            foreign = browser.new_page()
+            foreign.goto(other)
+            told = """([url, path]) => fetch(url + path, {
+                headers: { "x-other": "1", authorization: "Bearer any" },
+              }).then((response) => response.headers.get("x-request-id"), () => "refused")"""
+            assert foreign.evaluate(told, [url, "/v1/models"]).startswith("req_")
+            assert foreign.evaluate(told, [url, "/api/threads"]) == "refused"
+            foreign.close()

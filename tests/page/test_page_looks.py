@@ -1,4 +1,4 @@
-"""The page of `moa serve`, in a real browser: how texts are laid out, and who can read them."""
+"""The page of `moa serve`, in a real browser: layout and accessibility of texts."""
 
 import re
 
@@ -17,13 +17,13 @@ def test_markup_of_models_stays_text(page, models):
         models.model(name, reply=evil)
     ask(page, evil)
     expect(page.locator("#answer-text")).to_contain_text("<script>window.hacked = 1</script>")
-    expect(page.locator("#steps button")).to_have_count(6)
+    expect(page.locator("#foot")).to_be_visible()
     cell(page, "layer_1_a").click()
-    for place in ("#answer-text", "#detail .text"):
+    for place in ("#answer-text", "#side .text"):
         text = page.locator(place)
         expect(text).to_contain_text("[click](javascript:window.hacked=1)")
         expect(text).not_to_contain_text("!picture")
-        assert text.locator("script, img, svg, b").count() == 0
+        assert text.locator("script, img, svg:not(.i), b").count() == 0
         links = text.locator("a").evaluate_all("all => all.map(a => [a.href, a.rel])")
         safe = "noopener noreferrer"
         assert links == [["https://example.org/", safe], ["https://example.org/x.png", safe]]
@@ -49,9 +49,27 @@ def test_markdown_is_laid_out(page, models):
         expect(answer.locator(selector)).to_have_text(wanted)
 
 
+SIGNS_OF_TASKS = """() => [...document.querySelectorAll("#answer-text li")].map((item) => {
+  const range = document.createRange();
+  range.selectNodeContents(item.querySelector("p") ?? item.lastChild);
+  const [sign, text] = [item.querySelector(".task").getClientRects()[0], range.getClientRects()[0]];
+  return [getComputedStyle(item).listStyleType, text.top < sign.bottom && sign.top < text.bottom];
+})"""
+
+
+def test_sign_of_a_task_stands_before_its_text_and_in_place_of_the_mark(page, models):
+    models.model("w", reply="- [ ] close\n- [x] by\n\nAnd:\n\n- [ ] far\n\n- [x] apart")
+    ask(page)
+    expect(page.locator("#foot")).to_be_visible()
+    assert page.evaluate(SIGNS_OF_TASKS) == [["none", True]] * 4
+
+
 def test_everything_is_done_by_keyboard(page, models, half):
     models.model("w", reply=LONG, **half)
-    page.select_option("#mixture", "plain")
+    page.locator("#mix").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    expect(page.locator("#mixes")).to_be_hidden()
     page.locator("#question").focus()
     page.keyboard.type("why?")
     page.keyboard.press("Enter")
@@ -61,10 +79,10 @@ def test_everything_is_done_by_keyboard(page, models, half):
     models.model("w", reply=ANSWER)
     page.locator("#resume").press("Enter")
     answered(page)
-    page.locator('#steps [aria-current="step"]').focus()
+    page.locator('#strip button[aria-current="step"]').focus()
     page.keyboard.press("ArrowLeft")
-    current = page.locator('#steps [aria-current="step"]')
-    expect(current).to_have_text("Layer 2 gathered")
+    current = page.locator('#strip button[aria-current="step"]')
+    expect(current).to_contain_text("Layer 2")
     expect(current).to_be_focused()
     page.keyboard.press("Home")
     expect(current).to_have_text("Question")
@@ -81,7 +99,7 @@ def test_narrow_window_needs_no_sideways_scrolling(new_page, site, models, mixtu
     status(page, "aggregator", "running")
     assert page.evaluate(width) == 360
     seen.set()
-    expect(page.locator("#steps button")).not_to_have_count(0)
+    expect(page.locator("#foot")).to_be_visible()
     assert page.evaluate(width) == 360
     page.click("#menu")
     expect(page.locator("#new")).to_be_visible()
@@ -101,11 +119,12 @@ CONTRAST = """() => {
     probe.remove();
     return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2];
   };
-  const pairs = [['ink', 'paper'], ['ink', 'ground'], ['dim', 'paper'], ['dim', 'ground'],
-    ['good', 'paper'], ['bad', 'bad-soft'], ['dim', 'bad-soft'], ['cut', 'cut-soft'],
-    ['dim', 'cut-soft'], ['accent', 'paper'], ['accent-ink', 'accent'],
-    ['layer-aggregator', 'layer-aggregator-soft'],
-    ['ink', 'accent-soft'], ['dim', 'accent-soft']];
+  const pairs = [['ink', 'paper'], ['ink', 'ground'], ['ink', 'raise'], ['ink', 'tint'],
+    ['ink', 'accent-soft'], ['ink', 'warn-soft'], ['ink', 'bad-soft'],
+    ['dim', 'paper'], ['dim', 'ground'], ['dim', 'raise'], ['dim', 'accent-soft'],
+    ['good', 'paper'], ['good', 'ground'], ['warn', 'paper'], ['warn', 'ground'],
+    ['warn', 'warn-soft'], ['bad', 'paper'], ['bad', 'ground'], ['bad', 'bad-soft'],
+    ['accent', 'paper'], ['accent', 'ground'], ['accent', 'accent-soft'], ['on-accent', 'accent']];
   return pairs.map(([front, back]) => {
     const [a, b] = [light('--' + front), light('--' + back)].sort((x, y) => y - x);
     return [front, back, (a + 0.05) / (b + 0.05)];
@@ -126,9 +145,9 @@ def test_narrow_window_holds_earlier_answers(new_page, site, models):
     page = new_page(site[0], viewport={"width": 360, "height": 700})
     for number in (1, 2):
         ask(page, f"question {number}?")
-        expect(page.locator("#conversation .question.open")).to_have_text(f"question {number}?")
+        expect(page.locator("#asked")).to_have_text(f"question {number}?")
         answered(page, LONG)
-    expect(page.locator(".earlier summary")).to_be_visible()
+    expect(page.locator("#earlier .turn")).to_have_count(1)
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") == 0
 
 
@@ -139,9 +158,9 @@ def test_table_is_laid_out_in_elements(page, models):
     models.model("w", reply=table)
     ask(page)
     answer = page.locator("#answer-text")
-    expect(answer.locator("p")).to_have_text(["Look:", "After | it--- no"])
+    expect(answer.locator("p")).to_have_text(["Look:", "After | it --- no"])
     rows = "rows => rows.map(row => [...row.cells].map(cell => cell.textContent))"
-    wanted = [["Name", "n"], ["<b>x</b>", "1 | 2"], ["y"]]
+    wanted = [["Name", "n"], ["<b>x</b>", "1 | 2"], ["y", ""]]
     assert answer.locator("tr").evaluate_all(rows) == wanted
     assert answer.locator("th code, td strong").count() == 2
 
@@ -169,3 +188,14 @@ def test_marks_of_direction_do_not_reach_beyond_their_element(page, models):
       });
     }""")
     assert first < last
+
+
+def test_highest_heading_of_an_answer_is_larger_than_its_text_at_any_level(page, models):
+    for marks in ("#", "##", "###"):
+        models.model("w", reply=f"{marks} Title\n\n{marks}# Part\n\nWords.")
+        ask(page)
+        expect(page.locator("#foot")).to_be_visible()
+        size = "each => getComputedStyle(each).fontSize"
+        told = [page.get_by_role("heading", name=name).evaluate(size) for name in ("Title", "Part")]
+        assert told == ["20px", "16px"], marks
+        page.click("#new")

@@ -1,13 +1,15 @@
-"""The page of `moa serve`, in a real browser: runs, threads, and who may see them."""
+"""The page of `moa serve`, in a real browser: runs, threads and access to them."""
 
 import asyncio
 import re
 import subprocess
 import threading
+from urllib.parse import urlsplit
 
 from browser import open_page
 from pages import ANSWER, LONG, MOA, answered, ask, cell, status, thread_of, write_mixture
 from playwright.sync_api import expect
+from relay import Relay
 from serving import Serving, memory_store
 from waiting import PATIENCE
 
@@ -21,9 +23,9 @@ def test_tokens_of_two_branches_arrive_side_by_side(page, models, half, seen):
     ask(page)
     for name in ("a", "b"):
         status(page, f"layer_1_{name}", "running")
-        expect(cell(page, f"layer_1_{name}").locator(".tail")).to_contain_text("word")
+        expect(page.locator(f'[data-peek="layer_1_{name}"]')).to_contain_text("word")
     status(page, "layer_2_a", "waiting")
-    expect(page.locator("#status")).to_contain_text("waiting for a, b")
+    expect(page.locator("#status")).to_contain_text("waiting for a and b")
     seen.set()
     answered(page)
 
@@ -44,8 +46,9 @@ def test_failure_is_shown_as_what_it_is(page, models):
     ask(page)
     answered(page)
     status(page, "layer_1_b", "failed")
-    expect(cell(page, "layer_1_b")).to_contain_text("scripted failure 500")
-    expect(page.locator("#status")).to_have_text("Answered without 2 of 4 proposals.")
+    expect(page.locator("#banner .warn")).to_contain_text("b failed in layers 1 and 2")
+    expect(page.locator("#banner .warn")).to_contain_text("scripted failure 500")
+    expect(page.locator("#status")).to_have_text("Answered by 2 of 4 proposers.")
 
 
 def test_straggler_is_shown_as_cut_off(page, models):
@@ -53,7 +56,9 @@ def test_straggler_is_shown_as_cut_off(page, models):
     ask(page, mixture="hasty")
     answered(page)
     status(page, "layer_1_b", "cut off")
-    expect(cell(page, "layer_1_b")).to_contain_text("the quorum was in")
+    expect(page.locator("#banner .warn")).to_contain_text("b was cut off")
+    cell(page, "layer_1_b").click()
+    expect(page.locator("#side")).to_contain_text("the quorum was reached")
 
 
 def test_stopped_run_is_resumed_by_the_page_without_asking_stored_answers_again(page, models):
@@ -90,20 +95,19 @@ def test_lost_quorum_is_told_with_its_causes_and_resumed(page, models):
     models.model("a", faults=[500])
     models.model("b", faults=[503])
     ask(page)
-    place = page.locator("#answer")
+    place = page.locator("#banner .box.bad")
     for reload in (False, True):
         if reload:
             page.reload()
-        expect(place).to_contain_text("layer 1: 0 of 2 proposers answered, 1 must")
+        expect(place).to_contain_text("Layer 1: 0 of 2 answered, 1 needed")
         expect(place).to_contain_text("scripted failure 503")
-        expect(page.locator("#answer-title")).to_have_text("No answer")
-        expect(place).to_have_attribute("data-outcome", "failed")
+        expect(page.locator("#answer")).to_be_hidden()
         expect(page.locator("#alert")).to_be_hidden()
-        expect(page.locator("#status")).to_contain_text("Failed, as told below.")
+        expect(page.locator("#status")).to_contain_text("Not answered.")
         status(page, "layer_1_a", "failed")
     page.click("#resume")
     answered(page)
-    expect(page.locator("#answer-title")).to_have_text("Answer")
+    expect(place).to_have_count(0)
 
 
 def test_failed_aggregator_is_told_once_and_without_a_time_nobody_knows(page, models):
@@ -112,7 +116,7 @@ def test_failed_aggregator_is_told_once_and_without_a_time_nobody_knows(page, mo
     status(page, "aggregator", "failed")
     page.reload()
     status(page, "aggregator", "failed")
-    expect(page.locator("#answer-title")).to_have_text("No answer")
+    expect(page.locator("#banner h3")).to_have_text("The aggregator failed")
     assert page.locator("body").inner_text().count("scripted failure 500") == 1
     expect(cell(page, "aggregator").locator(".time")).to_have_text("")
 
@@ -120,10 +124,10 @@ def test_failed_aggregator_is_told_once_and_without_a_time_nobody_knows(page, mo
 def test_run_goes_on_without_the_page_and_a_reload_finds_it(page, models, new_page, half, seen):
     models.model("a", reply=LONG, **half)
     ask(page)
-    expect(cell(page, "layer_1_a").locator(".tail")).to_contain_text("word")
+    expect(page.locator('[data-peek="layer_1_a"]')).to_contain_text("word")
     page.reload()
     status(page, "layer_1_a", "running")
-    expect(cell(page, "layer_1_a").locator(".tail")).to_contain_text("word")
+    expect(page.locator('[data-peek="layer_1_a"]')).to_contain_text("word")
     address = page.url
     page.close()
     seen.set()
@@ -148,7 +152,7 @@ def test_threads_are_listed_and_a_second_question_knows_the_first(page, models):
     answered(page)
     page.fill("#question", "second?")
     page.click("#ask")
-    expect(page.locator("#conversation .question.open")).to_have_text("second?")
+    expect(page.locator("#asked")).to_have_text("second?")
     answered(page)
     contents = [message["content"] for message in models.calls_of("a")[2].messages]
     assert contents[-3:] == ["first?", ANSWER, "second?"]
@@ -217,13 +221,50 @@ def test_enter_during_a_run_says_how_to_stop_it(page, models):
     ask(page)
     status(page, "layer_1_b", "running")
     question = page.locator("#question")
-    expect(question).to_have_attribute("placeholder", "Running; Esc stops it")
+    expect(question).to_have_attribute("placeholder", "Write the next question")
     question.fill("and then?")
     question.press("Enter")
-    expect(page.locator("#note")).to_contain_text("Running; Esc stops it.")
+    expect(page.locator("#note")).to_contain_text("A run is active. Esc stops it.")
     question.press("Escape")
     expect(page.locator("#resume")).to_be_visible()
     expect(page.locator("#note")).to_be_hidden()
     expect(question).to_have_value("and then?")
-    expect(question).to_have_attribute("placeholder", "Ask a question")
+    expect(question).to_have_attribute("placeholder", "Ask a further question")
     assert len(models.calls_of("b")) == 1
+
+
+def test_connection_that_is_lost_within_an_answer_is_told_and_made_again(
+    site, new_page, models, half, seen
+):
+    models.model("w", reply=LONG, **half)
+    with Relay(urlsplit(site[0]).port).running() as relay:
+        page = new_page(f"http://127.0.0.1:{relay.port}")
+        ask(page)
+        expect(page.locator("#answer-text")).to_contain_text("word5 ")
+        relay.break_connections()
+        expect(page.locator("#status")).to_contain_text("The connection is lost; trying again.")
+        expect(page.locator("#answer-text")).to_contain_text("word5 ")
+        relay.mend()
+        expect(page.locator("#status")).to_have_text("The answer is coming.")
+        seen.set()
+        answered(page, LONG)
+        page.close()  # else it goes on to ask the relay, which is gone
+    new_page.complaints.clear()  # the browser's own words about its network
+
+
+def test_part_of_an_answer_stays_when_the_run_is_stopped_and_after_a_reload(page, models, half):
+    models.model("w", reply=LONG, **half)
+    ask(page)
+    expect(page.locator("#answer-text")).to_contain_text("word5 ")
+    page.keyboard.press("Escape")
+    for reload in (False, True):
+        if reload:
+            page.reload()
+        expect(page.locator("#answer .ending")).to_contain_text("Stopped here.")
+        expect(page.locator("#answer-text")).to_contain_text("word5 ")
+    models.model("w", reply=ANSWER)
+    page.locator("#resume").dblclick()
+    answered(page)
+    expect(page.locator("#answer .ending")).to_have_count(0)
+    expect(page.locator("#alert")).to_be_hidden()
+    assert len(models.calls_of("w")) == 2

@@ -38,7 +38,7 @@ def test_longest_run_counts():
 
 
 def test_two_words_in_a_row_are_said_by_anybody():
-    assert measure_influence("one two", {"a": "one two"}).new == 1
+    assert measure_influence("one two three", {"a": "one two four"}).new == 1
 
 
 def test_scripts_without_spaces_have_words_too():
@@ -64,9 +64,12 @@ def test_every_word_is_counted_once_for_the_longest_run_around_it(answer, texts)
     for place, sources in enumerate(found):
         longest = {name: around(words, place, text) for name, text in proposals.items()}
         most = max(longest.values(), default=0)
-        assert set(sources) == {
-            name for name, length in longest.items() if length == most >= MIN_SHARED_WORDS
-        }
+        bound = min(MIN_SHARED_WORDS, len(words))
+        assert set(sources) == {name for name, length in longest.items() if length == most >= bound}
+
+
+def test_a_short_answer_counts_as_a_whole():
+    assert measure_influence("42", {"a": "It is 42.", "b": "41"}).shares == {"a": 1, "b": 0}
 
 
 def around(words, place, text):

@@ -79,7 +79,7 @@ async def test_no_item_is_begun_when_the_money_is_spent(asking):
         range(10), asking(), kept.__setitem__, concurrency=1, max_cost=3, prices=PRICES
     )
     assert list(kept) == [0, 1, 2]
-    assert progress.stopped == "the budget is $3.00; $3.00 are spent"
+    assert progress.stopped == "budget of $3.00 exhausted ($3.00 spent)"
     assert progress.left == 7
 
 
@@ -95,8 +95,7 @@ async def test_jobs_side_by_side_do_not_exceed_the_budget(asking, concurrency):
     )
     assert (progress.done, progress.spent, progress.left) == (5, 5.0, 15)
     assert progress.stopped == (
-        "the budget is $5.50; $5.00 are spent, and the next one may cost $1.00, "
-        "as the most expensive one did"
+        "budget of $5.50 exhausted ($5.00 spent, the next one may cost $1.00)"
     )
 
 
@@ -107,7 +106,7 @@ async def test_unknown_cost_stops_what_has_a_limit_and_is_never_zero(asking):
         range(10), work, kept.__setitem__, concurrency=1, max_cost=3, prices=PRICES
     )
     assert len(kept) == 1
-    assert "not known" in progress.stopped
+    assert "the cost is unknown" in progress.stopped
     assert progress.format_spent() == "cost unknown"
 
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from forked import Forked, run_forked
 from full_disk import full_disk
 from waiting import PATIENCE, wait_for
 
@@ -32,18 +33,18 @@ get, post = partial(httpx.get, timeout=PATIENCE), partial(httpx.post, timeout=PA
 class Process:
     """A `moa serve` and what it said so far."""
 
-    def __init__(self, *words, env=None, under=(), **options):
-        command = [*under, MOA, "serve", *map(str, words)]
-        pipe, environment = subprocess.PIPE, os.environ | (env or {})
-        self.started = subprocess.Popen(
-            command, stdout=pipe, stderr=pipe, text=True, env=environment, **options
-        )
+    def __init__(self, *words, env=None):
+        command = [MOA, "serve", "--port", 0, *words]
+        self.started = self.start(command, os.environ | (env or {}))
         self.said = ""
         while "to watch" not in self.said:  # its last line: what is read ahead would be lost
             line = self.started.stderr.readline()
             assert line, self.said
             self.said += line
         self.url = re.search(r"(http://\S+)/v1 serves", self.said)[1]
+
+    def start(self, command, environment):
+        return Forked(command, env=environment)
 
     def end(self, sign=signal.SIGINT):
         """Stop it, and give its exit code and what it said in all."""
@@ -53,9 +54,22 @@ class Process:
         return self.started.returncode, self.said + rest
 
 
+class FreshProcess(Process):
+    """One that is started anew: under another program, or with options of `Popen`."""
+
+    def __init__(self, *words, under=(), **options):
+        self.under, self.options = under, options
+        super().__init__(*words)
+
+    def start(self, command, environment):
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        words = [*self.under, *map(str, command)]
+        return subprocess.Popen(words, **{"env": environment, **pipes, **self.options})
+
+
 @contextmanager
-def served(*words, **options):
-    process = Process("--port", 0, *words, **options)
+def served(*words, kind=Process, **options):
+    process = kind(*words, **options)
     try:
         yield process
     finally:
@@ -84,8 +98,7 @@ def config(tmp_path, server):
 
 def failed(*words):
     """Run the command, which is to fail, and give its one line."""
-    command = [MOA, "serve", *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = run_forked([MOA, "serve", *words])
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("moa: ")
@@ -95,23 +108,25 @@ def failed(*words):
 def test_it_says_where_it_listens_and_what_it_serves_and_logs_a_line_a_request_and_stores_none(
     config, server
 ):
-    with open_to_all("--config", config("one"), "-c", config("two"), "-p", "offline") as process:
+    words = ["--config", config("one"), "-c", config("two"), "-p", "offline"]
+    with open_to_all(*words, kind=FreshProcess) as process:
         models = get(f"{process.url}/v1/models").json()["data"]
         post(process.url + CHAT, json=BODY | {"model": "two"})
         get(f"{process.url}/health")
         get(f"{process.url}/%1b%5b31m{'x' * 200}")
         code, said = process.end()
-    listed = subprocess.run([MOA, "threads", "--json"], capture_output=True, text=True)
-    assert json.loads(listed.stdout) == []
+    assert json.loads(run_forked([MOA, "threads", "--json"]).stdout) == []
     assert [model["id"] for model in models] == ["offline", "one", "two"]
     warning, first, page, *lines = said.splitlines()
     assert warning.startswith(f"moa: --no-auth: whoever reaches {process.url}, ")
     assert re.fullmatch(r"moa: http://127.0.0.1:\d+/v1 serves offline, one, two", first)
     assert page == f"moa: {process.url} is a page to ask and to watch"
-    took = r"\d+\.\d\d s req_[0-9a-f]{32}"
-    assert re.fullmatch(rf"moa: 127.0.0.1 GET /v1/models 200 {took}", lines[0])
-    assert re.fullmatch(rf"moa: 127.0.0.1 POST {CHAT} 200 {took}", lines[1])
-    assert re.fullmatch(rf"moa: 127.0.0.1 GET /\?\[31mx{{94}} 404 {took}", lines[2])
+    who = r"moa: \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z req_[0-9a-f]{32} - 127\.0\.0\.1"
+    took = r"\d+\.\d\d s"
+    ran = r"[\d,]+ \+ \d+ tokens, cost unknown"
+    assert re.fullmatch(rf"{who} GET /v1/models - 200 {took}", lines[0])
+    assert re.fullmatch(rf"{who} POST {CHAT} two 200 {took}, {ran}", lines[1])
+    assert re.fullmatch(rf"{who} GET /\?\[31mx{{94}} - 404 unknown_url {took}", lines[2])
     assert lines[3:] == ["moa: stopped"]
     assert code == 0
 
@@ -147,6 +162,47 @@ def test_signal_ends_the_runs_and_the_server(stream, sign, config, server):
     assert not server.calls_of("b")[0].answered
 
 
+def test_runs_end_after_sigterm_where_they_are_given_time(config, server):
+    gate = threading.Event()
+    server.model("b", until=gate.is_set)
+    with (
+        open_to_all("--config", config(), "--drain", PATIENCE) as process,
+        ThreadPoolExecutor() as pool,
+    ):
+        asked = pool.submit(post, process.url + CHAT, json=BODY)
+        wait_for(lambda: server.calls_of("b"))
+        process.started.send_signal(signal.SIGTERM)
+        wait_for(lambda: get(f"{process.url}/health").status_code == 503)
+        gate.set()
+        assert asked.result().status_code == 200
+        _, said = process.started.communicate(timeout=PATIENCE)
+    assert process.started.returncode == 0
+    assert f" no more runs are started; running ones have {PATIENCE:g} s\n" in said
+    assert said.endswith("moa: stopped\n")
+
+
+def test_where_it_stands_is_options(config, server):
+    words = ["--allow-origin", "http://localhost:3000", "--allow-origin", "*"]
+    words += ["--allow-host", "moa", "--root-path", "/moa/"]
+    words += [
+        "--queue",
+        "0",
+        "--heartbeat",
+        "20",
+        "--rejoin",
+        "30",
+        "--single",
+        "titles=aggregator",
+    ]
+    with open_to_all("--config", config(), *words) as process:
+        assert process.url.endswith("/moa")
+        assert "--allow-origin '*' with --no-auth: so can every page" in process.said
+        headers = {"host": "moa", "origin": "app://obsidian.md"}
+        answer = post(process.url + CHAT, json=BODY | {"model": "titles"}, headers=headers)
+    assert answer.json()["choices"][0]["message"]["content"] == "w on q"
+    assert answer.headers["access-control-allow-origin"] == "*"
+
+
 @pytest.mark.parametrize("given", ["option", "variable"])
 def test_key_and_limits_are_options_and_the_key_is_never_said(given, config):
     words = ["--max-messages", "2", "--max-body", "1"]
@@ -176,8 +232,9 @@ def test_all_keys_are_let_in_and_the_log_names_those_of_the_file(config, tmp_pat
             assert response.headers["x-request-id"] == f"from-{key}"
         assert get(f"{process.url}/v1/models").status_code == 401
         _, said = process.end()
-    ends = [line.rpartition(" s ")[2] for line in said.splitlines() if "/v1/models 200" in line]
-    assert ends == ["from-1", "from-2", "from-ada ada", "from-ci ci@example.org"]
+    lines = [line.split(" ") for line in said.splitlines() if "/v1/models - 200" in line]
+    named = ["from-1 -", "from-2 -", "from-ada ada", "from-ci ci@example.org"]
+    assert [" ".join(words[2:4]) for words in lines] == named
     assert KEY not in said
 
 
@@ -186,10 +243,10 @@ def test_all_keys_are_let_in_and_the_log_names_those_of_the_file(config, tmp_pat
     [
         ("", "no keys; expected lines such as: ada = 'a long text'"),
         (f"ada = {KEY}", "not valid TOML; expected lines such as"),
-        (f'ada = "{KEY}"\nbob = "{KEY}"', "a key is there twice"),
+        (f'ada = "{KEY}"\nbob = "{KEY}"', "a key is given twice"),
         ("ada = 5", "ada: expected a text in quotes"),
         ('ada = " "', "ada: empty"),
-        (f'"a b" = "{KEY}"', "a name is not one for the log"),
+        (f'"a b" = "{KEY}"', "a name is invalid"),
     ],
 )
 def test_file_of_keys_that_is_wrong_is_refused_in_a_line_without_them(text, says, tmp_path):
@@ -204,7 +261,7 @@ def test_without_a_choice_it_serves_offline_and_what_has_its_keys():
     with served() as process:
         assert "/v1 serves offline\n" in process.said
     with served(env={"OPENAI_API_KEY": "x"}) as process:
-        assert "/v1 serves openai, offline, self-moa\n" in process.said
+        assert "/v1 serves openai, economical, offline, self-moa\n" in process.said
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
@@ -265,8 +322,8 @@ def test_key_and_no_auth_exclude_each_other(monkeypatch):
 
 def test_few_open_files_leave_fewer_connections():
     limit = ("prlimit", "--nofile=200:200")
-    with served("--no-auth", under=limit) as process:
-        assert "moa: --max-connections 512: 100 fit in the files that may be open" in process.said
+    with open_to_all(kind=FreshProcess, under=limit) as process:
+        assert "moa: --max-connections 512: the limit of open files allows 100" in process.said
         address = urlsplit(process.url)
         with ExitStack() as held:
             for _ in range(250):
@@ -276,8 +333,9 @@ def test_few_open_files_leave_fewer_connections():
 
 
 def test_more_open_files_are_taken_where_they_are_granted():
-    with served("--no-auth", under=("prlimit", "--nofile=200:4000")) as process:
-        assert "fit in the files" not in process.said
+    limit = ("prlimit", "--nofile=200:4000")
+    with open_to_all(kind=FreshProcess, under=limit) as process:
+        assert "limit of open files" not in process.said
         limits = Path(f"/proc/{process.started.pid}/limits").read_text()
         assert re.search(r"Max open files +4000 +4000 ", limits)
 
@@ -292,13 +350,16 @@ def test_port_that_is_taken_is_one_line():
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["-p", "nope"], "no preset 'nope'; expected one of: moa, "),
+        (["-p", "nope"], "no preset 'nope'; expected one of: economical, moa, "),
         (["-p", "offline", "-p", "openai"], "'openai' needs a key: set OPENAI_API_KEY"),
         (["-c", "/nowhere.toml"], "no preset or file '/nowhere.toml'"),
         (["--host", "192.0.2.1", "--port", "0"], "cannot listen on 192.0.2.1:0: "),
         (["--api-key", " "], "--api-key: empty"),
         (["--api-key-file", "/nowhere.toml"], "--api-key-file /nowhere.toml: No such file"),
         (["--db", "/dev/null/x"], "cannot use the database /dev/null/x"),
+        (["--allow-origin", "localhost"], "--allow-origin: expected an origin such as"),
+        (["--allow-host", "http://moa"], "--allow-host: expected a name such as 'moa'"),
+        (["--root-path", "moa"], "--root-path: expected a path such as '/moa', got 'moa'"),
     ],
 )
 def test_mistakes_are_one_line(words, says):
@@ -329,8 +390,12 @@ def test_ctrl_c_in_the_middle_of_a_page_s_run_says_nothing_else(config, server):
         wait_for(lambda: server.calls_of("b"))
         code, said = process.end()
         assert '"status":"stopped"' in watched.result()
-    lines = [re.sub(r"127.0.0.1 (\S+ \S+ 200) .*", r"\1", each) for each in said.splitlines()[3:]]
-    assert sorted(lines) == ["moa: GET /api/events 200", "moa: POST /api/ask 200", "moa: stopped"]
+    requests = [re.search(r"(GET|POST) (\S+) \S+ (\d+)", each) for each in said.splitlines()[3:]]
+    assert sorted(found.groups() for found in requests if found) == [
+        ("GET", "/api/events", "200"),
+        ("POST", "/api/ask", "200"),
+    ]
+    assert said.endswith("moa: stopped\n")
     assert code == 0
 
 
@@ -345,7 +410,7 @@ def test_missing_package_is_named(config, tmp_path):
 
 
 def test_help_teaches():
-    done = subprocess.run([MOA, "serve", "--help"], capture_output=True, text=True)
+    done = run_forked([MOA, "serve", "--help"])
     for part in ("MOA_API_KEY", "--max-runs", "http://127.0.0.1:8000/v1", "Repeatable", "--host"):
         assert part in done.stdout
 
@@ -380,7 +445,8 @@ def test_server_goes_on_where_the_disk_is_full(config, server, tmp_path):
             ask_and_wait(process.url, question)
         process.end()  # which takes the write-ahead log into the file
 
-    with open_to_all("--config", config(), "--db", db, **full_disk(db.stat().st_size)) as process:
+    options = {"kind": FreshProcess, **full_disk(db.stat().st_size)}
+    with open_to_all("--config", config(), "--db", db, **options) as process:
         old = get(f"{process.url}/api/threads").json()["threads"]
         for number in range(2):
             new = ask_and_wait(process.url, f"{number}" * 9000)

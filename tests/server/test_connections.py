@@ -261,6 +261,8 @@ def test_connections_in_use_leave_room_for_health_alone(server):
             assert send(serving, HEALTH).startswith(b"HTTP/1.1 200")
             status, code, message = read_error(send(serving, MODELS))
             assert (status, code) == (503, "too_many_connections")
+            theirs = MODELS.replace(b"\r\n", b"\r\nanthropic-version: 2023-06-01\r\n", 1)
+            assert b'"type":"overloaded_error"' in send(serving, theirs)
             assert message == "2 connections are in use, which is the most"
         serving.stop()
         assert [each.result().status_code for each in asked] == [503, 503]

@@ -22,3 +22,14 @@ def test_layer_that_ends_early_counts_as_done():
     progress = LayerProgress([3])
     progress.take_node("layer_1_a")
     assert progress.take_node("layer_1_aggregator")[:2] == (3, 4)
+
+
+def test_layers_that_are_not_asked_are_not_announced():
+    progress = LayerProgress([1, 2])
+    progress.take_node("layer_1_a")
+    update = {"depth": {"layer_1_aggregator": {"stop": True}}}
+    note = progress.take_node("layer_1_aggregator", update)
+    assert tuple(note) == (3, 4, "the aggregator writes the answer")
+    routed = {"depth": {"router": {"stop": True}}}
+    assert LayerProgress([1]).take_node("router", routed).message == note.message
+    assert LayerProgress([1]).take_node("router", {}).message.startswith("layer 1 of 1")

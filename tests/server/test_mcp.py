@@ -5,16 +5,20 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx2
 import pytest
+from forked import Forked, run_forked
 from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from waiting import PATIENCE, wait_for, wait_until
+
+from moa_graph import MoAConfig
+from moa_graph.server.mcp_tools import create_mcp_server
+from moa_graph.server.service import MixtureService
 
 pytestmark = pytest.mark.process
 
@@ -37,11 +41,8 @@ class Listening:
     """A `moa mcp --http` and what it said so far."""
 
     def __init__(self, *words, env=None):
-        command = [MOA, "mcp", "--http", "--port", "0", *map(str, words)]
-        pipe, environment = subprocess.PIPE, os.environ | (env or {})
-        self.process = subprocess.Popen(
-            command, stdout=pipe, stderr=pipe, text=True, env=environment
-        )
+        command = [MOA, "mcp", "--http", "--port", "0", *words]
+        self.process = Forked(command, env=os.environ | (env or {}))
         self.said = ""
         while " offers " not in self.said:  # its last line
             line = self.process.stderr.readline()
@@ -71,6 +72,14 @@ async def over_http(listening, mode="auto", key=KEY):
         transport = streamable_http_client(listening.url, http_client=http)
         async with Client(transport, mode=mode) as client:
             yield client
+
+
+@asynccontextmanager
+async def in_memory(mixture):
+    """A client of the same server, without a transport."""
+    service = MixtureService({"mine": MoAConfig.load(mixture)})
+    async with Client(create_mcp_server(service, timeout=PATIENCE)) as client:
+        yield client
 
 
 @asynccontextmanager
@@ -105,6 +114,7 @@ def config(tmp_path, server, monkeypatch):
 
 transports = pytest.mark.parametrize("transport", ["stdio", "http"])
 eras = pytest.mark.parametrize("mode", ERAS)
+ways = pytest.mark.parametrize(("transport", "mode"), [("stdio", "legacy"), ("http", "auto")])
 
 
 @transports
@@ -126,8 +136,7 @@ async def test_tool_gives_the_answer_alone_and_structured_what_it_came_of(transp
         assert ANSWER in page.text
 
 
-@transports
-@eras
+@ways
 async def test_client_hears_of_each_layer(transport, mode):
     heard = []
 
@@ -149,8 +158,7 @@ async def test_client_hears_of_each_layer(transport, mode):
     assert messages[-2:] == ["the aggregator writes the answer", "answered"]
 
 
-@transports
-@eras
+@ways
 async def test_cancelling_the_call_cancels_the_calls_of_models(transport, mode, config, server):
     server.model("a", always="hang")
     server.model("b", always="hang")
@@ -178,7 +186,7 @@ async def test_mixture_without_an_answer_is_an_error_that_says_why(transport, co
 
 async def test_each_named_mixture_is_a_tool_and_nobody_chooses_models(config, server):
     words = ["--config", config("one"), "--config", config("two words"), "--preset", "offline"]
-    async with Client(stdio(*words)) as client:
+    async with asking("http", *words) as client:
         tools = {each.name: each for each in (await client.list_tools()).tools}
         assert list(tools) == ["ask_offline", "ask_one", "ask_two_words"]
         assert tools["ask_one"].description.endswith(
@@ -193,35 +201,35 @@ async def test_each_named_mixture_is_a_tool_and_nobody_chooses_models(config, se
 
 async def test_context_is_told_from_the_question():
     context = "The key is under the tree. The cook has a spoon. Roses grow."
-    async with Client(stdio("--preset", "offline")) as client:
+    async with in_memory("offline") as client:
         arguments = {"question": "Where is the key?", "context": context}
         assert (await client.call_tool("ask_offline", arguments)).content[0].text == ANSWER
 
 
 @pytest.mark.parametrize("question", ['["a", "b"]', "7", "null"])
 async def test_question_that_looks_like_json_stays_text(question, config, server):
-    async with Client(stdio("--config", config())) as client:
+    async with in_memory(config()) as client:
         await client.call_tool("ask_panel", {"question": question})
     assert server.calls_of("a")[0].messages[-1]["content"] == question
 
 
 async def test_empty_question_is_refused_before_anybody_is_asked(config, server):
-    async with Client(stdio("--config", config())) as client:
+    async with in_memory(config()) as client:
         assert (await client.call_tool("ask_panel", {"question": ""})).is_error
     assert not server.calls
 
 
 async def test_run_that_takes_too_long_is_given_up(config, server):
     server.model("b", always="hang")
-    async with Client(stdio("--config", config(), "--timeout", "0.5")) as client:
+    async with asking("http", "--config", config(), "--timeout", "0.5") as client:
         result = await client.call_tool("ask_panel", {"question": "q"})
         assert result.is_error
-        assert result.content[0].text == "no answer within 0.5 s, which is the most"
+        assert result.content[0].text == "no answer within the limit of 0.5 s"
         await wait_until(lambda: server.calls_of("b")[0].ended)
 
 
 async def test_report_of_an_unknown_run_is_refused():
-    async with Client(stdio("--preset", "offline")) as client:
+    async with in_memory("offline") as client:
         (template,) = (await client.list_resource_templates()).resource_templates
         assert template.uri_template == "moa://runs/{run}/report"
         assert not (await client.list_resources()).resources
@@ -255,9 +263,7 @@ class Piped:
     """A `moa mcp` whose standard streams a test reads and writes itself."""
 
     def __init__(self, *words):
-        pipe = subprocess.PIPE
-        command = [MOA, "mcp", *map(str, words)]
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        self.process = Forked([MOA, "mcp", *words], stdin=True)
         client = {"name": "test", "version": "1"}
         hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client}
         self.send("initialize", hello, id=1)
@@ -317,7 +323,7 @@ def test_signal_ends_it_while_it_waits_for_a_line(sign):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["-p", "nope"], "no preset 'nope'; expected one of: moa, "),
+        (["-p", "nope"], "no preset 'nope'; expected one of: economical, moa, "),
         (["-p", "openai"], "'openai' needs a key: set OPENAI_API_KEY"),
         (
             ["-p", "offline", "--http", "--host", "192.0.2.1", "--port", "0"],
@@ -328,14 +334,14 @@ def test_signal_ends_it_while_it_waits_for_a_line(sign):
     ],
 )
 def test_mistakes_are_one_line(words, says):
-    done = subprocess.run([MOA, "mcp", *words], capture_output=True, text=True)
+    done = run_forked([MOA, "mcp", *words])
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert says in done.stderr
 
 
 def test_two_mixtures_that_would_be_one_tool_are_refused(config):
     words = ["--config", config("a b"), "--config", config("a.b")]
-    done = subprocess.run([MOA, "mcp", *words], capture_output=True, text=True)
+    done = run_forked([MOA, "mcp", *words])
     assert done.stderr.startswith(
         "moa: the mixtures 'a b' and 'a.b' would both be the tool 'ask_a_b'"
     )
@@ -349,7 +355,7 @@ def post(url, body=b"{}", **headers):
 def test_only_who_has_the_token_is_let_in():
     with Listening("--preset", "offline") as listening:
         (token,) = re.findall(
-            r"the key of clients, until the server stops: (\S+)$", listening.said, re.MULTILINE
+            r"API key of clients until the server stops: (\S+)$", listening.said, re.MULTILINE
         )
         key = f"Bearer {token}"
         assert post(listening.url).status_code == 401
@@ -379,8 +385,8 @@ def test_body_that_is_too_long_is_refused():
 
 async def test_more_runs_than_the_limit_are_refused_in_words(config, server):
     server.model("b", always="hang")
-    words = ["--config", config(), "--max-runs", "1"]
-    async with Client(stdio(*words)) as client:
+    words = ["--config", config(), "--max-runs", "1", "--queue", "0"]
+    async with asking("http", *words) as client:
         first = asyncio.create_task(client.call_tool("ask_panel", {"question": "one"}))
         await wait_until(lambda: server.calls_of("b"))
         second = await client.call_tool("ask_panel", {"question": "two"})

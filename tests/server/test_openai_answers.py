@@ -6,11 +6,8 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessage
 
 from moa_graph.prompting.thoughts import ThoughtFilter, strip_thoughts
-from moa_graph.server.openai_answers import (
-    CompletionEnvelope,
-    openai_finish_reason,
-    openai_usage,
-)
+from moa_graph.server.openai_answers import openai_finish_reason, openai_usage
+from moa_graph.server.openai_chat_format import CompletionEnvelope
 
 
 def pieces_of(text, cuts):

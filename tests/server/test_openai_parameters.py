@@ -111,7 +111,7 @@ def test_many_unknown_parameters_make_no_large_header(client):
 @pytest.mark.parametrize(
     ("body", "says", "code"),
     [
-        ({"min_p": 0.1}, "'min_p' is no parameter that this server knows", "unknown_parameter"),
+        ({"min_p": 0.1}, "'min_p' is not a parameter of this server", "unknown_parameter"),
         ({"temperature": 0.1}, "temperature: not supported by the aggr", "unsupported_parameter"),
         ({"verbosity": "low"}, "verbosity: not supported by the aggr", "unsupported_parameter"),
     ],

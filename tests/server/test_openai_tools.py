@@ -7,12 +7,10 @@ import openai
 import pytest
 from langchain.agents import create_agent
 from langchain_openai import ChatOpenAI
-from openai import AsyncOpenAI, DefaultHttpxClient, OpenAI
+from openai import AsyncOpenAI
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from pydantic import BaseModel
-from serving import Serving
 
-from moa_graph import MoAConfig
 from moa_graph.server.service import ApiOptions
 
 ASKED = [{"role": "user", "content": "q"}]
@@ -44,50 +42,8 @@ class City(BaseModel):
 
 
 @pytest.fixture
-def agent(server):
-    return lambda model, **options: {
-        "model": f"openai:{model}",
-        "base_url": server.url,
-        "max_retries": 0,
-        **options,
-    }
-
-
-@pytest.fixture
-def serve(agent):
-    """Serve a mixture of `a` and `b`; by default `w` writes."""
-    running = []
-
-    def start(aggregator=None, fallbacks=(), api=None, **options):
-        mixture = MoAConfig(
-            name="mine",
-            layers=[{"a": agent("a"), "b": agent("b")}],
-            aggregator=aggregator or agent("w"),
-            fallbacks=list(fallbacks),
-            **options,
-        )
-        running.append(Serving(mixture, api=api).__enter__())
-        return running[-1]
-
-    yield start
-    for each in running:
-        each.__exit__()
-
-
-@pytest.fixture
-def client(serve):
-    """Make a client of a mixture that is served."""
-    clients = []
-
-    def start(**options):
-        plain = DefaultHttpxClient(verify=False)  # certificates take a while to load
-        url = f"{serve(**options).url}/v1"
-        clients.append(OpenAI(base_url=url, http_client=plain, api_key="any", max_retries=0))
-        return clients[-1]
-
-    yield start
-    for each in clients:
-        each.close()
+def client(client_of_mine):
+    return client_of_mine
 
 
 def create(client, **options):
@@ -152,10 +108,10 @@ def test_call_of_a_tool_is_given_and_its_result_is_answered(client, server):
 
 
 def test_tools_reach_the_aggregator_and_its_fallback_and_proposers_read_of_them(
-    client, server, agent
+    client, server, local_agent
 ):
     server.model("w", always=500)
-    client = client(fallbacks=[agent("v")])
+    client = client(fallbacks=[local_agent("v")])
     create(client, tools=[WEATHER], parallel_tool_calls=False)
     for model in "wv":
         sent = body_of(server, model)
@@ -201,9 +157,9 @@ def test_calls_are_streamed_piece_by_piece(client, server):
     assert chunks[-1].moa["answered"] == 2
 
 
-async def test_async_client_streams_calls(serve, server):
+async def test_async_client_streams_calls(serve_mine, server):
     server.model("w", reply={"weather": {"city": "Oslo"}})
-    async with AsyncOpenAI(base_url=f"{serve().url}/v1", api_key="any") as client:
+    async with AsyncOpenAI(base_url=f"{serve_mine().url}/v1", api_key="any") as client:
         manager = client.chat.completions.stream(model="mine", messages=ASKED, tools=[WEATHER])
         async with asyncio.timeout(60), manager as stream:
             completion = await stream.get_final_completion()
@@ -213,10 +169,10 @@ async def test_async_client_streams_calls(serve, server):
     assert json.loads(streamed.function.arguments) == json.loads(call.function.arguments)
 
 
-def test_stream_of_calls_that_breaks_off_is_an_error(client, server, agent):
+def test_stream_of_calls_that_breaks_off_is_an_error(client, server, local_agent):
     server.model("w", always="truncate", reply={"weather": {"city": "Oslo"}})
     server.model("v", reply={"weather": {"city": "Bergen"}})
-    client = client(fallbacks=[agent("v")])
+    client = client(fallbacks=[local_agent("v")])
     with pytest.raises(openai.APIError) as caught:
         list(create(client, tools=[WEATHER], stream=True))
     assert caught.value.code == "broken_off"
@@ -246,6 +202,25 @@ def test_earlier_refusal_is_text_of_the_assistant(client, server):
     refusal = {"role": "assistant", "content": [{"type": "refusal", "refusal": "I cannot."}]}
     create(client(), messages=[*ASKED, refusal, *ASKED])
     assert body_of(server, "w")["messages"][2]["content"] == "I cannot."
+
+
+@pytest.mark.parametrize("said", ["so", ""])
+def test_thoughts_of_earlier_answers_are_left_out(said, client, server):
+    parts = [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": said}]
+    answer = {"role": "assistant", "content": parts if said else parts[:1]}
+    create(client(), messages=[*ASKED, answer, *ASKED])
+    assert body_of(server, "w")["messages"][2]["content"] == said
+
+
+@pytest.mark.parametrize("mode", ["auto", "required"])
+def test_tools_that_are_not_allowed_are_not_offered(mode, client, server):
+    allowed = {"mode": mode, "tools": [{"type": "function", "function": {"name": "weather"}}]}
+    other = {"type": "function", "function": {"name": "other"}}
+    choice = {"type": "allowed_tools", "allowed_tools": allowed}
+    create(client(), tools=[other, WEATHER], tool_choice=choice)
+    sent = body_of(server, "w")
+    assert [each["function"]["name"] for each in sent["tools"]] == ["weather"]
+    assert sent.get("tool_choice", "auto") == mode
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -354,7 +329,7 @@ def test_aggregator_that_has_tools_by_responses_alone_gets_them_and_the_form(
     assert told["schema"]["properties"] == schema["schema"]["properties"]
 
 
-def test_agent_s_loop_runs_over_the_server(serve, server):
+def test_agent_s_loop_runs_over_the_server(serve_mine, server):
     def write(body):
         is_done = body["messages"][-1]["role"] == "tool"
         return "It rains." if is_done else {"weather": {"city": "Oslo"}}
@@ -364,7 +339,9 @@ def test_agent_s_loop_runs_over_the_server(serve, server):
         return f"rain in {city}"
 
     server.model("w", reply=write)
-    model = ChatOpenAI(model="mine", base_url=f"{serve().url}/v1", api_key="any", max_retries=0)
+    model = ChatOpenAI(
+        model="mine", base_url=f"{serve_mine().url}/v1", api_key="any", max_retries=0
+    )
     agent = create_agent(model, [weather])
     messages = agent.invoke({"messages": "How is the weather in Oslo?"})["messages"]
     assert [each.type for each in messages] == ["human", "ai", "tool", "ai"]

@@ -6,8 +6,9 @@ import json
 import httpx
 import pytest
 from langchain_core.messages import RemoveMessage
+from page_client import ask, finished, refused, show, watch
 from serving import Serving, memory_store
-from waiting import PATIENCE, wait_for
+from waiting import PATIENCE
 
 from moa_graph import MoAConfig
 from moa_graph.runs.store import build_run_config
@@ -38,33 +39,6 @@ def client(mixture, held):
         httpx.Client(base_url=serving.url, timeout=PATIENCE) as client,
     ):
         yield client
-
-
-def ask(client, question="why?", **more):
-    response = client.post("/api/ask", json={"question": question, **more})
-    assert response.status_code == 200, response.text
-    return response.json()["thread"]
-
-
-def watch(client, thread):
-    """Read a run to its end."""
-    with client.stream("GET", "/api/events", params={"id": thread}) as response:
-        lines = [line for line in response.iter_lines() if line.startswith("data:")]
-    return [json.loads(line.removeprefix("data:")) for line in lines]
-
-
-def show(client, thread, **more):
-    return client.get("/api/thread", params={"id": thread, **more}).json()
-
-
-def finished(client, thread):
-    wait_for(lambda: not (shown := show(client, thread))["running"] and shown["steps"])
-    return show(client, thread)
-
-
-def refused(response, status, words):
-    assert response.status_code == status, response.text
-    assert words in response.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("unread", [False, True])
@@ -219,7 +193,7 @@ def test_step_that_does_not_fit_is_refused(client):
     refused(go_on("Layer 2 answered", drop), 409, "'layer_1_a' cannot be changed at this step")
     refused(go_on("Layer 1 answered", {"x": {"action": "drop"}}), 409, "'x' cannot be changed")
     refused(go_on("Layer 1 answered", empty), 400, "is empty")
-    refused(go_on("nowhere", {}), 404, "no step 'nowhere'")
+    refused(go_on("nowhere", {}), 404, "no checkpoint 'nowhere'")
     refused(client.get("/api/thread"), 400, "id: required")
     assert len(show(client, shown["id"])["branches"]) == 1
 
@@ -276,3 +250,78 @@ def test_turns_that_were_left_out_are_told(client, server):
     view = finished(client, thread)
     assert (view["error"], len(view["messages"])) == (None, 4)
     assert "2 earlier messages were left out" in view["notice"]
+
+
+@pytest.fixture
+def continue_from(server, mixture):
+    """Serve the mixture with options, ask, and go on from a step with edits; give what is asked."""
+
+    def run(label, edits, **options):
+        told = json.dumps({"consensus": ["All say so."]})
+        server.model("analyst", reply=told)
+        server.model("v", reply="2 > 1")
+        data = mixture.model_dump() | {"layers": mixture.model_dump()["layers"][:1]} | options
+        changed = MoAConfig.model_validate(data)
+        with (
+            Serving(changed, store=memory_store(set())) as serving,
+            httpx.Client(base_url=serving.url, timeout=PATIENCE) as client,
+        ):
+            shown = finished(client, ask(client))
+            steps = {step["label"]: step["id"] for step in shown["steps"]}
+            before = len(server.calls)
+            body = {"thread": shown["id"], "checkpoint": steps[label], "edits": edits}
+            response = client.post("/api/continue", json=body)
+            assert response.status_code == 200, response.text
+            after = finished(client, shown["id"])
+            return [*steps], server.calls[before:], after
+
+    return run
+
+
+def named(server, name):
+    return {"model": f"openai:{name}", "base_url": server.url, "max_retries": 0}
+
+
+EDITED = {"action": "edit", "text": "the edited text"}
+AGAIN = {"action": "again"}
+
+
+@pytest.mark.parametrize(("edit", "calls"), [(EDITED, ["w"]), (AGAIN, ["w", "w"])])
+def test_a_window_is_edited_as_a_proposal_is(edit, calls, continue_from):
+    options = {"aggregation": "sequential", "references_per_window": 1}
+    labels, asked, _ = continue_from("Window 1 answered", {"window_1": edit}, **options)
+    assert labels == [
+        "Question",
+        "Layer 1 answered",
+        "Layer 1 gathered",
+        "Window 1 answered",
+        "Answer",
+    ]
+    assert [call.model for call in asked] == calls
+    assert ("the edited text" in str(asked[-1].messages)) is (edit is EDITED)
+
+
+def test_a_ballot_is_edited_as_a_proposal_is(continue_from, server):
+    options = {"aggregation": "vote", "voters": {"v": named(server, "v")}}
+    edits = {"vote_v": {"action": "edit", "text": "layer_1_a\nlayer_1_b"}}
+    labels, asked, shown = continue_from("Vote answered", edits, **options)
+    assert "Vote answered" in labels
+    assert asked == []
+    assert shown["messages"][-1]["text"] == "a on why?"
+
+
+@pytest.mark.parametrize(
+    ("edit", "calls"),
+    [({"action": "edit", "text": '{"consensus": ["Oaks."]}'}, ["w"]), (AGAIN, ["analyst", "w"])],
+)
+def test_an_analysis_is_edited_as_a_proposal_is(edit, calls, continue_from, server):
+    analysis = named(server, "analyst")
+    _, asked, _ = continue_from("Analysis answered", {"analysis": edit}, analysis=analysis)
+    assert [call.model for call in asked] == calls
+    assert ("Oaks." in str(asked[-1].messages)) is (edit is not AGAIN)
+
+
+def test_an_analysis_that_is_none_is_refused(continue_from, server):
+    edits = {"analysis": {"action": "edit", "text": "Oaks."}}
+    with pytest.raises(AssertionError, match="must be a JSON object with consensus"):
+        continue_from("Analysis answered", edits, analysis=named(server, "analyst"))

@@ -14,6 +14,7 @@ from moa_graph import MoAConfig
 from moa_graph.server.errors import ApiError
 from moa_graph.server.json_size import count_json_items
 from moa_graph.server.openai_requests import parse_chat_request
+from moa_graph.server.openai_responses_requests import parse_responses_request
 from moa_graph.server.service import ServerLimits
 
 CHAT = "/v1/chat/completions"
@@ -58,7 +59,7 @@ def test_items_are_counted_whatever_stands_in_texts(value, is_ascii):
     assert count_json_items(text, count_items(value)) <= count_items(value)
 
 
-@pytest.mark.parametrize("path", [CHAT, "/api/ask", "/api/continue"])
+@pytest.mark.parametrize("path", [CHAT, "/v1/responses", "/api/ask", "/api/continue"])
 @pytest.mark.parametrize(
     ("begin", "item", "end"),
     [
@@ -134,6 +135,8 @@ def test_check_of_a_request_stops_at_the_first_mistake(part):
     try:
         with pytest.raises(ApiError, match=r"messages\[0\].content\[0\]"):
             parse_chat_request(data, 1000)
+        with pytest.raises(ApiError, match=r"input\[0\].content\[0\]"):
+            parse_responses_request({"model": "m", "input": data["messages"]}, 1000)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

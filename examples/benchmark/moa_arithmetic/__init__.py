@@ -1,4 +1,4 @@
-"""A benchmark for `moa eval`: answers end with the right number, or they do not."""
+"""A benchmark for `moa eval` whose answers end with a number."""
 
 import re
 from collections import defaultdict
@@ -16,9 +16,9 @@ Rows = Sequence[dict[str, Any]]
 
 
 class LastNumber(JudgingMethod):
-    """Compares the last number of an answer with the expected one; no model is asked."""
+    """Compares the last number of an answer with the expected one, without a model."""
 
-    official_label = "offline:overlap"  # the judge that needs no key; it is never asked
+    official_label = "offline:overlap"  # a judge without a key; it is never called
 
     def automatic_judgement(self, case: JudgementCase) -> dict[str, Any]:
         numbers = re.findall(r"-?\d+", case.answers[0])

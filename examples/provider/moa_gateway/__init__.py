@@ -1,6 +1,6 @@
 """A provider for `moa_graph`: models behind a company's gateway, `gateway:MODEL`.
 
-The gateway speaks OpenAI's protocol, listens at `GATEWAY_URL`, and wants to know which team asks.
+The gateway uses OpenAI's protocol, listens at `GATEWAY_URL`, and requires the name of the team.
 """
 
 import os
@@ -12,7 +12,7 @@ from moa_graph.models.providers import Provider
 
 
 def build_chat_model(model: str, **options: Any) -> BaseChatModel:
-    from langchain_openai import ChatOpenAI  # slow to import: only when a model is built
+    from langchain_openai import ChatOpenAI  # slow to import, so only when a model is built
 
     options.setdefault("base_url", os.environ.get("GATEWAY_URL", "http://localhost:4000/v1"))
     headers = {"X-Team": os.environ.get("GATEWAY_TEAM", "research")}
@@ -24,5 +24,5 @@ GATEWAY = Provider(
     build=build_chat_model,
     key_variable="GATEWAY_API_KEY",
     supports_response_format=True,
-    price_provider="openai",  # it passes OpenAI's list prices on
+    price_provider="openai",  # it charges OpenAI's list prices
 )

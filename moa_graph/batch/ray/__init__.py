@@ -1,1 +1,1 @@
-"""A batch that is spread over a Ray cluster."""
+"""Batches on a Ray cluster."""

@@ -1,4 +1,4 @@
-"""Where the processes of a cluster ask before they begin a record, and tell what came of it."""
+"""The coordinator of a cluster: workers ask it before a record and report the result."""
 
 import asyncio
 import os
@@ -11,12 +11,12 @@ from moa_graph.models.providers import provider_of
 from moa_graph.runs.budget import Budget
 from moa_graph.runs.job_progress import JobProgress
 
-_SHARED_VARIABLES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}  # also in small letters
+_SHARED_VARIABLES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}  # also in lower case
 _SHARED_VARIABLES |= {"SSL_CERT_FILE", "SSL_CERT_DIR", "MOA_MAX_CONNECTIONS"}
 
 
 def environment_for(mixture: MoAConfig) -> dict[str, str]:
-    """Pick the variables of a mixture's keys and providers, and of the way to any of them."""
+    """Return the environment variables of keys, providers and proxies for a mixture."""
     keys = mixture.required_keys()
     words = set[str]().union(*(provider_of(each).variable_prefixes for each in mixture.labels()))
     return {
@@ -27,20 +27,20 @@ def environment_for(mixture: MoAConfig) -> dict[str, str]:
 
 
 class Coordinator:
-    """Counts for all workers, and lets records be read and begun; an actor of Ray.
+    """Counts for all workers, and decides which records are read and started; an actor of Ray.
 
-    A record whose worker is lost begins again elsewhere; it is counted once.
+    A record whose worker is lost starts again elsewhere, but is counted once.
 
     Args:
-        total: How many records there are.
+        total: Number of records.
         max_cost: As in `run_batch`.
-        ahead: How many records may be read before the first that is not kept.
+        ahead: Maximum number of records read ahead of the first unfinished one.
     """
 
     def __init__(self, total: int, max_cost: float | None, read_ahead: int) -> None:
         self._progress = JobProgress(total)
         self._budget = Budget(self._progress, max_cost)
-        self._running = dict[int, asyncio.Future[bool]]()  # by line: whether it may begin
+        self._running = dict[int, asyncio.Future[bool]]()  # by line: whether it may start
         self._finished_lines = set[int]()  # lines
         self._written_count, self._read_ahead = 0, read_ahead
         self._environment: dict[str, str] = {}
@@ -48,19 +48,19 @@ class Coordinator:
         self._started_at = monotonic()
 
     async def elapsed_seconds(self) -> float:
-        """Tell how many seconds ago the work began; the clocks of machines differ."""
+        """Return the seconds since the start of the work; the clocks of machines differ."""
         return monotonic() - self._started_at
 
     async def set_environment(self, environment: Mapping[str, str]) -> None:
-        """Take the variables that hold keys: Ray writes those of a `runtime_env` to its logs."""
+        """Store the variables with keys: Ray would log those of a `runtime_env`."""
         self._environment.update(environment)
 
     async def get_environment(self) -> Mapping[str, str]:
-        """Give them to a worker."""
+        """Return the variables to a worker."""
         return self._environment
 
     async def may_read(self, index: int) -> bool:
-        """Wait until there is room for the record at a place, from 0; tell if it is wanted."""
+        """Wait until the record at an index may be read; return whether it is needed."""
         async with self._changed:
             await self._changed.wait_for(
                 lambda: self._progress.stopped or index < self._written_count + self._read_ahead
@@ -68,10 +68,10 @@ class Coordinator:
         return not self._progress.stopped
 
     async def start_record(self, line: int) -> bool:
-        """Tell whether the record of a line may begin, when that is known."""
-        if line in self._finished_lines:  # with a worker that is lost
+        """Return whether the record of a line may start, when this is known."""
+        if line in self._finished_lines:  # its worker was lost
             return True
-        if line not in self._running:  # else it waits or runs with one that is lost: count it once
+        if line not in self._running:  # else a lost worker has it: count it once
             self._running[line] = asyncio.ensure_future(self._budget.start_job())
         may_start = await asyncio.shield(self._running[line])
         if not may_start:
@@ -79,14 +79,14 @@ class Coordinator:
         return may_start
 
     async def finish_record(self, line: int, outcome: RecordOutcome) -> None:
-        """Take in what came of a record that began."""
+        """Record the outcome of a record."""
         if self._running.pop(line, None):
             self._finished_lines.add(line)
             outcome.count_in(self._progress)
             await self._budget.finish_job(outcome)
 
     async def exchange_progress(self, written_count: int, last_line: int) -> JobProgress:
-        """Hear how many records are kept, and which line was the last; tell what is done."""
+        """Record how many records are written, up to which line; return the progress."""
         self._written_count = written_count
         self._finished_lines = {line for line in self._finished_lines if line > last_line}
         async with self._changed:

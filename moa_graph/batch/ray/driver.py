@@ -1,6 +1,6 @@
-"""Work through the records on a cluster: Ray Data spreads them over workers, in order.
+"""Process records on a cluster: Ray Data distributes them to workers and keeps their order.
 
-Ray begins lost workers anew, and their records elsewhere, which go on from their threads.
+Ray restarts lost workers. Their records run again elsewhere and continue from their threads.
 """
 
 import asyncio
@@ -26,23 +26,23 @@ from moa_graph.batch.runner import READ_AHEAD_FACTOR
 from moa_graph.config.model import MoAConfig
 from moa_graph.runs.job_progress import JobProgress
 
-PROGRESS_INTERVAL_S = 1.0  # seconds between two looks at what is done
+PROGRESS_INTERVAL_S = 1.0  # seconds between progress updates
 SPARE_ACTOR_CALLS = 1000
-"""Calls that the coordinator takes at a time beside those of records that wait to begin, or end."""
+"""Concurrent calls of the coordinator, besides those of records that wait to start or end."""
 
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """What every worker needs to know."""
+    """The configuration of every worker."""
 
     mixture: MoAConfig
-    """Its models are built on the workers, where their packages must be installed."""
+    """The mixture; its models are built on the workers, which need their packages."""
     batch: str
-    """As `batch_name` gives it."""
+    """Result of `batch_name`."""
     db: str
     """Address of the PostgreSQL database with the threads; every worker must reach it."""
     limits: RateLimits
-    """How fast endpoints are asked, by all workers together; each gets an equal share."""
+    """Rate limits of all workers together; each gets an equal share."""
 
 
 async def run_batch_on_ray(
@@ -56,19 +56,19 @@ async def run_batch_on_ray(
     max_cost: float | None = None,
     show: Callable[[JobProgress], None] = lambda _: None,
 ) -> None:
-    """Answer records on the connected cluster, and keep what came of them in order.
+    """Answer records on the connected cluster, and write the outcomes in order.
 
-    As with `run_batch`, no more is read than a bound that follows from `concurrency`.
+    As with `run_batch`, the number of records in memory has a bound that depends on `concurrency`.
 
     Args:
-        records: Reads the records, in another process of this machine; `None` is passed over.
-        spec: What is done with each.
+        records: Reads the records, in another process of this machine; `None` is skipped.
+        spec: Configuration of the workers.
         write_outcome: As in `run_batch`.
         progress: Likewise.
-        workers: How many actors; by default as many as the cluster has processors.
-        concurrency: How many records each of them has under way at a time.
-        max_cost: As in `run_batch`, of all together.
-        show: Is told of progress, now and then.
+        workers: Number of actors; by default the number of processors of the cluster.
+        concurrency: Parallel records of each actor.
+        max_cost: As in `run_batch`, for all workers together.
+        show: Called at intervals.
     """
     workers = workers or count_cpus()
     max_running = workers * concurrency
@@ -103,7 +103,7 @@ def _build_dataset(
     context = DataContext.get_current().copy()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
-    context.raise_original_map_exception = True  # not Ray's own, which says nothing of it
+    context.raise_original_map_exception = True  # Ray's own bar does not show records
     context.target_max_block_size = 1  # bytes: a task of Ray is one record
     with DataContext.current(context):
         rows = ray.data.read_datasource(source, override_num_blocks=1, num_cpus=0)
@@ -115,7 +115,7 @@ def _build_dataset(
                 "limits": spec.limits.share_per_process(workers),
                 "coordinator": coordinator,
             },
-            compute=ActorPoolStrategy(  # Ray Data restarts workers, and asks again, without end
+            compute=ActorPoolStrategy(  # Ray Data restarts workers and retries endlessly
                 size=workers,
                 max_concurrent_calls_per_actor=concurrency,
                 max_tasks_in_flight_per_actor=2 * concurrency,
@@ -125,7 +125,7 @@ def _build_dataset(
 
 
 class _RecordSource(Datasource):
-    """The records, read in one go on this machine."""
+    """The records, read by one task on this machine."""
 
     def __init__(
         self, records: Callable[[], Iterable[BatchRecord | None]], coordinator: Any
@@ -135,15 +135,15 @@ class _RecordSource(Datasource):
 
     @property
     def supports_distributed_reads(self) -> bool:
-        """Whether other machines may read them, too."""
+        """Whether other machines may read the records."""
         return False
 
     def estimate_inmemory_data_size(self) -> int | None:
-        """Leave the size open."""
+        """Return no estimate."""
         return None
 
     def get_read_tasks(self, *_: Any, **__: Any) -> list[ReadTask]:
-        """Give the one task that reads."""
+        """Return the single read task."""
         unknown = BlockMetadata(num_rows=None, size_bytes=None, input_files=None, exec_stats=None)
         return [ReadTask(self._read_records, unknown)]
 
@@ -155,7 +155,7 @@ class _RecordSource(Datasource):
 
 
 async def _iterate_rows(data: Dataset) -> AsyncIterator[dict[str, Any]]:
-    """Give the rows in order, without holding up the event loop."""
+    """Yield the rows in order, without blocking the event loop."""
     blocks = iter(data.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0))
     while (block := await asyncio.wrap_future(run_in_thread(next, blocks, None))) is not None:
         for row in block.to_pylist():
@@ -164,7 +164,7 @@ async def _iterate_rows(data: Dataset) -> AsyncIterator[dict[str, Any]]:
 
 @dataclass
 class _WritePosition:
-    """How far the rows are kept."""
+    """The number of written rows."""
 
     written: int = 0
     answered: int = 0

@@ -1,4 +1,4 @@
-"""Threads held by one process of several: locks of PostgreSQL, all on one connection."""
+"""Locks on threads across processes: PostgreSQL advisory locks on one connection."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,22 +9,22 @@ from psycopg import AsyncConnection
 
 from moa_graph.runs.postgres_connection import close_if_silent, with_timeouts
 
-RETRY_INTERVAL_S = 0.5  # seconds until a lock that another holds is tried again
+RETRY_INTERVAL_S = 0.5  # seconds until the next attempt to lock
 
-# The server notices within a minute that the machine of a client is gone, not in two hours.
+# The server detects a lost client machine within a minute instead of two hours.
 _KEEPALIVES = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
 
 
 class ThreadLocks:
-    """Holds threads; the locks are free again when this process ends, however it does."""
+    """Locks threads; the locks end with this process."""
 
     def __init__(self, connection: AsyncConnection[Any]) -> None:
         self._connection = connection
-        self._held_threads = set[str]()  # one connection may take its own lock twice
+        self._held_threads = set[str]()  # a connection can take its own lock twice
 
     @asynccontextmanager
     async def hold(self, thread: str) -> AsyncIterator[None]:
-        """Hold a thread; wait while another does."""
+        """Lock a thread; wait while another process holds it."""
         while not await self._try_lock(thread):  # noqa: ASYNC110  # others are in other processes
             await asyncio.sleep(RETRY_INTERVAL_S)
         try:

@@ -1,4 +1,4 @@
-"""A worker of a cluster: answers records side by side on one event loop."""
+"""A worker of a cluster: it answers records in parallel on one event loop."""
 
 import asyncio
 import json
@@ -20,16 +20,16 @@ from moa_graph.redaction import redacted_message
 from moa_graph.runs.store import open_run_store
 
 DATABASE_VARIABLE = "MOA_DB"
-"""The variable that names the database; its address may hold a password."""
+"""Environment variable with the address of the database, which may contain a password."""
 
 
 class RecordWorker:
-    """Answers a row of Ray Data at a time; Ray calls it for many at once.
+    """Answers a row of Ray Data at a time; Ray calls it for many rows concurrently.
 
     Args:
         mixture: A `MoAConfig`, as JSON.
-        batch: As `batch_name` gives it.
-        limits: This worker's share.
+        batch: Result of `batch_name`.
+        limits: This worker's share of the rate limits.
         coordinator: The actor `Coordinator`.
     """
 
@@ -37,17 +37,17 @@ class RecordWorker:
         os.environ.update(ray.get(coordinator.get_environment.remote()))
         self._started_at = time() - ray.get(
             coordinator.elapsed_seconds.remote()
-        )  # by the clock of this machine
+        )  # on the clock of this machine
         self._mixture = MoAConfig.model_validate_json(mixture)
         self._batch, self._limits, self._coordinator = batch, limits, coordinator
-        self._resources = AsyncExitStack()  # closed by the end of the process
+        self._resources = AsyncExitStack()  # closed at the end of the process
         self._setup_task: asyncio.Task[tuple[RecordRunner, ThreadLocks]] | None = None
 
     async def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Answer a record; the outcome is empty if it was not to begin.
+        """Answer a record; the outcome is empty if the record must not start.
 
         Raises:
-            ClusterError: If it cannot work; others may hold what cannot be sent, or keys.
+            ClusterError: If the worker fails; other errors may contain keys or not be picklable.
         """
         record = BatchRecord(**json.loads(row["record"]))
         try:

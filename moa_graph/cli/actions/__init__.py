@@ -1,1 +1,1 @@
-"""What the commands do."""
+"""Implementations of the commands."""

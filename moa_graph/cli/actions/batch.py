@@ -1,4 +1,4 @@
-"""`moa batch`: answer a file of prompts, and say what came of it."""
+"""Implementation of `moa batch`: answer a file of prompts and print a summary."""
 
 import asyncio
 import os
@@ -44,12 +44,12 @@ from moa_graph.runs.store import (
 
 Engine = Literal["local", "ray"]
 
-_NEEDED_BYTES = 65_536  # fewer are not worth the start
+_NEEDED_BYTES = 65_536  # a worker for fewer records costs more than it saves
 
 
 @dataclass(frozen=True)
 class ThrottleOptions:
-    """How fast, and how far."""
+    """Options for parallelism, rates and budget."""
 
     concurrency: int
     rpm: Sequence[str]
@@ -59,7 +59,7 @@ class ThrottleOptions:
 
 @dataclass(frozen=True)
 class BatchOptions:
-    """What is to be done, as the options say it."""
+    """Options of the command."""
 
     prompts: Path
     out: Path
@@ -74,7 +74,7 @@ class BatchOptions:
 
     @property
     def rate_limits(self) -> RateLimits:
-        """How fast endpoints are asked."""
+        """Rate limits of the endpoints."""
         return RateLimits(
             parse_rates("--rpm", self.throttle.rpm, self.mixture),
             parse_rates("--tpm", self.throttle.tpm, self.mixture),
@@ -82,16 +82,16 @@ class BatchOptions:
 
     @property
     def database(self) -> str:
-        """The database."""
+        """The database of the threads."""
         return self.db or str(self.out.with_suffix(".sqlite"))
 
 
 def answer_batch(options: BatchOptions) -> None:
-    """Answer the records of a file, and say what came of it.
+    """Answer the records of a file, and print a summary.
 
     Raises:
-        CommandError: If not every record has an answer; the exit code tells why.
-        ValueError: If the files or the mixture make no sense.
+        CommandError: If a record has no answer; the exit code tells why.
+        ValueError: If the files or the mixture are invalid.
     """
     check_engine(options)
     check_output_path(options.out)
@@ -133,7 +133,7 @@ async def _answer_records(
     prompts, limit = (
         options.prompts.absolute(),
         options.limit,
-    )  # a cluster reads from another folder
+    )  # workers have another working directory
     async with (
         open_run_store(options.database, on_busy=warn_of_busy_database) as store,
         _lock_batch(store, batch),
@@ -148,7 +148,7 @@ async def _answer_records(
             return files.skip_answered(read_records(prompts, limit), batch)
 
         answerer = RecordRunner(options.mixture, store.checkpointer, batch, rate_limits)
-        if options.engine == "ray":  # what cannot be built here is not sent to a cluster
+        if options.engine == "ray":  # fail here rather than on the workers
             return await _answer_on_cluster(options, rate_limits, records, keep, job_progress, show)
         return await run_batch(
             records(),
@@ -163,7 +163,7 @@ async def _answer_records(
 
 @asynccontextmanager
 async def _lock_batch(store: RunStore, batch: str) -> AsyncIterator[None]:
-    """Keep other processes away from a batch's threads: those of another --out may be the same."""
+    """Lock the threads of a batch against other processes, which may have another --out."""
     async with AsyncExitStack() as opened:
         try:
             await opened.enter_async_context(store.lock_thread(batch))
@@ -183,7 +183,7 @@ async def _answer_on_cluster(
     job_progress: JobProgress,
     show: Callable[[JobProgress], None],
 ) -> None:
-    """Answer the records on a cluster."""
+    """Answer the records on a Ray cluster."""
     from moa_graph.batch.ray.cluster import cluster_connection
     from moa_graph.batch.ray.driver import WorkerSpec, run_batch_on_ray
 
@@ -202,10 +202,10 @@ async def _answer_on_cluster(
 
 
 def check_engine(options: BatchOptions) -> None:
-    """Refuse an engine that is not installed, or lacks what it needs.
+    """Reject an engine that is not installed or lacks a requirement.
 
     Raises:
-        CommandError: If it is refused.
+        CommandError: If it is rejected.
     """
     if options.engine == "local":
         if options.workers is not None:
@@ -221,15 +221,15 @@ def check_engine(options: BatchOptions) -> None:
     if "://" in (address := os.environ.get("RAY_ADDRESS", "")):
         raise CommandError(
             f"RAY_ADDRESS={address}: expected host:port of a cluster that this machine belongs "
-            "to, or auto; from elsewhere, have `ray job submit` run the command there"
+            "to, or auto; from other machines, run the command by `ray job submit`"
         )
 
 
 def check_output_path(out: Path) -> None:
-    """Refuse a place where no file of answers can stand.
+    """Reject an invalid path for the answers.
 
     Raises:
-        CommandError: If it is refused.
+        CommandError: If it is rejected.
     """
     if out.is_dir():
         raise CommandError(f"--out {out}: is a folder; expected a file")
@@ -241,7 +241,7 @@ def check_output_path(out: Path) -> None:
 
 
 def _check_output_room(out: Path) -> None:
-    """Refuse a folder that cannot be written or is full, before anything is paid for."""
+    """Reject a folder that is not writable or is full, before any paid call."""
     try:
         with NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}.") as file:
             file.write(b" " * _NEEDED_BYTES)
@@ -253,10 +253,10 @@ def _check_output_room(out: Path) -> None:
 
 
 def check_input(options: BatchOptions, files: BatchFiles) -> None:
-    """Refuse an input that is also an output, and mistakes in it where that is wished.
+    """Reject an input that is also an output; with `validate_first`, reject invalid lines.
 
     Raises:
-        CommandError: If it is refused.
+        CommandError: If it is rejected.
     """
     for path in (files.answers, files.failures):
         if path.exists() and path.samefile(options.prompts):
@@ -271,16 +271,16 @@ def check_input(options: BatchOptions, files: BatchFiles) -> None:
 
 
 def _count_answered(job_progress: JobProgress, record_count: int) -> str:
-    """Say how many records have an answer, from now or before."""
+    """Describe how many records have an answer, including earlier ones."""
     return f"{record_count - job_progress.total + job_progress.done:,} of {record_count:,}"
 
 
 def _print_summary(files: BatchFiles, job_progress: JobProgress, record_count: int) -> None:
     answered = _count_answered(job_progress, record_count)
-    typer.echo(f"{answered} answered; now {job_progress.describe_calls()}")
+    typer.echo(f"{answered} answered; in this run {job_progress.describe_calls()}")
     typer.echo(files.answers)
     if job_progress.stopped:
-        skipped = f"{job_progress.left:,} records were not asked"
+        skipped = f"{job_progress.left:,} records were left out"
         raise budget_error(skipped, job_progress.stopped)
     if job_progress.failed:
         records = (
@@ -289,15 +289,15 @@ def _print_summary(files: BatchFiles, job_progress: JobProgress, record_count: i
         first = files.first_failure
         cause = f" (line {first['line']}: {to_single_line(first['error'])})" if first else ""
         raise CommandError(
-            f"{records} no answer{cause}, see {files.failures}; run the command again to ask them "
-            "again",
+            f"{records} no answer{cause}, see {files.failures}; run the command again to retry "
+            "them",
             EXIT_FAILED,
         )
 
 
 @contextmanager
 def _open_prompts(path: Path) -> Iterator[Path]:
-    """Give the file of prompts; a pipe, such as standard input, is read to its end first."""
+    """Open the file of prompts; a pipe, such as standard input, is read completely first."""
     if path.is_file():
         yield path
         return
@@ -310,9 +310,9 @@ def _open_prompts(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _lock_output(out: Path) -> Iterator[None]:
-    """Keep a second process away from the output."""
+    """Lock the output against other processes."""
     try:
         with FileLock(out.with_name(f".{out.name}.lock"), timeout=0, mode=PRIVATE):
             yield
     except Timeout:
-        raise CommandError(f"another process is at work on {out}") from None
+        raise CommandError(f"another process is working on {out}") from None

@@ -1,4 +1,4 @@
-"""`moa chat`: read questions and commands, until there is nothing more to read."""
+"""Implementation of `moa chat`: the loop that reads questions and commands."""
 
 import asyncio
 import secrets
@@ -19,20 +19,20 @@ from moa_graph.runs.store import StoredThread, read_thread, require_config
 def run_chat(
     requested_mixture: MoAConfig | None, thread: str | None, db: str | None, output: OutputOptions
 ) -> None:
-    """Talk until there is nothing more to read.
+    """Read questions and commands until the input ends.
 
     Args:
-        requested_mixture: The mixture; by default the one that the thread was last asked with.
-        thread: The thread to go on with; by default a new one.
+        requested_mixture: The mixture; by default the last one of the thread.
+        thread: The thread to continue; by default a new one.
         db: The database.
-        output: What is printed.
+        output: Output options.
 
     Raises:
-        CommandError: If a line of a pipe got no answer; a person has seen it.
+        CommandError: If a line of a pipe got no answer. On a terminal the error was shown.
     """
 
     async def run() -> bool:
-        # One event loop for all turns: clients keep their connections on it.
+        # All turns share one event loop, because the connections of clients belong to it.
         async with open_forgiving_store(db, thread) as store:
             stored_thread = await read_thread(store.checkpointer, thread) if thread else None
             mixture = (
@@ -49,20 +49,20 @@ def run_chat(
 
 
 class ChatLoop:
-    """Reads lines; each is a question or a command."""
+    """Reads lines: each is a question or a command."""
 
     def __init__(self, session: ChatSession) -> None:
         self._session = session
         self._commands = ChatCommands(session)
 
     async def run(self, thread: StoredThread | None = None) -> bool:
-        """Read and answer, until there is nothing more to read or someone quits.
+        """Process lines until the input ends or the user quits.
 
         Args:
-            thread: The thread, if it is there already.
+            thread: The thread, if it exists.
 
         Returns:
-            Whether all went well; it always did for a person, who saw what did not.
+            Whether all lines succeeded; always true on a terminal, where errors were shown.
         """
         session, lines = self._session, self._open_input()
         if session.is_interactive:
@@ -73,14 +73,14 @@ class ChatLoop:
             try:
                 if line and not await self._run_line(line):
                     break
-            except BrokenPipeError:  # nobody reads the answers
+            except BrokenPipeError:  # standard output is closed
                 raise
             except Exception as error:  # noqa: BLE001  # whatever it is, the prompt comes back
                 succeeded = False
                 print_warning(f"moa: {_describe_error(error)}")
         name = session.thread
         if session.store.keeps_runs:
-            session.print_notice(f"thread {name}; go on with: moa chat --thread {name}")
+            session.print_notice(f"thread {name}; continue with: moa chat --thread {name}")
         return succeeded or session.is_interactive
 
     def _open_input(self) -> ChatInput:
@@ -89,7 +89,7 @@ class ChatLoop:
         return StdinInput()
 
     async def _read_line(self, lines: ChatInput) -> str | None:
-        """Read a line; none at the end, an empty one where a person clears it with Ctrl-C."""
+        """Read a line; `None` at the end of the input, empty if Ctrl-C cleared the line."""
         try:
             return (await lines.read_line()).strip()
         except EOFError:
@@ -100,7 +100,7 @@ class ChatLoop:
             return ""
 
     async def _run_line(self, line: str) -> bool:
-        """Do what a line says, and tell whether to go on."""
+        """Process a line, and return whether to continue."""
         if line.startswith("//"):
             line = line[1:]
         elif line.startswith("/"):
@@ -119,11 +119,11 @@ def _build_greeting(session: ChatSession, thread: StoredThread | None) -> str:
 
 
 def _describe_error(error: Exception) -> str:
-    """Say what went wrong; in a chat one goes on with `/redo`."""
+    """Describe an error; a chat suggests `/redo`."""
     if not isinstance(error, (CommandError, ValueError, ImportError)):
         return redacted_message(error)
     text = " ".join(str(error).split())
     before, separator, _ = text.rpartition("; continue with: ")
     if not separator:
         return text
-    return f"{before}; /redo asks only what failed, another question replaces this one"
+    return f"{before}; /redo repeats only failed calls, another question replaces this one"

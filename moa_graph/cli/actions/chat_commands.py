@@ -1,4 +1,4 @@
-"""What can be said to a chat beside questions: commands, which begin with a slash."""
+"""Slash commands of a chat."""
 
 import inspect
 import shlex
@@ -22,26 +22,26 @@ from moa_graph.runs.store import require_config
 
 HELP_TEXT = """\
   /model                 show the mixture
-  /model PRESET          go on with another mixture: a name of `moa presets`
-  /model NAME=p:model    go on with another model for a proposer, or for the aggregator
+  /model PRESET          use another mixture: a name of `moa presets`
+  /model NAME=p:model    use another model for a proposer or the aggregator
   /show                  the calls behind the last answer: seconds, tokens, cost
-  /show NAME             one proposal, and what became of it in the answer
+  /show NAME             one proposal, compared with the answer
   /show all              all proposals
-  /redo                  answer the last question anew; go on where a run stopped or failed
-  /redo LAYER            anew from layer_2, ... or aggregator on; what is before stays
-  /undo                  take back the last question, and its answer if it has one
-  /fork                  go on in a new thread, with the conversation so far
-  /save FILE             keep the conversation: Markdown, or JSON where FILE ends in .json;
-                         --force behind it overwrites
+  /redo                  answer the last question again, or continue a stopped or failed run
+  /redo LAYER            the same from layer_2, ... or aggregator on; earlier layers stay
+  /undo                  remove the last question, and its answer if it has one
+  /fork                  continue in a new thread, with the conversation so far
+  /save FILE             save the conversation as Markdown, or as JSON if FILE ends in .json;
+                         --force after FILE overwrites it
   /quit                  or Ctrl-D
   //...                  a question that begins with a slash
 
-  Enter sends. Alt+Enter, or a backslash at the end of a line, begins a new line.
+  Enter sends. Alt+Enter, or a backslash at the end of a line, starts a new line.
   Ctrl-C stops an answer; at the prompt it clears the line. Tab completes commands."""
 
 
 class ChatCommands:
-    """The commands of a chat; each method that is named after one takes its words."""
+    """The commands of a chat; each has a method that takes its arguments."""
 
     def __init__(self, chat: ChatSession) -> None:
         self._chat = chat
@@ -56,10 +56,10 @@ class ChatCommands:
         }
 
     async def run(self, line: str) -> bool:
-        """Do what a line says, and tell whether the chat goes on.
+        """Run a command, and return whether the chat continues.
 
         Raises:
-            CommandError: If it cannot be done.
+            CommandError: If the command fails.
         """
         try:
             name, *words = shlex.split(line[1:]) or [""]
@@ -81,7 +81,7 @@ class ChatCommands:
         return True
 
     def complete_line(self, line: str) -> Iterable[str]:
-        """Give the words that may stand where a line, so far, ends."""
+        """Return the possible completions of a line."""
         name, *rest = line[1:].split(" ")
         mixture = self._chat.mixture
         if not rest:
@@ -105,7 +105,7 @@ class ChatCommands:
         typer.echo(HELP_TEXT)
 
     async def _show_or_set_model(self, *words: str) -> None:
-        """Show the mixture, or go on with another."""
+        """Show the mixture, or change it."""
         mixture = self._chat.mixture
         for word in words:
             name, separator, model = word.partition("=")
@@ -116,7 +116,7 @@ class ChatCommands:
             else:
                 mixture = _apply_chat_options(mixture, ForkOptions("layer_1", None, (word,), ()))
         require_api_keys(mixture)
-        mixture.graph(lazy=False)  # a mistake shows now, not at the next question
+        mixture.graph(lazy=False)  # report errors now, not at the next question
         self._chat.mixture = mixture
         rows = [
             (f"layer {number}", name, _format_model(agent.label, agent.samples))
@@ -141,7 +141,7 @@ class ChatCommands:
             print_calls(read_run(values, prices=prices, order=values["proposals"]))
 
     async def _save_transcript(self, *words: str) -> None:
-        """Keep the conversation in a file."""
+        """Save the conversation to a file."""
         files = [word for word in words if word != "--force"]
         if len(files) != 1:
             raise CommandError("/save: expected the name of one file")
@@ -160,7 +160,7 @@ def _load_preset(name: str) -> MoAConfig:
 
 
 def _apply_chat_options(mixture: MoAConfig, options: ForkOptions) -> MoAConfig:
-    """Change a mixture; what is wrong is told in the words of a chat."""
+    """Change a mixture; rewrite error messages for chat commands."""
     try:
         return apply_fork_options(mixture, options, 1)
     except CommandError as error:

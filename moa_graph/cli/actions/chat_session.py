@@ -1,4 +1,4 @@
-"""A conversation with a mixture on one thread: its questions, and what is done to them."""
+"""A chat session: a conversation with a mixture on one thread."""
 
 import asyncio
 import secrets
@@ -17,7 +17,7 @@ from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage, Remov
 from langchain_core.runnables import RunnableConfig
 
 from moa_graph.background_thread import run_in_thread
-from moa_graph.cli.actions.fork import find_layer_proposer, parse_layer
+from moa_graph.cli.actions.fork import parse_fork_point
 from moa_graph.cli.actions.run import (
     CliRun,
     CliRunResult,
@@ -32,6 +32,7 @@ from moa_graph.config.model import MoAConfig
 from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.runs.driver import InputForTurn
+from moa_graph.runs.fork_point import fork_point_in
 from moa_graph.runs.store import (
     RunStore,
     StoredThread,
@@ -45,10 +46,10 @@ from moa_graph.runs.store import (
 
 
 class ChatSession:
-    """A conversation.
+    """A conversation with a mixture.
 
-    A thread is held while a question is being answered, not while the prompt waits: a chat that
-    is left open locks nobody out, and each turn reads the thread anew.
+    The thread is locked only while a question is answered, and not while the prompt waits. An open
+    chat blocks no other process, and each turn reads the thread again.
     """
 
     def __init__(
@@ -66,16 +67,16 @@ class ChatSession:
         self._warm_up: Future[Any] | None = None
 
     def start_warm_up(self) -> None:
-        """Build the graph while a person types: an event loop that imports hears no Ctrl-C."""
+        """Build the graph while the user types: an event loop that imports ignores Ctrl-C."""
         self._warm_up = run_in_thread(_build_graph, self.mixture)
 
     async def ask_question(self, question: str) -> None:
-        """Ask, and print the answer."""
+        """Ask a question, and print the answer."""
         self._question = HumanMessage(question, id=str(uuid4()))
         await self._run_turn(partial(input_to_ask, question=self._question))
 
     async def redo(self, at: str = "") -> None:
-        """Answer the last question anew, from a layer on, or go on where a run stopped.
+        """Answer the last question again from a layer on, or continue a stopped run.
 
         Raises:
             CommandError: If there is nothing to answer.
@@ -91,17 +92,17 @@ class ChatSession:
         if not thread.is_finished and not at and has_same_agents:
             await self._run_turn(input_to_resume)
             return
-        layer = parse_layer(at, self.mixture, "/redo") if at else 1
-        if layer == 1:
+        point = parse_fork_point(at, self.mixture, "/redo") if at else None
+        if point is None or point.asks_all:
             update = {"messages": _repeat_question(thread.messages)}
             await self._run_turn(lambda _: update)
         else:
-            await self._run_turn(
-                input_to_resume, edit=_rewind_to_layer(layer, await self.read_state_values(thread))
-            )
+            values = await self.read_state_values(thread)
+            _check_has_layer(point.find_last_layer(values), values)
+            await self._run_turn(input_to_resume, edit=_rewind_to(point.name, values))
 
     async def undo(self) -> None:
-        """Take back the last question, with its answer if it has one.
+        """Remove the last question, with its answer if there is one.
 
         Raises:
             CommandError: If there is no question.
@@ -112,13 +113,13 @@ class ChatSession:
         else:
             question = await self._remove_last_turn(await self.read_current_thread())
         self._question = None
-        self.print_notice(f"taken back: {to_single_line(question)}", always=True)
+        self.print_notice(f"removed: {to_single_line(question)}", always=True)
 
     async def fork(self) -> None:
-        """Go on in a new thread with the conversation so far, without an unanswered question.
+        """Continue in a new thread with the conversation so far, without an unanswered question.
 
         Raises:
-            CommandError: If nothing was asked yet.
+            CommandError: If there is no question yet.
         """
         thread, name = await self.read_current_thread(), secrets.token_hex(4)
         graph = require_config(thread).graph().compile(checkpointer=self.store.checkpointer)
@@ -130,9 +131,7 @@ class ChatSession:
                 build_run_config(name, require_config(thread)), answered_state, as_node=AGGREGATOR
             )
         is_open = not thread.is_finished or self._question_is_unstored(thread)
-        omission_note = (
-            "; the last question has no answer yet and is not taken along" if is_open else ""
-        )
+        omission_note = "; the last question has no answer and is not copied" if is_open else ""
         self.print_notice(
             f"thread {self.thread} stays as it is{omission_note}; this is thread {name}",
             always=True,
@@ -143,12 +142,12 @@ class ChatSession:
         """Read the thread.
 
         Raises:
-            CommandError: If nothing was asked yet.
+            CommandError: If there is no question yet.
         """
         thread = await read_thread(self.store.checkpointer, self.thread)
         if thread and thread.messages:
             return thread
-        raise CommandError("nothing was asked yet")
+        raise CommandError("there is no question yet")
 
     async def read_state_values(self, thread: StoredThread) -> dict[str, Any]:
         """Read the state of the thread."""
@@ -157,12 +156,12 @@ class ChatSession:
         return await read_current_values(graph, build_run_config(thread.id, mixture))
 
     def print_notice(self, text: str, *, always: bool = False) -> None:
-        """Tell a person something; a pipe does not want to know."""
+        """Print a notice on a terminal; a pipe gets only answers."""
         if always or self.is_interactive:
             print_warning(text)
 
     async def _remove_last_turn(self, thread: StoredThread) -> str:
-        """Remove the last question and what follows it, and give its text."""
+        """Remove the last question and the messages after it, and return its text."""
         mixture, question = require_config(thread), _last_turn(thread.messages)[0]
         graph = mixture.graph().compile(checkpointer=self.store.checkpointer)
         config = build_run_config(thread.id, mixture)
@@ -184,9 +183,7 @@ class ChatSession:
         answering = self._await_warm_up(run.run_to_end(input_for_turn, edit=edit))
         result = await (_run_until_interrupted(answering) if self.is_interactive else answering)
         if result is None:
-            self.print_notice(
-                "\nstopped; /redo goes on with it: no answer that was stored is paid twice"
-            )
+            self.print_notice("\nstopped; /redo continues it without repeating stored calls")
         else:
             if self._answer_count and not sys.stdout.isatty():
                 typer.echo()
@@ -200,13 +197,13 @@ class ChatSession:
             return await answering
 
     def _question_is_unstored(self, thread: StoredThread | None) -> bool:
-        """Whether the last question was stopped before it was stored."""
+        """Whether the run was stopped before it stored the last question."""
         stored_ids = {message.id for message in thread.messages} if thread else set()
         return self._question is not None and self._question.id not in stored_ids
 
 
 def _build_graph(mixture: MoAConfig) -> None:
-    """Import what a mixture needs; a mistake in it is told when it is asked."""
+    """Build the graph and its models; errors are reported at the next question."""
     with suppress(Exception):
         mixture.graph(lazy=False).compile()
 
@@ -214,7 +211,7 @@ def _build_graph(mixture: MoAConfig) -> None:
 async def _run_until_interrupted(
     answering: Coroutine[Any, Any, CliRunResult],
 ) -> CliRunResult | None:
-    """Run until it ends or Ctrl-C stops it; then there is no result."""
+    """Run to the end, or return `None` after Ctrl-C."""
     task, loop = asyncio.ensure_future(answering), asyncio.get_running_loop()
 
     def stop(*_: object) -> None:
@@ -230,12 +227,12 @@ async def _run_until_interrupted(
 
 
 def _agent_samples(mixture: MoAConfig) -> list[dict[str, int]]:
-    """Who sits where, whatever the models."""
+    """Names and samples of the agents, without their models."""
     return [{name: agent.samples for name, agent in row.items()} for row in mixture.layers]
 
 
 def _last_turn(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
-    """Give the last question and what follows it.
+    """Return the last question and the messages after it.
 
     Raises:
         CommandError: If there is no question.
@@ -247,7 +244,7 @@ def _last_turn(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
 
 
 async def _answered_state(graph: CompiledMoAGraph, config: RunnableConfig) -> dict[str, Any]:
-    """Give the state of a thread without a question that has no answer."""
+    """Return the state of a thread without an unanswered question."""
     snapshot = await graph.aget_state(config)
     turn = await read_newest_turn(graph, config, snapshot)
     proposals = {} if turn.messages else current_turn_values(graph, snapshot)["proposals"]
@@ -255,24 +252,40 @@ async def _answered_state(graph: CompiledMoAGraph, config: RunnableConfig) -> di
 
 
 def _repeat_question(messages: list[AnyMessage]) -> list[BaseMessage]:
-    """Put the last question again, as a turn of its own: no proposal of the old one counts."""
+    """Return the last question as a new turn, so that no earlier proposal counts."""
     turn = _last_turn(messages)
     return [*(RemoveMessage(id=str(each.id)) for each in turn), HumanMessage(turn[0].content)]
 
 
-def _rewind_to_layer(layer: int, values: dict[str, Any]) -> ThreadEditor:
-    """Make the edit that takes an answer and the proposals from a layer on away."""
-    earlier = [p["layer"] for p in values["proposals"].values()]
-    if layer - 1 not in earlier:
-        raise CommandError(f"there are no proposals of layer {layer - 1} to begin with")
-    # Those before are written as well: an update drops what was only stored as a node's result.
-    proposals = {node: p if p["layer"] < layer else None for node, p in values["proposals"].items()}
-    last = values["messages"][-1]
-    answer = [RemoveMessage(id=last.id)] if last.type == "ai" else []
+def _check_has_layer(layer: int, values: dict[str, Any]) -> None:
+    """Reject a layer to restart from if the layer before it has no proposals.
+
+    Raises:
+        CommandError: If so.
+    """
+    if layer and layer not in {p["layer"] for p in values["proposals"].values()}:
+        raise CommandError(f"there are no proposals of layer {layer} to start from")
+
+
+def _rewind_to(name: str, values: dict[str, Any]) -> ThreadEditor:
+    """Return the edit that removes an answer and the results from a layer on."""
 
     async def edit(graph: CompiledMoAGraph, config: RunnableConfig) -> None:
-        before = find_layer_proposer(graph, layer - 1)
-        update = {"messages": answer, "proposals": proposals}
-        await graph.aupdate_state(config, update, as_node=before)
+        point = fork_point_in(graph, name)
+        before, rest = point.find_way(values)
+        messages = _take_answer_back(point.layer, values["messages"])
+        # Earlier proposals are written too: an update drops pending writes of nodes.
+        proposals = dict.fromkeys(values["proposals"]) | point.take_over(values["proposals"])
+        update = {"messages": messages, "proposals": proposals}
+        analysis = {"analysis": None} if values.get("analysis") else {}
+        await graph.aupdate_state(config, update | analysis | rest, as_node=before)
 
     return edit
+
+
+def _take_answer_back(layer: int, messages: list[AnyMessage]) -> list[BaseMessage]:
+    """Remove the answer; if no proposal stays, the question is asked as a new turn."""
+    if layer == 1:
+        return _repeat_question(messages)
+    last = messages[-1]
+    return [RemoveMessage(id=str(last.id))] if last.type == "ai" else []

@@ -1,4 +1,4 @@
-"""Draw a mixture, or a run of one."""
+"""Draw a mixture or a run."""
 
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,10 @@ DRAWING_SUFFIXES = (".svg", ".png", ".mmd")
 def check_draw_options(
     preset: str | None, config: Path | None, thread: str | None, out: Path | None
 ) -> None:
-    """See that the options go together, before anything is read.
+    """Check the combination of options before anything is read.
 
     Raises:
-        CommandError: If they do not.
+        CommandError: If it is invalid.
     """
     if thread and (preset or config):
         raise CommandError("give a thread, or --preset or --config, not both")
@@ -60,7 +60,7 @@ def _write_drawing(mixture: MoAConfig, state: dict[str, Any] | None, out: Path |
     if out is None:
         typer.echo(draw_mermaid(graph, state, prices=prices), nl=False)
         return
-    with umask_of_user():  # a drawing holds no conversation
+    with umask_of_user():  # a drawing contains no conversation
         if suffix == ".png":
             write_output_file(out, draw_png(graph, state, prices=prices))
             return
@@ -69,10 +69,10 @@ def _write_drawing(mixture: MoAConfig, state: dict[str, Any] | None, out: Path |
 
 
 def check_output_folder(out: Path | None) -> None:
-    """See that a file has a folder, before anything is read.
+    """Check that the folder of an output file exists, before anything is read.
 
     Raises:
-        CommandError: If it has none.
+        CommandError: If it does not.
     """
     if out and not (folder := out.expanduser().parent).is_dir():
         raise CommandError(f"--out {out}: there is no folder {folder}")

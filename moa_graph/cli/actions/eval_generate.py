@@ -1,4 +1,4 @@
-"""`moa eval generate`: run a mixture on a benchmark, and say what came of it."""
+"""Implementation of `moa eval generate`: answer a benchmark and print a summary."""
 
 import asyncio
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from moa_graph.cli.jobs import (
 )
 from moa_graph.config.model import MoAConfig
 from moa_graph.evals.benchmark_data import BenchmarkData
-from moa_graph.evals.benchmarks.registry import find_benchmark
+from moa_graph.evals.benchmarks.registry import find_benchmark, is_scored_exactly
 from moa_graph.evals.call_store import CallStore
 from moa_graph.evals.datasets import load_benchmark
 from moa_graph.evals.generate import GenerationResult, answer_benchmark, check_system_name
@@ -26,7 +26,7 @@ from moa_graph.runs.progress_display import progress_display
 
 @dataclass(frozen=True)
 class GenerateOptions:
-    """What is to be done, as the options say it."""
+    """Options of the command."""
 
     benchmark: str
     config: MoAConfig
@@ -39,16 +39,17 @@ class GenerateOptions:
 
 
 def generate_answers(options: GenerateOptions) -> None:
-    """Generate answers, and say what came of it.
+    """Generate answers, and print a summary.
 
     Raises:
-        CommandError: If not every item has an answer; the exit code tells why.
-        ValueError: If an option makes no sense.
+        CommandError: If an item has no answer; the exit code tells why.
+        ValueError: If an option is invalid.
     """
     require_api_keys(options.config)
     name = check_system_name(options.name or options.config.name)
     benchmark = load_benchmark(options.benchmark, options.data, options.limit)
-    if (found := find_benchmark(benchmark.name)) and not found.has_published(benchmark):
+    found = find_benchmark(benchmark.name)
+    if found and not found.has_published(benchmark) and not is_scored_exactly(benchmark.name):
         typer.echo(
             f"moa: {benchmark.source} is not the published file at the pinned revision, "
             "and the manifest says so",
@@ -78,7 +79,7 @@ def _run_generation(
             max_cost=options.max_cost,
             show=show,
         )
-        with explain_interrupt(lambda: f"what is answered is kept in {options.out}"):
+        with explain_interrupt(lambda: f"answers so far are stored in {options.out}"):
             return asyncio.run(work)
 
 
@@ -90,13 +91,13 @@ def _print_summary(generation: GenerationResult, benchmark: BenchmarkData) -> No
         else f" (of the benchmark's {benchmark.full_size:,}: partial)"
     )
     typer.echo(
-        f"{generation.answered:,} of {item_count:,} answered{part}; now "
+        f"{generation.answered:,} of {item_count:,} answered{part}; in this run "
         f"{job_progress.describe_calls()}"
     )
     typer.echo(generation.outputs)
-    retry_hint = "run the command again to ask them again"
+    retry_hint = "run the command again to retry them"
     if job_progress.stopped:
-        raise budget_error(f"{job_progress.left:,} items were not asked", job_progress.stopped)
+        raise budget_error(f"{job_progress.left:,} items were left out", job_progress.stopped)
     if failures := generation.failures:
         have = "item has" if len(failures) == 1 else "items have"
         text = f"{len(failures):,} {have} no answer ({list_failures(failures)}); {retry_hint}"

@@ -1,4 +1,4 @@
-"""`moa eval judge`: have the answers of systems judged, and say what came of it."""
+"""Implementation of `moa eval judge`: judge answers and print a summary."""
 
 import asyncio
 import os
@@ -36,20 +36,22 @@ CALL_STORE_FILE = "ledger.sqlite"
 
 @dataclass(frozen=True)
 class JudgeOptions:
-    """How it is judged, as the options of the command say it."""
+    """Options of the command."""
 
     judges: Sequence[str]
-    """By default each benchmark's own."""
+    """The judges; by default that of each benchmark."""
     data: Path | None
     files: JudgeFilePaths
     against: Path | None
     concurrency: int
     max_cost: float | None
     text_verdict: bool = False
+    run_code: bool = False
+    """Whether the scorer `code` may run code of models."""
 
 
 def judge_answers(paths: Sequence[Path], options: JudgeOptions) -> None:
-    """Have the answers in folders judged, one system after the other.
+    """Judge the answers in folders, one system after the other.
 
     Raises:
         CommandError: If a judgement is missing; the exit code tells why.
@@ -58,7 +60,7 @@ def judge_answers(paths: Sequence[Path], options: JudgeOptions) -> None:
     for folder in find_system_folders(paths, GENERATION_MANIFEST):
         try:
             tasks += _prepare_judging(folder, options)
-        except (CommandError, ValueError) as error:  # it is this folder's; the others are judged
+        except (CommandError, ValueError) as error:  # continue with the other folders
             causes.append(CommandError(str(error)))
     totals = CallTotals()
     causes += [cause for task in tasks if (cause := _judge_system(task, options, totals))]
@@ -68,7 +70,7 @@ def judge_answers(paths: Sequence[Path], options: JudgeOptions) -> None:
 
 
 def find_system_folders(paths: Sequence[Path], manifest_name: str) -> list[Path]:
-    """Find the folders of systems: those that are named, or that stand in what is named.
+    """Return the folders of systems: the given ones, or those inside of them.
 
     Raises:
         CommandError: If there is none.
@@ -95,6 +97,7 @@ def _prepare_judging(folder: Path, options: JudgeOptions) -> list[JudgingTask]:
     judges = [read_judge(each) for each in options.judges] or [official_judge_for_folder(folder)]
     if options.text_verdict:
         judges = [replace(judge, text_verdict=True) for judge in judges]
+    judges = [replace(judge, run_code=options.run_code) for judge in judges]
     for judge in judges:
         _check_judge(judge, options)
     return prepare_judges(
@@ -107,29 +110,29 @@ def _check_judge(judge_spec: Judge, options: JudgeOptions) -> None:
     if key and not os.environ.get(key):
         raise CommandError(
             f"judge {judge_spec.label} needs a key: set {key}; or name another with "
-            f"--judge, such as "
-            "offline:overlap, which is no language model and only shows how it goes"
+            "--judge, such as offline:overlap, which is not a language model and only "
+            "demonstrates the command"
         )
     if judge_spec.agent:
-        build_model(judge_spec.agent)  # a provider that nobody knows is told before a download
-    if options.max_cost is not None:
+        build_model(judge_spec.agent)  # report an unknown provider before a download
+    if options.max_cost is not None and judge_spec.agent:
         check_prices([judge_spec.label], judge_spec.prices, "the [prices] of the judge's TOML file")
 
 
 def _judge_system(
     task: JudgingTask, options: JudgeOptions, totals: CallTotals
 ) -> CommandError | None:
-    """Have a judge judge a system; give what is to be complained of at the end."""
+    """Judge a system, and return the failures to report at the end."""
     folder = task.answers.folder
     out = folder.parent.parent
     try:
         with lock_folder(folder), CallStore(out / CALL_STORE_FILE) as call_store:
             judging = _run_judging(task, call_store, options, totals.spent)
-    except ValueError as error:  # such as no logprobs, which another benchmark does not need
+    except ValueError as error:  # such as missing logprobs, which other benchmarks do not need
         return CommandError(f"{folder}: {error}")
     totals.add_totals(judging.progress)
     typer.echo(
-        f"{folder}: {judging.judged:,} judgements by {task.judge.label}; now "
+        f"{folder}: {judging.judged:,} judgements by {task.judge.label}; in this run "
         f"{judging.progress.describe_calls()}"
     )
     for label in judging.labels:
@@ -151,7 +154,7 @@ def _run_judging(
             max_cost=left,
             show=show,
         )
-        with explain_interrupt(lambda: "the judgements that were made are kept"):
+        with explain_interrupt(lambda: "judgements so far are stored"):
             return asyncio.run(work)
 
 
@@ -162,5 +165,5 @@ def _failure_summary(judging: JudgingResult, folder: Path) -> CommandError | Non
     if failures := judging.failures:
         what = "judgement" if len(failures) == 1 else "judgements"
         text = f"{folder}: {len(failures):,} {what} failed ({list_failures(failures)})"
-        return CommandError(f"{text}; run the command again to ask for them again", EXIT_FAILED)
+        return CommandError(f"{text}; run the command again to retry them", EXIT_FAILED)
     return None

@@ -1,4 +1,4 @@
-"""`moa eval report`: write a comparison up."""
+"""Implementation of `moa eval report`."""
 
 from pathlib import Path
 
@@ -10,11 +10,11 @@ from moa_graph.evals.report.page import write_report
 
 
 def write_eval_report(out: Path, to: Path | None, gamed_baselines: Path | None) -> None:
-    """Write the report, and say where it is.
+    """Write the report, and print its path.
 
     Raises:
         CommandError: If it cannot be written.
-        ValueError: If there is nothing to write up.
+        ValueError: If there is nothing to report.
     """
     baselines = read_baselines(gamed_baselines) if gamed_baselines else None
     try:

@@ -1,4 +1,4 @@
-"""`moa eval estimate` and `moa eval run`: what a comparison takes, and doing it."""
+"""Implementations of `moa eval estimate` and `moa eval run`."""
 
 import asyncio
 import json
@@ -36,37 +36,32 @@ from moa_graph.evals.comparison import (
     list_steps,
     write_comparison_file,
 )
+from moa_graph.evals.estimates import ComparisonEstimate, PartEstimate
 from moa_graph.evals.plan import EvalPlan
-from moa_graph.evals.preflight import (
-    CALL_LATENCY_S,
-    TOKENS_PER_SECOND,
-    ComparisonEstimate,
-    PartEstimate,
-    estimate_comparison,
-)
+from moa_graph.evals.preflight import CALL_LATENCY_S, TOKENS_PER_SECOND, estimate_comparison
 from moa_graph.models.agent import find_key_variable
 from moa_graph.runs.formatting import format_about_seconds, format_dollars
 from moa_graph.runs.job_progress import CallTotals
 from moa_graph.runs.progress_display import progress_display
 
-NON_TERMINAL_WIDTH = 120  # where there is no terminal
+NON_TERMINAL_WIDTH = 120  # columns of output to a pipe
 
 
 class StepError(MoAError):
-    """A step of a comparison cannot be done."""
+    """A step of a comparison failed."""
 
 
 def load_plan(path: Path, out: Path | None) -> tuple[EvalPlan, Path]:
-    """Read a plan, and where its comparison is to stand."""
+    """Read a plan, and return it with the folder of its comparison."""
     plan = EvalPlan.load(path)
     return plan, out or plan.resolve_path(plan.out)
 
 
 def print_preflight(path: Path, out: Path | None, answer_tokens: int, *, as_json: bool) -> None:
-    """Print what a plan takes.
+    """Print the estimated calls, tokens, cost and time of a plan.
 
     Raises:
-        ValueError: If the plan is wrong.
+        ValueError: If the plan is invalid.
     """
     plan, folder = load_plan(path, out)
     forecast = estimate_comparison(plan, folder, answer_tokens=answer_tokens)
@@ -81,7 +76,7 @@ def print_preflight(path: Path, out: Path | None, answer_tokens: int, *, as_json
 
 
 def _to_json_value(value: Any) -> Any:
-    """Give plain data; what has no bound is `null`, as JSON has no infinity."""
+    """Return plain data; an infinite bound is `null`, as JSON has no infinity."""
     match value:
         case PartEstimate():
             return _to_json_value(asdict(value))
@@ -118,7 +113,7 @@ def _build_table(plan: EvalPlan, forecast: ComparisonEstimate) -> Table:
 
 
 def _merge_variants(plan: EvalPlan, forecast: ComparisonEstimate) -> Iterator[PartEstimate]:
-    """Give the variants of a benchmark in one row."""
+    """Merge the variants of a benchmark to one row."""
     for benchmark, parts in groupby(forecast.estimates, lambda each: each.benchmark):
         variants = PartEstimate(benchmark, "variants", 0)
         number = 0
@@ -127,7 +122,7 @@ def _merge_variants(plan: EvalPlan, forecast: ComparisonEstimate) -> Iterator[Pa
                 variants.add_part(each)
                 number += 1
                 continue
-            if number:  # the judge comes last
+            if number:  # the judge is the last element
                 variants.part, number = f"{number} variants", 0
                 yield variants
             yield each
@@ -141,9 +136,9 @@ def _list_notes(plan: EvalPlan, forecast: ComparisonEstimate, answer_tokens: int
         f"{plan.concurrency} items at a time. At most: answers as long as `max_tokens` permits."
     )
     if total.unbounded:
-        yield f"No bound, for want of `max_tokens`: {', '.join(sorted(total.unbounded))}."
+        yield f"No bound without `max_tokens`: {', '.join(sorted(total.unbounded))}."
     if total.unpriced:
-        yield f"The cost is unknown for want of a price: {', '.join(sorted(total.unpriced))}."
+        yield f"The cost is unknown without a price: {', '.join(sorted(total.unpriced))}."
     if forecast.prices:
         each = (
             f"{name} {input_price:g}/{output_price:g}"
@@ -175,14 +170,24 @@ def _format_bound(dollars: float | None) -> str:
     return "no bound" if isinf(dollars) else format_dollars(dollars)
 
 
-def run_plan(path: Path, out: Path | None, max_cost: float | None) -> None:
-    """Work through a plan, and say what came of it.
+def run_plan(
+    path: Path, out: Path | None, max_cost: float | None, *, run_code: bool = False
+) -> None:
+    """Run a plan, and print a summary.
+
+    Args:
+        path: The plan.
+        out: The folder of the comparison; by default that of the plan.
+        max_cost: Budget in US dollars; by default that of the plan.
+        run_code: Whether the scorer `code` may run code of models.
 
     Raises:
         CommandError: If something is missing; the exit code tells why.
-        ValueError: If the plan is wrong.
+        ValueError: If the plan is invalid.
     """
     plan, folder = load_plan(path, out)
+    if run_code:
+        plan.allow_code()
     cost_limit = plan.max_cost if max_cost is None else max_cost
     _check_plan(plan, needs_prices=cost_limit is not None)
     steps = list_steps(plan, folder)
@@ -190,11 +195,11 @@ def run_plan(path: Path, out: Path | None, max_cost: float | None) -> None:
         write_comparison_file(plan, folder)
         with CallStore(folder / CALL_STORE_FILE) as call_store:
             _run_steps(steps, call_store, cost_limit)
-    typer.echo(f"{folder}: done; write it up with: moa eval report {folder}")
+    typer.echo(f"{folder}: done; write a report with: moa eval report {folder}")
 
 
 def _check_plan(plan: EvalPlan, *, needs_prices: bool) -> None:
-    """See that nothing is missing before anything is paid for."""
+    """Check keys and prices before any paid call."""
     for config in plan.configs.values():
         require_api_keys(config)
         if needs_prices:
@@ -203,7 +208,7 @@ def _check_plan(plan: EvalPlan, *, needs_prices: bool) -> None:
         key = judge.agent and find_key_variable(judge.agent)
         if key and not os.environ.get(key):
             raise CommandError(f"judge {judge.label} needs a key: set {key}")
-        if needs_prices:
+        if needs_prices and judge.agent:
             check_prices([judge.label], judge.prices, "the plan's [prices]")
 
 
@@ -219,13 +224,13 @@ def _run_steps(steps: list[ComparisonStep], call_store: CallStore, max_cost: flo
         remaining = None if max_cost is None else max(0.0, max_cost - totals.spent)
         try:
             step_result = _run_step(step, call_store, remaining)
-        except StepError as error:  # it is this system's, or this judge's; the others go on
+        except StepError as error:  # continue with other systems and judges
             failures[step.title] = str(error)
             broken.add(step)
             continue
         _check_stopped(step, step_result, totals)
         totals.add_totals(step_result.progress)
-        if step_result.failures and not step.is_probe:  # they are asked again in the whole step
+        if step_result.failures and not step.is_probe:  # the whole step retries them
             failures[step.title] = _summarize_failures(step_result)
     duration = format_about_seconds(time.monotonic() - started)
     typer.echo(f"now {totals.describe_calls()}, {duration}")
@@ -233,21 +238,21 @@ def _run_steps(steps: list[ComparisonStep], call_store: CallStore, max_cost: flo
         have = "step has" if len(failures) == 1 else "steps have"
         raise CommandError(
             f"{len(failures):,} {have} failures: {list_failures(failures)}; run the command again "
-            "to ask again",
+            "to retry them",
             EXIT_FAILED,
         )
 
 
 class BrokenParts:
-    """Where no further step is of use: folders of systems, and judges in folders."""
+    """Systems and judges whose further steps are skipped after a failure."""
 
     def __init__(self) -> None:
         self._systems = set[Path]()
         self._judges = set[tuple[Path, int]]()
-        """Of a system, or of the whole benchmark."""
+        """Folders of a system, or of a whole benchmark."""
 
     def add(self, step: ComparisonStep) -> None:
-        """Take in what a step that cannot be done is the fault of."""
+        """Record the system or judge that a failed step belongs to."""
         if step.kind == "judgements":
             folder = step.folder.parent if step.is_probe else step.folder
             self._judges.add((folder, step.judge_number))
@@ -255,28 +260,28 @@ class BrokenParts:
             self._systems.add(step.folder)
 
     def includes(self, step: ComparisonStep) -> bool:
-        """Tell whether a step is of no use: answers that no judge can judge are none, either."""
+        """Return whether a step is skipped, because its system or benchmark failed."""
         benchmark = step.folder.parent
         judges = range(len(step.plan.judges_for(step.entry)))
         no_judge = all((benchmark, number) in self._judges for number in judges)
         return step.folder in self._systems or no_judge
 
     def has_judge(self, step: ComparisonStep) -> bool:
-        """Tell whether the judge of a step cannot judge; others may."""
+        """Return whether the judge of a step has failed; other judges may work."""
         folders = (step.folder, step.folder.parent)
         judges = {(folder, step.judge_number) for folder in folders}
         return step.kind != "answers" and not self._judges.isdisjoint(judges)
 
 
 def _skip_judge(step: ComparisonStep) -> None:
-    """Have it told of the step's judge that it made no judgements."""
+    """Record that the judge of a step made no judgements."""
     if step.kind == "judgements" and not step.is_probe:
-        with lock_folder(step.folder), suppress(ValueError):  # why was said when it broke
+        with lock_folder(step.folder), suppress(ValueError):  # the cause was printed when it failed
             step.skip_judge()
 
 
 def _check_stopped(step: ComparisonStep, step_result: StepResult, earlier: CallTotals) -> None:
-    """Stop where a step used up what the steps before it left of the budget."""
+    """Stop if a step used up the rest of the budget."""
     if reason := step_result.progress.stopped:
         if earlier.spent:
             reason += f" (earlier steps spent {earlier.format_spent()})"
@@ -285,15 +290,15 @@ def _check_stopped(step: ComparisonStep, step_result: StepResult, earlier: CallT
 
 
 def _run_step(step: ComparisonStep, call_store: CallStore, max_cost: float | None) -> StepResult:
-    """Do a step.
+    """Run a step.
 
     Raises:
-        StepError: If it cannot be done; others may be.
+        StepError: If it fails; other steps may succeed.
     """
     with (
         lock_folder(step.folder),
         progress_display(step.title, lines=1) as show,
-        explain_interrupt(lambda: "what was answered is kept"),
+        explain_interrupt(lambda: "answers so far are stored"),
     ):
         try:
             return asyncio.run(step.run(call_store, max_cost=max_cost, show=show))

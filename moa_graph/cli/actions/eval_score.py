@@ -1,4 +1,4 @@
-"""`moa eval score`: print the figures of systems."""
+"""Implementation of `moa eval score`: print scores of systems."""
 
 import json
 import sys
@@ -17,7 +17,6 @@ from moa_graph.cli.errors import CommandError
 from moa_graph.cli.terminal.plain_text import print_notice, strip_control_characters
 from moa_graph.cli.terminal.stacked_rows import stack_if_narrow
 from moa_graph.evals.benchmarks.alpaca_eval.baselines import find_baselines
-from moa_graph.evals.benchmarks.registry import benchmark_for
 from moa_graph.evals.panel import JudgePanel, build_panel
 from moa_graph.evals.panel_tables import list_panel_tables
 from moa_graph.evals.results_file import JUDGING_MANIFEST
@@ -33,29 +32,29 @@ from moa_graph.evals.statistics import Comparison
 
 
 class SystemGroup(NamedTuple):
-    """Systems, with those that have no score apart."""
+    """Systems with scores, and systems without."""
 
     scored: Sequence[SystemScore]
     unscored: Sequence[MissingScore]
 
     @classmethod
     def from_systems(cls, systems: Sequence[SystemScore | MissingScore]) -> "SystemGroup":
-        """Tell them apart."""
+        """Split systems into those with and those without scores."""
         scored = [each for each in systems if isinstance(each, SystemScore)]
         return cls(scored, [each for each in systems if isinstance(each, MissingScore)])
 
     @property
     def systems(self) -> list[SystemScore | MissingScore]:
-        """All of them."""
+        """All systems."""
         return [*self.scored, *self.unscored]
 
 
-class Panel(NamedTuple):
-    """The judges of a benchmark."""
+class MeasuredPanel(NamedTuple):
+    """The scores of all judges of a benchmark."""
 
     judges: JudgePanel
     metric: str
-    """What the quality of systems is."""
+    """Name of the quality metric."""
 
 
 def print_scores(paths: Sequence[Path], gamed_baselines: Path | None, *, as_json: bool) -> None:
@@ -100,7 +99,7 @@ def _list_benchmarks(all_systems: SystemGroup) -> list[str]:
 def _group_by_benchmark(
     by_judge: Sequence[Sequence[SystemScore | MissingScore]],
 ) -> Iterator[SystemGroup]:
-    """Put the systems of a benchmark together by their first judge, by their second, and so on."""
+    """Group the systems of a benchmark by their first judge, second judge, and so on."""
     for name in sorted({scores[0].benchmark for scores in by_judge}):
         of_benchmark = [scores for scores in by_judge if scores[0].benchmark == name]
         for number in range(max(map(len, of_benchmark))):
@@ -109,13 +108,14 @@ def _group_by_benchmark(
             )
 
 
-def _build_panel(all_systems: SystemGroup, benchmark: str) -> Panel | None:
-    scores = [each for each in all_systems.scored if each.benchmark == benchmark]
-    return Panel(build_panel(scores), name_metric(scores)) if scores else None
+def _build_panel(all_systems: SystemGroup, benchmark: str) -> MeasuredPanel | None:
+    in_benchmark = (each for each in all_systems.scored if each.benchmark == benchmark)
+    scores = [each for each in in_benchmark if each.protocol.has_judge]
+    return MeasuredPanel(build_panel(scores), name_metric(scores)) if scores else None
 
 
 def _compare_with_first(group: Sequence[SystemScore]) -> list[Comparison | str]:
-    """Hold the first system against each other one."""
+    """Compare the first system with each other one."""
     pairs = ((group[0], other) for other in group[1:])
     return compare_all(pairs, is_headline=have_headline(group))
 
@@ -126,13 +126,14 @@ def _print_group(group: SystemGroup, verdicts: Iterable[Comparison | str]) -> No
     for note in _collect_notes(group.systems):
         print_notice(f"note: {strip_control_characters(note)}")
     for verdict in verdicts:
-        judge = group.scored[0].manifest["judge"]["model"]
-        line = f"judge {judge}: {verdict.verdict}" if isinstance(verdict, Comparison) else verdict
+        first = group.scored[0]
+        by = f"judge {first.judge}" if first.protocol.has_judge else first.judge
+        line = f"{by}: {verdict.verdict}" if isinstance(verdict, Comparison) else verdict
         print_notice(strip_control_characters(line))
     typer.echo()
 
 
-def _print_panel(panel: Panel) -> None:
+def _print_panel(panel: MeasuredPanel) -> None:
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
     benchmark = strip_control_characters(panel.judges.benchmark)
     tables = list(list_panel_tables(panel.judges, panel.metric))
@@ -153,7 +154,7 @@ def _print_panel(panel: Panel) -> None:
 
 
 def _collect_notes(systems: Sequence[SystemScore | MissingScore]) -> Iterator[str]:
-    """Give each note once, with the names of the systems where it is not about all."""
+    """Return each note once, with the names of its systems if it is not about all."""
     systems_by_note = defaultdict[str, list[str]](list)
     for each in systems:
         for note in (*each.labels, *_missing_results(each)):
@@ -166,12 +167,12 @@ def _missing_results(each: SystemScore | MissingScore) -> Iterator[str]:
     if isinstance(each, MissingScore):
         yield each.reason
         return
-    missing = benchmark_for(each.benchmark).missing_figures(each.figures)
+    missing = each.protocol.missing_figures(each.figures)
     yield from (f"{figure} unavailable: {reason}" for figure, reason in missing.items())
 
 
 def _build_table(group: SystemGroup) -> Table:
-    """Lay out figures: a line each, a column a system."""
+    """Build a table of figures: one row per figure, one column per system."""
     title = strip_control_characters(group.systems[0].benchmark)
     table = Table(title, box=None, pad_edge=False, title_justify="left")
     for each in group.systems:
@@ -179,14 +180,14 @@ def _build_table(group: SystemGroup) -> Table:
     judges = [each.manifest["judge"]["model"] for each in group.systems]
     table.add_row("judge", *map(strip_control_characters, judges))
     table.add_row("judged", *[_format_judged(each) for each in group.systems])
-    benchmark = benchmark_for(group.systems[0].benchmark)
+    benchmark = group.systems[0].protocol
     for name, cells in benchmark.score_table([each.figures for each in group.scored]):
-        gap = "" if "" in cells else "-"  # the row of a title has no figures
+        gap = "" if "" in cells else "-"  # a title row has no figures
         table.add_row(name, *cells, *[gap] * len(group.unscored))
     if group.scored:
         intervals = _format_intervals(group.scored)
         table.add_row("95 % interval", *intervals, *["-"] * len(group.unscored))
-        table.caption = f"The interval is that of: {name_metric(group.scored)}"
+        table.caption = f"The interval belongs to: {name_metric(group.scored)}"
         table.caption_justify = "left"
     return table
 
@@ -206,7 +207,7 @@ def _format_judged(each: SystemScore | MissingScore) -> str:
 
 
 def _comparison_dict(group: SystemGroup, comparison: Comparison | str) -> dict[str, Any]:
-    """Give a comparison as plain data, or why there is none."""
+    """Return a comparison as plain data, or why there is none."""
     first = group.scored[0]
     context = {"benchmark": first.benchmark, "judge": first.judge}
     if isinstance(comparison, str):
@@ -218,7 +219,7 @@ def _comparison_dict(group: SystemGroup, comparison: Comparison | str) -> dict[s
 def _print_json(
     systems: Sequence[SystemScore | MissingScore],
     comparisons: Sequence[Mapping[str, Any]],
-    panels: Sequence[Panel],
+    panels: Sequence[MeasuredPanel],
 ) -> None:
     document = {
         "systems": [each.as_dict() for each in systems],
@@ -229,7 +230,7 @@ def _print_json(
 
 
 def _replace_nan(value: Any) -> Any:
-    """Replace NaN, which JSON does not know."""
+    """Replace NaN, which JSON does not support."""
     if isinstance(value, Mapping):
         return {key: _replace_nan(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):

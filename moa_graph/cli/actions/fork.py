@@ -1,4 +1,4 @@
-"""Answer a question anew from some layer on, with other models or without some proposals."""
+"""Answer a question again from a layer on, with other models or fewer proposals."""
 
 import secrets
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,8 @@ from moa_graph.cli.terminal.plain_text import print_warning
 from moa_graph.cli.thread_loading import find_thread_or_last
 from moa_graph.config.model import MoAConfig
 from moa_graph.graph.builder import CompiledMoAGraph
-from moa_graph.graph.node_names import AGGREGATOR, layer_name, parse_layer_name, parse_node_name
+from moa_graph.graph.node_names import AGGREGATOR, ANALYSIS, VOTES
+from moa_graph.runs.fork_point import ForkPoint, can_be_fork_point, fork_point_in
 from moa_graph.runs.store import (
     build_run_config,
     describe_missing_question,
@@ -35,7 +36,7 @@ from moa_graph.runs.store import (
 
 @dataclass(frozen=True)
 class ForkOptions:
-    """What is to be different."""
+    """Changes of a fork."""
 
     from_layer: str
     aggregator: str | None
@@ -46,7 +47,7 @@ class ForkOptions:
 def fork_thread(
     thread: str | None, options: ForkOptions, db: str | None, output: OutputOptions
 ) -> None:
-    """Begin a new thread with what an old one has, and run it to its end.
+    """Create a new thread from a part of an existing one, and run it.
 
     Raises:
         CommandError: If there is no such thread or layer, or no answer.
@@ -59,8 +60,8 @@ def fork_thread(
             source_mixture = require_config(
                 source_thread := await find_thread_or_last(store.checkpointer, thread)
             )
-            layer = parse_layer(options.from_layer, source_mixture)
-            mixture = apply_fork_options(source_mixture, options, layer)
+            point = parse_fork_point(options.from_layer, source_mixture)
+            mixture = apply_fork_options(source_mixture, options, point.layer)
             require_api_keys(mixture)
             graph = source_mixture.graph().compile(checkpointer=store.checkpointer)
             if not (messages := _trim_to_question(source_thread.messages)):
@@ -68,19 +69,19 @@ def fork_thread(
             values = await read_current_values(
                 graph, build_run_config(source_thread.id, source_mixture)
             )
-            proposals = _select_proposals(values["proposals"], layer, options.drop)
+            proposals = _select_proposals(values, point, options.drop)
             print_warning(
                 f"moa: thread {source_thread.id} is forked into {name}: "
-                f"{_describe_fork(mixture, proposals, layer)}"
+                f"{_describe_fork(mixture, proposals, point)}"
             )
             run = CliRun(store, name, mixture, output, db)
-            if layer == 1:
+            if point.asks_all:
                 return await run.run_to_end(lambda turn: turn.ask(messages))
             update = {"messages": messages, "proposals": proposals}
 
             async def store_fork(fork: CompiledMoAGraph, config: RunnableConfig) -> None:
-                before = find_layer_proposer(fork, layer - 1)
-                await fork.aupdate_state(config, update, as_node=before)
+                before, rest = fork_point_in(fork, point.name).find_way(values)
+                await fork.aupdate_state(config, update | rest, as_node=before)
 
             return await run.run_to_end(input_to_resume, edit=store_fork)
 
@@ -88,9 +89,9 @@ def fork_thread(
 
 
 def _check_fork_options(options: ForkOptions) -> None:
-    """Refuse what is a mistake for any thread, before one is looked for."""
+    """Reject options that are invalid for any thread, before a thread is read."""
     name = options.from_layer
-    if name != AGGREGATOR and not parse_layer_name(name):
+    if not can_be_fork_point(name):
         raise CommandError(
             f"--from: no layer {name!r}; expected one of: layer_1, layer_2, ..., {AGGREGATOR}"
         )
@@ -101,33 +102,47 @@ def _check_fork_options(options: ForkOptions) -> None:
             )
 
 
-def _describe_fork(mixture: MoAConfig, proposals: Mapping[str, Any], layer: int) -> str:
-    """Say what is taken over, and how many calls will be made."""
-    widths = mixture.layer_widths()[layer - 1 :]
-    call_counts = [f"{width} of layer {number}" for number, width in enumerate(widths, layer)]
-    calls = sum(widths) + 1
+def _describe_fork(mixture: MoAConfig, proposals: Mapping[str, Any], point: ForkPoint) -> str:
+    """Describe the reused proposals, and the number of new calls."""
+    asked = dict[str, int]()
+    for number, width in enumerate(mixture.layer_widths()[point.layer - 1 :], point.layer):
+        asked[f"{width} of layer {number}"] = width
+    for stage in point.stages:
+        asked |= _count_stage(stage, point)
+    *others, last = asked or ["nobody"]
+    recipients = " and ".join(filter(None, [", ".join(others), last]))
     usable = sum(not proposal["error"] for proposal in proposals.values())
-    reuse_note = f"{usable} proposals are taken over" if proposals else "nothing is taken over"
-    recipients = " and ".join(filter(None, [", ".join(call_counts), "the aggregator"]))
-    return f"{reuse_note}, {recipients} asked anew ({calls} call{'s' if calls > 1 else ''})"
+    reuse_note = f"{usable} proposals are reused" if proposals else "nothing is reused"
+    calls = sum(asked.values())
+    return f"{reuse_note}, {recipients} called again ({calls} call{'' if calls == 1 else 's'})"
 
 
-def parse_layer(name: str, mixture: MoAConfig, option: str = "--from") -> int:
-    """Read where to begin anew: the number of a layer; the aggregator's is one more.
+def _count_stage(stage: str, point: ForkPoint) -> dict[str, int]:
+    """Describe the agents that are called after the layers, and how often."""
+    vote = point.spec.vote
+    if stage == VOTES and vote:
+        if point.name in vote.nodes:
+            return {point.name: 1}
+        return {f"{len(vote.nodes)} voters": len(vote.nodes)}
+    if stage == AGGREGATOR:
+        return {} if vote and vote.decides else {"the aggregator": 1}
+    return {f"the {stage}" if stage == ANALYSIS else stage: 1}
+
+
+def parse_fork_point(name: str, mixture: MoAConfig, option: str = "--from") -> ForkPoint:
+    """Parse the name of the first part to run again.
 
     Raises:
-        CommandError: If there is no such layer.
+        CommandError: If the mixture has no such part.
     """
-    last = len(mixture.layers) + 1
-    number = last if name == AGGREGATOR else parse_layer_name(name) or 0
-    if not 1 <= number <= last or name == layer_name(last):
-        layers = ", ".join(layer_name(index) for index in range(1, last))
-        raise CommandError(f"{option}: no layer {name!r}; expected one of: {layers}, {AGGREGATOR}")
-    return number
+    try:
+        return ForkPoint.parse(name, mixture.graph())
+    except LookupError as error:
+        raise CommandError(f"{option}: {error.args[0]}") from None
 
 
 def apply_fork_options(mixture: MoAConfig, options: ForkOptions, layer: int) -> MoAConfig:
-    """Put other models into a mixture, from a layer on.
+    """Replace models in a mixture from a layer on.
 
     Raises:
         CommandError: If there is no such proposer, or a model is not `provider:model`.
@@ -146,7 +161,7 @@ def apply_fork_options(mixture: MoAConfig, options: ForkOptions, layer: int) -> 
 
 
 def _trim_to_question(conversation: Sequence[AnyMessage]) -> list[AnyMessage]:
-    """Give the conversation up to the last question."""
+    """Return the conversation up to the last question."""
     messages = list(conversation)
     while messages and messages[-1].type == "ai":
         messages.pop()
@@ -154,16 +169,17 @@ def _trim_to_question(conversation: Sequence[AnyMessage]) -> list[AnyMessage]:
 
 
 def _select_proposals(
-    proposals: Mapping[str, Any], layer: int, drop: tuple[str, ...]
+    values: Mapping[str, Any], point: ForkPoint, drop: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Choose the proposals of earlier layers that stay."""
-    selected = {node: p for node, p in proposals.items() if p["layer"] < layer}
-    if layer > 1 and not _has_layer(selected, layer - 1):
-        raise CommandError(f"--from: the thread has no proposals of layer {layer - 1}")
+    """Return the proposals of earlier layers to reuse."""
+    last = point.find_last_layer(values)
+    selected = point.take_over(values["proposals"])
+    if last and not _has_layer(selected, last):
+        raise CommandError(f"--from: the thread has no proposals of layer {last}")
     for name in drop:
         _drop_proposals(selected, name)
-    if layer > 1 and not _has_layer(selected, layer - 1):
-        raise CommandError(f"--drop: a proposal of layer {layer - 1} must stay, got all of them")
+    if last and not _has_layer(selected, last):
+        raise CommandError(f"--drop: one proposal of layer {last} must stay, got all of them")
     return selected
 
 
@@ -172,7 +188,7 @@ def _has_layer(proposals: Mapping[str, Any], layer: int) -> bool:
 
 
 def _drop_proposals(proposals: dict[str, Any], name: str) -> None:
-    """Drop the proposal of a node, or all of an agent."""
+    """Drop the proposal of a node, or all proposals of an agent."""
     nodes = [node for node, p in proposals.items() if name in {node, p["agent"]}]
     if not nodes:
         raise CommandError(
@@ -180,13 +196,3 @@ def _drop_proposals(proposals: dict[str, Any], name: str) -> None:
         )
     for node in nodes:
         del proposals[node]
-
-
-def find_layer_proposer(graph: CompiledMoAGraph, layer: int) -> str:
-    """Name a node that the layer aggregator follows."""
-    names = ((node, parse_node_name(node)) for node in graph.nodes)
-    return next(
-        node
-        for node, name in names
-        if name and name.layer == layer and not name.is_layer_aggregator
-    )

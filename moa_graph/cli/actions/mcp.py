@@ -1,4 +1,4 @@
-"""Offer mixtures as tools, by standard input and output or by HTTP."""
+"""Serve mixtures as MCP tools over standard input and output, or over HTTP."""
 
 import asyncio
 import os
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer
 
 TERMINAL_NOTICE = (
-    "moa: a host starts this command, and speaks to it by standard input; "
+    "moa: a host starts this command and talks to it over standard input; "
     "--http listens for clients; Ctrl-C ends"
 )
 
@@ -43,14 +43,14 @@ TERMINAL_NOTICE = (
 def serve_tools_by_stdio(
     mixtures: Mapping[str, MoAConfig], limits: Mapping[str, int], timeout: float
 ) -> None:
-    """Serve the host that has started this process, until it closes standard input.
+    """Serve the host that started this process, until it closes standard input.
 
     Raises:
         CommandError: If a key is missing.
         ImportError: If a provider's package is not installed.
     """
     log_to_stderr()
-    with redirect_stdout(sys.stderr):  # what a package prints while models are built
+    with redirect_stdout(sys.stderr):  # packages may print while models are built
         service, server = _create_server(mixtures, limits, timeout)
     if sys.stdin.isatty():
         typer.echo(TERMINAL_NOTICE, err=True)
@@ -60,10 +60,10 @@ def serve_tools_by_stdio(
 def serve_tools_by_http(
     mixtures: Mapping[str, MoAConfig], options: ServeOptions, timeout: float
 ) -> None:
-    """Listen until somebody stops it.
+    """Listen for HTTP until the process is stopped.
 
     Raises:
-        CommandError: If a key is missing, or it cannot listen there.
+        CommandError: If a key is missing, or the address is not available.
         ImportError: If a provider's package is not installed.
     """
     options = choose_keys(options)
@@ -96,7 +96,7 @@ async def _run_by_stdio(service: MixtureService, server: "MCPServer[Any]") -> No
 
 
 def _exit_at_once() -> None:
-    """End the process, though a thread of it waits for a line."""
+    """End the process although one of its threads waits for a line."""
     typer.echo("moa: interrupted", err=True)
     sys.stderr.flush()
     os._exit(EXIT_INTERRUPTED)
@@ -123,6 +123,6 @@ def _print_address(service: MixtureService, options: ServeOptions, sock: socket.
             "spend your API keys"
         )
     if options.token:
-        typer.echo(f"moa: the key of clients, until the server stops: {options.token}", err=True)
+        typer.echo(f"moa: API key of clients until the server stops: {options.token}", err=True)
     tools = ", ".join(name_tools(service.mixtures.values()))
     typer.echo(f"moa: {address} offers {tools}", err=True)

@@ -21,7 +21,7 @@ from moa_graph.runs.retention import (
 from moa_graph.runs.store import StoredThread, open_run_store, read_threads
 
 AGE_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-MAX_SHOWN_THREADS = 10  # threads that are shown before one says yes
+MAX_SHOWN_THREADS = 10  # threads that are listed before the confirmation
 KILOBYTE = 1000
 
 
@@ -34,13 +34,13 @@ def prune_threads(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Delete threads, once somebody has said yes.
+    """Delete threads after a confirmation.
 
     Raises:
-        CommandError: If it is not said which ones, or nobody can be asked.
+        CommandError: If no threads are selected, or nobody can confirm.
     """
     if older_than is None and keep is None:
-        raise CommandError("--prune: say which: --older-than 30d, --keep 100, or both")
+        raise CommandError("--prune: expected --older-than 30d, --keep 100, or both")
     before = _cutoff_time(older_than) if older_than else None
     old, newest = asyncio.run(_find_old_threads(db, before, keep))
     if not as_json:
@@ -57,10 +57,10 @@ def prune_threads(
 
 
 def parse_age(text: str) -> timedelta:
-    """Read `30d`.
+    """Parse an age such as `30d`.
 
     Raises:
-        CommandError: If that is no age.
+        CommandError: If it is invalid.
     """
     match = re.fullmatch(r"(\d{1,6})([mhdw])", text.strip())
     if not match:
@@ -72,7 +72,7 @@ def _cutoff_time(age: str) -> datetime:
     try:
         return datetime.now(UTC) - parse_age(age)
     except OverflowError:
-        raise CommandError(f"--older-than: {age!r}; that is before year 1") from None
+        raise CommandError(f"--older-than: {age!r} is before the year 1") from None
 
 
 async def _find_old_threads(
@@ -103,7 +103,7 @@ def _print_old_threads(old: list[ExpiredThread], newest: list[StoredThread]) -> 
 
 def _confirm_deletion(count: int, *, as_json: bool) -> None:
     if as_json or not sys.stdin.isatty():
-        raise CommandError("--prune: nothing was deleted; say --yes, or --dry-run to look first")
+        raise CommandError("--prune: nothing was deleted; add --yes, or --dry-run to list them")
     if not typer.confirm(f"Delete {_format_thread_count(count)} for good?", err=True):
         raise CommandError("nothing was deleted")
 
@@ -111,10 +111,10 @@ def _confirm_deletion(count: int, *, as_json: bool) -> None:
 def _describe_pruned(pruned: PruneResult) -> str:
     text = f"deleted {_format_thread_count(len(pruned.deleted))}"
     if pruned.freed:
-        text += f", {_format_bytes(pruned.freed)} given back"
+        text += f", {_format_bytes(pruned.freed)} freed"
     if pruned.in_use:
         threads = _format_thread_count(len(pruned.in_use))
-        text += f"; {threads} in use, left alone: {', '.join(pruned.in_use)}"
+        text += f"; {threads} in use, not deleted: {', '.join(pruned.in_use)}"
     return text
 
 

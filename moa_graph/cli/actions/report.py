@@ -1,4 +1,4 @@
-"""Write a run as a page."""
+"""Write the report of a run."""
 
 import shlex
 import sys
@@ -12,11 +12,14 @@ from moa_graph.cli.thread_loading import load_thread
 from moa_graph.run_report.report import report
 
 
-def report_thread(name: str | None, db: str | None, out: Path | None) -> None:
-    """Write the last run of a thread to a file, or to standard output.
+def report_thread(
+    name: str | None, db: str | None, out: Path | None, turn: int | None = None
+) -> None:
+    """Write the report of a turn, by default the last one, to a file or to standard output.
 
     Raises:
-        CommandError: If the file cannot be written, or standard output is a terminal.
+        CommandError: If there is no such turn, the file cannot be written, or standard output is
+            a terminal.
         StoreError: If there is no such thread.
     """
     if out is None and sys.stdout.isatty():
@@ -33,6 +36,7 @@ def report_thread(name: str | None, db: str | None, out: Path | None) -> None:
         loaded_thread.graph,
         history=loaded_thread.history,
         prices=loaded_thread.mixture.prices,
+        turn=turn,
     )
     if out:
         write_output_file(out, page)

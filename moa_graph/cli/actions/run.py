@@ -1,4 +1,4 @@
-"""Run a mixture from the command line: ask, watch, print."""
+"""Run a mixture from the command line, show its progress and print the answer."""
 
 import asyncio
 import secrets
@@ -53,20 +53,20 @@ ThreadEditor = Callable[[CompiledMoAGraph, RunnableConfig], Awaitable[Any]]
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """What is printed."""
+    """Options of the output."""
 
     show: bool = False
     json: bool = False
     progress: bool | None = None
-    """Whether the run is shown on standard error; by default where that is a terminal."""
+    """Whether to show progress on standard error; by default if it is a terminal."""
 
     @property
     def streams_answer(self) -> bool:
-        """Whether the answer appears word by word."""
+        """Whether the answer is printed while it is generated."""
         return sys.stdout.isatty() and not (self.json or self.show)
 
     def print_result(self, result: "CliRunResult") -> None:
-        """Print a result; what was streamed is not printed again."""
+        """Print a result; a streamed answer is not printed again."""
         if self.json:
             print_json(result.thread, result.values)
         elif self.show:
@@ -88,15 +88,15 @@ class OutputOptions:
 
 @dataclass(frozen=True)
 class CliRunResult:
-    """What came of a run."""
+    """Result of a run."""
 
     thread: str
     values: dict[str, Any]
     was_streamed: bool
-    """Whether its answer was printed while it came."""
+    """Whether the answer was streamed to standard output."""
     prices: Prices
     is_kept: bool = True
-    """Whether one can go on with the thread in another process."""
+    """Whether another process can continue the thread."""
 
 
 def ask_mixture(
@@ -107,18 +107,18 @@ def ask_mixture(
     output: OutputOptions,
     cache: NodeCache,
 ) -> None:
-    """Ask, and print the answer.
+    """Ask a question, and print the answer.
 
     Args:
-        content: The question, with what is attached.
-        requested_mixture: The mixture; by default the one that the thread was last asked with.
-        thread: The thread to go on with; by default a new one.
+        content: The question with its attachments.
+        requested_mixture: The mixture; by default the last one of the thread.
+        thread: The thread to continue; by default a new one.
         db: The database.
-        output: What is printed.
-        cache: Where answers are kept, if they are.
+        output: Output options.
+        cache: The node cache, if it is used.
 
     Raises:
-        CommandError: If there is no answer; the message says how to go on.
+        CommandError: If there is no answer; the message says how to continue.
     """
     name = thread or secrets.token_hex(4)
 
@@ -166,7 +166,7 @@ async def _find_thread_to_resume(saver: Checkpointer, name: str | None) -> Store
         return await find_thread(saver, name)
     unfinished = await read_threads(saver, 1, only=lambda t: bool(t.config and not t.is_finished))
     if not unfinished:
-        raise CommandError("no thread is unfinished; `moa threads` lists all")
+        raise CommandError("no thread is unfinished; `moa threads` lists all threads")
     return unfinished[0]
 
 
@@ -184,14 +184,14 @@ class CliRun:
     async def run_to_end(
         self, input_for_turn: InputForTurn, *, edit: ThreadEditor | None = None
     ) -> CliRunResult:
-        """Run it, from a message on or from where it stopped.
+        """Run to the end, from a message or from the point where the run stopped.
 
         Args:
-            input_for_turn: Gives the input of the graph.
-            edit: What is done to the thread before, while it is held.
+            input_for_turn: Returns the input of the graph.
+            edit: Edits the thread before the run, while it is locked.
 
         Raises:
-            CommandError: If there is no answer; the message says how to go on.
+            CommandError: If there is no answer; the message says how to continue.
         """
         require_api_keys(self.mixture)
         view = choose_view(show_progress=self.output.progress)
@@ -223,7 +223,7 @@ class CliRun:
     async def _read_answered_values(
         self, graph: CompiledMoAGraph, config: RunnableConfig
     ) -> dict[str, Any]:
-        """Read the state; what a human wrote is no answer.
+        """Read the state; a message of a person is not an answer.
 
         Raises:
             CommandError: If there is no answer.
@@ -231,20 +231,20 @@ class CliRun:
         values = await read_current_values(graph, config)
         if not isinstance(values["messages"][-1], AIMessage):
             raise CommandError(
-                f"thread {self.thread} has no answer: the database does not hold what this run "
-                "wrote last"
+                f"thread {self.thread} has no answer: the database lacks the last writes of this "
+                "run"
             )
         return values
 
     def _describe_failure(self, error: Exception) -> str:
-        """Say what went wrong, and how to go on; a prompt that is too long stays so."""
+        """Describe the failure and how to continue; a prompt that is too long cannot be retried."""
         text = redacted_message(error)
         if isinstance(error, ContextOverflowError) or not self.store.keeps_runs:
             return text
         return f"{text}; continue with: {format_resume_command(self.thread, self.db)}"
 
     def _build_graph(self, *, stream_proposals: bool) -> CompiledMoAGraph:
-        """Build the graph and its models: a mistake shows before anything is stored."""
+        """Build the graph and its models, so that errors are reported before anything is stored."""
         builder = self.mixture.graph(
             lazy=False,
             stream_proposals=stream_proposals,
@@ -262,7 +262,7 @@ class CliRun:
         view_class: type[ProgressView],
         answer: StreamedAnswer,
     ) -> None:
-        """Show the run on standard error, and stream the answer where someone reads along."""
+        """Show progress on standard error, and stream the answer to standard output."""
         streams_tokens = view_class.streams_proposals or self.output.streams_answer
         async with (
             view_class(progress) as view,
@@ -279,12 +279,12 @@ class CliRun:
 
 
 def input_to_resume(turn: Turn) -> GraphInput:
-    """Give the input that goes on with a turn."""
+    """Return the input that continues a turn."""
     return turn.resume_input
 
 
 def input_to_ask(turn: Turn, question: HumanMessage) -> GraphInput:
-    """Give the input that asks a question, and say so where it replaces another."""
+    """Return the input that asks a question, and print a note if it replaces another one."""
     if turn.status == "unanswered":
         print_warning(
             "moa: the last question of the thread was never answered; this one replaces it"
@@ -295,7 +295,7 @@ def input_to_ask(turn: Turn, question: HumanMessage) -> GraphInput:
 def run_and_print(
     coroutine: Coroutine[Any, Any, CliRunResult], output: OutputOptions, command: str
 ) -> None:
-    """Run, and print what came of it; Ctrl-C stops the run and says how to go on.
+    """Run, and print the result; Ctrl-C stops the run and prints how to continue.
 
     Raises:
         CommandError: If there is no answer.

@@ -1,4 +1,4 @@
-"""Start the server, say where it listens and what it serves, and stop it well."""
+"""Start the server, print its address and mixtures, and stop it gracefully."""
 
 import asyncio
 import errno
@@ -24,14 +24,43 @@ with requires_extra("serve"):
     from moa_graph.server.app import create_app
     from moa_graph.server.auth import ApiKey
     from moa_graph.server.connections import ConnectionLimits
+    from moa_graph.server.log_format import LogFormat, create_formatter
     from moa_graph.server.open_files import connections_that_fit, raise_open_file_limit
+    from moa_graph.server.origin_policy import read_origin_policy
+    from moa_graph.server.root_path import read_root_path
     from moa_graph.server.server import GracefulServer, open_socket
     from moa_graph.server.service import ApiOptions, MixtureService, ServerLimits
+    from moa_graph.server.telemetry import ServerTelemetry
+
+
+@dataclass(frozen=True)
+class TelemetryOptions:
+    """Options of log, metrics and traces."""
+
+    log_format: LogFormat = "text"
+    metrics: bool = False
+    traces: bool = False
+
+    def create_telemetry(self, mixtures: Mapping[str, MoAConfig]) -> ServerTelemetry:
+        """Create metrics and traces.
+
+        Raises:
+            CommandError: If the package for metrics is missing.
+            ImportError: If the package for traces is missing.
+        """
+        with requires_extra("metrics"):
+            telemetry = ServerTelemetry(mixtures, metrics=self.metrics, traces=self.traces)
+        if self.traces and not telemetry.records_traces:
+            print_warning(
+                "moa: --traces: no SDK of OpenTelemetry is configured, so spans are dropped; start "
+                "the server by `opentelemetry-instrument moa serve …`"
+            )
+        return telemetry
 
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """How it serves."""
+    """Options of the server."""
 
     host: str
     port: int
@@ -39,36 +68,45 @@ class ServeOptions:
     key_file: Path | None
     no_auth: bool
     db: str | None
-    limits: Mapping[str, int]
+    limits: Mapping[str, Any]
     connections: int
     api: Mapping[str, Any] = field(default_factory=dict)
-    """How the API treats requests."""
+    """Settings of the API."""
+    access: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Allowed clients: `allowed_hosts` and `origins` of `create_app`."""
+    root_path: str = ""
+    """Path prefix of a proxy."""
+    drain: float = 0.0
+    """Seconds that runs may continue after SIGTERM."""
+    telemetry: TelemetryOptions = TelemetryOptions()
     api_keys: Sequence[ApiKey] = ()
-    """The keys that are let in."""
+    """Accepted keys."""
     token: str | None = None
-    """A key of this start alone, which is printed."""
+    """A key that is generated at this start and printed."""
+    without_keys: Sequence[MoAConfig] = ()
+    """Presets whose keys are missing; the page lists them."""
 
 
 def serve_mixtures(mixtures: Mapping[str, MoAConfig], options: ServeOptions) -> None:
-    """Serve until somebody stops it.
+    """Serve until the process is stopped.
 
     Raises:
-        CommandError: If a key is missing, or it cannot listen there.
+        CommandError: If a key is missing, or the address is not available.
         ImportError: If a provider's package is not installed.
     """
     for mixture in mixtures.values():
         require_api_keys(mixture)
-    options = choose_keys(options)
-    log_to_stderr()
+    options = choose_keys(check_access(options))
+    log_to_stderr(options.telemetry.log_format)
     asyncio.run(_run_server(mixtures, options))
     typer.echo("moa: stopped", err=True)
 
 
 def choose_keys(options: ServeOptions) -> ServeOptions:
-    """Read the keys, and make a token where there are none, unless everybody is let in.
+    """Read the keys; without keys, generate a token, unless `--no-auth` is set.
 
     Raises:
-        CommandError: If a key cannot be one, or stands beside `--no-auth`.
+        CommandError: If a key is invalid, or given together with `--no-auth`.
     """
     options = replace(options, api_keys=read_api_keys(options.given_keys, options.key_file))
     if options.api_keys and options.no_auth:
@@ -81,40 +119,71 @@ def choose_keys(options: ServeOptions) -> ServeOptions:
     return replace(options, token=token, api_keys=[ApiKey(token)])
 
 
+def check_access(options: ServeOptions) -> ServeOptions:
+    """Check allowed hosts, origins and the path prefix.
+
+    Raises:
+        CommandError: If one is invalid.
+    """
+    for option, name in (("--allow-host", "allowed_hosts"), ("--allow-origin", "origins")):
+        try:
+            read_origin_policy(**{name: options.access.get(name, ())})
+        except ValueError as error:
+            raise CommandError(f"{option}: {error}") from None
+    try:
+        return replace(options, root_path=read_root_path(options.root_path))
+    except ValueError as error:
+        raise CommandError(f"--root-path: {error}") from None
+
+
 def make_token() -> str:
-    """Make a token; by how it begins, errors and logs know it for a key and blot it out."""
+    """Generate a token; its prefix lets redaction recognize it as a key."""
     return f"sk-moa-{secrets.token_hex(24)}"
 
 
 async def _run_server(mixtures: Mapping[str, MoAConfig], options: ServeOptions) -> None:
     async with open_forgiving_store(options.db, many_runs=True) as store:
         limits, api = ServerLimits(**options.limits), ApiOptions(**options.api)
-        service = MixtureService(mixtures, store=store, limits=limits, api=api)
+        telemetry = options.telemetry.create_telemetry(mixtures)
+        service = MixtureService(
+            mixtures,
+            store=store,
+            limits=limits,
+            api=api,
+            telemetry=telemetry,
+            without_keys=options.without_keys,
+        )
         with open_server_socket(options) as sock:
             hosts = (options.host, socket.gethostname())
-            app = create_app(service, api_keys=options.api_keys, hosts=hosts)
+            app = create_app(
+                service,
+                api_keys=options.api_keys,
+                hosts=hosts,
+                root_path=options.root_path,
+                **options.access,
+            )
             bounds = ConnectionLimits(connections=fit_connections(options.connections))
             _print_addresses(mixtures, options, sock)
-            await GracefulServer(app, service, bounds).serve(sockets=[sock])
+            server = GracefulServer(app, service, bounds, drain=options.drain)
+            await server.serve(sockets=[sock])
 
 
 def fit_connections(wanted: int) -> int:
-    """Leave files to the database and the connections to models."""
+    """Limit connections so that enough files stay free for the database and for models."""
     raise_open_file_limit()
     if (most := connections_that_fit()) is None or wanted <= most:
         return wanted
     print_warning(
-        f"moa: --max-connections {wanted}: {most} fit in the files that may be open; "
-        "raise `ulimit -n`"
+        f"moa: --max-connections {wanted}: the limit of open files allows {most}; raise `ulimit -n`"
     )
     return most
 
 
 def open_server_socket(options: ServeOptions) -> socket.socket:
-    """Listen.
+    """Open the listening socket.
 
     Raises:
-        CommandError: If that cannot be.
+        CommandError: If the address is not available.
     """
     try:
         return open_socket(options.host, options.port)
@@ -130,33 +199,42 @@ def _print_addresses(
     mixtures: Mapping[str, MoAConfig], options: ServeOptions, sock: socket.socket
 ) -> None:
     host, port = sock.getsockname()[:2]
-    address = f"http://{bracket_ipv6(host)}:{port}"
+    address = f"http://{bracket_ipv6(host)}:{port}{options.root_path}"
     if options.no_auth:
-        print_warning(
-            f"moa: --no-auth: whoever reaches {address}, each user of this machine included, can "
-            "read your threads and spend your API keys"
-        )
+        _warn_of_open_server(address, options)
     typer.echo(f"moa: {address}/v1 serves {', '.join(mixtures)}", err=True)
     if options.token:
         typer.echo(
-            "moa: the token below is the API key of clients, until the server stops", err=True
+            "moa: the token below is the API key of clients until the server stops", err=True
         )
     page = f"{address}/?token={options.token}" if options.token else address
     typer.echo(f"moa: {page} is a page to ask and to watch", err=True)
 
 
+def _warn_of_open_server(address: str, options: ServeOptions) -> None:
+    print_warning(
+        f"moa: --no-auth: whoever reaches {address}, each user of this machine included, can "
+        "read your threads and spend your API keys"
+    )
+    if "*" in options.access.get("origins", ()):
+        print_warning(
+            "moa: --allow-origin '*' with --no-auth: so can every page that a browser which "
+            "reaches it opens, but for the threads"
+        )
+
+
 def bracket_ipv6(host: str) -> str:
-    """Give a host as it stands in an address."""
+    """Return a host in the form of a URL."""
     return f"[{host}]" if ":" in host else host
 
 
-def log_to_stderr() -> None:
-    """Print what the server logs."""
+def log_to_stderr(log_format: LogFormat = "text") -> None:
+    """Log to standard error."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("moa: %(message)s"))
+    handler.setFormatter(create_formatter(log_format))
     logger = logging.getLogger("moa_graph.server")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
-    # What is no HTTP is told above; of upgrades it says that a package is missing.
+    # `moa` reports invalid HTTP itself; for upgrades uvicorn would report a missing package.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)

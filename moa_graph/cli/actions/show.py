@@ -1,4 +1,4 @@
-"""Print a run that is over: its calls, its answer, a proposal and what became of it."""
+"""Print a finished run: its calls, its answer, and a comparison with a proposal."""
 
 import json
 from collections.abc import Mapping
@@ -12,15 +12,22 @@ from moa_graph.cli.terminal.console import make_console
 from moa_graph.cli.terminal.diff import WordDiff
 from moa_graph.cli.terminal.plain_text import print_notice, strip_control_characters
 from moa_graph.cli.terminal.tables import print_calls
-from moa_graph.cli.terminal.text import describe_failure, print_answer, print_json, print_run
+from moa_graph.cli.terminal.text import (
+    describe_failure,
+    print_answer,
+    print_json,
+    print_run,
+    read_content,
+)
 from moa_graph.cli.thread_loading import LoadedThread, load_thread
+from moa_graph.graph.node_names import ANALYSIS
 from moa_graph.prompting.finish_reasons import describe_ending
 from moa_graph.runs.record import AGGREGATOR_FAILURE, RunRecord, read_run
 from moa_graph.runs.store import format_resume_command
 
 INCOMPLETE_DIFF_NOTICE = (
-    "They are too long, or say the same words too often, to be compared to their ends: more may "
-    "be kept than is shown."
+    "The texts are too long, or repeat the same words too often, to be compared completely: more "
+    "may be kept than is shown."
 )
 
 
@@ -52,12 +59,12 @@ def show_thread(
                 print_notice(f"failed{waiting}; continue with: {command}")
             else:
                 print_notice(
-                    f"unfinished{waiting}; if no process is at it, continue with: {command}"
+                    f"unfinished{waiting}; if no process is running it, continue with: {command}"
                 )
 
 
 def print_proposal(values: Mapping[str, Any], name: str) -> None:
-    """Print a proposal, and what the answer kept of it, left out and added.
+    """Print a proposal, and its word diff to the answer.
 
     Raises:
         CommandError: If there is no such proposal.
@@ -69,14 +76,14 @@ def print_proposal(values: Mapping[str, Any], name: str) -> None:
     if proposal["error"]:
         out.print(Text(describe_failure(strip_control_characters(proposal["error"])), "red"))
         if partial := proposal.get("partial_content"):
-            out.print(Text("── what there was of it", "dim"))
+            out.print(Text("── partial answer", "dim"))
             out.print(Text(strip_control_characters(partial)))
         return
     if note := describe_ending(proposal["finish_reason"]):
         out.print(Text(strip_control_characters(note), "yellow"))
-    out.print(Text(strip_control_characters(proposal["content"])), end="\n\n")
+    out.print(Text(strip_control_characters(read_content(node, values))), end="\n\n")
     last = values["messages"][-1]
-    if last.type == "ai":
+    if last.type == "ai" and node != ANALYSIS:
         diff = WordDiff(
             strip_control_characters(proposal["content"]), strip_control_characters(last.text)
         )
@@ -89,7 +96,7 @@ def print_proposal(values: Mapping[str, Any], name: str) -> None:
 
 
 def find_proposal(values: Mapping[str, Any], name: str) -> tuple[str, Mapping[str, Any]]:
-    """Find a proposal by its node, or by its agent: then that of the last layer.
+    """Return a proposal by its node, or the last one of an agent by the agent's name.
 
     Raises:
         CommandError: If there is none.

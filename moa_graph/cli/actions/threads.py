@@ -17,8 +17,8 @@ from moa_graph.cli.terminal.stacked_rows import COLUMN_GAP, stack_rows
 from moa_graph.cli.terminal.tables import format_age
 from moa_graph.runs.store import StoredThread, open_run_store, read_threads
 
-MIN_QUESTION_WIDTH = 8  # columns of a question that are worth being shown
-MIN_WIDE_WIDTH = 60  # columns below which there is no room for words about the run
+MIN_QUESTION_WIDTH = 8  # minimum columns for a question
+MIN_WIDE_WIDTH = 60  # columns below which the state is a single character
 
 
 def print_threads(limit: int, db: str | None, *, as_json: bool) -> None:
@@ -38,12 +38,12 @@ def print_threads(limit: int, db: str | None, *, as_json: bool) -> None:
     out.print(
         build_threads_table(threads, out.width)
         if threads
-        else "no threads yet; `moa ask` makes one"
+        else "no threads yet; `moa ask` creates one"
     )
 
 
 def build_threads_table(threads: list[StoredThread], width: int) -> RenderableType:
-    """Make a table; names are folded, never cut: they are what one types."""
+    """Create the table of threads; names are wrapped and never truncated, to be copied."""
     wide = width >= MIN_WIDE_WIDTH
     rows = [
         [
@@ -87,7 +87,7 @@ def _format_state(thread: StoredThread) -> Text:
 
 
 def _state_mark(thread: StoredThread) -> Text:
-    """Say in one character how a thread fared."""
+    """Return the state of a thread as one character."""
     if thread.is_damaged:
         return Text("✗", "red")
     if not thread.is_finished:

@@ -1,4 +1,4 @@
-"""A conversation as a file."""
+"""Save a conversation as Markdown or JSON."""
 
 import json
 from pathlib import Path
@@ -10,10 +10,10 @@ ROLE_HEADINGS = {"human": "Question", "ai": "Answer"}
 
 
 def save_transcript(name: str, thread: StoredThread, *, force: bool = False) -> Path:
-    """Write a conversation: JSON where the name ends in `.json`, else Markdown.
+    """Write a conversation as JSON if the name ends in `.json`, otherwise as Markdown.
 
     Raises:
-        CommandError: If the file is there already, or cannot be written.
+        CommandError: If the file already exists, or cannot be written.
     """
     path = Path(name).expanduser()
     text = _as_json(thread) if path.suffix == ".json" else _as_markdown(thread)
@@ -22,7 +22,7 @@ def save_transcript(name: str, thread: StoredThread, *, force: bool = False) -> 
             file.write(text)
     except FileExistsError:
         raise CommandError(
-            f"{path} is there already; another name, or: /save {name} --force"
+            f"{path} already exists; choose another name, or: /save {name} --force"
         ) from None
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}") from None

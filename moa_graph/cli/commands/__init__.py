@@ -1,1 +1,1 @@
-"""The commands and their options, one file a command. They import what they run when they run."""
+"""Commands and their options, one file each. A command imports its action when it runs."""

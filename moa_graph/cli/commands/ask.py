@@ -1,5 +1,6 @@
 """The command `moa ask`: its options."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -11,10 +12,12 @@ from moa_graph.cli.options import (
     CacheTtlOption,
     ConfigOption,
     DatabaseOption,
+    EarlyStopOption,
     JsonOption,
     PresetOption,
     ProgressOption,
     ReasoningEffortOption,
+    RunCostOption,
     ShowOption,
     ThreadOption,
 )
@@ -35,16 +38,18 @@ EXAMPLES = (
 def ask(
     question: Annotated[
         str | None,
-        typer.Argument(help="What to ask; - is standard input. Text that is piped is attached."),
+        typer.Argument(help="The question; - for standard input. Piped text is attached to it."),
     ] = None,
     file: Annotated[
         list[str] | None,
-        typer.Option("--file", "-f", help="Attach a text file; - is standard input. Repeatable."),
+        typer.Option("--file", "-f", help="Attach a text file; - for standard input. Repeatable."),
     ] = None,
     preset: PresetOption = None,
     config: ConfigOption = None,
     base_url: BaseUrlOption = None,
     reasoning_effort: ReasoningEffortOption = None,
+    early_stop: EarlyStopOption = None,
+    max_cost: RunCostOption = None,
     thread: ThreadOption = None,
     db: DatabaseOption = None,
     cache: CacheOption = False,
@@ -55,8 +60,8 @@ def ask(
 ) -> None:
     """Ask a mixture of models.
 
-    Without --preset or --config the mixture follows from the key that is set, TOGETHER_API_KEY
-    or OPENAI_API_KEY; without a key it is `offline`, which quotes from the files you attach.
+    Without --preset or --config, the mixture depends on the key that is set: TOGETHER_API_KEY or
+    OPENAI_API_KEY. Without a key it is `offline`, which quotes from the files that you attach.
     """
     from moa_graph.cli.choice import build_question, load_mixture, require_api_keys
 
@@ -65,9 +70,17 @@ def ask(
     mixture = None
     if preset or config or base_url or not thread:
         mixture = load_mixture(preset, config, base_url)
-        mixture = mixture.override(reasoning_effort=reasoning_effort)
-    elif reasoning_effort:
-        raise CommandError("--reasoning-effort with --thread: name the --preset or --config, too")
+        mixture = mixture.override(
+            reasoning_effort=reasoning_effort, early_stop=early_stop, max_cost=max_cost
+        )
+    else:
+        _require_mixture_for(
+            {
+                "--reasoning-effort": reasoning_effort,
+                "--early-stop": early_stop,
+                "--max-cost": max_cost,
+            }
+        )
     if mixture:
         require_api_keys(mixture, config)
     with show_startup_notice(show_progress=progress):
@@ -76,3 +89,14 @@ def ask(
 
     node_cache = open_node_cache(db, cache_ttl) if cache or cache_ttl else NodeCache()
     ask_mixture(content, mixture, thread, db, OutputOptions(show, as_json, progress), node_cache)
+
+
+def _require_mixture_for(options: Mapping[str, object]) -> None:
+    """Reject options that change a mixture if no mixture is given.
+
+    Raises:
+        CommandError: If one is set.
+    """
+    for option, value in options.items():
+        if value is not None:
+            raise CommandError(f"{option} with --thread: add --preset or --config")

@@ -7,6 +7,7 @@ import typer
 
 from moa_graph.cli.options import (
     ConfigOption,
+    EarlyStopOption,
     MaxCostOption,
     PresetOption,
     ReasoningEffortOption,
@@ -22,28 +23,29 @@ EXAMPLES = (
 
 
 def _require_input_file(path: Path) -> Path:
-    """Refuse what is no file, before anything slow is imported; typer would refuse `-`, too."""
+    """Check the input file before slow imports; typer itself would reject `-`."""
     if str(path) != "-" and (not path.exists() or path.is_dir()):
         raise typer.BadParameter(f"{path}: no such file")
     return path
 
 
-def batch(  # long by its options and its help text, not by what it does
+def batch(  # long because of options and help text
     prompts: Annotated[
         Path,
         typer.Argument(
             callback=_require_input_file,
-            help='JSON Lines: {"prompt": ...} or {"messages": [...]}, perhaps with "id"; '
-            "- is standard input.",
+            help='JSON Lines: {"prompt": ...} or {"messages": [...]}, with an optional "id"; '
+            "- for standard input.",
         ),
     ],
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", help="Where the answers go; failures go to OUT.failed.jsonl."),
+        typer.Option("--out", "-o", help="File of the answers; failures go to OUT.failed.jsonl."),
     ],
     preset: PresetOption = None,
     config: ConfigOption = None,
     reasoning_effort: ReasoningEffortOption = None,
+    early_stop: EarlyStopOption = None,
     limit: Annotated[
         int | None, typer.Option("--limit", "-n", min=1, help="Process only the first N records.")
     ] = None,
@@ -52,20 +54,20 @@ def batch(  # long by its options and its help text, not by what it does
         typer.Option(
             "--concurrency",
             min=1,
-            help="Records under way at a time; with --engine ray, in each worker.",
+            help="Parallel records; with --engine ray, in each worker.",
         ),
     ] = 8,
     rpm: Annotated[
         list[str] | None,
         typer.Option(
             "--rpm",
-            help="Requests a minute that each endpoint gets; or NAME=NUMBER for one: a provider, a "
-            "base_url, or provider:model. Repeatable.",
+            help="Requests a minute for each endpoint, or NAME=NUMBER for one: a provider, a "
+            "base_url or provider:model. Repeatable.",
         ),
     ] = None,
     tpm: Annotated[
         list[str] | None,
-        typer.Option("--tpm", help="Tokens a minute, read and written together; set like --rpm."),
+        typer.Option("--tpm", help="Tokens a minute, read and written together; like --rpm."),
     ] = None,
     max_cost: MaxCostOption = None,
     validate_first: Annotated[
@@ -75,7 +77,7 @@ def batch(  # long by its options and its help text, not by what it does
         str | None,
         typer.Option(
             "--db",
-            help="Where unfinished runs are kept: an SQLite file, by default beside OUT, or "
+            help="Database of unfinished runs: an SQLite file, by default beside OUT, or "
             "postgresql://...",
         ),
     ] = None,
@@ -89,8 +91,8 @@ def batch(  # long by its options and its help text, not by what it does
         Literal["local", "ray"],
         typer.Option(
             "--engine",
-            help="Where the records are answered: in this process, or on the Ray cluster of "
-            "RAY_ADDRESS (else one on this machine); needs --db postgresql://...",
+            help="Run in this process, or on the Ray cluster of RAY_ADDRESS (or a new one on this "
+            "machine), which needs --db postgresql://...",
         ),
     ] = "local",
     workers: Annotated[
@@ -98,24 +100,26 @@ def batch(  # long by its options and its help text, not by what it does
         typer.Option(
             "--workers",
             min=1,
-            help="Workers of --engine ray; by default as many as the cluster has processors.",
+            help="Number of workers of --engine ray; by default the processors of the cluster.",
         ),
     ] = None,
 ) -> None:
-    """Answer many prompts: a file of them, into a file of answers in the same order.
+    """Answer a file of prompts, and write the answers in the same order.
 
-    Without --preset or --config the mixture follows from the key that is set, as with
+    Without --preset or --config, the mixture depends on the key that is set, as with
     `moa ask`.
 
-    Interrupt the command or kill it, run it again, and it goes on: no answer is paid for
-    twice, and what failed is asked again, as are lines added at the end of the input.
+    Run the same command again to continue after an interruption or a kill. No answer is
+    paid for twice. Failed records, and lines added at the end of the input, are answered.
 
     Exit code: 0 if every record has an answer, 1 if some failed, 3 if the budget
-    (--max-cost) left records unasked.
+    (--max-cost) left some out.
     """
     from moa_graph.cli.choice import load_mixture
 
-    mixture = load_mixture(preset, config).override(reasoning_effort=reasoning_effort)
+    mixture = load_mixture(preset, config).override(
+        reasoning_effort=reasoning_effort, early_stop=early_stop
+    )
     with show_startup_notice(show_progress=None):
         from moa_graph.cli.actions.batch import BatchOptions, ThrottleOptions, answer_batch
 

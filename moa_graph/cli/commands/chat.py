@@ -4,9 +4,11 @@ from moa_graph.cli.options import (
     BaseUrlOption,
     ConfigOption,
     DatabaseOption,
+    EarlyStopOption,
     PresetOption,
     ProgressOption,
     ReasoningEffortOption,
+    RunCostOption,
     ThreadOption,
 )
 from moa_graph.cli.registration import ASK_PANEL
@@ -25,21 +27,26 @@ def chat(
     config: ConfigOption = None,
     base_url: BaseUrlOption = None,
     reasoning_effort: ReasoningEffortOption = None,
+    early_stop: EarlyStopOption = None,
+    max_cost: RunCostOption = None,
     thread: ThreadOption = None,
     db: DatabaseOption = None,
     progress: ProgressOption = None,
 ) -> None:
-    """Talk with a mixture: every question sees what was said before.
+    """Chat with a mixture on one thread: every question sees the conversation before it.
 
-    Commands begin with a slash: /help lists them. Where standard input is no terminal, each
+    Commands begin with a slash; /help lists them. If standard input is not a terminal, each
     line is a question, and the answers go to standard output.
     """
     from moa_graph.cli.choice import load_mixture
 
     mixture = None
-    if preset or config or base_url or reasoning_effort:
+    changes = (reasoning_effort, early_stop, max_cost)
+    if preset or config or base_url or any(each is not None for each in changes):
         mixture = load_mixture(preset, config, base_url)
-        mixture = mixture.override(reasoning_effort=reasoning_effort)
+        mixture = mixture.override(
+            reasoning_effort=reasoning_effort, early_stop=early_stop, max_cost=max_cost
+        )
     with show_startup_notice(show_progress=progress):
         from moa_graph.cli.actions.chat import run_chat
         from moa_graph.cli.actions.run import OutputOptions

@@ -34,10 +34,10 @@ def draw(
     ] = None,
     db: DatabaseOption = None,
 ) -> None:
-    """Draw the graph, a box a layer: as mermaid text, SVG or PNG.
+    """Draw the graph, with a box for each layer, as Mermaid text, SVG or PNG.
 
-    With a thread each agent shows its seconds, tokens and estimated cost, or how it failed, and
-    thick lines lead along what the run waited for.
+    With a thread, each agent shows its seconds, tokens and estimated cost, or its failure. Thick
+    lines mark the calls that the run waited for.
     """
     from moa_graph.cli.actions.draw import check_draw_options, draw_mixture, draw_thread
 

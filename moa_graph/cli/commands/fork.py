@@ -22,12 +22,12 @@ EXAMPLES = (
 )
 
 
-def fork(  # long by its options and its help text, not by what it does
+def fork(  # long because of options and help text
     *,
     thread: Annotated[
         str | None,
         typer.Argument(
-            help="Which thread, by default the last one; it stays as it is.",
+            help="Name of the thread, which stays unchanged; by default the last one.",
             autocompletion=completion.complete_threads,
             callback=check_thread_argument,
         ),
@@ -36,7 +36,8 @@ def fork(  # long by its options and its help text, not by what it does
         str,
         typer.Option(
             "--from",
-            help="Where to begin anew: layer_1, layer_2, ... or aggregator.",
+            help="First part to run again: layer_1, layer_2, ..., aggregator, router, window_1, "
+            "votes, vote_NAME or analysis.",
             autocompletion=completion.complete_layers,
         ),
     ],
@@ -45,7 +46,7 @@ def fork(  # long by its options and its help text, not by what it does
     ] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", help="Another model for a proposer: NAME=provider:model."),
+        typer.Option("--model", help="Another proposer model: NAME=provider:model. Repeatable."),
     ] = None,
     drop: Annotated[
         list[str] | None,
@@ -60,9 +61,9 @@ def fork(  # long by its options and its help text, not by what it does
     as_json: JsonOption = False,
     progress: ProgressOption = None,
 ) -> None:
-    """Answer the last question anew from some layer on, as a new thread.
+    """Answer the last question again from a layer on, as a new thread.
 
-    The proposals of the layers before are taken over, not asked for again.
+    The new thread keeps the proposals of earlier layers and does not call their models.
     """
     with show_startup_notice(show_progress=progress):
         from moa_graph.cli.actions.fork import ForkOptions, fork_thread

@@ -7,7 +7,7 @@ EXAMPLES: tuple[str, ...] = ()
 
 
 def presets() -> None:
-    """List the presets and what each needs."""
+    """List the presets and the keys or servers that they need."""
     from moa_graph.cli.choice import list_presets
 
     list_presets()

@@ -23,7 +23,7 @@ def resume(
     thread: Annotated[
         str | None,
         typer.Argument(
-            help="Which thread; by default the last unfinished one.",
+            help="Name of the thread; by default the last unfinished one.",
             autocompletion=completion.complete_threads,
             callback=check_thread_argument,
         ),
@@ -33,7 +33,7 @@ def resume(
     as_json: JsonOption = False,
     progress: ProgressOption = None,
 ) -> None:
-    """Continue an interrupted or failed run. No answer that was stored is asked for again."""
+    """Continue an interrupted or failed run. Calls whose answers are stored are not repeated."""
     with show_startup_notice(show_progress=progress):
         from moa_graph.cli.actions.run import OutputOptions, resume_thread
 

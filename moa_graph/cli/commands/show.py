@@ -17,7 +17,7 @@ def show(
     proposal: Annotated[
         str | None,
         typer.Argument(
-            help="A proposal, to be compared with the answer.",
+            help="Compare this proposal with the answer.",
             autocompletion=completion.complete_proposals,
         ),
     ] = None,
@@ -25,10 +25,10 @@ def show(
     db: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print a run: who answered or failed, seconds, tokens, cost; and the answer.
+    """Print a run: answers, failures, seconds, tokens and cost of each agent, and the answer.
 
-    Costs are estimates, from list prices or the `prices` of your configuration; what is not
-    known is `?`.
+    Costs are estimates from list prices or the `prices` of your configuration. Costs that cannot
+    be estimated are shown as `?`.
     """
     from moa_graph.cli.actions.show import show_thread
 

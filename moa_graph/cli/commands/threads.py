@@ -13,13 +13,13 @@ EXAMPLES = ("moa threads", "moa threads --prune --older-than 30d --keep 100")
 
 
 def threads(
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many of them.")] = 20,
-    prune: Annotated[bool, typer.Option("--prune", help="Delete old ones instead.")] = False,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Number of threads.")] = 20,
+    prune: Annotated[bool, typer.Option("--prune", help="Delete old threads.")] = False,
     older_than: Annotated[
         str | None,
         typer.Option(
             "--older-than",
-            help="Delete threads that were last written longer ago than this: 30d, 12h.",
+            help="Delete threads whose last change is older than this: 30d, 12h.",
         ),
     ] = None,
     keep: Annotated[
@@ -28,14 +28,14 @@ def threads(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would be deleted.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without being asked.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without confirmation.")] = False,
     db: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the threads, newest first, each with its state.
+    """List the threads with their states, newest first.
 
-    With --prune, delete old ones. A thread that a process is running stays, and so does what
-    other programs keep in the same database.
+    With --prune, delete old threads. Threads that a process is running, and data of other
+    programs in the same database, are not deleted.
     """
     if prune:
         from moa_graph.cli.actions.prune import prune_threads

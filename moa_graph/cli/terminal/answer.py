@@ -1,4 +1,4 @@
-"""The final answer, written to a terminal while it comes."""
+"""Stream the final answer to a terminal."""
 
 import sys
 from typing import Self
@@ -10,7 +10,7 @@ from moa_graph.cli.terminal.wrapping import LineWrapper, terminal_width
 
 
 class StreamedAnswer:
-    """Takes the pieces of an answer, or of several: a fallback's follows a broken one."""
+    """Prints the chunks of a streamed answer; a fallback's answer may follow a broken one."""
 
     def __init__(self) -> None:
         self._message_id: str | None = None
@@ -25,11 +25,11 @@ class StreamedAnswer:
 
     @property
     def is_started(self) -> bool:
-        """Whether any of it was written."""
+        """Whether any text was printed."""
         return self._message_id is not None
 
     def write(self, chunk: BaseMessage) -> None:
-        """Write a piece."""
+        """Print a chunk."""
         if self.is_started and chunk.id != self._message_id:
             self.close()
             sys.stdout.write("\n(broken off; a fallback answers)\n")
@@ -40,12 +40,12 @@ class StreamedAnswer:
         sys.stdout.flush()
 
     def close(self) -> None:
-        """Write what was held back."""
+        """Print text that was held back."""
         self._wrapper.flush()
         sys.stdout.flush()
 
     def end_line(self) -> None:
-        """Write what was held back, and let what follows begin a line of its own."""
+        """Print text that was held back, and end the line."""
         self.close()
         if self._is_line_open:
             self._is_line_open = False

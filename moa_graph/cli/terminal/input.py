@@ -1,4 +1,4 @@
-"""Where the lines of a chat come from: a person at a terminal, or a pipe."""
+"""Input lines of a chat, from a terminal or a pipe."""
 
 import os
 import signal
@@ -17,23 +17,23 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.output import DummyOutput, Output, create_output
 
 LineCompleter = Callable[[str], Iterable[str]]
-"""Gives the words that may stand where a line, so far, ends."""
+"""Returns the completions of a line."""
 
 
 class ChatInput(Protocol):
-    """Gives one question or command at a time."""
+    """Source of questions and commands."""
 
     async def read_line(self) -> str:
-        """Read the next.
+        """Read the next line.
 
         Raises:
-            EOFError: If there is none.
-            KeyboardInterrupt: If the line is to be cleared.
+            EOFError: At the end of the input.
+            KeyboardInterrupt: If Ctrl-C clears the line.
         """
 
 
 class InteractiveInput:
-    """A person: editing, history, completion."""
+    """Input from a terminal, with editing, history and completion."""
 
     def __init__(self, words: LineCompleter) -> None:
         self._session: PromptSession[str] = PromptSession(
@@ -48,26 +48,26 @@ class InteractiveInput:
         )
 
     async def read_line(self) -> str:
-        """Read what is typed."""
+        """Read a line from the terminal."""
         return await self._session.prompt_async()
 
 
 class StdinInput:
-    """A pipe or a file: lines."""
+    """Input from a pipe or a file."""
 
     def __init__(self) -> None:
         if isinstance(sys.stdin, TextIOWrapper):
             sys.stdin.reconfigure(errors="replace")
 
     async def read_line(self) -> str:
-        """Read a line, and those that a backslash at its end joins to it."""
+        """Read a line; a backslash at its end joins the next one."""
         line = self._read_raw_line()
         while line.endswith("\\"):
             line = f"{line[:-1]}\n{self._read_raw_line()}"
         return line
 
     def _read_raw_line(self) -> str:
-        # Nothing else runs meanwhile; Ctrl-C is to end the wait.
+        # Blocking is fine because nothing else runs; Ctrl-C must end the wait.
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             line = sys.stdin.readline()
@@ -79,22 +79,22 @@ class StdinInput:
 
 
 def _make_output() -> Output | None:
-    """Where answers go into a file, the prompt stays on the terminal."""
+    """Return the terminal for the prompt if answers go to a file."""
     if sys.stdout.isatty():
         return None
     return create_output(stdout=sys.stderr) if sys.stderr.isatty() else DummyOutput()
 
 
 def _open_history() -> History:
-    """Open the history; where it cannot be kept, it is that of this chat."""
+    """Open the history file; if that fails, keep the history in memory."""
     try:
         return FileHistory(str(create_history_file()))
-    except (OSError, RuntimeError):  # there is no home, or no room in it
+    except (OSError, RuntimeError):  # no home folder, or no space
         return InMemoryHistory()
 
 
 def create_history_file() -> Path:
-    """Make the file that keeps what was asked, for nobody else to read."""
+    """Create the history file, readable only by its owner."""
     path = user_data_path("moa_graph", appauthor=False) / "chat_history"
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
@@ -103,7 +103,7 @@ def create_history_file() -> Path:
 
 
 def _make_key_bindings() -> KeyBindings:
-    """Let Enter send, and Alt+Enter or a backslash at the end begin a new line."""
+    """Bind Enter to send, and Alt+Enter or a final backslash to start a new line."""
     bindings = KeyBindings()
 
     @bindings.add("enter")

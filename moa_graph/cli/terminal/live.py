@@ -1,4 +1,4 @@
-"""How a run is shown while it goes on: a live view on a terminal, else lines."""
+"""Show a running mixture: as a live view on a terminal, otherwise as lines."""
 
 import sys
 
@@ -6,10 +6,10 @@ from moa_graph.cli.terminal.progress_view import LineView, ProgressView, Silence
 
 
 def choose_view(*, show_progress: bool | None) -> type[ProgressView]:
-    """Choose how a run is shown.
+    """Choose the view of a run.
 
     Args:
-        show_progress: Whether someone asked for it; by default it is shown on a terminal.
+        show_progress: Whether to show progress; by default only on a terminal.
     """
     if show_progress is False:
         return ProgressView

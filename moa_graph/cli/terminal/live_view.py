@@ -1,4 +1,4 @@
-"""A run on a terminal: a picture that is drawn again and again."""
+"""The live view of a run on a terminal."""
 
 import asyncio
 from contextlib import suppress
@@ -13,18 +13,18 @@ from moa_graph.cli.terminal.region import TerminalRegion
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.runs.live import RunProgress
 
-FRAMES_PER_SECOND = 10  # a second
+FRAMES_PER_SECOND = 10  # frames per second
 
 
 def supports_live_view() -> bool:
-    """Whether the terminal behind standard error can show a picture."""
+    """Return whether the terminal of standard error supports the live view."""
     console = Console(stderr=True)
     has_cursor_control = not console.is_dumb_terminal and not console.legacy_windows
     return has_cursor_control and console.encoding.startswith("utf")
 
 
 class LiveView(ProgressView):
-    """A picture on a terminal, drawn again and again."""
+    """A view on a terminal that is redrawn repeatedly."""
 
     streams_proposals = True
 
@@ -42,7 +42,7 @@ class LiveView(ProgressView):
         await self._stop_painting()
 
     async def make_room_for_answer(self) -> None:
-        """Leave a line for each layer: the final answer appears below."""
+        """Shrink to one line per layer, because the final answer follows."""
         if self._painter:
             self.progress.agents[AGGREGATOR].is_shown_elsewhere = True
             await self._stop_painting()
@@ -63,6 +63,6 @@ class LiveView(ProgressView):
             await asyncio.sleep(1 / FRAMES_PER_SECOND)
 
     def _drawable_size(self) -> tuple[int, int]:
-        """Columns and lines that may be drawn on: the last of each is left free."""
+        """Return the usable columns and lines; the last of each stays free."""
         width, height = self._console.size
         return max(1, width - 1), max(1, height - 1)

@@ -1,4 +1,4 @@
-"""What the live view shows: a run drawn into so many columns and lines. Pure functions."""
+"""Render the live view into a number of columns and lines. Pure functions."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,25 +11,25 @@ from moa_graph.runs.formatting import format_seconds
 from moa_graph.runs.live import AgentProgress, RunProgress
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
-MIN_COLUMN_WIDTH = 46  # columns of a layer beside others
+MIN_COLUMN_WIDTH = 46  # minimum columns of a layer beside others
 LAYER_GAP = 3  # columns between two layers
 BAR_WIDTH, SECONDS_WIDTH, TOKENS_WIDTH = 10, 9, 12  # columns
 STATE_STYLES = {"answered": "green", "failed": "red", "cut off": "yellow"}
-MAX_RECENT_CHARS = 400  # more than a line of any terminal
-MIN_INLINE_TEXT_WIDTH = 26  # columns of text that are worth being on the line of an agent
+MAX_RECENT_CHARS = 400  # more characters than a line of any terminal
+MIN_INLINE_TEXT_WIDTH = 26  # minimum columns for the text of an agent on its line
 
 
 @dataclass(frozen=True)
 class FrameLayout:
-    """How much room there is, and for what."""
+    """Widths of the parts of a frame."""
 
     width: int
     name_width: int
     """Columns for names."""
     now: float
-    """On the clock of `perf_counter`."""
+    """Time of the frame, on the clock of `perf_counter`."""
     allows_two_lines: bool
-    """Whether an agent may take a second line, for its text."""
+    """Whether the text of an agent may use a second line."""
 
     @property
     def bar_width(self) -> int:
@@ -45,7 +45,7 @@ class FrameLayout:
 
     @property
     def remaining_width(self) -> int:
-        """Columns that are left on the line of an agent."""
+        """Columns left on the line of an agent."""
         bar = BAR_WIDTH + 1 if self.width >= MIN_COLUMN_WIDTH else 0
         return max(
             0, self.width - 2 - self.name_width - bar - SECONDS_WIDTH - self.tokens_width - 2
@@ -53,7 +53,7 @@ class FrameLayout:
 
     @property
     def two_lines(self) -> bool:
-        """Whether the text of an agent stands below it."""
+        """Whether the text of an agent is below it."""
         return self.allows_two_lines and self.remaining_width < MIN_INLINE_TEXT_WIDTH
 
 
@@ -63,16 +63,16 @@ def draw_run(progress: RunProgress, width: int, height: int, now: float) -> list
     Args:
         progress: The run.
         width: Columns of the terminal.
-        height: The most lines that may be drawn.
-        now: On the clock of `perf_counter`.
+        height: Maximum number of lines.
+        now: Time on the clock of `perf_counter`.
 
     Returns:
-        Lines, none longer than the terminal is wide: layers side by side where there is room,
-        else below each other; what is over, and then what has not begun, shrinks where there is
-        little.
+        Lines within the width of the terminal. Layers are side by side if there is space,
+        otherwise below each other. If lines are short, completed layers shrink first, and then
+        those that have not started.
     """
     lines = list[Text]()
-    for lines in _draw_alternatives(progress, width, now):  # the last one is cut below
+    for lines in _draw_alternatives(progress, width, now):  # truncated below
         if len(lines) <= height:
             return lines
     hidden = len(lines) - height + 1
@@ -81,14 +81,14 @@ def draw_run(progress: RunProgress, width: int, height: int, now: float) -> list
 
 
 def draw_summary(progress: RunProgress, width: int, now: float) -> list[Text]:
-    """Draw a run that is over, or that an answer follows: a line for each layer that began."""
+    """Draw a completed run, or one before its answer: a line for each layer that started."""
     frame = _make_layout(progress, width, now, tall=False)
     started_layers = [rows for rows in progress.layers if any(row.has_started for row in rows)]
     return [_layer_summary(progress, rows, frame) for rows in started_layers]
 
 
 def _draw_alternatives(progress: RunProgress, width: int, now: float) -> Iterator[list[Text]]:
-    """Draw with ever less."""
+    """Yield drawings of decreasing height."""
     count = len(progress.layers)
     column = (width - LAYER_GAP * (count - 1)) // count
     for tall in (True, False):
@@ -124,7 +124,7 @@ def _layer_phase(rows: Sequence[AgentProgress]) -> str:
 
 
 def _join_columns(blocks: Sequence[Sequence[Text]], column: int) -> list[Text]:
-    """Put layers side by side."""
+    """Join layers side by side."""
     lines = list[Text]()
     for index in range(max(map(len, blocks))):
         cells = [block[index] if index < len(block) else Text() for block in blocks]
@@ -136,7 +136,7 @@ def _join_columns(blocks: Sequence[Sequence[Text]], column: int) -> list[Text]:
 def _draw_layer(
     progress: RunProgress, rows: Sequence[AgentProgress], frame: FrameLayout
 ) -> list[Text]:
-    """Draw a layer: a heading, and its agents."""
+    """Draw a layer: its heading and its agents."""
     slowest = max(row.elapsed(frame.now) for row in rows)
     lines = [_draw_heading(progress, rows, frame)]
     for row in rows:
@@ -145,7 +145,7 @@ def _draw_layer(
 
 
 def _draw_heading(progress: RunProgress, rows: Sequence[AgentProgress], frame: FrameLayout) -> Text:
-    """Say what a layer is waiting for."""
+    """Draw the state of a layer."""
     layer = rows[0].layer
     silent = [row for row in rows if row.is_silent(frame.now)]
     if layer == len(progress.layers):
@@ -165,7 +165,7 @@ def _draw_heading(progress: RunProgress, rows: Sequence[AgentProgress], frame: F
 
 
 def _describe_waiting(rows: Sequence[AgentProgress], silent: Sequence[AgentProgress]) -> str:
-    """Name those who are waited for: the silent ones, or else who is left of the layer."""
+    """Name the agents that are waited for: the silent ones, or else all running ones."""
     unfinished = [row for row in rows if not row.is_over]
     if not silent and len(unfinished) == len(rows):
         return ""
@@ -178,7 +178,7 @@ def _count_answered(rows: Sequence[AgentProgress]) -> int:
 
 
 def _draw_agent(row: AgentProgress, slowest: float, frame: FrameLayout) -> list[Text]:
-    """Draw an agent: its mark, name, time and tokens, and what it says or why it does not."""
+    """Draw an agent: its mark, name, time, tokens, and text or error."""
     text, style = _agent_text(row)
     head = _agent_mark(row, frame.now)
     dim = "dim" if not row.has_started else ""
@@ -218,7 +218,7 @@ def _layer_summary(
 
 
 def _layer_state(progress: RunProgress, rows: Sequence[AgentProgress]) -> tuple[Text, str]:
-    """Mark a layer, and say how far it is."""
+    """Return the mark and progress of a layer."""
     answered = _count_answered(rows)
     match _layer_phase(rows):
         case "waiting":
@@ -231,7 +231,7 @@ def _layer_state(progress: RunProgress, rows: Sequence[AgentProgress]) -> tuple[
 
 
 def _layer_mark(progress: RunProgress, rows: Sequence[AgentProgress], answered: int) -> Text:
-    """Mark a layer that is over: complete, degraded or failed."""
+    """Return the mark of a completed layer: complete, degraded or failed."""
     if answered == len(rows):
         return Text("✓ ", "green")
     has_quorum = answered >= progress.required_answers(rows[0].layer)
@@ -240,7 +240,7 @@ def _layer_mark(progress: RunProgress, rows: Sequence[AgentProgress], answered: 
 
 def _agent_mark(row: AgentProgress, now: float) -> Text:
     match row.status:
-        case "waiting" | "dropped":
+        case "waiting" | "dropped" | "skipped":
             return Text("  ")
         case "answered":
             return Text("✓ ", "green")
@@ -254,7 +254,7 @@ def _agent_mark(row: AgentProgress, now: float) -> Text:
 
 
 def _draw_bar(row: AgentProgress, slowest: float, frame: FrameLayout) -> Text:
-    """Draw the time of an agent as a share of the slowest one's."""
+    """Draw the time of an agent as a share of the slowest one."""
     if not row.has_started:
         return Text(" " * frame.bar_width)
     length = round(frame.bar_width * row.elapsed(frame.now) / slowest) if slowest else 0
@@ -263,7 +263,7 @@ def _draw_bar(row: AgentProgress, slowest: float, frame: FrameLayout) -> Text:
 
 
 def _format_elapsed(row: AgentProgress, now: float) -> str:
-    """Write the cell of a column, whose lines are compared: always seconds, to the tenth."""
+    """Format the seconds of a column: with one decimal, so that rows are comparable."""
     return "" if not row.has_started else f"{row.elapsed(now):.1f} s"
 
 
@@ -274,7 +274,7 @@ def _format_new_tokens(row: AgentProgress) -> str:
 
 
 def _agent_text(row: AgentProgress) -> tuple[str, str]:
-    """What stands beside an agent, and its style."""
+    """Return the text beside an agent, and its style."""
     if row.error:
         return row.error, STATE_STYLES[row.status]
     if row.ending_note:
@@ -284,12 +284,12 @@ def _agent_text(row: AgentProgress) -> tuple[str, str]:
 
 
 def _recent_text(row: AgentProgress) -> str:
-    """What an agent is writing."""
+    """Return the end of the text that an agent is writing."""
     return "" if row.done else row.recent_text(MAX_RECENT_CHARS)
 
 
 def _fit_text(text: str, style: str, row: AgentProgress, width: int) -> Text:
-    """Cut a text at its end; of what is being written the end is shown."""
+    """Truncate a text; of a running answer, the end is kept."""
     if _recent_text(row):
         return Text(truncate_start(to_single_line(text), width), style)
     return _truncate_text(Text(to_single_line(text), style), width)
@@ -301,7 +301,7 @@ def _truncate_text(text: Text, width: int, *, pad: bool = False) -> Text:
 
 
 def truncate_start(text: str, width: int) -> str:
-    """Give as much of the end of a line as fits."""
+    """Return as much of the end of a line as fits."""
     if cell_len(text) <= width:
         return text
     end, room = len(text), width - 1

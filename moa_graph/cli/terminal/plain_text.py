@@ -1,4 +1,4 @@
-"""Text made fit for a terminal: nothing steers it, and its lines end between words."""
+"""Make text safe for a terminal and wrap its lines between words."""
 
 import re
 import sys
@@ -11,20 +11,20 @@ from moa_graph.cli.terminal.wrapping import terminal_width, wrap_text
 
 _CONTROL_CHARACTERS = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f]"
-    r"|[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # they reverse what stands beside them
+    r"|[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # they change the direction of adjacent text
 )
 _COMMAND_BEHIND = re.compile(r"(?<=[;,] continue with:) ")
 
 
 def strip_control_characters(text: str) -> str:
-    """Drop what a model's text could steer a terminal with, or make it read in another order."""
+    """Remove characters that control a terminal or change the direction of text."""
     return _CONTROL_CHARACTERS.sub("", text)
 
 
 def to_single_line(text: str) -> str:
-    """Put a text on one line, without what could steer a terminal or reverse the line.
+    """Put a text on one line, without characters that control a terminal or change the direction.
 
-    What joins or varies characters goes too: terminals disagree about how wide the result is.
+    It also removes joiners and variation selectors, whose width differs between terminals.
     """
     return "".join(each for each in " ".join(text.split()) if not _is_invisible(each))
 
@@ -34,7 +34,7 @@ def _is_invisible(character: str) -> bool:
 
 
 def fit_to_stream(text: str, stream: TextIO) -> str:
-    """Make a text fit for a stream: as it is for a pipe, else plain and in lines of whole words."""
+    """Return a text for a stream: unchanged for a pipe, otherwise plain and wrapped."""
     return (
         wrap_text(strip_control_characters(text), terminal_width(stream))
         if stream.isatty()
@@ -43,17 +43,17 @@ def fit_to_stream(text: str, stream: TextIO) -> str:
 
 
 def print_notice(text: str) -> None:
-    """Say something on standard output: one line, which a terminal shows in several."""
+    """Print a notice on standard output; a terminal gets wrapped lines."""
     typer.echo(_fit_notice(text, sys.stdout))
 
 
 def print_warning(text: str) -> None:
-    """Say something on standard error, likewise."""
+    """Print a notice on standard error; a terminal gets wrapped lines."""
     typer.echo(_fit_notice(text, sys.stderr), err=True)
 
 
 def _fit_notice(text: str, stream: TextIO) -> str:
-    """Break a line between words; a command to go on with stays whole: it is to be pasted."""
+    """Wrap a line between words; a command to copy stays on one line."""
     if (command := _COMMAND_BEHIND.search(text)) and stream.isatty():
         before = fit_to_stream(text[: command.start()], stream)
         return f"{before}\n  {strip_control_characters(text[command.end() :])}"

@@ -1,4 +1,4 @@
-"""Views of a run while it goes on: none, a line where it is silent, a line for each event."""
+"""Progress output of a run: none, a line after a silence, or a line for each event."""
 
 import asyncio
 import sys
@@ -18,7 +18,7 @@ class ProgressView:
     """Shows nothing."""
 
     streams_proposals: ClassVar[bool] = False
-    """Whether it shows what proposers write while they write it."""
+    """Whether the view shows the text of running proposers."""
 
     def __init__(self, progress: RunProgress) -> None:
         self.progress = progress
@@ -27,17 +27,17 @@ class ProgressView:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Leave nothing behind."""
+        """Remove the view."""
 
     def show(self, agent: AgentProgress) -> None:
-        """Show that an agent was asked, or what came of it."""
+        """Show that an agent was called, or its result."""
 
     async def make_room_for_answer(self) -> None:
-        """Make room: the final answer appears below."""
+        """Make space for the final answer."""
 
 
 class SilenceView(ProgressView):
-    """A line on standard error where a run has long been silent."""
+    """Prints a line on standard error if a run is silent for long."""
 
     def __init__(self, progress: RunProgress) -> None:
         super().__init__(progress)
@@ -68,7 +68,7 @@ class SilenceView(ProgressView):
 
 
 class LineView(SilenceView):
-    """A line for each event, on standard error."""
+    """Prints a line on standard error for each event."""
 
     async def __aenter__(self) -> Self:
         proposers = chain.from_iterable(self.progress.layers[:-1])
@@ -78,14 +78,14 @@ class LineView(SilenceView):
         return await super().__aenter__()
 
     def show(self, agent: AgentProgress) -> None:
-        """Say who is asked, and what came of it."""
+        """Print the call of an agent, or its result."""
         _print_line(_describe_agent(agent, len(self.progress.layers)))
 
 
 def _describe_agent(row: AgentProgress, layers: int) -> str:
     agent_name = _describe_name(row, layers)
     if not row.done:
-        return f"{agent_name} is asked ({row.model})"
+        return f"{agent_name} is called ({row.model})"
     duration = format_seconds(row.seconds or 0)
     hedged = ", hedged" if row.hedged else ""
     if row.error:

@@ -1,21 +1,21 @@
-"""The lower end of a terminal, drawn again and again in place."""
+"""The lower region of a terminal, which is redrawn in place."""
 
 from collections.abc import Sequence
 
 from rich.console import Console
 from rich.text import Text
 
-# What is between the two is shown at once; a terminal that does not know them ignores them.
+# Synchronized output: a terminal shows the text between the two at once, or ignores them.
 BEGIN_SYNCHRONIZED_UPDATE, END_SYNCHRONIZED_UPDATE = "\x1b[?2026h", "\x1b[?2026l"
-NO_WRAP, WRAP = "\x1b[?7l", "\x1b[?7h"  # a character that is wider than we think wraps no line
+NO_WRAP, WRAP = "\x1b[?7l", "\x1b[?7h"  # no line wrap, in case a character is wider than expected
 ERASE_LINE_END, ERASE_SCREEN_END = "\x1b[K", "\x1b[J"
 
 
 class TerminalRegion:
-    """Lines that are drawn over the lines before.
+    """Lines that overwrite the lines drawn before.
 
-    Rich's `Live` blanks its lines before it draws, prints a last frame that is higher than the
-    terminal, and leaves remains when the window becomes narrower; and it draws in a thread
+    Rich's `Live` does not fit: it clears its lines before it draws, prints a last frame that is
+    higher than the terminal, leaves remains when the window becomes narrower, and draws in a thread
     beside an answer that is being printed.
     """
 
@@ -24,7 +24,7 @@ class TerminalRegion:
         self._widths: list[int] = []
 
     def draw(self, lines: Sequence[Text]) -> None:
-        """Draw lines, which must be fewer than the terminal has, in place of those before."""
+        """Draw lines in place of those before; they must be fewer than those of the terminal."""
         rendered_lines = [self._render_line(line) + ERASE_LINE_END for line in lines]
         text = "".join(f"{line}\n" for line in rendered_lines)
         line_count = self._count_drawn_lines()
@@ -36,7 +36,7 @@ class TerminalRegion:
         self._widths = [line.cell_len for line in lines]
 
     def _count_drawn_lines(self) -> int:
-        """Count the lines that the last drawing takes: a window made narrower folds them."""
+        """Return the lines of the last drawing: a narrower window has wrapped them."""
         width = max(1, self._console.width)
         return sum(max(1, -(-each // width)) for each in self._widths)
 

@@ -1,4 +1,4 @@
-"""The rows of a table one under another, for terminals that are too narrow for columns."""
+"""Tables with stacked rows, for narrow terminals."""
 
 from collections.abc import Iterable, Sequence
 
@@ -13,7 +13,7 @@ _INDENT = (0, 0, 0, 2)
 
 
 def stack_rows(rows: Iterable[Sequence[Text]]) -> Group:
-    """Put the cells of each row on lines of their own, below the first: nothing is cut."""
+    """Put the cells of each row on their own lines, below the first; nothing is truncated."""
     parts = list[RenderableType]()
     for first, *others in rows:
         parts += [first, *(Padding(each, _INDENT) for each in others if each)]
@@ -23,7 +23,7 @@ def stack_rows(rows: Iterable[Sequence[Text]]) -> Group:
 def build_text_table(
     headings: Sequence[str], rows: Sequence[Sequence[str]], width: int, *, header_style: str
 ) -> RenderableType:
-    """Make a table of texts; where their words do not fit side by side, one under another."""
+    """Create a table of texts; if it is too wide, its cells are stacked."""
     columns = list(zip(headings, *rows, strict=True))
     longest_words = (
         max(cell_len(word) for cell in column for word in (cell.split() or [""]))
@@ -41,7 +41,7 @@ def build_text_table(
 
 
 def stack_if_narrow(table: Table, width: int) -> RenderableType:
-    """Give a table as it is, or its rows one under another where its words do not fit."""
+    """Return a table, or its stacked rows if it is too wide."""
     headings = [str(column.header) for column in table.columns]
     cells = [list(map(str, column.cells)) for column in table.columns]
     least = (

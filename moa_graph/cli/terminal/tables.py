@@ -1,4 +1,4 @@
-"""Tables for people: the calls of a run, and how long ago it was."""
+"""Tables of calls and threads, with relative times."""
 
 import sys
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from moa_graph.cli.terminal.stacked_rows import COLUMN_GAP, build_text_table, st
 from moa_graph.cli.terminal.text import describe_failure
 from moa_graph.runs.formatting import (
     format_cost,
+    format_depth,
     format_hedged,
     format_refused_prompt,
     format_seconds,
@@ -24,10 +25,10 @@ from moa_graph.runs.record import AgentCall, RunRecord
 STATUS_MARKS = {"answered": ("✓", "green"), "failed": ("✗", "red"), "cut off": ("✂", "yellow")}
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 _NAME_COLUMNS = ("mark", "call")
-MIN_MODEL_WIDTH = 24  # columns of the name of a model that are worth being shown
-SHARED_PROMPT_NOTE = "shared: samples of one request; the first of them has the tokens that it read"
+MIN_MODEL_WIDTH = 24  # minimum columns for the name of a model
+SHARED_PROMPT_NOTE = "shared: samples of one request; the first has the tokens of the prompt"
 CRITICAL_HEADINGS = ("← waited for", "←")
-COLUMN_LAYOUTS = (  # headings; the first that fits is taken
+COLUMN_LAYOUTS = (  # headings; the first that fits is used
     ("mark", "call", "model", "seconds", "read", "written", "cost", CRITICAL_HEADINGS[0]),
     ("mark", "call", "model", "seconds", "written", "cost", CRITICAL_HEADINGS[0]),
     ("mark", "call", "model", "seconds", "written", "cost", CRITICAL_HEADINGS[1]),
@@ -38,7 +39,7 @@ COLUMN_LAYOUTS = (  # headings; the first that fits is taken
 
 
 def print_calls(run: RunRecord) -> None:
-    """Print a table of the calls of a run, its sums, and why some gave no answer."""
+    """Print a table of the calls of a run, its totals, and the causes of failures."""
     out = make_console()
     out.print(build_calls_table(run, out.width))
     for call in (*run.failed_writers, *run.calls):
@@ -59,18 +60,21 @@ def print_calls(run: RunRecord) -> None:
             )
     if any(map(_is_prompt_shared, run.calls)):
         out.print(Text(SHARED_PROMPT_NOTE, "dim"), soft_wrap=True)
+    if run.depth:
+        note = to_single_line(format_depth(run.depth))
+        out.print(Text(fit_to_stream(note, sys.stdout), "dim"), soft_wrap=True)
     out.print(Text(fit_to_stream(format_run_totals(run), sys.stdout), "dim"), soft_wrap=True)
 
 
 def build_calls_table(run: RunRecord, width: int) -> RenderableType:
-    """Make the table; the calls that the run waited for are marked."""
+    """Create the table; calls on the critical path are marked."""
     fitting = (layout for layout in COLUMN_LAYOUTS if _table_width(run, layout) <= width)
     layout = next(fitting, None)
     return _build_columns(run, layout, width) if layout else _stack_calls(run)
 
 
 def _stack_calls(run: RunRecord) -> RenderableType:
-    """Put the numbers of each call below its name."""
+    """Put the figures of each call below its name."""
 
     def build_cells(call: AgentCall) -> list[Text]:
         mark, name = (Text(_format_cell(run, call, h), _cell_style(call, h)) for h in _NAME_COLUMNS)
@@ -105,7 +109,7 @@ def _build_columns(run: RunRecord, layout: Sequence[str], width: int) -> Table:
 
 
 def _table_width(run: RunRecord, layout: Sequence[str]) -> int:
-    """Count the columns that a table takes; a name of a model may be cut."""
+    """Return the columns of a table; names of models may be truncated."""
     widths = {heading: _column_width(run, heading) for heading in layout}
     if "model" in widths:
         widths["model"] = min(MIN_MODEL_WIDTH, widths["model"])
@@ -120,7 +124,7 @@ def _column_width(run: RunRecord, heading: str) -> int:
 
 
 def _format_cell(run: RunRecord, call: AgentCall, heading: str) -> str:
-    """Give what stands below a heading."""
+    """Return the cell below a heading."""
     if call.cached and heading in {"read", "written"}:
         return "cached" if heading == "written" else ""
     on_critical_path = call.node in run.critical_path and len(run.calls) > 1
@@ -147,10 +151,11 @@ def _cell_style(call: AgentCall, heading: str) -> str:
 
 
 def format_run_totals(run: RunRecord) -> str:
-    """Sum up a run in a line: what is not known is not counted as nothing."""
+    """Format the totals of a run in one line; unknown figures do not count as 0."""
     proposals = run.proposals
     answered_proposals = sum(call.error is None for call in proposals)
     facts = [f"{answered_proposals} of {run.planned_proposals} proposals answered"]
+    facts += [f"{len(run.dropped_nodes)} dropped by a person"] if run.dropped_nodes else []
     facts += [f"{to_single_line(run.selected.node)} selected"] if run.selected else []
     facts.append(format_seconds(run.seconds))
     if run.usage_is_complete:
@@ -168,7 +173,7 @@ def format_run_totals(run: RunRecord) -> str:
 
 
 def format_age(when: datetime, now: datetime | None = None) -> str:
-    """Say how long ago something was; beyond a month, the day."""
+    """Format the age of a time; beyond a month, the date."""
     seconds = ((now or datetime.now(UTC)) - when).total_seconds()
     if seconds < MINUTE:
         return "just now"
@@ -180,13 +185,13 @@ def format_age(when: datetime, now: datetime | None = None) -> str:
 
 
 def build_models_table(rows: Sequence[tuple[str, str, str]], width: int) -> RenderableType:
-    """Make a table of who sits where: layer, name, model."""
+    """Create a table of agents: layer, name, model."""
     cells = [tuple(map(to_single_line, row)) for row in rows]
     return build_text_table(("layer", "name", "model"), cells, width, header_style="dim")
 
 
 def _is_prompt_shared(call: AgentCall) -> bool:
-    """Tell whether another sample of the same request has the tokens of their prompt."""
+    """Return whether another sample of the same request has the tokens of the prompt."""
     return call.joint_samples > 1 and bool(call.usage) and not (call.usage or {})["input_tokens"]
 
 

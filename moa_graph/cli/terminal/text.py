@@ -1,4 +1,4 @@
-"""What the commands print."""
+"""Texts that the commands print."""
 
 import json
 import sys
@@ -14,12 +14,14 @@ from moa_graph.cli.terminal.plain_text import (
     strip_control_characters,
 )
 from moa_graph.deprecated import with_old_keys
-from moa_graph.graph.node_names import AGGREGATOR
+from moa_graph.graph.analysis import find_analysis
+from moa_graph.graph.node_names import AGGREGATOR, ANALYSIS, parse_helper_role
 from moa_graph.graph.run_summary import RunSummary, read_run_summary
 from moa_graph.graph.state import Proposal
+from moa_graph.prompting.analyses import format_analysis
 from moa_graph.prompting.finish_reasons import describe_ending
 from moa_graph.prompting.parsing import read_finish_reason
-from moa_graph.runs.formatting import format_refused_prompt, format_seconds
+from moa_graph.runs.formatting import format_depth, format_refused_prompt, format_seconds
 from moa_graph.runs.record import call_status
 
 if TYPE_CHECKING:
@@ -29,14 +31,14 @@ _NO_FIELDS: Mapping[str, Any] = {}
 
 
 def print_answer(text: str) -> None:
-    """Print a text to standard output: as it is into a pipe, as plain text on a terminal."""
+    """Print a text to standard output: unchanged in a pipe, as plain text on a terminal."""
     typer.echo(fit_to_stream(text, sys.stdout))
 
 
 def print_json(
     thread: str, values: Mapping[str, Any], extra_fields: Mapping[str, Any] = _NO_FIELDS
 ) -> None:
-    """Print a run as JSON, with `extra_fields` behind it."""
+    """Print a run as JSON, followed by `extra_fields`."""
     messages = values["messages"]
     answer = messages[-1] if messages and messages[-1].type == "ai" else None
     summary = read_run_summary(answer)
@@ -47,6 +49,7 @@ def print_json(
         "finish_reason": read_finish_reason(answer) if answer else None,
         "usage": answer.usage_metadata if answer else None,
         "proposals": values.get("proposals", {}),
+        **({"analysis": find_analysis(values)} if ANALYSIS in values.get("proposals", {}) else {}),
         "messages": [{"role": each.type, "content": each.content} for each in messages],
         **extra_fields,
     }
@@ -59,9 +62,9 @@ def print_run(values: Mapping[str, Any]) -> None:
 
     console = Console(highlight=False, soft_wrap=True)
     for node, proposal in values["proposals"].items():
-        text = proposal["content"] or describe_failure(str(proposal["error"]))
+        text = read_content(node, values) or describe_failure(str(proposal["error"]))
         if partial := proposal.get("partial_content"):
-            text = f"{text}\n\n[what there was of it]\n{partial}"
+            text = f"{text}\n\n[partial answer]\n{partial}"
         _print_section(console, f"{node}  {_format_proposal_stats(proposal)}", text)
     last = values["messages"][-1]
     if last.type == "ai":
@@ -73,11 +76,20 @@ def print_run(values: Mapping[str, Any]) -> None:
         _print_run_summary(console, summary)
 
 
+def read_content(node: str, values: Mapping[str, Any]) -> str:
+    """Return the readable output of a node; for an analysis the present text, not JSON."""
+    proposals = values["proposals"]
+    if node == ANALYSIS and (analysis := find_analysis(values)):
+        return format_analysis(analysis, {name: name for name in proposals})
+    return str(proposals[node]["content"])
+
+
 def print_failures(values: Mapping[str, Any]) -> None:
-    """Say on standard error who failed and why: a degraded answer never looks like a full one."""
+    """Print failures on standard error, so that a degraded answer is recognizable."""
     proposals = values["proposals"]
     for note in _read_notes(values):
         print_warning(f"moa: {note}")
+    proposals = {node: p for node, p in proposals.items() if not parse_helper_role(node)}
     errors = {node: p["error"] for node, p in proposals.items() if p["error"]}
     if not errors:
         return
@@ -93,21 +105,22 @@ def print_failures(values: Mapping[str, Any]) -> None:
 
 
 def _read_notes(values: Mapping[str, Any]) -> list[str]:
-    """Say which answers are not whole, and whom a fallback took the place of."""
+    """Return notes about incomplete answers, and about agents that a fallback replaced."""
     notes = list[str]()
     last = values["messages"][-1] if values.get("messages") else None
     if last and last.type == "ai":
         summary = read_run_summary(last)
         notes += _describe_failed_writers(summary) if summary else ()
+        notes += _describe_failed_helpers(summary) if summary else ()
         if note := describe_ending(read_finish_reason(last)):
-            notes.append(f"the answer is not whole: {strip_control_characters(note)}")
+            notes.append(f"the answer is incomplete: {strip_control_characters(note)}")
     cut = [
         f"{node}: {strip_control_characters(note)}"
         for node, proposal in values["proposals"].items()
         if not proposal["error"] and (note := describe_ending(proposal.get("finish_reason")))
     ]
     number = f"{len(cut)} of {len(values['proposals'])} proposals"
-    return [*notes, *([f"{number} not whole: {'; '.join(cut)}"] if cut else [])]
+    return [*notes, *([f"{number} incomplete: {'; '.join(cut)}"] if cut else [])]
 
 
 def _describe_failed_writers(summary: RunSummary) -> Iterator[str]:
@@ -117,18 +130,29 @@ def _describe_failed_writers(summary: RunSummary) -> Iterator[str]:
         error = strip_control_characters(describe_failure(failed["error"]))
         is_of_this_try = summary["errors"].get(failed["node"]) == failed["error"]
         after = (
-            "; a fallback answered" * was_replaced if is_of_this_try else "; all were asked again"
+            "; a fallback answered" * was_replaced if is_of_this_try else "; all were called again"
         )
         yield f"{failed['node']} {error}{after}"
 
 
+def _describe_failed_helpers(summary: RunSummary) -> Iterator[str]:
+    """Describe failures between the proposals and the answer."""
+    for node, error in summary["errors"].items():
+        role = parse_helper_role(node)
+        cause = strip_control_characters(error)
+        if role == ANALYSIS:
+            yield f"the analysis is left out: {cause}"
+        elif role:
+            yield f"{node} is missing: {cause}"
+
+
 def describe_failure(error: str) -> str:
-    """Tell how a call ended that gave no answer, and why."""
+    """Return how a failed call ended, and why."""
     return error if error.startswith(status := call_status(error)) else f"{status}: {error}"
 
 
 def failure_reason(error: str) -> str:
-    """Give the cause that an error tells, without the word for how the call ended."""
+    """Return the cause in an error, without the word for how the call ended."""
     return error.removeprefix(call_status(error)).removeprefix(":").strip()
 
 
@@ -149,17 +173,41 @@ def _print_run_summary(console: "Console", summary: Mapping[str, Any]) -> None:
         cache_note = f", {cached:,} of them from prompt caches" if cached else ""
         at_least = " at least" if total and summary["usage_unknown"] else ""
         answered = f"{summary['answered']} of {summary['asked']} proposals answered"
+        if dropped := summary.get("dropped"):
+            answered += f"; {len(dropped)} dropped by a person"
         selected = (
             f"; {strip_control_characters(node)} selected"
             if (node := summary.get("selected"))
             else ""
         )
+        if depth := summary.get("depth"):
+            note = strip_control_characters(format_depth(depth))
+            console.print(Text(fit_to_stream(note, sys.stdout), "dim"))
+        for line in _describe_dissent(summary):
+            console.print(Text(fit_to_stream(line, sys.stdout), "dim"))
+        selected += _describe_vote(summary.get("vote"))
         totals = f"{answered}{selected}{total}{at_least}{cache_note}"
         console.print(Text(fit_to_stream(totals, sys.stdout), "dim"))
 
 
+def _describe_dissent(summary: Mapping[str, Any]) -> Iterator[str]:
+    """Describe the agreement of the proposals, and the different answers."""
+    if agreement := summary.get("agreement"):
+        yield f"agreement {agreement['figure']:.2f} (by {agreement['method']})"
+        for dissent in agreement["dissent"]:
+            claim = strip_control_characters(dissent["claim"])
+            yield f"  {claim}: {', '.join(dissent['nodes'])}"
+
+
+def _describe_vote(vote: Mapping[str, Any] | None) -> str:
+    if not vote:
+        return ""
+    tie = f", a tie of {len(vote['tied'])}" if vote["tied"] else ""
+    return f"; {vote['ballots']} ballots{tie}"
+
+
 def _format_proposal_stats(proposal: Proposal) -> str:
-    """Tell model, seconds and tokens of a proposal."""
+    """Format model, seconds and tokens of a proposal."""
     seconds = format_seconds(proposal["seconds"])
     tokens = _format_written_tokens(proposal["usage"], proposal.get("cached"))
     refused = proposal.get("refused_prompt")

@@ -1,4 +1,4 @@
-"""Text on a terminal, with its lines broken between words. Into pipes it goes as it is."""
+"""Wrap text between words on a terminal, and leave it unchanged in a pipe."""
 
 import os
 import re
@@ -15,7 +15,7 @@ _LONGEST_FENCE = 6  # characters
 
 
 def terminal_width(stream: TextIO) -> int:
-    """Tell how wide the terminal behind a stream is."""
+    """Return the columns of the terminal of a stream."""
     if (env_width := os.environ.get("COLUMNS", "")).isdecimal() and int(env_width):
         return int(env_width)
     try:
@@ -25,7 +25,7 @@ def terminal_width(stream: TextIO) -> int:
 
 
 def wrap_text(text: str, width: int) -> str:
-    """Break the lines of a text between words."""
+    """Wrap the lines of a text between words."""
     parts = list[str]()
     wrapper = LineWrapper(parts.append, lambda: width)
     wrapper.write(text)
@@ -34,25 +34,25 @@ def wrap_text(text: str, width: int) -> str:
 
 
 class LineWrapper:
-    """Breaks the lines of a text that comes in pieces; the last word is held back until it ends.
+    """Wraps streamed text between words; the last word is held back until it ends.
 
-    Blocks of code are left as they are.
+    Code blocks are not changed.
 
     Args:
-        out: Takes what is to be written.
-        width: Tells how many columns there are; it may change.
+        out: Receives the text.
+        width: Returns the number of columns, which may change.
     """
 
     def __init__(self, out: Callable[[str], object], width: Callable[[], int]) -> None:
         self._out, self._width = out, width
-        self._line_start = ""  # of the line as it came, without breaks of ours
+        self._line_start = ""  # the line so far, without inserted breaks
         self._column = 0
-        self._line_has_word = False  # whether a word stands on the line: it may be broken behind it
-        self._pending_space, self._pending_word = list[str](), list[str]()  # character by character
+        self._line_has_word = False  # whether the line has a word, after which it may be wrapped
+        self._pending_space, self._pending_word = list[str](), list[str]()  # by character
         self._in_code_block = False
 
     def write(self, text: str) -> None:
-        """Write a piece."""
+        """Write a chunk."""
         for character in text:
             if character == "\n":
                 self._end_line()
@@ -66,11 +66,11 @@ class LineWrapper:
                 if self._pending_word and _may_break(self._pending_word[-1], character):
                     self._write_word()
                 self._pending_word.append(character)
-        if self._in_code_block:  # nothing is broken in it: nothing is to be waited for
+        if self._in_code_block:  # code is not wrapped, so nothing is held back
             self._write_word()
 
     def flush(self) -> None:
-        """Write what was held back."""
+        """Write the text that was held back."""
         self._write_word()
 
     def _end_line(self) -> None:
@@ -94,7 +94,7 @@ class LineWrapper:
         else:
             self._out(f"{space}{word}")
             self._column += gap + wide
-        if self._column > width:  # the terminal has folded it
+        if self._column > width:  # the terminal has wrapped it
             self._column = (self._column - 1) % width + 1
         self._line_has_word = True
         self._pending_space.clear()
@@ -102,9 +102,9 @@ class LineWrapper:
 
 
 def _may_break(before: str, character: str) -> bool:
-    """Tell whether a line may end between two characters: beside a wide one, as of Chinese.
+    """Return whether a line may be wrapped between two characters: only next to wide ones.
 
-    What joins or closes does not begin a line, and what opens does not end one.
+    Joiners and closing punctuation do not start a line, and opening punctuation does not end one.
     """
     if JOINER in {before, character} or not cell_len(character):
         return False

@@ -1,1 +1,1 @@
-"""The paper's benchmarks."""
+"""Benchmarks of `moa eval`."""

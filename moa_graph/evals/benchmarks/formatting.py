@@ -1,19 +1,19 @@
-"""How figures of benchmarks are written."""
+"""Formatting of figures of benchmarks."""
 
 
 def format_number(value: float | None, digits: int = 1) -> str:
-    """Write a figure; `-` if there is none."""
+    """Format a figure; `-` if there is none."""
     return "-" if value is None or value != value else f"{value:.{digits}f}"  # noqa: PLR0124
 
 
 def format_with_error(value: float, error: float) -> str:
-    """Write a figure with its standard error, if that is known."""
+    """Format a figure with its standard error, if known."""
     known_error = "" if error != error else f" ± {format_number(error)}"  # noqa: PLR0124
     return f"{format_number(value)}{known_error}"
 
 
 def format_interval(value: float, low: float | None, high: float | None, places: int) -> str:
-    """Write a figure, with its interval if there is one."""
+    """Format a figure with its interval, if there is one."""
     if low is None or high is None or low == high:
         return f"{value:.{places}f}"
     return f"{value:.{places}f} [{low:.{places}f}, {high:.{places}f}]"

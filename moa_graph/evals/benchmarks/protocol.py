@@ -1,4 +1,4 @@
-"""What a benchmark is made of: data, judge, score, report, estimate."""
+"""`Benchmark`, the base class of benchmarks: data, judge, score, report, estimate."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -13,74 +13,78 @@ from moa_graph.evals.results_file import JsonRow, format_json_lines
 
 
 class OfficialJudgement(NamedTuple):
-    """A judgement, with what it is of."""
+    """A judgement and its context."""
 
     case: JudgementCase
     row: JsonRow
     """A line of `judgements.jsonl`."""
     prompt: str
-    """The last message that the judge was sent."""
+    """Last message of the judge's prompt."""
     opponent: str | None
-    """The system that it was compared with, if that is not the benchmark's reference."""
+    """The system of the other answer, if it is not the benchmark's reference."""
 
 
 class JudgeFileReader(Protocol):
-    """Reads the files that a judge needs: the published ones, or those that were given."""
+    """Reads the files that a judge needs: the published ones, or the user's."""
 
     def was_given(self, part: str) -> bool:
-        """Tell whether a file was given, such as by `--prompt`."""
+        """Return whether the user has provided a file, for example by `--prompt`."""
 
     def read(self, part: str) -> str:
         """Read a file of the benchmark's `judge_files`.
 
         Raises:
-            ValueError: If it cannot be had.
+            ValueError: If it is not available.
         """
 
 
 @runtime_checkable
 class Benchmark(Protocol):
-    """A benchmark. Subclass it: what has a default here may be left out.
+    """Base class of benchmarks. Members with a default are optional in subclasses.
 
     An instance is registered under the name of the benchmark, as an entry point of the group
     `moa_graph.benchmarks`.
     """
 
     name: str
-    """What it is called on the command line, in plans, and in the folders of results."""
+    """Name on the command line, in plans and of the folders of results."""
 
     # Data
 
     pinned_file: PinnedFile | None = None
     """The published data; `None` if there is no fixed file."""
     id_keys: Sequence[str] = ("id", "question_id", "idx")
-    """Keys of a row that may hold its id; without one, its place in the file is its id."""
+    """Keys of a row that may contain its id; without one, the id is its index in the file."""
+    category_keys: Sequence[str] = ("category", "dataset")
+    """Keys of a row that may contain its category."""
     required_keys: Sequence[str] = ()
-    """Keys without which a row is not one of the benchmark's."""
+    """Required keys of a row."""
+    unpublished_label: str = "data other than the published ones"
+    """Label of figures from data that are not the published ones."""
 
     def find_data(self) -> Path:
-        """Give the file of the data (`.jsonl`, `.json` or `.txt`); by default the pinned one.
+        """Return the file of the data (`.jsonl`, `.json` or `.txt`); by default the pinned one.
 
         Raises:
-            ValueError: If it cannot be had; the message says what to fetch.
+            ValueError: If it is not available; the message says what to download.
         """
         if self.pinned_file is None:
             raise ValueError(f"{self.name}: no data are published; give a file with --data")
         return fetch_pinned_file(self.pinned_file)
 
     def has_published(self, data: BenchmarkData) -> bool:
-        """Tell whether data are those that the benchmark publishes."""
+        """Return whether data are those that the benchmark publishes."""
         if self.pinned_file:
             return data.revision is not None
-        with suppress(ValueError):  # none are published
+        with suppress(ValueError):  # no published data
             return data.source == str(self.find_data())
         return False
 
     def check_row(self, row: Mapping[str, Any]) -> None:
-        """Refuse a row of the data that is not one of the benchmark's.
+        """Reject an invalid row of the data.
 
         Raises:
-            ValueError: If it is not.
+            ValueError: If it is invalid.
         """
         if missing := [key for key in self.required_keys if row.get(key) is None]:
             raise ValueError(
@@ -88,19 +92,27 @@ class Benchmark(Protocol):
                 f"missing: {', '.join(missing)}; got the keys {', '.join(row) or 'none'}"
             )
 
+    def read_row(self, row: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Convert a row of the data for `moa eval`; `None` leaves it out.
+
+        The question is in `turns`, `instruction`, `prompt` or `question`. By default the row is not
+        changed.
+        """
+        return row
+
     def call_options(self, item: BenchmarkItem) -> Mapping[str, Any]:  # noqa: ARG002
-        """Give the options of an `Agent` that the benchmark sets for all models, if any."""
+        """Return the options of an `Agent` that the benchmark sets for all models, if any."""
         return {}
 
     def format_outputs(self, system: str, rows: Sequence[JsonRow]) -> tuple[str, str]:
-        """Write answers as the benchmark's own tools read them.
+        """Return the answers in the format of the benchmark's own tools.
 
         Args:
-            system: What the system is called.
+            system: Name of the system.
             rows: Rows of `proposals.jsonl` that have answers.
 
         Returns:
-            The name of the file, and its text.
+            The name and the text of the file.
         """
         outputs = (
             {
@@ -116,11 +128,19 @@ class Benchmark(Protocol):
     # Judge
 
     judging_method: type[JudgingMethod]
-    """How an answer is judged."""
+    """Description of the judging."""
+
+    @property
+    def official_judge(self) -> str:
+        """Default judge: `provider:model`."""
+        return self.judging_method.official_label
+
     judge_files: Mapping[str, JudgeFileOrigin] = {}
-    """The files that the judge reads, by part: `prompt`, `reference_answers`, `skills`."""
+    """Files of the judge, by part: `prompt`, `reference_answers`, `skills`."""
+    has_judge: bool = True
+    """Whether a model judges; otherwise answers are right or wrong."""
     compares_systems: bool = False
-    """Whether answers can be held against those of another system (`--against`)."""
+    """Whether answers can be compared with those of another system (`--against`)."""
 
     def build_method(
         self,
@@ -131,12 +151,12 @@ class Benchmark(Protocol):
         """Build the judging method.
 
         Args:
-            data: What was asked.
-            files: Reads what the judge needs.
-            opponent: The answers of another system by item, where `compares_systems`.
+            data: The items.
+            files: Reads the files of the judge.
+            opponent: The answers of another system by item, with `compares_systems`.
 
         Raises:
-            ValueError: If a file cannot be had, or is not what was expected.
+            ValueError: If a file is not available or invalid.
         """
 
     def format_judgements(
@@ -145,74 +165,74 @@ class Benchmark(Protocol):
         judge: str,  # noqa: ARG002
         judged: Sequence[OfficialJudgement],  # noqa: ARG002
     ) -> tuple[str, str] | None:
-        """Write judgements as the benchmark's own tools read them, if they have a format.
+        """Return the judgements in the format of the benchmark's own tools, if there is one.
 
         Args:
-            system: What the system is called.
-            judge: Who judged: `provider:model`.
-            judged: The judgements that succeeded.
+            system: Name of the system.
+            judge: The judge: `provider:model`.
+            judged: The successful judgements.
 
         Returns:
-            The name of the file, and its text; by default there is none.
+            The name and the text of the file; by default `None`.
         """
         return None
 
     # Score
 
     def score(self, rows: Sequence[JsonRow], judging: Mapping[str, Any], baselines: Any) -> Any:
-        """Give the figures of a system, as a dataclass.
+        """Return the figures of a system, as a dataclass.
 
         Args:
-            rows: Its judgements, failed ones among them.
+            rows: Its judgements, including failed ones.
             judging: The manifest of the judging.
-            baselines: The gamed baselines of AlpacaEval, or why they are not to be had.
+            baselines: The gamed baselines of AlpacaEval, or why they are missing.
         """
 
     def score_by_instruction(self, judged: Sequence[JsonRow]) -> dict[str | int, float]:
-        """Give one number an item, of which systems are compared and intervals are made.
+        """Return a number for each item, for comparisons of systems and intervals.
 
         Args:
-            judged: The judgements that succeeded.
+            judged: The successful judgements.
         """
 
     score_bounds: tuple[float, float] | None = None
-    """The least and the greatest value of `score_by_instruction`, if there are such."""
+    """Bounds of `score_by_instruction`, if there are any."""
 
-    # Judges side by side
+    # Several judges
 
     rating_scale: RatingScale | None = None
-    """What a judge says, so that judges can be held against each other; `None` if they cannot."""
+    """The rating scale for comparing judges; `None` if they cannot be compared."""
 
     def list_ratings(self, row: JsonRow) -> Mapping[str, int]:  # noqa: ARG002
-        """Give the ratings of a judgement that succeeded, on `rating_scale`, by part."""
+        """Return the ratings of a successful judgement on `rating_scale`, by part."""
         return {}
 
     def read_comparison(self, row: JsonRow) -> AnswerComparison | None:  # noqa: ARG002
-        """Give a judgement that succeeded as a comparison of two answers, if it is one."""
+        """Return a successful judgement as a comparison of two answers, if it is one."""
         return None
 
     # Report
 
     paper_table: str | None = None
-    """The table of the paper's figures of this benchmark in `published.toml`, if it has some."""
+    """Table of the paper's figures for this benchmark in `published.toml`, if any."""
     paper_has_analyses: bool = False
-    """Whether the paper's analyses (its Tables 3 and 4, and Figure 4a) are on this benchmark."""
+    """Whether the paper's analyses (Tables 3 and 4, Figure 4a) use this benchmark."""
     quality_note: str = ""
-    """What is added to the caption of the table of quality."""
+    """Addition to the caption of the table of quality."""
 
     def metric(self, *, is_headline: bool) -> str:
-        """Name what is plotted as quality.
+        """Return the name of the quality metric.
 
         Args:
-            is_headline: Whether that is `headline`; else the mean of `score_by_instruction`.
+            is_headline: Whether it is `headline`, or the mean of `score_by_instruction`.
         """
 
     def headline(self, figures: Any) -> float | None:  # noqa: ARG002
-        """Give a figure that stands for the quality instead of the mean over instructions."""
+        """Return a figure that represents the quality instead of the mean over instructions."""
         return None
 
     def headline_metric(self, figures: Any) -> str:  # noqa: ARG002
-        """Name what `headline` gives for these figures."""
+        """Return the name of `headline` for these figures."""
         return self.metric(is_headline=True)
 
     def headline_by_instruction(
@@ -220,37 +240,37 @@ class Benchmark(Protocol):
         figures: Any,  # noqa: ARG002
         rows: Sequence[JsonRow],  # noqa: ARG002
     ) -> Mapping[str | int, float]:
-        """Give what each item contributes to `headline`, of which the headline is the mean.
+        """Return the contribution of each item to `headline`; their mean is the headline.
 
-        Intervals and comparisons of the headline are made of it; without it there are none.
+        Intervals and comparisons of the headline need them.
 
         Args:
-            figures: What `score` gave.
-            rows: The judgements that it was given.
+            figures: Result of `score`.
+            rows: The judgements.
         """
         return {}
 
     def figure_labels(self, figures: Any) -> Sequence[str]:  # noqa: ARG002
-        """Say what has to be said wherever these figures stand."""
+        """Return the labels that must accompany these figures."""
         return ()
 
     def report_cells(self, figures: Any) -> dict[str, str]:
-        """Give the benchmark's own figures of a system, by column of the report's table."""
+        """Return the benchmark's own figures of a system, by column of the report's table."""
 
     def group_means(self, figures: Any) -> Mapping[str, Mapping[str, float | None]]:  # noqa: ARG002
-        """Give the means of groups of instructions, by what is grouped by and by group."""
+        """Return the means of groups of instructions, by kind of group and by group."""
         return {}
 
     def radar_means(self, figures: Any) -> Mapping[str, float | None]:  # noqa: ARG002
-        """Give means from 1 to 5 that a radar chart shows, by spoke."""
+        """Return means from 1 to 5 for a radar chart, by spoke."""
         return {}
 
     def missing_figures(self, figures: Any) -> Mapping[str, str]:  # noqa: ARG002
-        """Name the figures that could not be computed, each with its reason."""
+        """Return the figures that could not be computed, with reasons."""
         return {}
 
     def score_table(self, systems: Sequence[Any]) -> list[tuple[str, list[str]]]:
-        """Give the rows of the table of `moa eval score`.
+        """Return the rows of the table of `moa eval score`.
 
         Args:
             systems: The figures of each system.
@@ -265,12 +285,12 @@ class Benchmark(Protocol):
     # Estimate
 
     typical_turn_bytes: Sequence[int] = (200,)
-    """About how long each turn of an item is, where the data are not at hand."""
+    """Typical tokens of each turn of an item, if the data are not available."""
     judge_prompt_tokens: int = 400
-    """About what the judge reads beside question and answers."""
+    """Typical tokens of the judge's prompt besides question and answers."""
     judges_each_turn: bool = False
-    """Whether each turn is judged, not only the first."""
+    """Whether each turn is judged, or only the first."""
     judge_reads_reference: bool = True
     """Whether the judge reads a reference answer with each answer."""
     estimated_call_options: Mapping[str, Any] = {}
-    """What `call_options` is taken to be."""
+    """Assumed result of `call_options`."""

@@ -1,1 +1,1 @@
-"""Have answers judged, as each benchmark does: prompts as published, judgements stored."""
+"""Judging of answers: published prompts and stored judgements."""

@@ -1,4 +1,4 @@
-"""What is written of a judging: the judgements, how they came about, and what they are not."""
+"""The record of a judging: its judgements, its setup and its deviations."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,12 +21,12 @@ def write_judgements(task: JudgingTask, expected: int, rows: Sequence[JsonRow]) 
     """Write the judgements and their manifest.
 
     Args:
-        task: What was judged, and how.
-        expected: How many judgements there should be.
-        rows: Those that were tried.
+        task: The judging task.
+        expected: Expected number of judgements.
+        rows: The judgements, including failed ones.
 
     Returns:
-        What has to be said wherever figures from them stand.
+        The labels that must accompany figures from them.
     """
     items = _count_items(task, expected, rows)
     labels = [*_judge_labels(task), *_file_labels(task.sources), *_data_labels(task, items)]
@@ -94,8 +94,10 @@ def _judge_labels(task: JudgingTask) -> Iterator[str]:
         yield task.method.label
     if judge.label == official and not judge.is_language_model:
         return
-    if not judge.is_language_model:
-        yield f"judge {judge.label} is no language model, it only counts words: a demonstration"
+    if judge.scorer is not None:
+        yield f"scored by {judge.scorer}, not by the benchmark's {official}"
+    elif not judge.is_language_model:
+        yield f"judge {judge.label} is not a language model: it counts words, for demonstrations"
     elif judge.label != official:
         yield f"judge {judge.label}, not the benchmark's {official}"
     elif not (task.method.label or judge.is_official(task.method)):
@@ -116,9 +118,13 @@ def _data_labels(task: JudgingTask, items: Mapping[str, int]) -> Iterator[str]:
         yield f"compared with {task.opponent}, not with the benchmark's reference"
     benchmark = find_benchmark(task.benchmark.name)
     if not benchmark:
-        yield "prompts of one's own, judged as AlpacaEval's"
+        how = "" if task.judge.scorer else ", judged like AlpacaEval's"
+        yield f"prompts of your own{how}"
     elif not benchmark.has_published(task.benchmark):
-        yield "data other than the published ones"
+        yield benchmark.unpublished_label
+    if left_out := task.benchmark.left_out:
+        size = task.benchmark.full_size
+        yield f"without {left_out:,} of {size:,} items, which cannot be scored exactly"
     if items["answered"] < items["in_the_benchmark"]:
         yield f"partial: {items['answered']:,} of {items['in_the_benchmark']:,} answered"
     if items["without_opponent"]:

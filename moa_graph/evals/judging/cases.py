@@ -1,4 +1,4 @@
-"""What is judged, and what a benchmark's way of judging consists of."""
+"""Cases to judge, and `JudgingMethod`, the base class of judging methods."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,45 +14,45 @@ from moa_graph.evals.results_file import JsonRow
 
 @dataclass(frozen=True)
 class JudgementCase:
-    """One judgement that is to be made."""
+    """A judgement to make."""
 
     item: BenchmarkItem
     answers: Sequence[str]
-    """The system's, turn by turn."""
+    """Answers of the system, turn by turn."""
     references: Sequence[str] = ()
-    """Answers to hold them against, turn by turn; empty if there are none."""
+    """Answers to compare with, turn by turn; may be empty."""
     turn: int = 1
-    """The turn whose answer is judged."""
+    """Index of the judged turn."""
     is_switched: bool | None = None
-    """Whether the judge reads the system's answer first; `None` leaves it to the method."""
+    """Whether the judge reads the system's answer first; `None` for the method's rule."""
 
 
 class MalformedJudgementError(MoAError, ValueError):
-    """A judge answered, but what it said is no judgement."""
+    """A judge answered without a valid judgement."""
 
 
 class JudgingMethod(Protocol):
-    """How a benchmark has answers judged. Subclass it: what has a default may be left out."""
+    """Base class of judging methods. Members with a default are optional in subclasses."""
 
-    official_label: ClassVar[str]
-    """The judge that its published figures are by."""
+    official_label: str
+    """The judge of the published figures."""
     temperature: ClassVar[float | None] = None
-    """Of the judge; `None` leaves it to the provider."""
+    """Temperature of the judge; `None` for the provider's default."""
     max_tokens: ClassVar[int | None] = None
-    """The most that the judge may write; `None` leaves it to the provider."""
+    """Maximum number of tokens of the judge; `None` for the provider's default."""
     request_options: ClassVar[Mapping[str, Any]] = {}
-    """What else is asked of the judge's provider in each call."""
+    """Further request parameters of each call."""
     label: ClassVar[str | None] = None
-    """What has to be said wherever figures from such judgements stand, if anything."""
+    """Label that must accompany figures from such judgements, if any."""
     text_verdict_calls: ClassVar[int] = 1
-    """Calls for a judgement where the judge's words are read."""
+    """Number of calls for a judgement with text verdicts."""
 
     def with_text_verdict(self) -> "JudgingMethod":
-        """Give the method that reads the judge's words; by default they are read anyway."""
+        """Return the method that reads the judge's text; by default this one does."""
         return self
 
     def list_orders(self, case: JudgementCase) -> Sequence[JudgementCase]:
-        """List what the judge is asked for a judgement; by default the case as it is."""
+        """Return the calls for a judgement; by default the case itself."""
         return [case]
 
     def combine_judgements(
@@ -60,45 +60,45 @@ class JudgingMethod(Protocol):
         case: JudgementCase,  # noqa: ARG002
         judgements: Sequence[JsonRow],
     ) -> JsonRow:
-        """Make one judgement of those of `list_orders`."""
+        """Combine the judgements of `list_orders`."""
         return judgements[0]
 
     def list_cases(self, item: BenchmarkItem, answers: Sequence[str]) -> list[JudgementCase]:
-        """List the judgements of an item; by default one, of the first answer.
+        """Return the judgements of an item; by default one, of the first answer.
 
         Raises:
-            ValueError: If the data lack something that they need.
+            ValueError: If the data lack a required field.
         """
         return [JudgementCase(item, answers)]
 
     def case_fields(self, case: JudgementCase) -> JsonRow:
-        """Give what is written down of a case, judged or not; by default its category."""
+        """Return the stored fields of a case; by default its category."""
         return {"category": case.item.category}
 
     def automatic_judgement(self, case: JudgementCase) -> JsonRow | None:  # noqa: ARG002
-        """Give the judgement where no judge has to be asked for it; by default there is none."""
+        """Return a judgement that needs no judge; `None` by default."""
         return None
 
     def build_messages(self, case: JudgementCase) -> list[BaseMessage]:
-        """Write what the judge is asked."""
+        """Return the prompt of the judge."""
         raise NotImplementedError(f"{type(self).__name__} asks no judge")
 
     def describe_prompt(self, case: JudgementCase) -> str:
-        """Give the last message that the judge is sent; nothing where no judge is asked."""
+        """Return the last message of the prompt; empty if no judge is called."""
         if self.automatic_judgement(case) is not None:
             return ""
         return self.build_messages(case)[-1].text
 
     def parse_judgement(self, case: JudgementCase, message: AIMessage) -> JsonRow:
-        """Read the judgement from what the judge answered.
+        """Parse the judgement in an answer.
 
         Raises:
-            MalformedJudgementError: If it is none.
+            MalformedJudgementError: If there is none.
         """
         raise NotImplementedError(f"{type(self).__name__} asks no judge")
 
     def judge_by_overlap(self, case: JudgementCase) -> AIMessage:  # noqa: ARG002
-        """Answer as the stand-in `offline:overlap`, which counts words, in the judge's own form.
+        """Return the answer of the stand-in `offline:overlap` in the judge's format.
 
         Raises:
             ValueError: If the benchmark has no stand-in, as by default.
@@ -107,6 +107,6 @@ class JudgingMethod(Protocol):
 
 
 def fill_template(template: str, values: Mapping[str, str]) -> str:
-    """Put texts where a template names them in braces; other braces, also in the texts, stay."""
+    """Replace names in braces by texts; other braces, also in the texts, stay."""
     names = "|".join(map(re.escape, values))
     return re.sub(rf"{{({names})}}", lambda found: values[found[1]], template)

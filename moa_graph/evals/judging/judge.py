@@ -1,4 +1,4 @@
-"""Who judges: any chat model, or the stand-in that counts words."""
+"""Judges: chat models, or the word counter `offline:overlap`."""
 
 import asyncio
 from collections.abc import Mapping
@@ -15,6 +15,7 @@ from moa_graph.evals.call_store import CallStore
 from moa_graph.evals.judging import overlap
 from moa_graph.evals.judging.cases import JudgementCase, JudgingMethod
 from moa_graph.evals.results_file import JsonRow
+from moa_graph.evals.scorers.table import SCORER_PREFIX, find_scorer, read_scorer_name
 from moa_graph.evals.systems import answer_options
 from moa_graph.models.adapt import adapt_model
 from moa_graph.models.agent import Agent, build_model
@@ -23,41 +24,52 @@ from moa_graph.prompting.finish_reasons import describe_ending
 from moa_graph.prompting.parsing import read_finish_reason
 
 _METHOD_OPTIONS = ("temperature", "max_tokens")
-_OWN_OPTIONS = ("top_p", "stop", "base_url")  # which no benchmark sets
+_OWN_OPTIONS = ("top_p", "stop", "base_url")  # options that no benchmark sets
 
 
 class _JudgeTable(BaseModel):
-    """What of a judge's file is no option of its agent."""
+    """Keys of a judge's file that are not options of its agent."""
 
     prices: dict[str, tuple[Price, Price]] = {}
     text_verdict: bool = Field(default=False, strict=True)
 
 
-_OWN_KEYS = tuple(_JudgeTable.model_fields)  # of a judge's file, beside those of its agent
+_OWN_KEYS = tuple(_JudgeTable.model_fields)  # further keys of a judge's file
 
 
 @dataclass(frozen=True)
 class Judge:
-    """A judge, before it knows the benchmark."""
+    """A judge, independent of the benchmark."""
 
     agent: Agent | None
-    """`None` for the stand-in."""
+    """The agent; `None` for the stand-in and for scorers."""
     prices: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     text_verdict: bool = False
-    """Whether its words are read where a benchmark's method computes with log-probabilities."""
+    """Whether to read its text if a benchmark's method uses log-probabilities."""
+    scorer: str | None = None
+    """Name of an exact scorer that replaces a judge."""
+    run_code: bool = False
+    """Whether the scorer may run code of models."""
 
     @property
     def label(self) -> str:
-        """What it is called: `provider:model`."""
+        """Name of the judge: `provider:model`."""
+        if self.scorer is not None:
+            return f"{SCORER_PREFIX}{self.scorer}"
         return self.agent.label if self.agent else overlap.OVERLAP_LABEL
 
     @property
+    def paid_labels(self) -> list[str]:
+        """Names of the models that cost something."""
+        return [self.agent.label] if self.agent else []
+
+    @property
     def is_language_model(self) -> bool:
-        """Whether it can read."""
+        """Whether it is a language model."""
         return self.agent is not None
 
     def settings(self, method: JudgingMethod) -> dict[str, Any]:
-        """Give what it is asked with: what the benchmark sets, unless it has options of its own."""
+        """Return its request options: those of the benchmark, unless it has its own."""
         if not self.agent:
             return {}
         own = {name: getattr(self.agent, name) for name in (*_METHOD_OPTIONS, *_OWN_OPTIONS)}
@@ -65,14 +77,14 @@ class Judge:
         return {name: official[name] if own[name] is None else own[name] for name in own}
 
     def is_official(self, method: JudgingMethod) -> bool:
-        """Tell whether it is the benchmark's own judge, asked as the benchmark asks."""
+        """Return whether it is the benchmark's own judge, with the benchmark's options."""
         if self.label != method.official_label:
             return False
         return not self.agent or self.settings(method) == _official_settings(method)
 
 
 class BenchmarkJudge:
-    """A judge at work on a benchmark, through a call store; its model is built at once.
+    """A judge of a benchmark with a call store; its model is built immediately.
 
     Raises:
         ValueError: If a key is missing, or the model cannot be built.
@@ -80,6 +92,7 @@ class BenchmarkJudge:
 
     def __init__(self, judge: Judge, method: JudgingMethod, call_store: CallStore) -> None:
         self._method, self._agent = method, None
+        self._is_scorer = judge.scorer is not None
         if judge.agent:
             settings = {name: judge.settings(method)[name] for name in _METHOD_OPTIONS}
             self._agent = agent = judge.agent.model_copy(update=settings)
@@ -90,24 +103,30 @@ class BenchmarkJudge:
             )
 
     async def judge_case(self, case: JudgementCase) -> JsonRow:
-        """Have a case judged.
+        """Judge a case.
 
         Raises:
-            CallError: If there is no judgement; the text says why.
+            CallError: If there is no judgement; the message says why.
         """
-        if (automatic := self._method.automatic_judgement(case)) is not None:
+        if (automatic := await self._judge_automatically(case)) is not None:
             return automatic
         judgements = [await self._judge_order(each) for each in self._method.list_orders(case)]
         row = self._method.combine_judgements(case, judgements)
         notes = [note for each in judgements if (note := each.get("incomplete"))]
         return row | {"incomplete": notes[0]} if notes else row
 
+    async def _judge_automatically(self, case: JudgementCase) -> JsonRow | None:
+        """Return a judgement without a model; a slow scorer runs in a thread."""
+        if self._is_scorer:
+            return await asyncio.to_thread(self._method.automatic_judgement, case)
+        return self._method.automatic_judgement(case)
+
     async def _judge_order(self, case: JudgementCase) -> JsonRow:
-        """Ask the judge with the answers in one order."""
+        """Call the judge with the answers in one order."""
         message = await self._ask_judge(case)
         row = self._method.parse_judgement(case, message)
         note = describe_ending(read_finish_reason(message))
-        if not note or message.response_metadata.get("logprobs"):  # those are asked for one token
+        if not note or message.response_metadata.get("logprobs"):  # they write a single token
             return row
         return row | {"incomplete": note}
 
@@ -127,15 +146,19 @@ def _official_settings(method: JudgingMethod) -> dict[str, Any]:
 
 
 def read_judge(source: str) -> Judge:
-    """Read who is to judge.
+    """Parse the name of a judge.
 
     Args:
         source: `provider:model`, `offline:overlap`, or the path of a TOML file with `model` and
-            other options of an `Agent`, and perhaps `prices` as in a mixture.
+            other options of an `Agent`, and optionally `prices` as in a mixture; or `scorer:` and
+            the name of an exact scorer.
 
     Raises:
         ValueError: If it is none of these.
     """
+    if (scorer := read_scorer_name(source)) is not None:
+        find_scorer(scorer)
+        return Judge(None, scorer=scorer)
     if source == overlap.OVERLAP_LABEL:
         return Judge(None)
     if is_free_model(source):

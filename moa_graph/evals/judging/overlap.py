@@ -1,7 +1,7 @@
-"""A judge without a language model, for demonstrations: it counts words.
+"""A judge for demonstrations that counts words, without a language model.
 
-It knows nothing of what an answer says. Its judgements let everything be tried without a key or
-a network, and say nothing of the quality of a system; whatever they go into says so.
+It does not understand answers. It allows trials without a key or a network. Its judgements say
+nothing about quality, and everything made of them is labelled accordingly.
 """
 
 from collections.abc import Iterable
@@ -14,20 +14,20 @@ OVERLAP_LABEL = "offline:overlap"
 def overlap_share(instruction: str, answer: str, reference: str | None) -> float:
     """Rate an answer from 0 to 1.
 
-    Against a reference answer the words in common are counted, else those of the instruction that
-    the answer takes up.
+    It counts the words shared with a reference answer, or otherwise the words of the instruction
+    that the answer contains.
     """
     return covered_share(instruction, answer) if reference is None else _word_f1(reference, answer)
 
 
 def covered_share(instruction: str, answer: str) -> float:
-    """Give the share of the words of the instruction that the answer takes up."""
+    """Return the share of the instruction's words that the answer contains."""
     wanted = set(stem_words(instruction))
     return _share_of(wanted & set(stem_words(answer)), wanted)
 
 
 def _word_f1(reference: str, answer: str) -> float:
-    """Give F1 of the words."""
+    """Return the F1 score of the words."""
     both = set(stem_words(reference)) & set(stem_words(answer))
     return 2 * len(both) / (len(set(stem_words(reference))) + len(set(stem_words(answer))) or 1)
 

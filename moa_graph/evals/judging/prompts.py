@@ -1,7 +1,7 @@
-"""The prompts of the judges: they are the benchmark, so they are loaded as published.
+"""Published prompts of the judges.
 
-They come from the benchmark's own package where that is installed, or else are downloaded once,
-from a pinned place; a hash tells whether they are the published ones.
+They come from the benchmark's own package if it is installed, and otherwise are downloaded once
+from a pinned revision. A hash tells whether they are the published ones.
 """
 
 import hashlib
@@ -18,11 +18,11 @@ FileKind = Literal["published", "given", "own"]
 
 @dataclass(frozen=True)
 class JudgeFile:
-    """A file that a judge needs, and where it is from."""
+    """A file of a judge, and its source."""
 
     text: str
     kind: FileKind
-    """Whether it is the published one, another that was given, or our own."""
+    """Whether it is the published file, one of the user, or one of this package."""
     location: str
     sha256: str
 
@@ -33,17 +33,17 @@ def load_judge_file(
     """Load a file that a benchmark's judge needs.
 
     Args:
-        benchmark: Which benchmark.
-        part: Which file.
-        path: Where another one stands, which is taken as it is.
-        own: Take our own words instead of the published ones.
+        benchmark: The benchmark.
+        part: The part: `prompt`, `reference_answers` or `skills`.
+        path: Another file, which is used as it is.
+        own: Whether to use the prompt of this package instead of the published one.
 
     Returns:
         The file. Its `kind` says whether it is the published one.
 
     Raises:
-        ValueError: If it cannot be had, or is not what was published; the message says what to
-            fetch and where to put it.
+        ValueError: If it is not available, or differs from the published one; the message says what
+            to download and where to put it.
     """
     origin, option = benchmark.judge_files[part], f"--{part.replace('_', '-')}"
     if path:
@@ -69,7 +69,7 @@ def load_judge_file(
 
 
 def _find_installed(origin: JudgeFileOrigin) -> Path | None:
-    """Find the file in an installed package, without importing that."""
+    """Find the file of an installed package without importing it."""
     package_spec = importlib.util.find_spec(origin.package) if origin.package else None
     candidates = (
         Path(folder, origin.package_path)
@@ -92,7 +92,7 @@ def _read_judge_file(path: Path, origin: JudgeFileOrigin | None = None) -> Judge
 
 
 def _is_published(origin: JudgeFileOrigin, text: str, sha256: str) -> bool:
-    """Tell whether a file is the published one, or has the same prompts as far as they are read."""
+    """Return whether a file is the published one, or has the same needed prompts."""
     if sha256 == origin.pinned_file.sha256:
         return True
     return bool(origin.prompt_sha256) and origin.prompt_sha256.items() <= hash_prompts(text).items()

@@ -1,5 +1,6 @@
-"""Have the answers of a system judged."""
+"""Judge the answers of a system."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -16,6 +17,7 @@ from moa_graph.evals.call_store import CallStore
 from moa_graph.evals.judging.account import write_judgements
 from moa_graph.evals.judging.cases import JudgementCase
 from moa_graph.evals.judging.judge import BenchmarkJudge
+from moa_graph.evals.judging.proposal_scores import write_proposal_scores
 from moa_graph.evals.judging.setup import JudgingTask
 from moa_graph.evals.probing import AllFailedError, ProbedWork
 from moa_graph.evals.results_file import JUDGEMENTS_FILE, JsonRow
@@ -28,17 +30,17 @@ from moa_graph.runs.jobs import JobOutcome, run_jobs
 
 @dataclass(frozen=True)
 class JudgingResult:
-    """Where the judgements are, and how many."""
+    """The judgements of a system."""
 
     path: Path
     progress: JobProgress
-    """What was done now."""
+    """Progress of this run."""
     judged: int
-    """Judgements that there are."""
+    """Number of judgements."""
     failures: Mapping[str, str]
-    """Why others are missing, by item (and turn)."""
+    """Causes of missing judgements, by item (and turn)."""
     labels: tuple[str, ...]
-    """What has to be said wherever figures from these judgements stand."""
+    """Labels that must accompany figures from these judgements."""
 
 
 async def judge_system(
@@ -49,23 +51,24 @@ async def judge_system(
     max_cost: float | None = None,
     show: Callable[[JobProgress], None] = lambda _: None,
 ) -> JudgingResult:
-    """Have the answers of a system judged; the judgements are written beside them.
+    """Judge the answers of a system, and write the judgements beside them.
 
-    Called again, it goes on: a judgement that is in the call store is not paid for again, and what
-    failed is asked again. Judgements that are there stay until one of the new ones succeeds.
+    A repeated call continues: judgements in the call store are not paid for again, and failed ones
+    are repeated. Earlier judgements stay until a new one succeeds.
 
     Args:
-        task: What is judged, and how.
-        call_store: Where each call is kept.
-        concurrency: How many judgements are under way at a time.
+        task: The judging task.
+        call_store: The call store.
+        concurrency: Number of parallel judgements.
         max_cost: As in `run_jobs`.
         show: As in `run_jobs`.
 
     Raises:
-        ValueError: If the data do not fit the benchmark, or a key is missing.
-        AllFailedError: If the first judgements all failed alike; no other was asked for.
+        ValueError: If the data do not match the benchmark, or a key is missing.
+        AllFailedError: If the first judgements all failed with the same cause.
     """
-    judging = ProbedWork(BenchmarkJudge(task.judge, task.method, call_store).judge_case)
+    benchmark_judge = BenchmarkJudge(task.judge, task.method, call_store)
+    judging = ProbedWork(benchmark_judge.judge_case, is_probed=task.judge.scorer is not None)
     cases = [case for item in task.benchmark.items for case in _cases_of_item(task, item)]
     rows = dict[tuple[Any, int], JsonRow]()
 
@@ -79,12 +82,14 @@ async def judge_system(
             judging.run,
             keep,
             concurrency=concurrency,
-            max_cost=applicable_max_cost(max_cost, [task.judge.label]),
+            max_cost=applicable_max_cost(max_cost, task.judge.paid_labels),
             prices=task.judge.prices,
             show=show,
         )
+        if task.judge.scorer is not None:
+            await asyncio.to_thread(write_proposal_scores, task)
     except AllFailedError as error:
-        rows.clear()  # the judge is of no use: ties are none of its judgements
+        rows.clear()  # automatic ties are not judgements of the judge
         raise AllFailedError(f"judge {task.judge.label}: {error}; choose another judge") from None
     finally:
         ordered = [rows[key] for case in cases if (key := (case.item.id, case.turn)) in rows]
@@ -95,7 +100,7 @@ async def judge_system(
 
 
 def write_unjudged(task: JudgingTask) -> None:
-    """Write down that a judge made no judgement, unless it made some before."""
+    """Record that a judge made no judgement, unless it made some before."""
     cases = [case for item in task.benchmark.items for case in _cases_of_item(task, item)]
     _write_unless_all_failed(task, cases, {})
 
@@ -105,7 +110,7 @@ def _write_unless_all_failed(
     cases: Sequence[JudgementCase],
     by_case: Mapping[tuple[Any, int], JsonRow],
 ) -> tuple[str, ...]:
-    """Write the judgements, unless they are of no use and earlier ones may be."""
+    """Write the judgements, unless all failed and earlier ones exist."""
     tried = [(case, row) for case in cases if (row := by_case.get((case.item.id, case.turn)))]
     if has_judgements(task.folder) and all(row["error"] for _, row in tried):
         return ("no judgement succeeded, so that the earlier ones stay",)
@@ -115,7 +120,7 @@ def _write_unless_all_failed(
 
 
 def has_judgements(folder: Path) -> bool:
-    """Tell whether a judge made a judgement in its folder."""
+    """Return whether the folder has a judgement of a judge."""
     path = folder / JUDGEMENTS_FILE
     return path.exists() and any(row["error"] is None for row in read_json_rows(path))
 
@@ -127,7 +132,7 @@ def _write_official_format(
         OfficialJudgement(case, row, task.method.describe_prompt(case), task.opponent)
         for case, row in judged
     ]
-    benchmark = benchmark_for(task.benchmark.name)
+    benchmark = benchmark_for(task.benchmark.name, task.judge.label)
     if file := benchmark.format_judgements(task.answers.system, task.judge.label, official):
         file_name, text = file
         write_text(task.folder / file_name, text)

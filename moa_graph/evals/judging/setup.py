@@ -1,4 +1,4 @@
-"""What is needed to judge a system on a benchmark: answers, data, prompts."""
+"""Files and prompts for judging a system on a benchmark."""
 
 import hashlib
 import json
@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from moa_graph.evals.benchmark_data import BenchmarkData
+from moa_graph.evals.benchmarks.exact.benchmark import ExactBenchmark
+from moa_graph.evals.benchmarks.exact.judge import ExactMethod
 from moa_graph.evals.benchmarks.protocol import Benchmark
 from moa_graph.evals.benchmarks.registry import benchmark_for, benchmark_names, find_benchmark
 from moa_graph.evals.datasets import load_benchmark
@@ -21,68 +23,69 @@ from moa_graph.evals.results_file import (
     JUDGES_FOLDER,
     JUDGING_MANIFEST,
 )
+from moa_graph.evals.scorers.table import find_scorer
 from moa_graph.models.recorded import read_json_rows
 
 
 @dataclass(frozen=True)
 class SystemAnswers:
-    """What `moa eval generate` left in a folder."""
+    """The results of `moa eval generate` in a folder."""
 
     folder: Path
     system: str
     benchmark: str
     manifest: Mapping[str, Any]
     by_item: Mapping[str | int, Sequence[str]]
-    """The answers of each item that has them, turn by turn."""
+    """Answers by item, turn by turn."""
 
     @property
     def sha256(self) -> str:
-        """Tells whether answers have changed."""
+        """Hash of the answers, to detect changes."""
         rows = sorted((str(item), list(answers)) for item, answers in self.by_item.items())
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class JudgeFilePaths:
-    """Where the files that a judge needs stand, instead of the published ones."""
+    """Files of the user that replace the published ones."""
 
     prompt: Path | None = None
     reference_answers: Path | None = None
     skills: Path | None = None
     own_prompt: bool = False
-    """Take our own prompts, not the benchmark's."""
+    """Whether to use the prompts of this package instead of the benchmark's."""
 
 
 @dataclass(frozen=True)
 class JudgingTask:
-    """Answers to be judged, and how."""
+    """Answers to judge, and the method."""
 
     answers: SystemAnswers
     benchmark: BenchmarkData
     judge: Judge
     method: JudgingMethod
     sources: Mapping[str, JudgeFile]
-    """The files that the judge reads."""
+    """Files of the judge."""
     opponent: str | None = None
-    """The system that answers are compared with, if it is not the benchmark's reference."""
+    """The system to compare with, if it is not the benchmark's reference."""
     judge_folder: Path | None = None
-    """Where the judgements are written; by default beside the answers."""
+    """Folder of the judgements; by default that of the answers."""
     further_judges: Sequence[str] = ()
-    """Names of the folders of the judges after the first one, in its own task."""
+    """Folder names of the further judges, in the task of the first one."""
 
     @property
     def folder(self) -> Path:
-        """Where the judgements are written."""
+        """Folder of the judgements."""
         return self.judge_folder or self.answers.folder
 
 
 def judge_folder(folder: Path, judge: Judge, number: int) -> Path:
-    """Say where the judgements of a judge are.
+    """Return the folder of a judge's judgements.
 
     Args:
-        folder: The system's.
+        folder: Folder of the system.
         judge: The judge.
-        number: Its place among the judges, from 0.
+        number: Index of the judge, from 0.
     """
     return folder / JUDGES_FOLDER / _name_judge_folder(judge) if number else folder
 
@@ -92,11 +95,14 @@ def _name_judge_folder(judge: Judge) -> str:
 
 
 def check_judges_differ(judges: Sequence[Judge]) -> None:
-    """Refuse judges whose judgements would overwrite each other.
+    """Reject judges whose judgements would overwrite each other or could not be combined.
 
     Raises:
-        ValueError: If two have the same name.
+        ValueError: If two have the same name, or a scorer is not the only one.
     """
+    scorers = [judge.label for judge in judges if judge.scorer is not None]
+    if scorers and len(judges) > 1:
+        raise ValueError(f"judges: {scorers[0]!r} is not the only one; expected a scorer alone")
     seen = dict[str, str]()
     for judge in judges:
         if other := seen.get(name := _name_judge_folder(judge)):
@@ -105,10 +111,10 @@ def check_judges_differ(judges: Sequence[Judge]) -> None:
 
 
 def list_judge_folders(folder: Path) -> list[Path]:
-    """List where the judgements of a system are, the first judge's first.
+    """Return the folders of a system's judgements, the first judge's first.
 
     Args:
-        folder: The system's. One that was judged before there were several judges has one.
+        folder: Folder of the system. Results of older versions have one judge.
 
     Raises:
         ValueError: If the list cannot be read.
@@ -128,13 +134,13 @@ def read_answers(folder: Path) -> SystemAnswers:
     """Read the answers of a system.
 
     Raises:
-        ValueError: If the folder holds none.
+        ValueError: If the folder has none.
     """
     try:
         manifest = json.loads((folder / GENERATION_MANIFEST).read_text(encoding="utf-8"))
         rows = {
             row["id"]: row for row in read_json_rows(folder / ANSWERS_FILE)
-        }  # the last word counts
+        }  # the last row counts
         by_item = {
             item: [turn["answer"] for turn in row["turns"]]
             for item, row in rows.items()
@@ -159,24 +165,24 @@ def prepare_judging(
     files: JudgeFilePaths = JudgeFilePaths(),
     against: Path | None = None,
 ) -> JudgingTask:
-    """Find all that is needed to judge a system's answers.
+    """Load the files and the method for judging the answers of a system.
 
     Args:
-        folder: The system's, as `moa eval generate` writes it.
-        judge: Who judges.
-        data: The benchmark's data; by default those that were answered.
-        files: What is read instead of the published prompts and reference answers.
-        against: The folder of another system to compare with, instead of the reference in the
-            data. Prompts of one's own, too, are judged as AlpacaEval's: by comparison.
+        folder: Folder of the system, as `moa eval generate` writes it.
+        judge: The judge.
+        data: Data of the benchmark; by default those that were answered.
+        files: Files that replace the published prompts and reference answers.
+        against: Folder of another system to compare with, instead of the reference in the data.
+            The user's own prompts are compared too, like AlpacaEval's.
 
     Raises:
-        ValueError: If something is missing or does not fit.
+        ValueError: If something is missing or does not match.
     """
     answers = read_answers(folder)
     benchmark = _load_data(answers, data)
     opponent = read_answers(against) if against else None
-    if opponent and not benchmark_for(benchmark.name).compares_systems:
-        raise ValueError(f"--against: {benchmark.name} compares with no other system")
+    if opponent and not benchmark_for(benchmark.name, judge.label).compares_systems:
+        raise ValueError(f"--against: {benchmark.name} does not compare with other systems")
     if opponent and opponent.manifest["data"]["sha256"] != benchmark.sha256:
         raise ValueError(f"{against}: answers to other data than {folder}")
     method, sources = build_method(benchmark, judge, files, opponent)
@@ -192,11 +198,11 @@ def prepare_judges(
     files: JudgeFilePaths = JudgeFilePaths(),
     against: Path | None = None,
 ) -> list[JudgingTask]:
-    """Find all that is needed to have a system's answers judged by several judges.
+    """Load everything for judging a system's answers by several judges.
 
     Args:
         folder: As in `prepare_judging`.
-        judges: Who judges. The judgements of the first one are beside the answers.
+        judges: The judges. The judgements of the first one are beside the answers.
         data: As in `prepare_judging`.
         files: As in `prepare_judging`.
         against: As in `prepare_judging`.
@@ -238,13 +244,15 @@ def _load_data(answers: SystemAnswers, path: Path | None) -> BenchmarkData:
 def build_method(
     data: BenchmarkData, judge: Judge, files: JudgeFilePaths, opponent: SystemAnswers | None = None
 ) -> tuple[JudgingMethod, dict[str, JudgeFile]]:
-    """Build the method of a benchmark, and tell what the judge reads.
+    """Build the method of a benchmark, and return it with the files of the judge.
 
     Raises:
-        ValueError: If a file cannot be had; the message says what to fetch.
+        ValueError: If a file is not available; the message says what to download.
     """
-    benchmark = benchmark_for(data.name)
+    benchmark = benchmark_for(data.name, judge.label)
     _check_files(benchmark, files)
+    if judge.scorer is not None or isinstance(benchmark, ExactBenchmark):
+        return _build_exact_method(benchmark, judge), {}
     reader = JudgeFileLoader(benchmark, files, is_language_model=judge.is_language_model)
     outputs = {item: turns[0] for item, turns in opponent.by_item.items()} if opponent else None
     method = benchmark.build_method(data, reader, outputs)
@@ -253,10 +261,28 @@ def build_method(
     return method, reader.files_read
 
 
-class JudgeFileLoader:
-    """Loads the files of a judge, and remembers which they are.
+def _build_exact_method(benchmark: Benchmark, judge: Judge) -> JudgingMethod:
+    if judge.scorer is None:
+        raise ValueError(
+            f"judge {judge.label}: {benchmark.name} is scored exactly; expected "
+            f"{benchmark.official_judge} or another scorer"
+        )
+    scorer = find_scorer(judge.scorer)
+    if not isinstance(benchmark, ExactBenchmark):
+        raise ValueError(  # noqa: TRY004  # a configuration is wrong, not an argument's type
+            f"{judge.label}: {benchmark.name} is judged by a model, not by a scorer"
+        )
+    if scorer.runs_code and not judge.run_code:
+        raise ValueError(
+            f"{judge.label} runs on this machine what models wrote; give --run-code to allow that"
+        )
+    return ExactMethod(scorer, benchmark.official_judge)
 
-    The stand-in reads none that has a substitute, so that none has to be fetched.
+
+class JudgeFileLoader:
+    """Loads the files of a judge, and records them.
+
+    The stand-in does not use files that have a substitute, so these need no download.
     """
 
     def __init__(
@@ -267,14 +293,14 @@ class JudgeFileLoader:
         self.files_read: dict[str, JudgeFile] = {}
 
     def was_given(self, part: str) -> bool:
-        """Tell whether a file was given."""
+        """Return whether the user has provided a file."""
         return getattr(self._paths, part, None) is not None
 
     def read(self, part: str) -> str:
         """Read a file.
 
         Raises:
-            ValueError: If it cannot be had.
+            ValueError: If it is not available.
         """
         own = self._paths.own_prompt or not self._is_language_model
         file = load_judge_file(self._benchmark, part, getattr(self._paths, part, None), own=own)
@@ -284,7 +310,7 @@ class JudgeFileLoader:
 
 
 def _check_files(benchmark: Benchmark, files: JudgeFilePaths) -> None:
-    """Refuse files that would silently have no effect."""
+    """Reject files that would silently have no effect."""
     for part in ("prompt", "reference_answers", "skills"):
         if getattr(files, part) and part not in benchmark.judge_files:
             users = [n for n in benchmark_names() if part in benchmark_for(n).judge_files]
@@ -296,10 +322,10 @@ def _check_files(benchmark: Benchmark, files: JudgeFilePaths) -> None:
 
 
 def official_judge_for_folder(folder: Path) -> Judge:
-    """Give the benchmark's own judge, for a system's folder."""
+    """Return the benchmark's own judge for the folder of a system."""
     return official_judge_for_benchmark(read_answers(folder).benchmark)
 
 
 def official_judge_for_benchmark(benchmark: str) -> Judge:
-    """Give a benchmark's own judge."""
-    return read_judge(benchmark_for(benchmark).judging_method.official_label)
+    """Return a benchmark's own judge."""
+    return read_judge(benchmark_for(benchmark).official_judge)

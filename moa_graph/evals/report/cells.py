@@ -1,52 +1,64 @@
-"""What stands in the cells of the report's tables."""
+"""The contents of cells in the tables of the report."""
 
 from collections.abc import Mapping
 from math import floor, log10
 from typing import Any
 
 from moa_graph.evals.benchmarks.formatting import format_number
-from moa_graph.evals.benchmarks.registry import benchmark_for
-from moa_graph.evals.report.results import ReportSection, SystemMeasurement
+from moa_graph.evals.report.measurement import SystemMeasurement
+from moa_graph.evals.report.section import ReportSection
 from moa_graph.evals.resource_use import PartialMean, ResourceUse
+from moa_graph.graph.node_names import parse_node_name
 from moa_graph.models.providers import replayed_file
 
 UNKNOWN = "unknown"
-_LEAST_PLAIN_DOLLARS = 1e-6  # less has too many zeros
+_LEAST_PLAIN_DOLLARS = 1e-6  # smaller amounts have too many zeros
 
 
 def benchmark_figures(measurement: SystemMeasurement) -> dict[str, str]:
-    """Give the benchmark's own figures, by column."""
+    """Return the benchmark's own figures, by column."""
     score = measurement.score
-    return benchmark_for(score.benchmark).report_cells(score.figures)
+    return score.protocol.report_cells(score.figures)
 
 
 def quality_note(section: ReportSection) -> str:
-    """Give what the benchmark adds to the caption of the table of quality."""
-    return benchmark_for(section.benchmark).quality_note
+    """Return the benchmark's addition to the caption of the table of quality."""
+    return section.protocol.quality_note
 
 
 def paper_has_analyses(section: ReportSection) -> bool:
-    """Tell whether the paper's analyses are on the benchmark."""
-    return benchmark_for(section.benchmark).paper_has_analyses
+    """Return whether the paper's analyses use the benchmark."""
+    return section.protocol.paper_has_analyses
 
 
 def figure_columns(section: ReportSection) -> list[str]:
-    """Name the columns of a benchmark's own figures."""
+    """Return the columns of a benchmark's own figures."""
     return list(dict.fromkeys(name for each in section.named for name in benchmark_figures(each)))
 
 
 def group_means(measurement: SystemMeasurement) -> list[tuple[str, str, str]]:
-    """Give the means of groups of instructions: what is grouped by, the group, the mean."""
+    """Return the means of groups of instructions: kind of group, group, mean."""
     score = measurement.score
     return [
         (kind, name, format_number(mean, 2))
-        for kind, means in benchmark_for(score.benchmark).group_means(score.figures).items()
+        for kind, means in score.protocol.group_means(score.figures).items()
         for name, mean in means.items()
     ]
 
 
+def proposer_name(node: str) -> str:
+    """Return the name of a proposer in the mixture."""
+    name = parse_node_name(node)
+    return name.agent if name else node
+
+
+def format_percent(value: float | None) -> str:
+    """Format a percentage; `-` if there is none."""
+    return format_number(value)
+
+
 def format_published(table: Mapping[str, Any], row: Mapping[str, Any] | None, column: str) -> str:
-    """Give a figure of the paper with its deviation, with as many decimals as the paper has."""
+    """Format a figure of the paper with its deviation and its number of decimals."""
     if row is None or (value := row.get(column)) is None:
         return ""
     deviation = row.get({"lc_win_rate": "lc_deviation"}.get(column, "deviation"))
@@ -57,18 +69,18 @@ def format_published(table: Mapping[str, Any], row: Mapping[str, Any] | None, co
 
 
 def _count_decimals(value: float) -> int:
-    """Count the decimals of a figure of the table, of which a whole number has none."""
+    """Return the decimals of a figure of the table; a whole number has none."""
     return len(str(value).partition(".")[2])
 
 
 def paper_column_title(column: str) -> str:
-    """Name a column of the paper."""
+    """Return the title of a column of the paper."""
     names = {"lc_win_rate": "length-controlled %", "win_rate": "win rate %"}
     return names.get(column, column.replace("_", " "))
 
 
 def format_mean(value: PartialMean, use: ResourceUse, style: str = "{:,.0f}") -> str:
-    """Give a mean, with of how many instructions it is, if that is not of all."""
+    """Format a mean, with the number of instructions if it is not that of all."""
     if value.value is None:
         return UNKNOWN
     part = "" if value.known_runs == use.instructions else f" (of {value.known_runs})"
@@ -76,7 +88,7 @@ def format_mean(value: PartialMean, use: ResourceUse, style: str = "{:,.0f}") ->
 
 
 def format_mean_cost(measurement: SystemMeasurement) -> str:
-    """Give US dollars with three digits that mean something, and how they vary between runs."""
+    """Format US dollars with three significant digits, and their variation between runs."""
     use, costs = measurement.resource_use, measurement.run_costs
     mean = format_mean(use.cost, use, _dollar_style(use.cost.value))
     if costs.deviation is None:
@@ -85,7 +97,7 @@ def format_mean_cost(measurement: SystemMeasurement) -> str:
 
 
 def format_total_cost(measurement: SystemMeasurement) -> str:
-    """Give what all answers cost, those of all runs."""
+    """Format the cost of all answers, summed over runs."""
     use = measurement.resource_use
     if use.cost.value is None:
         return UNKNOWN
@@ -107,7 +119,7 @@ def _dollar_style(dollars: float | None) -> str:
 
 
 def explain_unknowns(use: ResourceUse) -> str:
-    """Say why something of a budget is not known."""
+    """Describe why parts of the resource use are unknown."""
     parts = {
         "tokens not stated": use.uncounted,
         "no price": use.unpriced,
@@ -122,13 +134,13 @@ def explain_unknowns(use: ResourceUse) -> str:
 
 
 def assumed_sizes(section: ReportSection) -> str:
-    """Name the models whose size is an assumption."""
+    """Return the models of assumed size."""
     return ", ".join(
         sorted({model for each in section.measurements for model in each.resource_use.assumed})
     )
 
 
 def _short_model_name(model: str) -> str:
-    """Leave the folders out of what is replayed."""
+    """Remove the folders from the name of a replayed file."""
     provider, _, path = model.partition(":")
     return f"{provider}:{path.rpartition('/')[2]}" if replayed_file(model) else model

@@ -8,22 +8,26 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from moa_graph.evals.benchmarks.registry import benchmark_for
 from moa_graph.evals.report.pareto import draw_pareto
-from moa_graph.evals.report.results import AnalysisResult, ReportSection
+from moa_graph.evals.report.section import AnalysisResult, ReportSection
 from moa_graph.evals.report.style import (
     COLOURS,
     DASHES,
     MARKERS,
+    SMALL,
     SOFT,
     WIDTH,
     RenderedFigure,
+    break_name,
     figure_style,
+    line_style_of,
     new_figure,
     render_figure,
 )
+from moa_graph.evals.scoring import format_quality
 
-ROW_HEIGHT = 0.28  # inches of a row of dots
+ROW_HEIGHT = 0.28  # height of a row of dots in inches
+LINE_HEIGHT = 0.2  # inches of a line of a name that has several
 MIN_SPOKES = 3
 
 TITLES = {
@@ -32,9 +36,19 @@ TITLES = {
     "collaborativeness": "Alone, and with the answers of others",
     "depth": "Number of layers",
     "ranker": "Writing against picking a proposal",
+    "equal_cost": "One model at the same cost",
+    "leave_one_out": "Without one of the proposers",
+    "readers": "What readers of proposals read",
+    "decision": "How the answer comes out of the proposals",
+    "early_stop": "With the first layers only",
 }
 _LAYERS = "layers as the paper counts them: the last one is the aggregator alone"
-X_LABELS = {"proposers": "proposers in the layer", "depth": _LAYERS, "ranker": _LAYERS}
+X_LABELS = {
+    "proposers": "proposers in the layer",
+    "depth": _LAYERS,
+    "ranker": _LAYERS,
+    "early_stop": "layers of proposers that run",
+}
 
 
 def draw_section(section: ReportSection) -> Iterator[RenderedFigure]:
@@ -56,14 +70,25 @@ def draw_section(section: ReportSection) -> Iterator[RenderedFigure]:
 
 def _draw_quality(section: ReportSection) -> RenderedFigure:
     rows = sorted(section.named, key=lambda each: each.quality.value)
-    figure, axes = new_figure(0.9 + ROW_HEIGHT * len(rows))
+    figure, axes = _begin_rows([each.system for each in rows], 0.9, ROW_HEIGHT)
     for y, each in enumerate(rows):
         _plot_interval(axes, each.quality, y, COLOURS[0], MARKERS[0])
-    axes.set_yticks(range(len(rows)), [each.system for each in rows])
     axes.set_xlabel(section.metric)
     axes.grid(visible=False, axis="y")
     caption = f"{section.benchmark}: {section.metric}, with 95 % intervals"
-    return _render_section_figure(section, figure, "quality", caption)
+    values = [f"{each.system}: {format_quality(each.quality)}" for each in reversed(rows)]
+    return _render_section_figure(section, figure, "quality", caption, values)
+
+
+def _begin_rows(names: Sequence[str], base: float, row_height: float) -> tuple[Figure, Axes]:
+    """Create a figure with a row for each name, from the bottom, none of them on the axis."""
+    labels = [break_name(name) for name in names]
+    lines = max((label.count("\n") + 1 for label in labels), default=1)
+    height = row_height if lines == 1 else max(row_height, LINE_HEIGHT * lines)
+    figure, axes = new_figure(base + height * len(names))
+    axes.set_yticks(range(len(names)), labels)
+    axes.set_ylim(-0.6, len(names) - 0.4)
+    return figure, axes
 
 
 def _plot_interval(axes: Axes, quality: Any, y: float, colour: str, marker: str) -> None:
@@ -72,7 +97,7 @@ def _plot_interval(axes: Axes, quality: Any, y: float, colour: str, marker: str)
 
 
 def _draw_skills(section: ReportSection) -> RenderedFigure | None:
-    benchmark = benchmark_for(section.benchmark)
+    benchmark = section.protocol
     systems = [
         (each, benchmark.radar_means(each.score.figures)) for each in section.named[: len(COLOURS)]
     ]
@@ -84,10 +109,10 @@ def _draw_skills(section: ReportSection) -> RenderedFigure | None:
     angles = [2 * pi * index / len(skills) for index in range(len(skills))]
     for number, (each, scores_by_skill) in enumerate(systems):
         means = [scores_by_skill.get(skill) for skill in skills]
-        values = [float("nan") if mean is None else mean for mean in means]
+        radii = [float("nan") if mean is None else mean for mean in means]
         axes.plot(
             [*angles, angles[0]],
-            [*values, values[0]],
+            [*radii, radii[0]],
             color=COLOURS[number],
             marker=MARKERS[number],
             linestyle=DASHES[number],
@@ -99,9 +124,12 @@ def _draw_skills(section: ReportSection) -> RenderedFigure | None:
     figure.legend(loc="outside upper left", ncols=3)
     is_partial = len(systems) < len(section.named)
     part = f", the first {len(systems)} systems" if is_partial else ""
-    return _render_section_figure(
-        section, figure, "skills", f"{section.benchmark}: mean score by skill{part}"
-    )
+    caption = f"{section.benchmark}: mean score from 1 to 5, by skill{part}; without intervals"
+    values = [
+        f"{each.system}: {', '.join(f'{s} {m:.2f}' for s, m in means.items() if m is not None)}"
+        for each, means in systems
+    ]
+    return _render_section_figure(section, figure, "skills", caption, values)
 
 
 def _format_polar_axes(axes: Any, angles: Sequence[float], skills: Sequence[str]) -> None:
@@ -109,7 +137,7 @@ def _format_polar_axes(axes: Any, angles: Sequence[float], skills: Sequence[str]
     axes.set_theta_direction(-1)
     axes.set_xticks(angles, skills)
     axes.set_ylim(0, 5)
-    axes.set_yticks(range(1, 6), [str(n) for n in range(1, 6)], color=SOFT, fontsize=7)
+    axes.set_yticks(range(1, 6), [str(n) for n in range(1, 6)], color=SOFT, fontsize=SMALL)
     axes.set_rlabel_position(180 / len(angles))
     axes.tick_params(axis="x", pad=8)
     axes.spines["polar"].set_visible(False)
@@ -124,8 +152,12 @@ def _draw_analysis(section: ReportSection, analysis: AnalysisResult) -> Rendered
     figure = draw(section, analysis)
     title = TITLES.get(analysis.name, analysis.name)
     caption = f"{section.benchmark}: {title.lower()}, variants of {analysis.of}; 95 % intervals"
+    values = [
+        f"{dot.curve} at {dot.x}: {format_quality(dot.measurement.quality)}"
+        for dot in analysis.points
+    ]
     return _render_section_figure(
-        section, figure, f"{analysis.name}-{file_stem(analysis.of)}", caption
+        section, figure, f"{analysis.name}-{file_stem(analysis.of)}", caption, values
     )
 
 
@@ -133,8 +165,9 @@ def _draw_curves(section: ReportSection, analysis: AnalysisResult) -> Figure:
     """Draw curves over numbers."""
     figure, axes = new_figure(3.4)
     for number, (curve, unsorted) in enumerate(analysis.curves.items()):
+        look = line_style_of(number)
         dots = sorted(unsorted, key=lambda dot: float(dot.x))
-        xs = [float(dot.x) + 0.03 * number for dot in dots]  # intervals beside each other
+        xs = [float(dot.x) + 0.03 * number for dot in dots]  # avoids overlaps
         values = [dot.measurement.quality for dot in dots]
         axes.errorbar(
             xs,
@@ -143,9 +176,9 @@ def _draw_curves(section: ReportSection, analysis: AnalysisResult) -> Figure:
                 [each.value - each.low for each in values],
                 [each.high - each.value for each in values],
             ],
-            color=COLOURS[number],
-            marker=MARKERS[number],
-            linestyle=DASHES[number],
+            color=look.colour,
+            marker=look.marker,
+            linestyle=look.dash,
             markersize=5.5,
             linewidth=1.4,
             elinewidth=1,
@@ -162,26 +195,28 @@ def _draw_curves(section: ReportSection, analysis: AnalysisResult) -> Figure:
 
 
 def _draw_rows(section: ReportSection, analysis: AnalysisResult) -> Figure:
-    """Draw dots in rows, one for each name."""
+    """Draw dots in rows, one row per name."""
     names = list(dict.fromkeys(str(dot.x) for dot in analysis.points))[::-1]
-    figure, axes = new_figure(1.1 + 1.3 * ROW_HEIGHT * len(names))
+    figure, axes = _begin_rows(names, 1.1, 1.3 * ROW_HEIGHT)
     curves = analysis.curves
     for number, (curve, dots) in enumerate(curves.items()):
-        shift = 0.13 * (len(curves) - 1 - 2 * number)
+        look, shift = line_style_of(number), 0.13 * (len(curves) - 1 - 2 * number)
         for dot in dots:
             y = names.index(str(dot.x)) + shift
-            _plot_interval(axes, dot.measurement.quality, y, COLOURS[number], MARKERS[number])
-        axes.plot([], [], color=COLOURS[number], marker=MARKERS[number], label=curve)
-    axes.set_yticks(range(len(names)), names)
+            _plot_interval(axes, dot.measurement.quality, y, look.colour, look.marker)
+        axes.plot([], [], color=look.colour, marker=look.marker, label=curve)
+    if analysis.base:
+        value = analysis.base.quality.value
+        axes.axvline(value, color=SOFT, linewidth=1, linestyle="--", label=analysis.of)
     axes.set_xlabel(section.metric)
     axes.grid(visible=False, axis="y")
-    figure.legend(loc="outside upper left", ncols=len(curves))
+    figure.legend(loc="outside upper left", ncols=len(curves) + bool(analysis.base))
     return figure
 
 
 def _draw_correlations(section: ReportSection) -> RenderedFigure:
     measures = list(next(iter(section.correlations.values())))
-    figure, axes = new_figure(1.1 + ROW_HEIGHT * 1.3 * len(measures))
+    figure, axes = _begin_rows(measures[::-1], 1.1, 1.3 * ROW_HEIGHT)
     systems = list(section.correlations.items())[: len(COLOURS)]
     for number, (system, by_measure) in enumerate(systems):
         shift = 0.13 * (len(systems) - 1 - 2 * number)
@@ -194,7 +229,6 @@ def _draw_correlations(section: ReportSection) -> RenderedFigure:
             axes.plot([each.mean], [index + shift], MARKERS[number], color=COLOURS[number])
         axes.plot([], [], MARKERS[number], color=COLOURS[number], label=system)
     axes.axvline(0, color=SOFT, linewidth=0.8)
-    axes.set_yticks(range(len(measures)), measures[::-1])
     axes.set_xlabel("Spearman correlation with the judge's preference")
     axes.grid(visible=False, axis="y")
     if len(systems) > 1:
@@ -203,15 +237,22 @@ def _draw_correlations(section: ReportSection) -> RenderedFigure:
         f"{section.benchmark}: whether the answer is worded like the proposals that the judge "
         "prefers; means over instructions, 95 % intervals"
     )
-    return _render_section_figure(section, figure, "correlation", caption)
+    values = [
+        f"{system}, {measure}: {each.mean:.2f}"
+        for system, by_measure in systems
+        for measure, each in by_measure.items()
+        if each.mean is not None
+    ]
+    return _render_section_figure(section, figure, "correlation", caption, values)
 
 
 def _render_section_figure(
-    section: ReportSection, figure: Figure, name: str, caption: str
+    section: ReportSection, figure: Figure, name: str, caption: str, values: Sequence[str]
 ) -> RenderedFigure:
-    return render_figure(figure, f"{section.benchmark}-{name}", caption, section.footnote)
+    name = f"{section.benchmark}-{name}"
+    return render_figure(figure, name, caption, section.footnote, values)
 
 
 def file_stem(of: str) -> str:
-    """Give what a mixture is called in names of files."""
+    """Return the name of a mixture for file names."""
     return PurePath(of).stem

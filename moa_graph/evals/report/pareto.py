@@ -1,4 +1,4 @@
-"""The plots of quality against what it takes, with the Pareto front."""
+"""Plots of quality against cost and other resources, with the Pareto front."""
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,24 +7,28 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.text import Text
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
-from moa_graph.evals.report.results import ReportSection, list_names
+from moa_graph.evals.report.section import ReportSection, list_names
 from moa_graph.evals.report.style import (
     COLOURS,
     INK,
     MARKERS,
+    SMALL,
     SOFT,
     RenderedFigure,
+    break_name,
+    format_dollars,
     new_figure,
     render_figure,
 )
 from moa_graph.evals.resource_use import pareto_front
-from moa_graph.evals.scoring import is_clearly_better
+from moa_graph.evals.scoring import format_quality, is_clearly_better
 
-POINTS_PER_LINE = 12  # points that stand for a line
-LOG_SCALE_RATIO = 10  # times, from which on an axis is logarithmic
+POINTS_PER_LINE = 12  # sample points of a line, for the placement of labels
+LOG_SCALE_RATIO = 10  # ratio above which an axis is logarithmic
 LABEL_OFFSETS = [
     (6, 5),
     (6, -9),
@@ -35,53 +39,59 @@ LABEL_OFFSETS = [
     (-6, 14),
     (-6, -18),
     (0, 20),
+    (14, 30),
+    (-14, 30),
+    (14, -34),
+    (-14, -34),
 ]
+LEADER_DISTANCE = 10  # points, from which on a thin line leads from a name to its point
+LEADER = {"arrowstyle": "-", "color": SOFT, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3}
 
 XY = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class ParetoPlot:
-    """What a plot shows."""
+    """The data of a plot."""
 
     points: Mapping[str, XY]
-    """What each system takes, and its quality."""
+    """Amount and quality of each system."""
     intervals: Mapping[str, tuple[float, float]]
-    """Of the quality of each system."""
+    """Interval of the quality of each system."""
     front: Sequence[str]
     in_noise: Container[str]
-    """Systems off the front than which none that takes no more is better beyond the noise."""
+    """Systems off the front that no system of at most their cost beats beyond the noise."""
     named: Container[str]
-    """Systems of the plan; the others are variants of them."""
+    """Systems of the plan; the others are variants."""
 
     @property
     def front_points(self) -> list[XY]:
-        """The points of the front."""
+        """Points of the front."""
         return [self.points[name] for name in self.front]
 
     @property
     def labelled_names(self) -> list[str]:
-        """Who has a name in the plot, those first who need it."""
+        """Names to label, most important first."""
         names = (name for name in self.points if name in self.named or name in self.front)
         return sorted(names, key=lambda name: name not in self.named)
 
     @property
     def unlabelled_points(self) -> list[XY]:
-        """The points of those who have none."""
+        """Points without a label."""
         shown = set(self.labelled_names)
         return [point for name, point in self.points.items() if name not in shown]
 
 
 def draw_pareto(section: ReportSection, key: str, amount: str) -> RenderedFigure | None:
-    """Draw quality against an amount of the budget.
+    """Draw quality against an amount.
 
     Args:
         section: The benchmark.
         key: The amount: `cost` or `teraflops`.
-        amount: What it is counted in.
+        amount: Unit of the amount.
 
     Returns:
-        The figure; `None` where there is nothing to weigh.
+        The figure; `None` if there is nothing to compare.
     """
     amounts = {m.system: getattr(m.resource_use, key).value for m in section.measurements}
     points = {
@@ -102,7 +112,13 @@ def draw_pareto(section: ReportSection, key: str, amount: str) -> RenderedFigure
     unknown = [system for system in amounts if system not in points]
     what = "cost" if key == "cost" else "operations"
     caption = _caption_text(section, plot, amount, unknown)
-    return render_figure(figure, f"{section.benchmark}-pareto-{what}", caption, section.footnote)
+    values = [
+        f"{each.system}: {format_quality(each.mean_quality)} at {points[each.system][0]:.3g}"
+        for each in section.measurements
+        if each.system in points
+    ]
+    name = f"{section.benchmark}-pareto-{what}"
+    return render_figure(figure, name, caption, section.footnote, values)
 
 
 def _plan_plot(section: ReportSection, points: Mapping[str, XY]) -> ParetoPlot:
@@ -117,7 +133,7 @@ def _plan_plot(section: ReportSection, points: Mapping[str, XY]) -> ParetoPlot:
 
 
 def _find_in_noise(section: ReportSection, points: Mapping[str, XY]) -> Iterator[str]:
-    """Find the systems that no other makes pointless: cheaper or as cheap, and clearly better."""
+    """Find the systems that no other system of at most their cost clearly beats."""
     known = [each for each in section.measurements if each.system in points]
     for each in known:
         rivals = (other for other in known if points[other.system][0] <= points[each.system][0])
@@ -153,8 +169,10 @@ def _set_x_scale(axes: Axes, values: Sequence[float]) -> None:
     if min(values) and max(values) > LOG_SCALE_RATIO * min(values):
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_major_formatter(format_dollars)
         axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.margins(0.12)
 
 
@@ -164,7 +182,7 @@ def _caption_text(
     return (
         f"{section.benchmark}: {section.metric}, against {amount} per {section.unit}; "
         f"{'variants in grey; ' if plot.unlabelled_points else ''}the line joins the "
-        f"systems than which none is both better and cheaper: {', '.join(plot.front)}; bars are "
+        f"Pareto front (no other is both better and cheaper): {', '.join(plot.front)}; bars are "
         "95 % intervals; hollow points are off the line by no more than the noise"
         f"{'; of repeated systems, the mean of all runs' if section.repeated else ''}"
         f"{f'; unknown: {list_names(unknown)}' if unknown else ''}"
@@ -172,7 +190,7 @@ def _caption_text(
 
 
 def _label_points(axes: Axes, plot: ParetoPlot) -> None:
-    """Write names beside points, each where it covers no other; what has no place needs none."""
+    """Label points without overlaps; a label without a free position is left out."""
     axes.figure.draw_without_rendering()  # type: ignore[union-attr]
     labelled = {name: plot.points[name] for name in plot.labelled_names}
     obstacles = [
@@ -188,19 +206,33 @@ def _label_points(axes: Axes, plot: ParetoPlot) -> None:
         if box := _write_label(axes, name, point, occupied):
             occupied.append(box)
         elif name in plot.named:
-            axes.annotate(name, point, LABEL_OFFSETS[0], textcoords="offset points", fontsize=8)
+            axes.annotate(
+                break_name(name),
+                point,
+                LABEL_OFFSETS[0],
+                textcoords="offset points",
+                fontsize=SMALL,
+            )
 
 
 def _write_label(axes: Axes, name: str, point: XY, occupied: Sequence[Any]) -> Any:
-    """Write a name where it covers nothing; give its box, or `None` if there is no such place."""
+    """Draw a label at a free position, and return its box; `None` if there is none."""
     renderer = axes.figure.canvas.get_renderer()  # type: ignore[attr-defined]
     frame = axes.get_window_extent(renderer)
     for dx, dy in LABEL_OFFSETS:
         side = "left" if dx > 0 else "right" if dx < 0 else "center"
         text = axes.annotate(
-            name, point, (dx, dy), textcoords="offset points", fontsize=8, ha=side, color=INK
+            break_name(name),
+            point,
+            (dx, dy),
+            textcoords="offset points",
+            fontsize=SMALL,
+            ha=side,
+            color=INK,
+            arrowprops=LEADER if abs(dy) > LEADER_DISTANCE else None,
         )
-        box = text.get_window_extent(renderer)
+        text.update_positions(renderer)
+        box = Text.get_window_extent(text, renderer)  # without its leader
         inside = frame.x0 <= box.x0 and box.x1 <= frame.x1
         if inside and not any(box.overlaps(other) for other in occupied):
             return box
@@ -209,7 +241,7 @@ def _write_label(axes: Axes, name: str, point: XY, occupied: Sequence[Any]) -> A
 
 
 def _sample_line(axes: Axes, line: Sequence[XY]) -> list[XY]:
-    """Give points along the steps of a line, close enough that no name fits between them."""
+    """Return points along the steps of a line, dense enough that no label fits between them."""
     points = list[XY]()
     for (x, y), (next_x, next_y) in pairwise(line):
         for start, end in (((x, y), (next_x, y)), ((next_x, y), (next_x, next_y))):
@@ -220,7 +252,7 @@ def _sample_line(axes: Axes, line: Sequence[XY]) -> list[XY]:
 
 
 def _sample_intervals(plot: ParetoPlot) -> Iterator[XY]:
-    """Give points along the intervals of the systems that have names."""
+    """Return points along the intervals of labelled systems."""
     for name in plot.labelled_names:
         x, _ = plot.points[name]
         yield from ((x, float(y)) for y in np.linspace(*plot.intervals[name], 2 * POINTS_PER_LINE))

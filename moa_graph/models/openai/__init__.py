@@ -1,1 +1,1 @@
-"""A fast path to OpenAI-compatible servers: shared HTTP clients and lean completions."""
+"""Fast clients for OpenAI-compatible servers: shared connections, fewer conversions."""

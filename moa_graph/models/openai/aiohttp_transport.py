@@ -1,7 +1,7 @@
-"""HTTP by aiohttp under the openai client: half the CPU of httpx's own, and a pool that scales.
+"""An aiohttp transport for the openai client: half the CPU time of httpx, and a scalable pool.
 
-`openai[aiohttp]` has such a transport too, but calls a refused connection a timeout, and lets
-errors through that its own client then does not retry.
+`openai[aiohttp]` contains a transport too. It reports a refused connection as a timeout, and raises
+errors that the openai client does not retry.
 """
 
 import os
@@ -19,10 +19,10 @@ from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 KEEP_ALIVE_S = 30.0
-"""Seconds that an idle connection is kept: longer than most stragglers of a layer take, shorter
-than most servers wait."""
+"""Seconds until an idle connection is closed: longer than most layers take, and shorter than most
+servers keep connections."""
 
-_ERRORS: dict[type[Exception], type[httpx2.TransportError]] = {  # the first that fits
+_ERRORS: dict[type[Exception], type[httpx2.TransportError]] = {  # the first match counts
     aiohttp.ConnectionTimeoutError: httpx2.ConnectTimeout,
     TimeoutError: httpx2.ReadTimeout,
     aiohttp.ClientProxyConnectionError: httpx2.ProxyError,
@@ -39,16 +39,16 @@ _ERRORS: dict[type[Exception], type[httpx2.TransportError]] = {  # the first tha
 }
 _TLS_VARIABLES = ("SSL_CERT_FILE", "SSLKEYLOGFILE")
 _LAST_PORT = 2**16 - 1
-_WRITE_BYTES = 2**18  # bytes that are written at a time
+_WRITE_BYTES = 2**18  # bytes per write
 
 
 class OneShotBody(httpx2.AsyncByteStream):
-    """What a request says, once: a run whose calls all wait does not hold its prompts for each.
+    """A request body that is released once it is sent, so that waiting calls do not hold prompts.
 
     Args:
         content: The bytes.
-        on_resend: What to do when it is sent a second time, as to where a server redirects all at
-            once. The openai client builds the request anew then, as after other errors.
+        on_resend: Called when the body is needed again, as after a redirect. The openai client
+            then builds the request again, as after other errors.
     """
 
     def __init__(self, content: bytes, on_resend: Callable[[], None]) -> None:
@@ -59,18 +59,18 @@ class OneShotBody(httpx2.AsyncByteStream):
         content, self._content = self._content, None
         if content is None:
             self._on_resend()
-            raise httpx2.RequestError("redirected: the request is to be built again")
+            raise httpx2.RequestError("redirected: the request must be built again")
         for start in range(0, len(content), _WRITE_BYTES):
             yield content[start : start + _WRITE_BYTES]
 
 
 class AiohttpTransport(httpx2.AsyncBaseTransport):
-    """The connections of one event loop. Who waits for one gets it first come, first served.
+    """The connections of one event loop. Waiting requests get connections in order.
 
     Args:
-        per_endpoint: The most connections to one host and port.
-        total: The most of all.
-        verify: How servers are verified; by `default_ssl_context` if not given.
+        per_endpoint: Maximum number of connections to one host and port.
+        total: Maximum number of connections.
+        verify: TLS context; by default `default_ssl_context`.
     """
 
     def __init__(self, per_endpoint: int, total: int, verify: ssl.SSLContext | None = None) -> None:
@@ -79,12 +79,12 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
             connector=aiohttp.TCPConnector(
                 limit=total, limit_per_host=per_endpoint, keepalive_timeout=KEEP_ALIVE_S
             ),
-            cookie_jar=aiohttp.DummyCookieJar(),  # the client above has its own
+            cookie_jar=aiohttp.DummyCookieJar(),  # the httpx client handles them
             auto_decompress=False,  # likewise
         )
 
     def mounts(self, proxy: str | None = None) -> dict[str, httpx2.AsyncBaseTransport | None]:
-        """Give the ways by a proxy, or by those of the environment, as the client mounts them."""
+        """Return the transports for a proxy, or for those of the environment, by URL pattern."""
         proxies = {"all://": proxy} if proxy else read_proxy_mounts()
         return {
             pattern: _ProxiedTransport(self, each) if each else None
@@ -94,7 +94,7 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
     async def handle_async_request(
         self, request: httpx2.Request, proxy: str | None = None
     ) -> httpx2.Response:
-        """Send a request, and give the response with its body still to come."""
+        """Send a request, and return the response before its body is read."""
         url = request.url
         with _map_errors():
             response = await self._session.request(
@@ -120,7 +120,7 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
 
 
 class _ProxiedTransport(httpx2.AsyncBaseTransport):
-    """The same connections, by a proxy."""
+    """The same connections through a proxy."""
 
     def __init__(self, transport: AiohttpTransport, proxy: str) -> None:
         self._transport, self._proxy = transport, proxy
@@ -130,7 +130,7 @@ class _ProxiedTransport(httpx2.AsyncBaseTransport):
 
 
 class _ResponseBody(httpx2.AsyncByteStream):
-    """The body of a response; read to its end, it leaves its connection to others."""
+    """The body of a response; when it is read completely, its connection is free again."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
@@ -146,15 +146,15 @@ class _ResponseBody(httpx2.AsyncByteStream):
 
 @cache
 def default_ssl_context() -> ssl.SSLContext:
-    """Give what httpx would verify servers by: certifi's roots, or `SSL_CERT_FILE` and `_DIR`."""
+    """Return the TLS context of httpx: certifi's roots, or `SSL_CERT_FILE` and `SSL_CERT_DIR`."""
     return httpx2.create_ssl_context()
 
 
 def check_certificates() -> None:
-    """See that what the environment says of certificates can be used.
+    """Check the certificates that environment variables name.
 
     Raises:
-        ValueError: If it cannot; the message names the variable.
+        ValueError: If they are invalid; the message names the variable.
     """
     values = tuple(os.environ.get(name) or None for name in _TLS_VARIABLES)
     if any(values):
@@ -166,7 +166,7 @@ def _check_tls_files(certificates: str | None, key_log: str | None) -> None:
     if certificates:
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(certificates)
-        except OSError as error:  # of `ssl`, too
+        except OSError as error:  # includes `ssl.SSLError`
             reason = "no certificate in it" if isinstance(error, ssl.SSLError) else error.strerror
             raise ValueError(
                 f"SSL_CERT_FILE={certificates!r}: expected a file of certificates (PEM): {reason}"
@@ -182,7 +182,7 @@ def _check_tls_files(certificates: str | None, key_log: str | None) -> None:
 
 @contextmanager
 def _map_errors() -> Iterator[None]:
-    """Raise what the openai client knows to retry."""
+    """Convert errors of aiohttp to those that the openai client retries."""
     try:
         yield
     except tuple(_ERRORS) as error:
@@ -200,10 +200,10 @@ def _client_timeout(
 
 
 def read_proxy_mounts() -> dict[str, str | None]:
-    """Read the environment as httpx does, which has no public name for it.
+    """Read the proxies of the environment as httpx does, which has no public function for it.
 
     Returns:
-        By pattern of URLs: the proxy, or None for what is asked itself.
+        Proxies by URL pattern; `None` for direct connections.
     """
     named, direct = _read_environment()
     mounts: dict[str, str | None] = {f"{scheme}://": proxy for scheme, proxy in named.items()}
@@ -211,14 +211,14 @@ def read_proxy_mounts() -> dict[str, str | None]:
 
 
 def check_proxies(proxies: Mapping[str, str] | None = None) -> None:
-    """See that proxies can be asked; a password in them is not repeated.
+    """Check the addresses of proxies; errors do not repeat a password in them.
 
     Args:
-        proxies: Their addresses by variable; by default those of the environment.
+        proxies: Addresses by variable; by default those of the environment.
 
     Raises:
         ImportError: If one needs a package that is not installed.
-        ValueError: If one is no address of a proxy.
+        ValueError: If one is invalid.
     """
     if proxies is None:
         proxies = {f"{k.upper()}_PROXY": proxy for k, proxy in _read_environment()[0].items()}
@@ -240,7 +240,7 @@ def _parse_proxy(address: str) -> httpx2.URL | None:
 
 
 def _read_environment() -> tuple[dict[str, str], list[str]]:
-    """Give the proxies of the environment by scheme, and the hosts that are asked themselves."""
+    """Return the proxies of the environment by scheme, and the hosts without a proxy."""
     variables = getproxies()
     direct = [host for each in variables.get("no", "").split(",") if (host := each.strip())]
     if "*" in direct:
@@ -254,7 +254,7 @@ def _read_environment() -> tuple[dict[str, str], list[str]]:
 
 
 def _no_proxy_pattern(host: str) -> str:
-    """Write what `NO_PROXY` names as a pattern of URLs."""
+    """Convert an entry of `NO_PROXY` to a URL pattern."""
     if "://" in host:
         return host
     address, slash, bits = host.partition("/")

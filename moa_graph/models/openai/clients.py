@@ -1,7 +1,7 @@
-"""One pool of HTTP connections for all models of a process, on any number of event loops.
+"""HTTP clients that share one pool of connections for each event loop.
 
-A forked process has pools of its own: on a connection of its parent, it would read answers to
-somebody else.
+A forked process opens its own pools: on a connection of its parent, it would read responses to the
+parent's requests.
 """
 
 import asyncio
@@ -43,21 +43,21 @@ from moa_graph.models.openai.response_limits import aread_response, limit_stream
 from moa_graph.redaction import MIN_KEY_CHARS, redact
 
 MAX_CONNECTIONS_VARIABLE = "MOA_MAX_CONNECTIONS"
-"""The environment variable that bounds the connections to one endpoint, on each event loop."""
+"""Environment variable with the maximum number of connections to one endpoint and event loop."""
 
 CONNECT_TIMEOUT_S = 30.0
-"""Seconds that the way to a server may take: one that is there takes less than one."""
+"""Connect timeout in seconds: a reachable server needs less than one."""
 
-_RESERVED_FILES = 128  # kept free for what else a process opens
+_RESERVED_FILES = 128  # reserved for other files of the process
 _Pool = DefaultAsyncHttpxClient
-_PoolKey = tuple[int, asyncio.AbstractEventLoop]  # a process, and a loop of it
+_PoolKey = tuple[int, asyncio.AbstractEventLoop]  # process id and event loop
 _TemplateKey = tuple[str, str, tuple[tuple[str, str], ...]]  # method, URL, headers
 _MAX_TEMPLATES = 256
 _TEMPLATE_OPTIONS = {"method", "url", "headers", "params", "timeout", "content", "files"}
 
 
 def _template_key(options: Mapping[str, Any]) -> _TemplateKey | None:
-    """Name what requests have in common that differ in body and timeout; `None` for others."""
+    """Return a key shared by requests that differ only in body and timeout; `None` for others."""
     is_plain = options.keys() == _TEMPLATE_OPTIONS - ({"files"} - options.keys())
     if not is_plain or options["params"] or options.get("files"):
         return None
@@ -67,14 +67,14 @@ def _template_key(options: Mapping[str, Any]) -> _TemplateKey | None:
 
 
 class KeyRedactingClient(DefaultHttpxClient):
-    """A sync HTTP client that blots the key out of responses: some providers repeat it.
+    """A sync HTTP client that redacts the key in responses, because some providers repeat it.
 
     Args:
         proxy: The proxy of all requests; by default that of the environment.
     """
 
     def __init__(self, proxy: str | None = None) -> None:
-        super().__init__(transport=BaseTransport())  # the pools have their own
+        super().__init__(transport=BaseTransport())  # pools have their own transports
         self._proxy = proxy
         self._pools: dict[int, DefaultHttpxClient] = {}
 
@@ -104,7 +104,7 @@ class KeyRedactingClient(DefaultHttpxClient):
 
 
 class RedirectLoopError(MoAError, OpenAIError):
-    """A server redirects without end; asked again, it would do the same."""
+    """A server redirects endlessly, so a retry would fail too."""
 
 
 @contextmanager
@@ -113,7 +113,7 @@ def _refuse_redirect_loops(request: Request) -> Iterator[None]:
         yield
     except TooManyRedirects as error:
         raise RedirectLoopError(
-            f"{bare_address(str(request.url))} redirects without end; check the address"
+            f"{bare_address(str(request.url))} redirects endlessly; check the address"
         ) from error
 
 
@@ -122,7 +122,7 @@ _sent_before: ContextVar[Response | Exception | None] = ContextVar("sent before"
 
 @contextmanager
 def sent_before(outcome: Response | Exception) -> Iterator[None]:
-    """Have the next request of this context not sent: its outcome is known."""
+    """Use a known outcome for the next request of this context instead of sending it."""
     token = _sent_before.set(outcome)
     try:
         yield
@@ -131,26 +131,26 @@ def sent_before(outcome: Response | Exception) -> Iterator[None]:
 
 
 class PerLoopAsyncClient(DefaultAsyncHttpxClient):
-    """An async HTTP client, discreet alike, that keeps a pool of connections for each event loop.
+    """An async HTTP client that redacts keys and has a pool of connections for each event loop.
 
-    A connection lives and dies with its loop: a client that is shared by two `asyncio.run`
-    fails in the second with "Event loop is closed".
+    A connection belongs to its event loop: a client shared by two `asyncio.run` calls fails in the
+    second one with "Event loop is closed".
 
     Args:
         proxy: The proxy of all requests; by default that of the environment.
     """
 
     def __init__(self, proxy: str | None = None) -> None:
-        super().__init__(transport=AsyncBaseTransport())  # the pools have their own
+        super().__init__(transport=AsyncBaseTransport())  # pools have their own transports
         self._proxy = proxy
         self._pools: dict[_PoolKey, tuple[_Pool, AsyncGenerator[None, None]]] = {}
-        self._known_non_redirecting: set[URL] = set()  # what answered without a redirect
-        self._templates: dict[_TemplateKey | None, Request] = {}  # without their bodies
+        self._known_non_redirecting: set[URL] = set()  # endpoints without redirects
+        self._templates: dict[_TemplateKey | None, Request] = {}  # requests without their bodies
 
     def build_request(self, *args: Any, **options: Any) -> Request:
-        """Build a request that keeps its body only until it is sent: answers take long.
+        """Build a request whose body is released once it is sent, because answers take long.
 
-        One like an earlier one is built from that: all but its body and its timeout is the same.
+        A request similar to an earlier one is built from it: only body and timeout differ.
         """
         key = None if args else _template_key(options)
         if (request := self._templates.get(key)) and request.url in self._known_non_redirecting:
@@ -174,11 +174,11 @@ class PerLoopAsyncClient(DefaultAsyncHttpxClient):
         self._templates[key] = Request(request.method, request.url, headers=request.headers)
 
     def expect_redirect(self, url: URL) -> None:
-        """Take in that an address redirects: its requests keep their bodies from then on."""
+        """Record that an address redirects, so that its requests keep their bodies."""
         self._known_non_redirecting.discard(url)
 
     async def send(self, request: Any, **options: Any) -> Any:
-        """Send a request through the pool of the running loop, unless it has been sent already."""
+        """Send a request through the pool of the running loop, unless its outcome is known."""
         if outcome := _sent_before.get():
             _sent_before.set(None)
             if isinstance(outcome, Exception):
@@ -200,7 +200,7 @@ class PerLoopAsyncClient(DefaultAsyncHttpxClient):
         return _redact_response(request, response)
 
     def close_stale_pools(self) -> None:
-        """Close the pools of closed loops: there, nothing is left to wait for."""
+        """Close the pools of closed event loops, which have no pending requests."""
         for pool_key in list(self._pools):
             process, loop = pool_key
             if (
@@ -219,7 +219,7 @@ class PerLoopAsyncClient(DefaultAsyncHttpxClient):
         await anext(closing)
 
     async def _hold_pool_open(self, pool_key: _PoolKey, pool: _Pool) -> AsyncGenerator[None, None]:
-        """Hold a pool open until the loop shuts down its generators, as `asyncio.run` does."""
+        """Keep a pool open until the loop shuts down async generators, as `asyncio.run` does."""
         try:
             async with pool:
                 yield
@@ -228,10 +228,10 @@ class PerLoopAsyncClient(DefaultAsyncHttpxClient):
 
 
 def read_max_connections() -> int:
-    """Give the most connections to one endpoint: 1000, or what `MOA_MAX_CONNECTIONS` says.
+    """Return the maximum number of connections to one endpoint: `MOA_MAX_CONNECTIONS`, or 1000.
 
     Raises:
-        ValueError: If that is no number above 0.
+        ValueError: If it is not a number above 0.
     """
     value = os.environ.get(MAX_CONNECTIONS_VARIABLE) or "1000"
     if not value.isdecimal() or not int(value):
@@ -244,7 +244,7 @@ def read_max_connections() -> int:
 def _new_pool(proxy: str | None) -> _Pool:
     proxies = [proxy] if proxy else getproxies().values()
     if any(each.startswith("socks") for each in proxies):
-        return _Pool(limits=_connection_limits(), proxy=proxy)  # aiohttp knows no SOCKS
+        return _Pool(limits=_connection_limits(), proxy=proxy)  # aiohttp does not support SOCKS
     transport = AiohttpTransport(read_max_connections(), _max_open_connections())
     return _Pool(transport=transport, mounts=transport.mounts(proxy))
 
@@ -257,8 +257,8 @@ def _connection_limits() -> Limits:
 
 
 def _max_open_connections() -> int:
-    """Give how many connections this process can open, to all endpoints together."""
-    if find_spec("resource") is None:  # Windows
+    """Return how many connections this process can open to all endpoints."""
+    if find_spec("resource") is None:  # not on Windows
         return 8000
     from resource import RLIMIT_NOFILE, getrlimit  # noqa: PLC0415
 
@@ -267,7 +267,7 @@ def _max_open_connections() -> int:
 
 
 def _redact_response(request: Any, response: Any) -> Any:
-    """Copy a response that repeats the key of its request; what streams is left as it is."""
+    """Copy a response that repeats the key of its request; streams are not changed."""
     if not response.is_closed:
         return response
     sent = (request.headers.get(name, "") for name in ("authorization", "api-key", "x-api-key"))
@@ -299,15 +299,15 @@ def _async_client(proxy: str | None = None) -> PerLoopAsyncClient:
 
 
 def shared_clients(openai_proxy: str | None = None) -> dict[str, Any]:
-    """Give the HTTP clients that every model built from a name uses, as its options.
+    """Return the HTTP clients that all models built from names share, as model options.
 
     Args:
-        openai_proxy: What `OPENAI_PROXY` says, for models of OpenAI itself.
+        openai_proxy: Value of `OPENAI_PROXY`, for models of OpenAI itself.
 
     Raises:
         ImportError: If a proxy needs a package that is not installed.
-        ValueError: If `MOA_MAX_CONNECTIONS` is no number above 0, or a variable names no proxy,
-            or no file of certificates.
+        ValueError: If `MOA_MAX_CONNECTIONS` is not a number above 0, or a variable contains an
+            invalid proxy or certificate file.
     """
     read_max_connections()
     check_certificates()
@@ -315,23 +315,23 @@ def shared_clients(openai_proxy: str | None = None) -> dict[str, Any]:
     return {
         "http_client": _sync_client(openai_proxy),
         "http_async_client": _async_client(openai_proxy),
-        "http_socket_options": (),  # by default, LangChain warns that they break proxies
+        "http_socket_options": (),  # avoids a warning of LangChain about proxies
     }
 
 
 def bound_requests(model: Any, seconds: float) -> None:
-    """Bound the requests of a chat model that was just built: LangChain builds it without a bound.
+    """Set the timeout of the requests of a new chat model, which LangChain builds without one.
 
     Args:
         model: A chat model of the `langchain-openai` family.
-        seconds: How long a server may be silent.
+        seconds: Maximum number of seconds between bytes of a response.
     """
     timeout = Timeout(seconds, connect=min(seconds, CONNECT_TIMEOUT_S))
     model.root_client.timeout = model.root_async_client.timeout = timeout
 
 
 def ask_once(model: Any) -> Any:
-    """Copy a chat model of the `langchain-openai` family so that its clients do not ask again."""
+    """Copy a chat model of the `langchain-openai` family without the retries of its clients."""
     update: dict[str, Any] = {}
     if model.root_async_client:
         client = model.root_async_client.copy(max_retries=0)
@@ -343,10 +343,10 @@ def ask_once(model: Any) -> Any:
 
 
 def share_clients(model: Any) -> Any:
-    """Let a chat model of the `langchain-openai` family use the HTTP clients of this module.
+    """Make a chat model of the `langchain-openai` family use the HTTP clients of this module.
 
     Args:
-        model: A chat model. One that was given HTTP clients of its own keeps them.
+        model: A chat model. A model with its own HTTP clients keeps them.
 
     Returns:
         A copy that shares the connections of this module, or the model itself.

@@ -1,8 +1,7 @@
-"""Chat models of servers other than OpenAI's: what is meant for OpenAI does not reach them.
+"""Chat models for servers other than OpenAI's, without OpenAI's environment settings.
 
-The openai client and LangChain read headers, a proxy and a protocol from variables of the
-environment that are named after OpenAI, and guess from the name of a model what OpenAI's own model
-of that name takes.
+The openai client and LangChain read headers, a proxy and an API version from environment variables
+for OpenAI. They also derive parameters from model names, assuming OpenAI's models.
 """
 
 import os
@@ -16,29 +15,29 @@ from openai import Omit
 OPENAI_HOST = "api.openai.com"
 
 COMPATIBLE_OPTIONS = {"openai_proxy": None, "use_responses_api": False}
-"""What such a chat model is built with, beside the options of its agent."""
+"""Further constructor arguments of such a chat model."""
 
 
 class CompatibleChatOpenAI(ChatOpenAI):
-    """A `ChatOpenAI` that sends what it is given, whatever its model is called."""
+    """A `ChatOpenAI` that sends its payload unchanged for any model name."""
 
     def _get_request_payload(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        # Past ChatOpenAI's own, which calls the system "developer" for models named o1, o3, ...
+        # Skips ChatOpenAI, which renames the role "system" for models named o1, o3, ...
         return super(ChatOpenAI, self)._get_request_payload(*args, **kwargs)
 
 
 def is_openai_address(url: str | None) -> bool:
-    """Whether OpenAI itself is asked, such as at a regional address; `None` stands for it."""
+    """Return whether an address is OpenAI's own, maybe a regional one; `None` stands for it."""
     host = urlsplit(url).hostname if url else OPENAI_HOST
     return host == OPENAI_HOST or str(host).endswith(f".{OPENAI_HOST}")
 
 
 def use_given_options(model: Any, options: Mapping[str, Any]) -> None:
-    """Free a chat model from what was taken from the environment and guessed from its name.
+    """Reset fields of a chat model that came from the environment or its model name.
 
     Args:
-        model: A `ChatOpenAI`, or what is built upon it; it is changed.
-        options: What it was built with.
+        model: An instance of `ChatOpenAI` or a subclass; it is changed.
+        options: Its constructor arguments.
     """
     model.temperature = options.get("temperature")
     model.openai_organization = None
@@ -46,10 +45,10 @@ def use_given_options(model: Any, options: Mapping[str, Any]) -> None:
 
 
 def drop_environment_headers(model: Any) -> None:
-    """Free the clients of a chat model from the headers that the environment names for OpenAI.
+    """Remove the headers for OpenAI in the environment from the clients of a chat model.
 
     Args:
-        model: A chat model of the `langchain-openai` family, at somebody else's server.
+        model: A chat model of the `langchain-openai` family for another server.
     """
     if root := model.root_client:
         model.root_client = root.copy(default_headers=_environment_headers(root.api_key))
@@ -60,7 +59,7 @@ def drop_environment_headers(model: Any) -> None:
 
 
 def _environment_headers(api_key: str | None) -> dict[str, Any]:
-    """Leave out the headers that the openai client takes from the environment."""
+    """Return the client's headers from the environment as omitted headers."""
     lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n")
     custom = [line.partition(":")[0].strip() for line in lines if ":" in line]
     names = {"OpenAI-Organization", "OpenAI-Project", *custom}

@@ -1,7 +1,7 @@
-"""Chat completions without what LangChain undoes at once: half of what a call costs.
+"""Fast path for chat completions, without conversions that LangChain reverses.
 
-The openai client walks over every message to translate what is plain JSON already, and makes a
-model of the response, which `ChatOpenAI` dumps to the mapping that it was.
+The openai client converts every message to JSON, although the messages are plain JSON already. It
+parses the response into a model, which `ChatOpenAI` dumps to a mapping again.
 """
 
 import json
@@ -26,21 +26,21 @@ _PER_CALL_OPTIONS = frozenset({"extra_headers", "extra_query", "timeout"})
 
 
 def use_fast_completions(model: Any) -> None:
-    """Let a `ChatOpenAI`, or what is built upon it, ask through this module, but where it parses.
+    """Make a `ChatOpenAI` or a subclass send requests through this module, except parsed ones.
 
     Args:
-        model: The chat model; it is changed. One that reads more from a response than LangChain's
-            own does, such as a subclass, is not for this.
+        model: The chat model; it is changed. A subclass that reads other parts of a response than
+            LangChain's classes is not supported.
     """
     clients = (model.client, model.async_client)
     if not all(each is None or type(each).__module__.startswith("openai.") for each in clients):
-        return  # it does already, or somebody put other ones there
+        return  # already replaced, here or by the user
     chunk_timeout = model.stream_chunk_timeout or None
     habit = thought_habit(str(getattr(model.root_client, "base_url", "")), model.model_name)
     model.stream_chunk_timeout = None
     if root := model.root_async_client:
         own = model.http_async_client
-        has_fixed_key = isinstance(model.openai_api_key, SecretStr)  # none that a call must ask for
+        has_fixed_key = isinstance(model.openai_api_key, SecretStr)  # not requested per call
         http_client = own if has_fixed_key and isinstance(own, PerLoopAsyncClient) else None
         model.async_client = AsyncFastCompletions(root, chunk_timeout, habit, http_client)
     if root := model.root_client:
@@ -48,17 +48,27 @@ def use_fast_completions(model: Any) -> None:
 
 
 def expect_thoughts(model: Any) -> bool:
-    """Take in that a model's answers begin in a thought; tell whether its streams heed it."""
+    """Record that answers begin with reasoning; return whether streams of the model support it."""
     if not isinstance(model.client, FastCompletions):
         return False
     model.client.habit.opens_in_prompt = model.client.habit.is_given = True
     return True
 
 
+def keep_reasoning(model: Any) -> None:
+    """Make answers of a model include the reasoning that its provider returns separately."""
+    for client in (model.client, model.async_client):
+        if isinstance(client, (FastCompletions, AsyncFastCompletions)):
+            client.keeps_reasoning = True
+            client.with_raw_response.keeps_reasoning = True
+
+
 class _DelegatingCompletions:
-    """What else may be asked is the openai client's own."""
+    """Delegates all other attributes to the openai client."""
 
     _original: Any
+    keeps_reasoning = False
+    """Whether answers include reasoning that the provider returns separately."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -67,7 +77,7 @@ class _DelegatingCompletions:
 
 
 class FastCompletions(_DelegatingCompletions):
-    """The part of an openai client that `ChatOpenAI` asks; it also bounds how long chunks take."""
+    """The completions API that `ChatOpenAI` uses; it also limits the time between chunks."""
 
     def __init__(self, root: Any, chunk_timeout: float | None, habit: ThoughtHabit) -> None:
         self._post, self._original = root.post, root.chat.completions
@@ -75,17 +85,17 @@ class FastCompletions(_DelegatingCompletions):
         self.with_raw_response = FastRawCompletions(root, habit)
 
     def create(self, **payload: Any) -> Any:
-        """Ask for a stream, of chunks as they are."""
+        """Request a stream of raw chunks."""
         if _needs_original_client(payload, streamed=True):
             return self._original.create(**payload)
         stream = self._post(**_build_request(payload, object), stream=True, stream_cls=ChunkStream)
         stream.chunk_timeout, stream.model_name = self._chunk_timeout, payload["model"]
-        stream.habit = self.habit
+        stream.habit, stream.keeps_reasoning = self.habit, self.keeps_reasoning
         return stream
 
 
 class AsyncFastCompletions(_DelegatingCompletions):
-    """The same of an async client."""
+    """`FastCompletions` for an async client."""
 
     def __init__(
         self, root: Any, chunk_timeout: float | None, habit: ThoughtHabit, http_client: Any = None
@@ -95,19 +105,19 @@ class AsyncFastCompletions(_DelegatingCompletions):
         self.with_raw_response = AsyncFastRawCompletions(root, habit, http_client)
 
     async def create(self, **payload: Any) -> Any:
-        """Ask for a stream, of chunks as they are."""
+        """Request a stream of raw chunks."""
         if _needs_original_client(payload, streamed=True):
             return await self._original.create(**payload)
         stream = await self._post(
             **_build_request(payload, object), stream=True, stream_cls=AsyncChunkStream
         )
         stream.chunk_timeout, stream.model_name = self._chunk_timeout, payload["model"]
-        stream.habit = self.habit
+        stream.habit, stream.keeps_reasoning = self.habit, self.keeps_reasoning
         return stream
 
 
 class FastRawCompletions(_DelegatingCompletions):
-    """Asks with a payload as it is."""
+    """Sends a payload unchanged."""
 
     def __init__(self, root: Any, habit: ThoughtHabit) -> None:
         self._post, self._original = root.post, root.chat.completions.with_raw_response
@@ -117,16 +127,19 @@ class FastRawCompletions(_DelegatingCompletions):
         """Ask for a completion."""
         if _needs_original_client(payload, streamed=False):
             return self._original.create(**payload)
-        return FastRawResponse(self._post(**_build_request(payload, Response)), self._habit)
+        return self._wrap(self._post(**_build_request(payload, Response)))
+
+    def _wrap(self, response: Response) -> "FastRawResponse":
+        return FastRawResponse(response, self._habit, keeps_reasoning=self.keeps_reasoning)
 
 
 class AsyncFastRawCompletions(FastRawCompletions):
-    """Asks with a payload as it is.
+    """Sends a payload unchanged.
 
-    The openai client takes as long to build a request, and to look at the response, as all others
-    together take for the call. The first request of a client is its own, and what it says beside
-    its body is what later ones say. One that fails is handed to the openai client as the outcome of
-    its own first attempt: whether it is made again, and what is raised, is decided there.
+    The openai client needs as much time to build a request and check its response as all other
+    layers need for the call. The first request of a client goes through the openai client; later
+    ones reuse its method, URL and headers. If a request fails, the openai client gets the failure
+    as the outcome of its own first attempt, and decides about retries and errors.
     """
 
     def __init__(self, root: Any, habit: ThoughtHabit, http_client: Any = None) -> None:
@@ -141,27 +154,27 @@ class AsyncFastRawCompletions(FastRawCompletions):
             return await self._original.create(**payload)
         request = _build_request(payload, Response)
         if self._http_client is None:
-            return FastRawResponse(await self._post(**request), self._habit)
+            return self._wrap(await self._post(**request))
         if (short := self._build_short(payload)) is None:
             response = await self._post(**request)
             self._learn(response, payload)
-            return FastRawResponse(response, self._habit)
+            return self._wrap(response)
         try:
             outcome = await self._http_client.send(short)
             if outcome.is_success:
-                return FastRawResponse(outcome, self._habit)
+                return self._wrap(outcome)
         except RequestError as error:
             outcome = error
         self._template = None
         with sent_before(outcome):
-            return FastRawResponse(await self._post(**request), self._habit)
+            return self._wrap(await self._post(**request))
 
     @property
     def _settings(self) -> tuple[Any, ...]:
         return self._root.api_key, self._root.base_url, self._root.timeout
 
     def _build_short(self, payload: Mapping[str, Any]) -> Request | None:
-        """Build a request as the openai client would; `None` where that is not known."""
+        """Build a request equal to that of the openai client; `None` if its parts are unknown."""
         template = self._template
         if template is None or self._template_of != self._settings:
             return None
@@ -178,7 +191,7 @@ class AsyncFastRawCompletions(FastRawCompletions):
         )
 
     def _learn(self, response: Response, payload: Mapping[str, Any]) -> None:
-        """Keep what a first attempt said beside its body, if its body is as it is written here."""
+        """Store the parts of a first request beside its body, if the body is encoded as here."""
         request, content = response.request, _encode_body(payload)
         is_first = request.headers.get("x-stainless-retry-count") == "0"
         length = request.headers.get("content-length")
@@ -190,23 +203,25 @@ class AsyncFastRawCompletions(FastRawCompletions):
 
 
 class FastRawResponse:
-    """A response as `ChatOpenAI` wants it."""
+    """A response with the interface that `ChatOpenAI` uses."""
 
-    def __init__(self, response: Response, habit: ThoughtHabit) -> None:
+    def __init__(
+        self, response: Response, habit: ThoughtHabit, *, keeps_reasoning: bool = False
+    ) -> None:
         self.http_response, self.headers = response, response.headers
-        self._habit = habit
+        self._habit, self._keeps_reasoning = habit, keeps_reasoning
 
     def parse(self) -> Any:
-        """Read the answer.
+        """Parse the answer.
 
         Raises:
-            UnfinishedAnswerError: If it ended in an error, or was cut off.
-            NoCompletionError: If it is none.
+            UnfinishedAnswerError: If it ended in an error, or is truncated.
+            NoCompletionError: If it is not a chat completion.
         """
         response = self.http_response
         completion = read_completion(response.content, encoding=response.encoding)
         self._habit.learn_from_completion(completion)
-        return normalize_completion(completion)
+        return normalize_completion(completion, keep_reasoning=self._keeps_reasoning)
 
 
 def _needs_original_client(payload: Mapping[str, Any], *, streamed: bool) -> bool:
@@ -214,7 +229,7 @@ def _needs_original_client(payload: Mapping[str, Any], *, streamed: bool) -> boo
 
 
 def _encode_body(payload: Mapping[str, Any]) -> bytes | None:
-    """Write a body as the openai client does; `None` for what JSON itself does not know."""
+    """Encode a body as the openai client does; `None` for values that JSON does not support."""
     body = {name: value for name, value in payload.items() if name != "extra_body"}
     body |= payload.get("extra_body") or {}
     try:

@@ -1,6 +1,6 @@
-"""Streams of chat completions without what LangChain undoes at once: a third of what they cost.
+"""Fast path for streamed chat completions, without conversions that LangChain reverses.
 
-The openai client makes a model of each chunk, which `ChatOpenAI` dumps to the mapping that it was.
+The openai client parses each chunk into a model, which `ChatOpenAI` dumps to a mapping again.
 """
 
 from asyncio import CancelledError, sleep, timeout
@@ -16,21 +16,23 @@ from moa_graph.models.openai.normalization import ChunkNormalizer, ThoughtHabit,
 from moa_graph.models.openai.response_bodies import BodyRecorder
 from moa_graph.models.partial_answers import UnfinishedAnswerError
 
-_DONE = "[DONE]"  # the last event of a stream
+_DONE = "[DONE]"  # last event of a stream
 
 
 class ChunkStream(Stream[object]):
     """A stream of chunks as plain mappings."""
 
     chunk_timeout: float | None = None
-    """Seconds that the server may be silent after the first chunk."""
+    """Maximum number of seconds between chunks."""
     model_name = ""
     habit: ThoughtHabit | None = None
-    """What earlier streams of the model have shown."""
+    """Habits of the model in earlier streams."""
+    keeps_reasoning = False
+    """Whether reasoning stays in the text, between tags."""
     _is_done = False
 
     def __iter__(self) -> Iterator[Any]:
-        normalizer = ChunkNormalizer(self.habit)
+        normalizer = ChunkNormalizer(self.habit, keep_reasoning=self.keeps_reasoning)
         try:
             for chunk in self._iter_chunks():
                 yield from normalizer.normalize(chunk)
@@ -71,20 +73,22 @@ class AsyncChunkStream(AsyncStream[object]):
     """A stream of chunks as plain mappings."""
 
     chunk_timeout: float | None = None
-    """Seconds that a chunk may take after the first one, which a model may think about. Up to
-    Python 3.11, LangChain makes a task of each to bound it: a quarter of what a token costs."""
+    """Maximum number of seconds between chunks; the first chunk may take longer. Up to Python 3.11,
+    LangChain's limit creates a task per chunk, a quarter of the cost of a token."""
     model_name = ""
     habit: ThoughtHabit | None = None
-    """What earlier streams of the model have shown."""
+    """Habits of the model in earlier streams."""
+    keeps_reasoning = False
+    """Whether reasoning stays in the text, between tags."""
     _is_done = False
 
     async def __aiter__(self) -> AsyncIterator[Any]:
-        normalizer = ChunkNormalizer(self.habit)
+        normalizer = ChunkNormalizer(self.habit, keep_reasoning=self.keeps_reasoning)
         try:
             async for chunk in self._iter_chunks():
                 for each in normalizer.normalize(chunk):
                     yield each
-                    await sleep(0)  # what comes in a burst is seen as it is read, and others run
+                    await sleep(0)  # yield to other tasks during a burst of chunks
                 if normalizer.is_full:
                     break
         except (Exception, CancelledError) as error:
@@ -125,12 +129,12 @@ class AsyncChunkStream(AsyncStream[object]):
 
 @contextmanager
 def bounded_reads(response: Response, limit: Callable[[], float | None]) -> Iterator[None]:
-    """Bound how long each read from a response's connection may take, until the block ends.
+    """Limit the time of each read from a response's connection until the block ends.
 
     Args:
-        response: The response, whose body is not read yet. httpcore looks at its own bound once,
-            when that begins.
-        limit: Gives the seconds, whenever something is read.
+        response: The response, whose body is not read yet. httpcore reads its own timeout only
+            once, when the body starts.
+        limit: Returns the seconds for each read.
     """
     connection = response.extensions.get("network_stream")
     if connection is None:
@@ -151,12 +155,12 @@ def bounded_reads(response: Response, limit: Callable[[], float | None]) -> Iter
 
 
 def check_event(event: Any) -> None:
-    """Raise what a server sends as an event of the name `error` in its own form.
+    """Raise an error for an event with the name `error` whose data has a server's own form.
 
-    The openai client raises those that have an `error` in them.
+    The openai client itself raises errors for data with the key `error`.
 
     Raises:
-        UnfinishedAnswerError: If it is one.
+        UnfinishedAnswerError: If it is such an event.
     """
     if event.event != "error":
         return
@@ -170,12 +174,12 @@ def check_event(event: Any) -> None:
 
 
 def check_words(error: BaseException) -> None:
-    """Raise again what a server says of an error, where the openai client leaves its words out.
+    """Raise an error with the full text of a server if the openai client omits it.
 
-    It repeats the `message` of an error only.
+    The openai client repeats only the `message` of an error.
 
     Raises:
-        UnfinishedAnswerError: If it left them out.
+        UnfinishedAnswerError: If the text was omitted.
     """
     body = error.body if type(error) is APIError else None
     message = body.get("message") if isinstance(body, dict) else None

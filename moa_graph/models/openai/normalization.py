@@ -1,9 +1,10 @@
-"""What servers answer, as `ChatOpenAI` reads it right: roles, tokens, ends, halves of characters.
+"""Normalize responses of servers for `ChatOpenAI`: roles, tokens, finish reasons, surrogates.
 
-A completion and a stream of chunks alike are changed in their place; they are read only once.
+Completions and chunks are changed in place, because they are read only once.
 """
 
 import json
+import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,21 +21,27 @@ from moa_graph.prompting.surrogates import replace_surrogates
 from moa_graph.prompting.thoughts import ThoughtFilter
 from moa_graph.prompting.usage import clean_openai_usage, clean_usage, merge_openai_usages
 
-MAX_MODELS = 1024  # of which something is remembered
-MAX_DETAIL_CHARS = 500  # characters of a provider's details that are repeated
+MAX_MODELS = 1024  # models whose habits are remembered
+MAX_DETAIL_CHARS = 500  # characters of a provider's error details
 
 MAX_STREAMED_CHARS = 10_000_000
-"""Characters, thoughts and arguments of calls among them, after which a stream is stopped."""
+"""Characters after which a stream is stopped, including reasoning and tool call arguments."""
 
 _FILTER_DETAILS = ("content_filter_results", "content_filter_result", "content_filter")
 _REASONING_FIELDS = ("reasoning_content", "reasoning")
+_THOUGHT_END = re.compile("</think>", re.IGNORECASE)
 
 
-def normalize_completion(completion: Any) -> Any:
-    """Make a whole completion one that `ChatOpenAI` reads right; other values stay.
+def normalize_completion(completion: Any, *, keep_reasoning: bool = False) -> Any:
+    """Normalize a completion for `ChatOpenAI`; other values stay.
+
+    Args:
+        completion: The completion.
+        keep_reasoning: Whether separate reasoning, which `ChatOpenAI` would drop, is inserted
+            before the text between tags.
 
     Raises:
-        UnfinishedAnswerError: If it says that it ended in an error.
+        UnfinishedAnswerError: If the completion reports an error.
     """
     if not isinstance(completion, dict):
         return completion
@@ -52,11 +59,25 @@ def normalize_completion(completion: Any) -> Any:
             _raise_error(error, _to_text(message.get("content")), completion.get("usage"), choice)
         if not message.get("content") and not message.get("refusal"):
             message["refusal"] = _describe_filter(choice, completion)
+        elif keep_reasoning:
+            _put_reasoning_in_front(message)
     return completion
 
 
+def _put_reasoning_in_front(message: dict[str, Any]) -> None:
+    reasoning = _find_reasoning(message)
+    if reasoning.strip() and isinstance(text := message.get("content"), str):
+        message["content"] = f"<think>{_THOUGHT_END.sub('', reasoning)}</think>\n{text}"
+
+
+def _find_reasoning(message: Mapping[str, Any]) -> str:
+    """Return the reasoning of a message or of a chunk's delta."""
+    told = (message.get(name) for name in _REASONING_FIELDS)
+    return next((each for each in told if isinstance(each, str) and each), "")
+
+
 def read_error_words(body: Mapping[str, Any]) -> str | None:
-    """Give what a body, or a chunk, says of an error; `None` if it is, or may be, an answer."""
+    """Return the error text of a body or chunk; `None` if it is, or may be, an answer."""
     error = body.get("error")
     if "choices" in body and not error:
         return None
@@ -68,10 +89,10 @@ def read_error_words(body: Mapping[str, Any]) -> str | None:
 
 
 def _prepare_choices(choices: Sequence[dict[str, Any]], completion: dict[str, Any]) -> None:
-    """Have each choice be read by itself: one that failed does not end the others."""
+    """Handle each choice separately: a failed choice does not fail the others."""
     usage, timings = completion.get("usage") or {}, completion.get("timings") or {}
     if timings and timings.get("predicted_n") == usage.get("completion_tokens"):
-        usage[COUNTED_CHOICES] = 1  # llama.cpp counts only the first one
+        usage[COUNTED_CHOICES] = 1  # llama.cpp counts only the first choice
     for choice in choices:
         message = choice.get("message")
         choice["message"] = message = message if isinstance(message, dict) else {}
@@ -81,27 +102,27 @@ def _prepare_choices(choices: Sequence[dict[str, Any]], completion: dict[str, An
 
 
 def iter_mappings(value: Any, name: str) -> Iterator[dict[str, Any]]:
-    """Give those items of a list in a mapping that are mappings themselves."""
+    """Yield the items of a list in a mapping that are mappings."""
     each = value.get(name) if isinstance(value, dict) else None
     return (item for item in (each if isinstance(each, list) else ()) if isinstance(item, dict))
 
 
 @dataclass
 class ThoughtHabit:
-    """What earlier answers of a model have shown."""
+    """Observations about reasoning in earlier answers of a model."""
 
     opens_in_prompt: bool = False
-    """Whether its thoughts begin in the prompt, where its chat template puts the opening tag."""
+    """Whether reasoning begins in the prompt, where the chat template puts the opening tag."""
     is_given: bool = False
-    """Whether that was said beforehand, and is not learned."""
+    """Whether that is configured and not observed."""
 
     def learn(self, text_filter: ThoughtFilter) -> None:
-        """Take in an answer that was read to its end."""
+        """Record a completed answer."""
         if not self.is_given:
             self.opens_in_prompt = text_filter.was_opened_in_prompt
 
     def learn_from_completion(self, completion: Any) -> None:
-        """Take in the texts of a whole completion."""
+        """Record the texts of a completion."""
         for choice in iter_mappings(completion, "choices"):
             message = choice.get("message")
             if isinstance(message, dict) and isinstance(text := message.get("content"), str):
@@ -113,19 +134,21 @@ class ThoughtHabit:
 
 @lru_cache(maxsize=MAX_MODELS)
 def thought_habit(*_: Hashable) -> ThoughtHabit:
-    """Give what this process knows of a model, by its server and its name."""
+    """Return the habit of a model in this process, by its server and name."""
     return ThoughtHabit()
 
 
 class ChunkNormalizer:
-    """Makes the chunks of one stream such that `ChatOpenAI` adds them up right.
+    """Normalizes the chunks of one stream so that `ChatOpenAI` merges them correctly.
 
     Args:
-        habit: What earlier streams of the model have shown; this one is added.
+        habit: Observations about earlier streams of the model; this stream is added.
+        keep_reasoning: Whether reasoning stays in the text, between tags.
     """
 
-    def __init__(self, habit: ThoughtHabit | None = None) -> None:
-        self._habit = habit or ThoughtHabit()
+    def __init__(self, habit: ThoughtHabit | None = None, *, keep_reasoning: bool = False) -> None:
+        self._habit, self._keeps_reasoning = habit or ThoughtHabit(), keep_reasoning
+        self._is_in_reasoning = False
         self._text_filter = ThoughtFilter(starts_in_thought=self._habit.opens_in_prompt)
         self._parts = list[str]()
         self._refusals = list[str]()
@@ -138,14 +161,14 @@ class ChunkNormalizer:
 
     @property
     def is_full(self) -> bool:
-        """Whether the stream has brought more than any answer: it may have no end."""
+        """Whether the stream is longer than any answer and may never end."""
         return self._received_chars > MAX_STREAMED_CHARS
 
     def normalize(self, chunk: Any) -> Iterator[Any]:
-        """Take in a chunk, and give what is to be read now.
+        """Process a chunk, and return the chunk to emit now.
 
         Raises:
-            UnfinishedAnswerError: If it says that the answer ended in an error.
+            UnfinishedAnswerError: If it reports that the answer ended in an error.
         """
         if not isinstance(chunk, dict):
             yield chunk
@@ -158,19 +181,19 @@ class ChunkNormalizer:
         first = [each for each in choices if not each.get("index")]
         for choice in first:
             self._normalize_choice(choice, chunk)
-        if len(first) < len(choices):  # `ChatOpenAI` would put several answers into one
+        if len(first) < len(choices):  # `ChatOpenAI` would merge several answers
             chunk["choices"] = first
         if first or not (has_usage or choices):
             yield chunk
 
     def finish(self, *, is_done: bool) -> Iterator[Any]:
-        """Give what is left to be read when a stream has ended.
+        """Return the remaining chunk at the end of a stream.
 
         Args:
-            is_done: Whether it ended with `[DONE]`.
+            is_done: Whether the stream ended with `[DONE]`.
 
         Raises:
-            UnfinishedAnswerError: If it ended before the answer did, or gave none.
+            UnfinishedAnswerError: If the stream ended before the answer, or without one.
         """
         rest = self._text_filter.finish()
         self._habit.learn(self._text_filter)
@@ -183,8 +206,10 @@ class ChunkNormalizer:
             self._parts.append(rest)
             self.attach_partial(error)
             raise error
+        self._parts.append(rest)
+        if self._keeps_reasoning and not stopped:
+            rest = self._close_reasoning()  # the rest is already emitted
         if rest:
-            self._parts.append(rest)
             reason = self._take_finish_reason("length") if stopped else None
             yield self._wrap_choices(
                 [{"index": 0, "delta": {"content": rest}, "finish_reason": reason}]
@@ -194,7 +219,7 @@ class ChunkNormalizer:
             yield self._wrap_choices([]) | {"usage": self._usage}
 
     def attach_partial(self, error: BaseException) -> None:
-        """Note on an error what came before it, unless that is known already."""
+        """Attach the partial answer to an error, unless it has one."""
         if find_partial_answer(error):
             return
         partial = PartialAnswer(
@@ -208,7 +233,7 @@ class ChunkNormalizer:
         return {**known, "choices": choices}
 
     def _take_usage(self, chunk: dict[str, Any]) -> bool:
-        """Take in a total of tokens, which `ChatOpenAI` would add to those of other chunks."""
+        """Store a total of tokens, which `ChatOpenAI` would add to those of other chunks."""
         told = chunk.pop("usage", None)
         if isinstance(told, Mapping) and told:
             merged = merge_openai_usages(self._usage or {}, told)
@@ -226,7 +251,7 @@ class ChunkNormalizer:
             _raise_error(error, "".join(self._parts), self._usage, choice)
 
     def _take_finish_reason(self, reason: object) -> str | None:
-        """Give a reason when it is told first; a second one is joined to it by `ChatOpenAI`."""
+        """Return a finish reason only once: `ChatOpenAI` would concatenate repeated ones."""
         if not isinstance(reason, str) or not reason:
             return None
         is_first, self._finish_reason = not self._finish_reason, self._finish_reason or reason
@@ -238,9 +263,11 @@ class ChunkNormalizer:
         if any(delta.get(name) for name in _REASONING_FIELDS):
             self._text_filter.expect_answer()
         self._received_chars += _count_chars(delta)
-        if isinstance(text := delta.get("content"), str) and text:
+        if text := _to_text(delta.get("content")):
             delta["content"] = shown = self._text_filter.feed(text)
             self._parts.append(shown)
+        if self._keeps_reasoning and (kept := self._tag_reasoning(delta) + self._open_answer(text)):
+            delta["content"] = kept
         if isinstance(refusal := delta.get("refusal"), str):
             self._refusals.append(refusal)
         for call in iter_mappings(delta, "tool_calls"):
@@ -248,8 +275,23 @@ class ChunkNormalizer:
             call.setdefault("index", None)
             call.setdefault("function", {})
 
+    def _tag_reasoning(self, delta: Mapping[str, Any]) -> str:
+        """Return separate reasoning of a chunk, after an opening tag if it is the first."""
+        told = _THOUGHT_END.sub("", _find_reasoning(delta))
+        opening = "<think>" if told and not self._is_in_reasoning else ""
+        self._is_in_reasoning = self._is_in_reasoning or bool(told)
+        return f"{opening}{told}"
+
+    def _open_answer(self, text: str) -> str:
+        """Return a text of the answer, after a closing tag if reasoning came before."""
+        return f"{self._close_reasoning()}\n{text}" if text and self._is_in_reasoning else text
+
+    def _close_reasoning(self) -> str:
+        is_open, self._is_in_reasoning = self._is_in_reasoning, False
+        return "</think>" if is_open else ""
+
     def _check_refusal(self) -> None:
-        """Raise what a provider says about why there is no answer, which LangChain drops."""
+        """Raise a provider's explanation of an empty answer, which LangChain drops."""
         words = shorten("".join(self._refusals)) or self._filter_details
         if words and not self._has_tool_calls and not "".join(self._parts).strip():
             reason = self._finish_reason
@@ -259,7 +301,7 @@ class ChunkNormalizer:
 
 
 def _count_chars(delta: Mapping[str, Any]) -> int:
-    """Count what a chunk adds to an answer; arguments of calls are the texts in a list."""
+    """Count the characters that a chunk adds; arguments of tool calls are texts in a list."""
     calls = [each.get("function") for each in iter_mappings(delta, "tool_calls")]
     texts = [*delta.values(), *(each.get("arguments") for each in calls if isinstance(each, dict))]
     return sum(len(text) for text in texts if isinstance(text, str))
@@ -279,7 +321,7 @@ def _error_words(error: Any) -> str:
 
 
 def _describe_filter(*holders: Mapping[str, Any]) -> str | None:
-    """Repeat what a provider's filter says, as far as it found something."""
+    """Return a provider's content filter result, if the filter found something."""
     names = (*_FILTER_DETAILS, "prompt_filter_results")
     told = [holder[name] for holder in holders for name in names if holder.get(name)]
     found = [each for each in told if _has_findings(each)]
@@ -296,7 +338,7 @@ def _to_text(content: Any) -> str:
 
 
 def shorten(value: Any) -> str:
-    """Write what a provider says, as far as it is worth repeating."""
+    """Format a provider's message, limited in length."""
     text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
     text = replace_surrogates(text)
     return text if len(text) <= MAX_DETAIL_CHARS else f"{text[:MAX_DETAIL_CHARS]}…"

@@ -1,4 +1,4 @@
-"""What a server gave in the place of a chat completion, or of the stream of one that was wanted."""
+"""Parse response bodies, including those that are not completions: errors, HTML, empty ones."""
 
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -15,23 +15,23 @@ from moa_graph.models.partial_answers import (
 from moa_graph.prompting.usage import clean_usage
 
 _JSON_STARTS, _HTML_START = ("{", "["), "<"
-_MAX_START_BYTES = 100  # of a body, that tell what it is
+_MAX_START_BYTES = 100  # first characters of a body, for errors
 
 
 class NoCompletionError(MoAError, ValueError):
-    """A server answered with something else than a chat completion, under a status of success."""
+    """A server returned something other than a chat completion with a success status."""
 
 
 def read_completion(content: bytes, *, encoding: str | None = None) -> dict[str, Any]:
-    """Read a whole chat completion.
+    """Parse a chat completion.
 
     Args:
         content: The body of a response.
-        encoding: What its header names; JSON is UTF-8 wherever it can be.
+        encoding: Encoding of its header; JSON is decoded as UTF-8 if possible.
 
     Raises:
-        UnfinishedAnswerError: If it is JSON that was cut off.
-        NoCompletionError: If it is something else, such as an error or a page of HTML.
+        UnfinishedAnswerError: If it is truncated JSON.
+        NoCompletionError: If it is something else, such as an error or an HTML page.
     """
     text = _decode(content, encoding)
     try:
@@ -77,10 +77,10 @@ def _check_completion(body: Any) -> None:
 
 
 class BodyRecorder:
-    """Decodes the events of a stream, and keeps the body of a response that has none.
+    """Decodes the events of a stream, and records the body of a response without events.
 
     Args:
-        decoder: What decodes them: that of the openai client.
+        decoder: The event decoder of the openai client.
     """
 
     def __init__(self, decoder: Any) -> None:
@@ -100,14 +100,14 @@ class BodyRecorder:
             yield event
 
     def read_chunks(self) -> list[dict[str, Any]]:
-        """Give a whole completion, which some servers send where a stream was wanted, as a chunk.
+        """Return a completion that a server sent instead of a stream as a chunk.
 
         Returns:
-            The chunk; nothing if there was a stream, or nothing at all.
+            The chunk; nothing if there was a stream, or an empty body.
 
         Raises:
-            UnfinishedAnswerError: If it is JSON that was cut off.
-            NoCompletionError: If it is something else, such as a page of HTML.
+            UnfinishedAnswerError: If it is truncated JSON.
+            NoCompletionError: If it is something else, such as an HTML page.
         """
         start = _decode(bytes(self._body[:_MAX_START_BYTES]), None).lstrip()
         if self._has_events or not start.startswith((*_JSON_STARTS, _HTML_START)):

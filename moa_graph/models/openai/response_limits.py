@@ -1,4 +1,4 @@
-"""How much of a response is read: a server that never stops would fill the memory."""
+"""Limits on the size of responses."""
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -10,23 +10,23 @@ from moa_graph.connection_failures import bare_address
 from moa_graph.errors import MoAError
 
 MAX_RESPONSE_BYTES = 100_000_000
-"""Bytes of a response that does not stream, unpacked: ten times what is kept of an answer."""
+"""Maximum decompressed bytes of a response without streaming: ten times the longest answer."""
 
 MAX_ERROR_BYTES = 1_000_000
-"""Bytes of a response with an error; the rest is not read."""
+"""Bytes that are read of an error response."""
 
 
 MAX_STREAM_BYTES = 1_000_000_000
-"""Bytes of a response that streams: a token takes a hundred times its own."""
+"""Maximum bytes of a streamed response: a chunk has a hundred times the bytes of its token."""
 
 MAX_LINE_BYTES = 20_000_000
-"""Bytes of a line of it: the openai client puts a line together by the square."""
+"""Maximum bytes of a line in a stream: the openai client joins a line in quadratic time."""
 
 
 class ResponseTooLargeError(MoAError, OpenAIError):
     """A response has more bytes than any answer.
 
-    The openai client asks again after every error of HTTPX, and after none of its own.
+    It is an error of the openai client, which retries all errors of HTTPX but not its own.
     """
 
 
@@ -36,10 +36,10 @@ def _too_large(request: httpx2.Request, what: str, most: int) -> ResponseTooLarg
 
 
 def read_response(response: httpx2.Response) -> httpx2.Response:
-    """Read a response to its end, or as far as is allowed.
+    """Read a response completely, or up to the limit.
 
     Raises:
-        ResponseTooLargeError: If it is an answer, and longer.
+        ResponseTooLargeError: If it is an answer beyond the limit.
     """
     body = _BoundedBody(response)
     try:
@@ -52,10 +52,10 @@ def read_response(response: httpx2.Response) -> httpx2.Response:
 
 
 async def aread_response(response: httpx2.Response) -> httpx2.Response:
-    """Read a response to its end, or as far as is allowed.
+    """Read a response completely, or up to the limit.
 
     Raises:
-        ResponseTooLargeError: If it is an answer, and longer.
+        ResponseTooLargeError: If it is an answer beyond the limit.
     """
     body = _BoundedBody(response)
     try:
@@ -68,13 +68,13 @@ async def aread_response(response: httpx2.Response) -> httpx2.Response:
 
 
 def limit_stream(response: httpx2.Response) -> httpx2.Response:
-    """Have a response that streams end in an error where it has more bytes than any answer."""
+    """Make a streamed response raise an error if it has more bytes than any answer."""
     response.stream = _LimitedStream(response.stream, response.request)
     return response
 
 
 class _LimitedStream(httpx2.SyncByteStream, httpx2.AsyncByteStream):
-    """A stream of bytes that ends in an error where it is too long."""
+    """A stream of bytes that raises an error if it is too long."""
 
     def __init__(self, stream: Any, request: httpx2.Request) -> None:
         self._stream, self._request = stream, request
@@ -98,7 +98,7 @@ class _LimitedStream(httpx2.SyncByteStream, httpx2.AsyncByteStream):
 
     def _count(self, part: bytes) -> None:
         self._size += len(part)
-        behind = len(part) - 1 - part.rfind(b"\n")  # all of it, if there is none
+        behind = len(part) - 1 - part.rfind(b"\n")  # the whole part without a line break
         self._line_size = behind + (self._line_size if behind == len(part) else 0)
         for size, most, what in (
             (self._size, MAX_STREAM_BYTES, "the stream"),
@@ -109,20 +109,20 @@ class _LimitedStream(httpx2.SyncByteStream, httpx2.AsyncByteStream):
 
 
 class _BoundedBody:
-    """The body of a response as far as it was read."""
+    """The body of a response up to its limit."""
 
     def __init__(self, response: httpx2.Response) -> None:
         self._response, self._parts, self._size = response, list[bytes](), 0
         self._most = MAX_ERROR_BYTES if response.is_error else MAX_RESPONSE_BYTES
 
     def is_full_with(self, part: bytes) -> bool:
-        """Take in a part, and tell whether that is more than is read."""
+        """Add a part, and return whether the limit is exceeded."""
         self._parts.append(part)
         self._size += len(part)
         return self._size > self._most
 
     def to_response(self) -> httpx2.Response:
-        """Make a response with this body, which is unpacked."""
+        """Create a response with this decompressed body."""
         response = self._response
         if self._size > self._most and not response.is_error:
             raise _too_large(response.request, "the response", self._most)

@@ -1,7 +1,7 @@
-// The server's API. A key, where one is asked for, lives as long as the browser's tab: in no cookie,
-// which the browser would send to the servers of all other ports of the same host, too.
+// The client of the server's API. It keeps the key for the lifetime of the tab, and not in a cookie:
+// the browser would send a cookie to the servers on all ports of the host.
 
-import { byId } from "./dom.js";
+import { askForKey } from "./key_dialog.js";
 
 /** @import { Answers, RunEvent } from "./types.js" */
 /** @typedef {Record<string, string | null>} Parameters */
@@ -12,14 +12,16 @@ export class ApiError extends Error {
   /**
    * @param {number} status `0` if there was no response
    * @param {string} message
+   * @param {string | null} [code] the server's error code
    */
-  constructor(status, message) {
+  constructor(status, message, code = null) {
     super(message);
     this.status = status;
+    this.code = code;
   }
 }
 
-/** Keep the token in the page's address, and leave it out of the address. */
+/** Store the token of the page's address and remove it from the address. */
 export function keepToken() {
   const parameters = new URLSearchParams(location.search);
   const token = parameters.get("token");
@@ -41,7 +43,7 @@ export const get = (path, parameters = {}) => request(withParameters(path, param
 /**
  * @param {string} path
  * @param {object} body
- * @returns {Promise<{ thread: string }>}
+ * @returns {Promise<{ thread: string, url?: string }>}
  */
 export const post = (path, body) =>
   request(path, {
@@ -51,7 +53,7 @@ export const post = (path, body) =>
   }).then(json);
 
 /**
- * Read server-sent events; `fetch`, for an `EventSource` cannot show a key.
+ * Read server-sent events with `fetch`, because an `EventSource` cannot send a key.
  * @param {string} path
  * @param {Parameters} parameters
  * @param {AbortSignal} signal
@@ -87,6 +89,7 @@ function withParameters(path, parameters) {
 }
 
 /**
+ * Send a request relative to the page's address, because a proxy may serve the page under a prefix.
  * @param {string} path
  * @param {RequestInit} options
  * @returns {Promise<Response>}
@@ -94,45 +97,30 @@ function withParameters(path, parameters) {
 async function request(path, options = {}) {
   const key = sessionStorage.getItem(KEY);
   const headers = { ...options.headers, ...(key && { authorization: `Bearer ${key}` }) };
-  const response = await fetch(path, { ...options, headers }).catch((error) => {
+  const response = await fetch(`.${path}`, { ...options, headers }).catch((error) => {
     throw error.name === "AbortError" ? error : new ApiError(0, "The server cannot be reached.");
   });
   if (response.status === 401) {
-    await askForKey(key);
+    await replaceKey(key);
     return request(path, options);
   }
-  if (!response.ok) throw new ApiError(response.status, await explain(response));
+  if (!response.ok) throw await errorOf(response);
   return response;
 }
 
 /** @param {Response} response */
-async function explain(response) {
+async function errorOf(response) {
   const body = await response.json().catch(() => null);
-  return body?.error?.message ?? `The server answered with status ${response.status}.`;
+  const { message = `The server answered with status ${response.status}.`, code } = body?.error ?? {};
+  return new ApiError(response.status, message, code);
 }
 
-/** @type {Promise<void> | null} */
-let asking = null;
-
 /**
- * Ask for the key, once for all requests that wait for it.
- * @param {string | null} wrong the key that was refused
+ * Ask for a new key after the server refused one, unless another request has already replaced it.
+ * @param {string | null} wrong
  */
-function askForKey(wrong) {
+async function replaceKey(wrong) {
   const current = sessionStorage.getItem(KEY);
-  if (current && current !== wrong) return Promise.resolve(); // somebody has just given it
-  asking ??= new Promise((resolve) => {
-    const dialog = byId("key-dialog");
-    byId("key-error").textContent = wrong ? "That key was refused." : "";
-    byId("key").value = "";
-    dialog.addEventListener("cancel", (event) => event.preventDefault());
-    dialog.addEventListener("close", () => {
-      sessionStorage.setItem(KEY, byId("key").value.trim());
-      byId("key").value = "";
-      asking = null;
-      resolve();
-    }, { once: true });
-    dialog.showModal();
-  });
-  return asking;
+  if (current && current !== wrong) return;
+  sessionStorage.setItem(KEY, await askForKey(wrong !== null));
 }

@@ -1,26 +1,25 @@
-// Elements are built, never parsed: text from models cannot become markup.
+// Build elements without parsing HTML, so that text from models cannot become markup. The only
+// exceptions are `setHtml` and `setBlocks`, which accept only HTML that the server has sanitised.
 
 /** @typedef {Node | string | null} Child */
 /** @typedef {Record<string, string | number | boolean | null | ((event: Event) => void)>} Properties */
 
 /**
- * The elements that index.html names, and are more than an `HTMLElement`.
+ * Elements of index.html with a more specific type than `HTMLElement`, by `id`.
  * @typedef {{
  *   "branch": HTMLSelectElement,
- *   "key": HTMLInputElement,
- *   "key-dialog": HTMLDialogElement,
- *   "mixture": HTMLSelectElement,
+ *   "file": HTMLInputElement,
  *   "question": HTMLTextAreaElement,
  * }} Named
  */
 
 /**
- * Make an element. `on…` properties are listeners, the others attributes; `null` leaves one out.
- * Children may come in lists: a long text has more of them than a call takes arguments.
+ * Create an element. `on…` properties are listeners, others are attributes; `null` omits a property.
+ * Children may be lists, as a long text has more children than a call may have arguments.
  * @template {keyof HTMLElementTagNameMap} T
  * @param {T} tag
  * @param {Properties} properties
- * @param {(Child | Child[])[]} children
+ * @param {(Child | Child[] | Child[][])[]} children
  */
 export function h(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
@@ -28,7 +27,7 @@ export function h(tag, properties = {}, ...children) {
     if (typeof value === "function") element.addEventListener(name.slice(2), value);
     else if (value !== null && value !== false) element.setAttribute(name, value === true ? "" : String(value));
   }
-  appendAll(element, children.flat());
+  appendAll(element, children.flat(2));
   return element;
 }
 
@@ -41,7 +40,7 @@ export function appendAll(element, children) {
 }
 
 /**
- * Give an element that index.html names.
+ * Return an element of index.html.
  * @template {string} I
  * @param {I} id
  */
@@ -49,7 +48,7 @@ export const byId = (id) =>
   /** @type {I extends keyof Named ? Named[I] : HTMLElement} */ (document.getElementById(id));
 
 /**
- * Give a part of an element that is known to have it.
+ * Return a descendant that must exist.
  * @param {ParentNode} root
  * @param {string} selector
  */
@@ -63,17 +62,56 @@ export function show(element, visible) {
   element.hidden = !visible;
 }
 
-/** @param {number | null} value */
+/** @param {number | null} value seconds */
 export const seconds = (value) => (value === null ? "" : `${value.toFixed(value < 99.95 ? 1 : 0)} s`);
 
 /** @param {number} value */
 export const count = (value) => value.toLocaleString("en");
 
 /**
- * Write an estimate of US dollars with as many digits as tell something.
+ * Format an estimate of US dollars with its significant digits.
  * @param {number} value
  */
 export function dollars(value) {
   if (value === 0) return "$0";
   return value < 0.0001 ? "<$0.0001" : `~$${value < 0.1 ? value.toFixed(4) : value.toFixed(2)}`;
+}
+
+/**
+ * Show HTML that the server has sanitised; never pass any other text.
+ * @param {Element} root
+ * @param {string} html
+ */
+export function setHtml(root, html) {
+  root.replaceChildren(...parse(html));
+}
+
+/** @type {WeakMap<Element, { html: string, nodes: Node[] }[]>} */
+const drawnBlocks = new WeakMap();
+
+/**
+ * Show blocks of HTML that the server has sanitised. Unchanged blocks keep their elements.
+ * @param {Element} root
+ * @param {string[]} blocks
+ * @returns {Node[]} the new elements
+ */
+export function setBlocks(root, blocks) {
+  const before = drawnBlocks.get(root) ?? [];
+  const isDrawn = before.length > 0 && before.every(({ nodes }) => nodes.every((node) => node.parentNode === root));
+  let same = 0;
+  while (isDrawn && same < blocks.length && before[same]?.html === blocks[same]) same += 1;
+  const added = blocks.slice(same).map((html) => ({ html, nodes: parse(html) }));
+  if (isDrawn) for (const { nodes } of before.slice(same)) for (const node of nodes) node.parentNode?.removeChild(node);
+  else root.replaceChildren();
+  const nodes = added.flatMap((block) => block.nodes);
+  for (const node of nodes) root.appendChild(node);
+  drawnBlocks.set(root, [...before.slice(0, same), ...added]);
+  return nodes;
+}
+
+/** @param {string} html */
+function parse(html) {
+  const template = document.createElement("template");
+  template.innerHTML = html; // eslint-disable-line no-restricted-properties -- the server has sanitised it
+  return [...template.content.childNodes];
 }

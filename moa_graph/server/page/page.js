@@ -1,225 +1,130 @@
-// The page: one thread at one of its steps, or the run that goes on in it.
+// The page: connect its parts. It shows a thread at one of its steps, or its active run.
 
-import { ApiError, events, get, keepToken, post } from "./api.js";
-import { drawConversation } from "./conversation.js";
-import { Detail } from "./detail.js";
-import { byId, h, seconds, show } from "./dom.js";
-import { render } from "./markdown.js";
+import { act, complain, messageOf } from "./alert.js";
+import { get, keepToken } from "./api.js";
+import { Dock } from "./dock.js";
+import { byId, h, show } from "./dom.js";
+import { ignoreSecondClicks } from "./double_click.js";
+import { drawClock, drawHeader } from "./header.js";
+import { icon } from "./icons.js";
+import { Influence } from "./influence.js";
+import { isMenuOpen, openMenu } from "./menu.js";
+import { openReport } from "./report.js";
 import { Picture } from "./picture.js";
-import { answerTitle, changes, outcome, progress, totals } from "./summary.js";
-import { drawThreads, openMenu, threadOf } from "./threads.js";
-import { Timeline } from "./timeline.js";
+import { RunModel } from "./run_model.js";
+import { Session } from "./session.js";
+import { Side } from "./side.js";
+import { Stage } from "./stage.js";
+import { Strip } from "./strip.js";
+import { ThreadList } from "./thread_list.js";
+import { threadOf } from "./threads.js";
+import { Unsent } from "./unsent.js";
+import { Welcome } from "./welcome.js";
 
-/** @import { Changeable } from "./detail.js" */
-/** @import { Cell, Edit, Layout, RunEvent, Step, View } from "./types.js" */
+/** @import { Kind } from "./side.js" */
+/** @import { Edit, Layout } from "./types.js" */
 
-const AGGREGATOR = "aggregator";
-const AGAIN = 1000; // milliseconds until a lost connection is tried again
+const model = new RunModel();
+const session = new Session(model, { draw, update, complain: (error) => complain(messageOf(error)) });
+/** @type {Layout[]} */
+let mixtures = [];
 
-const picture = new Picture(byId("board"), select);
-const timeline = new Timeline((step) => act(() => reopen(step)));
-const detail = new Detail(byId("detail"), { edit, undo, goTo });
-
-/** @type {string | null} */
-let thread = null; // the id of the thread that is shown
-/** @type {View | null} */
-let view = null; // what the server says of it
-let running = false;
-/** @type {string | null} */
-let selected = null; // the node whose text is shown
-/** @type {Map<string, Edit>} */
-let edits = new Map(); // changes of proposals that are not sent yet
-/** @type {AbortController | null} */
-let watching = null; // ends the stream that is being read
-/** @type {string | null} */
-let failure = null; // why the run that is shown has no answer
-let began = 0; // when the run that is watched began, by this page's clock
-
-/**
- * Show a thread at a step, by default the newest, and the run that goes on there.
- * @param {string} id
- * @param {string | null} checkpoint
- */
-async function open(id, checkpoint = null) {
-  watching?.abort();
-  watching = new AbortController();
-  const aborted = watching.signal;
-  const shown = await get("/api/thread", { id, checkpoint });
-  if (aborted.aborted) return;
-  if (id !== thread) selected = null;
-  [thread, view, running, edits] = [id, shown, shown.running && !checkpoint, new Map()];
-  failure = running ? null : shown.error ?? null;
-  detail.drafts.clear();
-  began = performance.now();
-  location.hash = encodeURIComponent(id);
-  draw(shown);
-  refreshThreads();
-  if (running) watch(id, aborted);
-}
+const strip = new Strip(byId("strip"), { select, goTo: step, change: changeQuestion, openPicture });
+const picture = new Picture(byId("picture"), (node) => {
+  if (matchMedia("(max-width: 46rem)").matches) openPicture(); // in narrow windows, the panel replaces the picture
+  select(node);
+});
+const stage = new Stage({
+  resume: () => act(resume), select, goTo: step, change: changeQuestion, open: (kind) => openSide(kind),
+  showInfluence: (shown) => act(() => influence.show(shown)),
+});
+const influence = new Influence(model, session, stage);
+const side = new Side(byId("side"), {
+  select, edit, undo, closed,
+  goTo: (node) => act(() => session.goTo(node)),
+  writeAgain: () => act(() => session.writeAgain()),
+  proposal: (node) => session.proposal(node),
+  tint: (node, answer) => influence.tint(node, answer),
+});
+const dock = new Dock({
+  ask: (...asked) => act(() => ask(...asked)),
+  stop: () => act(() => session.stop()),
+  resume: () => act(resume),
+  goOn: () => act(goOn),
+  back: () => act(back),
+});
+const threads = new ThreadList(model, { startAnew: () => startAnew(), renamed: () => drawHeader(model) });
+const unsent = new Unsent();
+const welcome = new Welcome(byId("welcome"), { propose });
 
 /**
- * Show the thread again, at a step, by default the newest.
- * @param {string | null} checkpoint
+ * Draw a thread.
+ * @param {boolean} moved whether the thread or the step differs from the previous one
  */
-async function reopen(checkpoint = null) {
-  if (thread) await open(thread, checkpoint);
+function draw(moved) {
+  const { drafts, edits } = unsent.at(model);
+  [model.edits, side.drafts] = [edits, drafts];
+  show(byId("picture"), !byId("picture").hidden && Boolean(model.layout));
+  strip.draw(model);
+  picture.draw(model);
+  stage.draw(model);
+  side.draw(model);
+  dock.draw(model);
+  dock.mixtures.draw(mixtures, model.view?.mixture ?? null);
+  drawHeader(model);
+  complain(model.view && !model.layout ? model.view.error : null);
+  drawWelcome();
+  if (moved) stage.toTop();
+  threads.refresh();
 }
 
-/**
- * Read what a run does until it is over.
- * @param {string} id
- * @param {AbortSignal} aborted
- */
-async function watch(id, aborted) {
-  try {
-    for await (const event of events("/api/events", { id }, aborted)) {
-      began = performance.now() - event.seconds * 1000;
-      if (event.status !== "running") ended(event);
-      picture.update(event.cells);
-      drawRun();
-    }
-    if (!aborted.aborted) await open(id);
-  } catch (error) {
-    if (aborted.aborted) return;
-    if (error instanceof ApiError && error.status === 404) return;
-    setTimeout(() => aborted.aborted || act(() => open(id)), AGAIN);
-  }
+function drawWelcome() {
+  if (!model.view) welcome.draw(mixtures, dock.mixtures.chosen);
 }
 
-/** @param {RunEvent} event */
-function ended({ status, error }) {
-  running = false;
-  failure = status === "failed" ? error : null;
+/** Draw the changes of a run. */
+function update() {
+  strip.update();
+  picture.draw(model);
+  stage.update(model);
+  side.draw(model);
+  dock.draw(model);
+  drawHeader(model);
 }
 
-/** @param {View} shown */
-function draw(shown) {
-  const { cells, layout } = shown;
-  show(byId("welcome"), false);
-  show(byId("board"), Boolean(layout));
-  show(byId("texts"), Boolean(layout));
-  complain(layout ? null : shown.error);
-  drawConversation(shown.messages, shown.notice);
-  if (layout && cells) picture.show(layout, cells);
-  timeline.draw(shown, running);
-  drawMixtures();
-  if (layout) drawRun();
-  else clearRun();
-}
-
-/** Leave nothing of a run that was shown. */
-function clearRun() {
-  show(byId("resume"), false);
-  byId("totals").textContent = "";
-  drawComposer();
-  say("");
-}
-
-/** Draw what changes while a run goes on. */
-function drawRun() {
-  if (!view) return;
-  if (selected && !picture.cells.has(selected)) selected = null;
-  picture.select(selected);
-  picture.mark(edits);
-  drawAnswer(picture.cells.get(AGGREGATOR));
-  drawDetail();
-  drawControls(view);
-  drawTotals();
-  say(running ? progress(picture) : outcome(picture, view, current()));
-}
-
-/** @param {Cell | undefined} cell */
-function drawAnswer(cell) {
-  const text = byId("answer-text");
-  const cause = failure ?? cell?.error ?? null;
-  [byId("answer").dataset.outcome, byId("answer-title").textContent] = answerTitle(picture, running, cause);
-  text.setAttribute("aria-busy", String(running));
-  if (running && cell?.text && !text.querySelector("p:not(.meta)")) {
-    byId("answer").scrollIntoView({ block: "nearest" }); // it begins to come
-  }
-  if (cell?.text) {
-    render(text, cell.text);
-    if (cell.ending_note) text.append(h("p", { class: "error" }, `The answer is ${cell.ending_note}.`));
-  } else text.replaceChildren(h("p", { class: "meta" }, cause ?? "The aggregator has not written yet."));
-}
-
-function drawDetail() {
-  const cell = picture.cells.get(selected ?? "");
-  detail.draw(cell, cell ? changeable(cell) : null, edits.get(selected ?? ""));
+/** @param {string} checkpoint */
+function step(checkpoint) {
+  return act(() => session.reopen(checkpoint));
 }
 
 /**
- * Tell where a proposal can be changed.
- * @param {Cell} cell
- * @returns {Changeable}
+ * Select a call; a click on the selected call clears the selection.
+ * @param {string} node
  */
-function changeable(cell) {
-  if (running || cell.node === AGGREGATOR || ["waiting", "dropped"].includes(cell.status)) return null;
-  if (current()?.layer === cell.layer) return "here";
-  return stepOf(cell) ? "before" : null;
-}
-
-const current = () => view?.steps.find((step) => step.id === view?.step);
-
-/**
- * Find the step at which the proposals of a cell's layer were in, and not yet gathered.
- * @param {Cell} cell
- * @returns {Step | undefined}
- */
-function stepOf(cell) {
-  const now = current();
-  if (!view || !now) return undefined;
-  const steps = view.steps.slice(0, view.steps.indexOf(now) + 1);
-  return steps.findLast((step) => step.layer === cell.layer && step.turn === now.turn);
-}
-
-/** @param {View} shown */
-function drawControls({ finished, layout, newest }) {
-  const step = current();
-  const unfinished = Boolean(layout) && !running && !finished;
-  const elsewhere = !running && step && !newest;
-  const answer = step?.label === "Answer";
-  drawComposer();
-  show(byId("resume"), unfinished && !edits.size && (newest || !step));
-  show(byId("continue"), edits.size > 0 || Boolean(elsewhere));
-  show(byId("go-on"), !answer);
-  byId("changes").textContent = answer ? "An earlier answer." : changes(picture, edits);
-}
-
-function drawComposer() {
-  show(byId("stop"), running);
-  show(byId("ask"), !running);
-  byId("question").placeholder = running ? "Running; Esc stops it" : "Ask a question";
-  if (!running) byId("note").textContent = "";
-}
-
-function drawTotals() {
-  byId("totals").replaceChildren(h("span", { id: "clock" }), " · ", totals(picture, running));
-  drawClock();
-}
-
-function drawClock() {
-  const clock = document.getElementById("clock");
-  const passed = running ? (performance.now() - began) / 1000 : view?.seconds;
-  if (clock) clock.textContent = seconds(passed ?? 0);
-}
-
-/** @param {string} text */
-function say(text) {
-  if (byId("status").textContent !== text) byId("status").textContent = text;
-}
-
-/** @param {string | null} [text] */
-function complain(text) {
-  byId("alert").textContent = text ?? "";
-  show(byId("alert"), Boolean(text));
-}
-
-/** @param {string} node */
 function select(node) {
-  selected = selected === node ? null : node;
-  drawRun();
-  if (selected) byId("detail").scrollIntoView({ block: "nearest" });
+  if (model.selected === node && side.isOpen && side.kind === "proposal") {
+    side.close();
+    return;
+  }
+  model.selected = node;
+  openSide("proposal", node);
+}
+
+/**
+ * @param {Kind} kind
+ * @param {string} [node]
+ */
+function openSide(kind, node) {
+  side.draw(model);
+  side.open(kind, node);
+  strip.draw(model);
+  picture.draw(model);
+}
+
+function closed() {
+  model.selected = null;
+  strip.draw(model);
+  picture.draw(model);
 }
 
 /**
@@ -227,144 +132,162 @@ function select(node) {
  * @param {Edit} change
  */
 function edit(node, change) {
-  edits.set(node, change);
-  drawRun();
+  model.edits.set(node, change);
+  redraw();
   byId("go-on").focus();
 }
 
 /** @param {string} node */
 function undo(node) {
-  edits.delete(node);
-  drawRun();
+  model.edits.delete(node);
+  redraw();
 }
 
-/** @param {Cell} cell */
-function goTo(cell) {
-  act(async () => {
-    await reopen(stepOf(cell)?.id);
-    byId("detail").focus();
-  });
+/** Redraw after a change of a proposal. */
+function redraw() {
+  strip.draw(model);
+  update();
+}
+
+function openPicture() {
+  const opened = byId("picture").hidden === true;
+  show(byId("picture"), opened);
+  byId("more").setAttribute("aria-expanded", String(opened));
+  picture.draw(model);
+  if (opened) byId("picture").focus();
+  else byId("more").focus();
+}
+
+/** Copy the question into the composer, to edit it and ask again. */
+function changeQuestion() {
+  const message = model.view?.messages.findLast(({ role }) => role === "human");
+  propose(message?.question ?? message?.text ?? "");
 }
 
 /**
- * Do what a person asked for, and say what went wrong.
- * @param {() => void | Promise<void>} action
+ * @param {string} question
+ * @param {string} [mixture]
  */
-async function act(action) {
-  try {
-    complain(null);
-    await action();
-  } catch (error) {
-    complain(messageOf(error));
-  }
+function propose(question, mixture) {
+  if (mixture) dock.mixtures.choose(mixture);
+  byId("question").value = question;
+  byId("question").focus();
 }
 
-/** @param {unknown} error */
-const messageOf = (error) => (error instanceof Error ? error.message : String(error));
-
-async function ask() {
-  const question = byId("question").value.trim();
-  if (running) byId("note").textContent = "Running; Esc stops it. Then you can ask this.";
-  if (!question || running) return;
-  const answer = await post("/api/ask", { question, thread, mixture: byId("mixture").value || null });
-  byId("question").value = "";
-  await open(answer.thread);
-}
-
-async function stop() {
-  if (running) await post("/api/stop", { thread });
+/**
+ * @param {string} question
+ * @param {string | null} mixture
+ * @param {import("./types.js").Attachment[]} attachments
+ */
+async function ask(question, mixture, attachments) {
+  await session.ask(question, mixture, attachments);
+  dock.clear();
+  uncoverStage();
 }
 
 async function resume() {
   refuseDrafts();
-  await post("/api/resume", { thread });
-  await reopen();
+  await session.resume();
+  uncoverStage();
 }
 
 async function goOn() {
   refuseDrafts();
-  await post("/api/continue", { thread, checkpoint: view?.step, edits: Object.fromEntries(edits) });
-  await reopen();
+  const sent = unsent.at(model);
+  await session.goOn();
+  unsent.forget(sent);
+  uncoverStage();
 }
 
-/** Let nothing go on as if a text that is being written did not count. */
+/** Close the panel and the picture where they cover the stage, on which an answer is to come. */
+function uncoverStage() {
+  if (!matchMedia("(max-width: 46rem)").matches) return;
+  if (side.isOpen) side.close();
+  if (byId("picture").hidden) return;
+  const focused = document.activeElement;
+  openPicture();
+  if (focused instanceof HTMLElement && focused.checkVisibility()) focused.focus();
+}
+
+/** Discard the changes and show the newest step. */
+async function back() {
+  if (model.edits.size) unsent.forget(unsent.at(model));
+  await session.reopen();
+}
+
+/** Refuse an action while a proposal has an unsaved text. */
 function refuseDrafts() {
-  const names = [...detail.drafts.keys()].map((node) => picture.cells.get(node)?.agent);
-  if (names.length) throw new Error(`${names.join(", ")}: save or cancel the change first.`);
+  const drafts = [...side.drafts.keys()];
+  if (!drafts.length) return;
+  if (!drafts.includes(model.selected ?? "") || !side.isOpen) select(drafts[0]);
+  const names = drafts.map((node) => model.cells.get(node)?.agent);
+  throw new Error(`${names.join(", ")}: keep or cancel the change first.`);
 }
 
 function startAnew() {
-  watching?.abort();
-  [thread, view, running, selected, edits] = [null, null, false, null, new Map()];
   history.replaceState(null, "", location.pathname);
-  for (const id of ["board", "texts", "history", "conversation"]) show(byId(id), false);
-  show(byId("welcome"), true);
-  detail.drafts.clear();
-  clearRun();
-  complain(null);
-  drawMixtures();
-  refreshThreads();
+  session.leave();
+  openMenu(false);
   byId("question").focus();
 }
 
-/** @type {Layout[]} */
-let mixtures = [];
-
-function drawMixtures() {
-  const before = view?.mixture ? [h("option", { value: "" }, `${view.mixture} (as before)`)] : [];
-  const others = mixtures.map(({ name }) => h("option", { value: name }, name));
-  byId("mixture").replaceChildren(...before, ...others);
-}
-
-function refreshThreads() {
-  drawThreads(thread).catch((error) => complain(messageOf(error)));
-}
-
-/** Follow the address: the thread that it names, or none. */
+/** Show the thread in the address, or none. */
 async function follow() {
   const id = threadOf(location.hash);
-  if (!id) startAnew();
-  else if (id !== thread) await act(() => open(id));
+  if (!id) session.leave();
+  else if (id !== model.thread) await act(() => openOrLeave(id));
   openMenu(false);
 }
 
-function listen() {
-  byId("composer").addEventListener("submit", (event) => {
-    event.preventDefault();
-    act(ask);
-  });
-  byId("question").addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-    event.preventDefault();
-    act(ask);
-  });
-  document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && !document.querySelector("dialog[open]")) act(stop);
-  });
-  const clicks = { stop, resume, "go-on": goOn, discard: () => reopen(), new: startAnew };
-  for (const [id, action] of Object.entries(clicks)) {
-    byId(id).addEventListener("click", () => act(action));
+/**
+ * Show a thread; if it cannot be loaded, show the page without a thread.
+ * @param {string} id
+ */
+async function openOrLeave(id) {
+  try {
+    await session.open(id);
+  } catch (error) {
+    session.leave();
+    throw error;
   }
-  window.addEventListener("hashchange", follow);
-  const busy = () => running || edits.size || detail.drafts.size || byId("edit") || !thread;
-  window.addEventListener("focus", () => busy() || catchUp());
-  setInterval(() => running && drawClock(), 100);
-  setInterval(() => running && say(progress(picture)), 1000); // silence is no event
 }
 
-/** See what another tab or the command line has done meanwhile. */
-async function catchUp() {
-  refreshThreads();
-  const before = view;
-  const now = await get("/api/thread", { id: thread }).catch(() => null);
-  if (!now || !view || view !== before) return; // nothing to catch up with, or another thread by now
-  if (now.running || (view.newest && now.step !== view.step)) act(() => reopen());
+/** Close the part that was opened last; if none is open, stop the run. */
+function escape() {
+  if (dock.mixtures.isOpen) dock.mixtures.open(false);
+  else if (isMenuOpen()) openMenu(false);
+  else if (side.isOpen) side.close();
+  else if (!byId("picture").hidden) openPicture();
+  else act(() => session.stop());
+}
+
+function listen() {
+  ignoreSecondClicks();
+  byId("report").append(icon("page"), h("span", {}, "Report"));
+  byId("report").addEventListener("click", () => act(() => openReport(model.thread ?? "", model.view?.step ?? null)));
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && !document.querySelector("dialog[open]")) escape();
+  });
+  window.addEventListener("hashchange", follow);
+  window.addEventListener("beforeunload", (event) => unsent.some && event.preventDefault());
+  byId("mixes").addEventListener("change", drawWelcome);
+  const busy = () => model.running || model.edits.size || side.drafts.size || !model.thread;
+  window.addEventListener("focus", () => {
+    if (busy()) return;
+    threads.refresh();
+    act(() => session.catchUp());
+  });
+  setInterval(() => {
+    if (!model.running) return;
+    strip.tick();
+    drawClock(model);
+  }, 100);
+  setInterval(() => model.running && stage.say(model), 1000); // a silent agent sends no event
 }
 
 keepToken();
 listen();
 await act(async () => {
   ({ mixtures } = await get("/api/mixtures"));
-  drawMixtures();
 });
 await follow();

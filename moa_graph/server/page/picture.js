@@ -1,260 +1,148 @@
-// The layers as a picture: a box for each agent, a layer aggregator behind each layer, wires between them.
+// The picture of a run: a column of tiles for each layer, the layer aggregators, and connections.
 
-import { count, dollars, find, h, seconds } from "./dom.js";
+import { find, h } from "./dom.js";
+import { icon } from "./icons.js";
+import { columnsOf, skippedBy } from "./picture_columns.js";
+import { ICONS, drawTile, drawTime, makeTile } from "./tile.js";
 import { Wires } from "./wires.js";
 
-/** @import { Cell, Change, Edit, Layout, Status } from "./types.js" */
-/** @typedef {Cell & { at: number }} Received with when it came, by this page's clock */
+/** @import { Column } from "./picture_columns.js" */
+/** @import { RunModel } from "./run_model.js" */
 
-/** @type {Record<Status, string>} */
-const SIGNS = {
-  waiting: "○",
-  running: "",
-  answered: "✓",
-  failed: "✕",
-  "cut off": "✂\uFE0E",
-  dropped: "⊘",
-};
-const SNIPPET = 160; // characters of an answer that a box shows
-const CLOSE = 4; // proposers of a layer beyond which boxes get smaller,
-const DENSE = 6; // and beyond which they show a name and a state alone
+const TICK = 100; // milliseconds between two updates of running clocks
+const MANY = 8; // maximum number of tiles in a single row of a column
 
 export class Picture {
   /**
    * @param {HTMLElement} root
-   * @param {(node: string) => void} onSelect
+   * @param {(node: string) => void} select
    */
-  constructor(root, onSelect) {
+  constructor(root, select) {
     this.root = root;
-    this.onSelect = onSelect;
-    /** @type {Layout | null} */
-    this.layout = null;
-    /** @type {Map<string, Received>} */
-    this.cells = new Map();
+    this.select = select;
+    /** @type {RunModel | null} */
+    this.model = null;
     /** @type {Map<string, HTMLElement>} */
-    this.boxes = new Map();
+    this.tiles = new Map();
     /** @type {Wires | null} */
     this.wires = null;
-    this.shape = ""; // of what is drawn
-    setInterval(() => this.tick(), 100);
+    this.shape = ""; // of the drawn run
+    setInterval(() => this.model?.running && !this.root.hidden && this.tick(this.model), TICK);
   }
 
   /**
-   * Show all cells; what is drawn already stays, and with it the place on the page.
-   * @param {Layout} layout
-   * @param {Cell[]} cells
+   * Draw the run, unless the picture is closed.
+   * @param {RunModel} model
    */
-  show(layout, cells) {
-    const shape = JSON.stringify([layout, cells.map((cell) => cell.node)]);
-    if (shape === this.shape) this.update(cells);
-    else this.build(layout, cells);
+  draw(model) {
+    this.model = model;
+    if (this.root.hidden || !model.layout) return;
+    const columns = columnsOf(model);
+    const shape = JSON.stringify([model.layout, [...model.cells.keys()], model.view?.depth]);
+    if (shape !== this.shape) this.build(model, columns);
     this.shape = shape;
+    for (const [node, tile] of this.tiles) {
+      const cell = model.cells.get(node);
+      if (cell) drawTile(tile, cell, model);
+    }
+    this.sumUp(model, columns);
+    this.tick(model);
+    this.wires?.colour(model);
+    this.legend(model);
   }
 
   /**
-   * Draw a mixture anew.
-   * @param {Layout} layout
-   * @param {Cell[]} cells
+   * @param {RunModel} model
+   * @param {Column[]} columns
    */
-  build(layout, cells) {
-    this.cells = new Map(cells.map((cell) => [cell.node, received(cell)]));
-    this.layout = layout;
-    this.boxes = new Map(cells.map((cell) => [cell.node, this.box(cell)]));
-    const columns = layout.layers.flatMap((_, index) => [this.column(index + 1), layerAggregator(index + 1)]);
-    columns.push(this.column(layout.layers.length + 1));
-    const flow = h("div", { class: "flow" }, ...columns);
-    const widest = Math.max(...layout.layers.map((layer) => layer.asked));
-    flow.classList.toggle("close", widest > CLOSE);
-    flow.classList.toggle("dense", widest > DENSE);
-    this.root.replaceChildren(flow, legend());
-    this.wires = new Wires(flow, this.boxes, layout.layers.length);
-    this.draw(this.cells.keys());
+  build(model, columns) {
+    this.tiles.clear();
+    const graph = h("div", { class: "graph" }, router(model), columns.flatMap((column) => this.column(column)));
+    graph.style.setProperty("--columns", String(columns.length));
+    this.legendList = h("ul", { class: "legend", "aria-label": "Legend" });
+    const why = skippedBy(model);
+    this.root.replaceChildren(graph, ...(why ? [h("p", { class: "why small" }, why)] : []), this.legendList);
+    this.wires = new Wires(graph, this.tiles, columns, model);
   }
 
   /**
-   * Take in the cells that have changed.
-   * @param {Change[]} changes
+   * Build a column; the layer aggregator follows a layer of proposers.
+   * @param {Column} column
+   * @returns {HTMLElement[]}
    */
-  update(changes) {
-    for (const { more, ...change } of changes) {
-      const before = this.cells.get(change.node);
-      const text = change.text ?? `${before?.text ?? ""}${more ?? ""}`;
-      this.cells.set(change.node, received({ ...change, text }));
-    }
-    this.draw(changes.map((change) => change.node));
+  column(column) {
+    const tiles = column.cells.map((cell) => {
+      const tile = makeTile(cell.node, cell.agent, this.select);
+      this.tiles.set(cell.node, tile);
+      return tile;
+    });
+    const wide = tiles.length > MANY ? " wide" : "";
+    const section = h("section", { class: `col${wide}`, "data-column": column.number, "aria-label": column.name },
+      h("h2", {}, column.name, " ", h("span", { class: "count" })), h("div", { class: "rows" }, tiles));
+    if (!column.gathers) return [section];
+    const title = `Gathers the answers of ${column.name.toLowerCase()}; it calls no model.`;
+    return [section, h("div", { class: "gather", "data-gather": column.number, title },
+      h("b"), h("span", { class: "unseen" }))];
   }
 
   /**
-   * Mark the box whose text is shown.
-   * @param {string | null} node
+   * Show the number of answers and of gathered proposals of each layer.
+   * @param {RunModel} model
+   * @param {Column[]} columns
    */
-  select(node) {
-    for (const [name, box] of this.boxes) box.setAttribute("aria-pressed", String(name === node));
+  sumUp(model, columns) {
+    for (const [index, column] of columns.entries()) {
+      if (!column.gathers) continue;
+      const cells = model.layer(column.number);
+      const answered = cells.filter((cell) => cell.status === "answered").length;
+      const isSkipped = cells.every((cell) => cell.status === "skipped");
+      const count = isSkipped ? "skipped" : `${answered}/${cells.length}, needs ${column.needed}`;
+      find(this.root, `[data-column="${column.number}"] .count`).textContent = count;
+      const next = columns[index + 1]?.cells ?? [];
+      const isGathered = !isSkipped && next.some(({ node }) => model.cells.get(node)?.status !== "waiting");
+      const gather = find(this.root, `[data-gather="${column.number}"]`);
+      gather.classList.toggle("done", isGathered);
+      gather.classList.toggle("none", isSkipped);
+      find(gather, "b").textContent = isGathered ? String(answered) : "";
+      find(gather, "span").textContent = isGathered ? `${answered} proposals gathered` : "nothing gathered yet";
+    }
+  }
+
+  /** @param {RunModel} model */
+  tick(model) {
+    const cells = [...model.cells.values()];
+    const slowest = Math.max(...cells.map((cell) => model.elapsed(cell) ?? 0), 0.1);
+    for (const cell of cells) {
+      const tile = this.tiles.get(cell.node);
+      if (tile) drawTime(tile, model.elapsed(cell), slowest);
+    }
   }
 
   /**
-   * Mark the boxes whose proposals are going to be changed.
-   * @param {Map<string, Edit>} edits
+   * Explain the symbols in the picture.
+   * @param {RunModel} model
    */
-  mark(edits) {
-    for (const [name, box] of this.boxes) {
-      const edit = edits.get(name);
-      find(box, ".mark").textContent = edit ? MARKS[edit.action] : "";
-      box.classList.toggle("marked", Boolean(edit));
-    }
+  legend(model) {
+    const states = [...new Set([...model.cells.values()].map((cell) => model.stateOf(cell)))];
+    const key = states.join();
+    if (!this.legendList || this.legendList.dataset.key === key) return;
+    this.legendList.dataset.key = key;
+    this.legendList.replaceChildren(
+      ...states.map((state) => h("li", { "data-state": state }, icon(ICONS[state]), state)),
+      h("li", {}, h("span", { class: "line", "aria-hidden": "true" }), "waited for"),
+      h("li", {}, h("span", { class: "circle", "aria-hidden": "true" }),
+        "gathers proposals for the next layer; calls no model"));
   }
-
-  /** @param {number} number */
-  layer(number) {
-    return [...this.cells.values()].filter((cell) => cell.layer === number);
-  }
-
-  /** The number of the aggregator's layer. */
-  get last() {
-    return (this.layout?.layers.length ?? 0) + 1;
-  }
-
-  /** @param {number} number */
-  column(number) {
-    const title = number === this.last ? "Aggregator" : `Layer ${number}`;
-    const boxes = this.layer(number).map((cell) => h("li", {}, this.boxes.get(cell.node) ?? null));
-    return h("section", { class: "layer", "data-layer": number, "aria-label": title },
-      h("h3", {}, title), h("p", { class: "count" }), h("ul", {}, ...boxes));
-  }
-
-  /** @param {Cell} cell */
-  box(cell) {
-    const select = () => this.onSelect(cell.node);
-    /** @param {string} word */
-    const part = (word) => h("span", { class: word });
-    const name = h("span", { class: "name" }, cell.agent);
-    const sign = h("span", { class: "sign", "aria-hidden": "true" });
-    const about = h("span", { class: "about" }, part("word"), part("model"));
-    return h("button", { type: "button", class: "cell", "data-node": cell.node, onclick: select },
-      sign, name, part("time"), about, h("span", { class: "tail" }, h("span")), part("sums"), part("mark"),
-      h("span", { class: "bar", "aria-hidden": "true" }));
-  }
-
-  /** @param {Iterable<string>} nodes */
-  draw(nodes) {
-    const layers = new Set();
-    for (const node of nodes) {
-      const [cell, box] = [this.cells.get(node), this.boxes.get(node)];
-      if (!cell || !box) continue;
-      fill(box, cell);
-      layers.add(cell.layer);
-    }
-    layers.forEach((layer) => this.sumUp(layer));
-    this.tick();
-    this.wires?.colour(this.cells);
-  }
-
-  /**
-   * Say of a layer how many have answered.
-   * @param {number} number
-   */
-  sumUp(number) {
-    const cells = this.layer(number);
-    const answered = cells.filter((cell) => cell.status === "answered").length;
-    const rule = this.layout?.layers[number - 1];
-    const text = rule ? `${answered}/${cells.length} answered, needs ${rule.needed}` : "";
-    find(this.root, `[data-layer="${number}"] .count`).textContent = text;
-    this.countGathered();
-  }
-
-  /** Say of each layer aggregator that has gathered how many proposals it has. */
-  countGathered() {
-    for (let layer = 1; layer < this.last; layer += 1) {
-      const gathered = this.layer(layer).filter((cell) => cell.status === "answered").length;
-      const done = this.layer(layer + 1).some((cell) => cell.status !== "waiting");
-      const box = find(this.root, `[data-layer-aggregator="${layer}"]`);
-      box.classList.toggle("done", done);
-      find(box, "b").textContent = done ? String(gathered) : "";
-    }
-  }
-
-  /** Let the clocks of running calls go on, each layer's bars measured by its slowest. */
-  tick() {
-    for (let layer = 1; this.layout && layer <= this.last; layer += 1) {
-      const cells = this.layer(layer);
-      const slowest = Math.max(...cells.map((cell) => elapsed(cell) ?? 0), 0.1);
-      for (const cell of cells) {
-        const box = this.boxes.get(cell.node);
-        if (!box) continue;
-        find(box, ".time").textContent = seconds(elapsed(cell));
-        box.style.setProperty("--part", String((elapsed(cell) ?? 0) / slowest));
-      }
-    }
-  }
-}
-
-const MARKS = { edit: "edited", drop: "to be dropped", again: "to be asked again" };
-
-/**
- * Note when a cell came: its seconds count from then.
- * @param {Cell} cell
- * @returns {Received}
- */
-const received = (cell) => ({ ...cell, at: performance.now() });
-
-/** @param {Received} cell */
-function elapsed(cell) {
-  if (cell.status !== "running" || cell.seconds === null) return cell.seconds;
-  return cell.seconds + (performance.now() - cell.at) / 1000;
-}
-
-/** @param {number} layer */
-function layerAggregator(layer) {
-  const title = `Layer aggregator: gathers the proposals of layer ${layer}`;
-  return h("div", { class: "layer-aggregator", "data-layer-aggregator": layer, title },
-    h("b"), h("span", {}, `aggregator of layer ${layer}`));
 }
 
 /**
- * @param {HTMLElement} box
- * @param {Cell} cell
+ * Draw the router.
+ * @param {RunModel} model
+ * @returns {HTMLElement[]}
  */
-function fill(box, cell) {
-  /** @type {(name: string, text: string) => void} */
-  const set = (name, text) => { find(box, `.${name}`).textContent = text; };
-  box.dataset.status = cell.status;
-  box.classList.toggle("critical", cell.critical);
-  set("sign", SIGNS[cell.status]);
-  const words = [cell.status, ...(cell.ending_note ? ["not whole"] : []), ...(cell.critical ? ["waited for"] : [])];
-  set("word", words.join(", "));
-  set("tail > span", snippet(cell));
-  set("sums", sums(cell));
-  set("model", ` · ${cell.model}`);
-}
-
-/**
- * Give the beginning of a text, or, while it comes, its end.
- * @param {Cell} cell
- */
-function snippet(cell) {
-  if (cell.error) return cell.node === "aggregator" ? "" : cell.error; // the answer's place tells it
-  const text = cell.status === "running" ? cell.text.slice(-SNIPPET) : cell.text.slice(0, SNIPPET);
-  return text.replaceAll(/[*`#]+/g, "").replaceAll(/\s+/g, " ");
-}
-
-/**
- * Tell tokens and cost of a call.
- * @param {Cell} cell
- */
-export function sums(cell) {
-  const parts = [];
-  if (cell.written !== null) {
-    const about = cell.status === "running" ? "~" : "";
-    parts.push(`${about}${count((cell.read ?? 0) + cell.written)} tokens`);
-  }
-  if (cell.cost !== null && cell.status !== "running") parts.push(dollars(cell.cost));
-  return parts.join(" · ");
-}
-
-function legend() {
-  const entries = Object.entries(SIGNS).map(([status, sign]) =>
-    h("li", { "data-status": status }, h("span", { class: "sign", "aria-hidden": "true" }, sign), status));
-  return h("ul", { class: "legend", "aria-label": "Signs" },
-    ...entries,
-    h("li", { class: "critical" }, h("span", { class: "sign" }), "waited for: the slowest of its layer"));
+function router(model) {
+  const route = model.view?.depth?.route;
+  if (!model.layout?.router && !route) return [];
+  const to = route === undefined ? "" : route === "full" ? "to the layers" : `past the layers: ${route}`;
+  return [h("div", { class: "router", "data-router": "" }, h("b", {}, "Router"), h("span", { class: "dim" }, to))];
 }

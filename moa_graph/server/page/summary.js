@@ -1,16 +1,18 @@
-// What is said of a run as a whole.
+// Summaries of a run: totals, progress and outcome.
 
 import { count, dollars } from "./dom.js";
+import { AGGREGATOR } from "./run_model.js";
 
-/** @import { Picture, Received } from "./picture.js" */
+/** @import { Received, RunModel } from "./run_model.js" */
 /** @import { Edit, Step, View } from "./types.js" */
-/** @typedef {Pick<Picture, "cells" | "last" | "layer">} Cells */
+/** @typedef {Pick<RunModel, "cells" | "last" | "layer" | "proposers">} Cells */
 
-const NAMED = 3; // agents that are waited for
-const SILENCE = 30_000; // milliseconds after which an agent that says nothing is told to be waited for still
+const AND = new Intl.ListFormat("en-GB");
+const NAMED = 3; // maximum number of named agents
+const SILENCE = 30_000; // milliseconds without output after which an agent is reported as silent
 
 /**
- * Tell tokens and cost of all calls so far.
+ * Return the tokens and the cost of all calls so far.
  * @param {Cells} picture
  * @param {boolean} running
  */
@@ -27,77 +29,64 @@ export function totals(picture, running) {
 }
 
 /**
- * Say what a run is waiting for.
+ * Describe the progress of a run, and name the running agents.
  * @param {Cells} picture
  * @param {number} [now] by this page's clock
  */
 export function progress(picture, now = performance.now()) {
   const active = [...picture.cells.values()].filter((cell) => cell.status === "running");
   if (!active.length) return "Running.";
-  const { layer } = active[0];
+  const { layer, node } = active[0];
   const silent = active.filter((cell) => silentFor(cell, now) >= SILENCE);
-  if (layer === picture.last) {
+  if (node === AGGREGATOR) {
     if (silent.length) return `Still waiting for the aggregator (silent for ${silence(silent[0], now)}).`;
-    return active[0].text ? "The answer is coming." : "The aggregator is asked.";
+    return active[0].text ? "The answer is coming." : "Waiting for the aggregator.";
   }
   const cells = picture.layer(layer);
   const answered = cells.filter((cell) => cell.status === "answered").length;
   const waited = silent.length ? silent : active;
   const names = waited.slice(0, NAMED)
-    .map((cell) => (silent.length ? `${cell.agent} (silent for ${silence(cell, now)})` : cell.agent)).join(", ");
-  const more = waited.length > NAMED ? ` and ${waited.length - NAMED} more` : "";
+    .map((cell) => (silent.length ? `${cell.agent} (silent for ${silence(cell, now)})` : cell.agent));
+  const more = waited.length > NAMED ? [`${waited.length - NAMED} more`] : [];
   const waiting = silent.length ? "still waiting" : "waiting";
-  return `Layer ${layer}: ${answered} of ${cells.length} answered, ${waiting} for ${names}${more}.`;
+  return `Layer ${layer}: ${answered} of ${cells.length} answered, ${waiting} for ${AND.format([...names, ...more])}.`;
 }
 
 /**
- * Give the milliseconds since a running agent last wrote something, or was asked.
+ * Return the milliseconds since the last output of a running agent, or since its call.
  * @param {Received} cell
  * @param {number} now
  */
 const silentFor = (cell, now) => now - cell.at + (cell.text ? 0 : (cell.seconds ?? 0) * 1000);
 
 /**
- * Tell that in half minutes: what is read aloud changes seldom.
+ * Format the silence in steps of half a minute, so that screen readers rarely announce a change.
  * @param {Received} cell
  * @param {number} now
  */
 const silence = (cell, now) => `${Math.floor(silentFor(cell, now) / SILENCE) * (SILENCE / 1000)} s`;
 
 /**
- * Say how a run ended, or which of its steps is shown.
+ * Describe the outcome of a run, or the shown step.
  * @param {Cells} picture
  * @param {Pick<View, "finished" | "newest" | "error">} view
  * @param {Step | undefined} step
  */
 export function outcome(picture, view, step) {
   if (step && !view.newest) return `Step: ${step.label}.`;
-  const aggregator = picture.cells.get("aggregator");
-  if (aggregator?.status === "failed") return "The aggregator failed. The proposals are kept; Resume asks it again.";
-  if (!view.finished && view.error) return "Failed, as told below. What was answered is kept; Resume asks the rest.";
-  if (!view.finished) return "Not finished. What was answered is kept; Resume asks for the rest.";
-  const proposers = [...picture.cells.values()].filter((cell) => cell.layer < picture.last);
-  const missing = proposers.filter((cell) => ["failed", "cut off"].includes(cell.status)).length;
+  const aggregator = picture.cells.get(AGGREGATOR);
+  if (aggregator?.status === "failed" || (!view.finished && view.error)) return "Not answered.";
+  if (!view.finished) return "Not finished.";
+  const { proposers } = picture;
   if (isOffline(picture)) return "Quoted from your text. No language model was asked.";
-  return missing ? `Answered without ${missing} of ${proposers.length} proposals.` : "Answered.";
+  const asked = proposers.filter((cell) => cell.status !== "skipped").length;
+  const answered = proposers.filter((cell) => cell.status === "answered").length;
+  if (asked < 2) return "Answered.";
+  return `Answered by ${answered < asked ? `${answered} of` : "all"} ${asked} proposers.`;
 }
 
 /**
- * Head the place of the answer: what stands there, and how it is to look.
- * @param {Cells} picture
- * @param {boolean} running
- * @param {string | null} failure why there is no answer
- * @returns {[kind: string, title: string]}
- */
-export function answerTitle(picture, running, failure) {
-  const text = picture.cells.get("aggregator")?.text;
-  if (failure && !text && !running) return ["failed", "No answer"];
-  if (!text && !running) return ["missing", "No answer yet"];
-  return isOffline(picture) ? ["quoted", "Quotes"] : ["answered", "Answer"];
-}
-
-/**
- * Whether no agent is a language model.
+ * Return whether no agent is a language model.
  * @param {Cells} picture
  */
 export function isOffline(picture) {
@@ -106,13 +95,13 @@ export function isOffline(picture) {
 }
 
 /**
- * Say which proposals were changed, and what follows of it.
- * @param {Cells} picture
+ * Describe the unsent changes, or the shown step.
+ * @param {Pick<RunModel, "cells" | "step">} model
  * @param {Map<string, Edit>} edits
  */
-export function changes(picture, edits) {
-  const words = { edit: "edited", drop: "dropped", again: "asked again" };
-  const all = [...edits].map(([node, edit]) => `${picture.cells.get(node)?.agent} ${words[edit.action]}`);
-  return all.length ? `Changed: ${all.join(", ")}. What came after is asked anew.`
-    : "An earlier step. Going on from here asks anew what came after.";
+export function changes({ cells, step }, edits) {
+  const words = { edit: "edited", drop: "dropped", again: "to be asked again" };
+  const all = [...edits].map(([node, edit]) => `${cells.get(node)?.agent} ${words[edit.action]}`);
+  return all.length ? `${step?.layer ? `Layer ${step.layer}` : "Changed"}: ${all.join(", ")}.`
+    : `An earlier step: ${step?.label.toLowerCase() ?? "of this thread"}.`;
 }

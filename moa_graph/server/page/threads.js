@@ -1,47 +1,101 @@
-// The list of threads.
+// The list of threads, and its search.
 
-import { get } from "./api.js";
-import { byId, h } from "./dom.js";
+import { h } from "./dom.js";
+import { icon } from "./icons.js";
+import { ThreadItem, titleOf } from "./thread_item.js";
 
 /** @import { Thread } from "./types.js" */
 
 /**
- * Draw the list anew.
- * @param {string | null} open the thread that is shown
+ * Actions on threads. A returned promise rejects with the error.
+ * @typedef {object} ThreadActions
+ * @property {() => void} start start a new thread
+ * @property {(text: string) => void} search search the titles and questions of all threads, and draw the results
+ * @property {(id: string, title: string) => Promise<void>} rename
+ * @property {(id: string) => Promise<void>} remove
+ * @property {(id: string) => void} report open the report of its last run
  */
-export async function drawThreads(open) {
-  const { threads } = await get("/api/threads");
-  byId("list").replaceChildren(...threads.map((thread) => item(thread, thread.id === open)));
-  if (!threads.length) byId("list").append(h("li", { class: "meta" }, "No threads yet."));
+
+const PAUSE = 250; // milliseconds after the last key before the search is sent
+
+export class Threads {
+  /**
+   * @param {HTMLElement} root
+   * @param {ThreadActions} actions
+   */
+  constructor(root, actions) {
+    this.actions = actions;
+    this.field = h("input", { type: "search", id: "find", placeholder: "Search threads", autocomplete: "off" });
+    this.list = h("ul", { id: "list" });
+    this.count = h("p", { class: "unseen", role: "status" });
+    /** @type {ThreadItem[]} */
+    this.items = [];
+    /** @type {[threads: Thread[], current: string | null] | null} */
+    this.postponed = null; // the threads to draw after an open menu closes
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.timer = undefined;
+    this.field.addEventListener("input", () => this.search());
+    root.replaceChildren(
+      h("button", { type: "button", id: "new", onclick: () => actions.start() }, icon("plus"), "New thread"),
+      h("label", { for: "find", class: "unseen" }, "Search threads"), this.field, this.list, this.count);
+  }
+
+  /** The searched text. */
+  get query() {
+    return this.field.value.trim();
+  }
+
+  /**
+   * Draw the threads. If a menu is open, wait until it closes.
+   * @param {Thread[]} threads
+   * @param {string | null} current the current thread
+   */
+  draw(threads, current) {
+    const open = this.items.find((item) => item.pop);
+    this.postponed = open ? [threads, current] : null;
+    if (open) {
+      open.update(threads.find(({ id }) => id === open.thread.id));
+      return;
+    }
+    const focused = this.list.contains(document.activeElement) ? document.activeElement : null;
+    const closed = () => this.postponed && this.draw(...this.postponed);
+    this.items = threads.map((thread) => new ThreadItem(thread, thread.id === current, this.actions, closed));
+    const nothing = this.query ? "No thread contains these words." : "No threads yet. Your questions will appear here.";
+    this.list.replaceChildren(...this.items.map((item) => item.element));
+    if (!threads.length) this.list.append(h("li", { class: "empty dim small" }, nothing));
+    if (this.query) this.tell(threads.length);
+    if (focused) this.refocus(focused);
+  }
+
+  /**
+   * Restore the focus; if its element is gone, focus the search.
+   * @param {Element} before
+   */
+  refocus(before) {
+    const id = before.closest("li")?.getAttribute("data-thread");
+    const item = this.items.find(({ thread }) => thread.id === id);
+    const same = before.matches(".more") ? item?.more : item?.element.querySelector("a");
+    (same ?? this.field).focus();
+  }
+
+  /** Hide listed threads that do not match immediately, and search all threads on the server. */
+  search() {
+    const words = this.query.toLowerCase();
+    for (const { element, thread } of this.items) {
+      element.hidden = !`${titleOf(thread)} ${thread.question}`.toLowerCase().includes(words);
+    }
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.actions.search(this.query), PAUSE);
+  }
+
+  /** @param {number} number */
+  tell(number) {
+    this.count.textContent = `${number} ${number === 1 ? "thread" : "threads"} found.`;
+  }
 }
 
 /**
- * @param {Thread} thread
- * @param {boolean} current
- */
-function item(thread, current) {
-  const words = thread.running ? "running" : thread.state ?? (thread.finished ? "answered" : "unfinished");
-  const state = words.split(",")[0];
-  const link = h("a", { href: `#${encodeURIComponent(thread.id)}`, "aria-current": current ? "page" : null },
-    h("span", { class: "question" }, (thread.title ?? thread.question).slice(0, 200) || thread.id),
-    h("span", { class: "meta" }, `${words} · ${thread.mixture ?? "another program"} · ${ago(thread.when)}`));
-  return h("li", { "data-state": state }, link);
-}
-
-/** @type {[Intl.RelativeTimeFormatUnit, number][]} */
-const UNITS = [["day", 86_400], ["hour", 3600], ["minute", 60]];
-
-/** @param {string} when */
-function ago(when) {
-  const passed = (Date.now() - new Date(when).getTime()) / 1000;
-  const found = UNITS.find(([, each]) => passed >= each);
-  if (!found) return "just now";
-  const [unit, size] = found;
-  return new Intl.RelativeTimeFormat("en", { style: "narrow" }).format(-Math.floor(passed / size), unit);
-}
-
-/**
- * Read which thread an address names.
+ * Return the thread in an address.
  * @param {string} hash
  */
 export function threadOf(hash) {
@@ -49,17 +103,6 @@ export function threadOf(hash) {
   try {
     return decodeURIComponent(address);
   } catch {
-    return address; // somebody else wrote it
+    return address; // the address is not percent-encoded
   }
 }
-
-/**
- * Show or hide the list where it has no place of its own.
- * @param {boolean} opened
- */
-export function openMenu(opened) {
-  byId("menu").setAttribute("aria-expanded", String(opened));
-  document.body.classList.toggle("menu-open", opened);
-}
-
-byId("menu").addEventListener("click", () => openMenu(byId("menu").getAttribute("aria-expanded") !== "true"));

@@ -1,84 +1,150 @@
-// Lines between the boxes of the picture, drawn behind them.
+// Connections between the tiles of the picture, drawn behind the tiles.
 
-import { find } from "./dom.js";
-
-/** @import { Cell } from "./types.js" */
-/** @typedef {"in" | "out"} Side of a layer aggregator, as a line reaches or leaves it */
-/** @typedef {{ from: Element, to: Element, node: string, path: SVGElement, side: Side }} Wire */
+/** @import { Column } from "./picture_columns.js" */
+/** @import { RunModel } from "./run_model.js" */
+/** @typedef {"in" | "out" | "past"} Side into a layer aggregator, out of it, or past skipped layers */
+/**
+ * @typedef {object} Wire
+ * @property {Element} from
+ * @property {Element} to
+ * @property {string} node the node whose state the line shows
+ * @property {number | null} column the column where it begins
+ * @property {SVGPathElement} path
+ * @property {Side} side
+ */
 
 const SVG = "http://www.w3.org/2000/svg";
+const BELOW = 14; // distance in pixels between the columns and a line below them
+const UNUSED = ["failed", "cut off", "dropped", "skipped"];
 
 export class Wires {
   /**
-   * @param {HTMLElement} flow
-   * @param {Map<string, HTMLElement>} boxes by node
-   * @param {number} layers of proposers
+   * @param {HTMLElement} graph
+   * @param {Map<string, HTMLElement>} tiles by node
+   * @param {Column[]} columns
+   * @param {RunModel} model
    */
-  constructor(flow, boxes, layers) {
-    this.flow = flow;
+  constructor(graph, tiles, columns, model) {
+    this.graph = graph;
+    this.tiles = tiles;
     this.svg = document.createElementNS(SVG, "svg");
     this.svg.setAttribute("aria-hidden", "true");
     this.svg.classList.add("wires");
-    flow.prepend(this.svg);
+    graph.prepend(this.svg);
     /** @type {Wire[]} */
     this.wires = [];
-    for (let layer = 1; layer <= layers; layer += 1) this.connect(layer, boxes);
+    this.connect(columns);
+    this.connectPast(columns, model);
     this.observer = new ResizeObserver(() => this.place());
-    this.observer.observe(flow);
+    this.observer.observe(graph);
+  }
+
+  /** @param {Column[]} columns */
+  connect(columns) {
+    const router = this.graph.querySelector("[data-router]");
+    if (router) this.fan([router], columns[0], null);
+    for (const [index, column] of columns.entries()) {
+      const next = columns[index + 1];
+      if (!next) continue;
+      const gather = this.graph.querySelector(`[data-gather="${column.number}"] b`);
+      const { number } = column;
+      for (const { node } of gather ? column.cells : []) this.add(this.tiles.get(node), gather, node, "in", number);
+      const ends = gather ? [gather] : column.cells.map(({ node }) => this.tiles.get(node));
+      this.fan(ends, next, number);
+    }
   }
 
   /**
-   * @param {number} layer
-   * @param {Map<string, HTMLElement>} boxes
+   * @param {(Element | undefined)[]} ends
+   * @param {Column} column
+   * @param {number | null} before the column where it begins
    */
-  connect(layer, boxes) {
-    const aggregator = find(this.flow, `[data-layer-aggregator="${layer}"] b`);
-    /** @param {number} number */
-    const inside = (number) =>
-      [...boxes].filter(([, box]) => box.closest(`[data-layer="${number}"]`));
-    for (const [node, box] of inside(layer)) this.add(box, aggregator, node, "in");
-    for (const [node, box] of inside(layer + 1)) this.add(aggregator, box, node, "out");
+  fan(ends, column, before) {
+    for (const from of ends) {
+      for (const { node } of column.cells) this.add(from, this.tiles.get(node), node, "out", before);
+    }
   }
 
   /**
-   * @param {Element} from
-   * @param {Element} to
+   * Draw the connection past skipped layers.
+   * @param {Column[]} columns
+   * @param {RunModel} model
+   */
+  connectPast(columns, model) {
+    const depth = model.view?.depth;
+    if (!depth || depth.layers >= depth.of) return;
+    const from = depth.layers ? this.graph.querySelector(`[data-gather="${depth.layers}"] b`)
+      : this.graph.querySelector("[data-router]");
+    const { node } = columns[columns.length - 1].cells[0];
+    this.add(from, this.tiles.get(node), node, "past", null);
+    this.graph.classList.add("passed");
+  }
+
+  /**
+   * @param {Element | null | undefined} from
+   * @param {Element | null | undefined} to
    * @param {string} node
    * @param {Side} side
+   * @param {number | null} column
    */
-  add(from, to, node, side) {
+  add(from, to, node, side, column) {
+    if (!from || !to) return;
     const path = document.createElementNS(SVG, "path");
     path.dataset.side = side;
     this.svg.append(path);
-    this.wires.push({ from, to, node, path, side });
+    this.wires.push({ from, to, node, column, path, side });
   }
 
-  /** Draw each line anew between where its ends now are. */
+  /** Redraw each line between the current positions of its ends. */
   place() {
-    const origin = this.flow.getBoundingClientRect();
-    for (const { from, to, path } of this.wires) {
+    const origin = this.graph.getBoundingClientRect();
+    for (const { from, to, path, side } of this.wires) {
       const [a, b] = [from.getBoundingClientRect(), to.getBoundingClientRect()];
-      const [x1, y1] = [a.right - origin.left, a.top + a.height / 2 - origin.top];
-      const [x2, y2] = [b.left - origin.left, b.top + b.height / 2 - origin.top];
-      const middle = (x1 + x2) / 2;
-      path.setAttribute("d", `M${x1} ${y1}C${middle} ${y1} ${middle} ${y2} ${x2} ${y2}`);
+      const start = { x: a.right - origin.left, y: a.top + a.height / 2 - origin.top };
+      const end = { x: b.left - origin.left, y: b.top + b.height / 2 - origin.top };
+      path.setAttribute("d", side === "past" ? below(start, end, origin.height - BELOW) : curve(start, end));
     }
   }
 
   /**
-   * Show which lines something has gone through.
-   * @param {Map<string, Pick<Cell, "status" | "critical">>} cells by node
+   * Update the state of each line.
+   * @param {RunModel} model
    */
-  colour(cells) {
-    for (const { node, path, side } of this.wires) {
-      const cell = cells.get(node);
+  colour(model) {
+    for (const { node, column, path, side } of this.wires) {
+      const cell = model.cells.get(node);
       if (!cell) continue;
-      const { status, critical } = cell;
-      const used = side === "in" ? status === "answered" : !["waiting", "dropped"].includes(status);
-      path.classList.toggle("used", used);
-      path.classList.toggle("flowing", status === "running" && side === "out");
-      path.classList.toggle("critical", critical);
+      const before = column === null ? [] : model.layer(column);
+      const isPassed = before.length > 0 && before.every(({ status }) => status === "skipped");
+      const unused = isPassed || (side === "in" ? UNUSED.includes(cell.status) : cell.status === "skipped");
+      const isOver = side === "in" ? cell.status === "answered" : !["waiting", ...UNUSED].includes(cell.status);
+      path.classList.toggle("used", isOver && !isPassed);
+      path.classList.toggle("none", unused);
+      path.classList.toggle("flowing", cell.status === "running" && side !== "in" && !isPassed);
+      path.classList.toggle("critical", cell.critical && !unused);
     }
     requestAnimationFrame(() => this.place());
   }
+}
+
+/** @typedef {{ x: number, y: number }} Point */
+
+/**
+ * @param {Point} start
+ * @param {Point} end
+ */
+function curve(start, end) {
+  const middle = (start.x + end.x) / 2;
+  return `M${start.x} ${start.y}C${middle} ${start.y} ${middle} ${end.y} ${end.x} ${end.y}`;
+}
+
+/**
+ * @param {Point} start
+ * @param {Point} end
+ * @param {number} y vertical position of the line below the columns
+ */
+function below(start, end, y) {
+  const [down, up] = [start.x + 40, end.x - 40];
+  return `M${start.x} ${start.y}C${down} ${start.y} ${start.x} ${y} ${down} ${y}`
+    + `L${up} ${y}C${end.x} ${y} ${up} ${end.y} ${end.x} ${end.y}`;
 }

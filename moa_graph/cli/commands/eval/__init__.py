@@ -1,4 +1,4 @@
-"""The commands of `moa eval` and their options, one file a command, listed below."""
+"""The commands of `moa eval`: one file for each command with its options."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from moa_graph.cli.deprecated import CommandGroup
 from moa_graph.cli.errors import requires_extra
 from moa_graph.cli.registration import add_commands
 
-COMMANDS = ("generate", "judge", "score", "estimate", "run", "report")
+COMMANDS = ("generate", "judge", "score", "estimate", "run", "report", "curve", "recommend")
 
 
 class _EvalCommandGroup(CommandGroup):
-    """The commands, each of which may lack a package of the extra."""
+    """The commands; they report a missing package of the extra `eval`."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
@@ -22,7 +22,7 @@ class _EvalCommandGroup(CommandGroup):
 
 app = typer.Typer(
     cls=_EvalCommandGroup,
-    help="Measure a mixture: AlpacaEval, MT-Bench, FLASK, or prompts of your own.",
+    help="Evaluate mixtures on AlpacaEval, MT-Bench, FLASK, exact answers or your own prompts.",
     no_args_is_help=True,
 )
 add_commands(app, __name__, COMMANDS)

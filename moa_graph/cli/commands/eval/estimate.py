@@ -14,14 +14,14 @@ def estimate(
     plan: PlanArgument,
     out: OutOption = None,
     answer_tokens: Annotated[
-        int, typer.Option("--answer-tokens", min=1, help="Tokens of a usual answer.")
+        int, typer.Option("--answer-tokens", min=1, help="Tokens of a typical answer.")
     ] = 500,
     as_json: JsonOption = False,
 ) -> None:
-    """Print what a comparison will take: calls, tokens, money, time. No model is called.
+    """Estimate the calls, tokens, cost and time of a comparison, without a call.
 
-    Paid calls that systems share count once, and what is in the folder already not at all. A cost
-    that is not known is shown as unknown, and a maximum that does not exist as `no bound`.
+    Calls that systems share count once, and stored calls do not count. An unknown cost is shown as
+    unknown, and a maximum that does not exist as `no bound`.
     """
     from moa_graph.cli.actions.eval_run import print_preflight
 

@@ -14,15 +14,15 @@ EXAMPLES = (
 )
 
 
-def generate(  # long by its options and its help text, not by what it does
+def generate(  # long because of options and help text
     benchmark: Annotated[
         str,
         typer.Option(
             "--benchmark",
             "-b",
-            help="alpaca_eval, mt_bench, flask, one that a package adds, or a FILE of prompts: "
-            ".jsonl or .json (rows with "
-            "instruction, prompt, question, or turns), or .txt (a prompt a line).",
+            help="alpaca_eval, mt_bench, flask, math_500, gsm8k, gpqa, mmlu_pro, ifeval, one that "
+            "a package adds, or a FILE of prompts: .jsonl, .json, .csv or .parquet (rows with "
+            "instruction, prompt, question or turns), or .txt (one prompt a line).",
         ),
     ],
     preset: PresetOption = None,
@@ -32,39 +32,37 @@ def generate(  # long by its options and its help text, not by what it does
     ),
     name: Annotated[
         str | None,
-        typer.Option("--name", help="What the system is called; by default as the mixture is."),
+        typer.Option("--name", help="Name of the system; by default that of the mixture."),
     ] = None,
     data: Annotated[
         Path | None,
         typer.Option(
-            "--data", help="The benchmark's data as a file; by default they are downloaded once."
+            "--data", help="File with the data of the benchmark; by default downloaded once."
         ),
     ] = None,
     limit: Annotated[
         int | None,
         typer.Option(
-            "--limit", "-n", min=1, help="Ask only N items, spread evenly over the benchmark."
+            "--limit", "-n", min=1, help="Answer only N items, spread evenly over the benchmark."
         ),
     ] = None,
-    concurrency: Annotated[
-        int, typer.Option("--concurrency", min=1, help="Items under way at a time.")
-    ] = 8,
+    concurrency: Annotated[int, typer.Option("--concurrency", min=1, help="Parallel items.")] = 8,
     max_cost: MaxCostOption = None,
 ) -> None:
-    """Have a mixture answer a benchmark.
+    """Answer a benchmark with a mixture.
 
-    The answers are written to OUT/BENCHMARK/NAME in the benchmark's own format,
-    with every proposal in proposals.jsonl and what led to them in manifest.json.
+    The answers are written to OUT/BENCHMARK/NAME in the format of the benchmark, with
+    every proposal in proposals.jsonl and the setup in manifest.json.
 
-    Each call is kept in OUT/ledger.sqlite. Interrupt the command or kill it, run
-    it again, and it goes on: no answer is paid for twice, items that failed are
-    asked again, and other mixtures in the same OUT share the calls.
+    Each call is stored in OUT/ledger.sqlite. Run the same command again to continue
+    after an interruption or a kill. No answer is paid for twice, failed items are
+    answered again, and other mixtures in the same OUT share the calls.
 
-    As a model, recorded:FILE replays outputs of AlpacaEval, MT-Bench or FLASK,
-    and recorded:OUT/BENCHMARK/NAME/proposals.jsonl#layer_1_AGENT a proposal.
+    The model recorded:FILE replays outputs of AlpacaEval, MT-Bench or FLASK, and
+    recorded:OUT/BENCHMARK/NAME/proposals.jsonl#layer_1_AGENT replays proposals.
 
     Exit code: 0 if every item has an answer, 1 if some failed, 3 if the budget
-    (--max-cost) left items unasked.
+    (--max-cost) left some out.
     """
     from moa_graph.cli.actions.eval_generate import GenerateOptions, generate_answers
     from moa_graph.cli.choice import load_mixture

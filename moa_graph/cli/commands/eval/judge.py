@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from moa_graph.cli.commands.eval.options import RunCodeOption, ScorerOption
 from moa_graph.cli.options import MaxCostOption
 
 EXAMPLES = (
@@ -13,13 +14,14 @@ EXAMPLES = (
     "moa eval judge out/questions/moa --against out/questions/gpt-4o",
     "moa eval judge out --judge offline:overlap",
     "moa eval judge out --judge openai:gpt-4.1 --judge judge.toml",
+    "moa eval judge out/sums --scorer number",
 )
 
 
-def judge(  # long by its options and its help text, not by what it does
+def judge(  # long because of options and help text
     folders: Annotated[
         list[Path],
-        typer.Argument(help="OUT/BENCHMARK/NAME, or OUT or OUT/BENCHMARK for all that is in it."),
+        typer.Argument(help="OUT/BENCHMARK/NAME, or OUT or OUT/BENCHMARK for all systems in it."),
     ],
     judge: Annotated[
         list[str] | None,
@@ -27,28 +29,30 @@ def judge(  # long by its options and its help text, not by what it does
             "--judge",
             "-j",
             help="provider:model, or a TOML file with model, base_url, api_key_env, prices, ...; "
-            "by default the benchmark's own judge. offline:overlap only counts words. Given "
-            "several times: several judges, side by side.",
+            "by default the judge of the benchmark. offline:overlap only counts words. "
+            "Repeatable, for several judges.",
         ),
     ] = None,
+    scorer: ScorerOption = None,
+    run_code: RunCodeOption = False,
     prompt: Annotated[
         Path | None,
         typer.Option(
-            "--prompt", help="The judge's prompt as a file; by default the published one."
+            "--prompt", help="File with the prompt of the judge; by default the published one."
         ),
     ] = None,
     builtin_prompt: Annotated[
         bool,
         typer.Option(
-            "--builtin-prompt", help="Use a prompt of our own, which is not the benchmark's."
+            "--builtin-prompt", help="Use a prompt of moa_graph instead of the published one."
         ),
     ] = False,
     text_verdict: Annotated[
         bool,
         typer.Option(
             "--text-verdict",
-            help="Read the judge's words, in both orders, where the benchmark computes with "
-            "log-probabilities: for judges whose provider gives none.",
+            help="Read the words of the judge, in both orders, instead of log-probabilities: for "
+            "judges whose provider returns none.",
         ),
     ] = False,
     reference_answers: Annotated[
@@ -63,35 +67,47 @@ def judge(  # long by its options and its help text, not by what it does
         Path | None,
         typer.Option(
             "--against",
-            help="Compare with the system in this folder, not with the reference in the data.",
+            help="Compare with the system in this folder instead of the reference in the data.",
         ),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option("--data", help="The benchmark's data, if they have moved.")
+        Path | None,
+        typer.Option("--data", help="File with the data of the benchmark, if it has moved."),
     ] = None,
     concurrency: Annotated[
-        int, typer.Option("--concurrency", min=1, help="Judgements under way at a time.")
+        int, typer.Option("--concurrency", min=1, help="Parallel judgements.")
     ] = 8,
     max_cost: MaxCostOption = None,
 ) -> None:
-    """Have answers judged, as their benchmark does.
+    """Judge answers as their benchmark does.
 
-    AlpacaEval: which of two answers is better, by the probabilities of the judge's first token
-    (its provider must give logprobs, or --text-verdict reads its words in both orders); prompts
-    of your own are judged in the same way, against `output` in the data or another system.
+    AlpacaEval: which of two answers is better, by the probabilities of the judge's first token.
+    The provider must return logprobs; otherwise --text-verdict reads the words in both orders. Your
+    own prompts are judged in the same way, against `output` in the data or another system.
     MT-Bench: a rating from 1 to 10 for each turn. FLASK: scores from 1 to 5 in three skills.
+    With --scorer, or a benchmark with exact answers (gsm8k, math_500, gpqa, mmlu_pro, ifeval):
+    right or wrong, without a model.
 
-    The prompts are the published ones, AlpacaEval's from the package alpaca_eval where that is
-    installed, the others downloaded once, and checked. Another prompt or another judge
-    is possible, and said wherever its figures stand. Judgements are written to judgements.jsonl
-    beside the answers; each call is kept in OUT/ledger.sqlite and never paid for twice.
+    The prompts are the published ones. AlpacaEval's come from the package alpaca_eval if it is
+    installed; the others are downloaded once and checked. Figures from another prompt or judge are
+    marked. Judgements are written to judgements.jsonl beside the answers. Each call is stored in
+    OUT/ledger.sqlite and never paid for twice.
 
-    Exit code: 0 if all is judged, 1 if judgements failed (run it again to ask for them again), 3
-    if the budget (--max-cost) left some unjudged.
+    Exit code: 0 if all answers are judged, 1 if judgements failed (run it again to repeat them), 3
+    if the budget (--max-cost) left some out.
     """
     from moa_graph.cli.actions.eval_judge import JudgeOptions, judge_answers
     from moa_graph.evals.judging.setup import JudgeFilePaths
 
     files = JudgeFilePaths(prompt, reference_answers, skills, builtin_prompt)
-    options = JudgeOptions(judge or (), data, files, against, concurrency, max_cost, text_verdict)
+    options = JudgeOptions(
+        [*(judge or ()), *([f"scorer:{scorer}"] if scorer else [])],
+        data,
+        files,
+        against,
+        concurrency,
+        max_cost,
+        text_verdict,
+        run_code=run_code,
+    )
     judge_answers(folders, options)

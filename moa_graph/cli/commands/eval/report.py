@@ -12,18 +12,18 @@ def report_comparison(
     out: Annotated[Path, typer.Argument(help="The folder of the comparison.")] = Path("out"),
     to: Annotated[
         Path | None,
-        typer.Option("--to", help="The folder of the report; by default OUT/report."),
+        typer.Option("--to", help="Folder of the report; by default OUT/report."),
     ] = None,
     gamed_baselines: Annotated[
         Path | None,
-        typer.Option("--gamed-baselines", help="As of `moa eval score`."),
+        typer.Option("--gamed-baselines", help="As in `moa eval score`."),
     ] = None,
 ) -> None:
-    """Write a comparison up: index.html, one page without scripts, and each figure as PNG and SVG.
+    """Write the report of a comparison: index.html without scripts, and figures as PNG and SVG.
 
-    A table for each benchmark with the paper's own figures beside, comparisons, curves of the
-    analyses, quality against cost and TFLOPs, what the aggregator takes, and where every figure
-    is from.
+    It contains a table for each benchmark with the figures of the paper, comparisons, curves of the
+    analyses, quality against cost and TFLOPs, the proposals that the aggregator uses, and the
+    source of each figure.
     """
     from moa_graph.cli.actions.eval_report import write_eval_report
 

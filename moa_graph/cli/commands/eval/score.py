@@ -17,24 +17,24 @@ EXAMPLES = (
 def score(
     folders: Annotated[
         list[Path],
-        typer.Argument(help="OUT/BENCHMARK/NAME, or OUT or OUT/BENCHMARK for all that is in it."),
+        typer.Argument(help="OUT/BENCHMARK/NAME, or OUT or OUT/BENCHMARK for all systems in it."),
     ],
     gamed_baselines: Annotated[
         Path | None,
         typer.Option(
             "--gamed-baselines",
-            help="AlpacaEval's table df_gamed.csv, which the length control needs; by default it "
-            "is downloaded once.",
+            help="AlpacaEval's table df_gamed.csv for the length-controlled win rate; by default "
+            "downloaded once.",
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print what the judgements come to.
+    """Print the scores of judged answers.
 
     AlpacaEval: win rate, discrete and length-controlled win rate with standard errors. MT-Bench:
-    first turn, second turn, both, each category. FLASK: each skill, domain and difficulty. Of
-    several systems of a benchmark the first is compared with each other one, on the instructions
-    that both have a score for: which is better, or that the difference is inside the noise.
+    first turn, second turn, both, each category. FLASK: each skill, domain and difficulty. With
+    several systems of a benchmark, the first is compared with each other one, on the instructions
+    that both have a score for: which is better, or that the difference is within the noise.
     """
     from moa_graph.cli.actions.eval_score import print_scores
 

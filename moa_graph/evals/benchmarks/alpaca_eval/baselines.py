@@ -1,4 +1,4 @@
-"""The gamed baselines of AlpacaEval, which its length control is fitted with."""
+"""AlpacaEval's gamed baselines, from which the length control is fitted."""
 
 import csv
 import hashlib
@@ -17,31 +17,31 @@ BASELINES_FILE = PinnedFile(
     row_count=0,
     sha256="97aeec3f1c7de6dee6fd31fe66f1702623f4614c3efe1c6fc5f4927cd5fd674d",
 )
-"""The gamed baselines. The hash is that of two public runners of AlpacaEval, which download the
-same revision and check it; the table could not be downloaded here to compare."""
+"""The gamed baselines. Two public runners of AlpacaEval check the same revision against this hash;
+the hash was not verified against a download."""
 
 
 @dataclass(frozen=True)
 class LengthControlBaselines:
-    """The gamed baselines, which the length control needs."""
+    """The gamed baselines for the length control."""
 
     columns: Mapping[str, Sequence[float]]
     difficulty: Mapping[int, float]
-    """Of each instruction, by its place in the benchmark."""
+    """Difficulty of each instruction, by its index in the benchmark."""
     source: str
     sha256: str
     is_published: bool = False
-    """Whether it is AlpacaEval's own table, by its hash."""
+    """Whether it is the published table, by its hash."""
 
 
 def read_baselines(path: Path | None = None) -> LengthControlBaselines:
     """Read the gamed baselines of AlpacaEval.
 
     Args:
-        path: Where they stand; by default they are downloaded once, at a pinned revision.
+        path: The file; by default it is downloaded once, at a pinned revision.
 
     Raises:
-        ValueError: If they cannot be had; the message says what to fetch.
+        ValueError: If it is not available; the message says what to download.
     """
     file = (
         path.expanduser() if path else fetch_pinned_file(BASELINES_FILE, "--gamed-baselines", None)
@@ -61,7 +61,7 @@ def read_baselines(path: Path | None = None) -> LengthControlBaselines:
         ) from None
     difficulty = dict[int, float]()
     for index, value in zip(indexes, columns["instruction_difficulty"], strict=True):
-        difficulty.setdefault(index, value)  # the first row counts, as in the published code
+        difficulty.setdefault(index, value)  # the first row is used, as in the published code
     source = str(path) if path else BASELINES_FILE.url
     is_published = find_mismatch(BASELINES_FILE, data) is None
     sha256 = hashlib.sha256(data).hexdigest()
@@ -71,10 +71,10 @@ def read_baselines(path: Path | None = None) -> LengthControlBaselines:
 def find_baselines(
     folders: Sequence[Path], path: Path | None = None
 ) -> LengthControlBaselines | str:
-    """Read the gamed baselines where they are of use to one of the folders.
+    """Read the gamed baselines if one of the folders needs them.
 
     Returns:
-        The baselines, or why they are not to be had.
+        The baselines, or why they are missing.
 
     Raises:
         ValueError: If `path` cannot be read.

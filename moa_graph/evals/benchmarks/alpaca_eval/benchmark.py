@@ -1,4 +1,4 @@
-"""AlpacaEval 2.0 as a benchmark of `moa eval`, and prompts of one's own, judged likewise."""
+"""AlpacaEval 2.0, and the user's own prompts judged in the same way."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -32,23 +32,23 @@ _LENGTH_ADJUSTED = "win rate adjusted for length by another table than AlpacaEva
 
 @dataclass(frozen=True)
 class AlpacaEvalScore:
-    """How often the system is preferred to the reference."""
+    """Win rates of a system against the reference."""
 
     win_rate: WinRate
     length_controlled: LengthControlled | None
     unavailable: str | None
-    """Why there is no length-controlled win rate; `None` if there is one."""
+    """Why the length-controlled win rate is missing; `None` if it is not."""
     mean_length: float
-    """Characters of an answer."""
+    """Mean number of characters of an answer."""
     other_table: str | None = None
-    """What it was fitted with, if that is not AlpacaEval's own table of gamed baselines."""
+    """Table of gamed baselines, if it is not the published one."""
 
 
 class AlpacaEval(Benchmark):
-    """Preference over a reference answer, by the probabilities of the judge's first token."""
+    """Preference over a reference answer, from the probabilities of the judge's first token."""
 
     name = "alpaca_eval"
-    # It also holds the answers of the reference.
+    # The file also contains the answers of the reference.
     pinned_file: PinnedFile | None = PinnedFile(
         "https://huggingface.co/datasets/tatsu-lab/alpaca_eval/resolve/"
         f"{_REVISION}/alpaca_eval_gpt4_baseline.json",
@@ -81,10 +81,10 @@ class AlpacaEval(Benchmark):
     typical_turn_bytes = (175,)
     judge_prompt_tokens = 450
     _has_difficulty = True
-    """Whether the gamed baselines know the difficulty of each instruction."""
+    """Whether the gamed baselines contain the difficulty of each instruction."""
 
     def format_outputs(self, system: str, rows: Sequence[JsonRow]) -> tuple[str, str]:
-        """Write what the package alpaca_eval reads."""
+        """Return the answers in the format of the package alpaca_eval."""
         outputs = [
             {
                 "dataset": row["category"],
@@ -102,13 +102,13 @@ class AlpacaEval(Benchmark):
         files: JudgeFileReader,
         opponent: Mapping[str | int, str] | None,
     ) -> JudgingMethod:
-        """Compare with the reference in the data, or with another system."""
+        """Build the comparison with the reference, or with another system."""
         return AlpacaEvalMethod(files.read("prompt"), opponent)
 
     def format_judgements(
         self, system: str, judge: str, judged: Sequence[OfficialJudgement]
     ) -> tuple[str, str] | None:
-        """Write the annotations that the package alpaca_eval reads."""
+        """Return the annotations in the format of the package alpaca_eval."""
         annotations = [
             {
                 "instruction": case.item.turns[0],
@@ -128,24 +128,24 @@ class AlpacaEval(Benchmark):
     def score(
         self, rows: Sequence[JsonRow], judging: Mapping[str, Any], baselines: Any
     ) -> AlpacaEvalScore:
-        """Give win rates, the length-controlled one among them where it is defined."""
+        """Return win rates, including the length-controlled one if it is defined."""
         return _score_alpaca_eval(rows, self._usable_baselines(baselines, judging))
 
     def score_by_instruction(self, judged: Sequence[JsonRow]) -> dict[str | int, float]:
-        """Give the points of a win rate."""
+        """Return the points of each instruction for the win rate."""
         return {row["id"]: 100 * (row["preference"] - 1) for row in judged}
 
     rating_scale = RatingScale("loss, tie or win", (-1, 0, 1), is_graded=False)
 
     def list_ratings(self, row: JsonRow) -> Mapping[str, int]:
-        """Give the verdict, as for the discrete win rate."""
+        """Return the verdict, as in the discrete win rate."""
         return {"verdict": (row["preference"] > TIE) - (row["preference"] < TIE)}
 
     def read_comparison(self, row: JsonRow) -> AnswerComparison:
-        """Give the preference, and in which order the judge read the answers."""
+        """Return the preference, and the order in which the judge read the answers."""
         preference = row["preference"] - 1
         readings = list[Reading]()
-        if "first_order" in row:  # in the first order the reference's answer stands first
+        if "first_order" in row:  # in the first order, the reference's answer is first
             readings = [
                 Reading(is_first=False, preference=row["first_order"] - 1),
                 Reading(is_first=True, preference=row["second_order"] - 1),
@@ -155,37 +155,38 @@ class AlpacaEval(Benchmark):
         return AnswerComparison(preference, row["model_length"], row["reference_length"], readings)
 
     def metric(self, *, is_headline: bool) -> str:
-        """Name the win rate."""
+        """Return the name of the win rate."""
         return f"{_LENGTH_CONTROLLED if is_headline else 'win rate'}, %"
 
     def headline(self, figures: AlpacaEvalScore) -> float | None:
-        """Give the length-controlled win rate.
+        """Return the length-controlled win rate.
 
-        Its standard error tells how instructions differ, not how far to trust the figure.
+        Its standard error describes differences between instructions, not the uncertainty of the
+        rate.
         """
         return figures.length_controlled.win_rate if figures.length_controlled else None
 
     def headline_metric(self, figures: AlpacaEvalScore) -> str:
-        """Call it length-controlled only with the published table."""
+        """Return the name; it is "length-controlled" only with the published table."""
         return f"{_LENGTH_ADJUSTED if figures.other_table else _LENGTH_CONTROLLED}, %"
 
     def headline_by_instruction(
         self, figures: AlpacaEvalScore, rows: Sequence[JsonRow]
     ) -> Mapping[str | int, float]:
-        """Give the contributions to the length-controlled win rate."""
+        """Return the contributions to the length-controlled win rate."""
         if not figures.length_controlled:
             return {}
         contributions = figures.length_controlled.contributions.tolist()
         return dict(zip((row["id"] for row in rows), contributions, strict=True))
 
     def figure_labels(self, figures: AlpacaEvalScore) -> Sequence[str]:
-        """Say that a table is not the published one."""
+        """Return a label if the table is not the published one."""
         if not figures.other_table:
             return ()
         return (f"{figures.other_table} is not AlpacaEval's table: no length-controlled win rate",)
 
     def report_cells(self, figures: AlpacaEvalScore) -> dict[str, str]:
-        """Give the three win rates, and the length of answers."""
+        """Return the three win rates, and the length of answers."""
         won = figures.win_rate
         return {
             _length_controlled_column(figures): _format_length_controlled(figures),
@@ -195,11 +196,11 @@ class AlpacaEval(Benchmark):
         }
 
     def missing_figures(self, figures: AlpacaEvalScore) -> Mapping[str, str]:
-        """Say why there is no length-controlled win rate."""
+        """Return why the length-controlled win rate is missing."""
         return {_LENGTH_CONTROLLED: figures.unavailable} if figures.unavailable else {}
 
     def score_table(self, systems: Sequence[AlpacaEvalScore]) -> list[tuple[str, list[str]]]:
-        """Give the win rates, the plain one first."""
+        """Return the win rates, the plain one first."""
         cells = [self.report_cells(figures) for figures in systems]
         names = {"characters": "mean length"}
         controlled = dict.fromkeys(map(_length_controlled_column, systems))
@@ -209,7 +210,7 @@ class AlpacaEval(Benchmark):
     def _usable_baselines(
         self, baselines: LengthControlBaselines | str, judging: Mapping[str, Any]
     ) -> LengthControlBaselines | str:
-        """Tell whether the gamed baselines belong to these judgements."""
+        """Return the gamed baselines if they match these judgements."""
         if judging["compared_with"]:
             return "it is defined against the benchmark's reference only"
         if not self._has_difficulty:
@@ -220,7 +221,7 @@ class AlpacaEval(Benchmark):
 
 
 class OwnPrompts(AlpacaEval):
-    """Prompts of one's own, judged as AlpacaEval's are."""
+    """The user's own prompts, judged as those of AlpacaEval."""
 
     pinned_file = None
     id_keys = Benchmark.id_keys

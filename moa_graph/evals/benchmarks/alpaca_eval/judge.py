@@ -1,4 +1,4 @@
-"""AlpacaEval 2.0: which of two answers is better, by the judge's first token."""
+"""The judge of AlpacaEval 2.0: compare two answers by the first token."""
 
 import math
 import re
@@ -39,32 +39,32 @@ _MESSAGE_PATTERN = re.compile(
 )
 _IDENTIFIER = re.compile(rf"(?<![\w'\u2019])[{FIRST}{SECOND}](?![\w'\u2019])")
 _IDENTIFIERS = (FIRST, SECOND)
-_SPACES = " \t\r\n▁Ġ"  # the last two as tokenizers write a space
-_MAX_SHOWN_CHARS = 60  # characters of a verdict that cannot be read
+_SPACES = " \t\r\n▁Ġ"  # the last two are spaces in tokenizers
+_MAX_SHOWN_CHARS = 60  # characters of an invalid verdict in an error
 _PLACEHOLDERS = ("instruction", "output_1", "output_2")
 
 
 class AlpacaEvalMethod(JudgingMethod):
-    """The weighted annotator: a preference from 1 (the reference's answer) to 2 (the system's)."""
+    """The weighted annotator: a preference from 1 (reference) to 2 (system)."""
 
-    official_label: ClassVar[str] = "openai:gpt-4-1106-preview"
+    official_label = "openai:gpt-4-1106-preview"
     temperature: ClassVar[float | None] = 1.0
     max_tokens: ClassVar[int | None] = 1
     request_options: ClassVar[Mapping[str, Any]] = {"logprobs": True, "top_logprobs": 5}
     text_verdict_calls: ClassVar[int] = 2
 
     def __init__(self, prompt: str, references: Mapping[str | int, str] | None = None) -> None:
-        """Read the prompt.
+        """Parse the prompt.
 
         Args:
-            prompt: A system and a user message in ChatML, with `{instruction}`, `{output_1}` and
-                `{output_2}` in them.
-            references: The answers to compare with, by item; by default those in the data.
+            prompt: A system and a user message in ChatML with `{instruction}`, `{output_1}` and
+                `{output_2}`.
+            references: Answers to compare with, by item; by default those in the data.
 
         Raises:
-            ValueError: If it is no such prompt.
+            ValueError: If it is not such a prompt.
         """
-        closed, end, _ = prompt.rpartition(_END_MARKER)  # behind the last end none is searched for
+        closed, end, _ = prompt.rpartition(_END_MARKER)  # no message starts after the last end
         self._templates = [
             (role, text.strip()) for role, text in _MESSAGE_PATTERN.findall(closed + end)
         ]
@@ -77,16 +77,16 @@ class AlpacaEvalMethod(JudgingMethod):
         self._prompt, self._references = prompt, references
 
     def with_text_verdict(self) -> JudgingMethod:
-        """Read the judge's words, in both orders, as a judge without log-probabilities needs."""
+        """Return the method for judges without log-probabilities: text, in both orders."""
         return TextVerdictMethod(self._prompt, self._references)
 
     @staticmethod
     def shows_system_first(case: JudgementCase) -> bool:
-        """Tell whether the judge reads the system's answer first: by default the published rule."""
+        """Return whether the judge reads the system's answer first: the published rule."""
         return is_switched(case.item.turns[0]) if case.is_switched is None else case.is_switched
 
     def list_cases(self, item: BenchmarkItem, answers: Sequence[str]) -> list[JudgementCase]:
-        """Hold the answer against the reference's."""
+        """Return the comparison of the answer with the reference's."""
         if self._references is not None:
             other = self._references.get(item.id)
             return [] if other is None else [JudgementCase(item, answers, [other])]
@@ -99,7 +99,7 @@ class AlpacaEvalMethod(JudgingMethod):
         return [JudgementCase(item, answers, [reference])]
 
     def case_fields(self, case: JudgementCase) -> JsonRow:
-        """Give what the length control needs, too."""
+        """Return further fields for the length control."""
         return {
             "category": case.item.category,
             "model_length": len(case.answers[0]),
@@ -108,12 +108,12 @@ class AlpacaEvalMethod(JudgingMethod):
         }
 
     def automatic_judgement(self, case: JudgementCase) -> JsonRow | None:
-        """Call identical answers a tie."""
+        """Return a tie for identical answers."""
         tie = tie_without_judging(case.references[0], case.answers[0])
         return None if tie is None else {"preference": tie}
 
     def build_messages(self, case: JudgementCase) -> list[BaseMessage]:
-        """Show both answers, in the order of the published rule."""
+        """Return the prompt with both answers, in the order of the published rule."""
         outputs = [case.references[0], case.answers[0]]
         if self.shows_system_first(case):
             outputs.reverse()
@@ -122,7 +122,7 @@ class AlpacaEvalMethod(JudgingMethod):
         return [kinds[role](fill_template(text, values)) for role, text in self._templates]
 
     def parse_judgement(self, case: JudgementCase, message: AIMessage) -> JsonRow:
-        """Weigh the two identifiers."""
+        """Compute the preference from the probabilities of the two identifiers."""
         logprobs = _first_token_logprobs(message)
         identifiers = _identifier_logprobs(logprobs)
         if not identifiers:
@@ -138,7 +138,7 @@ class AlpacaEvalMethod(JudgingMethod):
         }
 
     def judge_by_overlap(self, case: JudgementCase) -> AIMessage:
-        """Prefer the answer that takes up more of the instruction."""
+        """Prefer the answer with more words of the instruction."""
         instruction = case.item.turns[0]
         outputs = [case.references[0], case.answers[0]]
         if is_switched(instruction):
@@ -147,9 +147,9 @@ class AlpacaEvalMethod(JudgingMethod):
 
 
 class TextVerdictMethod(AlpacaEvalMethod):
-    """The judge names the better answer in each order; the preference is the mean of the two.
+    """The judge names the better answer in each order; the preference is the mean of both.
 
-    A judge that always names what stands first so calls everything a tie.
+    A judge that always names the first answer therefore makes everything a tie.
     """
 
     temperature: ClassVar[float | None] = None
@@ -160,7 +160,7 @@ class TextVerdictMethod(AlpacaEvalMethod):
     )
 
     def list_orders(self, case: JudgementCase) -> Sequence[JudgementCase]:
-        """Have the judge read the reference's answer first, and the system's first."""
+        """Return both orders."""
         return [replace(case, is_switched=switched) for switched in (False, True)]
 
     def combine_judgements(
@@ -177,7 +177,7 @@ class TextVerdictMethod(AlpacaEvalMethod):
         }
 
     def parse_judgement(self, case: JudgementCase, message: AIMessage) -> JsonRow:
-        """Find the identifier that the judge named, if it named one only."""
+        """Return the preference for the identifier in the text, if it contains exactly one."""
         text = AIMessage(content_without_reasoning(message)).text
         named = set(_IDENTIFIER.findall(text))
         if len(named) != 1:
@@ -202,11 +202,10 @@ def _choice_message(first: float, second: float) -> AIMessage:
 
 
 def _identifier_logprobs(logprobs: Mapping[str, float]) -> dict[str, float]:
-    """Give the log-probabilities of the identifiers.
+    """Return the log-probabilities of the identifiers.
 
-    The published parser compares tokens to the letter, and so does this wherever that gives a
-    judgement of the judge's own word. Where its likeliest token is an identifier with a space
-    before it, as many tokenizers write the first word, spaces are ignored.
+    As in the published parser, tokens must match exactly if that gives a judgement. If the most
+    likely token is an identifier after a space, as in many tokenizers, spaces are ignored.
     """
     likeliest = max(logprobs, key=lambda token: logprobs[token], default="")
     bare = {token: token.strip(_SPACES) for token in logprobs}
@@ -224,7 +223,7 @@ def _identifier_logprobs(logprobs: Mapping[str, float]) -> dict[str, float]:
 
 
 def _first_token_logprobs(message: AIMessage) -> dict[str, float]:
-    """Read the likeliest first tokens, as OpenAI's chat completions give them."""
+    """Return the most likely first tokens, from the format of OpenAI's chat completions."""
     match message.response_metadata.get("logprobs"):
         case {"content": [{"top_logprobs": [_, *_] as tokens}, *_]}:
             return {each["token"]: float(each["logprob"]) for each in tokens}

@@ -1,7 +1,7 @@
-"""AlpacaEval 2.0: from a judge's choice to a preference, and from preferences to win rates.
+"""Scores of AlpacaEval 2.0: preferences from a judge's choice, and win rates.
 
-A preference runs from 1 (the reference is better) to 2 (the model is better); 1.5 is a tie, and
-so is 0 in old files. NaN or `None` is an instruction that was not judged.
+A preference is from 1 (the reference is better) to 2 (the model is better). 1.5 is a tie, as is 0
+in old files. NaN or `None` is an instruction without a judgement.
 
 The length-controlled win rate (Dubois et al. 2024, arXiv 2404.04475) follows the published
 procedure `length_controlled_v1` in every detail that can change a digit.
@@ -26,35 +26,35 @@ from moa_graph.evals.columns import (
 )
 
 FIRST, SECOND = "m", "M"
-"""What the judge calls the two outputs, in the order in which it reads them."""
+"""The judge's identifiers of the two outputs, in the order of the prompt."""
 TIE = 1.5
 
 _GAMED_COLUMNS = ("preference", "std_delta_len", "instruction_difficulty")
-_GAMED_WEIGHT = 0.2 / 2  # regularization towards the baseline, by its two gamed versions
+_GAMED_WEIGHT = 0.2 / 2  # regularization by the two gamed versions of the baseline
 _FOLDS = 5
-_fit_lock = Lock()  # liblinear draws from one generator per process: concurrent fits change digits
+_fit_lock = Lock()  # liblinear has one random generator per process: concurrent fits change digits
 
 
 @dataclass(frozen=True)
 class WinRate:
-    """How often a model is preferred to the reference."""
+    """Win rate of a model against the reference."""
 
     win_rate: float
     """Percent."""
     standard_error: float
-    """Percent; NaN if only one instruction was judged."""
+    """Standard error in percent; NaN for one instruction."""
     discrete_win_rate: float
-    """Percent, where every preference is a win, a loss or (half a win) a tie."""
+    """Win rate in percent, with each preference counted as a win, a loss or a tie (half a win)."""
 
 
 @dataclass(frozen=True)
 class LengthControlled:
-    """How often a model would be preferred if its answers were as long as the reference's."""
+    """Predicted win rate of a model if its answers were as long as the reference's."""
 
     win_rate: float
     """Percent."""
     standard_error: float
-    """Percent: how much the predicted chance varies between instructions."""
+    """Standard error in percent, from the spread of predictions between instructions."""
     phi: float
     """Weight of the difference in length."""
     psi: float
@@ -62,18 +62,18 @@ class LengthControlled:
     theta: float
     """Weight of the model."""
     contributions: Column = field(default_factory=lambda: np.empty(0), repr=False, compare=False)
-    """By how much each instruction moves the win rate: see `_contributions`. Their mean is the
-    win rate, and what differs between them tells how far to trust it."""
+    """Contribution of each instruction to the win rate (infinitesimal jackknife). Their mean is the
+    win rate, and their spread gives its interval."""
 
 
 def win_rate(preferences: Values) -> WinRate:
-    """Average preferences.
+    """Return the win rate of preferences.
 
     Args:
-        preferences: One for each instruction; those that were not judged are left out.
+        preferences: One for each instruction; missing ones are left out.
 
     Raises:
-        ValueError: If there is no preference, or one outside 1 to 2.
+        ValueError: If there is no preference, or one is outside 1 to 2.
     """
     chosen = _read_preferences(preferences)
     won = chosen[~np.isnan(chosen)] - 1
@@ -88,26 +88,25 @@ def length_controlled_win_rate(
     difficulty: npt.ArrayLike,
     gamed_baselines: Mapping[str, npt.ArrayLike],
 ) -> LengthControlled:
-    """Fit what preferences owe to length, and predict the win rate without it.
+    """Fit the effect of length on preferences, and predict the win rate without it.
 
-    A model whose answers all tie with the reference and are as long has 50 % by definition.
+    A model whose answers all tie with the reference and are equally long has 50 % by definition.
 
     Args:
-        preferences: One for each instruction. Those that were not judged take no part in the
-            fit; the model's chance is predicted for them as for the others.
+        preferences: One for each instruction. Missing ones are not used in the fit, but
+            predicted.
         model_lengths: Characters of the model's answers.
         reference_lengths: Characters of the reference's answers.
-        difficulty: How hard each instruction is for the reference; the values that belong to
+        difficulty: Difficulty of each instruction for the reference; it must match
             `gamed_baselines`.
-        gamed_baselines: Judgements of the concise and the verbose version of the reference: its
-            columns `preference` (0 to 1), `std_delta_len` and `instruction_difficulty`. Without
-            this table there is no length-controlled win rate.
+        gamed_baselines: Judgements of the concise and the verbose version of the reference: the
+            columns `preference` (0 to 1), `std_delta_len` and `instruction_difficulty`.
 
     Raises:
-        ValueError: If a column is missing, does not fit the others or has impossible values, or
-            if the answers' lengths say nothing: one instruction, or the same difference in all.
+        ValueError: If a column is missing, has another length or invalid values, or if the
+            lengths are not informative: one instruction, or equal differences.
     """
-    # Above 40 lines: the steps of the published algorithm, whole and in its order.
+    # Above 40 lines: it follows the published algorithm step by step.
     chosen = _read_preferences(preferences)
     lengths = [
         _read_lengths("model_lengths", model_lengths),
@@ -158,35 +157,35 @@ def predict_length_controlled(theta: float, psi: float, difficulty: npt.ArrayLik
     Args:
         theta: Weight of the model.
         psi: Weight of an instruction's difficulty.
-        difficulty: One for each instruction.
+        difficulty: Difficulty of each instruction.
 
     Returns:
-        Percent.
+        The win rate in percent.
     """
     return 100 * float(_win_probabilities(theta, psi, read_column("difficulty", difficulty)).mean())
 
 
 def is_switched(instruction: str) -> bool:
-    """Tell whether the judge reads the model's output before the reference's."""
+    """Return whether the judge reads the model's output before the reference's."""
     chance = random.Random(f"is_switched_outputs{instruction}0")  # noqa: S311  # the published rule
     return chance.choices([False, True])[0]
 
 
 def tie_without_judging(reference: str, output: str) -> float | None:
-    """Give the preference between identical outputs, which no judge is asked for."""
+    """Return the preference for identical outputs, which are not judged."""
     return TIE if reference == output else None
 
 
 def preference_from_logprobs(logprobs: Mapping[str, float], *, switched: bool) -> float:
-    """Turn the judge's probabilities of its two identifiers into a preference.
+    """Compute a preference from the judge's probabilities of its two identifiers.
 
     Args:
-        logprobs: Natural logarithms of the probabilities of its first token, by token. An
-            identifier that is not among them has the probability 0.
-        switched: Whether it read the model's output first: `is_switched`.
+        logprobs: Natural logarithms of the probabilities of the first token, by token. A missing
+            identifier has the probability 0.
+        switched: Whether the judge read the model's output first; see `is_switched`.
 
     Returns:
-        1 (reference) to 2 (model); NaN if it named neither.
+        1 (reference) to 2 (model); NaN if both identifiers are missing.
 
     Raises:
         ValueError: If a logarithm is NaN or above 0.
@@ -223,7 +222,7 @@ def _read_lengths(name: str, values: npt.ArrayLike) -> Column:
 
 
 def _read_gamed(table: Mapping[str, npt.ArrayLike]) -> tuple[Column, Column]:
-    """Read features and outcomes of the gamed baselines."""
+    """Return features and outcomes of the gamed baselines."""
     columns = []
     for name in _GAMED_COLUMNS:
         try:
@@ -240,7 +239,7 @@ def _read_gamed(table: Mapping[str, npt.ArrayLike]) -> tuple[Column, Column]:
 
 
 def _standardize_lengths(shorter_by: Column) -> Column:
-    """Divide by the standard deviation; the mean stays."""
+    """Divide by the standard deviation, without centering."""
     if shorter_by.size < 2:  # noqa: PLR2004  # one has no deviation
         raise ValueError("length control: expected at least 2 instructions, got 1")
     if not shorter_by.any():
@@ -255,14 +254,14 @@ def _standardize_lengths(shorter_by: Column) -> Column:
 
 
 def _fit_weights(features: Column, won: Column, weights: Column) -> tuple[float, float, float]:
-    """Fit a logistic regression to outcomes between 0 and 1: every row is a win and a loss."""
+    """Fit a logistic regression to outcomes from 0 to 1: each row is a win and a loss."""
     if won.size < _FOLDS:
         msg = f"length control: expected {_FOLDS} rows with the gamed baselines, got {won.size}"
         raise ValueError(msg)
     from sklearn import config_context
 
     groups = np.tile(np.arange(won.size), 2)
-    with _fit_lock, config_context(enable_metadata_routing=True):  # the caller's setting stays
+    with _fit_lock, config_context(enable_metadata_routing=True):  # restores the caller's setting
         fitted = _build_regression().fit(
             np.vstack([features, features]),
             np.repeat([1, 0], won.size),
@@ -296,7 +295,7 @@ def _build_regression() -> Any:
 
 
 def _log_loss(_: Column, predicted: Column, won: Column, weights: Column) -> float:
-    """Weigh the log loss against outcomes, not labels; not divided by the sum of the weights."""
+    """Return the weighted log loss for outcomes instead of labels, without normalization."""
     likely = np.clip(predicted, 1e-15, 1 - 1e-15)
     return -float(np.mean((won * np.log(likely) + (1 - won) * np.log(1 - likely)) * weights))
 
@@ -310,18 +309,18 @@ def _moves_of_mean(
     difficulty: Column,
     chances: Column,
 ) -> Column:
-    """Give by how much each instruction moves the mean chance through the fitted weights.
+    """Return the effect of each instruction on the mean prediction, through the fitted weights.
 
-    The infinitesimal jackknife (Efron 1982): instead of a fit for each resample, what leaving an
-    instruction out changes to first order. A weight that L1 made 0 stays 0.
+    This is the infinitesimal jackknife (Efron 1982): the first-order effect of leaving an
+    instruction out, without another fit. A weight that L1 has set to 0 stays 0.
 
     Args:
         fitted: The weights, of shape (3,).
-        features: Those of all rows of the fit, of shape (rows, 3).
-        weights: Of these rows.
-        gradients: Of the likelihood of each instruction, of shape (instructions, 3).
-        difficulty: Of each instruction.
-        chances: Predicted for each instruction.
+        features: Features of all rows of the fit, of shape (rows, 3).
+        weights: Weights of these rows.
+        gradients: Gradients of the likelihood of each instruction, of shape (instructions, 3).
+        difficulty: Difficulty of each instruction.
+        chances: Prediction for each instruction.
     """
     active = fitted != 0
     if not active.any():
@@ -344,7 +343,7 @@ def _win_probabilities(theta: float, psi: float, difficulty: Column) -> Column:
 
 
 def _standard_error(shares: Column) -> float:
-    """Give the standard error of the mean of shares, in percent."""
+    """Return the standard error of the mean of shares, in percent."""
     if shares.size < 2:  # noqa: PLR2004  # one has no deviation
         return math.nan
     return 100 * float(shares.std(ddof=1)) / math.sqrt(shares.size)

@@ -40,8 +40,7 @@ class Flask(Benchmark):
     judging_method = FlaskMethod
     score_bounds = (1, 5)
     judge_files = {  # noqa: RUF012  # as the protocol has it
-        # Its hash is that of a stored copy of the revision, which could not be downloaded to
-        # compare.
+        # The hash is that of a stored copy of the revision; it was not verified by a download.
         "prompt": JudgeFileOrigin(
             PinnedFile(
                 f"{_MOA}{_MOA_REVISION}/FLASK/gpt_review/src/prompt.jsonl",
@@ -62,12 +61,12 @@ class Flask(Benchmark):
             own=Path(__file__).with_name("flask_skills.json"),
         ),
     }
-    # A guess: the 89 hard ones have 684.
+    # Estimated from the 89 hard ones, which have 684.
     typical_turn_bytes = (450,)
     judge_prompt_tokens = 900
 
     def format_outputs(self, system: str, rows: Sequence[JsonRow]) -> tuple[str, str]:
-        """Write what FLASK's own code reads."""
+        """Return the answers in the format of FLASK's code."""
         outputs = ({"question_id": row["id"], "text": row["turns"][0]["answer"]} for row in rows)
         return f"{system}.jsonl", format_json_lines(outputs)
 
@@ -77,7 +76,7 @@ class Flask(Benchmark):
         files: JudgeFileReader,
         opponent: Mapping[str | int, str] | None,  # noqa: ARG002
     ) -> JudgingMethod:
-        """Review with the rubrics of the skills."""
+        """Build the review with the rubrics of the skills."""
         return FlaskMethod(files.read("prompt"), files.read("skills"))
 
     def format_judgements(
@@ -86,7 +85,7 @@ class Flask(Benchmark):
         judge: str,  # noqa: ARG002  # the format has no place for it
         judged: Sequence[OfficialJudgement],
     ) -> tuple[str, str] | None:
-        """Write the reviews that FLASK's own code reads."""
+        """Return the reviews in the format of FLASK's code."""
         lines = (_format_review(each) for each in judged)
         return f"{system}_review.jsonl", format_json_lines(lines)
 
@@ -96,7 +95,7 @@ class Flask(Benchmark):
         judging: Mapping[str, Any],  # noqa: ARG002
         baselines: Any,  # noqa: ARG002
     ) -> FlaskScore:
-        """Give the mean score by skill, domain and difficulty."""
+        """Return the mean score by skill, domain and difficulty."""
         return flask_score(
             [row.get("scores") or {} for row in rows],
             [row["domains"] for row in rows],
@@ -104,7 +103,7 @@ class Flask(Benchmark):
         )
 
     def score_by_instruction(self, judged: Sequence[JsonRow]) -> dict[str | int, float]:
-        """Average over the skills that apply."""
+        """Average over the applicable skills."""
         scores = {
             row["id"]: [value for value in row["scores"].values() if value is not None]
             for row in judged
@@ -114,7 +113,7 @@ class Flask(Benchmark):
     rating_scale = RatingScale("score from 1 to 5", range(1, 6), is_graded=True)
 
     def list_ratings(self, row: JsonRow) -> Mapping[str, int]:
-        """Give the score of each skill that applies, as a whole number."""
+        """Return the score of each applicable skill as a whole number."""
         return {
             skill: round_to_scale(score, self.rating_scale)
             for skill, score in row["scores"].items()
@@ -122,11 +121,11 @@ class Flask(Benchmark):
         }
 
     def metric(self, *, is_headline: bool) -> str:  # noqa: ARG002
-        """Name the score."""
+        """Return the name of the score."""
         return "mean score, 1 to 5"
 
     def report_cells(self, figures: FlaskScore) -> dict[str, str]:
-        """Count the scores."""
+        """Return the number of scores."""
         return {
             "scores": f"{figures.scored:,}",
             "not applicable": f"{figures.not_applicable:,}",
@@ -134,7 +133,7 @@ class Flask(Benchmark):
         }
 
     def group_means(self, figures: FlaskScore) -> Mapping[str, Mapping[str, float | None]]:
-        """Group by skill, domain and difficulty."""
+        """Return the means by skill, domain and difficulty."""
         return {
             "skill": {**figures.skills},
             "domain": {**figures.domains},
@@ -142,11 +141,11 @@ class Flask(Benchmark):
         }
 
     def radar_means(self, figures: FlaskScore) -> Mapping[str, float | None]:
-        """Show the skills."""
+        """Return the means of the skills."""
         return {**figures.skills}
 
     def score_table(self, systems: Sequence[FlaskScore]) -> list[tuple[str, list[str]]]:
-        """Give the mean scores by skill, domain and difficulty."""
+        """Return the mean scores by skill, domain and difficulty."""
         rows: list[tuple[str, list[str]]] = []
         for title in ("skills", "domains", "difficulties"):
             means: list[Mapping[str, float]] = [getattr(each, title) for each in systems]
@@ -161,9 +160,9 @@ class Flask(Benchmark):
 
 
 def _format_review(judged: OfficialJudgement) -> JsonRow:
-    """Give a line of `gpt_review/outputs`: the question, and what its code adds to it.
+    """Return a line of `gpt_review/outputs`: the question, and the fields that FLASK's code adds.
 
-    That code reads names which the published data no longer have: both stand here.
+    That code reads names of fields that the published data no longer have, so the line has both.
     """
     item, row = judged.case.item, judged.row
     return {

@@ -1,4 +1,4 @@
-"""FLASK: a review that scores three skills of an answer from 1 to 5."""
+"""The judge of FLASK: a review that scores three skills from 1 to 5."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,31 +18,30 @@ from moa_graph.evals.judging.overlap import overlap_share
 from moa_graph.evals.results_file import JsonRow
 from moa_graph.prompting.parsing import read_finish_reason
 
-_PROMPT_ID = 2  # the one that shows the reference answer, which the published code always takes
-_MAX_SHOWN_CHARS = 60  # characters of a review without scores
+_PROMPT_ID = 2  # the prompt with the reference answer, which the published code always uses
+_MAX_SHOWN_CHARS = 60  # characters of a review without scores in an error
 
 
 class FlaskMethod(JudgingMethod):
-    """A review of three skills, with the reference answer at hand.
+    """A review of three skills that includes the reference answer.
 
-    The published code never sends the temperature and the length that it sets, so none is here.
+    The published code sets a temperature and a length but never sends them, so neither does this.
     """
 
-    official_label: ClassVar[str] = "openai:gpt-4-0613"
+    official_label = "openai:gpt-4-0613"
     temperature: ClassVar[float | None] = None
     max_tokens: ClassVar[int | None] = None
     request_options: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, prompts: str, skills: str) -> None:
-        """Read prompts and skills.
+        """Parse prompts and skills.
 
         Args:
-            prompts: JSON lines with `prompt_id`, `system_prompt`, `prompt_template` and
-                `defaults`.
+            prompts: JSON Lines with `prompt_id`, `system_prompt`, `prompt_template` and `defaults`.
             skills: A JSON list of objects with `Skill`, `Criteria` and `Scoring`.
 
         Raises:
-            ValueError: If they are not.
+            ValueError: If one is invalid.
         """
         try:
             rows = [json.loads(line) for line in prompts.splitlines() if line.strip()]
@@ -57,7 +56,7 @@ class FlaskMethod(JudgingMethod):
             ) from None
 
     def list_cases(self, item: BenchmarkItem, answers: Sequence[str]) -> list[JudgementCase]:
-        """Hold the answer against the reference's."""
+        """Return the judgement of the answer, with the reference answer."""
         row = item.row
         if not isinstance(row.get("answer"), str) or not isinstance(row.get("skill"), list):
             raise ValueError(  # noqa: TRY004  # the data's fault
@@ -66,7 +65,7 @@ class FlaskMethod(JudgingMethod):
         return [JudgementCase(item, answers, [row["answer"]])]
 
     def case_fields(self, case: JudgementCase) -> JsonRow:
-        """Give what scores are grouped by."""
+        """Return the fields for grouping scores."""
         domain, difficulty = case.item.row.get("domain") or [], case.item.row.get("difficulty")
         return {
             "skills": case.item.row["skill"],
@@ -75,7 +74,7 @@ class FlaskMethod(JudgingMethod):
         }
 
     def build_messages(self, case: JudgementCase) -> list[BaseMessage]:
-        """Show the rubrics of the skills, the instruction, the reference and the answer."""
+        """Return the prompt with rubrics, instruction, reference and answer."""
         values = {
             "skills": "".join(self._find_rubric(label) for label in case.item.row["skill"]),
             "question": case.item.turns[0],
@@ -85,7 +84,7 @@ class FlaskMethod(JudgingMethod):
         return [SystemMessage(self._system), HumanMessage(fill_template(self._template, values))]
 
     def parse_judgement(self, case: JudgementCase, message: AIMessage) -> JsonRow:  # noqa: ARG002
-        """Find the scores."""
+        """Parse the scores."""
         if scores := parse_review(message.text):
             return {"scores": scores, "review": message.text}
         end = " ".join(message.text.split())[-_MAX_SHOWN_CHARS:]
@@ -93,7 +92,7 @@ class FlaskMethod(JudgingMethod):
         raise MalformedJudgementError(f"no scores in what the judge said: …{end!r} ({reason})")
 
     def judge_by_overlap(self, case: JudgementCase) -> AIMessage:
-        """Score all skills by the words in common with the reference answer."""
+        """Score all skills by the words shared with the reference answer."""
         share = overlap_share(case.item.turns[0], case.answers[0], case.references[0])
         return AIMessage(str(dict.fromkeys(case.item.row["skill"], 1 + round(4 * share))))
 

@@ -1,4 +1,4 @@
-"""FLASK: from a judge's review to scores by skill, and from scores to means."""
+"""Scores of FLASK: skills from a judge's review, and their means."""
 
 import ast
 import re
@@ -25,14 +25,14 @@ SKILLS = (
     "conciseness",
     "harmlessness",
 )
-"""The skills in the benchmark's order, by its short names: "Logical Robustness" is `robustness`."""
+"""Short names of the skills in the benchmark's order: "Logical Robustness" is `robustness`."""
 SKILLS_ASKED = 3
-"""Skills that one review scores."""
+"""Number of skills in a review."""
 UNLABELLED = "-1"
-"""Stands in the benchmark's data where an instruction has no domain or difficulty."""
+"""Value of a missing domain or difficulty in the benchmark's data."""
 
 Scores = Mapping[str, float | None]
-"""Scores from 1 to 5 by skill; `None` where the judge found that a skill does not apply."""
+"""Scores from 1 to 5 by skill; `None` if the judge found a skill not applicable."""
 
 _DICTIONARY = re.compile(r"{[^}]+}")
 _NOT_APPLICABLE = ("na", "n/a", "not applicable")
@@ -41,30 +41,29 @@ _LOWEST, _HIGHEST = 1, 5
 
 @dataclass(frozen=True)
 class FlaskScore:
-    """Mean scores, from 1 to 5; what has no score is left out."""
+    """Mean scores from 1 to 5; entries without a score are left out."""
 
     skills: Mapping[str, float]
-    """In the order of `SKILLS`."""
+    """Means by skill, in the order of `SKILLS`."""
     domains: Mapping[str, float]
-    """Over all skills; an instruction of two domains counts in both."""
+    """Means by domain over all skills; an instruction of two domains counts in both."""
     difficulties: Mapping[str, float]
-    """Over all skills."""
+    """Means by difficulty over all skills."""
     scored: int
-    """Scores that were averaged."""
+    """Number of scores."""
     not_applicable: int
-    """Skills that the judge found not to apply."""
+    """Number of skills that the judge found not applicable."""
     failures: int
-    """Reviews in which no score could be read."""
+    """Number of reviews without a valid score."""
     incomplete: int
-    """Reviews in which some could be read, but not all."""
+    """Number of reviews with only some valid scores."""
 
 
 def parse_review(review: str) -> dict[str, float | None]:
-    """Read the scores at the end of a review: its last Python dictionary.
+    """Parse the scores at the end of a review, from its last Python dictionary.
 
     Returns:
-        Scores by short name of the skill. What is no known skill, or no score from 1 to 5, is
-        left out; empty if nothing can be read.
+        Scores by short name of the skill. Unknown skills and invalid scores are left out.
     """
     scores: dict[str, float | None] = {}
     for name, value in _last_dictionary(review).items():
@@ -81,11 +80,11 @@ def parse_review(review: str) -> dict[str, float | None]:
 
 
 def read_official_scores(review: str) -> dict[Any, Any]:
-    """Read the scores as FLASK's own code writes them into its files of reviews.
+    """Parse the scores in the form that FLASK's code writes to its files of reviews.
 
     Returns:
-        The last dictionary of the review, in lower case: names as the judge wrote them, scores of
-        whatever kind, and `N/A` where a skill does not apply.
+        The last dictionary of the review in lower case, with unchanged names and scores, and `N/A`
+        for skills that are not applicable.
     """
     scores = _last_dictionary(review)
     return {name: "N/A" if value in _NOT_APPLICABLE else value for name, value in scores.items()}
@@ -97,12 +96,12 @@ def flask_score(
     """Average scores by skill, by domain and by difficulty.
 
     Args:
-        scores: What `parse_review` read, for each instruction.
-        domains: The domains of each instruction.
-        difficulties: The difficulty of each instruction.
+        scores: Result of `parse_review` for each instruction.
+        domains: Domains of each instruction.
+        difficulties: Difficulty of each instruction.
 
     Raises:
-        ValueError: If the columns do not fit together, or domains are not lists.
+        ValueError: If the columns have different lengths, or domains are not lists.
     """
     check_aligned(scores=scores, domains=domains, difficulties=difficulties)
     _check_domains(domains)
@@ -128,7 +127,7 @@ def _check_domains(domains: Sequence[Sequence[str]]) -> None:
 
 
 def _last_dictionary(review: str) -> dict[Any, Any]:
-    # Without what follows the last brace, the search takes linear time whatever the judge wrote.
+    # Cutting after the last brace makes the search linear for any text.
     dictionaries = _DICTIONARY.findall(review[: review.rfind("}") + 1])
     return _read_dictionary(dictionaries[-1] if dictionaries else "")
 
@@ -146,7 +145,7 @@ def _short_name(skill: str) -> str:
 
 
 def _mean_by_group(groups: Iterable[tuple[str, Iterable[float | None]]]) -> dict[str, float]:
-    """Pool the scores of each group, and average them."""
+    """Average the pooled scores of each group."""
     pooled = defaultdict[str, list[float]](list)
     for name, scores in groups:
         pooled[name] += [score for score in scores if score is not None]

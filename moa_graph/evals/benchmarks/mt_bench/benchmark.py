@@ -20,13 +20,13 @@ from moa_graph.evals.results_file import JsonRow, format_json_lines
 
 MAX_TOKENS = 1024
 DEFAULT_TEMPERATURE = 0.7
-"""Of a category that is not among those below."""
+"""Temperature of other categories."""
 TEMPERATURES = {
     **dict.fromkeys(("writing", "roleplay"), 0.7),
     **dict.fromkeys(("extraction", "math", "coding", "reasoning"), 0.0),
     **dict.fromkeys(("stem", "humanities"), 0.1),
 }
-TURNS = 2  # of each conversation
+TURNS = 2  # turns of each conversation
 
 _FASTCHAT = "https://raw.githubusercontent.com/lm-sys/FastChat/"
 _REVISION = "587d5cfa1609a43d192cedb8441cac3c17db105d"
@@ -54,7 +54,7 @@ class MTBench(Benchmark):
     judging_method = MTBenchMethod
     score_bounds = (0, 10)
     judge_files = {  # noqa: RUF012  # as the protocol has it
-        # Of June 2023. Later files have other prompts beside these four, which are the same.
+        # June 2023. Later files contain further prompts, but the same four.
         "prompt": JudgeFileOrigin(
             PinnedFile(
                 f"{_FASTCHAT}{_PROMPT_REVISION}/fastchat/llm_judge/data/judge_prompts.jsonl",
@@ -80,11 +80,11 @@ class MTBench(Benchmark):
     judge_prompt_tokens = 350
     judges_each_turn = True
     judge_reads_reference = False
-    # The temperatures are the same for all systems, so that any stands for them.
+    # Temperatures are equal for all systems, so any value is fine here.
     estimated_call_options = {"temperature": 0.0, "max_tokens": MAX_TOKENS}  # noqa: RUF012
 
     def check_row(self, row: Mapping[str, Any]) -> None:
-        """Refuse a row without two turns."""
+        """Reject a row without two turns."""
         super().check_row(row)
         if not (isinstance(row["turns"], list) and len(row["turns"]) == TURNS):
             raise ValueError(
@@ -92,13 +92,13 @@ class MTBench(Benchmark):
             )
 
     def call_options(self, item: BenchmarkItem) -> Mapping[str, Any]:
-        """Set the length of answers, and the temperature by category."""
+        """Return the length of answers, and the temperature of the category."""
         default = TEMPERATURES.get(item.category or "", DEFAULT_TEMPERATURE)
         temperature = float(item.row.get("required_temperature", default))
         return {"temperature": temperature, "max_tokens": MAX_TOKENS}
 
     def format_outputs(self, system: str, rows: Sequence[JsonRow]) -> tuple[str, str]:
-        """Write what FastChat reads."""
+        """Return the answers in FastChat's format."""
         outputs = (
             {
                 "question_id": row["id"],
@@ -117,7 +117,7 @@ class MTBench(Benchmark):
         files: JudgeFileReader,
         opponent: Mapping[str | int, str] | None,  # noqa: ARG002
     ) -> JudgingMethod:
-        """Grade with the published reference answers, or those in data of one's own."""
+        """Build the grading with the published reference answers, or those in the user's data."""
         prompt, references = files.read("prompt"), None
         if files.was_given("reference_answers") or data.revision:
             references = files.read("reference_answers")
@@ -126,7 +126,7 @@ class MTBench(Benchmark):
     def format_judgements(
         self, system: str, judge: str, judged: Sequence[OfficialJudgement]
     ) -> tuple[str, str] | None:
-        """Write the judgements that FastChat reads."""
+        """Return the judgements in FastChat's format."""
         judge_name = judge.partition(":")[2]
         lines = (
             {
@@ -150,7 +150,7 @@ class MTBench(Benchmark):
         judging: Mapping[str, Any],  # noqa: ARG002
         baselines: Any,  # noqa: ARG002
     ) -> MTBenchScore:
-        """Give the mean rating by turn and by category."""
+        """Return the mean rating by turn and by category."""
         return mt_bench_score(
             [row.get("score") for row in rows],
             [row["turn"] for row in rows],
@@ -167,15 +167,15 @@ class MTBench(Benchmark):
     rating_scale = RatingScale("grade from 1 to 10", range(1, 11), is_graded=True)
 
     def list_ratings(self, row: JsonRow) -> Mapping[str, int]:
-        """Give the rating of a turn, as a whole number."""
+        """Return the rating of a turn as a whole number."""
         return {f"turn {row['turn']}": round_to_scale(row["score"], self.rating_scale)}
 
     def metric(self, *, is_headline: bool) -> str:  # noqa: ARG002
-        """Name the rating."""
+        """Return the name of the rating."""
         return "mean rating, 1 to 10"
 
     def report_cells(self, figures: MTBenchScore) -> dict[str, str]:
-        """Give the mean ratings by turn."""
+        """Return the mean ratings by turn."""
         return {
             "average": format_number(figures.both, 2),
             "first turn": format_number(figures.first_turn, 2),
@@ -183,11 +183,11 @@ class MTBench(Benchmark):
         }
 
     def group_means(self, figures: MTBenchScore) -> Mapping[str, Mapping[str, float | None]]:
-        """Group by category."""
+        """Return the means by category."""
         return {"category": {**figures.categories}}
 
     def score_table(self, systems: Sequence[MTBenchScore]) -> list[tuple[str, list[str]]]:
-        """Give the mean ratings by turn and by category."""
+        """Return the mean ratings by turn and by category."""
         rows = [
             ("both turns", [format_number(each.both, 2) for each in systems]),
             ("first turn", [format_number(each.first_turn, 2) for each in systems]),

@@ -1,4 +1,4 @@
-"""MT-Bench: each answer of a conversation gets a rating from 1 to 10."""
+"""The judge of MT-Bench: a rating from 1 to 10 for each answer."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -21,27 +21,27 @@ from moa_graph.prompting.parsing import read_finish_reason
 REFERENCE_CATEGORIES = ("math", "reasoning", "coding")
 """Categories that are graded against a reference answer."""
 _PROMPT_NAMES = ("single-v1", "single-v1-multi-turn", "single-math-v1", "single-math-v1-multi-turn")
-_MAX_SHOWN_CHARS = 60  # characters of a judgement without a rating
+_MAX_SHOWN_CHARS = 60  # characters of a judgement without a rating in an error
 
 
 class MTBenchMethod(JudgingMethod):
     """Single-answer grading; the second turn is graded with the whole conversation."""
 
-    official_label: ClassVar[str] = "openai:gpt-4"
+    official_label = "openai:gpt-4"
     temperature: ClassVar[float | None] = 0.0
     max_tokens: ClassVar[int | None] = 2048
     request_options: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, prompts: str, references: str | None) -> None:
-        """Read prompts and references.
+        """Parse prompts and references.
 
         Args:
-            prompts: JSON lines with `name`, `system_prompt` and `prompt_template`.
-            references: Answers in the benchmark's format, as JSON lines; `None` for data of one's
-                own, whose rows have a `reference` (a list of texts) where there is one.
+            prompts: JSON Lines with `name`, `system_prompt` and `prompt_template`.
+            references: Answers in the benchmark's format, as JSON Lines; `None` for the user's own
+                data, whose rows may have a `reference` (a list of texts).
 
         Raises:
-            ValueError: If one of the four prompts is missing, or the references are none.
+            ValueError: If one of the four prompts is missing, or the references are invalid.
         """
         rows = {row.get("name"): row for row in _read_json_lines(prompts, "prompts")}
         if missing := [name for name in _PROMPT_NAMES if name not in rows]:
@@ -58,13 +58,13 @@ class MTBenchMethod(JudgingMethod):
             }
 
     def list_cases(self, item: BenchmarkItem, answers: Sequence[str]) -> list[JudgementCase]:
-        """List the turns."""
+        """Return a judgement for each turn."""
         references = self._find_references(item)
         turns = range(1, min(len(answers), 2) + 1)
         return [JudgementCase(item, answers, references, turn) for turn in turns]
 
     def case_fields(self, case: JudgementCase) -> JsonRow:
-        """Name the prompt."""
+        """Return the name of the prompt."""
         return {
             "turn": case.turn,
             "category": case.item.category,
@@ -72,7 +72,7 @@ class MTBenchMethod(JudgingMethod):
         }
 
     def build_messages(self, case: JudgementCase) -> list[BaseMessage]:
-        """Show the question, or the conversation, with the answer."""
+        """Return the prompt with the question or conversation, and the answer."""
         system, template = self._prompts[_prompt_name(case)]
         values = {"question": case.item.turns[0], "answer": case.answers[0]}
         for number, (turn, answer) in enumerate(
@@ -84,7 +84,7 @@ class MTBenchMethod(JudgingMethod):
         return [SystemMessage(system), HumanMessage(fill_template(template, values))]
 
     def parse_judgement(self, case: JudgementCase, message: AIMessage) -> JsonRow:  # noqa: ARG002
-        """Find the rating."""
+        """Parse the rating."""
         score = extract_score(message.text)
         if score == NO_SCORE:
             end = " ".join(message.text.split())[-_MAX_SHOWN_CHARS:]
@@ -93,7 +93,7 @@ class MTBenchMethod(JudgingMethod):
         return {"score": score, "judgement": message.text}
 
     def judge_by_overlap(self, case: JudgementCase) -> AIMessage:
-        """Rate an answer by the words in common with its reference answer, or the question."""
+        """Rate an answer by the words shared with its reference answer, or the question."""
         turn = case.turn - 1
         reference = case.references[turn] if turn < len(case.references) else None
         share = overlap_share(case.item.turns[turn], case.answers[turn], reference)

@@ -1,4 +1,4 @@
-"""MT-Bench: from a judge's words to a rating, and from ratings to averages."""
+"""Scores of MT-Bench: ratings from a judge's text, and their means."""
 
 import math
 import re
@@ -17,7 +17,7 @@ from moa_graph.evals.columns import (
 )
 
 NO_SCORE = -1.0
-"""Stands for a rating that could not be read, in the benchmark's files too."""
+"""Value of an invalid rating, also in the benchmark's files."""
 HIGHEST = 10.0
 
 _NUMBER = r"(\d+(?:\.\d*)?)"
@@ -26,25 +26,26 @@ _RATINGS = (re.compile(rf"\[\[{_NUMBER}\]\]"), re.compile(rf"\[{_NUMBER}\]"))
 
 @dataclass(frozen=True)
 class MTBenchScore:
-    """Average ratings, from 1 to 10; `None` where there is no rating."""
+    """Mean ratings from 1 to 10; `None` if there is no rating."""
 
     first_turn: float | None
     second_turn: float | None
     both: float | None
-    """Over the ratings of both turns."""
+    """Mean over the ratings of both turns."""
     categories: Mapping[str, float | None]
-    """The same, by category, in the order in which the categories came."""
+    """The same by category, in order of appearance."""
     rated: int
-    """Ratings that were averaged."""
+    """Number of ratings."""
     dropped: int
-    """Answers whose rating could not be read."""
+    """Number of answers without a valid rating."""
 
 
 def extract_score(judgement: str) -> float:
-    """Read the rating that a judge gave.
+    """Parse the rating in a judgement.
 
-    The first number in double brackets counts, or else the first in single ones. A number above
-    10 is no rating but, say, a year: unlike the published code, it is not averaged.
+    The first number in double brackets is used, otherwise the first one in single brackets. A
+    number above 10 is not a rating (it may be a year). Unlike in the published code, it is not
+    averaged.
 
     Returns:
         The rating, or -1 if there is none.
@@ -60,12 +61,12 @@ def mt_bench_score(scores: Values, turns: npt.ArrayLike, categories: Sequence[st
     """Average ratings by turn and by category.
 
     Args:
-        scores: One for each answer; -1, NaN or `None` if it could not be read.
-        turns: 1 or 2, for each answer.
-        categories: Category of the question, for each answer.
+        scores: Rating of each answer; -1, NaN or `None` if it is invalid.
+        turns: Turn of each answer: 1 or 2.
+        categories: Category of each answer's question.
 
     Raises:
-        ValueError: If the columns do not fit together or have impossible values.
+        ValueError: If the columns have different lengths or invalid values.
     """
     ratings = _read_scores(scores)
     numbers = read_column("turns", turns)
@@ -86,7 +87,7 @@ def mt_bench_score(scores: Values, turns: npt.ArrayLike, categories: Sequence[st
 
 
 def _read_scores(values: Values) -> Column:
-    """Read scores, with NaN for those that are missing."""
+    """Return scores with NaN for missing ones."""
     column = read_column("scores", values, gaps=True)
     ratings = np.where(column == NO_SCORE, math.nan, column)
     check_range("scores", ratings, 0, HIGHEST)

@@ -1,0 +1,1 @@
+"""Middleware that runs layers of proposers before the model of a LangChain agent."""

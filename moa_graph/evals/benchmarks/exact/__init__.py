@@ -1,0 +1,1 @@
+"""Benchmarks with exact answers, scored without a judge."""

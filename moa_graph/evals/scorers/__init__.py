@@ -1,0 +1,1 @@
+"""Exact scorers: right or wrong, without a model."""
