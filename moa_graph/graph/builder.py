@@ -18,10 +18,6 @@ from moa_graph.graph.state import MoAState
 
 CompiledMoAGraph = CompiledStateGraph[MoAState, Any, Any, MoAState]
 
-MIN_CONCURRENCY = 128
-"""Maximum number of threads of a sync run; LangGraph starts each thread on demand."""
-
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -48,18 +44,17 @@ class MoAGraph(MoAStateGraph):
 
     @_with_parameters_of(MoAStateGraph.compile)
     def compile(self, *args: Any, **kwargs: Any) -> CompiledMoAGraph:
-        """Compile as `StateGraph.compile` does, with enough threads for the widest layer.
+        """Compile as `StateGraph.compile` does.
 
-        LangGraph's default is the number of processors plus four. A `max_concurrency` in the
-        config of a call takes precedence.
+        A sync run has enough threads for the widest layer: LangGraph's default is the number of
+        processors plus four. A `max_concurrency` in the config of a call takes precedence.
         """
-        workers = max(MIN_CONCURRENCY, len(self.nodes))
         compiled = ExclusiveThreadGraph.of(super().compile(*args, **kwargs))
         if compiled.cache:
             for node in compiled.nodes.values():
                 if isinstance(node.bound, NodeRunnable):
                     node.bound = node.bound.with_cache(compiled.cache)
-        return compiled.with_config(max_concurrency=workers)
+        return compiled
 
 
 @accept_old_options

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import ensure_config, merge_configs
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
 from pydantic import BaseModel
@@ -21,8 +22,15 @@ if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
 
 
+MIN_CONCURRENCY = 128
+"""Threads of a sync run. LangGraph's default is the number of processors plus four."""
+
+
 class FairGraph(CompiledStateGraph[MoAState, Any, Any, MoAState]):
-    """A graph that yields to other tasks when many runs start on one event loop."""
+    """A graph that yields to other tasks when many runs start on one event loop.
+
+    Sync runs have a thread for each node of the widest layer.
+    """
 
     @classmethod
     def of(cls, compiled: CompiledStateGraph[MoAState, Any, Any, MoAState]) -> Self:
@@ -30,12 +38,30 @@ class FairGraph(CompiledStateGraph[MoAState, Any, Any, MoAState]):
         compiled.__class__ = cls
         return cast("Self", compiled)
 
+    def stream(
+        self,
+        input: Any,  # noqa: A002  # LangGraph's name
+        config: RunnableConfig | None = None,
+        **options: Any,
+    ) -> Iterator[Any]:
+        """Run as `CompiledStateGraph.stream` does, with enough threads for the widest layer.
+
+        Async runs need none: a limit would only make their tasks wait, and LangGraph abandons the
+        coroutine of a waiting task that is cancelled.
+        """
+        return super().stream(input, self._with_enough_threads(config), **options)
+
     async def astream(self, *args: Any, **kwargs: Any) -> AsyncGenerator[Any]:
         """Run as `CompiledStateGraph.astream` does, when this run gets its turn."""
         await wait_for_turn()
         async with aclosing(super().astream(*args, **kwargs)) as parts:  # type: ignore[type-var]  # a generator
             async for part in parts:
                 yield part
+
+    def _with_enough_threads(self, config: RunnableConfig | None) -> RunnableConfig:
+        if "max_concurrency" in ensure_config(merge_configs(self.config, config)):
+            return config or {}
+        return {**(config or {}), "max_concurrency": max(MIN_CONCURRENCY, len(self.nodes))}
 
 
 class ExclusiveThreadGraph(FairGraph):
@@ -46,7 +72,7 @@ class ExclusiveThreadGraph(FairGraph):
 
     def stream(
         self,
-        input: Any,  # noqa: A002  # LangGraph's name
+        input: Any,  # noqa: A002  # likewise
         config: RunnableConfig | None = None,
         **options: Any,
     ) -> Iterator[Any]:

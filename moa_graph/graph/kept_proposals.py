@@ -7,7 +7,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.graph import START
 
 from moa_graph.graph.answer_cache import CacheBackend
-from moa_graph.graph.builder import MIN_CONCURRENCY, CompiledMoAGraph
+from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.compiled import FairGraph
 from moa_graph.graph.depth import count_asked_layers
 from moa_graph.graph.depth_decision import DepthDecision
@@ -43,8 +43,7 @@ def compile_kept_proposals_graph(spec: GraphSpec, name: str) -> CompiledMoAGraph
     builder.add_conditional_edges(KEPT_PROPOSALS, _make_edges(spec))
     add_helpers(builder, spec)
     add_answer_node(builder, spec, None)
-    compiled = FairGraph.of(builder.compile(checkpointer=False, name=name))
-    return compiled.with_config(max_concurrency=max(MIN_CONCURRENCY, len(builder.nodes)))
+    return FairGraph.of(builder.compile(checkpointer=False, name=name))
 
 
 def _make_edges(spec: GraphSpec) -> NodeRunnable:

@@ -11,7 +11,7 @@ from langgraph.graph import MessagesState
 from langgraph.graph.message import add_messages
 from typing_extensions import TypedDict  # pydantic needs it on Python 3.11
 
-from moa_graph.graph.builder import MIN_CONCURRENCY, CompiledMoAGraph
+from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.compiled import FairGraph
 from moa_graph.graph.depth_decision import DepthDecision
 from moa_graph.graph.graph_nodes import MoAStateGraph, add_layers
@@ -73,8 +73,7 @@ def compile_layers_graph(spec: GraphSpec, name: str) -> CompiledMoAGraph:
     state, input_schema, layer_schema = schemas
     builder = MoAStateGraph(state, input_schema=input_schema)
     add_layers(builder, spec, layer_schema)
-    compiled = FairGraph.of(builder.compile(name=name))
-    return compiled.with_config(max_concurrency=max(MIN_CONCURRENCY, len(builder.nodes)))
+    return FairGraph.of(builder.compile(name=name))
 
 
 def _join_messages(old: Any, writes: Sequence[Any]) -> Any:

@@ -6,6 +6,7 @@ import gc
 import pickle
 import threading
 import time
+import warnings
 from contextlib import suppress
 
 import anyio
@@ -409,6 +410,27 @@ async def test_deadline_begins_anew_after_a_cancelled_run(clock):
     go_on.set()
     result = await graph.ainvoke(None, config)
     assert not any(p["error"] for p in result["proposals"].values())
+
+
+@pytest.mark.parametrize("step", range(5))
+async def test_run_that_is_cancelled_before_a_checkpoint_is_written_leaves_no_coroutine(step):
+    class CancellingSaver(InMemorySaver):
+        """Cancels the run when it is about to write its checkpoint number `step`."""
+
+        def get_next_version(self, current, channel):
+            if int(str(current or 0).split(".", maxsplit=1)[0]) >= step and not run.cancelling():
+                asyncio.get_running_loop().call_soon(run.cancel)
+            return super().get_next_version(current, channel)
+
+    graph = create_moa([[FakeModel()]] * 2, FakeModel()).compile(CancellingSaver())
+    config = {"configurable": {"thread_id": "1"}}
+    run = asyncio.create_task(graph.ainvoke({"messages": "q"}, config, durability="sync"))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        await asyncio.wait({run})
+        gc.collect()
+    assert run.cancelled()
+    assert [str(each.message) for each in caught] == []
 
 
 async def test_call_that_cancels_itself_is_a_failure_of_one_proposer():
