@@ -63,9 +63,9 @@ def open_own_file(path: Path, flags: int) -> int:
 
 
 def _make_private(descriptor: int, path: Path) -> None:
-    found = os.fstat(descriptor)
-    is_own = found.st_uid == os.geteuid() and found.st_nlink == 1
-    if not (is_own and stat.S_ISREG(found.st_mode)):
+    status = os.fstat(descriptor)
+    is_own = status.st_uid == os.geteuid() and status.st_nlink == 1
+    if not (is_own and stat.S_ISREG(status.st_mode)):
         raise PermissionError(f"{path}: expected a file of this user, without other links")
     os.fchmod(descriptor, PRIVATE)
 

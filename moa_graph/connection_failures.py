@@ -48,7 +48,7 @@ def describe_connection_failure(error: BaseException) -> str | None:
     if _CONNECTION_ERRORS.isdisjoint(_class_names(error)):
         return None
     chain = list(error_chain(error))
-    url = next((found for each in chain if (found := _requested_url(each))), None)
+    url = next((requested for each in chain if (requested := _requested_url(each))), None)
     if url is None:
         return None
     parts = urlsplit(url)

@@ -17,8 +17,8 @@ def load_entry_point(point: EntryPoint, expected_type: type[Any]) -> Any:
         raise ValueError(f"{location} cannot be loaded: {type(error).__name__}: {error}") from error
     if isinstance(added, expected_type) and added.name == point.name:
         return added
-    given = f"name={added.name!r}" if isinstance(added, expected_type) else repr(added)
+    description = f"name={added.name!r}" if isinstance(added, expected_type) else repr(added)
     raise ValueError(
         f"{location}: expected an instance of {expected_type.__name__} whose `name` is "
-        f"{point.name!r}, got {given}"
+        f"{point.name!r}, got {description}"
     )

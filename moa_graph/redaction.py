@@ -46,8 +46,8 @@ def redacted_message(error: BaseException, *keys: str) -> str:
     """Return an error message as one line of limited length, without keys."""
     is_own_error = type(error).__module__.startswith("moa_graph.")  # complete messages
     described = describe_connection_failure(error) or describe_status_failure(error)
-    told = str(error) if is_own_error else described
-    whole = told or f"{type(error).__name__}: {error}"
+    message = str(error) if is_own_error else described
+    whole = message or f"{type(error).__name__}: {error}"
     text = redact(whole[:_MAX_READ_ERROR_CHARS], *keys)
     text = " ".join(text.split()).removesuffix(":")
     count = max(len(text), len(whole) if len(whole) > _MAX_READ_ERROR_CHARS else 0)
@@ -91,14 +91,14 @@ def _copy_as(kind: type[Exception], error: Exception, keys: Sequence[str]) -> Ex
     """Copy an error as one of its base types; return `None` if that type cannot be constructed."""
     arguments = error.args if kind is type(error) else (_text_of(error, str),)
     try:
-        copied = kind.__new__(kind, *(_redact_value(each, keys) for each in arguments))
-        copied.args = tuple(_redact_value(each, keys) for each in arguments)
+        duplicate = kind.__new__(kind, *(_redact_value(each, keys) for each in arguments))
+        duplicate.args = tuple(_redact_value(each, keys) for each in arguments)
         if kind is type(error):
-            copied.__dict__ |= {k: _redact_value(v, keys) for k, v in vars(error).items()}
-        texts = [str(copied), *_texts_in(copied)]
+            duplicate.__dict__ |= {k: _redact_value(v, keys) for k, v in vars(error).items()}
+        texts = [str(duplicate), *_texts_in(duplicate)]
     except Exception:  # noqa: BLE001  # each type fails in its own way
         return None
-    return None if any(_holds_key(text, keys) for text in texts) else copied
+    return None if any(_holds_key(text, keys) for text in texts) else duplicate
 
 
 def _redact_value(value: Any, keys: Sequence[str]) -> Any:

@@ -31,12 +31,12 @@ def describe_status_failure(error: BaseException) -> str | None:
         return None
     address = bare_address(str(response.request.url))
     words = "" if text != f"Error code: {status}" else _read_words(response.text)
-    told = f"{type(error).__name__}: {text}{words and f' - {words}'} (at {address})"
+    message = f"{type(error).__name__}: {text}{words and f' - {words}'} (at {address})"
     if not is_wrong_path:
-        return told
+        return message
     is_versioned = re.search(r"/v\d", urlsplit(address).path)
     hint = "" if is_versioned else ": most servers' ends in /v1"
-    return f"{told}; check the address{hint}"
+    return f"{message}; check the address{hint}"
 
 
 def _read_words(text: str) -> str:
@@ -46,8 +46,8 @@ def _read_words(text: str) -> str:
     except (ValueError, RecursionError):
         body = None
     if isinstance(body, Mapping):
-        told = (body.get(name) for name in ("error", "message", "detail"))
-        words = next((each for each in told if each), "")
+        fields = (body.get(name) for name in ("error", "message", "detail"))
+        words = next((each for each in fields if each), "")
         text = words if isinstance(words, str) else json.dumps(words, default=str)
     elif text.lstrip().startswith("<"):
         match = _HTML_TITLE.search(text)

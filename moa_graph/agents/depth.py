@@ -38,20 +38,20 @@ def read_depth(state: Mapping[str, Any], layer_specs: Sequence[LayerSpec]) -> As
         state: `messages`, `proposals` and `depth`.
         layer_specs: The layers of the middleware.
     """
-    told = _describe(state, layer_specs)
-    if told is None:
+    run_depth = _describe(state, layer_specs)
+    if run_depth is None:
         return AskedDepth(layer_specs)
-    asked = layer_specs[: told["layers"]]
+    layers_that_ran = layer_specs[: run_depth["layers"]]
     decided = [each for _, each in list_decisions(state, layer_specs) if "model" in each]
-    return AskedDepth(asked, told, decided)
+    return AskedDepth(layers_that_ran, run_depth, decided)
 
 
 def _describe(state: Mapping[str, Any], layer_specs: Sequence[LayerSpec]) -> RunDepth | None:
     """Describe the depth of the run; a lost quorum also ends the layers."""
-    told = describe_depth(state, layer_specs)
+    run_depth = describe_depth(state, layer_specs)
     reached = max((each.number for each in layer_specs if each.proposals_in(state)), default=0)  # type: ignore[arg-type]  # some of its keys
-    if told is None or reached >= told["layers"]:
-        return told
+    if run_depth is None or reached >= run_depth["layers"]:
+        return run_depth
     skipped = sum(len(each.agent_nodes) for each in layer_specs[reached:])
     why = f"layer {reached} lost its quorum"
-    return {**told, "layers": reached, "why": why, "skipped": skipped}
+    return {**run_depth, "layers": reached, "why": why, "skipped": skipped}

@@ -202,7 +202,7 @@ class MoAMiddleware(AgentMiddleware[Any, Any]):
             options.max_tool_result_tokens,
         )
         output = yield Step(graph.invoke, graph.ainvoke, ({"messages": messages}, config))
-        asked: AgentTurn = {
+        agent_turn: AgentTurn = {
             "asked_turn_id": turn.get("turn_id"),
             "steps": 0,
             "proposals": output["proposals"],
@@ -210,7 +210,7 @@ class MoAMiddleware(AgentMiddleware[Any, Any]):
             "last_read_id": find_last_id(state),
         }
         read = self._order.note(state, turn.get("opening_id"), messages)
-        return turn_update(self.name, {**asked, **read})
+        return turn_update(self.name, {**agent_turn, **read})
 
 
 def _build_hooks(

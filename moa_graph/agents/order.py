@@ -32,8 +32,8 @@ class OrderCheck:
     def check(self, turn: AgentTurn, state: Mapping[str, Any]) -> None:
         """Compare the messages that the layers read with those that the model will read."""
         messages = state["messages"]
-        read = turn.get("opening_digest")
-        if read and _digest_message(messages, turn.get("opening_id")) not in {"", read}:
+        digest = turn.get("opening_digest")
+        if digest and _digest_message(messages, turn.get("opening_id")) not in {"", digest}:
             self._warn(
                 "the user's message was changed after the layers had read it; list the "
                 "middleware that redacts or edits it, such as PIIMiddleware, before"

@@ -66,8 +66,8 @@ def _token_limit(request: ModelRequest[Any], layout: PromptLayout) -> int | None
 
 
 def _with_system_text(request: ModelRequest[Any], *texts: str) -> ModelRequest[Any]:
-    given = [request.system_message] if request.system_message else []
-    [system] = add_system_text(given, "\n\n".join(texts))
+    system_messages = [request.system_message] if request.system_message else []
+    [system] = add_system_text(system_messages, "\n\n".join(texts))
     return request.override(system_message=system if isinstance(system, SystemMessage) else None)
 
 

@@ -42,18 +42,18 @@ def summarize_call(
         dropped_reference_chars: Characters of references that were left out of the request.
     """
     nodes = [each.node for layer_spec in depth.layer_specs for each in layer_spec.agent_nodes]
-    asked = {node: proposals[node] for node in nodes if node in proposals}
+    layer_proposals = {node: proposals[node] for node in nodes if node in proposals}
     if is_reused:
-        asked = {node: to_reused(proposal) for node, proposal in asked.items()}
+        layer_proposals = {node: to_reused(proposal) for node, proposal in layer_proposals.items()}
         depth = replace(depth, decisions=())
-    errors = {node: error for node, p in asked.items() if (error := p["error"])}
+    errors = {node: error for node, p in layer_proposals.items() if (error := p["error"])}
     usage = clean_usage(answer.usage_metadata)
-    quality = describe_quality(depth.layer_specs, asked, answer)
+    quality = describe_quality(depth.layer_specs, layer_proposals, answer)
     summary: RunSummary = {
         "layers": len(depth.layer_specs),
         "proposers": nodes,
         "asked": len(nodes),
-        "answered": len(asked) - len(errors),
+        "answered": len(layer_proposals) - len(errors),
         "failed": list(errors),
         "errors": errors,
         "aggregator": aggregator,
@@ -62,9 +62,9 @@ def summarize_call(
         "seconds": seconds,
         "dropped_reference_chars": dropped_reference_chars,
         "usage": sum_usages(
-            filter(None, [*(p["usage"] for p in asked.values()), *depth.usages, usage])
+            filter(None, [*(p["usage"] for p in layer_proposals.values()), *depth.usages, usage])
         ),
-        "usage_unknown": [*depth.unknown_nodes, *_find_unknown(asked, usage)],
+        "usage_unknown": [*depth.unknown_nodes, *_find_unknown(layer_proposals, usage)],
         "reused_proposals": is_reused,
         "degraded": quality["degraded"],
         "served_models": quality["served_models"],
@@ -77,9 +77,9 @@ def summarize_call(
         summary["decisions"] = list(depth.decisions)
     if draw:
         summary |= draw.to_record()  # type: ignore[typeddict-item]
-    if hedged := [node for node, p in asked.items() if p.get("hedged")]:
+    if hedged := [node for node, p in layer_proposals.items() if p.get("hedged")]:
         summary["hedged"] = hedged
-    if cached := {node: stats for node, p in asked.items() if (stats := p.get("cached"))}:
+    if cached := {node: stats for node, p in layer_proposals.items() if (stats := p.get("cached"))}:
         summary["cached"] = list(cached)
         saved = [stats["usage"] for stats in cached.values()]
         summary["saved_usage"] = sum_usages(filter(None, saved))

@@ -158,11 +158,11 @@ class BatchFiles:
 
     def _read_answers(self) -> Iterator[StoredAnswer]:
         """Read the answers that existed when the files were opened."""
-        read = 0
+        position = 0
         with self.answers.open("rb") as file:
             for number, line in enumerate(file, 1):
-                read += len(line)
-                if read > self._size:
+                position += len(line)
+                if position > self._size:
                     return
                 try:
                     row = json.loads(line)
@@ -176,10 +176,8 @@ class BatchFiles:
     def _merge_late_rows(self) -> None:
         if not self._late_path.exists():
             return
-        with ExitStack() as opened:
-            old, late = (
-                opened.enter_context(p.open("rb")) for p in (self.answers, self._late_path)
-            )
+        with ExitStack() as stack:
+            old, late = (stack.enter_context(p.open("rb")) for p in (self.answers, self._late_path))
             with replaced_file(self.answers) as file:
                 file.writelines(_merge_rows(old, late))
         self._late_path.unlink()
@@ -189,9 +187,9 @@ class BatchFiles:
         if not self._old_failures_path.exists():
             return
         self.failures.touch()
-        with ExitStack() as opened:
+        with ExitStack() as stack:
             answers, new, old = (
-                opened.enter_context(path.open("rb"))
+                stack.enter_context(path.open("rb"))
                 for path in (self.answers, self.failures, self._old_failures_path)
             )
             still_failed = dropwhile(lambda row: _line_number(row) <= self._superseded_through, old)

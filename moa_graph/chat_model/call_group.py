@@ -33,10 +33,10 @@ class CallGroup:
         Raises:
             Exception: The error of the first call.
         """
-        found: FoundProposals = yield Step(
+        proposals: FoundProposals = yield Step(
             self._proposal_set.result, partial(asyncio.wrap_future, self._proposal_set)
         )
-        return found
+        return proposals
 
     def share(self, found: FoundProposals) -> None:
         """Pass the set of proposals to the waiting calls."""

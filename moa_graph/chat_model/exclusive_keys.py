@@ -23,8 +23,8 @@ class ExclusiveKeys:
     def release(self, key: str) -> None:
         """Release a key to the next caller."""
         with self._lock:
-            held = self._held.pop(key)
-        held.set_result(None)
+            lock = self._held.pop(key)
+        lock.set_result(None)
 
     def _claim(self, key: str) -> "Future[None] | None":
         """Hold a key, or return a future that ends when its holder releases it."""

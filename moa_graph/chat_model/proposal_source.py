@@ -115,9 +115,9 @@ class GroupProposalSource(ProposalSource):
         if mode != "updates" or self._is_whole:
             return
         for update in payload.values():
-            written = update if isinstance(update, dict) else {}
-            self._proposals = merge_proposals(self._proposals, written.get("proposals") or {})
-            self._depth |= written.get("depth") or {}
+            writes = update if isinstance(update, dict) else {}
+            self._proposals = merge_proposals(self._proposals, writes.get("proposals") or {})
+            self._depth |= writes.get("depth") or {}
         is_early = any(map(is_effective, self._depth.values()))
         if is_early or _is_over(self._spec.last_node, payload):
             self.proposal_set, self._is_whole = (

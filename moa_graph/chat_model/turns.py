@@ -121,6 +121,6 @@ def _describe_block(block: Any) -> Any:
     if isinstance(block, dict):
         if block.get("type") == "text":
             return block.get("text")
-        kept = (item for item in block.items() if item[0] != "cache_control")
-        return {str(name): _describe_block(value) for name, value in kept}
+        items = (item for item in block.items() if item[0] != "cache_control")
+        return {str(name): _describe_block(value) for name, value in items}
     return [*map(_describe_block, block)] if isinstance(block, list) else block

@@ -15,11 +15,11 @@ _MAX_FILE_BYTES = 1_000_000
 _NAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 
 
-def read_api_keys(given: Sequence[str], file: Path | None) -> list[ApiKey]:
+def read_api_keys(arguments: Sequence[str], file: Path | None) -> list[ApiKey]:
     """Read all keys.
 
     Args:
-        given: Keys of the command line; without any, `MOA_API_KEY` is read.
+        arguments: Keys of the command line; without any, `MOA_API_KEY` is read.
         file: TOML file of names and keys.
 
     Raises:
@@ -27,8 +27,8 @@ def read_api_keys(given: Sequence[str], file: Path | None) -> list[ApiKey]:
             file is invalid. Errors do not repeat keys.
     """
     variable = os.environ.get(KEY_VARIABLE)
-    if given:
-        keys = [_check_key(key, "--api-key") for key in given]
+    if arguments:
+        keys = [_check_key(key, "--api-key") for key in arguments]
     else:
         keys = [] if variable is None else [_check_key(variable, KEY_VARIABLE)]
     api_keys = [ApiKey(key) for key in keys]

@@ -5,13 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from moa_graph.cli.terminal.plain_text import print_warning
-from moa_graph.runs.store import (
-    RunStore,
-    StoreError,
-    open_memory_store,
-    open_run_store,
-    sqlite_file,
-)
+from moa_graph.runs.database_address import sqlite_file
+from moa_graph.runs.database_errors import StoreError
+from moa_graph.runs.store import RunStore, open_memory_store, open_run_store
 
 
 @asynccontextmanager
@@ -31,8 +27,8 @@ async def open_forgiving_store(
     async with AsyncExitStack() as stack:
         try:
             warn = _warn_of_full_server_disk if many_runs else _warn_of_full_disk
-            opened = open_run_store(db, on_write_failure=warn, on_busy=warn_of_busy_database)
-            store = await stack.enter_async_context(opened)
+            opening = open_run_store(db, on_write_failure=warn, on_busy=warn_of_busy_database)
+            store = await stack.enter_async_context(opening)
             _warn_of_order_by_names(store)
         except StoreError as error:
             if db or (thread and _has_default_database()):

@@ -40,20 +40,20 @@ def load_singles(
 
 def _find_agent(option: str, name: str, mixtures: Mapping[str, MoAConfig]) -> Agent:
     """Return the agent of a name in any of the mixtures."""
-    known = [_agents_of(mixture) for mixture in mixtures.values()]
-    found = [agents[name] for agents in known if name in agents]
-    if not found:
-        names = sorted({each for agents in known for each in agents})
+    agents_by_mixture = [_agents_of(mixture) for mixture in mixtures.values()]
+    matches = [agents[name] for agents in agents_by_mixture if name in agents]
+    if not matches:
+        names = sorted({each for agents in agents_by_mixture for each in agents})
         raise CommandError(
             f"--single {option}: no agent {name!r} in what is served{suggest_name(name, names)}; "
             f"expected 'provider:model', or one of: {', '.join(names)}"
         )
-    if any(agent != found[0] for agent in found):
+    if any(agent != matches[0] for agent in matches):
         raise CommandError(
             f"--single {option}: two mixtures have different agents {name!r}; give one of them "
             "another name"
         )
-    return found[0]
+    return matches[0]
 
 
 def _agents_of(mixture: MoAConfig) -> dict[str, Agent]:

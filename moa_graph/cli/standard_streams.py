@@ -33,8 +33,8 @@ def decode_argument(text: str) -> str:
     try:
         return os.fsencode(text).decode("utf-8")
     except UnicodeError:
-        shown = text.encode("utf-8", "replace").decode("utf-8")
-        raise ValueError(f"{shown!r} is not UTF-8 text") from None
+        printable = text.encode("utf-8", "replace").decode("utf-8")
+        raise ValueError(f"{printable!r} is not UTF-8 text") from None
 
 
 def _choose_encoding(stream: TextIOWrapper) -> str:

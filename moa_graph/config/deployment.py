@@ -118,9 +118,9 @@ def _settings_for_preset(preset: str) -> type[Settings]:
     return create_model("Settings", __base__=Settings, preset=(str | None, field))
 
 
-def _apply_settings(own: MoAConfig, given: dict[str, Any]) -> MoAConfig:
+def _apply_settings(own: MoAConfig, values: dict[str, Any]) -> MoAConfig:
     try:
-        settings = Settings.model_validate(given)
+        settings = Settings.model_validate(values)
     except ValidationError as error:
         raise ValueError(format_validation_error(error)) from None
     mixture = PRESET_CONFIGS[settings.preset] if settings.preset else own

@@ -18,10 +18,10 @@ def check_layers(layers: Any) -> None:
     """
     flat = [each for each in layers if isinstance(each, str)] if isinstance(layers, list) else []
     if isinstance(layers, (str, Mapping)) or flat:
-        found = repr(flat[0]) if flat else "one" if isinstance(layers, str) else "a table"
+        wrong = repr(flat[0]) if flat else "one" if isinstance(layers, str) else "a table"
         raise ValueError(
             "layers: expected a list of layers, each a list or a table of agents, such as "
-            f"{LAYERS_EXAMPLE}; got {found} instead of a layer"
+            f"{LAYERS_EXAMPLE}; got {wrong} instead of a layer"
         )
 
 

@@ -30,8 +30,8 @@ def format_mixture(config: MoAConfig) -> str:
     lines += ["]", f"aggregator = {_format_agent(aggregator)}"]
     if config.fallbacks:
         lines.append(f"fallbacks = [{', '.join(map(_format_agent, config.fallbacks))}]")
-    written = {"layers", "aggregator", "fallbacks"}
-    rest = {key: value for key, value in options.items() if key not in written}
+    table_names = {"layers", "aggregator", "fallbacks"}
+    rest = {key: value for key, value in options.items() if key not in table_names}
     tables = {key: value for key, value in rest.items() if isinstance(value, Mapping)}
     plain = [f"{key} = {_format_value(value)}" for key, value in rest.items() if key not in tables]
     for key, table in tables.items():

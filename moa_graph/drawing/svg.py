@@ -214,8 +214,8 @@ def _accessible_label(diagram: Diagram) -> str:
     label = f"Mixture-of-Agents graph with {len(agents)} agents"
     if not diagram.run:
         return label
-    lost = [f"{n.name} {n.call.status}" for n in agents if n.call and n.call.error]
-    return "; ".join([label, format_run(diagram.run).replace(SEPARATOR, ", "), *lost])
+    failures = [f"{n.name} {n.call.status}" for n in agents if n.call and n.call.error]
+    return "; ".join([label, format_run(diagram.run).replace(SEPARATOR, ", "), *failures])
 
 
 def _rect_attributes(rect: Rect) -> str:

@@ -227,8 +227,8 @@ class Ablations:
             raise ValueError(
                 f"`numbers`: expected 1 to {len(self._proposers)} proposers, got {number}"
             )
-        chosen = sorted(self._proposers, key=lambda name: name != self._sampled_proposer)[:number]
-        layer = {name: agent for name, agent in self._proposers.items() if name in chosen}
+        names = sorted(self._proposers, key=lambda name: name != self._sampled_proposer)[:number]
+        layer = {name: agent for name, agent in self._proposers.items() if name in names}
         width = str(number) if number > 1 else self._sampled_proposer
         return self._build_mixture(f"{self._aggregator}-of-{width}", [layer], self._aggregator)
 

@@ -170,11 +170,11 @@ class BenchmarkRunner:
         """Sum the calls of an agent: the last one, and earlier failed ones."""
         billed = [each for each in records if each.is_billed]
         costs = [estimate_cost(label, each.usage, self._prices) for each in billed]
-        known = [cost for cost in costs if cost is not None]
+        known_costs = [cost for cost in costs if cost is not None]
         row: JsonRow = {
             "usage": sum_usages(filter(None, map(_clean_record_usage, billed))),
             "seconds": records[-1].seconds,
-            "cost": sum(known) if known and len(known) == len(costs) else None,
+            "cost": sum(known_costs) if known_costs and len(known_costs) == len(costs) else None,
         }
         return row | ({"may_be_billed": True} if any(e.may_be_billed for e in billed) else {})
 

@@ -105,9 +105,9 @@ def list_leave_one_out(config: MoAConfig, name: str) -> list[Variant]:
     last = config.layers[-1]
     if len(last) < 2:  # noqa: PLR2004  # without it, nothing would be left
         raise ValueError("the last layer has one proposer; expected two or more, to leave one out")
-    kept = {left_out: {n: a for n, a in last.items() if n != left_out} for left_out in last}
+    remaining = {left_out: {n: a for n, a in last.items() if n != left_out} for left_out in last}
     if config.aggregation == "vote" and config.voters is None:
-        check_can_vote(min(sum(a.samples for a in layer.values()) for layer in kept.values()))
+        check_can_vote(min(sum(a.samples for a in layer.values()) for layer in remaining.values()))
     return [
         Variant(
             "without",
@@ -115,7 +115,7 @@ def list_leave_one_out(config: MoAConfig, name: str) -> list[Variant]:
             _with_layers(config, f"{name}-without-{left_out}", [*config.layers[:-1], layer]),
             name,
         )
-        for left_out, layer in kept.items()
+        for left_out, layer in remaining.items()
     ]
 
 
@@ -148,11 +148,17 @@ def match_samples(config: MoAConfig, agent: Agent) -> int:
     proposals = sum(config.layer_widths())
     costs = [_cost_of_call(config, each, reads) for each, reads in _list_calls(config)]
     call, fixed = (_cost_of_call(config, each, 0) for each in (agent, config.aggregator))
-    read = _cost_of_answer(config, config.aggregator)
-    known = [cost for cost in costs if cost is not None]
-    if len(known) < len(costs) or call is None or fixed is None or read is None or not call + read:
+    answer_cost = _cost_of_answer(config, config.aggregator)
+    known_costs = [cost for cost in costs if cost is not None]
+    if (
+        len(known_costs) < len(costs)
+        or call is None
+        or fixed is None
+        or answer_cost is None
+        or not call + answer_cost
+    ):
         return proposals
-    return max(1, min(MAX_SAMPLES, round((sum(known) - fixed) / (call + read))))
+    return max(1, min(MAX_SAMPLES, round((sum(known_costs) - fixed) / (call + answer_cost))))
 
 
 def _list_calls(config: MoAConfig) -> Iterator[tuple[Agent, int]]:
@@ -192,8 +198,12 @@ def _cost_of_answer(config: MoAConfig, agent: Agent) -> float | None:
     return _price(config.prices, agent, _ANSWER_TOKENS, 0)
 
 
-def _price(prices: Prices, agent: Agent, read: int, written: int) -> float | None:
-    usage = {"input_tokens": read, "output_tokens": written, "total_tokens": read + written}
+def _price(prices: Prices, agent: Agent, input_tokens: int, output_tokens: int) -> float | None:
+    usage = {
+        "input_tokens": input_tokens,
+        "output_tokens": output_tokens,
+        "total_tokens": input_tokens + output_tokens,
+    }
     return estimate_cost(agent.label, usage, prices)
 
 
@@ -210,9 +220,9 @@ def _find_agent(config: MoAConfig, model: str | None) -> tuple[str, Agent]:
         return name, config.aggregator
     if model in agents:
         return model, agents[model].model_copy(update={"samples": 1})
-    known = {agent.label: (name, agent) for name, agent in agents.items()}
-    if model in known:
-        return known[model]
+    by_label = {agent.label: (name, agent) for name, agent in agents.items()}
+    if model in by_label:
+        return by_label[model]
     if ":" not in model:
         raise ValueError(
             f"`model`={model!r}: expected 'provider:model', or one of {', '.join(agents)}"

@@ -142,11 +142,11 @@ class _ExitPointReader:
                 for node, each in proposals.items()
                 if each["layer"] == layer and each["error"] is None
             }
-            found = self._find_exit(item, layer, texts)
-            if found is None:
+            exit_point = self._find_exit(item, layer, texts)
+            if exit_point is None:
                 return
             measured = measure_agreement(texts)
-            yield ExitPoint(measured["figure"] if measured else 0.0, *found, layer)
+            yield ExitPoint(measured["figure"] if measured else 0.0, *exit_point, layer)
         if quality is not None:
             yield ExitPoint(NEVER, quality, self._sum_costs(row), self._depth)
 
@@ -162,8 +162,8 @@ class _ExitPointReader:
         scores: ScoresByItem = self._scores.get(layer, {})
         if not texts or any(node not in scores.get(item, {}) for node in texts):
             return None
-        chosen = list(texts)[find_majority(list(texts.values())) - 1]
-        return 100 * scores[item][chosen].points, self._sum_costs(self.rows[item], layer)
+        majority = list(texts)[find_majority(list(texts.values())) - 1]
+        return 100 * scores[item][majority].points, self._sum_costs(self.rows[item], layer)
 
     def _sum_costs(self, row: JsonRow, layers: int | None = None) -> float | None:
         """Return the cost of a row's calls, or of those of its first layers and the aggregator."""
@@ -192,11 +192,11 @@ def _count_shared_layers(mixture: SystemMeasurement, other: SystemMeasurement) -
 
 def _list_thresholds(items: Sequence[Sequence[ExitPoint]]) -> list[float]:
     """Return the thresholds at which a result changes, thinned if there are many, highest first."""
-    found = sorted({e.agreement for exits in items for e in exits if 0 < e.agreement <= 1})
-    if len(found) > MAX_POINTS:
-        step = (len(found) - 1) / (MAX_POINTS - 1)
-        found = [found[round(number * step)] for number in range(MAX_POINTS)]
-    return [NEVER, *reversed(found)]
+    thresholds = sorted({e.agreement for exits in items for e in exits if 0 < e.agreement <= 1})
+    if len(thresholds) > MAX_POINTS:
+        step = (len(thresholds) - 1) / (MAX_POINTS - 1)
+        thresholds = [thresholds[round(number * step)] for number in range(MAX_POINTS)]
+    return [NEVER, *reversed(thresholds)]
 
 
 def _measure(
@@ -206,14 +206,14 @@ def _measure(
     qualities = [end.quality for end in ends]
     differences = [end.quality - exits[-1].quality for end, exits in zip(ends, items, strict=True)]
     costs = [end.cost for end in ends]
-    known = [cost for cost in costs if cost is not None]
+    known_costs = [cost for cost in costs if cost is not None]
     return CurvePoint(
         threshold,
         100 * fmean(end.agreement < NEVER for end in ends),
         fmean(end.layers for end in ends),
         _with_interval(qualities, bounds),
         _with_interval(differences, bounds and (bounds[0] - bounds[1], bounds[1] - bounds[0])),
-        fmean(known) if len(known) == len(costs) else None,
+        fmean(known_costs) if len(known_costs) == len(costs) else None,
     )
 
 

@@ -82,8 +82,10 @@ def _read_file(file: Path, *, is_named: bool) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        known = "" if is_named else f"; expected a file, or one of: {', '.join(benchmark_names())}"
-        raise ValueError(f"{file}: {error.strerror}{known}") from None
+        suggestion = (
+            "" if is_named else f"; expected a file, or one of: {', '.join(benchmark_names())}"
+        )
+        raise ValueError(f"{file}: {error.strerror}{suggestion}") from None
 
 
 def _parse_items(data: bytes, file: Path, benchmark: Benchmark) -> tuple[list[BenchmarkItem], int]:

@@ -141,12 +141,12 @@ def _measure_pair(
 def _share_of_same_answers(
     answers: Sequence[tuple[str | None, ...]], both_wrong: Flags
 ) -> float | None:
-    known = [
+    answered = [
         first == second
         for (first, second), is_wrong in zip(answers, both_wrong, strict=True)
         if is_wrong and first is not None and second is not None
     ]
-    return 100 * sum(known) / len(known) if known else None
+    return 100 * sum(answered) / len(answered) if answered else None
 
 
 def _percent(values: Flags) -> float:

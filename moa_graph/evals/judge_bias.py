@@ -137,27 +137,27 @@ def measure_length_bias(
 
 
 def _preferences_by_place(
-    asked: Iterable[tuple[ItemId, Sequence[Reading]]], *, is_first: bool
+    comparisons: Iterable[tuple[ItemId, Sequence[Reading]]], *, is_first: bool
 ) -> dict[ItemId, float]:
     """Return the mean preference by instruction, with the system's answer in a position."""
-    found = defaultdict[ItemId, list[float]](list)
-    for item, readings in asked:
+    preferences = defaultdict[ItemId, list[float]](list)
+    for item, readings in comparisons:
         for each in readings:
             if each.is_first == is_first:
-                found[item].append(each.preference)
-    return {item: fmean(values) for item, values in found.items()}
+                preferences[item].append(each.preference)
+    return {item: fmean(values) for item, values in preferences.items()}
 
 
 def _verdict_share(
-    asked: Iterable[tuple[ItemId, Sequence[Reading]]], is_so: Callable[[int, int], bool]
+    comparisons: Iterable[tuple[ItemId, Sequence[Reading]]], is_so: Callable[[int, int], bool]
 ) -> Estimate | None:
     """Return the share of pairs whose two verdicts have a relation."""
-    found = defaultdict[ItemId, list[bool]](list)
-    for item, readings in asked:
+    verdicts = defaultdict[ItemId, list[bool]](list)
+    for item, readings in comparisons:
         by_place = {each.is_first: _verdict(each.preference) for each in readings}
         if len(by_place) == len(readings) == 2:  # noqa: PLR2004  # both orders
-            found[item].append(is_so(by_place[True], by_place[False]))
-    return _mean_share({item: fmean(values) for item, values in found.items()})
+            verdicts[item].append(is_so(by_place[True], by_place[False]))
+    return _mean_share({item: fmean(values) for item, values in verdicts.items()})
 
 
 def _verdict(preference: float) -> int:

@@ -81,8 +81,8 @@ class BenchmarkEntry(_PlanTable):
 
     @model_validator(mode="before")
     @classmethod
-    def _rename_options(cls, given: Any) -> Any:
-        return rename_plan_options(given) if isinstance(given, Mapping) else given
+    def _rename_options(cls, options: Any) -> Any:
+        return rename_plan_options(options) if isinstance(options, Mapping) else options
 
     @property
     def files(self) -> JudgeFilePaths:
@@ -189,7 +189,7 @@ class EvalPlan(_PlanTable):
         Raises:
             ValueError: If one is invalid.
         """
-        return {name: self._load_system(name, given) for name, given in self.systems.items()}
+        return {name: self._load_system(name, source) for name, source in self.systems.items()}
 
     @cached_property
     def points(self) -> list[AnalysisPoint]:
@@ -270,8 +270,8 @@ class EvalPlan(_PlanTable):
 
     def _with_judge_prices(self, judge: Judge) -> Judge:
         prices = default_prices({**judge.prices, **self.prices})
-        known = {label: (each[0], each[1]) for label, each in prices.items()}
-        return replace(judge, prices=known)
+        pairs = {label: (each[0], each[1]) for label, each in prices.items()}
+        return replace(judge, prices=pairs)
 
     def judge_files_for(self, entry: BenchmarkEntry) -> JudgeFilePaths:
         """Return the files of the judge that replace the published ones."""
@@ -296,8 +296,8 @@ class EvalPlan(_PlanTable):
             raise ValueError("systems: empty; expected at least one, or variants of a mixture")
         for key in ("correlation", "published"):
             if unknown := [name for name in getattr(self, key) if name not in self.configs]:
-                known = ", ".join(self.configs)
-                raise ValueError(f"{key}: no system {unknown[0]!r}; expected one of: {known}")
+                names = ", ".join(self.configs)
+                raise ValueError(f"{key}: no system {unknown[0]!r}; expected one of: {names}")
         for entry in self.benchmarks:
             self.judges_for(entry)
         self._check_names()
@@ -307,8 +307,8 @@ class EvalPlan(_PlanTable):
         """Reject ambiguous names before any paid call."""
         for name in self.mixtures:
             later = [run.name for run in self.runs_of(name, self.mixtures[name])[1:]]
-            if taken := [run for run in later if run in self.configs]:
-                raise ValueError(f"systems: {taken[0]!r} is the name of a repeat of {name!r}")
+            if duplicates := [run for run in later if run in self.configs]:
+                raise ValueError(f"systems: {duplicates[0]!r} is the name of a repeat of {name!r}")
         names = [entry.name for entry in self.benchmarks]
         if twice := [name for name in names if names.count(name) > 1]:
             raise ValueError(f"benchmarks: {twice[0]!r} occurs twice; expected it once")
@@ -379,15 +379,15 @@ class EvalPlan(_PlanTable):
         try:
             return kind.model_validate(data, context={"folder": self._folder})
         except ValidationError as error:
-            known = list(kind.model_fields)
+            accepted_keys = list(kind.model_fields)
             raise ValueError(
-                f"{location}: {format_validation_error(error, lambda _: known)}"
+                f"{location}: {format_validation_error(error, lambda _: accepted_keys)}"
             ) from None
 
     def _with_prices(self, config: MoAConfig) -> MoAConfig:
         """Return a mixture with the known prices of its models."""
-        known = default_prices({**config.prices, **self.prices})
-        own = {label: known[label] for label in config.labels() if label in known}
+        all_prices = default_prices({**config.prices, **self.prices})
+        own = {label: all_prices[label] for label in config.labels() if label in all_prices}
         return config.model_copy(update={"prices": own})
 
 
@@ -410,5 +410,7 @@ def _list_paper_systems() -> list[str]:
 def _expected_keys(location: str) -> list[str]:
     """Return the known keys at a location of a plan."""
     kinds: dict[str, type[BaseModel]] = {"benchmarks[": BenchmarkEntry, "variants[": VariantsEntry}
-    found = (kind for beginning, kind in kinds.items() if location.startswith(beginning))
-    return list(next(found, EvalPlan).model_fields)
+    kinds_at_location = (
+        kind for beginning, kind in kinds.items() if location.startswith(beginning)
+    )
+    return list(next(kinds_at_location, EvalPlan).model_fields)

@@ -80,8 +80,8 @@ class CallPlanner:
             )
             yield from planned
             prompt = [prompt, self._prompt_identity(planned), self._config.analysis_only]
-            shown = [] if self._config.analysis_only else list(references or [])
-            references = [*shown, planned[0].output_tokens]
+            listed = [] if self._config.analysis_only else list(references or [])
+            references = [*listed, planned[0].output_tokens]
         yield from self._plan_layer(
             aggregator, conversation, prompt, references, aggregation=aggregation
         )
@@ -91,17 +91,19 @@ class CallPlanner:
     ) -> Iterator[PlannedCall]:
         """Return the call of the router, assuming that every question goes to the layers."""
         self._depth += 1
-        told = count_tokens(" ".join([router.instructions or "", *router.criteria.values()]))
-        asked = TokenEstimate(
-            min(conversation.expected, MAX_QUESTION_TOKENS) + told,
-            min(conversation.upper_bound, MAX_QUESTION_TOKENS) + told,
+        instruction_tokens = count_tokens(
+            " ".join([router.instructions or "", *router.criteria.values()])
+        )
+        prompt_tokens = TokenEstimate(
+            min(conversation.expected, MAX_QUESTION_TOKENS) + instruction_tokens,
+            min(conversation.upper_bound, MAX_QUESTION_TOKENS) + instruction_tokens,
         )
         target = [router.model.label, answer_options(router.model), router.model.system]
         yield PlannedCall(
             request_key(target, [prompt, "router"], 1 + self._sample_offset),
             router.model.label,
             self._depth,
-            asked,
+            prompt_tokens,
             _agent_output_tokens(router.model, self._answer_tokens, selects=True),
         )
 

@@ -209,9 +209,9 @@ def _price_models(plan: EvalPlan) -> Iterator[tuple[str, tuple[float, float]]]:
     judges = _list_judges(plan)
     agent_prices = [(label, c.prices) for c in plan.configs.values() for label in c.labels()]
     for label, prices in (*agent_prices, *((judge.label, judge.prices) for judge in judges)):
-        read, written = (
+        input_tokens, output_tokens = (
             cost_of_tokens(label, MILLION, 0, prices),
             cost_of_tokens(label, 0, MILLION, prices),
         )
-        if not is_free_model(label) and read is not None and written is not None:
-            yield label, (read, written)
+        if not is_free_model(label) and input_tokens is not None and output_tokens is not None:
+            yield label, (input_tokens, output_tokens)

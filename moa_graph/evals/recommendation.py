@@ -122,9 +122,9 @@ def _choose_section(sections: Sequence[ReportSection], name: str | None) -> Repo
     if name is None and len(measured) == 1:
         return next(iter(measured.values()))
     if name is None or name not in measured:
-        known = ", ".join(measured) or "none is measured"
-        given = "" if name is None else f", got {name!r}"
-        raise ValueError(f"`benchmark`: expected one of: {known}{given}")
+        section_names = ", ".join(measured) or "none is measured"
+        received = "" if name is None else f", got {name!r}"
+        raise ValueError(f"`benchmark`: expected one of: {section_names}{received}")
     return measured[name]
 
 

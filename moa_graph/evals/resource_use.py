@@ -243,8 +243,8 @@ def _sum_over_calls(
 ) -> float | None:
     """Sum a value over the calls, if it is known for all that answered."""
     values = [value(call) for call in calls if call.error is None or call.usage]
-    known = [each for each in values if each is not None]
-    return None if _is_shorter(known, values) or not values else sum(known)
+    known_values = [each for each in values if each is not None]
+    return None if _is_shorter(known_values, values) or not values else sum(known_values)
 
 
 def _token_count(call: AgentCall, kind: str) -> float | None:

@@ -52,10 +52,10 @@ def _find_in_price_data(provider: str, name: str) -> str | None:
         from genai_prices.data_snapshot import get_snapshot  # optional and slow to import
 
         source = f"genai-prices {version('genai-prices')}"
-        known = {each.id: each for each in get_snapshot().providers}.get(provider)
-        if known is None:
+        provider_prices = {each.id: each for each in get_snapshot().providers}.get(provider)
+        if provider_prices is None:
             return None
-        models = list(_matching_models(known, name))
+        models = list(_matching_models(provider_prices, name))
         if not models:
             return f"is not among the models that {source} knows of {provider}; perhaps retired"
         if all(model.deprecated for model in models):

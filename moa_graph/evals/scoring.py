@@ -305,14 +305,16 @@ def compare_all(
     Returns:
         For each pair the comparison, or why there is none.
     """
-    found = list[Comparison | str]()
+    comparisons = list[Comparison | str]()
     for first, second in pairs:
         try:
-            found.append(compare_systems(first, second, is_headline=is_headline))
+            comparisons.append(compare_systems(first, second, is_headline=is_headline))
         except ValueError as error:
-            found.append(str(error))
-    corrected = iter(correct_for_multiple([each for each in found if not isinstance(each, str)]))
-    return [each if isinstance(each, str) else next(corrected) for each in found]
+            comparisons.append(str(error))
+    corrected = iter(
+        correct_for_multiple([each for each in comparisons if not isinstance(each, str)])
+    )
+    return [each if isinstance(each, str) else next(corrected) for each in comparisons]
 
 
 def _quality_interval(

@@ -80,8 +80,8 @@ def read_stored_config(options: Mapping[str, Any]) -> MoAConfig:
     if not _has_picker(layers, options):
         return MoAConfig.model_validate(options)
     (agent,) = layers[0].values()
-    kept = {name: options.get(name) for name in ("name", *_SHARED_OPTIONS)}
-    return SingleModel.model_validate({**kept, "aggregator": agent})
+    shared = {name: options.get(name) for name in ("name", *_SHARED_OPTIONS)}
+    return SingleModel.model_validate({**shared, "aggregator": agent})
 
 
 def _has_picker(layers: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> bool:

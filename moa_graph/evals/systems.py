@@ -89,9 +89,9 @@ def answer_options(agent: Agent, model: Any = None) -> dict[str, Any]:
         agent: The agent.
         model: Its model, if built, which also has a `base_url` of the environment.
     """
-    given = {name: value for name in _OPTION_NAMES if (value := getattr(agent, name)) is not None}
+    options = {name: value for name in _OPTION_NAMES if (value := getattr(agent, name)) is not None}
     urls = [url for name in _BASE_URL_ATTRIBUTES if (url := getattr(model, name, None))]
-    return given | ({"base_url": urls[0]} if urls else {})
+    return options | ({"base_url": urls[0]} if urls else {})
 
 
 def number_samples(layer: Mapping[str, Agent]) -> Iterator[tuple[str, Agent, int]]:

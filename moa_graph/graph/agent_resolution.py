@@ -193,13 +193,13 @@ def _name_agents(layer: Layer, location: str) -> Iterator[tuple[str, Agent]]:
         raise ValueError(
             f"{location}: expected names mapped to models, or a list of models, got {layer!r}"
         )
-    given = dict(layer) if isinstance(layer, Mapping) else {}
-    taken: set[Any] = set(given)
-    for key, value in given.items() or enumerate(layer):
+    named = dict(layer) if isinstance(layer, Mapping) else {}
+    taken: set[Any] = set(named)
+    for key, value in named.items() or enumerate(layer):
         agent = to_agent(value, f"{location}[{key!r}]")
-        name = _checked_name(key, location) if given else slugify_label(agent.label)
+        name = _checked_name(key, location) if named else slugify_label(agent.label)
         for sample in range(agent.samples):
-            unique = name if given and sample == 0 else make_unique_name(name, taken)
+            unique = name if named and sample == 0 else make_unique_name(name, taken)
             taken.add(unique)
             yield unique, agent
 

@@ -46,8 +46,8 @@ def seconds_to_wait(newest: CheckpointTuple | None) -> float:
 def _seconds_ahead(checkpoint_id: str) -> float:
     """Return by how much a checkpoint is newer than one written now."""
     try:
-        written, now = UUID(checkpoint_id), uuid6()
+        written_at, now = UUID(checkpoint_id), uuid6()
     except ValueError:  # ids of another program
         return 0.0
-    is_by_time = written.version == now.version
-    return (written.time - now.time) / _TICKS_PER_SECOND if is_by_time else 0.0
+    is_by_time = written_at.version == now.version
+    return (written_at.time - now.time) / _TICKS_PER_SECOND if is_by_time else 0.0

@@ -99,9 +99,9 @@ class ExclusiveThreadGraph(FairGraph):
             ClockError: If the thread has a checkpoint from the future.
         """
         run = super().astream(input, config, **options)
-        if not (found := self._find_own_thread(config)):
+        if not (own_thread := self._find_own_thread(config)):
             return run
-        saver, thread = found
+        saver, thread = own_thread
 
         async def acquire() -> ThreadClaim:
             claim = await ThreadClaim(saver, thread).aacquire()

@@ -104,13 +104,13 @@ def list_decisions(
 ) -> Sequence[tuple[int, DepthDecision]]:
     """Return the decisions of this turn in order, each with the number of layers before it."""
     route = find_route(state)
-    found = [(0, route)] if route else []
+    decisions = [(0, route)] if route else []
     for layer_spec in layer_specs[:-1]:
         node = layer_aggregator_name(layer_spec.number)
         decision = find_decision(state, node, find_layer_turn_id(state, layer_spec))
         if decision:
-            found.append((layer_spec.number, decision))
-    return found
+            decisions.append((layer_spec.number, decision))
+    return decisions
 
 
 def count_asked_layers(state: Mapping[str, Any], layer_specs: Sequence[LayerSpec]) -> int:

@@ -48,19 +48,19 @@ class DepthPolicy:
         started = time()
         reason = self._find_reason_of_cost(layer_spec, state)
         if reason:
-            found = StopDecision(stop=True, why=reason)
+            stop_decision = StopDecision(stop=True, why=reason)
         else:
-            found = yield from self._find_decision(layer_spec, state, config)
+            stop_decision = yield from self._find_decision(layer_spec, state, config)
         node = layer_aggregator_name(layer_spec.number)
-        decision = DepthDecision(node=node, stop=found.stop, why=found.why)
+        decision = DepthDecision(node=node, stop=stop_decision.stop, why=stop_decision.why)
         if turn_id := find_layer_turn_id(state, layer_spec):
             decision["turn_id"] = turn_id
         if self.shadow and not reason:
             decision["shadow"] = True
-        if found.error:
-            decision["error_type"] = classify_failure(found.error)
-        if found.model:
-            decision["model"], decision["usage"] = found.model, found.usage
+        if stop_decision.error:
+            decision["error_type"] = classify_failure(stop_decision.error)
+        if stop_decision.model:
+            decision["model"], decision["usage"] = stop_decision.model, stop_decision.usage
             decision["started"] = started
         return decision
 
@@ -76,17 +76,17 @@ class DepthPolicy:
         if self.decide is None:
             return StopDecision(stop=False, why="within max_cost")
         proposals = [p for p in layer_spec.proposals_in(state).values() if not p["error"]]
-        found, failures = StopDecision(stop=False, why=""), list[Exception]()
+        decision, failures = StopDecision(stop=False, why=""), list[Exception]()
         with capture_errors(failures.append):
-            found = yield from self.decide(state["messages"], proposals, config)
-            if found.error:
-                raise found.error
+            decision = yield from self.decide(state["messages"], proposals, config)
+            if decision.error:
+                raise decision.error
         if not failures:
-            return found
+            return decision
         cause = describe_failure(failures[0], *find_keys(config.get("configurable", {})))
         _logger.warning("`early_stop` failed after layer %d: %s", layer_spec.number, cause)
         why = f"`early_stop` failed: {cause}"
-        return found._replace(stop=False, why=why, error=failures[0])
+        return decision._replace(stop=False, why=why, error=failures[0])
 
 
 ALL_LAYERS = DepthPolicy()
@@ -99,5 +99,5 @@ def depth_update(
     """Return the update that adds a decision to those of the same turn."""
     turn_id = decision.get("turn_id")
     decisions = (state.get("depth") or {}).items()
-    kept = {node: each for node, each in decisions if each.get("turn_id") == turn_id}
-    return {"depth": {**kept, layer_aggregator_name(layer_spec.number): decision}}
+    current = {node: each for node, each in decisions if each.get("turn_id") == turn_id}
+    return {"depth": {**current, layer_aggregator_name(layer_spec.number): decision}}

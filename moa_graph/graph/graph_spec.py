@@ -86,8 +86,8 @@ class GraphSpec:
         if self.vote and (missing := self.vote.find_missing(state)):
             return missing
         chain = [node for node in self.helper_nodes if parse_helper_role(node) != VOTE]
-        asked = [place for place, node in enumerate(chain, 1) if node in state["proposals"]]
-        return [*chain, AGGREGATOR][max(asked, default=0) :][:1]
+        positions = [place for place, node in enumerate(chain, 1) if node in state["proposals"]]
+        return [*chain, AGGREGATOR][max(positions, default=0) :][:1]
 
     @property
     def answer_node(self) -> str:
@@ -109,11 +109,11 @@ class GraphSpec:
     def describe(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """Return the entries of the run summary beside its calls."""
         is_whole = count_asked_layers(state, self.layers) == len(self.layers)
-        told: dict[str, Any] = {"vote": self.vote.count(state)} if self.vote and is_whole else {}
+        details: dict[str, Any] = {"vote": self.vote.count(state)} if self.vote and is_whole else {}
         if self.analyst:
             replaces = self.aggregators[0].selector.replaces
-            told["analysis"] = describe_analysis(state, replaces=replaces)
-        return told
+            details["analysis"] = describe_analysis(state, replaces=replaces)
+        return details
 
     @property
     def answer_readers(self) -> Sequence[AgentNode]:

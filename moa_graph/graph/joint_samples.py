@@ -268,5 +268,5 @@ def _wait_step(future: "Future[None]", timeout: float | None) -> Step:
 async def _await_future(future: "Future[Any]") -> Any:
     """Await a shared future: a cancelled waiter does not cancel it."""
     wrapped = asyncio.wrap_future(future)
-    wrapped.add_done_callback(lambda done: done.cancelled() or done.exception())  # not logged
+    wrapped.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # not logged
     return await asyncio.shield(wrapped)

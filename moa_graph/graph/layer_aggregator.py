@@ -69,9 +69,11 @@ def brief_readers(
     if asking := ask_servers([each.agent for each in readers]):
         yield asking
     limits = {each.node: current_limits(each) for each in readers}
-    known = {node: each for node, each in limits.items() if each["context_tokens"]}
+    known_limits = {node: each for node, each in limits.items() if each["context_tokens"]}
     update: dict[str, Any] = references_update(nodes, state, layout)
-    return update | ({"model_limits": known} if known or state.get("model_limits") else {})
+    return update | (
+        {"model_limits": known_limits} if known_limits or state.get("model_limits") else {}
+    )
 
 
 def layer_router(

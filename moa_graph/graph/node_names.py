@@ -115,7 +115,7 @@ def slugify_label(label: str) -> str:
     return "model" if short in {"", AGGREGATOR} else short
 
 
-def make_unique_name(base: str, taken: Collection[Any]) -> str:
+def make_unique_name(base: str, names: Collection[Any]) -> str:
     """Append `_2` or a higher number if a name is already used."""
     candidates = chain([base], (f"{base}_{number}" for number in count(2)))
-    return next(name for name in candidates if name not in taken)
+    return next(name for name in candidates if name not in names)

@@ -92,9 +92,9 @@ def _enter_layer_deadline(
 ) -> AbstractContextManager[deadlines.LayerDeadline]:
     previous = proposals_before_retry(layer_spec, state)
     answered = sum(not p["error"] for p in previous)
-    asked = len(previous) or len(layer_spec.agent_nodes)  # dropped ones do not run
+    proposer_count = len(previous) or len(layer_spec.agent_nodes)  # dropped ones do not run
     return deadlines.enter_layer(
-        layer_spec.number, layer_spec.policy, proposer_count=asked, answered=answered
+        layer_spec.number, layer_spec.policy, proposer_count=proposer_count, answered=answered
     )
 
 

@@ -227,8 +227,8 @@ class ProposerAttempt:
     def _count_usage(self, usage: dict[str, Any] | None) -> None:
         """Record the tokens of the call and of the failed attempt before it."""
         previous = self._failed_attempt
-        known = [previous and previous["usage"], *self._hedge_usages, usage]
-        self.proposal["usage"] = sum_usages(filter(None, known))
+        usages = [previous and previous["usage"], *self._hedge_usages, usage]
+        self.proposal["usage"] = sum_usages(filter(None, usages))
         if previous and previous.get("may_be_billed"):
             self.proposal["may_be_billed"] = True
 

@@ -53,9 +53,9 @@ class QuorumError(MoAError):
         )
 
 
-def _name_asked(layer: int, failures: Mapping[str, str], asked: int) -> str:
+def _name_asked(layer: int, failures: Mapping[str, str], total: int) -> str:
     """Describe how many agents answered: `layer 1: 0 of 2 proposers`."""
-    count = f"{asked - len(failures)} of {asked}"
+    count = f"{total - len(failures)} of {total}"
     is_vote = any(parse_helper_role(node) == VOTE for node in failures)
     return f"vote: {count} voters" if is_vote else f"layer {layer}: {count} proposers"
 

@@ -133,17 +133,17 @@ def _resolve_budget(options: DepthOptions, spec: GraphSpec) -> RunBudget | None:
 
 
 def _set_up_analysis(spec: GraphSpec, options: GraphOptions) -> GraphSpec:
-    given, only = options.analysis, options.analysis_only
-    check_analysis(given, analysis_only=only)
-    if given is False:
+    analysis, only = options.analysis, options.analysis_only
+    check_analysis(analysis, analysis_only=only)
+    if analysis is False:
         return spec
     if spec.picks or spec.windows or options.aggregation in {"select", "sequential"}:
         raise ValueError(
-            f"`analysis`={given!r}: has no effect with `aggregation`={options.aggregation!r}, "
+            f"`analysis`={analysis!r}: has no effect with `aggregation`={options.aggregation!r}, "
             "because no aggregator reads all compared proposals; expected 'synthesize', or "
             "'vote' with `finalists` above 1"
         )
-    agent = spec.aggregators[0].agent if given is True else to_agent(given, "`analysis`")
+    agent = spec.aggregators[0].agent if analysis is True else to_agent(analysis, "`analysis`")
     analyst, aggregators = set_up_analysis(
         spec.aggregators, spec.layers[-1].agent_nodes[0], agent, replaces=only
     )

@@ -46,8 +46,8 @@ def router_node(router: Router, *, shadow: bool) -> NodeRunnable:
         if chosen.model:
             decision["started"] = started
         update: dict[str, Any] = {"depth": {ROUTER: decision}}
-        if left := dict.fromkeys(state.get("proposals", {})):
-            update["proposals"] = left
+        if earlier := dict.fromkeys(state.get("proposals", {})):
+            update["proposals"] = earlier
         if state.get("analysis"):
             update["analysis"] = None
         return update

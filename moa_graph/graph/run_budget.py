@@ -93,11 +93,15 @@ class RunBudget:
     def _expect_usage(
         self, usages: Sequence[Mapping[str, Any]], *, is_first: bool
     ) -> dict[str, int]:
-        written = sum(each["output_tokens"] for each in usages)
-        read = max((each["input_tokens"] for each in usages), default=0)
-        read += written if is_first else 0  # later layers already include them
+        output_tokens = sum(each["output_tokens"] for each in usages)
+        input_tokens = max((each["input_tokens"] for each in usages), default=0)
+        input_tokens += output_tokens if is_first else 0  # later layers already include them
         answer = math.ceil(mean(each["output_tokens"] for each in usages)) if usages else 0
-        return {"input_tokens": read, "output_tokens": answer, "total_tokens": read + answer}
+        return {
+            "input_tokens": input_tokens,
+            "output_tokens": answer,
+            "total_tokens": input_tokens + answer,
+        }
 
 
 def check_max_cost(max_cost: Any, prices: Prices, labels: Iterable[str]) -> float:

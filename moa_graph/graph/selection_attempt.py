@@ -39,8 +39,8 @@ class SelectionAttempt(AnswerAttempt):
     def _candidates(self, judge: AgentNode) -> Sequence[tuple[str, Proposal]]:
         """Return the proposals that a judge reads, with their nodes, in its order."""
         nodes = judge.nodes_to_read(self._state)
-        read = ((node, self.proposals.get(node)) for node in nodes)
-        return [(node, p) for node, p in read if p and not p["error"]]
+        proposals = ((node, self.proposals.get(node)) for node in nodes)
+        return [(node, p) for node, p in proposals if p and not p["error"]]
 
     def check_output(self, request: WriterRequest, output: Any) -> None:
         """Reject an output that selects no proposal.

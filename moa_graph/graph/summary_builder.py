@@ -67,10 +67,10 @@ class RunSummaryBuilder:
         """
         failed = {node: error for node, p in self.proposals.items() if (error := p["error"])}
         calls = {node: p["usage"] for node, p in self.proposals.items() if node not in failed}
-        helped = {node: p["usage"] for node, p in self._helpers.items() if not p["error"]}
+        helper_usages = {node: p["usage"] for node, p in self._helpers.items() if not p["error"]}
         helper_errors = {node: error for node, p in self._helpers.items() if (error := p["error"])}
-        paid = [each["usage"] for each in (*self._all_calls.values(), *self.failures.calls)]
-        paid += [each.get("usage") for each in self._decisions]
+        usages = [each["usage"] for each in (*self._all_calls.values(), *self.failures.calls)]
+        usages += [each.get("usage") for each in self._decisions]
         summary: RunSummary = {
             "layers": self._layers,
             "proposers": self._proposers,
@@ -83,8 +83,8 @@ class RunSummaryBuilder:
             "started": started,
             "seconds": seconds,
             "dropped_reference_chars": dropped_reference_chars,
-            "usage": sum_usages(filter(None, [*paid, usage])),
-            "usage_unknown": self._find_unknown({**calls, **helped, AGGREGATOR: usage}),
+            "usage": sum_usages(filter(None, [*usages, usage])),
+            "usage_unknown": self._find_unknown({**calls, **helper_usages, AGGREGATOR: usage}),
             "degraded": bool(helper_errors or failed),
             "served_models": self._find_served_models(),
         }
@@ -94,8 +94,8 @@ class RunSummaryBuilder:
             summary["agreement"] = agreement
         if self._depth:
             summary["depth"] = self._depth
-        if asked := [each for each in self._decisions if "model" in each]:
-            summary["decisions"] = asked
+        if model_decisions := [each for each in self._decisions if "model" in each]:
+            summary["decisions"] = model_decisions
         if self.failures.calls:
             summary["failed_calls"] = self.failures.calls
         if (

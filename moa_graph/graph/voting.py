@@ -191,8 +191,8 @@ def _count_points(ballots: Sequence[Sequence[str]], candidates: Sequence[str]) -
         for place, node in enumerate(ballot if most else ()):
             shares[node].append(Fraction(most - place, most))
     return {
-        node: _Score(sum(got, Fraction()) / max(1, len(got)), got.count(Fraction(1)))
-        for node, got in shares.items()
+        node: _Score(sum(share, Fraction()) / max(1, len(share)), share.count(Fraction(1)))
+        for node, share in shares.items()
     }
 
 

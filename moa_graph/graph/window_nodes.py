@@ -80,7 +80,7 @@ class WindowAttempt(AnswerAttempt):
         message = self._read_message(request)
         content, truncated_chars = truncate_answer(strip_thoughts(message.text), self._max_tokens)
         usage = {**parsing.ZERO_USAGE} if request.cached else parsing.sum_usage(request.output)
-        paid = [
+        usages = [
             request.with_overtaken_usage(usage),
             *(each["usage"] for each in self.failures.calls),
         ]
@@ -95,7 +95,7 @@ class WindowAttempt(AnswerAttempt):
             error=None,
             truncated_chars=truncated_chars,
             dropped_reference_chars=prompt.dropped_reference_chars,
-            usage=sum_usages(filter(None, paid)),
+            usage=sum_usages(filter(None, usages)),
             cached=request.cached,
             started=request.started,
             seconds=request.seconds,
@@ -109,11 +109,11 @@ class WindowAttempt(AnswerAttempt):
     def _read_optional(self, request: WriterRequest) -> dict[str, Any]:
         """Return the optional fields of a proposal that have a value."""
         billed = request.is_overtaken_billed or any(e["may_be_billed"] for e in self.failures.calls)
-        found = {
+        fields = {
             "dropped_messages": request.draft.prompt.dropped_messages,
             "refused_prompt": request.draft.refused_prompt,
             "served_model": parsing.read_served_model(parsing.to_message(request.output)),
             "may_be_billed": billed,
             "hedged": bool(self.failures.hedged),
         }
-        return {name: value for name, value in found.items() if value}
+        return {name: value for name, value in fields.items() if value}

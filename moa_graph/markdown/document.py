@@ -165,7 +165,7 @@ def _list_shown(blocks: Iterable[Sequence[Token]]) -> Iterator[tuple[Token | Non
 
 def _write_marked(pieces: Sequence[_Piece], marks: Sequence[Mark]) -> dict[int, str]:
     """Render the pieces that contain marks, keyed by the `id` of their tokens."""
-    written, first = dict[int, str](), 0
+    replacements, first = dict[int, str](), 0
     for index, piece in enumerate(pieces):
         is_last = index == len(pieces) - 1
         while first < len(marks) and _ends_before(marks[first], piece):
@@ -175,9 +175,9 @@ def _write_marked(pieces: Sequence[_Piece], marks: Sequence[Mark]) -> dict[int, 
             last += 1
         if last > first:
             write = _write_marked_formula if piece.token.type in _FORMULAS else _write_piece
-            written[id(piece.token)] = write(piece, marks[first:last])
+            replacements[id(piece.token)] = write(piece, marks[first:last])
             first = last - 1 if marks[last - 1].end > piece.end else last
-    return written
+    return replacements
 
 
 def _ends_before(mark: Mark, piece: _Piece) -> bool:

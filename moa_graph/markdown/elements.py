@@ -81,19 +81,19 @@ def _link(address: str, text: Token) -> list[Token]:
 
 def _link_addresses(parser: MarkdownIt, token: Token) -> Iterator[Token]:
     """Split a text at addresses; linkify-it would also link `README.md`."""
-    done = 0
+    position = 0
     for match in _ADDRESS.finditer(token.content):
         address = _trim_address(match[0])
         href = parser.normalizeLink(address)
         if not parser.validateLink(href):
             continue
-        if before := token.content[done : match.start()]:
+        if before := token.content[position : match.start()]:
             yield Token("text", "", 0, content=before)
         yield from _link(href, Token("text", "", 0, content=address))
-        done = match.start() + len(address)
-    if not done:
+        position = match.start() + len(address)
+    if not position:
         yield token
-    elif rest := token.content[done:]:
+    elif rest := token.content[position:]:
         yield Token("text", "", 0, content=rest)
 
 

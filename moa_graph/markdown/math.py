@@ -28,10 +28,10 @@ def parse_math_inline(state: StateInline, silent: bool) -> bool:  # noqa: FBT001
     if state.src[state.pos] not in "$\\":
         return False
     opener = state.src[state.pos : state.pos + 2]
-    found = _find_pair(state, opener) if opener in _CLOSERS else _find_dollar(state)
-    if not found:
+    formula = _find_pair(state, opener) if opener in _CLOSERS else _find_dollar(state)
+    if not formula:
         return False
-    start, end, width = found
+    start, end, width = formula
     if not state.src[start:end].strip():
         return False
     if not silent:
@@ -102,8 +102,8 @@ def _find_signs(line: str) -> tuple[str, str] | None:
     """Return the opening and the closing delimiter of a formula."""
     if closer := _BLOCK_CLOSERS.get(line[:2]):
         return line[:2], closer
-    found = _ENVIRONMENT.match(line)
-    return (found[0], rf"\end{{{found[1]}}}") if found else None
+    match = _ENVIRONMENT.match(line)
+    return (match[0], rf"\end{{{match[1]}}}") if match else None
 
 
 def _push_math(

@@ -219,8 +219,8 @@ def _write_script(element: Element, depth: int) -> str:
 
 def _write_part(element: Element, depth: int) -> str:
     """Write a part, which must remain a single element."""
-    written = _write_element(element, depth + 1)
-    return written if element.tag != "mrow" or len(element) else "<mrow></mrow>"
+    text = _write_element(element, depth + 1)
+    return text if element.tag != "mrow" or len(element) else "<mrow></mrow>"
 
 
 def _takes_limits(base: Element) -> bool:
@@ -273,16 +273,16 @@ def _to_em(length: str) -> str:
     """Convert a length to em, within bounds."""
     sign = "-" if length.startswith("negative") else ""
     length = sign + _SPACES.get(length.removeprefix("negative"), length)
-    found = _LENGTH.fullmatch(length.strip())
-    if not found or not found[1].strip("+-"):
+    match = _LENGTH.fullmatch(length.strip())
+    if not match or not match[1].strip("+-"):
         return "0"
-    value = float(found[1]) * _EM.get(found[2], 1 / 18)
+    value = float(match[1]) * _EM.get(match[2], 1 / 18)
     return f"{max(-1.0, min(value, _WIDEST_SPACE)):.3g}em"
 
 
 def _read_text(element: Element) -> str:
     """Return the text of an element; latex2mathml writes some characters as references."""
-    text = _REFERENCE.sub(lambda found: chr(int(found[1], 16)), element.text or "")
+    text = _REFERENCE.sub(lambda match: chr(int(match[1], 16)), element.text or "")
     return strip_hidden_characters(text)
 
 

@@ -114,9 +114,9 @@ def _to_mathml(token: Token) -> str | None:
 
 def _describe_formula(token: Token) -> str:
     """Return the attributes of a formula's element; only a wide formula can be focused."""
-    drawn = _TAG.sub(_draw_tag, _to_mathml(token) or "").split("\n")
+    lines = _TAG.sub(_draw_tag, _to_mathml(token) or "").split("\n")
     classes = ["formula", *(["display"] if token.meta["display"] else [])]
-    longest = max(map(len, drawn))
+    longest = max(map(len, lines))
     classes += [f"m-over-{chars}" for chars in PRINTED_CHARS if longest > chars][:1]
     focus = ' tabindex="0" role="group" aria-label="Formula"' if longest > NARROW_CHARS else ""
     return f'class="{" ".join(classes)}" dir="ltr"{focus}'

@@ -77,5 +77,5 @@ def _replace_part(part: re.Match[str]) -> str:
 
 
 def _replace_environment(edge: str, name: str) -> str:
-    known = _ENVIRONMENTS.get(name, name)
-    return rf"\{edge}{{{known}}}" if known else ""
+    replacement = _ENVIRONMENTS.get(name, name)
+    return rf"\{edge}{{{replacement}}}" if replacement else ""

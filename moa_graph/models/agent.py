@@ -239,13 +239,15 @@ def build_model(agent: Agent, *, retries: bool = True) -> Runnable[Any, Any]:
     if not isinstance(agent.model, str):
         return agent.model if retries else _without_retries(agent.model)
     provider, name = split_label(agent.model)
-    given = _given_options(agent)
+    model_options = _given_options(agent)
     key = _read_key(agent)
     if agent.base_url is None:
         _check_addresses(provider)
-    options = given | ({"api_key": key} if key else {}) | ({} if retries else {"max_retries": 0})
+    options = (
+        model_options | ({"api_key": key} if key else {}) | ({} if retries else {"max_retries": 0})
+    )
     model, ineffective = provider.build_model(name, options)
-    for option in given.keys() & ineffective:
+    for option in model_options.keys() & ineffective:
         _refuse_option(agent, option)
     _check_keys(model)
     if agent.starts_in_thought and not _expects_thoughts(model):

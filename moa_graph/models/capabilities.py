@@ -58,10 +58,10 @@ def read_capabilities(model: Any, *, with_tools: bool = False) -> ModelCapabilit
         return _shared_capabilities(each_has)
     if not isinstance(model, BaseChatModel):
         return ModelCapabilities()
-    known = signature(type(model).bind_tools).parameters
+    parameters = signature(type(model).bind_tools).parameters
     capabilities = ModelCapabilities(
         calls_tools=type(model).bind_tools is not BaseChatModel.bind_tools,
-        parameters=frozenset({"parallel_tool_calls"} & known.keys()),
+        parameters=frozenset({"parallel_tool_calls"} & parameters.keys()),
     )
     if not supports_response_format(model):
         return capabilities

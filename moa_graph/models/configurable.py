@@ -113,8 +113,8 @@ def possible_models(model: Any) -> list[Any]:
 def _initialize_model(model: Any, config: RunnableConfig | None) -> Any:
     """Create the model of `init_chat_model` without LangGraph's own config values."""
     values = (config or {}).get("configurable", {})
-    given = {k: v for k, v in values.items() if k not in _THREAD_KEYS and not k.startswith("__")}
-    return model._model({"configurable": given})  # noqa: SLF001  # LangChain has no other way
+    options = {k: v for k, v in values.items() if k not in _THREAD_KEYS and not k.startswith("__")}
+    return model._model({"configurable": options})  # noqa: SLF001  # LangChain has no other way
 
 
 def _has_alternatives(model: Any) -> bool:

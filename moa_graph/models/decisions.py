@@ -118,10 +118,14 @@ def _read_usage(response: Any) -> dict[str, Any] | None:
     """Return the tokens of a decision; OpenAI's response has a different object for them."""
     usage = response.usage
     if usage is not None and not isinstance(usage, Mapping):
-        read, written = usage.input_tokens, usage.output_tokens
-        if read is None or written is None:
+        input_tokens, output_tokens = usage.input_tokens, usage.output_tokens
+        if input_tokens is None or output_tokens is None:
             return None
-        usage = {"input_tokens": read, "output_tokens": written, "total_tokens": read + written}
+        usage = {
+            "input_tokens": input_tokens,
+            "output_tokens": output_tokens,
+            "total_tokens": input_tokens + output_tokens,
+        }
     return clean_usage(usage)
 
 

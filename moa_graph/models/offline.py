@@ -83,8 +83,8 @@ class OfflineModel(InProcessModel):
 
     def _get_ls_params(self, stop: list[str] | None = None, **options: Any) -> LangSmithParams:
         """Name the agent in traces."""
-        told = super()._get_ls_params(stop=stop, **options)
-        return {**told, "ls_provider": "offline", "ls_model_name": self.style}
+        parameters = super()._get_ls_params(stop=stop, **options)
+        return {**parameters, "ls_provider": "offline", "ls_model_name": self.style}
 
     def _build_message(self, messages: Sequence[BaseMessage]) -> AIMessage:
         words, usage, metadata = self._build_answer(messages)
@@ -118,15 +118,15 @@ class OfflineModel(InProcessModel):
                 ranking = [find_majority(responses)]
             else:
                 ranking = rank_by_similarity(responses)
-            wanted = ranking if ranks_all else ranking[:1]
-            return self._with_usage([" > ".join(map(str, wanted))], messages)
+            positions = ranking if ranks_all else ranking[:1]
+            return self._with_usage([" > ".join(map(str, positions))], messages)
         reading = parse_conversation(messages)
         if reading.references and (self.style == "consensus" or not reading.sentences):
             quoted = (each for text in reading.references for each in split_sentences(text))
             reading = reading._replace(sentences=list(dict.fromkeys(quoted)))
         tokens = re.findall(r"\S+\s*", self._quote_sentences(reading) or self._no_model_notice())
-        cut = bool(self.max_tokens and len(tokens) > self.max_tokens)
-        return self._with_usage(tokens[: self.max_tokens], messages, cut=cut)
+        is_truncated = bool(self.max_tokens and len(tokens) > self.max_tokens)
+        return self._with_usage(tokens[: self.max_tokens], messages, cut=is_truncated)
 
     def _with_usage(
         self, tokens: list[str], messages: Sequence[BaseMessage], *, cut: bool = False
@@ -152,8 +152,8 @@ class OfflineModel(InProcessModel):
         matching = [
             index for index in best if question_words & set(stem_words(reading.sentences[index]))
         ]
-        chosen = best if self.style == "lead" else matching or best
-        quotes = [reading.sentences[index] for index in sorted(chosen)]
+        candidates = best if self.style == "lead" else matching or best
+        quotes = [reading.sentences[index] for index in sorted(candidates)]
         new = [each for each in quotes if not any(each in o and each != o for o in quotes)]
         return " ".join(new)
 
@@ -305,15 +305,15 @@ def _iterate_sentences(text: str) -> Iterator[str]:
 def _remove_code_and_media(text: str) -> str:
     """Remove code, comments and images; unclosed code extends to the end."""
     parts, position, unclosed = list[str](), 0, set[str]()
-    for opened in re.finditer(rf"{CODE_FENCE}|<!--|!\[", text):
-        kind = opened[0]
-        if opened.start() < position or kind in unclosed:
+    for opening in re.finditer(rf"{CODE_FENCE}|<!--|!\[", text):
+        kind = opening[0]
+        if opening.start() < position or kind in unclosed:
             continue
-        end = _find_end_of_marks(text, opened.end(), *_CLOSING_MARKS[kind])
+        end = _find_end_of_marks(text, opening.end(), *_CLOSING_MARKS[kind])
         if end is None and kind != CODE_FENCE:
             unclosed.add(kind)  # no later one is closed either
             continue
-        parts += [text[position : opened.start()], "\n\n"]
+        parts += [text[position : opening.start()], "\n\n"]
         position = len(text) if end is None else end
     return "".join([*parts, text[position:]])
 
@@ -400,13 +400,15 @@ def rank_mmr(reading: ParsedConversation) -> list[int]:
     *vectors, question_vector = _tfidf_vectors([*reading.sentences, reading.question])
     vectors = [vectors[index] for index in candidates]
     near, repeated = _cosine_similarities(vectors, question_vector), [0.0] * len(candidates)
-    left, chosen = list(range(len(candidates))), list[int]()
-    while left and len(chosen) < MAX_QUOTED_SENTENCES:
-        best = max(left, key=lambda candidate: 0.7 * near[candidate] - 0.3 * repeated[candidate])
-        left.remove(best)
-        chosen.append(candidates[best])
+    remaining, ranking = list(range(len(candidates))), list[int]()
+    while remaining and len(ranking) < MAX_QUOTED_SENTENCES:
+        best = max(
+            remaining, key=lambda candidate: 0.7 * near[candidate] - 0.3 * repeated[candidate]
+        )
+        remaining.remove(best)
+        ranking.append(candidates[best])
         repeated = list(map(max, repeated, _cosine_similarities(vectors, vectors[best])))
-    return chosen
+    return ranking
 
 
 def rank_ngram(reading: ParsedConversation) -> list[int]:

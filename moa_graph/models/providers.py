@@ -143,9 +143,9 @@ class Provider:
         chat_model = self._build_with(model, options, keywords)
         if self.options is None:
             fields = _field_names(chat_model)
-            known = {name: keyword for name, keyword in keywords.items() if keyword in fields}
-            if known != keywords:  # some chat models send unknown options to the server
-                chat_model, keywords = self._build_with(model, options, known), known
+            accepted = {name: keyword for name, keyword in keywords.items() if keyword in fields}
+            if accepted != keywords:  # some chat models send unknown options to the server
+                chat_model, keywords = self._build_with(model, options, accepted), accepted
         refused = _options_refused_by_model(chat_model, options)
         return chat_model, [n for n in options if n not in keywords or n in refused]
 
@@ -259,9 +259,9 @@ def _build_by_package(
         text = redacted_message(error, *find_keys(options))
         raise ValueError(f"{title}{_suggest_provider(provider, model)}{text}") from None
     if getattr(chat_model, "invoke", None) is None:
-        given = type(chat_model).__name__
+        type_name = type(chat_model).__name__
         raise ValueError(
-            f"{title}provider {provider!r}: expected a chat model of `build`, got {given}"
+            f"{title}provider {provider!r}: expected a chat model of `build`, got {type_name}"
         )
     return chat_model
 
@@ -270,10 +270,10 @@ def _suggest_provider(provider: str, model: str) -> str:
     """Return a suggestion of the known provider closest to an unknown one."""
     import difflib  # noqa: PLC0415  # only for an error
 
-    known = {*PROVIDERS, *_added_providers(tuple(sys.path))}
-    if provider in known:
+    names = {*PROVIDERS, *_added_providers(tuple(sys.path))}
+    if provider in names:
         return ""
-    nearest = difflib.get_close_matches(provider.lower(), known, n=1, cutoff=_NAME_SIMILARITY)
+    nearest = difflib.get_close_matches(provider.lower(), names, n=1, cutoff=_NAME_SIMILARITY)
     return f"did you mean '{nearest[0]}:{model}'? " if nearest else ""
 
 
@@ -370,9 +370,9 @@ def _init_langchain_model(provider: str, *, model: str, **options: Any) -> Any:
     return chat_model
 
 
-def _langchain_provider(name: str, **known: Any) -> Provider:
+def _langchain_provider(name: str, **fields: Any) -> Provider:
     build = partial(_build_by_package, name, partial(_init_langchain_model, name))
-    return Provider(name=name, build=build, **known)
+    return Provider(name=name, build=build, **fields)
 
 
 _BUILT_IN = (

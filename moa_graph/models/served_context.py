@@ -104,10 +104,10 @@ def _read_ollama_context(agent: Agent, url: str, name: str) -> int | None:
     )
     if size := _first_size([loaded.get("context_length")]):
         return size
-    shown = _request_json(agent, "POST", f"{url}/api/show", {"model": name})
-    if match := _OLLAMA_PARAMETER.search(str(shown.get("parameters") or "")):
+    response = _request_json(agent, "POST", f"{url}/api/show", {"model": name})
+    if match := _OLLAMA_PARAMETER.search(str(response.get("parameters") or "")):
         return int(match[1])
-    info = shown.get("model_info")
+    info = response.get("model_info")
     fields = info.items() if isinstance(info, Mapping) else ()
     return _first_size([size for field, size in fields if field.endswith(".context_length")])
 
@@ -127,8 +127,8 @@ def _find_model(models: Any, name: str, *, key: str = "id") -> Mapping[str, Any]
     """Return a model of a list; a server with one model serves it under every name."""
     entries = [each for each in models or () if isinstance(each, Mapping)]
     named = [each for each in entries if each.get(key) in {name, f"{name}:latest"}]
-    found = named or (entries if len(entries) == 1 and key == "id" else [])
-    return found[0] if found else {}
+    matches = named or (entries if len(entries) == 1 and key == "id" else [])
+    return matches[0] if matches else {}
 
 
 def _first_size(values: Sequence[Any]) -> int | None:

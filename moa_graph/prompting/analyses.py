@@ -68,8 +68,8 @@ class InvalidAnalysisError(MoAError):
     """A model returned no valid analysis."""
 
     def __init__(self, problem: str, text: str) -> None:
-        shown = text if len(text) <= _MAX_QUOTED_CHARS else f"{text[:_MAX_QUOTED_CHARS]}…"
-        super().__init__(f"expected an analysis as JSON, {problem}: {shown!r}")
+        excerpt = text if len(text) <= _MAX_QUOTED_CHARS else f"{text[:_MAX_QUOTED_CHARS]}…"
+        super().__init__(f"expected an analysis as JSON, {problem}: {excerpt!r}")
 
 
 def analysis_schema(count: int) -> dict[str, Any]:
@@ -120,23 +120,23 @@ def parse_analysis(answer: AIMessage, nodes: Sequence[str]) -> Analysis:
     """
     text = strip_thoughts(answer.text)
     called = [call["args"] for call in answer.tool_calls if call["name"] == ANALYSIS_NAME]
-    given = called[0] if called else _read_object(text)
-    if not isinstance(given, Mapping) or not Analysis.__annotations__.keys() & given.keys():
+    value = called[0] if called else _read_object(text)
+    if not isinstance(value, Mapping) or not Analysis.__annotations__.keys() & value.keys():
         names = ", ".join(Analysis.__annotations__)
         raise InvalidAnalysisError(f"with some of {names}", replace_surrogates(text))
     return Analysis(
-        consensus=_read_texts(given.get("consensus")),
+        consensus=_read_texts(value.get("consensus")),
         contradictions=[
             contradiction
-            for each in _items(given.get("contradictions"))
+            for each in _items(value.get("contradictions"))
             if (contradiction := _read_contradiction(each, nodes))
         ],
         unique=[
             UniquePoint(point=point, held_by=next(iter(_find_holders(each, "response", nodes)), ""))
-            for each in _items(given.get("unique"))
+            for each in _items(value.get("unique"))
             if (point := _read_text(each.get("point") if isinstance(each, Mapping) else each))
         ],
-        blind_spots=_read_texts(given.get("blind_spots")),
+        blind_spots=_read_texts(value.get("blind_spots")),
     )
 
 
@@ -162,11 +162,11 @@ def _read_contradiction(each: Any, nodes: Sequence[str]) -> Contradiction | None
 
 def _find_holders(each: Any, name: str, nodes: Sequence[str]) -> list[str]:
     """Return the nodes of the numbers or nodes under a key or under `held_by`."""
-    given = (each.get(name) or each.get("held_by") or ()) if isinstance(each, Mapping) else ()
-    texts = [str(n) for n in (given if isinstance(given, list) else [given])]
+    references = (each.get(name) or each.get("held_by") or ()) if isinstance(each, Mapping) else ()
+    texts = [str(n) for n in (references if isinstance(references, list) else [references])]
     by_number = {str(number): node for number, node in enumerate(nodes, 1)}
-    found = (by_number.get(text) or (text if text in nodes else None) for text in texts)
-    return list(dict.fromkeys(filter(None, found)))
+    holders = (by_number.get(text) or (text if text in nodes else None) for text in texts)
+    return list(dict.fromkeys(filter(None, holders)))
 
 
 def _items(value: Any) -> Sequence[Any]:
@@ -237,5 +237,5 @@ def _format_position(position: HeldStance, names: Mapping[str, str]) -> str:
 
 
 def _format_holders(nodes: Sequence[str], names: Mapping[str, str]) -> str:
-    known = [names[node] for node in nodes if node in names]
-    return f" ({', '.join(known)})" if known else ""
+    shown_names = [names[node] for node in nodes if node in names]
+    return f" ({', '.join(shown_names)})" if shown_names else ""

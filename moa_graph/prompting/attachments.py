@@ -45,10 +45,10 @@ class _FoundAttachment(NamedTuple):
 def split_attachments(text: str) -> AttachedText:
     """Split a message; an unclosed mark is a part of the question."""
     outside, attachments, position = list[str](), list[str](), 0
-    for found in _find_attachments(text):
-        outside.append(text[position : found.start])
-        attachments.append(found.text)
-        position = found.end
+    for attachment in _find_attachments(text):
+        outside.append(text[position : attachment.start])
+        attachments.append(attachment.text)
+        position = attachment.end
     return AttachedText("".join([*outside, text[position:]]), attachments)
 
 
@@ -65,16 +65,16 @@ def remove_attachments(text: str) -> str:
 
 def _find_attachments(text: str) -> Iterator[_FoundAttachment]:
     position, unclosed = 0, set[str]()
-    for opened in _OPENING.finditer(text):
-        name = opened[2] or _FILE
-        if opened.start() < position or name in unclosed:
+    for opening in _OPENING.finditer(text):
+        name = opening[2] or _FILE
+        if opening.start() < position or name in unclosed:
             continue
         closing = f"\n</{name}>"
-        if (end := text.find(closing, opened.end())) < 0:
+        if (end := text.find(closing, opening.end())) < 0:
             unclosed.add(name)  # no later one is closed either
             continue
         position = end + len(closing)
-        yield _FoundAttachment(opened[1], text[opened.end() : end], opened.start(), position)
+        yield _FoundAttachment(opening[1], text[opening.end() : end], opening.start(), position)
 
 
 def _enclose(text: str, tag: str, name: str) -> str:

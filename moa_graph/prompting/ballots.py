@@ -36,9 +36,9 @@ class InvalidBallotError(MoAError):
     """A model did not rank each response once."""
 
     def __init__(self, text: str, count: int) -> None:
-        shown = text if len(text) <= _MAX_QUOTED_CHARS else f"{text[:_MAX_QUOTED_CHARS]}…"
+        excerpt = text if len(text) <= _MAX_QUOTED_CHARS else f"{text[:_MAX_QUOTED_CHARS]}…"
         super().__init__(
-            f"expected the numbers of all {count} responses, best first, got {shown!r}"
+            f"expected the numbers of all {count} responses, best first, got {excerpt!r}"
         )
 
 
@@ -83,8 +83,8 @@ def parse_ballot(answer: AIMessage, count: int) -> list[int]:
         candidates = []
     else:
         candidates = _read_text(text)
-    wanted = list(range(1, count + 1))
-    ballots = [each for each in candidates if sorted(each) == wanted]
+    numbers = list(range(1, count + 1))
+    ballots = [each for each in candidates if sorted(each) == numbers]
     if ballots:
         return ballots[0]
     raise InvalidBallotError(replace_surrogates(text), count)

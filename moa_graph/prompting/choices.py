@@ -21,9 +21,11 @@ COUNTED_CHOICES = "counted_choices"
 
 def name_models(result: LLMResult) -> LLMResult:
     """Add the model's name to each choice, as LangChain does for a single choice."""
-    told = {name: value for name, value in (result.llm_output or {}).items() if name != TOKEN_USAGE}
+    output = {
+        name: value for name, value in (result.llm_output or {}).items() if name != TOKEN_USAGE
+    }
     for answer in _answers_of(result):
-        answer.response_metadata = {**told, **answer.response_metadata}
+        answer.response_metadata = {**output, **answer.response_metadata}
     return result
 
 
@@ -38,9 +40,9 @@ def read_choices(result: LLMResult, most: int) -> Sequence[AIMessage]:
         most: Maximum number of answers.
     """
     answers = _answers_of(result)[:most]
-    told = (result.llm_output or {}).get(TOKEN_USAGE)
+    token_usage = (result.llm_output or {}).get(TOKEN_USAGE)
     shared = {JOINT_SAMPLES: len(answers)} if len(answers) > 1 else {}
-    usages = _share_usage(answers, told if isinstance(told, Mapping) else {})
+    usages = _share_usage(answers, token_usage if isinstance(token_usage, Mapping) else {})
     return [
         answer.model_copy(
             update={
@@ -58,13 +60,13 @@ def _answers_of(result: LLMResult) -> list[AIMessage]:
 
 
 def _share_usage(
-    answers: Sequence[AIMessage], told: Mapping[str, Any]
+    answers: Sequence[AIMessage], token_usage: Mapping[str, Any]
 ) -> Sequence[dict[str, Any] | None]:
     told_of_all = answers[0].usage_metadata if answers else None
     usage = clean_usage(told_of_all)
     if usage is None or told_of_all is None:
         return [None] * len(answers)
-    counted = answers[: told.get(COUNTED_CHOICES, len(answers))]
+    counted = answers[: token_usage.get(COUNTED_CHOICES, len(answers))]
     shares = share_usage(usage, [_weigh_answer(each) for each in counted])
     if "total_cost" in told_of_all:  # LangChain's mark of cached answers
         shares = [{**share, "total_cost": 0} for share in shares]

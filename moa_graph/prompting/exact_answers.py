@@ -117,10 +117,10 @@ def _read_exact_answer(text: str) -> ExactAnswer | None:
     short = text.strip()
     if not short:
         return None
-    written = _find_named_answer(short[-_TAIL_CHARS:])
-    if written is None and len(short) <= MAX_ANSWER_CHARS:
-        written = short
-    return _to_exact_answer(written) if written else None
+    named_answer = _find_named_answer(short[-_TAIL_CHARS:])
+    if named_answer is None and len(short) <= MAX_ANSWER_CHARS:
+        named_answer = short
+    return _to_exact_answer(named_answer) if named_answer else None
 
 
 def _find_named_answer(tail: str) -> str | None:
@@ -136,27 +136,27 @@ def _find_named_answer(tail: str) -> str | None:
 
 def _find_boxed(tail: str) -> str | None:
     r"""Return the content of the last `\boxed{…}`."""
-    _, found, rest = tail.rpartition("\\boxed{")
-    depth = 1 if found else 0
-    for index, char in enumerate(rest if found else ""):
+    _, separator, rest = tail.rpartition("\\boxed{")
+    depth = 1 if separator else 0
+    for index, char in enumerate(rest if separator else ""):
         depth += (char == "{") - (char == "}")
         if not depth:
             return rest[:index]
     return None
 
 
-def _to_exact_answer(written: str) -> ExactAnswer | None:
+def _to_exact_answer(text: str) -> ExactAnswer | None:
     """Return the answer in a text, unless it is too long."""
-    phrase = _normalize_phrase(written)
+    phrase = _normalize_phrase(text)
     is_short = len(phrase) <= MAX_ANSWER_CHARS and len(phrase.split()) <= _MAX_WORDS
     if not phrase or not is_short or _SENTENCE_END.search(phrase):
         return None
-    return ExactAnswer(_make_key(phrase), written.strip(), _first_group(_MAYBE_CHOICE, phrase))
+    return ExactAnswer(_make_key(phrase), text.strip(), _first_group(_MAYBE_CHOICE, phrase))
 
 
-def _normalize_phrase(written: str) -> str:
+def _normalize_phrase(phrase: str) -> str:
     """Remove markup, case and introductory words from an answer."""
-    text = unicodedata.normalize("NFKC", written).replace("\u2019", "'").replace("\u2212", "-")
+    text = unicodedata.normalize("NFKC", phrase).replace("\u2019", "'").replace("\u2212", "-")
     text = _TEXT_COMMAND.sub(r"\1", _FRACTION.sub(r"\1/\2", _MARKUP.sub("", text)))
     text = text.strip()
     if len(text) > 2 and text[0] == text[-1] == "$":  # noqa: PLR2004  # both, and a text

@@ -73,7 +73,7 @@ def trim_turns(messages: Messages, max_tokens: int, count: Callable[[Messages], 
     """
     if count(messages) <= max_tokens:
         return messages
-    kept = trim_messages(
+    remaining = trim_messages(
         list(messages),
         max_tokens=max_tokens,
         token_counter=lambda counted: count(cast("Any", counted)),
@@ -81,8 +81,8 @@ def trim_turns(messages: Messages, max_tokens: int, count: Callable[[Messages], 
         start_on="human",
         include_system=True,
     )
-    if any(isinstance(each, HumanMessage) for each in kept):
-        return cast("Messages", kept)
+    if any(isinstance(each, HumanMessage) for each in remaining):
+        return cast("Messages", remaining)
     last = max((n for n, m in enumerate(messages) if isinstance(m, HumanMessage)), default=0)
     return [m for n, m in enumerate(messages) if n >= last or isinstance(m, SystemMessage)]
 

@@ -217,7 +217,7 @@ class PromptLayout:
         shares = fair_shares([count_tokens(each) for each in references], max_total_tokens - frame)
         parts = [truncate_text(text, share) for text, share in zip(references, shares, strict=True)]
         return self.template_references_text((text for text, _ in parts), seed), sum(
-            lost for _, lost in parts
+            dropped for _, dropped in parts
         )
 
     def insert_references(self, messages: Sequence[AnyMessage], text: str) -> list[AnyMessage]:

@@ -114,10 +114,10 @@ def _marker_starts(text: str) -> Iterator[int]:
         return
     sizes = (len(_FOLDED_CHARACTERS[ord(character)]) for character in text)
     ends = list(accumulate(sizes))
-    found = -1
+    position = -1
     for start in starts:
-        if (index := bisect_right(ends, start)) > found:
-            yield (found := index)
+        if (index := bisect_right(ends, start)) > position:
+            yield (position := index)
 
 
 def _to_entity(character: str) -> str:

@@ -142,9 +142,9 @@ def read_usage(output: Any) -> OutputUsage:
     )
     answers = [message for message in loaded if isinstance(message, AIMessage)]
     hits = [answer for answer in answers if _is_cache_hit(answer)]
-    made = [answer for answer in answers if not _is_cache_hit(answer)]
-    is_cached = bool(hits and not made)
-    usage = {**ZERO_USAGE} if is_cached else _sum_usages(made)
+    billed = [answer for answer in answers if not _is_cache_hit(answer)]
+    is_cached = bool(hits and not billed)
+    usage = {**ZERO_USAGE} if is_cached else _sum_usages(billed)
     return OutputUsage(usage, _sum_usages(hits), is_cached)
 
 
@@ -238,13 +238,13 @@ def read_served_model(answer: AIMessage) -> str | None:
 def _read_refusal(answer: AIMessage) -> str:
     """Return a provider's explanation of an empty answer; empty if there is none."""
     blocks = answer.content if isinstance(answer.content, list) else ()
-    said = [each.get("refusal") for each in blocks if isinstance(each, dict)]
+    refusals = [each.get("refusal") for each in blocks if isinstance(each, dict)]
     metadata = answer.response_metadata
-    told = (
-        *(answer.additional_kwargs.get("refusal"), *said),
+    texts = (
+        *(answer.additional_kwargs.get("refusal"), *refusals),
         *(metadata.get("refusal"), metadata.get("stop_details"), metadata.get("prompt_feedback")),
     )
-    words = next((each for each in told if each), "")
+    words = next((each for each in texts if each), "")
     text = words if isinstance(words, str) else json.dumps(words, default=str, ensure_ascii=False)
     text = replace_surrogates(text)
     return text if len(text) <= MAX_REFUSAL_CHARS else f"{text[:MAX_REFUSAL_CHARS]}…"

@@ -21,8 +21,8 @@ def read_reasoning(answer: AIMessage) -> str:
         ValueError,
     ):  # content blocks unknown to LangChain
         blocks = []
-    told = [str(b.get("reasoning") or "") for b in blocks if b.get("type") == "reasoning"]
-    parts = [*map(replace_surrogates, told), split_thoughts(answer.text)[0]]
+    texts = [str(b.get("reasoning") or "") for b in blocks if b.get("type") == "reasoning"]
+    parts = [*map(replace_surrogates, texts), split_thoughts(answer.text)[0]]
     return "\n\n".join(text for part in parts if (text := part.strip()))
 
 

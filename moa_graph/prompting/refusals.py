@@ -154,12 +154,12 @@ def read_context_overflow(error: BaseException) -> ContextOverflow | None:
     )
 
 
-def read_choice_limit(error: BaseException, asked: int) -> int | None:
+def read_choice_limit(error: BaseException, requested: int) -> int | None:
     """Return the maximum number of choices, from a refusal.
 
     Args:
         error: Error of a call for several choices.
-        asked: Number of requested choices.
+        requested: Number of requested choices.
 
     Returns:
         The maximum; `None` if the error is not about the number of choices.
@@ -170,7 +170,7 @@ def read_choice_limit(error: BaseException, asked: int) -> int | None:
     if read_status(error) not in _REFUSED_REQUEST or not _CHOICES.search(text) or "greedy" in text:
         return None  # temperature 0 is a matter of the agent, not of its model
     limit = _find_number(_CHOICE_LIMITS, text)
-    return limit if limit and limit < asked else 1
+    return limit if limit and limit < requested else 1
 
 
 def is_unclear_refusal(error: BaseException) -> bool:

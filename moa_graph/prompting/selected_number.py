@@ -84,10 +84,10 @@ def _name_marked_numbers(text: str) -> str:
 def _skip_copy(rest: str, number: int, responses: Sequence[str]) -> str | None:
     """Remove the text of the selected response from a reply; `None` if it repeats another."""
     texts = [normalize_reply(each) for each in responses]
-    copied = [n for n, each in enumerate(texts, 1) if _is_copy(rest, each)]
-    if not copied:
+    copies = [n for n, each in enumerate(texts, 1) if _is_copy(rest, each)]
+    if not copies:
         return rest
-    if number not in copied:
+    if number not in copies:
         return None
     own = texts[number - 1]
     return rest[len(own) :] if rest.startswith(own) else rest.partition("\n")[2]

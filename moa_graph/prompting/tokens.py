@@ -154,10 +154,10 @@ def _weigh_slices(text: str) -> int:
         return sum(_weigh_slice(text[start : start + _SLICE_CHARS]) for start in starts)
     # Evenly spaced whole slices, including the last one, which may be short.
     last = len(starts) - 1
-    chosen = [
+    slices = [
         starts[number * last // (_MAX_WEIGHED_SLICES - 1)] for number in range(_MAX_WEIGHED_SLICES)
     ]
-    weighed = [text[start : start + _SLICE_CHARS] for start in chosen]
+    weighed = [text[start : start + _SLICE_CHARS] for start in slices]
     return sum(map(_weigh_slice, weighed)) * len(text) // sum(map(len, weighed))
 
 

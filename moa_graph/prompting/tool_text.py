@@ -90,11 +90,11 @@ def truncate_tool_results(messages: Messages, max_tokens: int | None) -> Message
     """
     if max_tokens is None or not any(isinstance(each, ToolMessage) for each in messages):
         return messages
-    cut = [
+    truncated = [
         _truncate_result(each, max_tokens) if isinstance(each, ToolMessage) else each
         for each in messages
     ]
-    return messages if [*map(id, cut)] == [*map(id, messages)] else cut
+    return messages if [*map(id, truncated)] == [*map(id, messages)] else truncated
 
 
 def _truncate_result(message: ToolMessage, max_tokens: int) -> ToolMessage:

@@ -40,14 +40,16 @@ def clean_usage(usage: object) -> dict[str, Any] | None:
     }
     if counts.beside_input:
         details = usage.get("input_token_details")
-        told = details if isinstance(details, Mapping) else {}
-        usage = {**usage, "input_token_details": {**told, **counts.beside_input}}
+        mapping = details if isinstance(details, Mapping) else {}
+        usage = {**usage, "input_token_details": {**mapping, **counts.beside_input}}
     bounds = {"input_token_details": counts.read, "output_token_details": counts.written}
     for name, most in bounds.items():
         if isinstance(details := usage.get(name), Mapping):
-            known = {str(key): read_count(value) for key, value in details.items()}
+            known_counts = {str(key): read_count(value) for key, value in details.items()}
             cleaned[name] = {
-                key: count for key, count in known.items() if count is not None and count <= most
+                key: count
+                for key, count in known_counts.items()
+                if count is not None and count <= most
             }
     return cleaned
 
@@ -106,16 +108,17 @@ def share_usage(usage: Mapping[str, Any], weights: Sequence[int]) -> list[dict[s
     """
     least = int(usage["output_tokens"] >= len(weights))
     shared = usage["output_tokens"] - least * len(weights)
-    written = [least + count for count in _share_number(shared, weights)]
+    output_counts = [least + count for count in _share_number(shared, weights)]
     rest = usage["total_tokens"] - usage["output_tokens"]
     shares: list[dict[str, Any]] = [
-        {"input_tokens": 0, "output_tokens": count, "total_tokens": count} for count in written
+        {"input_tokens": 0, "output_tokens": count, "total_tokens": count}
+        for count in output_counts
     ]
-    shares[0] |= {"input_tokens": usage["input_tokens"], "total_tokens": written[0] + rest}
+    shares[0] |= {"input_tokens": usage["input_tokens"], "total_tokens": output_counts[0] + rest}
     if "input_token_details" in usage:
         shares[0]["input_token_details"] = usage["input_token_details"]
     for name, count in usage.get("output_token_details", {}).items():
-        for share, part in zip(shares, _share_number(count, written), strict=True):
+        for share, part in zip(shares, _share_number(count, output_counts), strict=True):
             share.setdefault("output_token_details", {})[name] = part
     return shares
 
@@ -180,9 +183,9 @@ def _cached_beside_input(
         "cache_read": _most_count(parts, _CACHE_READ_NAMES),
         "cache_creation": _most_count(parts, _CACHE_WRITE_NAMES),
     }
-    told = {name: count for name, count in cached.items() if count}
-    if sum(told.values()) == excess:
-        return told
+    counts = {name: count for name, count in cached.items() if count}
+    if sum(counts.values()) == excess:
+        return counts
     if (count := cached["cache_read"]) == excess or count > tokens_read:
         return {"cache_read": min(count, tokens_read + excess)}
     return {}

@@ -108,28 +108,28 @@ def _list_claims(run: RunRecord) -> list[ShownClaim]:
 
 def _stands_in(claim: str, answer: str) -> Literal["yes", "no", ""]:
     """Return whether the answer equals a claim, if both can be compared."""
-    claimed, given = read_exact_answers([claim, answer])
-    if not claimed or not given:
+    claimed, given_answer = read_exact_answers([claim, answer])
+    if not claimed or not given_answer:
         return ""
-    return "yes" if claimed.key == given.key else "no"
+    return "yes" if claimed.key == given_answer.key else "no"
 
 
 def _read_analysis(run: RunRecord, state: Mapping[str, Any]) -> ShownAnalysis | None:
     call = next((call for call in run.calls if call.helper_role == "analysis"), None)
-    if call is None or (found := find_analysis(state)) is None:
+    if call is None or (analysis := find_analysis(state)) is None:
         return None
     summary: Mapping[str, Any] = read_run_summary(run.answer) or {}
     return ShownAnalysis(
-        consensus=found["consensus"],
+        consensus=analysis["consensus"],
         contradictions=[
             ShownContradiction(
                 each["issue"],
                 [(p["stance"], [name_of(n) for n in p["held_by"]]) for p in each["positions"]],
             )
-            for each in found["contradictions"]
+            for each in analysis["contradictions"]
         ],
-        unique=[(each["point"], name_of(each["held_by"])) for each in found["unique"]],
-        blind_spots=found["blind_spots"],
+        unique=[(each["point"], name_of(each["held_by"])) for each in analysis["unique"]],
+        blind_spots=analysis["blind_spots"],
         use=summary.get("analysis", ""),
         model=call.model,
     )

@@ -29,13 +29,13 @@ def describe_failure(
     """Describe why a run has no answer, and how to continue it; `None` if it has one."""
     if run.answer:
         return None
-    kept = sum(call.error is None for call in run.proposals)
+    answer_count = sum(call.error is None for call in run.proposals)
     resume = f"`moa resume {thread_id}`, or " if thread_id else ""
     failure = RunFailure(
         "wait",
         "There is no answer yet",
         _describe_progress(run),
-        f"{kept} of {run.planned_proposals} proposals are stored." if kept else "",
+        f"{answer_count} of {run.planned_proposals} proposals are stored." if answer_count else "",
         f"Go on with {resume}`graph.invoke(None, config)` on its thread: what is stored is not "
         "asked again.",
     )
@@ -43,10 +43,10 @@ def describe_failure(
     if writer:
         cause = f"{writer.model}: {writer.error}"
         return replace(failure, kind="bad", title="The aggregator failed", cause=cause)
-    if (lost := _find_lost_layer(run, graph_spec)) is None:
+    if (lost_layer := _find_lost_layer(run, graph_spec)) is None:
         return failure
-    title = f"Layer {lost[0].layer} failed"
-    return replace(failure, kind="bad", title=title, cause=_describe_quorum(lost, graph_spec))
+    title = f"Layer {lost_layer[0].layer} failed"
+    return replace(failure, kind="bad", title=title, cause=_describe_quorum(lost_layer, graph_spec))
 
 
 def _describe_progress(run: RunRecord) -> str:

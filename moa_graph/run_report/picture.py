@@ -130,10 +130,10 @@ def describe_columns(columns: Sequence[Column]) -> str:
         for column in columns
     ]
     fates = [
-        f"{column.title}: {join_words(lost)}."
+        f"{column.title}: {join_words(failures)}."
         for column in columns
         if (
-            lost := [
+            failures := [
                 f"{t.name} {t.state.word}" for t in column.tiles if t.state.name in {"bad", "cut"}
             ]
         )
@@ -198,9 +198,9 @@ def _draw_edges(
     columns: Sequence[Column], placed: Sequence[Sequence[PlacedTile]], bottom: float
 ) -> Iterator[DrawnEdge]:
     """Draw edges from each stage that ran to the next one."""
-    asked = [number for number, column in enumerate(columns) if column.was_asked]
+    called_columns = [number for number, column in enumerate(columns) if column.was_asked]
     middle = _middle(bottom)
-    for first, second in pairwise(asked):
+    for first, second in pairwise(called_columns):
         targets, is_gathered = placed[second], columns[first].gathered is not None
         starts = placed[first][-1:] if columns[first].is_chain else placed[first]
         middle_x = _layer_aggregator_x(first)

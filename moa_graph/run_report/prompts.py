@@ -128,12 +128,12 @@ def _find_checkpoint_values(
     node: str, conversation: Sequence[AnyMessage], snapshots: Sequence[StateSnapshot]
 ) -> Mapping[str, Any]:
     """Return the state that a node read; empty if it is not among the snapshots."""
-    read = (
+    values_read = (
         s.values
         for s in snapshots
         if node in s.next and _conversation_without_answer(s.values) == conversation
     )
-    return next(read, {})
+    return next(values_read, {})
 
 
 def _rebuild_messages(

@@ -71,5 +71,5 @@ def _sum_calls(agent: str, model: str, calls: Sequence[AgentCall]) -> AgentTotal
 
 def _sum_known(values: Iterable[Count | None]) -> Count | None:
     """Sum the known values; `None` if there are none."""
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None
+    known_values = [value for value in values if value is not None]
+    return sum(known_values) if known_values else None

@@ -56,13 +56,13 @@ class WordChanges:
 
 
 def _split_words(text: str, spans: Iterable[tuple[int, int]]) -> list[str]:
-    words, done = list[str](), 0
+    words, position = list[str](), 0
     for start, end in spans:
-        words += _WORD.findall(text[done:start])
+        words += _WORD.findall(text[position:start])
         behind = _WORD_START.search(text, end)
-        done = behind.start() if behind else len(text)
-        words.append(text[start:done])
-    return words + _WORD.findall(text[done:])
+        position = behind.start() if behind else len(text)
+        words.append(text[start:position])
+    return words + _WORD.findall(text[position:])
 
 
 class _BoundedMatcher(SequenceMatcher[str]):

@@ -109,8 +109,8 @@ class FailoverSqliteSaver(InsertionOrderSqliteSaver):
         """Open a file, or `IN_MEMORY`."""
         # If aiosqlite cannot open a file, its thread outlives the loop and prints a traceback.
         sqlite3.connect(path).close()
-        async with cls.from_conn_string(path) as opened:
-            saver = cast("FailoverSqliteSaver", opened)
+        async with cls.from_conn_string(path) as connected:
+            saver = cast("FailoverSqliteSaver", connected)
             saver.is_in_memory, saver.path = path == IN_MEMORY, path
             file_connection = saver.conn
             await saver.conn.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
@@ -271,11 +271,11 @@ class FailoverSqliteSaver(InsertionOrderSqliteSaver):
             self._current.unsaved_file = file or earlier
         if not (file := self._current.unsaved_file):
             return error
-        told = UnsavedAnswerError(
+        warning = UnsavedAnswerError(
             f"cannot write to the database {self.path}: {error}; the answers are in {file}"
         )
-        told.sqlite_errorcode = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-        return told
+        warning.sqlite_errorcode = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        return warning
 
     async def _move_to_memory(self, config: RunnableConfig, error: sqlite3.Error) -> None:
         """Write to memory from now on; errors of other kinds are raised."""

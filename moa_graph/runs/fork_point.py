@@ -73,17 +73,19 @@ class ForkPoint:
 
     def find_last_layer(self, values: Mapping[str, Any]) -> int:
         """Return the layer before it, or the one after which the aggregator stopped early."""
-        asked = max((p["layer"] for n, p in values["proposals"].items() if _in_layer(n)), default=0)
-        decision = (values.get("depth") or {}).get(layer_aggregator_name(asked))
-        is_early = self.name == AGGREGATOR and asked and is_effective(decision)
-        return asked if is_early else self.layer - 1
+        last_called = max(
+            (p["layer"] for n, p in values["proposals"].items() if _in_layer(n)), default=0
+        )
+        decision = (values.get("depth") or {}).get(layer_aggregator_name(last_called))
+        is_early = self.name == AGGREGATOR and last_called and is_effective(decision)
+        return last_called if is_early else self.layer - 1
 
     def take_over(self, proposals: Mapping[str, Any]) -> Update:
         """Return the proposals to reuse; a voter to call again is marked for a retry."""
-        kept = {node: p for node, p in proposals.items() if self._stands_before(node, p)}
+        remaining = {node: p for node, p in proposals.items() if self._stands_before(node, p)}
         if self._is_voter and self.name in proposals:
-            kept[self.name] = {**proposals[self.name], "error": RETRY}
-        return kept
+            remaining[self.name] = {**proposals[self.name], "error": RETRY}
+        return remaining
 
     def find_way(self, values: Mapping[str, Any]) -> tuple[str, Update]:
         """Return the node after which the graph continues, and further writes of that node.

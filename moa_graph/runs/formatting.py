@@ -77,8 +77,8 @@ def format_depth(depth: RunDepth) -> str:
 
 def format_dissent(agreement: LayerAgreement) -> str:
     """Format the different answers and their nodes."""
-    held = (f"{each['claim']} ({', '.join(each['nodes'])})" for each in agreement["dissent"])
-    return f"the proposals differ: {'; '.join(held)}"
+    claims = (f"{each['claim']} ({', '.join(each['nodes'])})" for each in agreement["dissent"])
+    return f"the proposals differ: {'; '.join(claims)}"
 
 
 def _count(number: int, noun: str) -> str:
@@ -181,8 +181,8 @@ def format_changes(run: RunRecord) -> str | None:
     """Describe which proposals a person edited or dropped; `None` if there are none."""
     edited = [call.node for call in run.proposals if call.is_edited]
     changes = [("edited", edited), ("dropped", run.dropped_nodes)]
-    told = [f"{verb} {', '.join(map(format_node, nodes))}" for verb, nodes in changes if nodes]
-    return f"A person {' and '.join(told)}" if told else None
+    texts = [f"{verb} {', '.join(map(format_node, nodes))}" for verb, nodes in changes if nodes]
+    return f"A person {' and '.join(texts)}" if texts else None
 
 
 def format_node(node: str) -> str:

@@ -43,10 +43,10 @@ class InsertionOrderSqliteSaver(AsyncSqliteSaver):
         """Read a checkpoint; without a `checkpoint_id`, the one that was written last."""
         if get_checkpoint_id(config):
             with name_damaged_thread(config["configurable"]["thread_id"], self.path):
-                found = await super().aget_tuple(config)
-                if found and not isinstance(found.checkpoint, dict):
-                    raise TypeError(f"expected a checkpoint, got {found.checkpoint!r:.40}")
-                return found
+                checkpoint = await super().aget_tuple(config)
+                if checkpoint and not isinstance(checkpoint.checkpoint, dict):
+                    raise TypeError(f"expected a checkpoint, got {checkpoint.checkpoint!r:.40}")
+                return checkpoint
         configurable = config["configurable"]
         address = {
             "thread_id": str(configurable["thread_id"]),
@@ -78,8 +78,8 @@ class InsertionOrderSqliteSaver(AsyncSqliteSaver):
     async def _renumber_large_rows(self) -> None:
         limit = _LARGE_ROW_NUMBER
         async with self.lock:
-            async with self.conn.execute(_LARGE_ROWS, (limit,)) as found:
-                rows = [number for (number,) in await found.fetchall()]
+            async with self.conn.execute(_LARGE_ROWS, (limit,)) as cursor:
+                rows = [number for (number,) in await cursor.fetchall()]
             if rows:
                 await self.conn.executemany(_RENUMBER_ROW, [(limit, number) for number in rows])
                 await self.conn.commit()

@@ -30,8 +30,8 @@ _DEFAULTS = {
 
 def with_timeouts(db: str) -> str:
     """Return the address of a database with the timeouts that it does not set."""
-    given = conninfo_to_dict(db)
-    return make_conninfo(db, **{k: v for k, v in _DEFAULTS.items() if k not in given})
+    parameters = conninfo_to_dict(db)
+    return make_conninfo(db, **{k: v for k, v in _DEFAULTS.items() if k not in parameters})
 
 
 async def limit_statements(

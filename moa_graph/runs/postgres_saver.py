@@ -191,9 +191,9 @@ class InsertionOrderPostgresSaver(AsyncPostgresSaver):
             "metadata @> %s": Jsonb(filter) if filter else None,
             self._written_before: get_checkpoint_id(before) if before else None,
         }
-        given = {condition: value for condition, value in conditions.items() if value is not None}
-        where = f"WHERE {' AND '.join(given)}" if given else ""
-        for each in await self._find_checkpoints(where, [*given.values()], limit):
+        filters = {condition: value for condition, value in conditions.items() if value is not None}
+        where = f"WHERE {' AND '.join(filters)}" if filters else ""
+        for each in await self._find_checkpoints(where, [*filters.values()], limit):
             if checkpoint_tuple := await self.aget_tuple(each):
                 yield checkpoint_tuple
 

@@ -80,11 +80,11 @@ def _silence_reminder(
 ) -> Iterator[Callable[[JobProgress], None]]:
     """Print a line after a long silence; return the function to call on progress."""
     news, ended = threading.Event(), threading.Event()
-    left = ""
+    remainder = ""
 
     def note_news(progress: JobProgress) -> None:
-        nonlocal left
-        left = f"; {progress.left:,} of {progress.total:,} left"
+        nonlocal remainder
+        remainder = f"; {progress.left:,} of {progress.total:,} left"
         news.set()
 
     def remind() -> None:
@@ -96,7 +96,7 @@ def _silence_reminder(
                 continue
             silent, pause = silent + pause, silent + pause
             print_line(
-                f"{title}: still waiting, no answer for {format_about_seconds(silent)}{left}"
+                f"{title}: still waiting, no answer for {format_about_seconds(silent)}{remainder}"
             )
 
     reminder = threading.Thread(target=remind, daemon=True)

@@ -12,14 +12,11 @@ from typing import Any
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from moa_graph.runs.damage import DamagedThreadError
-from moa_graph.runs.store import (
-    CONFIG_KEY,
-    Checkpointer,
-    RunStore,
-    StoreError,
-    time_of_checkpoint,
-)
+from moa_graph.runs.database_errors import StoreError
+from moa_graph.runs.store import Checkpointer, RunStore
+from moa_graph.runs.thread_reading import time_of_checkpoint
 from moa_graph.runs.titles import forget_title
+from moa_graph.runs.turn_values import CONFIG_KEY
 
 MAX_VACUUM_BYTES = 200_000_000
 """Maximum bytes of a file that `VACUUM` rewrites, which blocks other writers."""

@@ -26,8 +26,8 @@ _titles_in_memory: WeakKeyDictionary[BaseCheckpointSaver[Any], dict[str, str]] =
 
 async def read_titles(saver: BaseCheckpointSaver[Any]) -> Mapping[str, str]:
     """Return the titles, by thread."""
-    if read := getattr(saver, "read_titles", None):
-        titles: Mapping[str, str] = await read()
+    if read_all := getattr(saver, "read_titles", None):
+        titles: Mapping[str, str] = await read_all()
         return titles
     return _titles_in_memory.get(saver, {})
 

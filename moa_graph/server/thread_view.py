@@ -20,7 +20,7 @@ from moa_graph.runs.formatting import (
 )
 from moa_graph.runs.live import RunProgress
 from moa_graph.runs.record import RunRecord
-from moa_graph.runs.store import StoredThread
+from moa_graph.runs.stored_thread import StoredThread
 from moa_graph.server.checkpoints import CheckpointHistory, CheckpointView
 from moa_graph.server.json_types import JsonObject
 from moa_graph.server.live_runs import LiveRun

@@ -136,11 +136,14 @@ class RunMetrics(RunListener):
 
 
 def _read_tokens(usage: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
-    read, written = usage.get("input_token_details"), usage.get("output_token_details")
+    input_details, output_details = (
+        usage.get("input_token_details"),
+        usage.get("output_token_details"),
+    )
     counts = {
         "input": usage.get("input_tokens"),
         "output": usage.get("output_tokens"),
-        "cache_read": (read or {}).get("cache_read"),
-        "reasoning": (written or {}).get("reasoning"),
+        "cache_read": (input_details or {}).get("cache_read"),
+        "reasoning": (output_details or {}).get("reasoning"),
     }
     yield from ((kind, count) for kind, count in counts.items() if count)

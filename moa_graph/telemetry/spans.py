@@ -82,11 +82,11 @@ def _name_span(run: ObservedRun) -> tuple[str, str]:
 def _read_model(run: ObservedRun) -> str:
     """Return the name of a model; that of a surrounding `ChatMoA` is in the metadata."""
     named = (run.parameters.get(key) for key in ("model", "model_name", "model_id"))
-    told = next(filter(None, named), None) or run.metadata.get("ls_model_name")
+    model = next(filter(None, named), None) or run.metadata.get("ls_model_name")
     mixture = run.find_around("mixture")
-    if not told or (mixture and mixture.is_chat_model and told == mixture.name):
-        told = run.name or run.parameters.get("_type", "")
-    return str(told)
+    if not model or (mixture and mixture.is_chat_model and model == mixture.name):
+        model = run.name or run.parameters.get("_type", "")
+    return str(model)
 
 
 def _read_start(run: ObservedRun, subject: str) -> Attributes:
@@ -142,13 +142,16 @@ def _read_response(run: ObservedRun, message: AIMessage) -> Attributes:
 
 
 def _read_usage(usage: Mapping[str, Any]) -> Attributes:
-    read, written = usage.get("input_token_details", {}), usage.get("output_token_details", {})
+    input_details, output_details = (
+        usage.get("input_token_details", {}),
+        usage.get("output_token_details", {}),
+    )
     counts = {
         names.INPUT_TOKENS: usage.get("input_tokens"),
         names.OUTPUT_TOKENS: usage.get("output_tokens"),
-        names.CACHE_READ_TOKENS: read.get("cache_read"),
-        names.CACHE_CREATION_TOKENS: read.get("cache_creation"),
-        names.REASONING_TOKENS: written.get("reasoning"),
+        names.CACHE_READ_TOKENS: input_details.get("cache_read"),
+        names.CACHE_CREATION_TOKENS: input_details.get("cache_creation"),
+        names.REASONING_TOKENS: output_details.get("reasoning"),
     }
     yield from ((name, count) for name, count in counts.items() if count is not None)
 

@@ -48,8 +48,12 @@ def generate_answers(options: GenerateOptions) -> None:
     require_api_keys(options.config)
     name = check_system_name(options.name or options.config.name)
     benchmark = load_benchmark(options.benchmark, options.data, options.limit)
-    found = find_benchmark(benchmark.name)
-    if found and not found.has_published(benchmark) and not is_scored_exactly(benchmark.name):
+    installed = find_benchmark(benchmark.name)
+    if (
+        installed
+        and not installed.has_published(benchmark)
+        and not is_scored_exactly(benchmark.name)
+    ):
         typer.echo(
             f"moa: {benchmark.source} is not the published file at the pinned revision, "
             "and the manifest says so",

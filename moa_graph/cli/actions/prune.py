@@ -18,7 +18,9 @@ from moa_graph.runs.retention import (
     delete_threads,
     find_expired_threads,
 )
-from moa_graph.runs.store import StoredThread, open_run_store, read_threads
+from moa_graph.runs.store import open_run_store
+from moa_graph.runs.stored_thread import StoredThread
+from moa_graph.runs.thread_reading import read_threads
 
 AGE_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 MAX_SHOWN_THREADS = 10  # threads that are listed before the confirmation
@@ -80,9 +82,9 @@ async def _find_old_threads(
 ) -> tuple[list[ExpiredThread], list[StoredThread]]:
     async with open_run_store(db, create=False, on_busy=warn_of_busy_database) as store:
         old = await find_expired_threads(store.checkpointer, before=before, keep=keep)
-        shown = {each.id for each in old[:MAX_SHOWN_THREADS]}
+        listed_ids = {each.id for each in old[:MAX_SHOWN_THREADS]}
         return old, await read_threads(
-            store.checkpointer, len(shown), only=lambda thread: thread.id in shown
+            store.checkpointer, len(listed_ids), only=lambda thread: thread.id in listed_ids
         )
 
 

@@ -168,13 +168,14 @@ async def _run_server(mixtures: Mapping[str, MoAConfig], options: ServeOptions) 
             await server.serve(sockets=[sock])
 
 
-def fit_connections(wanted: int) -> int:
+def fit_connections(connections: int) -> int:
     """Limit connections so that enough files stay free for the database and for models."""
     raise_open_file_limit()
-    if (most := connections_that_fit()) is None or wanted <= most:
-        return wanted
+    if (most := connections_that_fit()) is None or connections <= most:
+        return connections
     print_warning(
-        f"moa: --max-connections {wanted}: the limit of open files allows {most}; raise `ulimit -n`"
+        f"moa: --max-connections {connections}: the limit of open files allows {most}; "
+        "raise `ulimit -n`"
     )
     return most
 

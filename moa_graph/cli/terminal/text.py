@@ -115,13 +115,13 @@ def _read_notes(values: Mapping[str, Any]) -> list[str]:
         notes += _describe_failed_helpers(summary) if summary else ()
         if note := describe_ending(read_finish_reason(last)):
             notes.append(f"the answer is incomplete: {strip_control_characters(note)}")
-    cut = [
+    incomplete = [
         f"{node}: {strip_control_characters(note)}"
         for node, proposal in values["proposals"].items()
         if not proposal["error"] and (note := describe_ending(proposal.get("finish_reason")))
     ]
-    number = f"{len(cut)} of {len(values['proposals'])} proposals"
-    return [*notes, *([f"{number} incomplete: {'; '.join(cut)}"] if cut else [])]
+    number = f"{len(incomplete)} of {len(values['proposals'])} proposals"
+    return [*notes, *([f"{number} incomplete: {'; '.join(incomplete)}"] if incomplete else [])]
 
 
 def _describe_failed_writers(summary: RunSummary) -> Iterator[str]:

@@ -43,8 +43,8 @@ def benchmark_for(name: str, judge: str = "") -> Benchmark:
         name: Name of the benchmark.
         judge: The judge: own prompts are scored exactly by a scorer, and compared otherwise.
     """
-    if found := find_benchmark(name):
-        return found
+    if benchmark := find_benchmark(name):
+        return benchmark
     scorer = read_scorer_name(judge)
     return OwnPrompts(name) if scorer is None else ScoredPrompts(name, scorer)
 

@@ -109,4 +109,4 @@ class JudgingMethod(Protocol):
 def fill_template(template: str, values: Mapping[str, str]) -> str:
     """Replace names in braces by texts; other braces, also in the texts, stay."""
     names = "|".join(map(re.escape, values))
-    return re.sub(rf"{{({names})}}", lambda found: values[found[1]], template)
+    return re.sub(rf"{{({names})}}", lambda match: values[match[1]], template)

@@ -97,9 +97,9 @@ class BenchmarkJudge:
             settings = {name: judge.settings(method)[name] for name in _METHOD_OPTIONS}
             self._agent = agent = judge.agent.model_copy(update=settings)
             model = build_model(agent)
-            given = answer_options(agent, model)
+            options = answer_options(agent, model)
             self._wrap_model = partial(
-                call_store.wrap, adapt_model(model, hidden=True), agent.label, given
+                call_store.wrap, adapt_model(model, hidden=True), agent.label, options
             )
 
     async def judge_case(self, case: JudgementCase) -> JsonRow:

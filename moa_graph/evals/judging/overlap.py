@@ -22,8 +22,8 @@ def overlap_share(instruction: str, answer: str, reference: str | None) -> float
 
 def covered_share(instruction: str, answer: str) -> float:
     """Return the share of the instruction's words that the answer contains."""
-    wanted = set(stem_words(instruction))
-    return _share_of(wanted & set(stem_words(answer)), wanted)
+    instruction_words = set(stem_words(instruction))
+    return _share_of(instruction_words & set(stem_words(answer)), instruction_words)
 
 
 def _word_f1(reference: str, answer: str) -> float:

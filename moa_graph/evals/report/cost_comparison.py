@@ -189,8 +189,8 @@ class CostComparison:
         if self.amount_kind == "tokens":
             return f"{amount:,.0f} tokens {self.per_unit}"
         dollars = amount * _MANY
-        shown = f"{dollars:,.2f}" if dollars >= 1 else f"{dollars:.2g}"
-        return f"${shown} for {_MANY:,} {self.unit}s"
+        text = f"{dollars:,.2f}" if dollars >= 1 else f"{dollars:.2g}"
+        return f"${text} for {_MANY:,} {self.unit}s"
 
 
 def compare_costs(

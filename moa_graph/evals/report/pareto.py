@@ -105,8 +105,8 @@ def draw_pareto(section: ReportSection, key: str, amount: str) -> RenderedFigure
     figure, axes = new_figure(3.9)
     _draw_points(axes, plot)
     _set_x_scale(axes, [x for x, _ in points.values()])
-    written = "" if key == "cost" else ", of the tokens written"
-    axes.set_xlabel(f"{amount} per {section.unit}{written}")
+    suffix = "" if key == "cost" else ", of the tokens written"
+    axes.set_xlabel(f"{amount} per {section.unit}{suffix}")
     axes.set_ylabel(section.metric)
     _label_points(axes, plot)
     unknown = [system for system in amounts if system not in points]
@@ -134,9 +134,9 @@ def _plan_plot(section: ReportSection, points: Mapping[str, XY]) -> ParetoPlot:
 
 def _find_in_noise(section: ReportSection, points: Mapping[str, XY]) -> Iterator[str]:
     """Find the systems that no other system of at most their cost clearly beats."""
-    known = [each for each in section.measurements if each.system in points]
-    for each in known:
-        rivals = (other for other in known if points[other.system][0] <= points[each.system][0])
+    plotted = [each for each in section.measurements if each.system in points]
+    for each in plotted:
+        rivals = (other for other in plotted if points[other.system][0] <= points[each.system][0])
         if not any(
             is_clearly_better(rival.runs, each.runs, is_headline=section.controlled)
             for rival in rivals

@@ -207,8 +207,8 @@ def _measure_repeats(
     by_run = {score.system: score for score in scores}
     repeats = dict[str, RepeatedRuns]()
     for name, runs in comparison.runs.items():
-        found = (by_run[run] for run in runs if run in by_run)
-        quality = (score.estimate_quality(is_headline=is_headline) for score in found)
+        measurements = (by_run[run] for run in runs if run in by_run)
+        quality = (score.estimate_quality(is_headline=is_headline) for score in measurements)
         repeats[name] = RepeatedRuns([each.value for each in quality])
     return repeats
 
@@ -282,5 +282,7 @@ def _read_analyses(
 def _compare_measurements(
     pairs: Iterable[tuple[SystemMeasurement, SystemMeasurement]], *, is_headline: bool
 ) -> list[str]:
-    found = compare_all(((a.score, b.score) for a, b in pairs), is_headline=is_headline)
-    return [f"not compared: {each}" if isinstance(each, str) else each.verdict for each in found]
+    comparisons = compare_all(((a.score, b.score) for a, b in pairs), is_headline=is_headline)
+    return [
+        f"not compared: {each}" if isinstance(each, str) else each.verdict for each in comparisons
+    ]

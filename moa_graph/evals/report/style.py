@@ -157,6 +157,6 @@ def render_figure(
 
 
 def _write_alternative(caption: str, values: Sequence[str]) -> str:
-    shown = "; ".join(values[:MAX_VALUES])
+    text = "; ".join(values[:MAX_VALUES])
     more = f"; and {len(values) - MAX_VALUES} more" if len(values) > MAX_VALUES else ""
-    return f"{caption}. {shown}{more}." if values else f"{caption}."
+    return f"{caption}. {text}{more}." if values else f"{caption}."

@@ -74,7 +74,7 @@ def run_python(code: str, tests: str, *, seconds: float = _SECONDS) -> str | Non
 
 def _run_in_folder(folder: Path, task: Mapping[str, str], seconds: float) -> str | None:
     password, errors = secrets.token_hex(16), folder / ".errors"
-    given = {**task, "password": password, "seconds": seconds, "memory": _MEMORY_BYTES}
+    request = {**task, "password": password, "seconds": seconds, "memory": _MEMORY_BYTES}
     read_end, write_end = os.pipe()
     try:
         with errors.open("wb") as error_file:
@@ -88,7 +88,7 @@ def _run_in_folder(folder: Path, task: Mapping[str, str], seconds: float) -> str
                 pass_fds=[write_end],
                 start_new_session=True,
             )
-        if not _wait_for(process, json.dumps(given).encode(), seconds):
+        if not _wait_for(process, json.dumps(request).encode(), seconds):
             return f"took more than {seconds:g} s"
         os.close(write_end)
         write_end = -1
@@ -103,11 +103,11 @@ def _run_in_folder(folder: Path, task: Mapping[str, str], seconds: float) -> str
             os.close(write_end)
 
 
-def _wait_for(process: "subprocess.Popen[bytes]", given: bytes, seconds: float) -> bool:
+def _wait_for(process: "subprocess.Popen[bytes]", request: bytes, seconds: float) -> bool:
     """Return whether a process ends in time; otherwise kill it with its children."""
-    began = monotonic()
+    started = monotonic()
     try:
-        process.communicate(given, timeout=seconds + 1)
+        process.communicate(request, timeout=seconds + 1)
     except subprocess.TimeoutExpired:
         return False
     finally:
@@ -115,7 +115,7 @@ def _wait_for(process: "subprocess.Popen[bytes]", given: bytes, seconds: float) 
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     if process.returncode == -signal.SIGKILL:  # killed early, because of its memory
-        return monotonic() - began < seconds
+        return monotonic() - started < seconds
     return process.returncode != -signal.SIGXCPU
 
 

@@ -108,12 +108,12 @@ def _begins_paragraph(text: str, options: Mapping[str, Any]) -> bool:
 
 
 def _has_placeholders(text: str, options: Mapping[str, Any]) -> bool:
-    found = 0
+    count = 0
     for line in text.split("\n"):
         place = line.find("[")
         while place >= 0 and (end := line.find("]", place)) >= 0:
-            found, place = found + 1, line.find("[", end)
-    return found >= int(options["num_placeholders"])
+            count, place = count + 1, line.find("[", end)
+    return count >= int(options["num_placeholders"])
 
 
 def _has_postscript(text: str, options: Mapping[str, Any]) -> bool:

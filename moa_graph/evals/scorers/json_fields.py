@@ -28,19 +28,19 @@ class JSONFields(Scorer):
     def score(self, answer: str, row: Mapping[str, Any]) -> Score:
         """Compare each field; the answer is correct if all are equal."""
         expected: Mapping[str, Any] = row["expected"]
-        if (found := find_object(answer)) is None:
+        if (fields := find_object(answer)) is None:
             return Score(0.0, parts=dict.fromkeys(expected, 0.0), note="no JSON object")
         parts = {
-            name: float(name in found and _are_equal(found[name], value))
+            name: float(name in fields and _are_equal(fields[name], value))
             for name, value in expected.items()
         }
-        compared = {name: found.get(name) for name in sorted(expected)}
+        compared = {name: fields.get(name) for name in sorted(expected)}
         return Score(float(all(parts.values())), json.dumps(compared, sort_keys=True), parts)
 
 
-def _are_equal(found: Any, expected: Any) -> bool:
+def _are_equal(value: Any, expected: Any) -> bool:
     """Compare values; unlike in Python, `true` is not 1."""
-    return bool(found == expected) and isinstance(found, bool) == isinstance(expected, bool)
+    return bool(value == expected) and isinstance(value, bool) == isinstance(expected, bool)
 
 
 def find_object(text: str) -> dict[str, Any] | None:

@@ -74,12 +74,12 @@ class MathAnswer(Scorer):
     def score(self, answer: str, row: Mapping[str, Any]) -> Score:
         """Extract the answer and compare it."""
         named, whole = find_boxed(answer) or find_final_part(answer), answer.strip()
-        found = named or whole
-        if not found or len(found) > _MAX_CHARS:
+        result = named or whole
+        if not result or len(result) > _MAX_CHARS:
             return Score(0.0)
-        is_right = any(are_equal(found, each) for each in list_expected(row))
+        is_right = any(are_equal(result, each) for each in list_expected(row))
         is_read = named or is_right or len(whole) <= _MAX_WHOLE_CHARS
-        return Score(float(is_right), (canonical_form(found) or None) if is_read else None)
+        return Score(float(is_right), (canonical_form(result) or None) if is_read else None)
 
 
 def are_equal(first: str, second: str) -> bool:
@@ -107,8 +107,8 @@ def normalize_latex(text: str) -> str:
     text = _TEXT.sub(r"\1", text)
     plain = re.sub(r"(\\[A-Za-z]+)\s+(?=[A-Za-z])", r"\1 ", text)
     plain = re.sub(r"(?<!\\[A-Za-z])(?<![A-Za-z])\s+|\s+(?![A-Za-z])", "", plain)
-    if found := _NAME.match(plain):
-        plain = plain[found.end() :].removeprefix("=")
+    if match := _NAME.match(plain):
+        plain = plain[match.end() :].removeprefix("=")
     if _THOUSANDS.fullmatch(plain):
         plain = plain.replace(",", "")
     plain = _MIXED.sub(r"\1(\2+\\frac{\3}{\4})", plain)

@@ -36,12 +36,12 @@ class LastNumber(Scorer):
 
     def score(self, answer: str, row: Mapping[str, Any]) -> Score:
         """Extract the number and compare it."""
-        if (found := find_number(answer)) is None:
+        if (answer_number := find_number(answer)) is None:
             return Score(0.0)
         numbers = [number[0] for each in list_expected(row) if (number := parse_number(each))]
         tolerance = (parse_number(str(row.get("tolerance", 0))) or (Fraction(0),))[0]
-        is_right = any(abs(found - each) <= tolerance for each in numbers)
-        return Score(float(is_right), str(found))
+        is_right = any(abs(answer_number - each) <= tolerance for each in numbers)
+        return Score(float(is_right), str(answer_number))
 
 
 def find_number(text: str) -> Fraction | None:
@@ -52,14 +52,14 @@ def find_number(text: str) -> Fraction | None:
     if named is not None:
         return named
     last_ones = deque(_NUMBER.finditer(plain), maxlen=_TRIED)
-    numbers = (_to_fraction(found[0]) for found in reversed(last_ones))
+    numbers = (_to_fraction(match[0]) for match in reversed(last_ones))
     return next((number for number in numbers if number is not None), None)
 
 
 def parse_number(text: str) -> tuple[Fraction] | None:
     """Parse a text that is only a number; the result is a tuple, because 0 is falsy."""
-    found = _NUMBER.fullmatch(text.strip().rstrip("%"))
-    number = _to_fraction(found[0]) if found else None
+    match = _NUMBER.fullmatch(text.strip().rstrip("%"))
+    number = _to_fraction(match[0]) if match else None
     return None if number is None else (number,)
 
 
@@ -68,7 +68,7 @@ def _list_texts(row: Mapping[str, Any], key: str) -> list[str]:
 
 
 def _list_numbers(text: str) -> Iterator[Fraction]:
-    values = (_to_fraction(found[0]) for found in _NUMBER.finditer(text))
+    values = (_to_fraction(match[0]) for match in _NUMBER.finditer(text))
     return (value for value in values if value is not None)
 
 

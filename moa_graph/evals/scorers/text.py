@@ -74,19 +74,23 @@ def find_choice(answer: str, options: Sequence[str] = ()) -> str | None:
     for each in (part, text if part is None else None):
         if each is not None and (letter := _read_letter(each, options)):
             return letter
-    letters = [next(filter(None, found)).upper() for found in _OPTION.findall(text)]
-    known = [letter for letter in letters if _is_option(letter, options)]
-    return known[-1] if known and part is None else _match_option(part or text, options)
+    letters = [next(filter(None, groups)).upper() for groups in _OPTION.findall(text)]
+    options_named = [letter for letter in letters if _is_option(letter, options)]
+    return (
+        options_named[-1]
+        if options_named and part is None
+        else _match_option(part or text, options)
+    )
 
 
 def _read_letter(text: str, options: Sequence[str]) -> str | None:
     """Return a letter that is alone, or first."""
-    found = _LETTER.match(text[:20]) if len(text) < 20 else None  # noqa: PLR2004  # a letter alone
-    found = found or _OPTION.match(text.strip()) or _LEADING.match(text)
-    if found is None:
+    match = _LETTER.match(text[:20]) if len(text) < 20 else None  # noqa: PLR2004  # a letter alone
+    match = match or _OPTION.match(text.strip()) or _LEADING.match(text)
+    if match is None:
         return None
-    letter = next(filter(None, found.groups())).upper()
-    is_word = letter in "AI" and found.re is _LEADING and len(text.split()) > 1
+    letter = next(filter(None, match.groups())).upper()
+    is_word = letter in "AI" and match.re is _LEADING and len(text.split()) > 1
     return letter if _is_option(letter, options) and not is_word else None
 
 
@@ -95,9 +99,9 @@ def _is_option(letter: str, options: Sequence[str]) -> bool:
 
 
 def _match_option(text: str, options: Sequence[str]) -> str | None:
-    wanted = normalize_text(text)
-    found = [n for n, option in enumerate(options) if normalize_text(option) == wanted]
-    return chr(ord("A") + found[0]) if len(found) == 1 else None
+    plain = normalize_text(text)
+    positions = [n for n, option in enumerate(options) if normalize_text(option) == plain]
+    return chr(ord("A") + positions[0]) if len(positions) == 1 else None
 
 
 def _list_options(row: Mapping[str, Any]) -> list[str]:

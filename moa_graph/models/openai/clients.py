@@ -270,8 +270,12 @@ def _redact_response(request: Any, response: Any) -> Any:
     """Copy a response that repeats the key of its request; streams are not changed."""
     if not response.is_closed:
         return response
-    sent = (request.headers.get(name, "") for name in ("authorization", "api-key", "x-api-key"))
-    keys = [key for value in sent if len(key := value.removeprefix("Bearer ")) >= MIN_KEY_CHARS]
+    credentials = (
+        request.headers.get(name, "") for name in ("authorization", "api-key", "x-api-key")
+    )
+    keys = [
+        key for value in credentials if len(key := value.removeprefix("Bearer ")) >= MIN_KEY_CHARS
+    ]
     response_parts = (response.content, str(response.headers).encode())
     if not any(key.encode() in part for key in keys for part in response_parts):
         return response

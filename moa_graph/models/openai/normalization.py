@@ -72,8 +72,8 @@ def _put_reasoning_in_front(message: dict[str, Any]) -> None:
 
 def _find_reasoning(message: Mapping[str, Any]) -> str:
     """Return the reasoning of a message or of a chunk's delta."""
-    told = (message.get(name) for name in _REASONING_FIELDS)
-    return next((each for each in told if isinstance(each, str) and each), "")
+    fields = (message.get(name) for name in _REASONING_FIELDS)
+    return next((each for each in fields if isinstance(each, str) and each), "")
 
 
 def read_error_words(body: Mapping[str, Any]) -> str | None:
@@ -84,8 +84,8 @@ def read_error_words(body: Mapping[str, Any]) -> str | None:
     words = error.get("message") if isinstance(error, Mapping) else None
     message = each if isinstance(each := body.get("message"), str) else None
     is_error = body.get("object") == "error" or body.get("type") == "error"
-    told = words or error or message or body.get("detail") or (body if is_error else None)
-    return shorten(told) if told else None
+    reason = words or error or message or body.get("detail") or (body if is_error else None)
+    return shorten(reason) if reason else None
 
 
 def _prepare_choices(choices: Sequence[dict[str, Any]], completion: dict[str, Any]) -> None:
@@ -229,16 +229,16 @@ class ChunkNormalizer:
 
     def _wrap_choices(self, choices: list[Any]) -> dict[str, Any]:
         names = ("id", "object", "created", "model", "system_fingerprint", "service_tier")
-        known = {name: self._last_chunk[name] for name in names if name in self._last_chunk}
-        return {**known, "choices": choices}
+        identity = {name: self._last_chunk[name] for name in names if name in self._last_chunk}
+        return {**identity, "choices": choices}
 
     def _take_usage(self, chunk: dict[str, Any]) -> bool:
         """Store a total of tokens, which `ChatOpenAI` would add to those of other chunks."""
-        told = chunk.pop("usage", None)
-        if isinstance(told, Mapping) and told:
-            merged = merge_openai_usages(self._usage or {}, told)
+        usage = chunk.pop("usage", None)
+        if isinstance(usage, Mapping) and usage:
+            merged = merge_openai_usages(self._usage or {}, usage)
             self._usage = clean_openai_usage(merged) or self._usage
-        return told is not None
+        return usage is not None
 
     def _normalize_choice(self, choice: dict[str, Any], chunk: dict[str, Any]) -> None:
         reason = choice.get("finish_reason")
@@ -264,10 +264,12 @@ class ChunkNormalizer:
             self._text_filter.expect_answer()
         self._received_chars += _count_chars(delta)
         if text := _to_text(delta.get("content")):
-            delta["content"] = shown = self._text_filter.feed(text)
-            self._parts.append(shown)
-        if self._keeps_reasoning and (kept := self._tag_reasoning(delta) + self._open_answer(text)):
-            delta["content"] = kept
+            delta["content"] = content = self._text_filter.feed(text)
+            self._parts.append(content)
+        if self._keeps_reasoning and (
+            reasoning := self._tag_reasoning(delta) + self._open_answer(text)
+        ):
+            delta["content"] = reasoning
         if isinstance(refusal := delta.get("refusal"), str):
             self._refusals.append(refusal)
         for call in iter_mappings(delta, "tool_calls"):
@@ -277,10 +279,10 @@ class ChunkNormalizer:
 
     def _tag_reasoning(self, delta: Mapping[str, Any]) -> str:
         """Return separate reasoning of a chunk, after an opening tag if it is the first."""
-        told = _THOUGHT_END.sub("", _find_reasoning(delta))
-        opening = "<think>" if told and not self._is_in_reasoning else ""
-        self._is_in_reasoning = self._is_in_reasoning or bool(told)
-        return f"{opening}{told}"
+        reasoning = _THOUGHT_END.sub("", _find_reasoning(delta))
+        opening = "<think>" if reasoning and not self._is_in_reasoning else ""
+        self._is_in_reasoning = self._is_in_reasoning or bool(reasoning)
+        return f"{opening}{reasoning}"
 
     def _open_answer(self, text: str) -> str:
         """Return a text of the answer, after a closing tag if reasoning came before."""
@@ -323,9 +325,9 @@ def _error_words(error: Any) -> str:
 def _describe_filter(*holders: Mapping[str, Any]) -> str | None:
     """Return a provider's content filter result, if the filter found something."""
     names = (*_FILTER_DETAILS, "prompt_filter_results")
-    told = [holder[name] for holder in holders for name in names if holder.get(name)]
-    found = [each for each in told if _has_findings(each)]
-    return f"content filter: {shorten(found[0])}" if found else None
+    verdicts = [holder[name] for holder in holders for name in names if holder.get(name)]
+    findings = [each for each in verdicts if _has_findings(each)]
+    return f"content filter: {shorten(findings[0])}" if findings else None
 
 
 def _has_findings(details: Any) -> bool:

@@ -215,9 +215,9 @@ def _identifier_logprobs(logprobs: Mapping[str, float]) -> dict[str, float]:
     for token, logprob in logprobs.items():
         name = bare[token] if is_spaced or not has_exact else token
         if name in _IDENTIFIERS and logprob != -inf:
-            known = weights.get(name)
+            weight = weights.get(name)
             weights[name] = (
-                logprob if known is None else min(0.0, float(np.logaddexp(known, logprob)))
+                logprob if weight is None else min(0.0, float(np.logaddexp(weight, logprob)))
             )
     return weights
 

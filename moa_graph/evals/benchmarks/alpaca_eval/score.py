@@ -75,8 +75,8 @@ def win_rate(preferences: Values) -> WinRate:
     Raises:
         ValueError: If there is no preference, or one is outside 1 to 2.
     """
-    chosen = _read_preferences(preferences)
-    won = chosen[~np.isnan(chosen)] - 1
+    values = _read_preferences(preferences)
+    won = values[~np.isnan(values)] - 1
     discrete = np.where(won == TIE - 1, won, np.rint(won))
     return WinRate(100 * float(won.mean()), _standard_error(won), 100 * float(discrete.mean()))
 
@@ -228,8 +228,8 @@ def _read_gamed(table: Mapping[str, npt.ArrayLike]) -> tuple[Column, Column]:
         try:
             values = table[name]
         except (KeyError, TypeError) as error:
-            wanted = ", ".join(_GAMED_COLUMNS)
-            msg = f"`gamed_baselines`: expected the columns {wanted}; {name} is missing"
+            column_names = ", ".join(_GAMED_COLUMNS)
+            msg = f"`gamed_baselines`: expected the columns {column_names}; {name} is missing"
             raise ValueError(msg) from error
         columns.append(read_column(f"gamed_baselines[{name!r}]", values))
     check_aligned(**dict(zip(_GAMED_COLUMNS, columns, strict=True)))

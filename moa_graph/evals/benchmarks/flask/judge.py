@@ -99,8 +99,8 @@ class FlaskMethod(JudgingMethod):
     def _find_rubric(self, label: str) -> str:
         matches = [rubric for skill, rubric in self._skills.items() if label in skill]
         if not matches:
-            known = ", ".join(self._skills)
-            raise ValueError(f"no skill {label!r}; expected one of: {known}")
+            skills = ", ".join(self._skills)
+            raise ValueError(f"no skill {label!r}; expected one of: {skills}")
         return matches[0]
 
 

@@ -134,8 +134,8 @@ def _last_dictionary(review: str) -> dict[Any, Any]:
 
 def _read_dictionary(text: str) -> dict[Any, Any]:
     with suppress(SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
-        read = ast.literal_eval(text.replace("\n", "").replace("_", " ").lower())
-        return read if isinstance(read, dict) else {}
+        parsed = ast.literal_eval(text.replace("\n", "").replace("_", " ").lower())
+        return parsed if isinstance(parsed, dict) else {}
     return {}
 
 

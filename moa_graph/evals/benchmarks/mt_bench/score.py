@@ -51,8 +51,8 @@ def extract_score(judgement: str) -> float:
         The rating, or -1 if there is none.
     """
     for pattern in _RATINGS:
-        if found := pattern.search(judgement):
-            score = float(found[1])
+        if match := pattern.search(judgement):
+            score = float(match[1])
             return score if score <= HIGHEST else NO_SCORE
     return NO_SCORE
 
@@ -95,5 +95,5 @@ def _read_scores(values: Values) -> Column:
 
 
 def _mean_rating(ratings: Column) -> float | None:
-    known = ratings[~np.isnan(ratings)]
-    return float(known.mean()) if known.size else None
+    valid = ratings[~np.isnan(ratings)]
+    return float(valid.mean()) if valid.size else None
