@@ -10,12 +10,12 @@ from moa_graph.graph.spec import LayerSpec
 
 
 @dataclass(frozen=True)
-class AskedDepth:
+class TurnDepth:
     """The layers that ran in a turn, and the decisions that ended them."""
 
     layer_specs: Sequence[LayerSpec]
     """The layers that ran; all layers if there was no decision."""
-    told: RunDepth | None = None
+    run_depth: RunDepth | None = None
     """The entry `depth` of the `RunSummary`; `None` if there was no decision."""
     decisions: Sequence[DepthDecision] = ()
     """Decisions that a model made."""
@@ -31,7 +31,7 @@ class AskedDepth:
         return [each["node"] for each in self.decisions if not each.get("usage")]
 
 
-def read_depth(state: Mapping[str, Any], layer_specs: Sequence[LayerSpec]) -> AskedDepth:
+def read_depth(state: Mapping[str, Any], layer_specs: Sequence[LayerSpec]) -> TurnDepth:
     """Read from the state how many layers ran.
 
     Args:
@@ -40,10 +40,10 @@ def read_depth(state: Mapping[str, Any], layer_specs: Sequence[LayerSpec]) -> As
     """
     run_depth = _describe(state, layer_specs)
     if run_depth is None:
-        return AskedDepth(layer_specs)
+        return TurnDepth(layer_specs)
     layers_that_ran = layer_specs[: run_depth["layers"]]
     decided = [each for _, each in list_decisions(state, layer_specs) if "model" in each]
-    return AskedDepth(layers_that_ran, run_depth, decided)
+    return TurnDepth(layers_that_ran, run_depth, decided)
 
 
 def _describe(state: Mapping[str, Any], layer_specs: Sequence[LayerSpec]) -> RunDepth | None:

@@ -11,7 +11,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 
 from moa_graph.agents.agent_turn import AgentTurn
 from moa_graph.agents.conversation import find_last_id
-from moa_graph.agents.depth import AskedDepth, read_depth
+from moa_graph.agents.depth import TurnDepth, read_depth
 from moa_graph.agents.request import ReferencedRequest, add_references
 from moa_graph.agents.summary import summarize_call
 from moa_graph.graph.graph_spec import GraphSpec
@@ -80,7 +80,7 @@ class ReferencedCall:
         return []
 
     @cached_property
-    def _depth(self) -> AskedDepth:
+    def _depth(self) -> TurnDepth:
         """The layers that ran."""
         state = {name: self._turn.get(name, {}) for name in ("proposals", "depth")}
         return read_depth({**state, "messages": self._state["messages"]}, self._spec.layers)

@@ -6,8 +6,8 @@ from typing import Any
 
 from langchain_core.messages import AIMessage
 
-from moa_graph.agents.depth import AskedDepth
-from moa_graph.graph.kept_proposals import to_reused
+from moa_graph.agents.depth import TurnDepth
+from moa_graph.graph.aggregator_graph import to_reused
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.reference_selection import DrawnReferences
 from moa_graph.graph.run_quality import describe_quality
@@ -17,7 +17,7 @@ from moa_graph.prompting.usage import clean_usage, sum_usages
 
 
 def summarize_call(
-    depth: AskedDepth,
+    depth: TurnDepth,
     proposals: Mapping[str, Proposal],
     answer: AIMessage,
     *,
@@ -71,8 +71,8 @@ def summarize_call(
     }
     if not is_reused and (agreement := quality.get("agreement")):  # messages are stored often
         summary["agreement"] = agreement
-    if depth.told:
-        summary["depth"] = depth.told
+    if depth.run_depth:
+        summary["depth"] = depth.run_depth
     if depth.decisions:
         summary["decisions"] = list(depth.decisions)
     if draw:

@@ -5,7 +5,7 @@ import threading
 from concurrent.futures import Future
 from functools import partial
 
-from moa_graph.chat_model.kept_proposals import FoundProposals
+from moa_graph.chat_model.local_proposals import ProposalEntry
 from moa_graph.sync_async import Flow, Step
 
 CALL_GROUP = "__moa_call_group"
@@ -18,7 +18,7 @@ class CallGroup:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._is_led = False
-        self._proposal_set = Future[FoundProposals]()
+        self._proposal_set = Future[ProposalEntry]()
         self._proposal_set.set_running_or_notify_cancel()  # a waiting call cannot cancel it
 
     def claim(self) -> bool:
@@ -27,21 +27,21 @@ class CallGroup:
             is_first, self._is_led = not self._is_led, True
             return is_first
 
-    def wait(self) -> Flow[FoundProposals]:
+    def wait(self) -> Flow[ProposalEntry]:
         """Wait for the set of proposals of the first call, and return it.
 
         Raises:
             Exception: The error of the first call.
         """
-        proposals: FoundProposals = yield Step(
+        entry: ProposalEntry = yield Step(
             self._proposal_set.result, partial(asyncio.wrap_future, self._proposal_set)
         )
-        return proposals
+        return entry
 
-    def share(self, found: FoundProposals) -> None:
+    def share(self, entry: ProposalEntry) -> None:
         """Pass the set of proposals to the waiting calls."""
         if not self._proposal_set.done():
-            self._proposal_set.set_result(found)
+            self._proposal_set.set_result(entry)
 
     def fail(self, error: Exception) -> None:
         """Pass an error to the waiting calls."""

@@ -11,14 +11,14 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel, ModelProfile
 from langchain_core.runnables.base import RunnableBindingBase
 
-from moa_graph.chat_model.kept_proposals import KeptProposals
+from moa_graph.chat_model.local_proposals import LocalProposals
 from moa_graph.chat_model.profile import build_profile
 from moa_graph.chat_model.proposal_store import ProposalStore
 from moa_graph.chat_model.shared_proposals import SharedProposals
+from moa_graph.graph.aggregator_graph import compile_aggregator_graph
 from moa_graph.graph.answer_cache import CacheBackend, identify_request
 from moa_graph.graph.builder import CompiledMoAGraph, MoAGraph, create_moa
 from moa_graph.graph.graph_spec import GraphSpec
-from moa_graph.graph.kept_proposals import compile_kept_proposals_graph
 from moa_graph.graph.options import LATER_OPTIONS, SharedOptions
 from moa_graph.graph.spec import AgentNode, with_view
 from moa_graph.models.adapt import bind_call_options, supports_response_format
@@ -38,7 +38,7 @@ class CompiledGraphCache:
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
         self._name, self._options = name, options
         self._spec = create_moa(**options).spec
-        self._kept_proposals = KeptProposals()
+        self._local_proposals = LocalProposals()
         self._compiled: dict[str, CompiledMoAGraph] = {}
 
     def was_built_from(self, name: str, options: Mapping[str, Any]) -> bool:
@@ -86,7 +86,7 @@ class CompiledGraphCache:
         """
         mixture = self._proposers_identity if cache is not None else None
         shared = SharedProposals(cache, mixture) if cache is not None and mixture else None
-        return ProposalStore(self._kept_proposals, shared)
+        return ProposalStore(self._local_proposals, shared)
 
     @property
     def spec(self) -> GraphSpec:
@@ -209,7 +209,7 @@ class CompiledGraphCache:
     ) -> CompiledMoAGraph:
         spec = _spec_for_call(self._spec, options)
         if reuses_proposals:
-            return compile_kept_proposals_graph(spec, self._name)
+            return compile_aggregator_graph(spec, self._name)
         return MoAGraph(spec).compile(checkpointer=False, name=self._name)
 
 

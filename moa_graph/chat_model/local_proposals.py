@@ -30,8 +30,8 @@ class ProposalSet:
     """Decisions about the depth of the turn, keyed by node."""
 
 
-class FoundProposals(NamedTuple):
-    """A stored set of proposals, and its age in tool steps."""
+class ProposalEntry(NamedTuple):
+    """A set of proposals, and its age in tool steps."""
 
     proposal_set: ProposalSet
     steps: int
@@ -44,46 +44,46 @@ class _Link(NamedTuple):
     steps: int
 
 
-class KeptProposals:
+class LocalProposals:
     """Sets of proposals, and the keys under which calls find them; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._sets = RecentValues[ProposalSet](MAX_KEPT, MAX_AGE_S)
         self._links = RecentValues[_Link](_MAX_LINKS, MAX_AGE_S)
-        self.asking = ExclusiveKeys()
+        self.turn_locks = ExclusiveKeys()
         """Locks by conversation key, held while a call looks for proposals or calls proposers."""
 
-    def find(self, keys: Sequence[str]) -> FoundProposals | None:
+    def find(self, keys: Sequence[str]) -> ProposalEntry | None:
         """Return the set of proposals of the first key that has one."""
         with self._lock:
-            found = (self._follow(self._links.get(key)) for key in keys)
-            return next(filter(None, found), None)
+            entries = (self._follow(self._links.get(key)) for key in keys)
+            return next(filter(None, entries), None)
 
-    def take(self, key: str) -> FoundProposals | None:
+    def take(self, key: str) -> ProposalEntry | None:
         """Return the set of proposals of a key, and delete the key."""
         with self._lock:
             return self._follow(self._links.pop(key))
 
-    def keep(self, keys: Iterable[str], found: FoundProposals) -> None:
+    def store(self, keys: Iterable[str], entry: ProposalEntry) -> None:
         """Store a set of proposals under keys; a key of another set is overwritten."""
         with self._lock:
-            self._sets.set(found.proposal_set.id, found.proposal_set)
+            self._sets.set(entry.proposal_set.id, entry.proposal_set)
             for key in keys:
-                self._links.set(key, _Link(found.proposal_set.id, found.steps))
+                self._links.set(key, _Link(entry.proposal_set.id, entry.steps))
 
-    def keep_by_ids(self, keys: Iterable[str], found: FoundProposals) -> None:
+    def store_by_ids(self, keys: Iterable[str], entry: ProposalEntry) -> None:
         """Store a set under keys made of tool call ids; a key that two sets share becomes invalid.
 
         Some servers restart the numbering of tool calls in each answer.
         """
         with self._lock:
-            self._sets.set(found.proposal_set.id, found.proposal_set)
+            self._sets.set(entry.proposal_set.id, entry.proposal_set)
             for key in keys:
                 set_id = (
-                    None if self._is_anothers(key, found.proposal_set) else found.proposal_set.id
+                    None if self._is_anothers(key, entry.proposal_set) else entry.proposal_set.id
                 )
-                self._links.set(key, _Link(set_id, found.steps))
+                self._links.set(key, _Link(set_id, entry.steps))
 
     def _is_anothers(self, key: str, proposal_set: ProposalSet) -> bool:
         link = self._links.get(key)
@@ -91,6 +91,6 @@ class KeptProposals:
             return False
         return link.set_id is None or self._sets.get(link.set_id) is not None
 
-    def _follow(self, link: _Link | None) -> FoundProposals | None:
+    def _follow(self, link: _Link | None) -> ProposalEntry | None:
         proposal_set = self._sets.get(link.set_id) if link and link.set_id else None
-        return FoundProposals(proposal_set, link.steps) if link and proposal_set else None
+        return ProposalEntry(proposal_set, link.steps) if link and proposal_set else None

@@ -7,7 +7,7 @@ from langchain_core.messages import AIMessage
 from langgraph.cache.base import BaseCache
 
 from moa_graph.chat_model.call_group import CallGroup
-from moa_graph.chat_model.kept_proposals import FoundProposals, ProposalSet
+from moa_graph.chat_model.local_proposals import ProposalEntry, ProposalSet
 from moa_graph.chat_model.proposal_store import ProposalStore
 from moa_graph.chat_model.turn_keys import TurnKeys
 from moa_graph.graph.depth import is_effective
@@ -87,14 +87,14 @@ class GroupProposalSource(ProposalSource):
 
     def find(self) -> Flow[None]:
         """Wait for the proposals of the group, unless this call is its first."""
-        found: FoundProposals | None
+        entry: ProposalEntry | None
         if self._group and not self._group.claim():
-            found = yield from self._group.wait()
+            entry = yield from self._group.wait()
         else:
             self._leads = self._group is not None
-            found = yield from self._find_kept()
-        if found:
-            self.proposal_set, self._steps = found
+            entry = yield from self._find_stored()
+        if entry:
+            self.proposal_set, self._steps = entry
             self.is_reused = True
             self._proposals, self._depth = (
                 dict(self.proposal_set.proposals),
@@ -105,7 +105,7 @@ class GroupProposalSource(ProposalSource):
             else:
                 self._partial = self.proposal_set
 
-    def _find_kept(self) -> Flow[FoundProposals | None]:
+    def _find_stored(self) -> Flow[ProposalEntry | None]:
         """Look for proposals of an earlier call."""
         yield from ()
         return None
@@ -151,7 +151,7 @@ class GroupProposalSource(ProposalSource):
 
     def _share_proposals(self) -> None:
         if self._group and self._leads and self.proposal_set:
-            self._group.share(FoundProposals(self.proposal_set, self._steps))
+            self._group.share(ProposalEntry(self.proposal_set, self._steps))
 
     def _abandon_group(self, error: Exception) -> None:
         if self._group and self._leads:
@@ -180,27 +180,27 @@ class TurnProposalSource(GroupProposalSource):
         self._in_loop = keys.turn.is_in_tool_loop
         self._holds_turn = self._is_answered = False
 
-    def _find_kept(self) -> Flow[FoundProposals | None]:
+    def _find_stored(self) -> Flow[ProposalEntry | None]:
         """Find the proposals of the turn.
 
         A call that ends with a user message uses proposals without an answer. A call with tool
         results first waits for another call of its turn that runs the proposers.
         """
         if self._in_loop:
-            yield from self._store.kept.asking.acquire(self._keys.conversation)
+            yield from self._store.local.turn_locks.acquire(self._keys.conversation)
             self._holds_turn = True
-            found = yield from self._store.find(self._keys.in_tool_loop)
+            entry = yield from self._store.find(self._keys.in_tool_loop)
         else:
-            found = yield from self._store.take(self._keys.unanswered)
-        if found and (isinstance(self._consult, str) or found.steps < self._consult):
+            entry = yield from self._store.take(self._keys.unanswered)
+        if entry and (isinstance(self._consult, str) or entry.steps < self._consult):
             self._release_turn()
-            return found
+            return entry
         return None
 
     def _share_proposals(self) -> None:
         super()._share_proposals()
         if self.proposal_set and self._holds_turn:
-            self._store.kept.keep([self._keys.conversation], FoundProposals(self.proposal_set, 0))
+            self._store.local.store([self._keys.conversation], ProposalEntry(self.proposal_set, 0))
             self._release_turn()
 
     def record_answer(self, answer: AIMessage) -> Flow[None]:
@@ -209,22 +209,22 @@ class TurnProposalSource(GroupProposalSource):
         calls = [*answer.tool_calls, *answer.invalid_tool_calls]
         if self.proposal_set and calls:
             ids = [each["id"] for each in calls if each["id"]]
-            found = FoundProposals(self.proposal_set, self._steps + 1)
-            yield from self._store.link_calls(self._keys, ids, found, is_new=self._is_new)
+            entry = ProposalEntry(self.proposal_set, self._steps + 1)
+            yield from self._store.link_calls(self._keys, ids, entry, is_new=self._is_new)
 
     def record_failure(self, error: Exception) -> Flow[None]:
         """Store the proposals for a retry in another process."""
         yield from super().record_failure(error)
         if (proposal_set := self._proposals_to_keep) and not self._is_answered:
-            found = FoundProposals(proposal_set, self._steps)
-            yield from self._store.store(self._retry_key, found, is_new=self._is_new)
+            entry = ProposalEntry(proposal_set, self._steps)
+            yield from self._store.store(self._retry_key, entry, is_new=self._is_new)
 
     def close(self) -> None:
         """End the call; without an answer, store the proposals for a retry."""
         super().close()
         self._release_turn()
         if (proposal_set := self._proposals_to_keep) and not self._is_answered:
-            self._store.kept.keep([self._retry_key], FoundProposals(proposal_set, self._steps))
+            self._store.local.store([self._retry_key], ProposalEntry(proposal_set, self._steps))
 
     @property
     def _retry_key(self) -> str:
@@ -237,5 +237,5 @@ class TurnProposalSource(GroupProposalSource):
 
     def _release_turn(self) -> None:
         if self._holds_turn:
-            self._store.kept.asking.release(self._keys.conversation)
+            self._store.local.turn_locks.release(self._keys.conversation)
             self._holds_turn = False

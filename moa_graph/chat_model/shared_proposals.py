@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeGuard
 
-from moa_graph.chat_model.kept_proposals import MAX_AGE_S, FoundProposals, ProposalSet
+from moa_graph.chat_model.local_proposals import MAX_AGE_S, ProposalEntry, ProposalSet
 from moa_graph.chat_model.turns import digest
 from moa_graph.graph.answer_cache import CacheBackend
 from moa_graph.graph.cache_calls import cache_step, log_cache_errors
@@ -30,7 +30,7 @@ class SharedProposals:
         """
         self._cache, self._mixture = cache, digest(mixture)
 
-    def find(self, keys: Sequence[str]) -> Flow[FoundProposals | None]:
+    def find(self, keys: Sequence[str]) -> Flow[ProposalEntry | None]:
         """Return the set of proposals of the first key that has one."""
         full_keys = [self._link_key(key) for key in keys]
         hits = yield from self._read(full_keys)
@@ -43,21 +43,21 @@ class SharedProposals:
         depth = proposals.pop(_DEPTH, {}) if proposals else {}
         if not _are_proposals(proposals):
             return None
-        return FoundProposals(ProposalSet(proposals, link["panel"], depth), link["steps"])
+        return ProposalEntry(ProposalSet(proposals, link["panel"], depth), link["steps"])
 
-    def take(self, key: str) -> Flow[FoundProposals | None]:
+    def take(self, key: str) -> Flow[ProposalEntry | None]:
         """Return the set of proposals of a key, and delete the key."""
-        if found := (yield from self.find([key])):
+        if entry := (yield from self.find([key])):
             yield from self._write({self._link_key(key): {}})
-        return found
+        return entry
 
-    def store(self, keys: Iterable[str], found: FoundProposals, *, is_new: bool) -> Flow[None]:
+    def store(self, keys: Iterable[str], entry: ProposalEntry, *, is_new: bool) -> Flow[None]:
         """Store keys of a set of proposals, and the set if it is new."""
-        link = {"panel": found.proposal_set.id, "steps": found.steps}  # a stored name
+        link = {"panel": entry.proposal_set.id, "steps": entry.steps}  # a stored name
         values: dict[_Key, Any] = {self._link_key(key): link for key in keys}
         if is_new:
-            depth = {_DEPTH: dict(found.proposal_set.depth)} if found.proposal_set.depth else {}
-            values[self._set_key(found.proposal_set.id)] = {**found.proposal_set.proposals, **depth}
+            depth = {_DEPTH: dict(entry.proposal_set.depth)} if entry.proposal_set.depth else {}
+            values[self._set_key(entry.proposal_set.id)] = {**entry.proposal_set.proposals, **depth}
         yield from self._write(values)
 
     def _read(self, keys: Sequence[_Key]) -> Flow[Mapping[_Key, Any]]:

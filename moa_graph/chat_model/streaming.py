@@ -19,13 +19,13 @@ from langchain_core.runnables.config import var_child_runnable_config
 from langgraph.constants import TAG_NOSTREAM
 
 from moa_graph.chat_model.caller import CallerScope
-from moa_graph.chat_model.kept_proposals import ProposalSet
+from moa_graph.chat_model.local_proposals import ProposalSet
 from moa_graph.chat_model.proposal_source import ProposalSource
+from moa_graph.graph.aggregator_graph import to_reused
 from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.depth import reuse_decisions
 from moa_graph.graph.error_causes import error_with_causes
 from moa_graph.graph.failed_calls import collect_writer_errors
-from moa_graph.graph.kept_proposals import to_reused
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.proposer import AGENT_METADATA_KEY
 from moa_graph.graph.writer_failures import AggregatorError
@@ -122,10 +122,10 @@ class StreamTranslator:
             chunk, metadata = payload
             if isinstance(chunk, AIMessageChunk):
                 self._start_writer(metadata[AGENT_METADATA_KEY])
-                shown = _to_partial_chunk(self._without_thoughts(chunk))
-                if shown.content or shown.tool_call_chunks:
+                partial = _to_partial_chunk(self._without_thoughts(chunk))
+                if partial.content or partial.tool_call_chunks:
                     self._shown_writer = self._writer
-                yield shown
+                yield partial
         elif update := payload.get(AGGREGATOR):
             answer = _to_chat_model_answer(update["messages"][-1], self._name)
             causes = answer.response_metadata["moa"]["errors"]
@@ -195,11 +195,13 @@ class StreamTranslator:
         return chunk.model_copy(update={"content": self._thought_filter.feed(chunk.content)})
 
 
-def _to_input(messages: Sequence[BaseMessage], kept: ProposalSet | None) -> dict[str, Any]:
+def _to_input(messages: Sequence[BaseMessage], proposal_set: ProposalSet | None) -> dict[str, Any]:
     state: dict[str, Any] = {"messages": _with_unique_ids(messages)}
-    if kept:
-        state["proposals"] = {node: to_reused(each) for node, each in kept.proposals.items()}
-        state |= {"depth": reuse_decisions(kept.depth)} if kept.depth else {}
+    if proposal_set:
+        state["proposals"] = {
+            node: to_reused(each) for node, each in proposal_set.proposals.items()
+        }
+        state |= {"depth": reuse_decisions(proposal_set.depth)} if proposal_set.depth else {}
     return state
 
 

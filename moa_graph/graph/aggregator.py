@@ -11,7 +11,7 @@ from langgraph.types import CachePolicy
 
 from moa_graph.graph.answer_attempt import AnswerAttempt
 from moa_graph.graph.answer_cache import CacheBackend
-from moa_graph.graph.depth import count_asked_layers, find_route
+from moa_graph.graph.depth import count_effective_layers, find_route
 from moa_graph.graph.node_runnable import NodeRunnable
 from moa_graph.graph.options import Aggregation
 from moa_graph.graph.reference_selection import ALL_REFERENCES
@@ -90,17 +90,17 @@ def aggregator_node(
     def aggregate(
         state: LayerState, config: RunnableConfig, node_cache: CacheBackend | None
     ) -> Flow[dict[str, Any]]:
-        asked_layers = count_asked_layers(state, layer_specs)
-        if pick and asked_layers == len(layer_specs):
-            return _ask_nobody(pick, state)
-        if asked_layers or not routes:
-            return flows_behind[asked_layers](state, config, node_cache)
+        layer_count = count_effective_layers(state, layer_specs)
+        if pick and layer_count == len(layer_specs):
+            return _pick_proposal(pick, state)
+        if layer_count or not routes:
+            return flows_behind[layer_count](state, config, node_cache)
         return flows_on_routes[_require_route(state, routes)](state, config, node_cache)
 
     return NodeRunnable(aggregate, aggregators[0])
 
 
-def _ask_nobody(
+def _pick_proposal(
     pick: Callable[[LayerState], dict[str, Any]], state: LayerState
 ) -> Flow[dict[str, Any]]:
     yield from ()

@@ -9,7 +9,7 @@ from langgraph.graph import START
 from moa_graph.graph.answer_cache import CacheBackend
 from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.compiled import FairGraph
-from moa_graph.graph.depth import count_asked_layers
+from moa_graph.graph.depth import count_effective_layers
 from moa_graph.graph.depth_decision import DepthDecision
 from moa_graph.graph.graph_nodes import MoAStateGraph, add_answer_node, add_helpers
 from moa_graph.graph.graph_spec import GraphSpec
@@ -23,22 +23,22 @@ from moa_graph.sync_async import Flow
 KEPT_PROPOSALS = "kept_proposals"
 
 
-class KeptState(MoAState):
+class AggregatorInput(MoAState):
     """Input of the graph."""
 
     depth: NotRequired[dict[str, DepthDecision]]
     """Depth decisions of the turn."""
 
 
-def compile_kept_proposals_graph(spec: GraphSpec, name: str) -> CompiledMoAGraph:
-    """Compile a graph that takes `KeptState` and returns the answer.
+def compile_aggregator_graph(spec: GraphSpec, name: str) -> CompiledMoAGraph:
+    """Compile a graph that takes `AggregatorInput` and returns the answer.
 
     Args:
         spec: The graph specification.
         name: Name of the graph.
     """
-    builder = MoAStateGraph(MoAState, input_schema=KeptState)
-    builder.add_node(KEPT_PROPOSALS, _kept_proposals_node(spec), input_schema=LayerState)
+    builder = MoAStateGraph(MoAState, input_schema=AggregatorInput)
+    builder.add_node(KEPT_PROPOSALS, _briefing_node(spec), input_schema=LayerState)
     builder.add_edge(START, KEPT_PROPOSALS)
     builder.add_conditional_edges(KEPT_PROPOSALS, _make_edges(spec))
     add_helpers(builder, spec)
@@ -50,7 +50,7 @@ def _make_edges(spec: GraphSpec) -> NodeRunnable:
     """Create the edges to the nodes that have not run: an earlier, failed call ran the others."""
 
     def route(state: LayerState) -> Sequence[str]:
-        if count_asked_layers(state, spec.layers) < len(spec.layers):
+        if count_effective_layers(state, spec.layers) < len(spec.layers):
             return [AGGREGATOR]
         return spec.find_next_nodes(state)
 
@@ -66,11 +66,11 @@ def to_reused(proposal: Proposal) -> Proposal:
     return cast("Proposal", reused | {"usage": {**ZERO_USAGE}})
 
 
-def _kept_proposals_node(spec: GraphSpec) -> NodeRunnable:
+def _briefing_node(spec: GraphSpec) -> NodeRunnable:
     def brief(
         state: LayerState, _config: RunnableConfig, _cache: CacheBackend | None
     ) -> Flow[dict[str, Any]]:
-        if not (layers := count_asked_layers(state, spec.layers)):
+        if not (layers := count_effective_layers(state, spec.layers)):
             return {}
         nodes = [each.node for each in spec.layers[layers - 1].agent_nodes]
         return (yield from brief_readers(nodes, state, spec.layout, spec.aggregators))

@@ -75,7 +75,7 @@ def describe_depth(state: Mapping[str, Any], layer_specs: Sequence[LayerSpec]) -
     """Describe the depth of a turn; `None` if there was no decision."""
     if not (decided := list_decisions(state, layer_specs)):
         return None
-    last = count_asked_layers(state, layer_specs)
+    last = count_effective_layers(state, layer_specs)
     reasons = {layers: decision.get("why", "") for layers, decision in decided}
     depth = RunDepth(
         layers=last,
@@ -113,7 +113,7 @@ def list_decisions(
     return decisions
 
 
-def count_asked_layers(state: Mapping[str, Any], layer_specs: Sequence[LayerSpec]) -> int:
+def count_effective_layers(state: Mapping[str, Any], layer_specs: Sequence[LayerSpec]) -> int:
     """Count the layers that run before the aggregator."""
     stops = (n for n, decision in list_decisions(state, layer_specs) if is_effective(decision))
     return next(stops, len(layer_specs))

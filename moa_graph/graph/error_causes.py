@@ -13,7 +13,7 @@ from moa_graph.connection_failures import error_chain
 from moa_graph.errors import MoAError
 
 _UNSHARED_TYPES = (GraphBubbleUp, StopIteration, StopAsyncIteration)  # types that control the run
-_UNTELLING_TYPES = {Exception, RuntimeError}  # LangGraph's default retry exempts RuntimeError
+_GENERIC_TYPES = {Exception, RuntimeError}  # LangGraph's default retry exempts RuntimeError
 
 E = TypeVar("E", bound=MoAError)
 
@@ -99,10 +99,10 @@ def _shared_types(
 def _can_be_shared(kind: type, error_class: type[MoAError], args: Any) -> bool:
     if not issubclass(kind, Exception) or issubclass(kind, (MoAError, *_UNSHARED_TYPES)):
         return False
-    return kind not in _UNTELLING_TYPES and _can_be_taken_on(kind, error_class, args)
+    return kind not in _GENERIC_TYPES and _can_be_inherited(kind, error_class, args)
 
 
-def _can_be_taken_on(kind: type[Exception], error_class: type[MoAError], args: Any) -> bool:
+def _can_be_inherited(kind: type[Exception], error_class: type[MoAError], args: Any) -> bool:
     """Return whether an error class can inherit both types; `ExceptionGroup` cannot be added."""
     try:
         return isinstance(error_of_types(error_class, (kind,), args), kind)

@@ -9,7 +9,7 @@ from langgraph.graph import END
 from langgraph.types import CachePolicy
 
 from moa_graph.graph.analysis import describe_analysis
-from moa_graph.graph.depth import count_asked_layers
+from moa_graph.graph.depth import count_effective_layers
 from moa_graph.graph.depth_policy import ALL_LAYERS, DepthPolicy
 from moa_graph.graph.node_names import (
     AGGREGATOR,
@@ -108,7 +108,7 @@ class GraphSpec:
 
     def describe(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """Return the entries of the run summary beside its calls."""
-        is_whole = count_asked_layers(state, self.layers) == len(self.layers)
+        is_whole = count_effective_layers(state, self.layers) == len(self.layers)
         details: dict[str, Any] = {"vote": self.vote.count(state)} if self.vote and is_whole else {}
         if self.analyst:
             replaces = self.aggregators[0].selector.replaces

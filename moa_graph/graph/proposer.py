@@ -38,7 +38,9 @@ def proposer_node(
     answer_cache = AnswerCache(agent_node, peers, layout, cache_policy)
     enter_layer = _layer_deadline_factory(layer_spec)
     join_samples = group_samples(
-        agent_node, layer_spec.agent_nodes, partial(_asked_with, agent_node.node, layer_spec)
+        agent_node,
+        layer_spec.agent_nodes,
+        partial(_nodes_in_superstep, agent_node.node, layer_spec),
     )
 
     def propose(
@@ -71,7 +73,7 @@ def proposer_node(
     return NodeRunnable(propose, agent_node)
 
 
-def _asked_with(node: str, layer_spec: LayerSpec, state: LayerState) -> Sequence[str]:
+def _nodes_in_superstep(node: str, layer_spec: LayerSpec, state: LayerState) -> Sequence[str]:
     """Return the proposers of the layer that run together with one, according to the state."""
     marked = quorum.nodes_marked_for_retry(layer_spec.proposals_in(state))
     return marked if node in marked else [each.node for each in layer_spec.agent_nodes]

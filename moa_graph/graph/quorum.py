@@ -41,7 +41,7 @@ class QuorumError(MoAError):
         causes = "; ".join(f"{node}: {cause}" for node, cause in self.failures.items())
         Exception.__init__(  # not that of a mixed-in type
             self,
-            f"{_name_asked(layer, failures, asked)} answered, {needed} required: "
+            f"{_describe_answers(layer, failures, asked)} answered, {needed} required: "
             f"{causes or 'all were dropped'}",
         )
 
@@ -53,7 +53,7 @@ class QuorumError(MoAError):
         )
 
 
-def _name_asked(layer: int, failures: Mapping[str, str], total: int) -> str:
+def _describe_answers(layer: int, failures: Mapping[str, str], total: int) -> str:
     """Describe how many agents answered: `layer 1: 0 of 2 proposers`."""
     count = f"{total - len(failures)} of {total}"
     is_vote = any(parse_helper_role(node) == VOTE for node in failures)

@@ -57,9 +57,9 @@ class ReferenceSelector:
             return None
         answered = answered_nodes(nodes, state)
         seed = find_seed(reader, answered, state)
-        drawn = shuffle(answered, seed)[: self.limit]
+        nodes_drawn = shuffle(answered, seed)[: self.limit]
         return DrawnReferences(
-            drawn if self.is_shuffled else sorted(drawn, key=answered.index), seed
+            nodes_drawn if self.is_shuffled else sorted(nodes_drawn, key=answered.index), seed
         )
 
     @property

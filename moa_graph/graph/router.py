@@ -131,7 +131,7 @@ class Router:
         if self.chat_decider:
             self.chat_decider.build_model()
 
-    def choose(self, messages: Sequence[AnyMessage], config: RunnableConfig) -> Flow["ChosenRoute"]:
+    def choose(self, messages: Sequence[AnyMessage], config: RunnableConfig) -> Flow["RouteChoice"]:
         """Choose the route of a conversation.
 
         Raises:
@@ -148,26 +148,26 @@ class Router:
 
     def _ask_decision_model(
         self, messages: Sequence[AnyMessage], config: RunnableConfig
-    ) -> Flow["ChosenRoute"]:
+    ) -> Flow["RouteChoice"]:
         from moa_graph.models.decisions import DecisionQuestion, ask_decision_model  # noqa: PLC0415  # as above
 
         state = {"conversation": list(messages)}
         question = DecisionQuestion(self.instructions, self.meanings)
         answer = yield from ask_decision_model(self.decider, state, question, config)
         if answer.error:
-            return ChosenRoute(FULL, "", answer.model, answer.usage, answer.error)
+            return RouteChoice(FULL, "", answer.model, answer.usage, answer.error)
         why = f"{answer.model}: {answer.label}, confidence {answer.probability:.2f}"
         return self._read_route(answer.label, why, answer.model, answer.usage)
 
     def _ask_chat_model(
         self, decider: ChatDecider, messages: Sequence[AnyMessage], config: RunnableConfig
-    ) -> Flow["ChosenRoute"]:
+    ) -> Flow["RouteChoice"]:
         label, answer = decider.agent.label, (yield from decider.ask(messages, config))
         if answer.error:
-            return ChosenRoute(FULL, "", label, answer.usage, answer.error)
+            return RouteChoice(FULL, "", label, answer.usage, answer.error)
         return self._read_route(answer.route, f"{label}: {answer.route}", label, answer.usage)
 
-    def _read_choice(self, value: Any) -> "ChosenRoute":
+    def _read_choice(self, value: Any) -> "RouteChoice":
         """Read the return value of a user's function.
 
         Raises:
@@ -187,13 +187,13 @@ class Router:
 
     def _read_route(
         self, route: Any, why: str, model: str | None = None, usage: dict[str, Any] | None = None
-    ) -> "ChosenRoute":
+    ) -> "RouteChoice":
         """Return the chosen route; if it does not exist, the tokens of the decision still count."""
         if isinstance(route, str) and route in self.meanings:
-            return ChosenRoute(route, why, model, usage)
+            return RouteChoice(route, why, model, usage)
         expected = ", ".join(self.meanings)
         error = LookupError(f"no route {route!r}; expected one of: {expected}")
-        return ChosenRoute(FULL, "", model, usage, error)
+        return RouteChoice(FULL, "", model, usage, error)
 
 
 def name_decider(decider: Any) -> str | None:
@@ -210,7 +210,7 @@ def name_decider(decider: Any) -> str | None:
 
 
 @dataclass(frozen=True)
-class ChosenRoute:
+class RouteChoice:
     """The chosen route, and the reason."""
 
     name: str

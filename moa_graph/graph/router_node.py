@@ -15,7 +15,7 @@ from moa_graph.graph.depth_decision import DepthDecision
 from moa_graph.graph.failed_calls import classify_failure, describe_failure
 from moa_graph.graph.node_names import AGGREGATOR, FULL, ROUTER
 from moa_graph.graph.node_runnable import NodeRunnable, StateNode
-from moa_graph.graph.router import ChosenRoute, Router
+from moa_graph.graph.router import RouteChoice, Router
 from moa_graph.graph.state import LayerState
 from moa_graph.redaction import find_keys
 from moa_graph.sync_async import Flow
@@ -32,18 +32,18 @@ def router_node(router: Router, *, shadow: bool) -> NodeRunnable:
     def route(
         state: LayerState, config: RunnableConfig, _cache: CacheBackend | None
     ) -> Flow[dict[str, Any]]:
-        chosen, failures, started = ChosenRoute(FULL, ""), list[Exception](), time()
+        choice, failures, started = RouteChoice(FULL, ""), list[Exception](), time()
         with capture_errors(failures.append):
-            chosen = yield from router.choose(state["messages"], config)
-            if chosen.error:
-                raise chosen.error
+            choice = yield from router.choose(state["messages"], config)
+            if choice.error:
+                raise choice.error
         if failures:
             cause = describe_failure(failures[0], *find_keys(config.get("configurable", {})))
             _logger.warning("`router` failed: %s", cause)
             why = f"`router` failed: {cause}"
-            chosen = replace(chosen, name=FULL, why=why, error=failures[0])
-        decision = _to_decision(chosen, find_newest_turn_id(state["messages"]), shadow=shadow)
-        if chosen.model:
+            choice = replace(choice, name=FULL, why=why, error=failures[0])
+        decision = _to_decision(choice, find_newest_turn_id(state["messages"]), shadow=shadow)
+        if choice.model:
             decision["started"] = started
         update: dict[str, Any] = {"depth": {ROUTER: decision}}
         if earlier := dict.fromkeys(state.get("proposals", {})):
@@ -67,18 +67,18 @@ def router_edges(first_nodes: Sequence[str]) -> NodeRunnable:
     return StateNode(route)
 
 
-def _to_decision(chosen: ChosenRoute, turn_id: str, *, shadow: bool) -> DepthDecision:
+def _to_decision(choice: RouteChoice, turn_id: str, *, shadow: bool) -> DepthDecision:
     decision = DepthDecision(
         node=ROUTER,
-        stop=chosen.name != FULL,
-        why=chosen.why,
+        stop=choice.name != FULL,
+        why=choice.why,
         turn_id=turn_id,
-        route=chosen.name,
+        route=choice.name,
     )
     if shadow:
         decision["shadow"] = True
-    if chosen.error:
-        decision["error_type"] = classify_failure(chosen.error)
-    if chosen.model:
-        decision["model"], decision["usage"] = chosen.model, chosen.usage
+    if choice.error:
+        decision["error_type"] = classify_failure(choice.error)
+    if choice.model:
+        decision["model"], decision["usage"] = choice.model, choice.usage
     return decision

@@ -144,7 +144,7 @@ class Agent(BaseModel):
     @model_validator(mode="after")
     def _check_options(self) -> Self:
         """Reject options that would silently have no effect."""
-        for option in _given_options(self):
+        for option in _explicit_options(self):
             if not self.takes_option(option):
                 _refuse_option(self, option)
         provider = split_label(self.model)[0] if isinstance(self.model, str) else None
@@ -239,7 +239,7 @@ def build_model(agent: Agent, *, retries: bool = True) -> Runnable[Any, Any]:
     if not isinstance(agent.model, str):
         return agent.model if retries else _without_retries(agent.model)
     provider, name = split_label(agent.model)
-    model_options = _given_options(agent)
+    model_options = _explicit_options(agent)
     key = _read_key(agent)
     if agent.base_url is None:
         _check_addresses(provider)
@@ -278,7 +278,7 @@ def find_key_variable(agent: Agent) -> str | None:
     return agent.api_key_env or (None if agent.base_url else provider.key_variable)
 
 
-def _given_options(agent: Agent) -> dict[str, Any]:
+def _explicit_options(agent: Agent) -> dict[str, Any]:
     """Return the `MODEL_OPTIONS` that are set, with the key's variable instead of the key."""
     options = {name: getattr(agent, _OPTION_FIELDS.get(name, name)) for name in MODEL_OPTIONS}
     return {name: value for name, value in options.items() if value is not None}

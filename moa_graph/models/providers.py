@@ -320,12 +320,12 @@ def _build_compatible_model(
 ) -> BaseChatModel:
     from moa_graph.models.openai.compatible import (  # noqa: PLC0415
         COMPATIBLE_OPTIONS,
-        use_given_options,
+        use_explicit_options,
     )
 
     def build(**keywords: Any) -> BaseChatModel:
         model = chat_model(**keywords, **COMPATIBLE_OPTIONS)
-        use_given_options(model, options)
+        use_explicit_options(model, options)
         return model
 
     return _build_fast_model(build, options)

@@ -34,7 +34,7 @@ def enclose_context(text: str) -> str:
     return _enclose(text, _CONTEXT, _CONTEXT)
 
 
-class _FoundAttachment(NamedTuple):
+class _AttachmentMatch(NamedTuple):
     file_name: str | None
     """`None` for the context of a question."""
     text: str
@@ -63,7 +63,7 @@ def remove_attachments(text: str) -> str:
     return question.strip() if attachments else text
 
 
-def _find_attachments(text: str) -> Iterator[_FoundAttachment]:
+def _find_attachments(text: str) -> Iterator[_AttachmentMatch]:
     position, unclosed = 0, set[str]()
     for opening in _OPENING.finditer(text):
         name = opening[2] or _FILE
@@ -74,7 +74,7 @@ def _find_attachments(text: str) -> Iterator[_FoundAttachment]:
             unclosed.add(name)  # no later one is closed either
             continue
         position = end + len(closing)
-        yield _FoundAttachment(opening[1], text[opening.end() : end], opening.start(), position)
+        yield _AttachmentMatch(opening[1], text[opening.end() : end], opening.start(), position)
 
 
 def _enclose(text: str, tag: str, name: str) -> str:

@@ -30,7 +30,7 @@ from waiting import wait_for, wait_until
 
 from moa_graph import AggregatorError, ChatMoA
 from moa_graph.chat_model import recent_values
-from moa_graph.chat_model.kept_proposals import MAX_AGE_S
+from moa_graph.chat_model.local_proposals import MAX_AGE_S
 
 
 @tool

@@ -29,7 +29,6 @@ class InstructionFollowing(Scorer):
     name = "ifeval"
     required_keys: Sequence[str] = ("instruction_id_list", "kwargs")
     reads_answers = False
-    checks_parts = True
 
     def check_row(self, row: Mapping[str, Any]) -> None:
         """Reject a row with an instruction that cannot be checked."""

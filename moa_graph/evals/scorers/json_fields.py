@@ -15,7 +15,6 @@ class JSONFields(Scorer):
     """
 
     name = "json"
-    checks_parts = True
 
     def check_row(self, row: Mapping[str, Any]) -> None:
         """Reject a row whose `expected` is not an object."""

@@ -32,7 +32,7 @@ def is_openai_address(url: str | None) -> bool:
     return host == OPENAI_HOST or str(host).endswith(f".{OPENAI_HOST}")
 
 
-def use_given_options(model: Any, options: Mapping[str, Any]) -> None:
+def use_explicit_options(model: Any, options: Mapping[str, Any]) -> None:
     """Reset fields of a chat model that came from the environment or its model name.
 
     Args:
