@@ -230,7 +230,7 @@ class LayerDeadline:
 
 
 def _is_timeout_error(error: Exception) -> bool:
-    """Return whether an error is a timeout of any client: `APITimeoutError`, `ReadTimeout`, …"""
+    """Return whether an error is a timeout of a client, such as `APITimeoutError`."""
     return any("Timeout" in kind.__name__ for kind in type(error).__mro__)
 
 
