@@ -10,7 +10,8 @@ from starlette.requests import Request
 
 from moa_graph.json_size import count_json_items
 from moa_graph.server.errors import ApiError
-from moa_graph.server.service import ServerLimits
+from moa_graph.server.request_record import note_model
+from moa_graph.server.service import MixtureService, ServerLimits
 
 MAX_VALUE_CHARS = 100
 """Characters of a value in an error."""
@@ -40,6 +41,19 @@ async def read_json_body(request: Request, limits: ServerLimits) -> Any:
         close = {"connection": "close"}
         raise ApiError(408, message, code="request_timeout", headers=close) from None
     return parse_json_body(body, limits)
+
+
+async def read_model_request(request: Request, service: MixtureService) -> Any:
+    """Read the body of a request for an answer; its log line names the mixture in any case.
+
+    Raises:
+        ApiError: As `read_json_body`.
+    """
+    body = await read_json_body(request, service.limits)
+    model = body.get("model") if isinstance(body, dict) else None
+    if isinstance(model, str) and model in service.mixtures:
+        note_model(model)
+    return body
 
 
 def parse_json_body(body: bytes, limits: ServerLimits) -> Any:

@@ -12,7 +12,7 @@ from serving import Serving, http
 from waiting import wait_for
 
 from moa_graph import MoAConfig
-from moa_graph.server import app
+from moa_graph.server import anthropic_messages, app
 from moa_graph.server.auth import ApiKey
 from moa_graph.server.service import ApiOptions, ServerLimits
 
@@ -560,8 +560,16 @@ def test_tokens_of_a_conversation_are_estimated(offline):
     assert count(messages=[{"role": "user", "content": [image]}]) < 20
 
 
+def test_package_is_imported_before_a_request(monkeypatch):
+    imported = []
+    monkeypatch.setattr(app, "import_module", imported.append)
+    app.preload_dialects().join()
+    assert imported == [anthropic_messages.__name__]
+
+
 def test_server_without_the_package_names_the_extra(monkeypatch, offline):
     monkeypatch.setattr(app, "find_spec", lambda _: None)
+    assert app.preload_dialects() is None
     mixture = MoAConfig.load("offline")
     with Serving(mixture) as serving, client_of(serving, max_retries=2) as client:
         for call in (client.messages.create, client.messages.count_tokens):
