@@ -360,10 +360,11 @@ def test_only_who_has_the_token_is_let_in():
         key = f"Bearer {token}"
         assert post(listening.url).status_code == 401
         assert post(listening.url, authorization="Bearer x").status_code == 401
+        health = listening.url.replace("/mcp", "/health")
         page = post(listening.url, authorization=key, origin="http://evil.example")
         assert (page.status_code, "foreign_origin" in page.text) == (403, True)
         assert post(listening.url, authorization=key).status_code != 401
-        assert httpx2.get(listening.url.replace("/mcp", "/health")).status_code == 200
+        assert httpx2.get(health, timeout=PATIENCE).status_code == 200
         code, said = listening.end()
     assert (code, said.count(token)) == (0, 1)
     assert said.splitlines()[-1] == "moa: stopped"
