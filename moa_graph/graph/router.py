@@ -240,7 +240,7 @@ def is_chat_decider(decider: Any) -> bool:
 
 
 def _to_agent(decider: Any) -> Agent:
-    return decider if isinstance(decider, Agent) else Agent(model=decider)
+    return decider if isinstance(decider, Agent) else Agent.model_validate({"model": decider})
 
 
 def _check_chat_agent(decider: Any) -> None:
