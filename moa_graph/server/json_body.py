@@ -12,6 +12,7 @@ from moa_graph.json_size import count_json_items
 from moa_graph.server.errors import ApiError
 from moa_graph.server.request_record import note_model
 from moa_graph.server.service import MixtureService, ServerLimits
+from moa_graph.validation_errors import describe_expected
 
 MAX_VALUE_CHARS = 100
 """Characters of a value in an error."""
@@ -115,7 +116,7 @@ def explain_validation_error(error: ValidationError, data: Any) -> ApiError:
         case "value_error":
             message = first["msg"].removeprefix("Value error, ")
         case _:
-            message = first["msg"].replace("Input should be", "expected") + got
+            message = describe_expected(first["msg"]) + got
     if location.endswith(".content") and first["type"] == "string_type":
         message = f"expected a string or a list of parts{got}"
     return ApiError(400, f"{location}: {message}", param=location)
