@@ -14,9 +14,9 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from moa_graph.runs.damage import DamagedThreadError
 from moa_graph.runs.database_errors import StoreError
 from moa_graph.runs.store import Checkpointer, RunStore
+from moa_graph.runs.stored_configs import CONFIG_KEY
 from moa_graph.runs.thread_reading import time_of_checkpoint
 from moa_graph.runs.titles import forget_title
-from moa_graph.runs.turn_values import CONFIG_KEY
 
 MAX_VACUUM_BYTES = 200_000_000
 """Maximum bytes of a file that `VACUUM` rewrites, which blocks other writers."""
@@ -29,7 +29,7 @@ class DatabaseQueries:
     """Queries for one kind of database."""
 
     list_threads: str
-    """Threads of the command line (with `CONFIG_KEY` of `store`), newest first, each with its last
+    """Threads of the command line (with `CONFIG_KEY`), newest first, each with its last
     checkpoint; `{number}` is the expression that orders checkpoints."""
     database_size: str
     vacuum: Sequence[str]

@@ -12,19 +12,17 @@ from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.constants import START
 from langgraph.graph import StateGraph
 from langgraph.graph.message import add_messages
-from pydantic import ValidationError
 
-from moa_graph.config.model import STORED, MoAConfig
 from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.run_summary import read_run_summary
 from moa_graph.graph.state import RETRY, MoAState, Proposal, merge_writes
 from moa_graph.runs.damage import DamagedThreadError, name_damaged_thread
 from moa_graph.runs.database_errors import StoreError
 from moa_graph.runs.record import current_turn_proposals
+from moa_graph.runs.stored_configs import CONFIG_KEY, load_stored_config
 from moa_graph.runs.stored_errors import CANCELLED_PREFIX
 from moa_graph.runs.stored_thread import StoredThread
 from moa_graph.runs.titles import read_titles
-from moa_graph.runs.turn_values import CONFIG_KEY
 
 Checkpointer = BaseCheckpointSaver[Any]
 
@@ -189,7 +187,7 @@ def _parse_checkpoint(checkpoint: CheckpointTuple) -> StoredThread:
         id=checkpoint.config["configurable"]["thread_id"],
         updated_at=datetime.fromisoformat(checkpoint.checkpoint["ts"]),
         messages=_messages_with_input(checkpoint.checkpoint["channel_values"]),
-        config=_load_stored_config(dict(checkpoint.metadata).get(CONFIG_KEY)),
+        config=load_stored_config(dict(checkpoint.metadata).get(CONFIG_KEY)),
         failed_nodes=(),
         stop_cause=_find_stop_cause(
             [str(value) for _, channel, value in writes if channel == ERROR_CHANNEL]
@@ -209,10 +207,3 @@ def _find_stop_cause(errors: Sequence[str]) -> Literal["failed", "interrupted"] 
     if not errors:
         return None
     return "interrupted" if all(each.startswith(CANCELLED_PREFIX) for each in errors) else "failed"
-
-
-def _load_stored_config(stored: Any) -> MoAConfig | None:
-    try:
-        return MoAConfig.model_validate_json(stored, context=STORED) if stored else None
-    except ValidationError:
-        return None

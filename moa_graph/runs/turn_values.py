@@ -13,10 +13,10 @@ from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.state import merge_writes
 from moa_graph.graph.turns import Turn, read_turn, unanswered_messages
 from moa_graph.runs.record import AGGREGATOR_FAILURE, current_turn_proposals
+from moa_graph.runs.stored_configs import CONFIG_KEY
 from moa_graph.runs.stored_errors import read_failed_calls, read_node_errors
 
-CONFIG_KEY = "moa_config"  # metadata key of each checkpoint: the mixture
-RUN_BEGAN_KEY = "moa_run_began"  # likewise: start of the writing run, in seconds
+RUN_BEGAN_KEY = "moa_run_began"  # metadata key of each checkpoint: start of its run, in seconds
 
 
 def build_run_config(thread: str, mixture: MoAConfig) -> RunnableConfig:
