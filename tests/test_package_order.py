@@ -17,6 +17,7 @@ FLOORS = (
         "atomic_files",
         "deprecated",
         "fair_scheduling",
+        "json_size",
         "validation_errors",
     },
     {"prompting"},
