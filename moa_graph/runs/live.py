@@ -39,7 +39,7 @@ class AgentProgress:
     error: str | None = None
     ending_note: str | None = None
     """Note about an incomplete answer."""
-    asked: float | None = None
+    called_at: float | None = None
     """Start of the call in seconds since 1970; `None` if it has not started, or is unknown."""
     started: float | None = None
     """Start of the call on the clock of `perf_counter`; `None` if it is not running."""
@@ -152,21 +152,21 @@ class AgentProgress:
         self.critical = self.from_cache = self.is_shown_elsewhere = self.hedged = False
         self.is_edited = self.is_reused = self.is_retrying = self.is_stopped = False
         self.served_model = self.fallback = self.attempts = None
-        self.asked = time() if status == "running" else None
+        self.called_at = time() if status == "running" else None
         self.started = self.last_sign = perf_counter() if status == "running" else None
         self.seconds = self.read = self.written = self.cost = None
         self.replace_text("")
 
     def mark_stopped(self) -> None:
         """Record that it was stopped; its partial text stays."""
-        text, asked, seconds = self.text, self.asked, self.elapsed(perf_counter())
+        text, called_at, seconds = self.text, self.called_at, self.elapsed(perf_counter())
         self.reset("waiting")
         if text:
-            self.take_stopped(text, asked, seconds)
+            self.take_stopped(text, called_at, seconds)
 
-    def take_stopped(self, text: str, asked: float | None, seconds: float | None) -> None:
+    def take_stopped(self, text: str, called_at: float | None, seconds: float | None) -> None:
         """Set the partial text of a stopped run."""
-        self.is_stopped, self.asked, self.seconds = True, asked, seconds
+        self.is_stopped, self.called_at, self.seconds = True, called_at, seconds
         self.replace_text(text)
 
     def replace_text(self, text: str) -> None:
@@ -190,7 +190,7 @@ class AgentProgress:
         self.fallback = call.model if _is_by_fallback(self, call, run) else None
         self.status, self.error, self.model = call.status, call.error, call.model
         self.ending_note = call.ending_note
-        self.asked, self.started, self.cost = call.started, None, call.cost
+        self.called_at, self.started, self.cost = call.started, None, call.cost
         self.seconds = call.seconds if call.is_timed else None
         self.read = call.usage["input_tokens"] if call.usage else None
         self.written = call.usage["output_tokens"] if call.usage else None

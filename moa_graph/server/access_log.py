@@ -77,5 +77,5 @@ def _open_record(scope: Scope) -> RequestRecord:
 
 def _read_request_id(scope: Scope) -> str:
     """Return the client's request id if it is valid in a log line, or a new id."""
-    given = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
-    return redact(given) if _REQUEST_ID.fullmatch(given) else f"req_{uuid4().hex}"
+    header = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
+    return redact(header) if _REQUEST_ID.fullmatch(header) else f"req_{uuid4().hex}"

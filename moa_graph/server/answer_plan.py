@@ -78,12 +78,12 @@ def plan_answer(
     _require_form(chat_request, served.writers[0], names)
     uses_tools = "calls_tools" in needs
     dropped = [] if uses_tools or not chat_request.wants_tools else ["tools"]
-    options, untaken = _choose_parameters(chat_request, served.writers, uses_tools=uses_tools)
+    options, ineffective = _choose_parameters(chat_request, served.writers, uses_tools=uses_tools)
     if uses_tools:
         options |= _tool_options(chat_request)
-    untaken = [names.get(each, each) for each in (*dropped, *served.ineffective, *untaken)]
-    if service.api.strict and untaken:
-        raise _not_taken_error(untaken[0], chat_request.model)
+    ineffective = [names.get(each, each) for each in (*dropped, *served.ineffective, *ineffective)]
+    if service.api.strict and ineffective:
+        raise _not_taken_error(ineffective[0], chat_request.model)
     messages: Sequence[AnyMessage] = to_langchain_messages(chat_request.messages)
     if not uses_tools and not all(each.is_openai_based for each in served.writers):
         messages = describe_tools_in_text(messages)  # models without tools may reject tool calls
@@ -92,7 +92,7 @@ def plan_answer(
         served.chat_model,
         ask_to_continue(messages) if beginning else messages,
         options,
-        [*chat_request.ineffective_parameters(), *untaken],
+        [*chat_request.ineffective_parameters(), *ineffective],
         count=chat_request.n or 1,
         beginning=beginning,
         names=names,
@@ -140,10 +140,10 @@ def _choose_parameters(
     chat_request: ChatRequest, writers: Sequence[ModelCapabilities], *, uses_tools: bool
 ) -> tuple[JsonObject, list[str]]:
     """Return the parameters that all writers support, and the names of the others."""
-    taken = frozenset.intersection(*(each.parameters for each in writers))
-    given = {name: value for name in _PREFERENCES if (value := getattr(chat_request, name))}
-    body = {name: value for name, value in given.items() if name in taken}
-    untaken = [name for name in given if name not in taken]
+    accepted = frozenset.intersection(*(each.parameters for each in writers))
+    values = {name: value for name in _PREFERENCES if (value := getattr(chat_request, name))}
+    body = {name: value for name, value in values.items() if name in accepted}
+    ineffective = [name for name in values if name not in accepted]
     if chat_request.wants_json:
         body["response_format"] = _response_format(chat_request)
     if chat_request.logprobs:
@@ -152,18 +152,18 @@ def _choose_parameters(
     as_body = all(each.takes_extra_body for each in writers)
     options: JsonObject = ({"extra_body": body} if as_body else body) if body else {}
     if uses_tools and chat_request.parallel_tool_calls is not None:
-        if "parallel_tool_calls" in taken:
+        if "parallel_tool_calls" in accepted:
             options["parallel_tool_calls"] = chat_request.parallel_tool_calls
         else:
-            untaken.append("parallel_tool_calls")
-    return options, untaken
+            ineffective.append("parallel_tool_calls")
+    return options, ineffective
 
 
 def _response_format(chat_request: ChatRequest) -> JsonObject:
-    given = chat_request.response_format
-    if not isinstance(given, JsonSchemaFormat):
+    response_format = chat_request.response_format
+    if not isinstance(response_format, JsonSchemaFormat):
         return {"type": "json_object"}
-    schema = given.json_schema.model_dump(by_alias=True, exclude_unset=True)
+    schema = response_format.json_schema.model_dump(by_alias=True, exclude_unset=True)
     return {"type": "json_schema", "json_schema": schema}
 
 

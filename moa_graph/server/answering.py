@@ -91,8 +91,8 @@ def _name_ineffective_parameters(service: MixtureService, names: Iterable[str]) 
 
 
 def _to_printable(name: str) -> str:
-    shown = name[:_MAX_NAME_CHARS]
-    return "".join(c if c.isascii() and (c.isalnum() or c in "_-.") else "?" for c in shown)
+    printable = name[:_MAX_NAME_CHARS]
+    return "".join(c if c.isascii() and (c.isalnum() or c in "_-.") else "?" for c in printable)
 
 
 async def _invoke_model(plans: Sequence[AnswerPlan]) -> list[AIMessage]:

@@ -110,8 +110,8 @@ class MessageFormat:
 
     def _ending(self, *, calls: bool) -> JsonObject:
         reason = to_stop_reason(self._reason, calls=calls)
-        found = self._stop_sequence if reason == "stop_sequence" else None
-        return {"stop_reason": reason, "stop_sequence": found}
+        sequence = self._stop_sequence if reason == "stop_sequence" else None
+        return {"stop_reason": reason, "stop_sequence": sequence}
 
     def _usage(self, answer: AIMessage) -> JsonObject:
         return anthropic_usage(answer, of=self._usage_of) or _NO_USAGE

@@ -39,12 +39,12 @@ async def create_message(request: Request) -> Response:
     service = get_service(request)
     body = await read_model_request(request, service)
     max_messages, strict = service.limits.messages, service.api.strict
-    asked = parse_conversation(MessageRequest, body, max_messages, strict=strict)
-    plan = plan_answer(service, to_chat_request(asked), _NAMES)
-    plan = replace(plan, ineffective=[*asked.ineffective_parameters(), *plan.ineffective])
+    message_request = parse_conversation(MessageRequest, body, max_messages, strict=strict)
+    plan = plan_answer(service, to_chat_request(message_request), _NAMES)
+    plan = replace(plan, ineffective=[*message_request.ineffective_parameters(), *plan.ineffective])
     request_id = request.scope.get(REQUEST_ID)
-    answer_format = MessageFormat(asked.model, service.api.usage, request_id)
-    stream = bool(asked.stream)
+    answer_format = MessageFormat(message_request.model, service.api.usage, request_id)
+    stream = bool(message_request.stream)
     return await answer_request(request, [plan], answer_format, stream=stream, ping=PING)
 
 
@@ -52,12 +52,14 @@ async def count_tokens(request: Request) -> Response:
     """Estimate the tokens of a conversation and its tools, as a proposer reads them."""
     service = get_service(request)
     body = await read_model_request(request, service)
-    asked = parse_conversation(ConversationRequest, body, service.limits.messages)
-    service.get_mixture(asked.model)
-    return JSONResponse({"input_tokens": await run_in_threadpool(_count, service, asked)})
+    conversation = parse_conversation(ConversationRequest, body, service.limits.messages)
+    service.get_mixture(conversation.model)
+    return JSONResponse({"input_tokens": await run_in_threadpool(_count, service, conversation)})
 
 
-def _count(service: MixtureService, asked: ConversationRequest) -> int:
-    messages = to_langchain_messages(to_chat_messages(asked))
-    tools = [tool.model_dump(exclude_unset=True) for tool in to_chat_tools(asked)]
-    return service.get_model(asked.model).chat_model.get_num_tokens_from_messages(messages, tools)
+def _count(service: MixtureService, conversation: ConversationRequest) -> int:
+    messages = to_langchain_messages(to_chat_messages(conversation))
+    tools = [tool.model_dump(exclude_unset=True) for tool in to_chat_tools(conversation)]
+    return service.get_model(conversation.model).chat_model.get_num_tokens_from_messages(
+        messages, tools
+    )

@@ -194,13 +194,13 @@ def _refuse_parameters(request: ConversationRequest) -> None:
 
 def _check_results(messages: Sequence[MessageParam]) -> None:
     """Reject a tool result without its call in the conversation, as most providers do."""
-    known = set[str]()
+    call_ids = set[str]()
     for index, message in enumerate(messages):
         for position, block in enumerate(message.blocks):
             if isinstance(block, ToolUseBlock):
-                known.add(block.id)
-            elif isinstance(block, ToolResultBlock) and block.tool_use_id not in known:
+                call_ids.add(block.id)
+            elif isinstance(block, ToolResultBlock) and block.tool_use_id not in call_ids:
                 location = f"messages[{index}].content[{position}].tool_use_id"
-                shown = block.tool_use_id[:MAX_VALUE_CHARS]
-                text = f"{location}: no call {shown!r} in the messages before it"
+                printable_id = block.tool_use_id[:MAX_VALUE_CHARS]
+                text = f"{location}: no call {printable_id!r} in the messages before it"
                 raise ApiError(400, text, param=location, code="unknown_tool_call")

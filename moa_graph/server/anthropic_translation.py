@@ -142,9 +142,9 @@ def _to_user_messages(blocks: Sequence[Any]) -> Iterator[RequestMessage]:
     images = list[Part]()
     for block in blocks:
         if isinstance(block, ToolResultBlock):
-            message, found = _to_result_message(block)
+            message, result_images = _to_result_message(block)
             yield message
-            images += found
+            images += result_images
     parts = [*images, *(part for block in blocks for part in _to_parts(block))]
     if parts:
         yield RequestMessage(role="user", content=_simplify(parts))

@@ -80,12 +80,12 @@ class AuthMiddleware:
 
     def _find_foreign_page(self, path: str, headers: Headers, host: str) -> ApiError | None:
         """Return the error for a request of another site's page, unless that site is allowed."""
-        given, site = headers.get("origin"), headers.get("sec-fetch-site", "none").lower()
-        origin = None if given is None else given.lower()
+        origin_header, site = headers.get("origin"), headers.get("sec-fetch-site", "none").lower()
+        origin = None if origin_header is None else origin_header.lower()
         if self._origin_policy.lets_in(origin, path):
             return None
         if origin is not None and not self._origin_policy.is_own_origin(origin, host, site):
-            message = f"a page of {given!r} may not use this server"
+            message = f"a page of {origin_header!r} may not use this server"
         elif site not in _OWN_SITES and path not in self._open_paths:
             message = f"a page of another site or port ({site!r}) may not use this server"
         else:
@@ -94,13 +94,13 @@ class AuthMiddleware:
 
     def _find_key(self, headers: Headers) -> ApiKey | None:
         """Find the key of a request; all keys are compared, so that the time reveals nothing."""
-        found = [
+        matches = [
             each
-            for given in read_shown_keys(headers)
+            for shown_key in read_shown_keys(headers)
             for each in self._api_keys
-            if hmac.compare_digest(given.encode("latin-1"), each.key.encode())
+            if hmac.compare_digest(shown_key.encode("latin-1"), each.key.encode())
         ]
-        return found[0] if found else None
+        return matches[0] if matches else None
 
 
 def read_shown_keys(headers: Headers) -> list[str]:

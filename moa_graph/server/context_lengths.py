@@ -21,7 +21,7 @@ class ContextLengths:
             name: [_read_profile(agent) for agent in agents]
             for name, agents in self._agents.items()
         }
-        self._asked_at: float | None = None
+        self._requested_at: float | None = None
 
     def find(self, name: str) -> int | None:
         """Return the context length of a mixture in tokens; `None` if it is unknown."""
@@ -30,9 +30,9 @@ class ContextLengths:
 
     async def refresh(self) -> None:
         """Request unknown context lengths from the servers at `base_url`, at most once a minute."""
-        if self._asked_at is not None and monotonic() - self._asked_at < ASK_AGAIN_S:
+        if self._requested_at is not None and monotonic() - self._requested_at < ASK_AGAIN_S:
             return
-        self._asked_at = monotonic()
+        self._requested_at = monotonic()
         agents = [agent for agents in self._agents.values() for agent in agents]
         if futures := [asyncio.wrap_future(each) for each in read_contexts(agents)]:
             await asyncio.wait(futures, timeout=CONTEXT_TIMEOUT_S)
@@ -45,8 +45,8 @@ def list_agents(mixture: MoAConfig) -> list[Agent]:
 
 
 def _find_size(agent: Agent, profile: int | None) -> int | None:
-    known = (agent.max_input_tokens, traits_of(agent).context_tokens)
-    return min(filter(None, known), default=profile)
+    sizes = (agent.max_input_tokens, traits_of(agent).context_tokens)
+    return min(filter(None, sizes), default=profile)
 
 
 def _read_profile(agent: Agent) -> int | None:

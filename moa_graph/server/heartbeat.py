@@ -36,8 +36,8 @@ class HeartbeatMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on."""
-        is_asked = scope["type"] == "http" and scope["method"] == "POST"
-        if is_asked and scope["path"].startswith(API_PREFIX):
+        is_post = scope["type"] == "http" and scope["method"] == "POST"
+        if is_post and scope["path"].startswith(API_PREFIX):
             await _BeatingResponse(receive, send, self._seconds).run(self._app, scope)
         else:
             await self._app(scope, receive, send)

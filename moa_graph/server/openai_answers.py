@@ -150,12 +150,12 @@ def moa_extension(*answers: AIMessage, usage: UsageOf = "run") -> JsonObject:
         usage: Which tokens `usage` contains.
     """
     summary = dict(read_run_summary(answers[0]) or {})
-    known = {key: summary[key] for key in _SUMMARY_KEYS if key in summary}
-    if not known.get("errors"):  # some clients search streams for the word
-        known.pop("errors", None)
+    fields = {key: summary[key] for key in _SUMMARY_KEYS if key in summary}
+    if not fields.get("errors"):  # some clients search streams for the word
+        fields.pop("errors", None)
     name, of = _OTHER_USAGE[usage]
     other = openai_usage(*answers, of=of)
-    return with_old_keys(known) | {name: other and other.model_dump(exclude_unset=True)}
+    return with_old_keys(fields) | {name: other and other.model_dump(exclude_unset=True)}
 
 
 def _complete_token(token: Mapping[str, Any]) -> JsonObject:

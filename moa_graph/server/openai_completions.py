@@ -20,9 +20,14 @@ async def create_completion(request: Request) -> Response:
     """Answer prompts."""
     service = get_service(request)
     body = await read_model_request(request, service)
-    asked = parse_completion_request(body, strict=service.api.strict)
-    ignored = list(asked.ineffective_parameters())
-    plans = [plan_answer(service, each, PARAMETER_NAMES) for each in asked.to_chat_requests()]
+    completion_request = parse_completion_request(body, strict=service.api.strict)
+    ignored = list(completion_request.ineffective_parameters())
+    plans = [
+        plan_answer(service, each, PARAMETER_NAMES)
+        for each in completion_request.to_chat_requests()
+    ]
     plans = [replace(each, ineffective=[*ignored, *each.ineffective]) for each in plans]
-    answer_format = CompletionFormat(asked, service.api.usage)
-    return await answer_request(request, plans, answer_format, stream=bool(asked.stream))
+    answer_format = CompletionFormat(completion_request, service.api.usage)
+    return await answer_request(
+        request, plans, answer_format, stream=bool(completion_request.stream)
+    )

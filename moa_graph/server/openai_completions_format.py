@@ -30,8 +30,8 @@ from moa_graph.server.service import ApiOptions
 class CompletionFormat:
     """Formats completions."""
 
-    def __init__(self, asked: CompletionRequest, usage: UsageOf = ApiOptions.usage) -> None:
-        self._asked, self._usage = asked, usage
+    def __init__(self, request: CompletionRequest, usage: UsageOf = ApiOptions.usage) -> None:
+        self._request, self._usage = request, usage
         self._id, self._created = f"cmpl-{uuid4().hex}", int(time.time())
         self._reasons: dict[int, str] = {}
         self._written = Counter[int]()  # number of streamed characters of each answer
@@ -47,7 +47,7 @@ class CompletionFormat:
 
     def start(self) -> Iterable[ServerEvent]:
         """Return the prompts, if `echo` is set."""
-        for index in range(len(self._asked.prompt) * self._count if self._asked.echo else 0):
+        for index in range(len(self._request.prompt) * self._count if self._request.echo else 0):
             yield self._to_event(AIMessage(self._echo(index)), index)
 
     def format_chunk(self, chunk: AIMessageChunk, index: int) -> Iterable[ServerEvent]:
@@ -64,7 +64,7 @@ class CompletionFormat:
 
     def end(self) -> Iterable[ServerEvent]:
         """Return the end of the stream."""
-        if self._asked.stream_options and self._asked.stream_options.include_usage:
+        if self._request.stream_options and self._request.stream_options.include_usage:
             usage = openai_usage(*self._summaries, of=self._usage)
             yield ServerEvent(self._to_json([], usage=usage))
         yield ServerEvent("[DONE]")
@@ -75,11 +75,11 @@ class CompletionFormat:
 
     @property
     def _count(self) -> int:
-        return self._asked.n or 1
+        return self._request.n or 1
 
     def _echo(self, index: int) -> str:
         """Return the prompt of an answer, if `echo` is set."""
-        return self._asked.prompt[index // self._count] if self._asked.echo else ""
+        return self._request.prompt[index // self._count] if self._request.echo else ""
 
     def _to_event(self, piece: AIMessage, index: int) -> ServerEvent:
         # OpenAI's class requires a finish reason, although its server omits it in chunks.
@@ -109,7 +109,7 @@ class CompletionFormat:
         head = {"id": self._id, "object": "text_completion", "created": self._created}
         extension = {"moa": moa_extension(*of, usage=self._usage)} if of else {}
         completion = Completion.model_validate(
-            {**head, "model": self._asked.model, "choices": choices, **more, **extension}
+            {**head, "model": self._request.model, "choices": choices, **more, **extension}
         )
         return completion.model_dump_json(exclude_unset=True, warnings=False)
 

@@ -93,12 +93,12 @@ class CompletionRequest(BaseModel):
 
     def to_chat_requests(self) -> list[ChatRequest]:
         """Convert each prompt to a chat request with a user message."""
-        taken = ChatRequest.model_fields.keys()
-        given = self.model_dump(include=set(taken) - {"logprobs"}, exclude_none=True)
+        accepted = ChatRequest.model_fields.keys()
+        values = self.model_dump(include=set(accepted) - {"logprobs"}, exclude_none=True)
         if self.logprobs is not None:
-            given |= {"logprobs": True, "top_logprobs": self.logprobs or None}
+            values |= {"logprobs": True, "top_logprobs": self.logprobs or None}
         return [
-            ChatRequest(messages=[RequestMessage(role="user", content=prompt)], **given)
+            ChatRequest(messages=[RequestMessage(role="user", content=prompt)], **values)
             for prompt in self.prompt
         ]
 

@@ -52,12 +52,12 @@ def _to_langchain_message(message: RequestMessage, tool_names: Mapping[str, str]
 def _to_langchain_content(content: MessageContent | None) -> Any:
     if content is None or isinstance(content, str):
         return content or ""
-    read = [part for part in content if not isinstance(part, ThoughtPart)]
+    parts = [part for part in content if not isinstance(part, ThoughtPart)]
     return [
         {"type": "text", "text": part.refusal}
         if isinstance(part, RefusalPart)
         else part.model_dump(exclude_none=True)
-        for part in read
+        for part in parts
     ] or ""
 
 

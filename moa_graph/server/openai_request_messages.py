@@ -148,11 +148,11 @@ def check_results(messages: Sequence[RequestMessage]) -> None:
     Raises:
         ApiError: If there is one.
     """
-    known = set[str]()
+    call_ids = set[str]()
     for index, message in enumerate(messages):
-        known.update(call.id for call in message.tool_calls or ())
-        if message.role == "tool" and message.tool_call_id not in known:
+        call_ids.update(call.id for call in message.tool_calls or ())
+        if message.role == "tool" and message.tool_call_id not in call_ids:
             location = f"messages[{index}].tool_call_id"
-            shown = str(message.tool_call_id)[:MAX_VALUE_CHARS]
-            message_text = f"{location}: no call {shown!r} in the messages before it"
+            printable_id = str(message.tool_call_id)[:MAX_VALUE_CHARS]
+            message_text = f"{location}: no call {printable_id!r} in the messages before it"
             raise ApiError(400, message_text, param=location, code="unknown_tool_call")

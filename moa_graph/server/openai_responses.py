@@ -22,14 +22,22 @@ async def create_response(request: Request) -> Response:
     owner = read_proposal_scope(request)
     body = await read_model_request(request, service)
     body = service.response_items.resolve_references(owner, body, service.limits.messages)
-    asked, chat_request = parse_responses_request(
+    responses_request, chat_request = parse_responses_request(
         body, service.limits.messages, strict=service.api.strict
     )
     plan = plan_answer(service, chat_request, PARAMETER_NAMES)
-    plan = replace(plan, ineffective=[*asked.ineffective_parameters(), *plan.ineffective])
-    keep = partial(service.response_items.keep, owner) if asked.store is not False else None
-    answer_format = ResponsesFormat(asked, service.api.usage, keep)
-    return await answer_request(request, [plan], answer_format, stream=bool(asked.stream))
+    plan = replace(
+        plan, ineffective=[*responses_request.ineffective_parameters(), *plan.ineffective]
+    )
+    keep = (
+        partial(service.response_items.keep, owner)
+        if responses_request.store is not False
+        else None
+    )
+    answer_format = ResponsesFormat(responses_request, service.api.usage, keep)
+    return await answer_request(
+        request, [plan], answer_format, stream=bool(responses_request.stream)
+    )
 
 
 async def refuse_stored(request: Request) -> Response:

@@ -69,28 +69,31 @@ Keep = Callable[[Iterable[JsonObject]], None]
 class ResponseEnvelope:
     """Fields of a response in any state."""
 
-    def __init__(self, asked: ResponsesRequest, usage: UsageOf = ApiOptions.usage) -> None:
+    def __init__(self, request: ResponsesRequest, usage: UsageOf = ApiOptions.usage) -> None:
         self._usage = usage
         self._head: JsonObject = {
             "id": f"resp_{uuid4().hex}",
             "object": "response",
             "created_at": int(time.time()),
-            "model": asked.model,
+            "model": request.model,
             "background": False,
             "error": None,
             "incomplete_details": None,
-            "instructions": asked.instructions,
-            "max_output_tokens": asked.max_output_tokens,
-            "metadata": asked.metadata or {},
-            "parallel_tool_calls": asked.parallel_tool_calls is not False,
+            "instructions": request.instructions,
+            "max_output_tokens": request.max_output_tokens,
+            "metadata": request.metadata or {},
+            "parallel_tool_calls": request.parallel_tool_calls is not False,
             "previous_response_id": None,
-            "reasoning": {"effort": asked.reasoning and asked.reasoning.effort, "summary": None},
+            "reasoning": {
+                "effort": request.reasoning and request.reasoning.effort,
+                "summary": None,
+            },
             "store": False,
-            "temperature": asked.temperature,
-            "text": _echo_text(asked.text or TextOptions()),
-            "tool_choice": _echo_tool_choice(asked.tool_choice),
-            "tools": echo_tools(asked.callable_tools),
-            "top_p": asked.top_p,
+            "temperature": request.temperature,
+            "text": _echo_text(request.text or TextOptions()),
+            "tool_choice": _echo_tool_choice(request.tool_choice),
+            "tools": echo_tools(request.callable_tools),
+            "top_p": request.top_p,
             "truncation": "disabled",
             "usage": None,
         }
@@ -132,17 +135,20 @@ class ResponsesFormat:
     """Formats responses."""
 
     def __init__(
-        self, asked: ResponsesRequest, usage: UsageOf = ApiOptions.usage, keep: Keep | None = None
+        self,
+        request: ResponsesRequest,
+        usage: UsageOf = ApiOptions.usage,
+        keep: Keep | None = None,
     ) -> None:
         """Create the format for a request.
 
         Args:
-            asked: The request.
+            request: The request.
             usage: Which tokens `usage` contains.
             keep: Stores the items of an answer.
         """
-        self._envelope, self._keep = ResponseEnvelope(asked, usage), keep
-        self._tools = asked.callable_tools
+        self._envelope, self._keep = ResponseEnvelope(request, usage), keep
+        self._tools = request.callable_tools
         self._calls, self._items = CallNumbering(), OutputItems(self._tools)
         self._reason: str | None = None
         self._summary = AIMessageChunk(content="")

@@ -129,14 +129,14 @@ InputItem = Annotated[
 
 
 def to_chat_messages(
-    given: str | Sequence[InputItem],
+    input_items: str | Sequence[InputItem],
     instructions: str | None,
     names: Mapping[tuple[str | None, str], str],
 ) -> list[RequestMessage]:
     """Convert an input to chat messages; consecutive output of an assistant becomes one message.
 
     Args:
-        given: The input.
+        input_items: The input.
         instructions: Instructions before it.
         names: Names of tools for the aggregator, by namespace and name.
 
@@ -144,11 +144,11 @@ def to_chat_messages(
         ApiError: If it has no message, or a tool result without its call.
     """
     messages = [{"role": "system", "content": instructions}] if instructions else []
-    if isinstance(given, str):
-        messages.append({"role": "user", "content": given})
+    if isinstance(input_items, str):
+        messages.append({"role": "user", "content": input_items})
     else:
-        _check_results(given)
-        for message in filter(None, (_to_message(item, names) for item in given)):
+        _check_results(input_items)
+        for message in filter(None, (_to_message(item, names) for item in input_items)):
             is_assistants = message["role"] == "assistant"
             if is_assistants and messages and messages[-1]["role"] == "assistant":
                 messages[-1] = _join_messages(messages[-1], message)
@@ -161,13 +161,13 @@ def to_chat_messages(
 
 def _check_results(items: Sequence[InputItem]) -> None:
     """Reject a tool result without its call in the input: nothing is stored here."""
-    known = set[str]()
+    call_ids = set[str]()
     for index, item in enumerate(items):
         if isinstance(item, (FunctionCallItem, CustomCallItem)):
-            known.add(item.call_id)
-        elif isinstance(item, CallOutputItem) and item.call_id not in known:
-            location, shown = f"input[{index}].call_id", item.call_id[:MAX_VALUE_CHARS]
-            message = f"{location}: no call {shown!r} in the items before it"
+            call_ids.add(item.call_id)
+        elif isinstance(item, CallOutputItem) and item.call_id not in call_ids:
+            location, printable_id = f"input[{index}].call_id", item.call_id[:MAX_VALUE_CHARS]
+            message = f"{location}: no call {printable_id!r} in the items before it"
             raise ApiError(400, message, param=location, code="unknown_tool_call")
 
 

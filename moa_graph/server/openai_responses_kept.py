@@ -45,12 +45,12 @@ class KeptItems:
         Raises:
             ApiError: If an item is not stored.
         """
-        given = data.get("input") if isinstance(data, dict) else None
-        if not isinstance(given, list) or len(given) > max_items:
+        items = data.get("input") if isinstance(data, dict) else None
+        if not isinstance(items, list) or len(items) > max_items:
             return data
         resolved = [
             self._find(owner, item["id"], index) if _is_reference(item) else item
-            for index, item in enumerate(given)
+            for index, item in enumerate(items)
         ]
         return {**data, "input": resolved}
 

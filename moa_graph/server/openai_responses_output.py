@@ -174,12 +174,14 @@ def to_output_items(answer: AIMessage, tools: Iterable[CallableTool]) -> OutputI
         tools: The callable tools.
     """
     items, calls = OutputItems(tools), openai_tool_calls(answer)
-    made = [items.add_text(answer.text, read_logprobs(answer))] if answer.text or not calls else []
+    output_items = (
+        [items.add_text(answer.text, read_logprobs(answer))] if answer.text or not calls else []
+    )
     for index, call in enumerate(calls):
         function = call["function"]
         piece = CallPiece(index, call["id"], function["name"], function["arguments"])
-        made.append(items.add_call_piece(piece))
-    for _ in chain.from_iterable(made):  # their events are not needed
+        output_items.append(items.add_call_piece(piece))
+    for _ in chain.from_iterable(output_items):  # their events are not needed
         pass
     return items
 

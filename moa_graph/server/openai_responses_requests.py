@@ -183,46 +183,49 @@ def parse_responses_request(
     check_object(data)
     refuse_parameters(data, ResponsesRequest, UNSUPPORTED_PARAMETERS, strict=strict)
     check_length(data, "input", max_items)
-    asked = validate_request(ResponsesRequest, data)
-    if strict and (others := list(list_other_types(asked.tools or ()))):
+    request = validate_request(ResponsesRequest, data)
+    if strict and (others := list(list_other_types(request.tools or ()))):
         message = f"tools: expected functions and custom tools, got {format_value(others[0])}"
         raise ApiError(400, message, param="tools", code="unsupported_parameter")
-    return asked, _to_chat_request(asked)
+    return request, _to_chat_request(request)
 
 
-def _to_chat_request(asked: ResponsesRequest) -> ChatRequest:
-    names = {(each.namespace, each.tool.name): each.chat_name for each in asked.callable_tools}
-    messages = to_chat_messages(asked.input, asked.instructions, names)
+def _to_chat_request(request: ResponsesRequest) -> ChatRequest:
+    names = {(each.namespace, each.tool.name): each.chat_name for each in request.callable_tools}
+    messages = to_chat_messages(request.input, request.instructions, names)
     require_open_conversation(messages, "input")
-    text, reasoning = asked.text or TextOptions(), asked.reasoning or ReasoningOptions()
-    wants_logprobs = LOGPROBS in (asked.include or ()) or bool(asked.top_logprobs)
-    _check_tools(asked)
-    tools: list[Any] = [each.to_chat_tool() for each in asked.callable_tools]
+    text, reasoning = (
+        request.text or TextOptions(),
+        request.reasoning or ReasoningOptions(),
+    )
+    wants_logprobs = LOGPROBS in (request.include or ()) or bool(request.top_logprobs)
+    _check_tools(request)
+    tools: list[Any] = [each.to_chat_tool() for each in request.callable_tools]
     return ChatRequest(
-        model=asked.model,
+        model=request.model,
         messages=messages,
-        stream=asked.stream,
-        temperature=asked.temperature,
-        top_p=asked.top_p,
-        max_tokens=asked.max_output_tokens,
+        stream=request.stream,
+        temperature=request.temperature,
+        top_p=request.top_p,
+        max_tokens=request.max_output_tokens,
         reasoning_effort=reasoning.effort,
         verbosity=text.verbosity,
         response_format=_response_format(text),
         logprobs=wants_logprobs or None,
-        top_logprobs=asked.top_logprobs,
+        top_logprobs=request.top_logprobs,
         tools=tools or None,
-        tool_choice=_to_chat_choice(asked.tool_choice, names),
-        parallel_tool_calls=asked.parallel_tool_calls,
+        tool_choice=_to_chat_choice(request.tool_choice, names),
+        parallel_tool_calls=request.parallel_tool_calls,
     )
 
 
-def _check_tools(asked: ResponsesRequest) -> None:
+def _check_tools(request: ResponsesRequest) -> None:
     """Reject too many tools, and a choice of a tool that cannot be called."""
-    names = [each.tool.name for each in asked.callable_tools]
+    names = [each.tool.name for each in request.callable_tools]
     if len(names) > MAX_TOOLS:
         message = f"tools: got {len(names):,}; expected at most {MAX_TOOLS}"
         raise ApiError(400, message, param="tools")
-    choice = asked.tool_choice
+    choice = request.tool_choice
     is_missing = ((choice == "required" or isinstance(choice, AllowedTools)) and not names) or (
         isinstance(choice, NamedTool) and choice.name not in names
     )
@@ -243,6 +246,6 @@ def _response_format(text: TextOptions) -> Any:
 
 def _to_chat_choice(choice: Any, names: Mapping[tuple[str | None, str], str]) -> Any:
     if isinstance(choice, NamedTool):
-        chosen = (chat_name for (_, name), chat_name in names.items() if name == choice.name)
-        return {"type": "function", "function": {"name": next(chosen)}}
+        chat_names = (chat_name for (_, name), chat_name in names.items() if name == choice.name)
+        return {"type": "function", "function": {"name": next(chat_names)}}
     return choice.mode if isinstance(choice, AllowedTools) else choice

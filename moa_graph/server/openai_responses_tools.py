@@ -107,11 +107,11 @@ def list_callable_tools(tools: Iterable[Any]) -> list[CallableTool]:
 
     If several have the same name, their namespace is its prefix.
     """
-    found = [*_find_callable_tools(tools)]
-    counts = Counter(tool.name for _, tool in found)
+    callable_tools = [*_find_callable_tools(tools)]
+    counts = Counter(tool.name for _, tool in callable_tools)
     return [
         CallableTool(tool, namespace, _chat_name(namespace, tool.name, counts[tool.name] > 1))
-        for namespace, tool in found
+        for namespace, tool in callable_tools
     ]
 
 

@@ -108,8 +108,8 @@ def _put_in(words: Sequence[str], position: int, formulas: AbstractSet[str]) -> 
     """Insert removed words; each formula is a separate mark."""
     for is_formula, group in groupby(words, lambda word: word.strip() in formulas):
         for text in group if is_formula else ["".join(group)]:
-            shown = " ".join(text.split())
-            insertion = shown if is_formula else f"{shown} "
+            excerpt = " ".join(text.split())
+            insertion = excerpt if is_formula else f"{excerpt} "
             yield Mark(position, position, "del", insertion=insertion, is_formula=is_formula)
 
 

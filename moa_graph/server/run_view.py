@@ -120,7 +120,7 @@ def _agent_to_json(agent: AgentProgress, worked: WorkedTime) -> JsonObject:
         "edited": agent.is_edited,
         "retrying": agent.is_retrying,
         "stopped": agent.is_stopped,
-        "began": worked.until(agent.asked),
+        "began": worked.until(agent.called_at),
     }
     if agent.status == "running":
         fields["seconds"] = round(agent.elapsed(perf_counter()), 3)

@@ -23,7 +23,7 @@ class StoppedRun(NamedTuple):
         for node, stopped in self.agents.items():
             agent = progress.agents.get(node)
             if agent and agent.status == "waiting":
-                agent.take_stopped(stopped.text, stopped.asked, stopped.seconds)
+                agent.take_stopped(stopped.text, stopped.called_at, stopped.seconds)
             elif agent and agent.error and not agent.text:
                 agent.replace_text(stopped.text)
 

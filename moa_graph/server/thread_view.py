@@ -153,13 +153,13 @@ def _mark_reused(progress: RunProgress, starts: Sequence[float]) -> None:
     """Mark answers from before the turn was last resumed or continued."""
     began = max(starts, default=0.0)
     for agent in progress.agents.values():
-        agent.is_reused = agent.asked is not None and agent.asked < began
+        agent.is_reused = agent.called_at is not None and agent.called_at < began
 
 
 def _count_seconds(progress: RunProgress, run: RunRecord, starts: Sequence[float]) -> float:
     """Return the worked seconds; for a single run, those of its critical path."""
-    worked = WorkedTime.from_agents(progress.agents.values(), starts)
-    return worked.total if worked.pauses or run.answer is None else round(run.seconds, 3)
+    worked_time = WorkedTime.from_agents(progress.agents.values(), starts)
+    return worked_time.total if worked_time.pauses or run.answer is None else round(run.seconds, 3)
 
 
 def _list_notices(run: RunRecord, steps: Sequence[CheckpointView]) -> Iterator[str]:

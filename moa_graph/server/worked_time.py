@@ -27,14 +27,18 @@ class WorkedTime(NamedTuple):
             agents: Their calls.
             starts: Starts of the runs of the turn, in order.
         """
-        calls = [(each.asked, each.asked + (each.seconds or 0.0)) for each in agents if each.asked]
+        calls = [
+            (each.called_at, each.called_at + (each.seconds or 0.0))
+            for each in agents
+            if each.called_at
+        ]
         pauses, previous = list[tuple[float, float]](), 0.0
         for start in starts:
-            ends = [ended for asked, ended in calls if asked < start]
+            ends = [ended for called_at, ended in calls if called_at < start]
             if ends and (begin := max(previous, *ends)) < start:
                 pauses.append((begin, start))
             previous = start
-        began = min((asked for asked, _ in calls), default=None)
+        began = min((called_at for called_at, _ in calls), default=None)
         return cls(began, max((ended for _, ended in calls), default=None), pauses)
 
     @property

@@ -7,7 +7,7 @@ from moa_graph.server.worked_time import WorkedTime
 
 
 def call(asked, seconds):
-    return AgentProgress(f"n{asked}", 1, "a", "m", asked=asked, seconds=seconds)
+    return AgentProgress(f"n{asked}", 1, "a", "m", called_at=asked, seconds=seconds)
 
 
 def test_run_without_a_pause_takes_from_its_first_call_to_the_end_of_its_last():
