@@ -11,6 +11,7 @@ from moa_graph.graph.analysis import find_analysis
 from moa_graph.graph.node_names import parse_node_name
 from moa_graph.markdown import render_blocks
 from moa_graph.prompting.attachments import list_attached_files, remove_attachments
+from moa_graph.runs.agent_call import AgentCall
 from moa_graph.runs.formatting import (
     format_changes,
     format_depth,

@@ -21,8 +21,9 @@ from moa_graph.cli.terminal.tables import (
     format_age,
     print_calls,
 )
+from moa_graph.runs.agent_call import AgentCall
 from moa_graph.runs.formatting import format_cost
-from moa_graph.runs.record import AgentCall, RunRecord
+from moa_graph.runs.record import RunRecord
 from moa_graph.runs.store import build_run_config, open_run_store, read_thread
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -13,6 +13,7 @@ from moa_graph.cli.terminal.console import make_console, print_table
 from moa_graph.cli.terminal.plain_text import fit_to_stream, to_single_line
 from moa_graph.cli.terminal.stacked_rows import COLUMN_GAP, build_text_table, stack_rows
 from moa_graph.cli.terminal.text import describe_failure
+from moa_graph.runs.agent_call import AgentCall
 from moa_graph.runs.formatting import (
     format_cost,
     format_depth,
@@ -20,7 +21,7 @@ from moa_graph.runs.formatting import (
     format_refused_prompt,
     format_seconds,
 )
-from moa_graph.runs.record import AgentCall, RunRecord
+from moa_graph.runs.record import RunRecord
 
 STATUS_MARKS = {"answered": ("✓", "green"), "failed": ("✗", "red"), "cut off": ("✂", "yellow")}
 MINUTE, HOUR, DAY = 60, 3600, 86_400
