@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 from starlette.requests import Request
 
+from moa_graph.json_size import count_json_items
 from moa_graph.server.errors import ApiError
-from moa_graph.server.json_size import count_json_items
 from moa_graph.server.service import ServerLimits
 
 MAX_VALUE_CHARS = 100
@@ -70,11 +70,13 @@ async def _read_body(request: Request, max_bytes: int) -> bytes:
 def _check_item_count(body: bytes, limit: int) -> None:
     """Reject a body whose objects would need a hundred times its size in memory."""
     if (count := count_json_items(body, limit)) > limit:
-        message = (
-            f"the body has about {count:,} items in its lists and objects; "
-            f"expected at most {limit:,}"
-        )
-        raise ApiError(413, message, code="too_many_items")
+        raise too_many_items_error("the body", count, limit)
+
+
+def too_many_items_error(what: str, count: int, limit: int) -> ApiError:
+    """Return the error for JSON whose objects would need too much memory."""
+    message = f"{what}: got about {count:,} items in lists and objects; expected at most {limit:,}"
+    return ApiError(413, message, code="too_many_items")
 
 
 def explain_validation_error(error: ValidationError, data: Any) -> ApiError:

@@ -73,6 +73,18 @@ test("before the answer begins, proposals can be read", () => {
   assert.deepEqual(done, ["layer_2_a"]);
 });
 
+test("the preview of a proposal leaves out its heading, unless there is nothing else", () => {
+  const blocks = ["<h3>Sky</h3>", "<p>It scatters.</p>", "<h4>Why</h4>"];
+  const cells = [
+    { layer: 2, agent: "a", text: "# Sky\n\nIt scatters.", html: blocks },
+    { layer: 2, agent: "b", text: "# Sky\n\nIt scatters.", html: undefined },
+    { layer: 1, agent: "a", text: "# Sky", html: blocks.slice(0, 1) },
+  ];
+  draw([unanswered, ...cells], { running: true });
+  const shown = [...byId("peek").querySelectorAll("span")].map((each) => each.textContent).slice(0, 3);
+  assert.deepEqual(shown, ["It scatters.", "It scatters.", "Sky"]);
+});
+
 test("the answer takes the place of proposals once it begins", () => {
   draw([{ agent: "aggregator", status: "running", text: "a" }], { running: true });
   assert.deepEqual([byId("peek").hidden, byId("answer").hidden, byId("foot").hidden], [true, false, true]);

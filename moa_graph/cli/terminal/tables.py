@@ -53,7 +53,7 @@ def print_calls(run: RunRecord) -> None:
             note = f"{call.node} {to_single_line(call.ending_note)}"
             out.print(Text(fit_to_stream(note, sys.stdout), "yellow"), soft_wrap=True)
         if call.error:
-            failure = f"{call.node} {describe_failure(to_single_line(call.error))}"
+            failure = f"{call.node} {describe_failure(to_single_line(call.error), call.status)}"
             out.print(
                 Text(fit_to_stream(failure, sys.stdout), STATUS_MARKS[call.status][1]),
                 soft_wrap=True,
