@@ -19,7 +19,7 @@ from moa_graph.runs.formatting import (
     format_dropped_messages,
 )
 from moa_graph.runs.live import RunProgress
-from moa_graph.runs.record import AgentCall, RunRecord
+from moa_graph.runs.record import RunRecord
 from moa_graph.runs.remedies import describe_mixture_changes
 from moa_graph.runs.store import StoredThread
 from moa_graph.server.checkpoints import CheckpointHistory, CheckpointView
