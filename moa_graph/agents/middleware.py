@@ -122,11 +122,11 @@ class MoAMiddleware(AgentMiddleware[Any, Any]):
         """Name of the middleware and of its nodes."""
         return self._options.name
 
-    def before_agent(self, state: AgentTurnState, runtime: Runtime[Any]) -> Update:  # noqa: ARG002  # LangChain's signature
+    def before_agent(self, state: AgentTurnState, runtime: Runtime[Any]) -> Update:
         """Store the id of the turn that the agent is called for."""
         return self._open_turn(state)
 
-    async def abefore_agent(self, state: AgentTurnState, runtime: Runtime[Any]) -> Update:  # noqa: ARG002  # likewise
+    async def abefore_agent(self, state: AgentTurnState, runtime: Runtime[Any]) -> Update:
         """Store the id of the turn that the agent is called for."""
         return self._open_turn(state)
 

@@ -167,11 +167,11 @@ def thread_id_for(batch: str, record: BatchRecord) -> str:
 def _read_id(row: Any, number: int) -> str | int:
     if not isinstance(row, dict):
         text = f"expected an object with `prompt` or `messages`, got {_describe_type(row)}"
-        raise ValueError(text)  # noqa: TRY004  # like any other mistake in the line
+        raise ValueError(text)
     record_id = row.get("id", number)
     if isinstance(record_id, bool) or not isinstance(record_id, (str, int)):
         text = f"`id`: expected a text or a whole number, got {_describe_type(record_id)}"
-        raise ValueError(text)  # noqa: TRY004  # likewise
+        raise ValueError(text)
     if replace_surrogates(str(record_id)) != str(record_id):
         raise ValueError(f"`id`: expected text without lone surrogates, got {record_id!a}")
     return record_id

@@ -172,7 +172,7 @@ class RateLimitedNode(NodeRunnable):
         """Copy the node for a graph that is compiled with a cache."""
         return RateLimitedNode(self._node, self._bound.with_cache(cache), self._limits_of)
 
-    def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
         """Reject sync runs.
 
         Raises:
@@ -183,7 +183,7 @@ class RateLimitedNode(NodeRunnable):
             "run, such as `ainvoke`, got a sync one"
         )
 
-    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
         """Wait for the turn, then run the node."""
         requests, tokens = self._limits_of(input)
         expected = self._last_total_tokens or count_message_tokens(input["messages"])

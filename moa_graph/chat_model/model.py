@@ -393,7 +393,7 @@ class ChatMoA(ChatModelOptions, ConsultOptions, OldOptionAttributes, BaseChatMod
 
     def invoke(
         self,
-        input: LanguageModelInput,  # noqa: A002  # LangChain's name
+        input: LanguageModelInput,
         config: RunnableConfig | None = None,
         **options: Any,
     ) -> AIMessage:
@@ -402,7 +402,7 @@ class ChatMoA(ChatModelOptions, ConsultOptions, OldOptionAttributes, BaseChatMod
 
     async def ainvoke(
         self,
-        input: LanguageModelInput,  # noqa: A002  # LangChain's name
+        input: LanguageModelInput,
         config: RunnableConfig | None = None,
         **options: Any,
     ) -> AIMessage:
@@ -411,7 +411,7 @@ class ChatMoA(ChatModelOptions, ConsultOptions, OldOptionAttributes, BaseChatMod
 
     def stream(
         self,
-        input: LanguageModelInput,  # noqa: A002  # LangChain's name
+        input: LanguageModelInput,
         config: RunnableConfig | None = None,
         **options: Any,
     ) -> Iterator[AIMessageChunk]:
@@ -421,7 +421,7 @@ class ChatMoA(ChatModelOptions, ConsultOptions, OldOptionAttributes, BaseChatMod
 
     def astream(
         self,
-        input: LanguageModelInput,  # noqa: A002  # LangChain's name
+        input: LanguageModelInput,
         config: RunnableConfig | None = None,
         **options: Any,
     ) -> AsyncIterator[AIMessageChunk]:

@@ -61,11 +61,11 @@ class ProposalSource:
     def observe_event(self, mode: str, payload: Any) -> None:
         """Process a stream event of the graph."""
 
-    def record_answer(self, answer: AIMessage) -> Flow[None]:  # noqa: ARG002  # used by subclasses
+    def record_answer(self, answer: AIMessage) -> Flow[None]:
         """Process the answer that was written from the proposals."""
         yield from ()
 
-    def record_failure(self, error: Exception) -> Flow[None]:  # noqa: ARG002  # likewise
+    def record_failure(self, error: Exception) -> Flow[None]:
         """Process an error that left the call without an answer."""
         yield from ()
 

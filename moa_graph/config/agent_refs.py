@@ -26,7 +26,7 @@ def read_agent(value: Any) -> Any:
         ValueError: If the value could not be resolved.
     """
     if isinstance(value, InvalidAgent):
-        raise ValueError(value.message)  # noqa: TRY004  # pydantic reports it
+        raise ValueError(value.message)
     return {"model": value} if isinstance(value, str) else value
 
 

@@ -332,9 +332,9 @@ class MoAConfig(PlainErrors, SharedOptions, OldOptionAttributes):
         Returns:
             The builder; compile it to run it.
         """
-        from langgraph.types import CachePolicy  # noqa: PLC0415  # LangGraph takes half a second
+        from langgraph.types import CachePolicy
 
-        from moa_graph.graph.builder import create_moa  # noqa: PLC0415  # likewise
+        from moa_graph.graph.builder import create_moa
 
         policy: CachePolicy[Any] | None = None
         if self.cache_policy:
@@ -351,7 +351,7 @@ class MoAConfig(PlainErrors, SharedOptions, OldOptionAttributes):
         Returns:
             A chat model with the name of the mixture.
         """
-        from moa_graph.chat_model.model import ChatMoA  # noqa: PLC0415  # likewise
+        from moa_graph.chat_model.model import ChatMoA
 
         return ChatMoA(
             **{"model_name": self.name} | self._shared_arguments() | rename_options(options)
@@ -370,7 +370,7 @@ class MoAConfig(PlainErrors, SharedOptions, OldOptionAttributes):
             ValueError: If the configuration sets an option that middleware does not have.
             ImportError: If LangChain's agents are not installed.
         """
-        from moa_graph.agents.optional import MoAMiddleware  # noqa: PLC0415  # likewise
+        from moa_graph.agents.optional import MoAMiddleware
 
         self._check_can_be_middleware()
         shared = DepthOptions.model_fields.keys() | LayerOptions.model_fields.keys()

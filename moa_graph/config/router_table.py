@@ -73,7 +73,7 @@ class RouterTable(BaseModel):
 
     def to_router(self) -> Router:
         """Create the `Router`."""
-        from moa_graph.graph.router import DEFAULT_QUESTION, Router  # noqa: PLC0415  # LangGraph takes half a second
+        from moa_graph.graph.router import DEFAULT_QUESTION, Router
 
         return Router(
             self.model,
@@ -92,7 +92,7 @@ def resolve_router(table: Any, agents: Mapping[str, Any]) -> Any:
     if table is None or isinstance(table, RouterTable):
         return table
     if not isinstance(table, Mapping):
-        raise ValueError(  # noqa: TRY004  # pydantic reports it
+        raise ValueError(
             'router: expected a table, such as { model = "openai:gpt-6-luna", '
             f'easy = "openai:gpt-6.1-terra" }}, got {table!r}'
         )

@@ -108,9 +108,7 @@ def read_diagram(
         ValueError: If it is not a graph, or the run belongs to another graph.
     """
     if not isinstance(graph, (StateGraph, Runnable)):
-        raise ValueError(  # noqa: TRY004  # as for any other argument
-            f"`graph`: expected a graph, compiled or not, got {graph!r}"
-        )
+        raise ValueError(f"`graph`: expected a graph, compiled or not, got {graph!r}")
     compiled = graph.compile() if isinstance(graph, StateGraph) else graph
     drawable = compiled.get_graph(xray=True)  # type: ignore[call-arg]
     nodes = {name: _parse_node(name, node.metadata) for name, node in drawable.nodes.items()}

@@ -54,7 +54,7 @@ def draw_png(
         ImportError: If the extra `report` is not installed.
         ValueError: If the state is not one of the mixture in the graph.
     """
-    from moa_graph.drawing.png import render_png  # noqa: PLC0415  # an extra
+    from moa_graph.drawing.png import render_png
 
     return render_png(draw_svg(graph, state, prices=prices))
 

@@ -282,11 +282,9 @@ def _check_mixture(mixture: MoAConfig) -> None:
         raise ValueError("a single model has no variants; expected a mixture")
     for name in ("quorum", "grace", "deadline"):
         if isinstance(value := getattr(mixture, name), list):
-            raise ValueError(  # noqa: TRY004  # a configuration is wrong, not an argument's type
-                f"`{name}`={value!r}: expected one value, as layers come and go"
-            )
+            raise ValueError(f"`{name}`={value!r}: expected one value, as layers come and go")
     if isinstance(mixture.quorum, int):
-        raise ValueError(  # noqa: TRY004  # likewise
+        raise ValueError(
             f"`quorum`={mixture.quorum!r}: expected a share, such as 0.5, as layers differ in width"
         )
     for name, agent in mixture.layers[0].items():

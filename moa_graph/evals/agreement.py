@@ -120,7 +120,7 @@ def _kappa_interval(
     scikit-learn's function has the same results, but takes seconds for so many tables.
     """
     count = len(tables)
-    if count < 2:  # noqa: PLR2004  # one has no spread
+    if count < 2:
         return None, None
     draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), resamples)
     drawn = np.tensordot(draws, tables, axes=1)

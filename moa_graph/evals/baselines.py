@@ -103,7 +103,7 @@ def list_leave_one_out(config: MoAConfig, name: str) -> list[Variant]:
     """
     _check_mixture(config)
     last = config.layers[-1]
-    if len(last) < 2:  # noqa: PLR2004  # without it, nothing would be left
+    if len(last) < 2:
         raise ValueError("the last layer has one proposer; expected two or more, to leave one out")
     remaining = {left_out: {n: a for n, a in last.items() if n != left_out} for left_out in last}
     if config.aggregation == "vote" and config.voters is None:
@@ -130,7 +130,7 @@ def list_first_layers(config: MoAConfig, name: str) -> list[Variant]:
         ValueError: If it has one layer.
     """
     depth = len(config.layers)
-    if depth < 2:  # noqa: PLR2004  # one always runs
+    if depth < 2:
         raise ValueError("it has one layer of proposers; expected two or more, to stop early")
     parts = [
         _with_layers(config, f"{name}-first-{count}", config.layers[:count])

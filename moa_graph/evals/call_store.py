@@ -252,7 +252,7 @@ class RecordedRunnable(ModelWrapper):
         """The model profile, such as the context length."""
         return getattr(self.wrapped, "profile", None)
 
-    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AIMessage:  # noqa: A002
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AIMessage:
         """Return the stored answer, or call the model.
 
         Raises:
@@ -262,7 +262,7 @@ class RecordedRunnable(ModelWrapper):
 
     async def ainvoke(
         self,
-        input: Any,  # noqa: A002  # LangChain's name
+        input: Any,
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> AIMessage:

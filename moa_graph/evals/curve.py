@@ -91,12 +91,12 @@ def replay(out: Path, section: ReportSection, mixture: SystemMeasurement) -> Cur
             f"{mixture.system}: early_stop={configuration['early_stop']}: it has stopped early; "
             "expected a mixture that runs all layers"
         )
-    if depth < 2:  # noqa: PLR2004  # one always runs
+    if depth < 2:
         raise ValueError(f"{mixture.system}: expected two or more layers of proposers, got {depth}")
     reader = _ExitPointReader(out / section.benchmark, section, mixture, depth)
     exits = {item: found for item in reader.rows if (found := list(reader.list_exit_points(item)))}
     complete = {item: found for item, found in exits.items() if len(found) == depth}
-    if len(complete) < 2:  # noqa: PLR2004  # one has no spread
+    if len(complete) < 2:
         raise ValueError(
             f"{mixture.system}: it is not stored what stopping early would have given; run the "
             "plan with the analysis early_stop of it, or with an exact scorer"

@@ -122,7 +122,7 @@ def _parse_rows(data: bytes, file: Path) -> Iterator[tuple[str, Any]]:
             rows = _parse_json(text, str(file))
             if not isinstance(rows, list):
                 type_name = type(rows).__name__
-                raise ValueError(f"{file}: expected a list of rows, got {type_name}")  # noqa: TRY004
+                raise ValueError(f"{file}: expected a list of rows, got {type_name}")
             yield from ((f"row {number}", row) for number, row in enumerate(rows))
         case ".csv":
             yield from _parse_csv(text, file)
@@ -165,7 +165,7 @@ def _parse_json(text: str, location: str) -> Any:
 
 def _parse_item(row: Any, number: int, location: str, benchmark: Benchmark) -> BenchmarkItem | None:
     if not isinstance(row, dict):
-        raise ValueError(f"{location}: expected an object, got {type(row).__name__}")  # noqa: TRY004
+        raise ValueError(f"{location}: expected an object, got {type(row).__name__}")
     try:
         benchmark.check_row(row)
         row = benchmark.read_row(row)

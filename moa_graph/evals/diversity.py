@@ -91,7 +91,7 @@ def measure_diversity(
     """
     names = list(dict.fromkeys(name for scores in by_item.values() for name in scores))
     complete = [scores for scores in by_item.values() if len(scores) == len(names)]
-    if len(names) < 2 or not complete:  # noqa: PLR2004  # one has nobody beside it
+    if len(names) < 2 or not complete:
         return None
     right = {name: np.array([each[name].is_right for each in complete]) for name in names}
     table = np.array(list(right.values()))

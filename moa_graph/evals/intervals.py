@@ -35,7 +35,7 @@ def mean_interval(
     if not 0 < confidence < 1:
         raise ValueError(f"`confidence`={confidence}: expected a number between 0 and 1")
     scores = read_column("values", values)
-    if scores.size < 2:  # noqa: PLR2004  # one has no spread
+    if scores.size < 2:
         return None
     from scipy.stats import t
 

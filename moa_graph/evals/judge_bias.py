@@ -155,7 +155,7 @@ def _verdict_share(
     verdicts = defaultdict[ItemId, list[bool]](list)
     for item, readings in comparisons:
         by_place = {each.is_first: _verdict(each.preference) for each in readings}
-        if len(by_place) == len(readings) == 2:  # noqa: PLR2004  # both orders
+        if len(by_place) == len(readings) == 2:
             verdicts[item].append(is_so(by_place[True], by_place[False]))
     return _mean_share({item: fmean(values) for item, values in verdicts.items()})
 
@@ -211,7 +211,7 @@ def _rank_correlation(pairs: Sequence[tuple[float, float]]) -> Estimate | None:
     """Return Spearman's rank correlation with the interval of Bonett and Wright (2000)."""
     from scipy.stats import spearmanr
 
-    if any(len(set(column)) < 2 for column in zip(*pairs, strict=True)) or not pairs:  # noqa: PLR2004
+    if any(len(set(column)) < 2 for column in zip(*pairs, strict=True)) or not pairs:
         return None
     value = float(spearmanr(*zip(*pairs, strict=True)).statistic)
     if len(pairs) < _MIN_RANKED or abs(value) >= 1:

@@ -130,5 +130,5 @@ def _choose_section(sections: Sequence[ReportSection], name: str | None) -> Repo
 
 def _describe(each: SystemMeasurement) -> str:
     quality, cost = each.mean_quality, each.resource_use.cost.value or 0.0
-    amount = f"${cost:.3g}" if cost >= 1e-4 or not cost else f"${cost:.1e}"  # noqa: PLR2004
+    amount = f"${cost:.3g}" if cost >= 1e-4 or not cost else f"${cost:.1e}"
     return f"{each.system}: {quality.value:.1f} [{quality.low:.1f}, {quality.high:.1f}] at {amount}"

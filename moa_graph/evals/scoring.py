@@ -37,7 +37,7 @@ class QualityInterval(NamedTuple):
 
 def format_quality(value: QualityInterval) -> str:
     """Format the quality, with its interval if there is one."""
-    places = 1 if value.high > 10 else 2  # noqa: PLR2004  # percent, or grades
+    places = 1 if value.high > 10 else 2
     return format_interval(*value, places)
 
 

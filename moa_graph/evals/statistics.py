@@ -87,7 +87,7 @@ def correct_for_multiple(comparisons: Sequence[Comparison]) -> list[Comparison]:
         The comparisons with `corrected_p_value`, in the same order.
     """
     count, highest = len(comparisons), 0.0
-    if count < 2:  # noqa: PLR2004  # one needs no correction
+    if count < 2:
         return [*comparisons]
     corrected = [0.0] * count
     by_p_value = sorted(range(count), key=lambda index: comparisons[index].p_value)
@@ -101,7 +101,7 @@ def correct_for_multiple(comparisons: Sequence[Comparison]) -> list[Comparison]:
 
 
 def _format_p_value(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"= {value:.3f}"  # noqa: PLR2004
+    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
 
 
 def compare(
@@ -134,7 +134,7 @@ def compare(
     """
     scores = [_scored_instructions("first", first), _scored_instructions("second", second)]
     ids = [instruction for instruction in scores[0] if instruction in scores[1]]
-    if len(ids) < 2:  # noqa: PLR2004  # one has no spread
+    if len(ids) < 2:
         raise ValueError(f"expected at least 2 instructions with both scores, got {len(ids)}")
     columns = [np.array([each[instruction] for instruction in ids]) for each in scores]
     options: dict[str, Any] = {"resamples": resamples, "seed": seed}
@@ -238,7 +238,7 @@ def _resampling_options(resamples: int, seed: int) -> dict[str, Any]:
 def _paired_differences(first: npt.ArrayLike, second: npt.ArrayLike) -> Column:
     columns = read_column("first", first), read_column("second", second)
     check_aligned(first=columns[0], second=columns[1])
-    if columns[0].size < 2:  # noqa: PLR2004  # one has no spread
+    if columns[0].size < 2:
         raise ValueError("`first`, `second`: expected at least 2 instructions, got 1")
     return np.asarray(columns[0] - columns[1])
 

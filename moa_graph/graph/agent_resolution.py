@@ -173,7 +173,7 @@ def resolve_voters(voters: Layer, like: AgentNode) -> list[tuple[str, AgentNode]
 
 
 def _streams_its_message(model: Runnable[Any, Any]) -> bool:
-    from moa_graph.models.adapt import returns_streamed_message  # noqa: PLC0415  # as above
+    from moa_graph.models.adapt import returns_streamed_message
 
     return returns_streamed_message(model)
 

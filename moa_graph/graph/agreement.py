@@ -116,7 +116,7 @@ def measure_agreement(texts: Mapping[str, str]) -> LayerAgreement | None:
     Returns:
         The agreement and the dissent; `None` for fewer than two texts.
     """
-    if len(texts) < 2:  # noqa: PLR2004  # one agrees with nobody
+    if len(texts) < 2:
         return None
     measured = _measure_texts(tuple(texts.values()))
     dissent = _list_dissent(list(texts), measured.keys, measured.claims) if measured.keys else []

@@ -55,7 +55,7 @@ class AnalystSelector(ReferenceSelector):
         """Draw references as for the aggregator."""
         return self.of_aggregator.draw(reader, nodes, state)
 
-    def choose_layout(self, layout: PromptLayout, draw: DrawnReferences | None) -> PromptLayout:  # noqa: ARG002  # as the one that it overrides
+    def choose_layout(self, layout: PromptLayout, draw: DrawnReferences | None) -> PromptLayout:
         """Return the layout of the analyst's prompt."""
         return layout.for_analysis()
 
@@ -135,7 +135,7 @@ class AnalystAttempt(ProposerAttempt):
         self._analysis = parse_analysis(message, self._nodes)
         return json.dumps(self._analysis, ensure_ascii=False, indent=2)
 
-    def read_reasoning(self, message: AIMessage) -> str:  # noqa: ARG002  # it is no reference
+    def read_reasoning(self, message: AIMessage) -> str:
         """Return none: reasoning of an analyst is not stored."""
         return ""
 
@@ -212,7 +212,7 @@ def check_analysis(analysis: Any, *, analysis_only: Any) -> None:
         ValueError: If one is invalid, or has no effect.
     """
     if not isinstance(analysis_only, bool):
-        raise ValueError(f"`analysis_only`={analysis_only!r}: expected True or False")  # noqa: TRY004  # as for other options
+        raise ValueError(f"`analysis_only`={analysis_only!r}: expected True or False")
     if analysis is None:
         raise ValueError("`analysis`=None: expected True, False, or a model")
     if analysis_only and analysis is False:

@@ -36,7 +36,7 @@ class AnswerAttempt:
         self._summary_builder, self._state = summary_builder, summary_builder.state
         self.proposals, self.failures = summary_builder.proposals, summary_builder.failures
 
-    def has_work(self, agent_node: AgentNode) -> bool:  # noqa: ARG002  # a window may have none
+    def has_work(self, agent_node: AgentNode) -> bool:
         """Return whether a model is to be called."""
         return True
 
@@ -55,7 +55,7 @@ class AnswerAttempt:
         draft = PromptDraft(writer.agent_node, state, layout)
         return WriterRequest(writer, draft, cache, self.ask, self.check_output)
 
-    def ask(self, request: NumberRequest, model: Any, call: ModelCall) -> Flow[Any]:  # noqa: ARG002  # who selects needs it
+    def ask(self, request: NumberRequest, model: Any, call: ModelCall) -> Flow[Any]:
         """Call a model for an answer."""
         return call(model)
 
@@ -138,7 +138,7 @@ def _may_call_tools(agent_node: AgentNode, messages: Sequence[AnyMessage]) -> bo
 
     A model given by name alone has none.
     """
-    from moa_graph.models.adapt import (  # noqa: PLC0415  # loaded with the model
+    from moa_graph.models.adapt import (
         is_chat_model_without_tools,
     )
 

@@ -191,7 +191,7 @@ def identify_request(agent_node: AgentNode) -> Any:
 
 def _can_be_described(model: Any) -> bool:
     """Return whether a description of a model is complete: subclasses may have more fields."""
-    from langchain_core.language_models import BaseChatModel  # noqa: PLC0415  # loaded with a model
+    from langchain_core.language_models import BaseChatModel
 
     is_own_class = type(model).__module__.startswith(_DESCRIBABLE_PACKAGES)
     if isinstance(model, RunnableBindingBase):

@@ -56,7 +56,7 @@ class ChatDecider:
 
     def ask(self, messages: Sequence[AnyMessage], config: RunnableConfig) -> Flow[ChatDecision]:
         """Ask the model for the route of a conversation."""
-        from moa_graph.prompting import parsing  # noqa: PLC0415  # few have such a router
+        from moa_graph.prompting import parsing
 
         tags = [*(config.get("tags") or ()), TAG_NOSTREAM]
         model, prompt = self._structured_model, self._build_prompt(messages)
@@ -75,8 +75,8 @@ class ChatDecider:
     @cached_property
     def _structured_model(self) -> Any:
         """The model, restricted to the names of the routes."""
-        from moa_graph.models.adapt import adapt_model  # noqa: PLC0415  # loaded with the model
-        from moa_graph.models.agent import build_model  # noqa: PLC0415  # likewise
+        from moa_graph.models.adapt import adapt_model
+        from moa_graph.models.agent import build_model
 
         model: Any = build_model(self.agent)
         schema = {
@@ -94,7 +94,7 @@ class ChatDecider:
 
 def is_chat_decider(decider: Any) -> bool:
     """Return whether a chat model decides: given by name, as an agent, or as an object."""
-    from moa_graph.models.decisions import is_decision_model  # noqa: PLC0415  # few have one
+    from moa_graph.models.decisions import is_decision_model
 
     if is_decision_model(decider):
         return False

@@ -40,7 +40,7 @@ class FairGraph(CompiledStateGraph[MoAState, Any, Any, MoAState]):
 
     def stream(
         self,
-        input: Any,  # noqa: A002  # LangGraph's name
+        input: Any,
         config: RunnableConfig | None = None,
         **options: Any,
     ) -> Iterator[Any]:
@@ -72,7 +72,7 @@ class ExclusiveThreadGraph(FairGraph):
 
     def stream(
         self,
-        input: Any,  # noqa: A002  # likewise
+        input: Any,
         config: RunnableConfig | None = None,
         **options: Any,
     ) -> Iterator[Any]:
@@ -88,7 +88,7 @@ class ExclusiveThreadGraph(FairGraph):
 
     def astream(
         self,
-        input: Any,  # noqa: A002  # likewise
+        input: Any,
         config: RunnableConfig | None = None,
         **options: Any,
     ) -> AsyncGenerator[Any, None]:
@@ -137,7 +137,7 @@ class ExclusiveThreadGraph(FairGraph):
             description: Description for models.
             arg_types: As `args_schema`.
         """
-        from moa_graph.graph.tool import tool_of_graph  # noqa: PLC0415  # few need LangChain's tools
+        from moa_graph.graph.tool import tool_of_graph
 
         if args_schema or arg_types:
             return super().as_tool(

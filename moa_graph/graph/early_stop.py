@@ -58,7 +58,7 @@ def make_decide(early_stop: Any) -> Decide | None:
         early_stop = Agreement(check_threshold("early_stop", early_stop))
     if isinstance(early_stop, Agreement):
         return partial(_decide_by_agreement, early_stop)
-    from moa_graph.models.decisions import is_decision_model  # noqa: PLC0415  # few have one
+    from moa_graph.models.decisions import is_decision_model
 
     if is_decision_model(early_stop):
         return partial(_decide_by_model, early_stop)
@@ -93,7 +93,7 @@ def _decide_by_model(
     proposals: Sequence[Proposal],
     config: RunnableConfig,
 ) -> Flow[StopDecision]:
-    from moa_graph.models.decisions import DecisionQuestion, ask_decision_model  # noqa: PLC0415  # loaded with the model
+    from moa_graph.models.decisions import DecisionQuestion, ask_decision_model
 
     state = {"conversation": list(messages), "answers": [each["content"] for each in proposals]}
     question = DecisionQuestion(ENOUGH_QUESTION, ENOUGH_CRITERIA)

@@ -44,7 +44,7 @@ class ModelBuilder:
     @cached_property
     def _models(self) -> dict[str, Runnable[Any, Any]]:
         # Importing LangChain's chat models is slow, so only when one is built.
-        from moa_graph.models.adapt import adapt_model, keep_reasoning  # noqa: PLC0415  # see above
+        from moa_graph.models.adapt import adapt_model, keep_reasoning
 
         models = {
             each.node: adapt_model(build_model(each.agent), hidden=each.hide_tokens)

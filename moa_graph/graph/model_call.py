@@ -101,7 +101,7 @@ def _learn_prompt_size(agent_node: AgentNode, messages: Sequence[AnyMessage], ou
 
 def _is_plain_chat_model(model: Any) -> bool:
     """Whether a model reads exactly the messages that it is called with."""
-    from langchain_core.language_models import BaseChatModel  # noqa: PLC0415  # loaded with a model
+    from langchain_core.language_models import BaseChatModel
 
     while isinstance(model, RunnableBindingBase):
         model = model.bound

@@ -39,11 +39,11 @@ class NodeRunnable(RunnableLambda[Any, Any]):
         graph = self._agent_node and self._agent_node.agent.model
         return [graph] if isinstance(graph, PregelProtocol) else []
 
-    def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
         """Run the flow synchronously."""
         return run_sync(self._make_flow(input, config or {}, self._cache))
 
-    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
         """Run the flow asynchronously."""
         await wait_for_turn()
         return await run_async(self._make_flow(input, config or {}, self._cache))
@@ -57,10 +57,10 @@ class NodeRunnable(RunnableLambda[Any, Any]):
 class StateNode(NodeRunnable):
     """A node that only reads the state: it calls a function directly, without a thread."""
 
-    def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002, ARG002
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
         """Call the function."""
         return self._make_flow(input)
 
-    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:
         """Call the function."""
         return self.invoke(input, config)

@@ -288,7 +288,7 @@ def _read_conversation(
         return portable_history(messages)
     if agent_node.is_proposer and isinstance(agent_node.agent.model, str):
         return portable_history(describe_tools_in_text(messages))
-    from moa_graph.models.adapt import (  # noqa: PLC0415  # loaded with the model
+    from moa_graph.models.adapt import (
         is_chat_model_without_tools,
         model_provider,
     )

@@ -67,11 +67,11 @@ class ReferenceSelector:
         """The same order for all proposals of another layer, without an analysis."""
         return ReferenceSelector(is_shuffled=self.is_shuffled)
 
-    def find_analysis(self, nodes: Sequence[str], state: Mapping[str, Any]) -> str:  # noqa: ARG002  # used by subclasses
+    def find_analysis(self, nodes: Sequence[str], state: Mapping[str, Any]) -> str:
         """Return the text of the analysis to read; empty if there is none."""
         return ""
 
-    def choose_layout(self, layout: PromptLayout, draw: DrawnReferences | None) -> PromptLayout:  # noqa: ARG002  # used by subclasses
+    def choose_layout(self, layout: PromptLayout, draw: DrawnReferences | None) -> PromptLayout:
         """Return the layout of the references."""
         return layout
 

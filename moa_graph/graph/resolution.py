@@ -108,7 +108,7 @@ def resolve_depth(options: DepthOptions, spec: GraphSpec) -> DepthPolicy:
         ValueError: If an option is invalid.
     """
     if not isinstance(options.shadow, bool):
-        raise ValueError(f"`shadow`={options.shadow!r}: expected True or False")  # noqa: TRY004  # as other options
+        raise ValueError(f"`shadow`={options.shadow!r}: expected True or False")
     return DepthPolicy(
         make_decide(options.early_stop),
         shadow=options.shadow,

@@ -67,7 +67,7 @@ class Router:
     instructions: str = field(default=DEFAULT_QUESTION, kw_only=True)
 
     def __post_init__(self) -> None:
-        from moa_graph.models.decisions import is_decision_model  # noqa: PLC0415  # few have one
+        from moa_graph.models.decisions import is_decision_model
 
         decider = self.decider
         if is_chat_decider(decider):
@@ -137,7 +137,7 @@ class Router:
         Raises:
             Exception: Any error of the decider.
         """
-        from moa_graph.models.decisions import is_decision_model  # noqa: PLC0415  # as above
+        from moa_graph.models.decisions import is_decision_model
 
         if self.chat_decider:
             return (yield from self._ask_chat_model(self.chat_decider, messages, config))
@@ -149,7 +149,7 @@ class Router:
     def _ask_decision_model(
         self, messages: Sequence[AnyMessage], config: RunnableConfig
     ) -> Flow["RouteChoice"]:
-        from moa_graph.models.decisions import DecisionQuestion, ask_decision_model  # noqa: PLC0415  # as above
+        from moa_graph.models.decisions import DecisionQuestion, ask_decision_model
 
         state = {"conversation": list(messages)}
         question = DecisionQuestion(self.instructions, self.meanings)
@@ -200,7 +200,7 @@ def name_decider(decider: Any) -> str | None:
     """Return the decision model as `provider:model`; `None` if no model decides."""
     if decider is None or isinstance(decider, (int, float, Agreement)):
         return None
-    from moa_graph.models.decisions import is_decision_model, name_decision_model  # noqa: PLC0415  # as above
+    from moa_graph.models.decisions import is_decision_model, name_decision_model
 
     if isinstance(decider, Router):
         decider = decider.decider

@@ -94,7 +94,7 @@ def _number_schema(count: int) -> dict[str, Any]:
 
 def _constrain_to_schema(model: Any, schema: dict[str, Any]) -> Any:
     """Bind a schema to a model; `None` if the model supports no structured output."""
-    from moa_graph.models.adapt import (  # noqa: PLC0415  # loaded with the model
+    from moa_graph.models.adapt import (
         bind_call_options,
         supports_response_format,
     )
@@ -114,7 +114,7 @@ def _constrain_to_schema(model: Any, schema: dict[str, Any]) -> Any:
 
 def _max_tokens(agent_node: AgentNode) -> float:
     """Return the maximum number of tokens of an answer."""
-    from moa_graph.models.adapt import unwrap_model  # noqa: PLC0415  # loaded with the model
+    from moa_graph.models.adapt import unwrap_model
 
     own = getattr(unwrap_model(agent_node.model), "max_tokens", None)
     limits = [each for each in (agent_node.agent.max_tokens, own) if isinstance(each, int)]

@@ -73,7 +73,7 @@ class AgentNode:
         """API keys of the agent's model, for redaction."""
         variable = find_key_variable(self.agent)
         values = [os.environ.get(variable, "")] if variable else []
-        from moa_graph.models.adapt import find_api_keys  # noqa: PLC0415  # loaded with the model
+        from moa_graph.models.adapt import find_api_keys
 
         return [*values, *find_api_keys(self.model)]
 

@@ -50,7 +50,7 @@ class VoterAttempt(ProposerAttempt):
         numbers = parse_ballot(message, len(self._nodes))
         return format_ballot([self._nodes[number - 1] for number in numbers])
 
-    def read_reasoning(self, message: AIMessage) -> str:  # noqa: ARG002  # nobody reads a ballot as a reference
+    def read_reasoning(self, message: AIMessage) -> str:
         """Return none: reasoning of voters is not stored."""
         return ""
 

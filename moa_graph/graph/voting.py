@@ -45,7 +45,7 @@ class BallotSelector(ReferenceSelector):
         """Draw the order of the proposals."""
         return super().draw(reader, [node for node in nodes if node != self.own], state)
 
-    def choose_layout(self, layout: PromptLayout, draw: DrawnReferences | None) -> PromptLayout:  # noqa: ARG002  # as the one that it overrides
+    def choose_layout(self, layout: PromptLayout, draw: DrawnReferences | None) -> PromptLayout:
         """Return the layout of a voter's prompt."""
         return layout.for_ranking()
 

@@ -59,7 +59,7 @@ class WindowAttempt(AnswerAttempt):
     def take_earlier_calls(self, config: RunnableConfig) -> None:
         """Do nothing: the aggregator counts the calls once."""
 
-    def check_output(self, request: WriterRequest, output: Any) -> None:  # noqa: ARG002  # the final answer may call tools
+    def check_output(self, request: WriterRequest, output: Any) -> None:
         """Reject an output that is not a text.
 
         Raises:

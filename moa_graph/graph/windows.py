@@ -33,7 +33,7 @@ class WindowSelector(ReferenceSelector):
     earlier_windows: Sequence[str] = ()
     """Nodes of the earlier windows, last one first."""
 
-    def draw(self, reader: str, nodes: Sequence[str], state: Mapping[str, Any]) -> DrawnReferences:  # noqa: ARG002  # all windows share one order
+    def draw(self, reader: str, nodes: Sequence[str], state: Mapping[str, Any]) -> DrawnReferences:
         """Return the intermediate answer, if there is one, and the proposals of the window."""
         seed = None
         if self.is_shuffled:

@@ -32,24 +32,24 @@ Environment = Mapping[str, Any]
 class SafeRenderer(RendererHTML):
     """Renders elements that scroll or have accessible names; each method renders one token type."""
 
-    def text(self, tokens: Sequence[Token], idx: int, options: Any, env: Environment) -> str:  # noqa: ARG002  # markdown-it calls it so
+    def text(self, tokens: Sequence[Token], idx: int, options: Any, env: Environment) -> str:
         """Render text."""
         return _content(tokens[idx], env)
 
-    def code_inline(self, tokens: Sequence[Token], idx: int, options: Any, env: Environment) -> str:  # noqa: ARG002  # markdown-it calls it so
+    def code_inline(self, tokens: Sequence[Token], idx: int, options: Any, env: Environment) -> str:
         """Render inline code."""
         return f"<code>{_content(tokens[idx], env)}</code>"
 
-    def math(self, tokens: Sequence[Token], idx: int, options: Any, env: Environment) -> str:  # noqa: ARG002  # markdown-it calls it so
+    def math(self, tokens: Sequence[Token], idx: int, options: Any, env: Environment) -> str:
         """Render an inline formula."""
         return frame_formula(tokens[idx], _find_marked_html(tokens[idx], env))
 
-    def math_block(self, tokens: Sequence[Token], idx: int, options: Any, env: Environment) -> str:  # noqa: ARG002  # markdown-it calls it so
+    def math_block(self, tokens: Sequence[Token], idx: int, options: Any, env: Environment) -> str:
         """Render a formula block."""
         framed = frame_formula(tokens[idx], _find_marked_html(tokens[idx], env), "div")
         return f"{framed}\n" if framed.startswith("<div") else f'<p dir="ltr">{framed}</p>\n'
 
-    def fence(self, tokens: Sequence[Token], idx: int, options: Any, env: Environment) -> str:  # noqa: ARG002  # markdown-it calls it so
+    def fence(self, tokens: Sequence[Token], idx: int, options: Any, env: Environment) -> str:
         """Render a code block below its language."""
         language = (tokens[idx].info.split() or [""])[0][:MAX_LANGUAGE_CHARS]
         return (
@@ -80,7 +80,7 @@ class SafeRenderer(RendererHTML):
         word, sign = _TASKS[bool(tokens[idx].meta["checked"])]
         return f'{opened}<span class="task" role="img" aria-label="{word}">{sign}</span> '
 
-    def html_block(self, tokens: Sequence[Token], idx: int, options: Any, env: Environment) -> str:  # noqa: ARG002  # markdown-it calls it so
+    def html_block(self, tokens: Sequence[Token], idx: int, options: Any, env: Environment) -> str:
         """Render HTML as text; the parser disables HTML, so this is a second safeguard."""
         return _content(tokens[idx], env)
 

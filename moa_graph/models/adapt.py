@@ -39,7 +39,7 @@ class ThreadedRunnable(RunnableBinding[Any, Any]):
 
     async def ainvoke(
         self,
-        input: Any,  # noqa: A002  # LangChain's name
+        input: Any,
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> Any:
@@ -132,7 +132,7 @@ def without_retries(model: Any) -> Any:
     if isinstance(model, RunnableBindingBase):
         return model.model_copy(update=_adapt_parts(model, without_retries))
     if hasattr(model, "root_async_client"):
-        from moa_graph.models.openai.clients import ask_once  # noqa: PLC0415  # costs the import of openai
+        from moa_graph.models.openai.clients import ask_once
 
         return ask_once(model)
     if is_configurable(model) or getattr(model, "max_retries", 0) != 0:
@@ -233,7 +233,7 @@ def keep_reasoning(model: Any) -> None:
     """Make answers of a model include the reasoning that its provider returns separately."""
     model = unwrap_model(model)
     if hasattr(model, "root_async_client"):
-        from moa_graph.models.openai import fast_completions  # noqa: PLC0415  # costs the import of openai
+        from moa_graph.models.openai import fast_completions
 
         fast_completions.keep_reasoning(model)
 
@@ -256,11 +256,11 @@ def _adapt_parts(model: Any, inner: Callable[[Any], Any]) -> dict[str, Any]:
 def _with_shared_clients(model: Any, *, hidden: bool) -> Any:
     """Copy a chat model with HTTP clients for any event loop, without streaming if hidden."""
     if hasattr(model, "root_async_client"):
-        from moa_graph.models.openai.clients import share_clients  # noqa: PLC0415  # costs the import of openai
+        from moa_graph.models.openai.clients import share_clients
 
         model = share_clients(model)
         if _is_plain_chat_openai(model):
-            from moa_graph.models.openai.fast_completions import use_fast_completions  # noqa: PLC0415  # likewise
+            from moa_graph.models.openai.fast_completions import use_fast_completions
 
             use_fast_completions(model)
     if hidden and isinstance(model, BaseChatModel):

@@ -196,7 +196,7 @@ class Agent(PlainErrors, BaseModel):
         """Whether a request of its model accepts `n`."""
         if isinstance(self.model, str):
             return split_label(self.model)[0].supports_choices
-        from moa_graph.models.adapt import supports_choices  # noqa: PLC0415  # loaded with the model
+        from moa_graph.models.adapt import supports_choices
 
         return supports_choices(self.model)
 
@@ -211,7 +211,7 @@ class Agent(PlainErrors, BaseModel):
 
     def _is_chat_model(self) -> bool:
         """Whether its runnable is a chat model."""
-        from moa_graph.models.adapt import is_chat_model  # noqa: PLC0415  # loaded with the model
+        from moa_graph.models.adapt import is_chat_model
 
         return is_chat_model(self.model)
 
@@ -220,7 +220,7 @@ class Agent(PlainErrors, BaseModel):
         """Name of the model: `provider:model`, or the name of the runnable."""
         if isinstance(self.model, str):
             return self.model
-        from moa_graph.models.configurable import default_model, is_configurable  # noqa: PLC0415  # LangChain
+        from moa_graph.models.configurable import default_model, is_configurable
 
         model = default_model(self.model) if is_configurable(self.model) else self.model
         for attribute in ("model_name", "model", "name"):
@@ -265,7 +265,7 @@ def build_model(agent: Agent, *, retries: bool = True) -> Runnable[Any, Any]:
 
 
 def _without_retries(model: Runnable[Any, Any]) -> Runnable[Any, Any]:
-    from moa_graph.models.adapt import without_retries  # noqa: PLC0415  # loaded with the model
+    from moa_graph.models.adapt import without_retries
 
     return cast("Runnable[Any, Any]", without_retries(model))
 
@@ -274,7 +274,7 @@ def _expects_thoughts(model: Any) -> bool:
     """Make streams of a model hide reasoning that begins in the prompt, if supported."""
     if not hasattr(model, "root_client"):  # not OpenAI's protocol
         return False
-    from moa_graph.models.openai.fast_completions import expect_thoughts  # noqa: PLC0415  # slow
+    from moa_graph.models.openai.fast_completions import expect_thoughts
 
     return expect_thoughts(model)
 

@@ -72,9 +72,9 @@ def _add_openai_parameters(
     capabilities: ModelCapabilities, model: Any, *, with_tools: bool
 ) -> ModelCapabilities:
     """Add the parameters that a subclass of LangChain's `ChatOpenAI` accepts in a call."""
-    from langchain_openai import AzureChatOpenAI  # noqa: PLC0415  # loaded with the model
+    from langchain_openai import AzureChatOpenAI
 
-    from moa_graph.models.openai.compatible import is_openai_address  # noqa: PLC0415  # likewise
+    from moa_graph.models.openai.compatible import is_openai_address
 
     if model._use_responses_api({"tools": _ANY_TOOLS} if with_tools else {}):  # noqa: SLF001  # it is said nowhere else
         return replace(capabilities, parameters=capabilities.parameters | _RESPONSES_PARAMETERS)

@@ -50,14 +50,14 @@ class ConfigurableModel(Runnable[Any, Any]):
             self._last = (model, converted)
         return converted, config
 
-    def invoke(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> Any:  # noqa: A002
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> Any:
         """Call the model for the config."""
         model, config = self._complete_model(config)
         return model.invoke(input, config, **options)
 
     async def ainvoke(
         self,
-        input: Any,  # noqa: A002
+        input: Any,
         config: RunnableConfig | None = None,
         **options: Any,
     ) -> Any:
@@ -67,7 +67,7 @@ class ConfigurableModel(Runnable[Any, Any]):
 
     def stream(
         self,
-        input: Any,  # noqa: A002
+        input: Any,
         config: RunnableConfig | None = None,
         **options: Any,
     ) -> Iterator[Any]:
@@ -77,7 +77,7 @@ class ConfigurableModel(Runnable[Any, Any]):
 
     async def astream(
         self,
-        input: Any,  # noqa: A002
+        input: Any,
         config: RunnableConfig | None = None,
         **options: Any,
     ) -> AsyncIterator[Any]:

@@ -96,7 +96,7 @@ def _to_question(question: DecisionQuestion) -> Choice | Noul:
 
 def _to_openai_question(question: DecisionQuestion) -> Any:
     """Convert a question to that of `langchain_openai`."""
-    from langchain_openai import decisions  # noqa: PLC0415  # costs the import of openai
+    from langchain_openai import decisions
 
     if question.is_yes_no:
         yes, no = question.meanings["true"], question.meanings["false"]

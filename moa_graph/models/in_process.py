@@ -20,8 +20,8 @@ class InProcessModel(BaseChatModel):
     def _generate(
         self,
         messages: list[BaseMessage],
-        stop: list[str] | None = None,  # noqa: ARG002  # LangChain's name
-        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002  # likewise
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
         **_: Any,
     ) -> ChatResult:
         return ChatResult(generations=[ChatGeneration(message=self._build_message(messages))])

@@ -47,7 +47,7 @@ def check_prices(prices: Any) -> None:
         ValueError: If they do not.
     """
     if not isinstance(prices, Mapping):
-        raise ValueError(  # noqa: TRY004  # as for other options
+        raise ValueError(
             f"`prices`={prices!r}: expected models mapped to prices, such as "
             "{'openai:gpt-6.1-sol': (2.5, 10)}"
         )
@@ -60,7 +60,7 @@ def check_prices(prices: Any) -> None:
 
 
 def _is_price(value: Any) -> bool:
-    is_pair = isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 2  # noqa: PLR2004  # read and written
+    is_pair = isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 2
     return is_pair and all(
         isinstance(each, (int, float)) and not isinstance(each, bool) and 0 <= each < math.inf
         for each in value
@@ -81,7 +81,7 @@ def _list_price(provider: str, name: str, usage: Mapping[str, Any]) -> float | N
     if (provider, name) in _unlisted:
         return None
     try:
-        from genai_prices import Usage, calc_price  # noqa: PLC0415  # optional, and slow to import
+        from genai_prices import Usage, calc_price
     except ImportError:
         return None
     tokens = Usage(

@@ -268,7 +268,7 @@ def _build_by_package(
 
 def _suggest_provider(provider: str, model: str) -> str:
     """Return a suggestion of the known provider closest to an unknown one."""
-    import difflib  # noqa: PLC0415  # only for an error
+    import difflib
 
     names = {*PROVIDERS, *_added_providers(tuple(sys.path))}
     if provider in names:
@@ -278,13 +278,13 @@ def _suggest_provider(provider: str, model: str) -> str:
 
 
 def _build_offline_model(*, model: str, max_tokens: int | None = None) -> BaseChatModel:
-    from moa_graph.models.offline import OfflineModel  # noqa: PLC0415
+    from moa_graph.models.offline import OfflineModel
 
     return OfflineModel(style=model, max_tokens=max_tokens)
 
 
 def _build_recorded_model(*, model: str) -> BaseChatModel:
-    from moa_graph.models.recorded import RecordedModel  # noqa: PLC0415
+    from moa_graph.models.recorded import RecordedModel
 
     path, _, node = model.partition("#")
     recorded = RecordedModel(path=path, node=node or None)
@@ -293,9 +293,9 @@ def _build_recorded_model(*, model: str) -> BaseChatModel:
 
 
 def _build_openai_model(**options: Any) -> BaseChatModel:
-    from langchain_openai import ChatOpenAI  # noqa: PLC0415
+    from langchain_openai import ChatOpenAI
 
-    from moa_graph.models.openai.compatible import (  # noqa: PLC0415
+    from moa_graph.models.openai.compatible import (
         CompatibleChatOpenAI,
         is_openai_address,
     )
@@ -310,7 +310,7 @@ def _build_openai_model(**options: Any) -> BaseChatModel:
 
 
 def _build_together_model(**options: Any) -> BaseChatModel:
-    from langchain_together import ChatTogether  # noqa: PLC0415
+    from langchain_together import ChatTogether
 
     return _build_compatible_model(ChatTogether, options)
 
@@ -318,7 +318,7 @@ def _build_together_model(**options: Any) -> BaseChatModel:
 def _build_compatible_model(
     chat_model: Callable[..., BaseChatModel], options: Mapping[str, Any]
 ) -> BaseChatModel:
-    from moa_graph.models.openai.compatible import (  # noqa: PLC0415
+    from moa_graph.models.openai.compatible import (
         COMPATIBLE_OPTIONS,
         use_explicit_options,
     )
@@ -334,8 +334,8 @@ def _build_compatible_model(
 def _build_fast_model(
     build: Callable[..., BaseChatModel], options: Mapping[str, Any], *, proxy: str | None = None
 ) -> BaseChatModel:
-    from moa_graph.models.openai.clients import bound_requests, shared_clients  # noqa: PLC0415
-    from moa_graph.models.openai.fast_completions import use_fast_completions  # noqa: PLC0415
+    from moa_graph.models.openai.clients import bound_requests, shared_clients
+    from moa_graph.models.openai.fast_completions import use_fast_completions
 
     if url := options.get("base_url"):  # the client would append the path after the parameters
         bare_url, parameters = split_parameters(url)
@@ -355,7 +355,7 @@ def _init_langchain_model(provider: str, *, model: str, **options: Any) -> Any:
             "the package that adds it, or LangChain and its package: "
             f"pip install langchain langchain-{provider.replace('_', '-')}"
         )
-    from langchain.chat_models import init_chat_model  # noqa: PLC0415
+    from langchain.chat_models import init_chat_model
 
     if split_parameters(options.get("base_url") or "")[1]:
         raise ValueError(
@@ -364,7 +364,7 @@ def _init_langchain_model(provider: str, *, model: str, **options: Any) -> Any:
         )
     chat_model = init_chat_model(model, model_provider=provider, **options)
     if getattr(chat_model, "root_async_client", None) and provider not in _OPENAI_SERVICES:
-        from moa_graph.models.openai.compatible import drop_environment_headers  # noqa: PLC0415
+        from moa_graph.models.openai.compatible import drop_environment_headers
 
         drop_environment_headers(chat_model)
     return chat_model

@@ -113,7 +113,7 @@ def _read_ollama_context(agent: Agent, url: str, name: str) -> int | None:
 
 
 def _request_json(agent: Agent, method: str, url: str, body: Any = None) -> Mapping[str, Any]:
-    from moa_graph.models.openai.clients import shared_clients  # noqa: PLC0415  # slow to import
+    from moa_graph.models.openai.clients import shared_clients
 
     key = agent.api_key_env and os.environ.get(agent.api_key_env)
     headers = {"authorization": f"Bearer {key}"} if key else {}

@@ -160,7 +160,7 @@ def _normalize_phrase(phrase: str) -> str:
     text = unicodedata.normalize("NFKC", phrase).replace("\u2019", "'").replace("\u2212", "-")
     text = _TEXT_COMMAND.sub(r"\1", _FRACTION.sub(r"\1/\2", _MARKUP.sub("", text)))
     text = _LEADING_POINT.sub("0.", text).strip(_PUNCTUATION)
-    while len(text) > 2 and text[0] == text[-1] == "$":  # noqa: PLR2004  # both, and a text
+    while len(text) > 2 and text[0] == text[-1] == "$":
         text = text[1:-1].strip()
     text = " ".join(normalize_digits(text).casefold().strip(_PUNCTUATION).split(" "))
     for pattern in (_LEAD_IN, _CHOICE_WORD, _ARTICLE, _VARIABLE):

@@ -127,9 +127,9 @@ class PromptLayout:
         if self.references_in not in {"system", "user"}:
             raise ValueError(f"`references_in`={self.references_in!r}: expected 'system' or 'user'")
         if not isinstance(self.mark_truncated, bool):
-            raise ValueError(f"`mark_truncated`={self.mark_truncated!r}: expected True or False")  # noqa: TRY004  # as for other options
+            raise ValueError(f"`mark_truncated`={self.mark_truncated!r}: expected True or False")
         if not isinstance(self.include_reasoning, bool):
-            raise ValueError(  # noqa: TRY004  # likewise
+            raise ValueError(
                 f"`include_reasoning`={self.include_reasoning!r}: expected True or False"
             )
 

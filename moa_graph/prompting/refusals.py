@@ -139,7 +139,7 @@ def read_context_overflow(error: BaseException) -> ContextOverflow | None:
     Returns:
         The sizes; `None` if the error does not say that the prompt is too long.
     """
-    from langchain_core.exceptions import ContextOverflowError  # noqa: PLC0415  # slow to import
+    from langchain_core.exceptions import ContextOverflowError
 
     text = str(error)[:_MAX_ERROR_CHARS]
     is_refusal = read_status(error) not in _UNRELATED_STATUSES and _OVERFLOW.search(text)

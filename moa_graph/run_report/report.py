@@ -87,7 +87,7 @@ def _read_parts(
     run: RunRecord, reported: ReportedTurn, graph: MixtureGraph | None, graph_spec: GraphSpec | None
 ) -> dict[str, Any]:
     """Return the data of all parts of the page."""
-    from moa_graph.run_report.texts import lay_out_texts  # noqa: PLC0415  # an extra
+    from moa_graph.run_report.texts import lay_out_texts
 
     state, snapshots = reported.state, reported.snapshots
     edited = find_edited(run, snapshots, state)
@@ -122,16 +122,16 @@ def _load_templates() -> "Environment":
         ImportError: If the extra `report` is not installed.
     """
     try:
-        import markdown_it  # noqa: F401, PLC0415  # an extra
+        import markdown_it  # noqa: F401  # an extra
 
-        from moa_graph.styles.documents import load_templates  # noqa: PLC0415  # likewise
+        from moa_graph.styles.documents import load_templates
     except ImportError as error:
         raise ImportError(
             f"a report needs the package {error.name}: pip install 'moa_graph[report]'"
         ) from None
     environment = load_templates(Path(__file__).parent / "templates", STYLES)
     environment.finalize = _strip_hidden
-    from moa_graph.run_report.texts import render_text  # noqa: PLC0415  # needs these packages
+    from moa_graph.run_report.texts import render_text
 
     environment.filters |= {"markdown": render_text, "label": label_of}
     environment.globals |= {

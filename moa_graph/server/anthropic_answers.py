@@ -75,7 +75,7 @@ class MessageFormat:
         message = {**self._envelope, **nothing, "usage": _NO_USAGE}
         yield _to_event({"type": "message_start", "message": message})
 
-    def format_chunk(self, chunk: AIMessageChunk, index: int) -> Iterable[ServerEvent]:  # noqa: ARG002  # there is one answer
+    def format_chunk(self, chunk: AIMessageChunk, index: int) -> Iterable[ServerEvent]:
         """Return the events for a chunk; the last chunk closes the blocks and adds the summary."""
         yield from map(_to_event, self._blocks.add_text(chunk.text))
         for piece in self._numbering.read_pieces(chunk):

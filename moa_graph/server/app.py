@@ -193,7 +193,7 @@ def _list_middleware(
 
 
 def _trace_context_middleware() -> type["TraceContextMiddleware"]:
-    from moa_graph.server.trace_context import (  # noqa: PLC0415  # an extra
+    from moa_graph.server.trace_context import (
         TraceContextMiddleware,
     )
 

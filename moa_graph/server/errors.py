@@ -79,7 +79,7 @@ def openai_error_body(error: ApiError) -> dict[str, Any]:
 
 def anthropic_error_body(error: ApiError, request_id: str | None = None) -> dict[str, Any]:
     """Return the body of an error in Anthropic's format."""
-    is_ours = error.status >= 500  # noqa: PLR2004
+    is_ours = error.status >= 500
     kind = _ANTHROPIC_TYPES.get(error.status, "api_error" if is_ours else "invalid_request_error")
     message = error.message
     if error.code == CONTEXT_LENGTH_EXCEEDED:
@@ -95,7 +95,7 @@ def _error_type(status: int) -> str:
     """Return OpenAI's error type of a status."""
     if status == TOO_MANY_REQUESTS:
         return "requests"
-    return "server_error" if status >= 500 else "invalid_request_error"  # noqa: PLR2004
+    return "server_error" if status >= 500 else "invalid_request_error"
 
 
 def server_stopping_error() -> ApiError:
@@ -158,11 +158,11 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     where, status = f"{request.method} {request.url.path[:MAX_PATH_CHARS]}", error.status_code
-    if status == 404:  # noqa: PLR2004
+    if status == 404:
         expected = ", ".join(request.app.state.api_paths)
         message = f"{where}: not found; expected {expected}, or / for a page"
         return ApiError(status, message, code="unknown_url").to_response(request.scope)
-    code = "method_not_allowed" if status == 405 else None  # noqa: PLR2004
+    code = "method_not_allowed" if status == 405 else None
     message = f"{where}: {error.detail}"
     refusal = ApiError(status, message, code=code, headers=error.headers)
     return refusal.to_response(request.scope)

@@ -16,7 +16,7 @@ class TextFormatter(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("moa: %(asctime)s %(message)s")
 
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802  # logging's name
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802  # logging's name
         """Return the time of a record in UTC."""
         return _format_time(record)
 

@@ -165,7 +165,7 @@ class ResponsesFormat:
         for kind in ("response.created", "response.in_progress"):
             yield self._to_event(kind, {"response": self._envelope.wrap_progress()})
 
-    def format_chunk(self, chunk: AIMessageChunk, index: int) -> Iterable[ServerEvent]:  # noqa: ARG002  # there is one
+    def format_chunk(self, chunk: AIMessageChunk, index: int) -> Iterable[ServerEvent]:
         """Return the events for a chunk."""
         return (self._to_event(kind, fields) for kind, fields in self._read_chunk(chunk))
 

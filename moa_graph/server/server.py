@@ -58,7 +58,7 @@ class GracefulServer(uvicorn.Server):
         super().__init__(config)
         self._service, self._drain_seconds, self._drains = service, drain, False
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop; the first SIGTERM waits for runs, Ctrl-C cancels them."""
         self.force_exit = self.should_exit and not self._drains and sig == signal.SIGINT
         self._drains = not self.should_exit and sig == signal.SIGTERM and self._drain_seconds > 0

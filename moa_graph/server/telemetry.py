@@ -96,7 +96,7 @@ def _on_run_done(
 
 
 def _create_metrics(mixtures: Mapping[str, MoAConfig]) -> "RunMetrics":
-    from moa_graph.telemetry.metrics import (  # noqa: PLC0415  # an extra
+    from moa_graph.telemetry.metrics import (
         MeasuredMixture,
         RunMetrics,
     )

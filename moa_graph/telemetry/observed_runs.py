@@ -161,7 +161,7 @@ class RunObserver(BaseCallbackHandler):
 
     def on_chain_start(
         self,
-        serialized: dict[str, Any] | None,  # noqa: ARG002  # a graph has none
+        serialized: dict[str, Any] | None,
         inputs: Any,
         *,
         run_id: UUID,
@@ -201,12 +201,12 @@ class RunObserver(BaseCallbackHandler):
 
     def on_chat_model_start(
         self,
-        serialized: dict[str, Any],  # noqa: ARG002  # what is asked stands in the parameters
+        serialized: dict[str, Any],
         messages: list[list[BaseMessage]],
         *,
         run_id: UUID,
         parent_run_id: UUID | None = None,
-        tags: list[str] | None = None,  # noqa: ARG002
+        tags: list[str] | None = None,
         metadata: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -247,8 +247,8 @@ class RunObserver(BaseCallbackHandler):
 
     def on_llm_start(
         self,
-        serialized: dict[str, Any],  # noqa: ARG002
-        prompts: list[str],  # noqa: ARG002
+        serialized: dict[str, Any],
+        prompts: list[str],
         *,
         run_id: UUID,
         parent_run_id: UUID | None = None,
@@ -260,8 +260,8 @@ class RunObserver(BaseCallbackHandler):
 
     def on_tool_start(
         self,
-        serialized: dict[str, Any],  # noqa: ARG002
-        input_str: str,  # noqa: ARG002
+        serialized: dict[str, Any],
+        input_str: str,
         *,
         run_id: UUID,
         parent_run_id: UUID | None = None,
@@ -271,7 +271,7 @@ class RunObserver(BaseCallbackHandler):
         """Process the start of a tool, whose calls belong to its agent."""
         self._open(run_id, parent_run_id, kwargs.get("name"), metadata)
 
-    def on_tool_end(self, output: Any, *, run_id: UUID, **_: Any) -> None:  # noqa: ARG002
+    def on_tool_end(self, output: Any, *, run_id: UUID, **_: Any) -> None:
         """Process the end of a tool."""
         self._end(run_id)
 
@@ -281,8 +281,8 @@ class RunObserver(BaseCallbackHandler):
 
     def on_retriever_start(
         self,
-        serialized: dict[str, Any],  # noqa: ARG002
-        query: str,  # noqa: ARG002
+        serialized: dict[str, Any],
+        query: str,
         *,
         run_id: UUID,
         parent_run_id: UUID | None = None,
@@ -292,7 +292,7 @@ class RunObserver(BaseCallbackHandler):
         """Process the start of a retriever, whose calls belong to its agent."""
         self._open(run_id, parent_run_id, kwargs.get("name"), metadata)
 
-    def on_retriever_end(self, documents: Any, *, run_id: UUID, **_: Any) -> None:  # noqa: ARG002
+    def on_retriever_end(self, documents: Any, *, run_id: UUID, **_: Any) -> None:
         """Process the end of a retriever."""
         self._end(run_id)
 

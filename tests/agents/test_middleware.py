@@ -389,7 +389,7 @@ def test_without_langchain_the_constructor_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "langchain.agents.middleware.types", None)
     for name in [each for each in sys.modules if each.startswith("moa_graph.agents")]:
         monkeypatch.delitem(sys.modules, name)
-    from moa_graph.agents.optional import MoAMiddleware as Missing  # noqa: PLC0415  # anew
+    from moa_graph.agents.optional import MoAMiddleware as Missing
 
     with pytest.raises(ImportError, match=r"pip install 'moa_graph\[agents\]'"):
         Missing([["offline:lead"]])

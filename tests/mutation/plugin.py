@@ -64,7 +64,7 @@ class MutationPlugin:
     @pytest.hookimpl(tryfirst=True)  # before Hypothesis loads it
     def pytest_configure(self) -> None:
         """Have what one mutant failed on neither made smaller nor tried on the next."""
-        from hypothesis import HealthCheck, Phase, settings  # noqa: PLC0415  # pytest rewrites it
+        from hypothesis import HealthCheck, Phase, settings
 
         settings.register_profile(
             HYPOTHESIS_PROFILE,

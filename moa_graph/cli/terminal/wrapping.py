@@ -110,4 +110,4 @@ def _may_break(before: str, character: str) -> bool:
         return False
     if category(character) in {"Po", "Pe", "Pf", "Lm"} or category(before) in {"Ps", "Pi"}:
         return False
-    return 2 in {cell_len(before), cell_len(character)}  # noqa: PLR2004  # columns
+    return 2 in {cell_len(before), cell_len(character)}

@@ -100,7 +100,7 @@ class Benchmark(Protocol):
         """
         return row
 
-    def call_options(self, item: BenchmarkItem) -> Mapping[str, Any]:  # noqa: ARG002
+    def call_options(self, item: BenchmarkItem) -> Mapping[str, Any]:
         """Return the options of an `Agent` that the benchmark sets for all models, if any."""
         return {}
 
@@ -161,9 +161,9 @@ class Benchmark(Protocol):
 
     def format_judgements(
         self,
-        system: str,  # noqa: ARG002
-        judge: str,  # noqa: ARG002
-        judged: Sequence[OfficialJudgement],  # noqa: ARG002
+        system: str,
+        judge: str,
+        judged: Sequence[OfficialJudgement],
     ) -> tuple[str, str] | None:
         """Return the judgements in the format of the benchmark's own tools, if there is one.
 
@@ -203,11 +203,11 @@ class Benchmark(Protocol):
     rating_scale: RatingScale | None = None
     """The rating scale for comparing judges; `None` if they cannot be compared."""
 
-    def list_ratings(self, row: JsonRow) -> Mapping[str, int]:  # noqa: ARG002
+    def list_ratings(self, row: JsonRow) -> Mapping[str, int]:
         """Return the ratings of a successful judgement on `rating_scale`, by part."""
         return {}
 
-    def read_comparison(self, row: JsonRow) -> AnswerComparison | None:  # noqa: ARG002
+    def read_comparison(self, row: JsonRow) -> AnswerComparison | None:
         """Return a successful judgement as a comparison of two answers, if it is one."""
         return None
 
@@ -227,18 +227,18 @@ class Benchmark(Protocol):
             is_headline: Whether it is `headline`, or the mean of `score_by_instruction`.
         """
 
-    def headline(self, figures: Any) -> float | None:  # noqa: ARG002
+    def headline(self, figures: Any) -> float | None:
         """Return a figure that represents the quality instead of the mean over instructions."""
         return None
 
-    def headline_metric(self, figures: Any) -> str:  # noqa: ARG002
+    def headline_metric(self, figures: Any) -> str:
         """Return the name of `headline` for these figures."""
         return self.metric(is_headline=True)
 
     def headline_by_instruction(
         self,
-        figures: Any,  # noqa: ARG002
-        rows: Sequence[JsonRow],  # noqa: ARG002
+        figures: Any,
+        rows: Sequence[JsonRow],
     ) -> Mapping[str | int, float]:
         """Return the contribution of each item to `headline`; their mean is the headline.
 
@@ -250,22 +250,22 @@ class Benchmark(Protocol):
         """
         return {}
 
-    def figure_labels(self, figures: Any) -> Sequence[str]:  # noqa: ARG002
+    def figure_labels(self, figures: Any) -> Sequence[str]:
         """Return the labels that must accompany these figures."""
         return ()
 
     def report_cells(self, figures: Any) -> dict[str, str]:
         """Return the benchmark's own figures of a system, by column of the report's table."""
 
-    def group_means(self, figures: Any) -> Mapping[str, Mapping[str, float | None]]:  # noqa: ARG002
+    def group_means(self, figures: Any) -> Mapping[str, Mapping[str, float | None]]:
         """Return the means of groups of instructions, by kind of group and by group."""
         return {}
 
-    def radar_means(self, figures: Any) -> Mapping[str, float | None]:  # noqa: ARG002
+    def radar_means(self, figures: Any) -> Mapping[str, float | None]:
         """Return means from 1 to 5 for a radar chart, by spoke."""
         return {}
 
-    def missing_figures(self, figures: Any) -> Mapping[str, str]:  # noqa: ARG002
+    def missing_figures(self, figures: Any) -> Mapping[str, str]:
         """Return the figures that could not be computed, with reasons."""
         return {}
 

@@ -57,7 +57,7 @@ class JudgingMethod(Protocol):
 
     def combine_judgements(
         self,
-        case: JudgementCase,  # noqa: ARG002
+        case: JudgementCase,
         judgements: Sequence[JsonRow],
     ) -> JsonRow:
         """Combine the judgements of `list_orders`."""
@@ -75,7 +75,7 @@ class JudgingMethod(Protocol):
         """Return the stored fields of a case; by default its category."""
         return {"category": case.item.category}
 
-    def automatic_judgement(self, case: JudgementCase) -> JsonRow | None:  # noqa: ARG002
+    def automatic_judgement(self, case: JudgementCase) -> JsonRow | None:
         """Return a judgement that needs no judge; `None` by default."""
         return None
 
@@ -97,7 +97,7 @@ class JudgingMethod(Protocol):
         """
         raise NotImplementedError(f"{type(self).__name__} asks no judge")
 
-    def judge_by_overlap(self, case: JudgementCase) -> AIMessage:  # noqa: ARG002
+    def judge_by_overlap(self, case: JudgementCase) -> AIMessage:
         """Return the answer of the stand-in `offline:overlap` in the judge's format.
 
         Raises:

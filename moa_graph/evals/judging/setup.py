@@ -269,9 +269,7 @@ def _build_exact_method(benchmark: Benchmark, judge: Judge) -> JudgingMethod:
         )
     scorer = find_scorer(judge.scorer)
     if not isinstance(benchmark, ExactBenchmark):
-        raise ValueError(  # noqa: TRY004  # a configuration is wrong, not an argument's type
-            f"{judge.label}: {benchmark.name} is judged by a model, not by a scorer"
-        )
+        raise ValueError(f"{judge.label}: {benchmark.name} is judged by a model, not by a scorer")
     if scorer.runs_code and not judge.run_code:
         raise ValueError(
             f"{judge.label} runs on this machine what models wrote; give --run-code to allow that"

@@ -115,7 +115,7 @@ def _format_deviation(dollars: float) -> str:
 def _dollar_style(dollars: float | None) -> str:
     if not dollars:
         return "${:,.0f}"
-    return "${:.3g}" if dollars >= 1e-4 else "${:.1e}"  # noqa: PLR2004
+    return "${:.3g}" if dollars >= 1e-4 else "${:.1e}"
 
 
 def explain_unknowns(use: ResourceUse) -> str:

@@ -138,7 +138,7 @@ class CostComparison:
         """Format an amount of a system."""
         if self.amount_kind == "tokens":
             return f"{amount:,.0f} tokens"
-        return f"${amount:.3g}" if amount >= 1e-4 else f"${amount:.1e}"  # noqa: PLR2004
+        return f"${amount:.3g}" if amount >= 1e-4 else f"${amount:.1e}"
 
     def format_times(self, amount: float) -> str:
         """Format an amount as a multiple of that of the mixture."""

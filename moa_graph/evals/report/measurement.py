@@ -40,8 +40,8 @@ class RepeatedRuns:
         return stdev(self.values) if len(self.values) > 1 else None
 
     def __str__(self) -> str:
-        if len(self.values) < 2:  # noqa: PLR2004  # one has no deviation
+        if len(self.values) < 2:
             return "-"
         mean, deviation = fmean(self.values), self.deviation
-        places = 1 if mean > 10 else 2  # noqa: PLR2004  # percent, or grades
+        places = 1 if mean > 10 else 2
         return f"{mean:.{places}f} ± {deviation:.{places}f} ({len(self.values)} runs)"

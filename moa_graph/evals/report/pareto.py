@@ -99,7 +99,7 @@ def draw_pareto(section: ReportSection, key: str, amount: str) -> RenderedFigure
         for each in section.measurements
         if (x := amounts[each.system]) is not None
     }
-    if len(points) < 2 or not any(x for x, _ in points.values()):  # noqa: PLR2004
+    if len(points) < 2 or not any(x for x, _ in points.values()):
         return None
     plot = _plan_plot(section, points)
     figure, axes = new_figure(3.9)

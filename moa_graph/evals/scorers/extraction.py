@@ -53,7 +53,7 @@ def list_code_blocks(text: str) -> list[tuple[str, str]]:
     blocks = list[tuple[str, str]]()
     for part in parts:
         first, line_end, rest = part.partition("\n")
-        is_tag = bool(line_end) and len(first) < 20 and " " not in first.strip()  # noqa: PLR2004
+        is_tag = bool(line_end) and len(first) < 20 and " " not in first.strip()
         blocks.append((first.strip().lower(), rest) if is_tag else ("", part))
     return blocks
 

@@ -59,5 +59,5 @@ def load_function(name: str) -> FunctionScorer:
     finally:
         sys.path.remove(folder)
     if not callable(function):
-        raise ValueError(f"scorer {name!r}: expected a function, got {function!r}")  # noqa: TRY004
+        raise ValueError(f"scorer {name!r}: expected a function, got {function!r}")
     return FunctionScorer(name, function)

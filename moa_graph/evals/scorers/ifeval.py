@@ -164,7 +164,7 @@ def _has_title(text: str, _: Mapping[str, Any]) -> bool:
 def _has_two_responses(text: str, _: Mapping[str, Any]) -> bool:
     parts = [each.strip() for each in text.split("******")]
     filled = [each for each in parts if each]
-    return all(parts[1:-1]) and len(filled) == 2 and filled[0] != filled[1]  # noqa: PLR2004
+    return all(parts[1:-1]) and len(filled) == 2 and filled[0] != filled[1]
 
 
 def _repeats_prompt(text: str, options: Mapping[str, Any]) -> bool:

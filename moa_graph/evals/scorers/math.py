@@ -119,7 +119,7 @@ def _are_equal_plain(first: str, second: str, depth: int = 0) -> bool:
     if first == second or first.replace("\\", "").lower() == second.replace("\\", "").lower():
         return True
     parts, others = _split_list(first), _split_list(second)
-    if parts and others and depth < 3:  # noqa: PLR2004
+    if parts and others and depth < 3:
         return _are_lists_equal(parts, others, depth + 1)
     return not parts and not others and _have_same_value(first, second)
 
@@ -150,7 +150,7 @@ def _split_list(text: str) -> tuple[str, list[str]] | None:
     is_bracketed = plain[:1] in _PAIRS and plain[-1:] in _PAIRS.values()
     inner = plain[1:-1] if is_bracketed else plain
     parts = list(_split_commas(inner))
-    if not 2 <= len(parts) <= _MAX_PARTS:  # noqa: PLR2004
+    if not 2 <= len(parts) <= _MAX_PARTS:
         return ("{}", [inner]) if text.startswith("\\{") else None
     return (plain[0] + plain[-1] if is_bracketed else "", parts)
 

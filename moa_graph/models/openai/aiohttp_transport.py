@@ -259,7 +259,7 @@ def _no_proxy_pattern(host: str) -> str:
         return host
     address, slash, bits = host.partition("/")
     with suppress(ValueError):
-        bare = f"[{address}]" if ip_address(address).version == 6 else address  # noqa: PLR2004
+        bare = f"[{address}]" if ip_address(address).version == 6 else address
         return f"all://{bare}{slash}{bits}"
     exact = host.lower() == "localhost" or host.startswith(("[", "*."))
     return f"all://{host}" if exact else f"all://*{host}"

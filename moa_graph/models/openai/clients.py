@@ -260,7 +260,7 @@ def _max_open_connections() -> int:
     """Return how many connections this process can open to all endpoints."""
     if find_spec("resource") is None:  # not on Windows
         return 8000
-    from resource import RLIMIT_NOFILE, getrlimit  # noqa: PLC0415
+    from resource import RLIMIT_NOFILE, getrlimit
 
     allowed = getrlimit(RLIMIT_NOFILE)[0]
     return max(allowed - _RESERVED_FILES, 64) if allowed > 0 else 100_000

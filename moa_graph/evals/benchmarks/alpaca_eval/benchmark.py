@@ -98,7 +98,7 @@ class AlpacaEval(Benchmark):
 
     def build_method(
         self,
-        data: BenchmarkData,  # noqa: ARG002
+        data: BenchmarkData,
         files: JudgeFileReader,
         opponent: Mapping[str | int, str] | None,
     ) -> JudgingMethod:

@@ -92,7 +92,7 @@ class AlpacaEvalMethod(JudgingMethod):
             return [] if other is None else [JudgementCase(item, answers, [other])]
         reference = item.row.get("output")
         if not isinstance(reference, str):
-            raise ValueError(  # noqa: TRY004  # the data's fault
+            raise ValueError(
                 f"item {item.id!r}: no reference to compare with; expected `output` in the data, "
                 "or --against with the folder of another system"
             )
@@ -165,7 +165,7 @@ class TextVerdictMethod(AlpacaEvalMethod):
 
     def combine_judgements(
         self,
-        case: JudgementCase,  # noqa: ARG002
+        case: JudgementCase,
         judgements: Sequence[JsonRow],
     ) -> JsonRow:
         """Average the preferences."""

@@ -201,7 +201,7 @@ def preference_from_logprobs(logprobs: Mapping[str, float], *, switched: bool) -
 
 def _read_logprob(logprobs: Mapping[str, float], token: str) -> float:
     value = logprobs.get(token, -math.inf)
-    if not value <= 1e-6:  # noqa: PLR2004  # servers round
+    if not value <= 1e-6:
         raise ValueError(f"`logprobs`: expected at most 0 for {token!r}, got {value}")
     return value
 
@@ -240,7 +240,7 @@ def _read_gamed(table: Mapping[str, npt.ArrayLike]) -> tuple[Column, Column]:
 
 def _standardize_lengths(shorter_by: Column) -> Column:
     """Divide by the standard deviation, without centering."""
-    if shorter_by.size < 2:  # noqa: PLR2004  # one has no deviation
+    if shorter_by.size < 2:
         raise ValueError("length control: expected at least 2 instructions, got 1")
     if not shorter_by.any():
         return shorter_by  # nothing to control for
@@ -344,6 +344,6 @@ def _win_probabilities(theta: float, psi: float, difficulty: Column) -> Column:
 
 def _standard_error(shares: Column) -> float:
     """Return the standard error of the mean of shares, in percent."""
-    if shares.size < 2:  # noqa: PLR2004  # one has no deviation
+    if shares.size < 2:
         return math.nan
     return 100 * float(shares.std(ddof=1)) / math.sqrt(shares.size)

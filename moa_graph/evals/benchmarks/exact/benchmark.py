@@ -51,9 +51,9 @@ class ExactBenchmark(Benchmark):
 
     def build_method(
         self,
-        data: BenchmarkData,  # noqa: ARG002
-        files: JudgeFileReader,  # noqa: ARG002
-        opponent: Mapping[str | int, str] | None,  # noqa: ARG002
+        data: BenchmarkData,
+        files: JudgeFileReader,
+        opponent: Mapping[str | int, str] | None,
     ) -> JudgingMethod:
         """Build the exact method."""
         return ExactMethod(find_scorer(self.scorer_name))
@@ -61,8 +61,8 @@ class ExactBenchmark(Benchmark):
     def score(
         self,
         rows: Sequence[JsonRow],
-        judging: Mapping[str, Any],  # noqa: ARG002
-        baselines: Any,  # noqa: ARG002
+        judging: Mapping[str, Any],
+        baselines: Any,
     ) -> Accuracy:
         """Return the accuracy, in total, by category and by kind of part."""
         scored = [row for row in rows if row["error"] is None]
@@ -82,7 +82,7 @@ class ExactBenchmark(Benchmark):
         """Return 100 for a correct answer, and 0 for a wrong one."""
         return {row["id"]: 100.0 * row["score"] for row in judged}
 
-    def metric(self, *, is_headline: bool) -> str:  # noqa: ARG002
+    def metric(self, *, is_headline: bool) -> str:
         """Return the name of the accuracy."""
         return "accuracy, %"
 

@@ -49,7 +49,7 @@ class ExactMethod(JudgingMethod):
         """
         raise NotImplementedError
 
-    def describe_prompt(self, case: JudgementCase) -> str:  # noqa: ARG002
+    def describe_prompt(self, case: JudgementCase) -> str:
         """Return an empty text: no model judges."""
         return ""
 

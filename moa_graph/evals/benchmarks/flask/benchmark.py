@@ -72,9 +72,9 @@ class Flask(Benchmark):
 
     def build_method(
         self,
-        data: BenchmarkData,  # noqa: ARG002
+        data: BenchmarkData,
         files: JudgeFileReader,
-        opponent: Mapping[str | int, str] | None,  # noqa: ARG002
+        opponent: Mapping[str | int, str] | None,
     ) -> JudgingMethod:
         """Build the review with the rubrics of the skills."""
         return FlaskMethod(files.read("prompt"), files.read("skills"))
@@ -82,7 +82,7 @@ class Flask(Benchmark):
     def format_judgements(
         self,
         system: str,
-        judge: str,  # noqa: ARG002  # the format has no place for it
+        judge: str,
         judged: Sequence[OfficialJudgement],
     ) -> tuple[str, str] | None:
         """Return the reviews in the format of FLASK's code."""
@@ -92,8 +92,8 @@ class Flask(Benchmark):
     def score(
         self,
         rows: Sequence[JsonRow],
-        judging: Mapping[str, Any],  # noqa: ARG002
-        baselines: Any,  # noqa: ARG002
+        judging: Mapping[str, Any],
+        baselines: Any,
     ) -> FlaskScore:
         """Return the mean score by skill, domain and difficulty."""
         return flask_score(
@@ -120,7 +120,7 @@ class Flask(Benchmark):
             if score is not None
         }
 
-    def metric(self, *, is_headline: bool) -> str:  # noqa: ARG002
+    def metric(self, *, is_headline: bool) -> str:
         """Return the name of the score."""
         return "mean score, 1 to 5"
 

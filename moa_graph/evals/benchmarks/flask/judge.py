@@ -59,9 +59,7 @@ class FlaskMethod(JudgingMethod):
         """Return the judgement of the answer, with the reference answer."""
         row = item.row
         if not isinstance(row.get("answer"), str) or not isinstance(row.get("skill"), list):
-            raise ValueError(  # noqa: TRY004  # the data's fault
-                f"item {item.id!r}: expected `answer` and `skill` in the data"
-            )
+            raise ValueError(f"item {item.id!r}: expected `answer` and `skill` in the data")
         return [JudgementCase(item, answers, [row["answer"]])]
 
     def case_fields(self, case: JudgementCase) -> JsonRow:
@@ -83,7 +81,7 @@ class FlaskMethod(JudgingMethod):
         }
         return [SystemMessage(self._system), HumanMessage(fill_template(self._template, values))]
 
-    def parse_judgement(self, case: JudgementCase, message: AIMessage) -> JsonRow:  # noqa: ARG002
+    def parse_judgement(self, case: JudgementCase, message: AIMessage) -> JsonRow:
         """Parse the scores."""
         if scores := parse_review(message.text):
             return {"scores": scores, "review": message.text}

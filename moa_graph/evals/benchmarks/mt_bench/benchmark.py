@@ -115,7 +115,7 @@ class MTBench(Benchmark):
         self,
         data: BenchmarkData,
         files: JudgeFileReader,
-        opponent: Mapping[str | int, str] | None,  # noqa: ARG002
+        opponent: Mapping[str | int, str] | None,
     ) -> JudgingMethod:
         """Build the grading with the published reference answers, or those in the user's data."""
         prompt, references = files.read("prompt"), None
@@ -147,8 +147,8 @@ class MTBench(Benchmark):
     def score(
         self,
         rows: Sequence[JsonRow],
-        judging: Mapping[str, Any],  # noqa: ARG002
-        baselines: Any,  # noqa: ARG002
+        judging: Mapping[str, Any],
+        baselines: Any,
     ) -> MTBenchScore:
         """Return the mean rating by turn and by category."""
         return mt_bench_score(
@@ -170,7 +170,7 @@ class MTBench(Benchmark):
         """Return the rating of a turn as a whole number."""
         return {f"turn {row['turn']}": round_to_scale(row["score"], self.rating_scale)}
 
-    def metric(self, *, is_headline: bool) -> str:  # noqa: ARG002
+    def metric(self, *, is_headline: bool) -> str:
         """Return the name of the rating."""
         return "mean rating, 1 to 10"
 

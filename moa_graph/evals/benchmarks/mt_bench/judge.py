@@ -83,7 +83,7 @@ class MTBenchMethod(JudgingMethod):
             values[f"ref_answer_{number}"] = reference
         return [SystemMessage(system), HumanMessage(fill_template(template, values))]
 
-    def parse_judgement(self, case: JudgementCase, message: AIMessage) -> JsonRow:  # noqa: ARG002
+    def parse_judgement(self, case: JudgementCase, message: AIMessage) -> JsonRow:
         """Parse the rating."""
         score = extract_score(message.text)
         if score == NO_SCORE:
