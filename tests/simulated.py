@@ -22,7 +22,7 @@ from langchain_core.messages.ai import UsageMetadata
 from scipy.stats import multivariate_normal, norm
 
 from moa_graph.models.in_process import InProcessModel
-from moa_graph.models.offline import find_candidate_responses
+from moa_graph.models.offline_material import find_candidate_responses
 from moa_graph.models.providers import Provider
 
 DIGITS = 10

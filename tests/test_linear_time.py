@@ -43,9 +43,13 @@ from moa_graph.evals.correlation import MEASURES
 from moa_graph.evals.judging.cases import fill_template
 from moa_graph.graph.node_names import check_agent_name, slugify_label
 from moa_graph.markdown import StreamedMarkdown, render_blocks
-from moa_graph.models import offline
 from moa_graph.models.legacy_request_keys import legacy_call_store_key, legacy_node_cache_key
+from moa_graph.models.offline import OfflineModel
+from moa_graph.models.offline_material import find_candidate_responses, parse_conversation
 from moa_graph.models.request_key import request_key
+from moa_graph.models.response_ranking import rank_by_similarity
+from moa_graph.models.sentence_ranking import STYLES
+from moa_graph.models.sentences import split_sentences, stem_words
 from moa_graph.prompting.ballots import InvalidBallotError, parse_ballot
 from moa_graph.prompting.exact_answers import read_exact_answers
 from moa_graph.prompting.layout import (
@@ -193,21 +197,19 @@ def read_name(text: str) -> None:
 
 def read_pick_offline(text: str) -> None:
     system = template_references([text, "b"])
-    offline.rank_by_similarity(
-        offline.find_candidate_responses(
-            [SystemMessage(system), HumanMessage(f"q\n\n{NAME_THE_BEST}")]
-        )
+    rank_by_similarity(
+        find_candidate_responses([SystemMessage(system), HumanMessage(f"q\n\n{NAME_THE_BEST}")])
     )
 
 
 def read_enclosed_offline(text: str) -> None:
     block = enclose_references([text, "b"])
     asked = HumanMessage(f"{text}\n\n{block}\n\n{NAME_THE_BEST}")
-    assert len(offline.find_candidate_responses([asked])) == 2
+    assert len(find_candidate_responses([asked])) == 2
 
 
 def read_conversation_offline(text: str) -> None:
-    offline.parse_conversation([SystemMessage(template_references([text])), HumanMessage(text)])
+    parse_conversation([SystemMessage(template_references([text])), HumanMessage(text)])
 
 
 def wrap(text: str) -> None:
@@ -304,8 +306,8 @@ READERS = {
         escape_markers,
         strip_thoughts,
         slugify_label,
-        offline.split_sentences,
-        offline.stem_words.__wrapped__,
+        split_sentences,
+        stem_words.__wrapped__,
         to_single_line,
         strip_control_characters,
         strip_hidden_characters,
@@ -436,13 +438,13 @@ BOUNDED = {
     "diff": lambda text: WordDiff(text, text[::-1] + text),
     "correlation": lambda text: [measure(text, [text[::-1]]) for measure in MEASURES.values()],
     **{
-        style: lambda text, style=style: offline.OfflineModel(style=style).invoke(
+        style: lambda text, style=style: OfflineModel(style=style).invoke(
             [
                 SystemMessage(template_references([text[: len(text) // 2], text[::-1]])),
                 HumanMessage(f"Is it 7?\n\n{text}"),
             ]
         )
-        for style in offline.STYLES
+        for style in STYLES
     },
 }
 

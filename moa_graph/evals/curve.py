@@ -20,8 +20,8 @@ from moa_graph.evals.resource_use import CallPrices, read_turn_calls
 from moa_graph.evals.results_file import ANSWERS_FILE, JsonRow
 from moa_graph.evals.scoring import QualityInterval
 from moa_graph.graph.agreement import measure_agreement
-from moa_graph.models.offline import find_majority
 from moa_graph.models.recorded import read_json_rows
+from moa_graph.models.response_ranking import find_majority
 
 NEVER = 1.01
 """A threshold above any agreement: all layers run."""

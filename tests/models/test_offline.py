@@ -3,17 +3,12 @@
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
-from moa_graph.models.offline import (
-    MAX_QUOTED_SENTENCES,
-    MIN_CACHED_CHARS,
-    NOTICE,
-    STYLES,
-    OfflineModel,
-    find_majority,
-    parse_conversation,
-    split_sentences,
-)
+from moa_graph.models.offline import OfflineModel
+from moa_graph.models.offline_material import NOTICE, parse_conversation
 from moa_graph.models.providers import OFFLINE_STYLES
+from moa_graph.models.response_ranking import find_majority
+from moa_graph.models.sentence_ranking import MAX_QUOTED_SENTENCES, STYLES
+from moa_graph.models.sentences import MIN_CACHED_CHARS, split_sentences
 from moa_graph.prompting.layout import template_references
 
 FACTS = [

@@ -6,7 +6,7 @@ nothing about quality, and everything made of them is labelled accordingly.
 
 from collections.abc import Iterable
 
-from moa_graph.models.offline import stem_words
+from moa_graph.models.sentences import stem_words
 
 OVERLAP_LABEL = "offline:overlap"
 
