@@ -30,6 +30,7 @@ from moa_graph.batch.runner import run_batch
 from moa_graph.cli.choice import require_api_keys
 from moa_graph.cli.errors import EXIT_FAILED, CommandError
 from moa_graph.cli.forgiving_store import warn_of_busy_database
+from moa_graph.cli.garbage_collection import make_full_passes_rare
 from moa_graph.cli.jobs import budget_error, check_prices, explain_interrupt
 from moa_graph.cli.terminal.plain_text import print_warning, to_single_line
 from moa_graph.config.model import MoAConfig
@@ -148,6 +149,7 @@ async def _answer_records(
             return files.skip_answered(read_records(prompts, limit), batch)
 
         answerer = RecordRunner(options.mixture, store.checkpointer, batch, rate_limits)
+        make_full_passes_rare()
         if options.engine == "ray":  # fail here rather than on the workers
             return await _answer_on_cluster(options, rate_limits, records, keep, job_progress, show)
         return await run_batch(
