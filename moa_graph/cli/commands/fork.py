@@ -18,6 +18,7 @@ from moa_graph.cli.startup import show_startup_notice
 PANEL = RUNS_PANEL
 EXAMPLES = (
     "moa fork sky --from aggregator --aggregator openai:gpt-6.1-terra",
+    "moa fork sky --from aggregator --max-tokens 8192",
     "moa fork sky --from layer_2 --drop llama --model qwen=openai:gpt-6.1-sol",
 )
 
@@ -48,6 +49,10 @@ def fork(  # long because of options and help text
         list[str] | None,
         typer.Option("--model", help="Another proposer model: NAME=provider:model. Repeatable."),
     ] = None,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option("--max-tokens", min=1, help="Maximum number of tokens of the new answer."),
+    ] = None,
     drop: Annotated[
         list[str] | None,
         typer.Option(
@@ -69,5 +74,5 @@ def fork(  # long because of options and help text
         from moa_graph.cli.actions.fork import ForkOptions, fork_thread
         from moa_graph.cli.actions.run import OutputOptions
 
-    changes = ForkOptions(from_layer, aggregator, tuple(model or ()), tuple(drop or ()))
+    changes = ForkOptions(from_layer, aggregator, tuple(model or ()), tuple(drop or ()), max_tokens)
     fork_thread(thread, changes, db, OutputOptions(show, as_json, progress))
