@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 from langchain_core.messages import AIMessage, AnyMessage
 
 from moa_graph.graph.agreement import LayerAgreement
+from moa_graph.graph.deadlines import DeadlineExceededError
 from moa_graph.graph.depth import RunDepth, find_newest_turn_id
 from moa_graph.graph.depth_decision import DepthDecision
 from moa_graph.graph.failed_calls import FailedCall
@@ -23,8 +24,8 @@ from moa_graph.prompting.finish_reasons import describe_ending
 from moa_graph.prompting.parsing import read_finish_reason
 from moa_graph.stored_names import translate_proposal
 
-CUT_OFF_PREFIXES = ("cut off", "no answer within its timeout")
-"""Prefixes of errors of `graph/deadlines.py`; others begin with their class name."""
+_EARLIER_CUT_OFFS = ("cut off", "no answer within its timeout")
+"""Beginnings of the errors of `graph/deadlines.py` in threads of versions without `error_type`."""
 
 AGGREGATOR_FAILURE = "aggregator_failure"
 """State key of the aggregator's failure, in a state that was read from a store."""
@@ -32,11 +33,23 @@ AGGREGATOR_FAILURE = "aggregator_failure"
 CallStatus = Literal["answered", "failed", "cut off"]
 
 
-def call_status(error: str | None) -> CallStatus:
-    """Return how a call ended."""
+def call_status(error: str | None, error_type: str | None = None) -> CallStatus:
+    """Return how a call ended.
+
+    Args:
+        error: Cause of the failure; `None` if there is an answer.
+        error_type: Class of the failure; `None` if an earlier version stored the call.
+    """
     if error is None:
         return "answered"
-    return "cut off" if error.startswith(CUT_OFF_PREFIXES) else "failed"
+    if error_type is None:
+        return "cut off" if error.startswith(_EARLIER_CUT_OFFS) else "failed"
+    return "cut off" if error_type == DeadlineExceededError.__name__ else "failed"
+
+
+def read_call_status(call: Proposal | FailedCall) -> CallStatus:
+    """Return how a stored call ended."""
+    return call_status(call["error"], call.get("error_type"))
 
 
 @dataclass(frozen=True)
@@ -84,11 +97,13 @@ class AgentCall:
     """Model that answered, as the provider reports it."""
     is_edited: bool = False
     """Whether a person has replaced its text."""
+    error_type: str | None = None
+    """Class of the failure: the HTTP status, or the name of the exception."""
 
     @property
     def status(self) -> CallStatus:
         """How the call ended."""
-        return call_status(self.error)
+        return call_status(self.error, self.error_type)
 
     @property
     def is_proposal(self) -> bool:
@@ -375,6 +390,7 @@ def _proposer_call(node: str, proposal: Proposal, prices: Prices | None) -> Agen
         model=proposal["model"],
         text=proposal["content"],
         error=proposal["error"],
+        error_type=proposal.get("error_type"),
         started=proposal.get("started"),
         seconds=proposal["seconds"],
         dropped_reference_chars=proposal.get("dropped_reference_chars", 0),
@@ -444,6 +460,7 @@ def _failed_writer_call(failed: FailedCall, layer: int, prices: Prices | None) -
         model=failed["model"],
         text="",
         error=failed["error"],
+        error_type=failed.get("error_type"),
         started=failed["started"],
         seconds=failed["seconds"],
         dropped_reference_chars=0,

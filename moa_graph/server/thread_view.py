@@ -19,6 +19,7 @@ from moa_graph.runs.formatting import (
 )
 from moa_graph.runs.live import RunProgress
 from moa_graph.runs.record import AgentCall, RunRecord
+from moa_graph.runs.remedies import describe_mixture_changes
 from moa_graph.runs.store import StoredThread
 from moa_graph.server.checkpoints import CheckpointHistory, CheckpointView
 from moa_graph.server.json_types import JsonObject
@@ -32,6 +33,7 @@ from moa_graph.server.turn_outcome import (
     is_degraded,
     judge_turn,
 )
+from moa_graph.server.turn_remedies import find_larger_limit
 from moa_graph.server.worked_time import WorkedTime
 
 MAX_CACHED_TEXTS = 512
@@ -57,7 +59,7 @@ def describe_checkpoint(
     return {
         "step": step.id,
         "messages": [_message_to_json(each) for each in step.values["messages"]],
-        "notice": "; ".join(_list_notices(run)) or None,
+        "notice": "; ".join(_list_notices(run, [*history.ancestors_of(step)])) or None,
         "layout": describe_mixture(step.mixture),
         "cells": agents_to_json(progress, starts),
         "error": step.error,
@@ -70,6 +72,7 @@ def describe_checkpoint(
         "depth": run.depth,
         "degraded": describe_degradation(run),
         "failure": describe_failure(step, run),
+        "larger_limit": find_larger_limit(step.mixture, run),
     }
 
 
@@ -158,10 +161,12 @@ def _count_seconds(progress: RunProgress, run: RunRecord, starts: Sequence[float
     return worked.total if worked.pauses or run.answer is None else round(run.seconds, 3)
 
 
-def _list_notices(run: RunRecord) -> Iterator[str]:
-    """Return the notices of a run."""
+def _list_notices(run: RunRecord, steps: Sequence[CheckpointView]) -> Iterator[str]:
+    """Return the notices of a run with its checkpoints, newest first."""
     if run.dropped_messages:
         yield format_dropped_messages(run.dropped_messages)
+    if changes := describe_mixture_changes([each.snapshot for each in steps]):
+        yield changes
     if changes := format_changes(run):
         yield changes
     if run.depth and run.is_routed_past_layers:

@@ -13,6 +13,7 @@ from moa_graph.runs.record import AgentCall, RunRecord
 from moa_graph.runs.stored_errors import read_node_errors
 from moa_graph.server.checkpoints import CheckpointView
 from moa_graph.server.json_types import JsonObject
+from moa_graph.server.turn_remedies import list_remedies
 
 Outcome = Literal["answered", "degraded", "failed", "stopped", "running"]
 """Outcome of a turn; `degraded` is an incomplete answer, or one with fewer proposals than
@@ -48,6 +49,7 @@ def describe_failure(step: CheckpointView, run: RunRecord) -> JsonObject | None:
         "kept": _describe_kept(stored),
         "remedy": _describe_remedy(node, failed),
         "asks": [call.node for call in failed] or [node],
+        **list_remedies(step, run),
     }
 
 

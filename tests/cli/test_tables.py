@@ -261,6 +261,17 @@ def test_tables_fit_the_width_and_cut_no_name(columns, moa, mixture, monkeypatch
     assert name in joined
 
 
+def test_in_a_pipe_a_table_has_one_line_for_each_row(moa, mixture):
+    question = "why " * 100
+    moa("ask", question, "--config", mixture(layers=1), "-t", "a-name-" * 20)
+    heading, row = moa("threads").stdout.splitlines()
+    assert heading.split() == ["thread", "asked", "mixture", "state", "question"]
+    assert row.startswith("a-name-" * 20)
+    assert row.endswith(question.strip())
+    calls = moa("show", "a-name-" * 20).stdout.splitlines()
+    assert not [line for line in calls if line.endswith(" ") and not line.startswith("why")]
+
+
 @pytest.mark.parametrize("columns", [12, 20, 40])
 def test_narrow_terminal_loses_no_word_of_a_table(columns, moa, mixture, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "x")

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from openai import AsyncOpenAI
 from raw_client import post_raw
-from serving import Serving, memory_store
+from serving import Serving, http, memory_store
 from waiting import PATIENCE, wait_for
 
 from moa_graph.server.service import ServerLimits
@@ -114,7 +114,7 @@ def test_page_waits_in_the_same_queue_and_says_so(mixture, server, gate):
         first = pool.submit(ask, serving, "first")
         wait_for(lambda: server.calls_of("a"))
         api, events = f"{serving.url}/api", []
-        thread = httpx.post(f"{api}/ask", json={"question": "second"}).json()["thread"]
+        thread = http.post(f"{api}/ask", json={"question": "second"}).json()["thread"]
         with httpx.stream("GET", f"{api}/events?id={thread}", timeout=PATIENCE) as response:
             for line in response.iter_lines():
                 if line.startswith("data: "):

@@ -89,7 +89,8 @@ def _describe_agent(row: AgentProgress, layers: int) -> str:
     duration = format_seconds(row.seconds or 0)
     hedged = ", hedged" if row.hedged else ""
     if row.error:
-        return f"{agent_name} {row.status} after {duration}{hedged}: {failure_reason(row.error)}"
+        reason = failure_reason(row.error, row.status)
+        return f"{agent_name} {row.status} after {duration}{hedged}: {reason}"
     tokens = "" if row.new_tokens is None else f", {row.new_tokens:,} tokens"
     return f"{agent_name} answered in {duration}{tokens}{hedged}"
 
