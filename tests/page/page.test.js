@@ -48,7 +48,7 @@ const settled = () => new Promise(setImmediate);
 
 // A `location` whose address the page or a test changes; the test fires the event of the change.
 const location = { hash: "#t", pathname: "/" };
-const history = { replaceState: () => { location.hash = ""; } };
+const history = { pushState: () => { location.hash = ""; }, replaceState: () => { location.hash = ""; } };
 Object.assign(globalThis, { location, history });
 
 /**
