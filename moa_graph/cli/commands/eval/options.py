@@ -10,6 +10,7 @@ ScorerOption = Annotated[
     str | None,
     typer.Option(
         "--scorer",
+        metavar="NAME",
         help="An exact scorer instead of a judge: exact, number, choice, regex, json, math, "
         "ifeval, code, or module:function, a function of the answer and the row of the data.",
     ),
@@ -23,5 +24,10 @@ RunCodeOption = Annotated[
 ]
 OutOption = Annotated[
     Path | None,
-    typer.Option("--out", "-o", help="Folder of the comparison; by default `out` of the plan."),
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="FOLDER",
+        help="Folder of the comparison; by default `out` of the plan.",
+    ),
 ]
