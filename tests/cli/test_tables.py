@@ -382,14 +382,14 @@ def test_help_of_options_has_room_on_80_columns(command, moa, monkeypatch):
     options = text.partition("Options:\n")[2].partition("\n\n")[0].splitlines()
     assert max(map(len, options)) <= 80
     assert next(line for line in options if "--help" in line).index("Show") <= 32
-    assert "<list" not in text
+    assert not [line for line in options if "<list" in line]
 
 
 def test_commands_are_listed_under_headings_with_whole_sentences(moa):
     text = moa("--help").stdout
     headings = [line for line in text.splitlines() if line.endswith(":") and line[0] != " "]
     assert headings == ["Options:", "Ask:", "Stored runs:", "Mixtures:"]
-    assert "..." not in text
+    assert "..." not in text.partition("\n")[2]
 
 
 def test_question_that_is_missing_on_a_terminal_is_told_how_to_ask(moa):

@@ -22,7 +22,6 @@ def judge(  # long because of options and help text
     folders: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FOLDER...",
             help="OUT/BENCHMARK/NAME, or OUT or OUT/BENCHMARK for all systems in it.",
         ),
     ],

@@ -18,7 +18,6 @@ def score(
     folders: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FOLDER...",
             help="OUT/BENCHMARK/NAME, or OUT or OUT/BENCHMARK for all systems in it.",
         ),
     ],
