@@ -1,6 +1,6 @@
 """The state of a mixture: messages, proposals and depth decisions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import reduce
 from typing import Annotated, Any, NotRequired, Self
 
@@ -20,6 +20,9 @@ RETRY = "ask again"
 
 _RETRY_AFTER = f"{RETRY} after "
 """Prefix of the error of a proposal that a layer aggregator marked; the cause follows."""
+
+_OVERWRITE = "__overwrite__"
+"""Key of LangGraph's `Overwrite` as JSON."""
 
 SNAPSHOT_FREQUENCY = 20
 """Number of layers between checkpoints that hold all proposals of a turn. Checkpoints between them
@@ -189,12 +192,13 @@ class ProposalsChannel(DeltaChannel[dict[str, Proposal]]):
         """Merge the writes of a superstep.
 
         Raises:
-            InvalidUpdateError: If an edit has a field that proposals do not have, or if two nodes
-                wrote different proposals under one name, as two parallel mixtures do whose agents
-                have the same names.
+            InvalidUpdateError: If an edit names a proposal that does not exist, or a field that
+                proposals do not have, or if two nodes wrote different proposals under one name, as
+                two parallel mixtures do whose agents have the same names.
         """
         for value in values:
             _check_fields(value)
+        _check_nodes(values, self.value if self.is_available() else ())
         if len(values) > 1:
             _check_single_writers(values)
         return super().update(values)
@@ -209,7 +213,7 @@ class ProposalsChannel(DeltaChannel[dict[str, Proposal]]):
 def _check_fields(write: Any) -> None:
     """Reject an edit that would have no effect."""
     for node, proposal in write.items() if isinstance(write, dict) else ():
-        if proposal is None or node == "__overwrite__":  # LangGraph's `Overwrite` as JSON
+        if proposal is None or node == _OVERWRITE:
             continue
         if not isinstance(proposal, dict):
             raise InvalidUpdateError(
@@ -221,6 +225,27 @@ def _check_fields(write: Any) -> None:
             raise InvalidUpdateError(
                 f"`proposals`: {node!r}: unknown field {unknown[0]!r}; expected one of: "
                 f"{', '.join(fields)}"
+            )
+
+
+def _check_nodes(writes: Sequence[Any], existing: Iterable[str]) -> None:
+    """Reject an edit of a proposal that does not exist: only proposers write new ones."""
+    proposals = [
+        (node, proposal)
+        for write in writes
+        if isinstance(write, dict)
+        for node, proposal in write.items()
+        if node != _OVERWRITE
+    ]
+    nodes = [
+        *existing,
+        *(node for node, p in proposals if p and "turn_id" in translate_proposal(p)),
+    ]
+    for node, _ in proposals:
+        if node not in nodes:
+            raise InvalidUpdateError(
+                f"`proposals`: {node!r}: there is no such proposal; expected one of: "
+                f"{', '.join(nodes) or 'none yet'}"
             )
 
 

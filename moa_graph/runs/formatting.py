@@ -7,7 +7,8 @@ from moa_graph.graph.depth import RunDepth
 from moa_graph.graph.node_names import AGGREGATOR, parse_node_name
 from moa_graph.graph.state import RefusedPrompt
 from moa_graph.prompting.finish_reasons import name_ending
-from moa_graph.runs.record import AgentCall, RunRecord
+from moa_graph.runs.agent_call import AgentCall
+from moa_graph.runs.record import RunRecord
 
 MIN_SHOWN_COST = 0.0001
 MINUTE = 60

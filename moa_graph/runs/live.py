@@ -16,7 +16,8 @@ from moa_graph.models.pricing import Prices
 from moa_graph.prompting.surrogates import replace_surrogates
 from moa_graph.prompting.tokens import tokens_of_weight, weigh_text
 from moa_graph.redaction import redacted_message
-from moa_graph.runs.record import AgentCall, RunRecord, read_run
+from moa_graph.runs.agent_call import AgentCall
+from moa_graph.runs.record import RunRecord, read_run
 
 SILENCE_S = 30.0
 """Seconds without output after which an agent counts as silent."""

@@ -11,6 +11,7 @@ from moa_graph.graph.analysis import find_analysis
 from moa_graph.graph.node_names import parse_node_name
 from moa_graph.markdown import render_blocks
 from moa_graph.prompting.attachments import list_attached_files, remove_attachments
+from moa_graph.runs.agent_call import AgentCall
 from moa_graph.runs.formatting import (
     format_changes,
     format_depth,
@@ -18,7 +19,8 @@ from moa_graph.runs.formatting import (
     format_dropped_messages,
 )
 from moa_graph.runs.live import RunProgress
-from moa_graph.runs.record import AgentCall, RunRecord
+from moa_graph.runs.record import RunRecord
+from moa_graph.runs.remedies import describe_mixture_changes
 from moa_graph.runs.store import StoredThread
 from moa_graph.server.checkpoints import CheckpointHistory, CheckpointView
 from moa_graph.server.json_types import JsonObject
@@ -32,6 +34,7 @@ from moa_graph.server.turn_outcome import (
     is_degraded,
     judge_turn,
 )
+from moa_graph.server.turn_remedies import find_larger_limit
 from moa_graph.server.worked_time import WorkedTime
 
 MAX_CACHED_TEXTS = 512
@@ -57,7 +60,7 @@ def describe_checkpoint(
     return {
         "step": step.id,
         "messages": [_message_to_json(each) for each in step.values["messages"]],
-        "notice": "; ".join(_list_notices(run)) or None,
+        "notice": "; ".join(_list_notices(run, [*history.ancestors_of(step)])) or None,
         "layout": describe_mixture(step.mixture),
         "cells": agents_to_json(progress, starts),
         "error": step.error,
@@ -70,6 +73,7 @@ def describe_checkpoint(
         "depth": run.depth,
         "degraded": describe_degradation(run),
         "failure": describe_failure(step, run),
+        "larger_limit": find_larger_limit(step.mixture, run),
     }
 
 
@@ -158,10 +162,12 @@ def _count_seconds(progress: RunProgress, run: RunRecord, starts: Sequence[float
     return worked.total if worked.pauses or run.answer is None else round(run.seconds, 3)
 
 
-def _list_notices(run: RunRecord) -> Iterator[str]:
-    """Return the notices of a run."""
+def _list_notices(run: RunRecord, steps: Sequence[CheckpointView]) -> Iterator[str]:
+    """Return the notices of a run with its checkpoints, newest first."""
     if run.dropped_messages:
         yield format_dropped_messages(run.dropped_messages)
+    if changes := describe_mixture_changes([each.snapshot for each in steps]):
+        yield changes
     if changes := format_changes(run):
         yield changes
     if run.depth and run.is_routed_past_layers:

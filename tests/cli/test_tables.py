@@ -23,8 +23,9 @@ from moa_graph.cli.terminal.tables import (
     format_age,
     print_calls,
 )
+from moa_graph.runs.agent_call import AgentCall
 from moa_graph.runs.formatting import format_cost
-from moa_graph.runs.record import AgentCall, RunRecord
+from moa_graph.runs.record import RunRecord
 from moa_graph.runs.store import build_run_config, open_run_store, read_thread
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -261,6 +262,17 @@ def test_tables_fit_the_width_and_cut_no_name(columns, moa, mixture, monkeypatch
         for line in re.sub(r"\x1b\[[\d;]*m", "", moa("threads").stdout).splitlines()[1:]
     )
     assert name in joined
+
+
+def test_in_a_pipe_a_table_has_one_line_for_each_row(moa, mixture):
+    question = "why " * 100
+    moa("ask", question, "--config", mixture(layers=1), "-t", "a-name-" * 20)
+    heading, row = moa("threads").stdout.splitlines()
+    assert heading.split() == ["thread", "asked", "mixture", "state", "question"]
+    assert row.startswith("a-name-" * 20)
+    assert row.endswith(question.strip())
+    calls = moa("show", "a-name-" * 20).stdout.splitlines()
+    assert not [line for line in calls if line.endswith(" ") and not line.startswith("why")]
 
 
 @pytest.mark.parametrize("columns", [12, 20, 40])

@@ -90,6 +90,18 @@ def test_answers_are_scored_by_command(folder):
     assert "accuracy %" in moa("eval", "score", "out")
 
 
+def test_many_systems_are_rows_that_end_without_spaces(folder):
+    names = [f"good{n}" for n in range(4)]
+    more = "".join(f'{name} = "recorded:good.jsonl"\n' for name in names)
+    text = (folder / "plan.toml").read_text().replace("[systems]\n", f"[systems]\n{more}")
+    (folder / "plan.toml").write_text(text)
+    moa("eval", "run", "plan.toml")
+    heading, *rows = moa("eval", "score", "out").split("The interval")[0].splitlines()
+    assert heading.split()[:4] == ["sums", "judge", "judged", "accuracy"]
+    assert [row.split()[0] for row in rows] == ["good", *names, "half"]
+    assert all(row == row.rstrip() for row in (heading, *rows))
+
+
 def test_a_function_of_ones_own_scores(folder):
     (folder / "my_scorer.py").write_text(
         "def odd(answer, row):\n    return row['expected'] % 4 == 2\n"

@@ -245,6 +245,7 @@ def test_proposal_that_is_asked_for_again_says_so(client, server):
         "edits": {"layer_1_a": {"action": "again"}},
     }
     client.post("/api/continue", json=body)
+    wait_for(lambda: len(server.calls_of("a")) == 2)  # a run without calls has no interrupted one
     client.post("/api/stop", json={"thread": shown["id"]})
     steps = finished(client, shown["id"])["steps"]
     marked = next(step for step in steps if step["label"] == "Layer 1 edited")

@@ -22,7 +22,7 @@ import { Unsent } from "./unsent.js";
 import { Welcome } from "./welcome.js";
 
 /** @import { Kind } from "./side.js" */
-/** @import { Edit, Layout } from "./types.js" */
+/** @import { Edit, Layout, Resumption } from "./types.js" */
 
 const model = new RunModel();
 const session = new Session(model, { draw, update, complain: (error) => complain(messageOf(error)) });
@@ -35,7 +35,8 @@ const picture = new Picture(byId("picture"), (node) => {
   select(node);
 });
 const stage = new Stage({
-  resume: () => act(resume), select, goTo: step, change: changeQuestion, open: (kind) => openSide(kind),
+  resume: (how) => act(() => resume(how)), writeLonger: (limit) => act(() => session.writeAgain({ max_tokens: limit })),
+  select, goTo: step, change: changeQuestion, open: (kind) => openSide(kind),
   showInfluence: (shown) => act(() => influence.show(shown)),
 });
 const influence = new Influence(model, session, stage);
@@ -49,7 +50,7 @@ const side = new Side(byId("side"), {
 const dock = new Dock({
   ask: (...asked) => act(() => ask(...asked)),
   stop: () => act(() => session.stop()),
-  resume: () => act(resume),
+  resume: () => act(() => resume()),
   goOn: () => act(goOn),
   back: () => act(back),
 });
@@ -185,9 +186,10 @@ async function ask(question, mixture, attachments) {
   uncoverStage();
 }
 
-async function resume() {
+/** @param {Resumption} [how] */
+async function resume(how) {
   refuseDrafts();
-  await session.resume();
+  await session.resume(how);
   uncoverStage();
 }
 

@@ -153,6 +153,15 @@
  * @property {string | null} [kept]
  * @property {string | null} [remedy]
  * @property {string[]} [asks] the nodes that resuming calls
+ * @property {string[]} [aggregators] the models that can replace a failed aggregator
+ * @property {number | null} [answers] the answers with which a layer without its quorum can go on
+ */
+
+/**
+ * Changes of a resumed run.
+ * @typedef {object} Resumption
+ * @property {string} [aggregator] the model that writes in place of the aggregator
+ * @property {boolean} [lower_quorum] whether a layer without its quorum goes on with its answers
  */
 
 /**
@@ -179,6 +188,7 @@
  * @property {Depth | null} [depth]
  * @property {string[] | null} [degraded] why the answer is degraded
  * @property {Failure | null} [failure]
+ * @property {number | null} [larger_limit] the next limit in tokens for an answer that ended at its limit
  */
 
 /**
