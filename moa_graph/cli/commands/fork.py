@@ -37,17 +37,23 @@ def fork(  # long because of options and help text
         str,
         typer.Option(
             "--from",
+            metavar="PART",
             help="First part to run again: layer_1, layer_2, ..., aggregator, router, window_1, "
             "votes, vote_NAME or analysis.",
             autocompletion=completion.complete_layers,
         ),
     ],
     aggregator: Annotated[
-        str | None, typer.Option("--aggregator", help="Another aggregator: provider:model.")
+        str | None,
+        typer.Option("--aggregator", metavar="MODEL", help="Another aggregator: provider:model."),
     ] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", help="Another proposer model: NAME=provider:model. Repeatable."),
+        typer.Option(
+            "--model",
+            metavar="NAME=MODEL",
+            help="Another proposer model: NAME=provider:model. Repeatable.",
+        ),
     ] = None,
     max_tokens: Annotated[
         int | None,
@@ -57,6 +63,7 @@ def fork(  # long because of options and help text
         list[str] | None,
         typer.Option(
             "--drop",
+            metavar="NAME",
             help="A proposal to leave out. Repeatable.",
             autocompletion=completion.complete_proposals,
         ),
