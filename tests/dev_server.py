@@ -69,7 +69,7 @@ class DevServer:
         deadline = time.monotonic() + START
         while self._process.poll() is None and time.monotonic() < deadline:
             try:
-                httpx.get(f"{self.url}/ok").raise_for_status()
+                httpx.get(f"{self.url}/ok", timeout=START).raise_for_status()
             except httpx.HTTPError:
                 time.sleep(0.1)
             else:

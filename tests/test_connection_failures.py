@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 import httpx2
 import pytest
 from openai import APIConnectionError, APITimeoutError
+from waiting import PATIENCE
 
 from moa_graph import Agent, create_moa
 from moa_graph.connection_failures import describe_connection_failure
@@ -110,7 +111,7 @@ def test_certificate_of_another_host_is_told_with_what_helps(tmp_path):
     with serving_tls(tmp_path, "-days", "2") as address:
         context = ssl.create_default_context(cafile=tmp_path / "cert.pem")
         with pytest.raises(httpx2.ConnectError) as caught:
-            httpx2.get(f"https://{address}/v1", verify=context)
+            httpx2.get(f"https://{address}/v1", verify=context, timeout=PATIENCE)
     told = describe_connection_failure(caught.value)
     assert "its certificate is not trusted (IP address mismatch" in told
     assert told.endswith("; use the host name of the certificate, not an IP address")

@@ -1,4 +1,7 @@
-"""What the tests of this project keep from: private names of the package, and waiting for time."""
+"""What the tests of this project keep from: private names of the package, and waiting for time.
+
+They also say how long they wait for a response: httpx gives up after five seconds.
+"""
 
 import ast
 from pathlib import Path
@@ -7,6 +10,7 @@ import pytest
 
 TESTS = Path(__file__).parent
 FILES = sorted(TESTS.rglob("*.py"))
+HTTP_CALLS = {"get", "post", "request", "stream", "Client", "AsyncClient"}
 PUBLIC = {"_replace", "_asdict", "_fields", "_exit"}  # of named tuples, and of `os`
 
 
@@ -19,8 +23,13 @@ def may_sleep(path):
     return not path.stem.startswith("test_") and path.stem != "soak"
 
 
+def is_impatient(name, options):
+    """Whether a call of httpx has its default timeout; within a process it has no effect."""
+    return name in HTTP_CALLS and not {"timeout", "transport"} & {each.arg for each in options}
+
+
 def breaches(tree):
-    """Find names like `moa_graph.x._y`, imported or in a text, `x._y`, and `sleep` for long."""
+    """Find names like `moa_graph.x._y`, imported or in a text, `x._y`, and waiting for time."""
     for node in ast.walk(tree):
         match node:
             case ast.ImportFrom(module=str(module), names=names) if module.startswith("moa_graph"):
@@ -33,6 +42,10 @@ def breaches(tree):
                 parts = [name]
             case ast.Call(func=ast.Name("sleep") | ast.Attribute(attr="sleep"), args=[seconds]):
                 parts = [] if ast.unparse(seconds) == "0" else ["_sleep"]
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name("httpx" | "httpx2"), attr=name), keywords=options
+            ) if is_impatient(name, options):
+                parts = ["_timeout"]
             case _:
                 parts = []
         yield from ((node.lineno, part) for part in parts if is_private(part))
@@ -44,7 +57,7 @@ def breaches_of(path):
             yield f"{path.relative_to(TESTS)}:{line}: {name}"
 
 
-def test_no_test_reaches_into_the_package_or_sleeps():
+def test_no_test_reaches_into_the_package_or_waits_for_time():
     assert [breach for path in FILES for breach in breaches_of(path)] == []
 
 
@@ -58,6 +71,8 @@ def test_no_test_reaches_into_the_package_or_sleeps():
         "build().model._secret(1)",
         "asyncio.sleep(0.1)",
         "sleep(seconds)",
+        "httpx.post(url, json={})",
+        "httpx2.AsyncClient(base_url=url)",
     ],
 )
 def test_breaches_are_found(code):

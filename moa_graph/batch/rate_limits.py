@@ -105,8 +105,9 @@ class RateLimits:
         if agent_node := spec.find_agent_node(node):
             return self._limits_of_agent(agent_node.agent)
         if node == ROUTER and spec.router:
-            agent, label = spec.router.chat_agent, name_decider(spec.router)
-            return self._limits_of_agent(agent) if agent else self._limits_for(label)
+            if chat_decider := spec.router.chat_decider:
+                return self._limits_of_agent(chat_decider.agent)
+            return self._limits_for(name_decider(spec.router))
         if node in spec.deciding_nodes:
             return self._limits_for(spec.depth_policy.decider)
         return CallLimits()

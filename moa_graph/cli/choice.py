@@ -13,8 +13,8 @@ import typer
 from moa_graph.cli.errors import CommandError
 from moa_graph.cli.terminal.plain_text import print_warning
 from moa_graph.config.model import MoAConfig, preset_names
-from moa_graph.graph.options import suggest_name
 from moa_graph.prompting.attachments import enclose_file
+from moa_graph.validation_errors import suggest_name
 
 DEFAULT_PRESETS = ("together", "openai")
 """Presets used without --preset and --config: the first one whose keys are set."""

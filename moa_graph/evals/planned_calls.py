@@ -10,7 +10,7 @@ from moa_graph.evals.benchmark_shape import BenchmarkShape
 from moa_graph.evals.benchmarks.protocol import Benchmark
 from moa_graph.evals.estimates import NO_TOKENS, PlannedCall, TokenEstimate
 from moa_graph.evals.systems import REPEAT_STRIDE, answer_options, number_samples
-from moa_graph.graph.router import MAX_QUESTION_TOKENS
+from moa_graph.graph.chat_decider import MAX_QUESTION_TOKENS
 from moa_graph.models.agent import Agent
 from moa_graph.models.pricing import is_free_model
 from moa_graph.models.request_key import request_key

@@ -142,9 +142,8 @@ class LayerDeadline:
                     yield
                 finally:
                     del self._timeout_scopes[scope]
-        except TimeoutError:
-            if scope.expired() and (limit := self.call_deadline(started, timeout)):
-                raise DeadlineExceededError(limit.reason) from None
+        except Exception as error:
+            self._report_expiry(error, started, timeout, is_cancelled=scope.expired())
             raise
 
     def call_with_deadline(
@@ -164,7 +163,11 @@ class LayerDeadline:
             while not future.done():
                 deadline = self._raise_if_expired(started, timeout)
                 self._changed.wait(deadline and deadline.expires_at - monotonic())
-        return future.result()
+        try:
+            return future.result()
+        except Exception as error:
+            self._report_expiry(error, started, timeout)
+            raise
 
     async def acall_with_deadline(
         self,
@@ -203,6 +206,18 @@ class LayerDeadline:
 
         return start_call
 
+    def _report_expiry(
+        self, error: Exception, started: float, timeout: float | None, *, is_cancelled: bool = False
+    ) -> None:
+        """Raise `DeadlineExceededError` for a timeout error if the deadline has passed.
+
+        The client has the timeout of the agent too, and may notice first that it is over.
+        """
+        limit = self.call_deadline(started, timeout)
+        is_over = limit is not None and (is_cancelled or limit.expires_at <= monotonic())
+        if limit and is_over and _is_timeout_error(error):
+            raise DeadlineExceededError(limit.reason) from error
+
     def _raise_if_expired(self, started: float, timeout: float | None) -> CallDeadline | None:
         deadline = self.call_deadline(started, timeout)
         if deadline and deadline.expires_at <= monotonic():
@@ -212,6 +227,11 @@ class LayerDeadline:
     def _notify_waiters(self, _: Future[Any]) -> None:
         with self._changed:
             self._changed.notify_all()
+
+
+def _is_timeout_error(error: Exception) -> bool:
+    """Return whether an error is a timeout of a client, such as `APITimeoutError`."""
+    return any("Timeout" in kind.__name__ for kind in type(error).__mro__)
 
 
 @contextmanager

@@ -1,19 +1,16 @@
 """The option `early_stop`: decide after a layer whether the aggregator writes now."""
 
-import asyncio
-import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_core.messages import AnyMessage
 from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import run_in_executor
 
-from moa_graph.background_thread import run_in_thread
 from moa_graph.graph.agreement import Agreement, agreement, check_threshold
 from moa_graph.graph.state import Proposal
-from moa_graph.sync_async import Flow, Step
+from moa_graph.graph.user_functions import call_step, name_function, to_plain
+from moa_graph.sync_async import Flow
 
 if TYPE_CHECKING:
     from moa_graph.models.decisions import DecisionModel
@@ -107,31 +104,6 @@ def _decide_by_model(
     relation = "at least" if is_enough else "below"
     why = f"{answer.model}: {answer.probability:.2f}, {relation} {MIN_PROBABILITY:g}"
     return StopDecision(is_enough, why, answer.model, answer.usage)
-
-
-def call_step(function: Callable[..., Any], *args: Any) -> Step:
-    """Create the step that calls a user's function, sync or async."""
-    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004  # an object may be async
-    ):
-        return Step(partial(_run_coroutine, function), function, args)
-    return Step(function, partial(run_in_executor, None, function), args)
-
-
-def _run_coroutine(function: Callable[..., Any], *args: Any) -> Any:
-    """Run an async function to completion in a thread without an event loop."""
-    return run_in_thread(lambda: asyncio.run(function(*args))).result()
-
-
-def to_plain(value: Any) -> Any:
-    """Convert a boolean of NumPy, the result of comparisons of its means, to a Python `bool`."""
-    is_numpy = type(value).__module__ == "numpy" and type(value).__name__ in {"bool", "bool_"}
-    return bool(value) if is_numpy else value
-
-
-def name_function(function: Callable[..., Any]) -> str:
-    """Return the name of a function for a reason."""
-    return str(getattr(function, "__name__", type(function).__name__))
 
 
 def read_stop_decision(value: Any, name: str) -> StopDecision:

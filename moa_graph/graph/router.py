@@ -5,24 +5,23 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from langchain_core.messages import AnyMessage, HumanMessage, SystemMessage, get_buffer_string
+from langchain_core.messages import AnyMessage
 from langchain_core.runnables import RunnableConfig
-from langgraph.constants import TAG_NOSTREAM
-from pydantic import ValidationError
 
 from moa_graph.graph.agreement import Agreement
-from moa_graph.graph.early_stop import call_step, name_function, to_plain
+from moa_graph.graph.chat_decider import (
+    ChatDecider,
+    check_chat_decider,
+    is_chat_decider,
+    to_agent,
+)
 from moa_graph.graph.node_names import FULL, check_agent_name
+from moa_graph.graph.user_functions import call_step, name_function, to_plain
 from moa_graph.models.agent import Agent, Model
-from moa_graph.models.pricing import is_free_model
-from moa_graph.prompting.tokens import truncate_text
-from moa_graph.sync_async import Flow, Step
+from moa_graph.sync_async import Flow
 
 EASY = "easy"
 """Name of the route to the single model, if `easy` has no names."""
-
-MAX_QUESTION_TOKENS = 8_192
-"""Estimated tokens at the end of a conversation that a chat model reads to decide."""
 
 DEFAULT_QUESTION = (
     "Who is to answer the last message of the user? Choose by how much there is to gain from "
@@ -72,7 +71,7 @@ class Router:
 
         decider = self.decider
         if is_chat_decider(decider):
-            _check_chat_agent(decider)
+            check_chat_decider(decider)
         elif not (is_decision_model(decider) or callable(decider)):
             raise ValueError(
                 f"`router`: decider {decider!r}: expected a function of the messages, a decision "
@@ -113,13 +112,15 @@ class Router:
     @property
     def meanings(self) -> dict[str, str]:
         """Descriptions of the routes, by name."""
-        told = DEFAULT_CRITERIA | dict(self.criteria)
-        return {name: told.get(name, name) for name in (FULL, *self.routes)}
+        criteria = DEFAULT_CRITERIA | dict(self.criteria)
+        return {name: criteria.get(name, name) for name in (FULL, *self.routes)}
 
-    @property
-    def chat_agent(self) -> Agent | None:
+    @cached_property
+    def chat_decider(self) -> ChatDecider | None:
         """The chat model that decides, if the decider is one."""
-        return _to_agent(self.decider) if is_chat_decider(self.decider) else None
+        if not is_chat_decider(self.decider):
+            return None
+        return ChatDecider(self.decider, self.instructions, self.meanings)
 
     def build_model(self) -> None:
         """Build the chat model that decides, if the decider is one.
@@ -127,31 +128,8 @@ class Router:
         Raises:
             ValueError: If its key is missing, or it has no structured output.
         """
-        if not is_chat_decider(self.decider):
-            return
-        try:
-            _ = self._structured_model
-        except NotImplementedError:
-            raise _no_structured_output(self.decider) from None
-
-    @cached_property
-    def _structured_model(self) -> Any:
-        """The chat model that decides, restricted to the names of the routes."""
-        from moa_graph.models.adapt import adapt_model  # noqa: PLC0415  # loaded with the model
-        from moa_graph.models.agent import build_model  # noqa: PLC0415  # likewise
-
-        model: Any = build_model(_to_agent(self.decider))
-        schema = {
-            "title": "choose_route",
-            "description": "Chooses who answers.",
-            "type": "object",
-            "properties": {"route": {"type": "string", "enum": list(self.meanings)}},
-            "required": ["route"],
-            "additionalProperties": False,
-        }
-        adapted: Any = adapt_model(model, hidden=True)
-        chat_model = adapted if hasattr(adapted, "with_structured_output") else model
-        return chat_model.with_structured_output(schema, include_raw=True)
+        if self.chat_decider:
+            self.chat_decider.build_model()
 
     def choose(self, messages: Sequence[AnyMessage], config: RunnableConfig) -> Flow["ChosenRoute"]:
         """Choose the route of a conversation.
@@ -161,8 +139,8 @@ class Router:
         """
         from moa_graph.models.decisions import is_decision_model  # noqa: PLC0415  # as above
 
-        if is_chat_decider(self.decider):
-            return (yield from self._ask_chat_model(messages, config))
+        if self.chat_decider:
+            return (yield from self._ask_chat_model(self.chat_decider, messages, config))
         if is_decision_model(self.decider):
             return (yield from self._ask_decision_model(messages, config))
         value = yield call_step(self.decider, list(messages))
@@ -182,24 +160,12 @@ class Router:
         return self._read_route(answer.label, why, answer.model, answer.usage)
 
     def _ask_chat_model(
-        self, messages: Sequence[AnyMessage], config: RunnableConfig
+        self, decider: ChatDecider, messages: Sequence[AnyMessage], config: RunnableConfig
     ) -> Flow["ChosenRoute"]:
-        from moa_graph.prompting import parsing  # noqa: PLC0415  # few have such a router
-
-        lines = [f"- {name}: {meaning}" for name, meaning in self.meanings.items()]
-        system = "\n".join([self.instructions, "The routes are:", *lines])
-        text = get_buffer_string(messages)[::-1]
-        end = truncate_text(text, MAX_QUESTION_TOKENS)[0][::-1]
-        prompt = [SystemMessage(system), HumanMessage(f"The conversation:\n\n{end}")]
-        tags = [*(config.get("tags") or ()), TAG_NOSTREAM]
-        model = self._structured_model
-        output = yield Step(model.invoke, model.ainvoke, (prompt, {**config, "tags": tags}))
-        parsed = output["parsed"]
-        route = parsed.get("route") if isinstance(parsed, Mapping) else parsed
-        label, usage = _to_agent(self.decider).label, parsing.sum_usage(output["raw"])
-        if error := output["parsing_error"]:  # its tokens count all the same
-            return ChosenRoute(FULL, "", label, usage, error)
-        return self._read_route(route, f"{label}: {route}", label, usage)
+        label, answer = decider.agent.label, (yield from decider.ask(messages, config))
+        if answer.error:
+            return ChosenRoute(FULL, "", label, answer.usage, answer.error)
+        return self._read_route(answer.route, f"{label}: {answer.route}", label, answer.usage)
 
     def _read_choice(self, value: Any) -> "ChosenRoute":
         """Read the return value of a user's function.
@@ -230,43 +196,6 @@ class Router:
         return ChosenRoute(FULL, "", model, usage, error)
 
 
-def is_chat_decider(decider: Any) -> bool:
-    """Return whether a chat model decides: given by name, as an agent, or as an object."""
-    from moa_graph.models.decisions import is_decision_model  # noqa: PLC0415  # as above
-
-    if is_decision_model(decider):
-        return False
-    return isinstance(decider, (str, Agent)) or hasattr(decider, "with_structured_output")
-
-
-def _to_agent(decider: Any) -> Agent:
-    return decider if isinstance(decider, Agent) else Agent(model=decider)
-
-
-def _check_chat_agent(decider: Any) -> None:
-    """Check that a chat model can decide.
-
-    Raises:
-        ValueError: If it cannot.
-    """
-    try:
-        agent = _to_agent(decider)
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise ValueError(f"`router`: decider {decider!r}: {reason}") from None
-    if is_free_model(agent.label):
-        raise _no_structured_output(decider)
-    if agent.samples != 1:
-        raise ValueError(f"`router`: decider: `samples`={agent.samples}: a decider is called once")
-
-
-def _no_structured_output(decider: Any) -> ValueError:
-    return ValueError(
-        f"`router`: decider {decider!r}: has no structured output; expected a chat model that has "
-        "it, such as 'openai:gpt-6-luna'"
-    )
-
-
 def name_decider(decider: Any) -> str | None:
     """Return the decision model as `provider:model`; `None` if no model decides."""
     if decider is None or isinstance(decider, (int, float, Agreement)):
@@ -276,7 +205,7 @@ def name_decider(decider: Any) -> str | None:
     if isinstance(decider, Router):
         decider = decider.decider
     if is_chat_decider(decider):
-        return _to_agent(decider).label
+        return to_agent(decider).label
     return name_decision_model(decider) if is_decision_model(decider) else None
 
 

@@ -8,9 +8,11 @@ from langchain_core.messages import AnyMessage
 from langchain_core.runnables import RunnableConfig
 
 from moa_graph.chat_model.model import ChatMoA
+from moa_graph.json_size import count_json_items
 from moa_graph.models.capabilities import ModelCapabilities
 from moa_graph.prompting.tool_text import describe_tools_in_text
 from moa_graph.server.errors import ApiError
+from moa_graph.server.json_body import too_many_items_error
 from moa_graph.server.json_types import JsonObject
 from moa_graph.server.openai_messages import to_langchain_messages
 from moa_graph.server.openai_requests import (
@@ -65,9 +67,11 @@ def plan_answer(
 
     Raises:
         ApiError: If there is no such mixture, or its aggregator does not support the requested
-            form; with `strict`, also if a parameter has no effect.
+            form; if the arguments of its tool calls have too many items; with `strict`, also if a
+            parameter has no effect.
     """
     names = names or {}
+    _check_argument_count(chat_request, service.limits.body_items)
     aggregator = service.get_model(chat_request.model).writers[0]
     needs = frozenset(_find_needs(chat_request, aggregator))
     served = service.get_model(chat_request.model, chat_request.writer_settings, needs)
@@ -93,6 +97,14 @@ def plan_answer(
         beginning=beginning,
         names=names,
     )
+
+
+def _check_argument_count(chat_request: ChatRequest, limit: int) -> None:
+    """Reject arguments of tool calls with more items than a body may have: they are JSON too."""
+    calls = (call for message in chat_request.messages for call in message.tool_calls or ())
+    count = sum(count_json_items(call.function.arguments.encode(), limit) for call in calls)
+    if count > limit:
+        raise too_many_items_error("the arguments of the tool calls", count, limit)
 
 
 def _require_form(

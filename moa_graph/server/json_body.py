@@ -8,9 +8,11 @@ from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 from starlette.requests import Request
 
+from moa_graph.json_size import count_json_items
 from moa_graph.server.errors import ApiError
-from moa_graph.server.json_size import count_json_items
-from moa_graph.server.service import ServerLimits
+from moa_graph.server.request_record import note_model
+from moa_graph.server.service import MixtureService, ServerLimits
+from moa_graph.validation_errors import describe_expected
 
 MAX_VALUE_CHARS = 100
 """Characters of a value in an error."""
@@ -42,6 +44,19 @@ async def read_json_body(request: Request, limits: ServerLimits) -> Any:
     return parse_json_body(body, limits)
 
 
+async def read_model_request(request: Request, service: MixtureService) -> Any:
+    """Read the body of a request for an answer; its log line names the mixture in any case.
+
+    Raises:
+        ApiError: As `read_json_body`.
+    """
+    body = await read_json_body(request, service.limits)
+    model = body.get("model") if isinstance(body, dict) else None
+    if isinstance(model, str) and model in service.mixtures:
+        note_model(model)
+    return body
+
+
 def parse_json_body(body: bytes, limits: ServerLimits) -> Any:
     """Parse JSON.
 
@@ -70,11 +85,13 @@ async def _read_body(request: Request, max_bytes: int) -> bytes:
 def _check_item_count(body: bytes, limit: int) -> None:
     """Reject a body whose objects would need a hundred times its size in memory."""
     if (count := count_json_items(body, limit)) > limit:
-        message = (
-            f"the body has about {count:,} items in its lists and objects; "
-            f"expected at most {limit:,}"
-        )
-        raise ApiError(413, message, code="too_many_items")
+        raise too_many_items_error("the body", count, limit)
+
+
+def too_many_items_error(what: str, count: int, limit: int) -> ApiError:
+    """Return the error for JSON whose objects would need too much memory."""
+    message = f"{what}: got about {count:,} items in lists and objects; expected at most {limit:,}"
+    return ApiError(413, message, code="too_many_items")
 
 
 def explain_validation_error(error: ValidationError, data: Any) -> ApiError:
@@ -99,7 +116,7 @@ def explain_validation_error(error: ValidationError, data: Any) -> ApiError:
         case "value_error":
             message = first["msg"].removeprefix("Value error, ")
         case _:
-            message = first["msg"].replace("Input should be", "expected") + got
+            message = describe_expected(first["msg"]) + got
     if location.endswith(".content") and first["type"] == "string_type":
         message = f"expected a string or a list of parts{got}"
     return ApiError(400, f"{location}: {message}", param=location)

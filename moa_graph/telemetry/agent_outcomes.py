@@ -14,7 +14,7 @@ from moa_graph.graph.run_summary import RunSummary, read_run_summary
 from moa_graph.graph.state import Proposal
 from moa_graph.models.pricing import Prices, estimate_cost
 from moa_graph.prompting.usage import read_count
-from moa_graph.runs.record import call_status
+from moa_graph.runs.agent_call import call_status, read_call_status
 
 AgentStatus = Literal["answered", "cached", "failed", "cut off", "cancelled"]
 
@@ -65,7 +65,7 @@ def read_proposer(
     proposal: Proposal | None = (proposals or {}).get(node)
     if not proposal:
         return None
-    status: AgentStatus = call_status(proposal["error"])
+    status: AgentStatus = read_call_status(proposal)
     if status == "answered" and proposal["cached"]:
         status = "cached"
     return AgentOutcome(
@@ -152,7 +152,7 @@ def read_failed_writers(calls: Sequence[FailedCall], since: float) -> Iterator[A
             None,
             call["node"],
             call["model"],
-            call_status(call["error"]),
+            read_call_status(call),
             call["seconds"],
             call["usage"],
             may_be_billed=call["may_be_billed"],
@@ -186,7 +186,7 @@ def _failure_fields(error: str | None, error_type: str | None) -> dict[str, Any]
     """Return the fields of a failure, without text of the provider, which may repeat the prompt."""
     if error is None:
         return {}
-    if call_status(error) == "cut off":
+    if call_status(error, error_type) == "cut off":
         cause = error.partition(";")[0][:_MAX_CAUSE_CHARS]
         return {"cause": cause, "error_type": error_type or "DeadlineExceededError"}
     error_type = error_type or "_OTHER"

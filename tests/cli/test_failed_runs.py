@@ -8,6 +8,7 @@ import httpx2
 import pytest
 from serving import Serving
 from terminal import write_mixture
+from waiting import PATIENCE
 
 from moa_graph import MoAConfig
 from moa_graph.cli.choice import find_default_preset, load_mixtures
@@ -21,7 +22,7 @@ def view(tmp_path):
     async def look(*paths):
         async with open_run_store(str(tmp_path / "runs.sqlite")) as store:
             with Serving(MoAConfig.load("offline"), store=store) as serving:
-                async with httpx2.AsyncClient(base_url=serving.url) as client:
+                async with httpx2.AsyncClient(base_url=serving.url, timeout=PATIENCE) as client:
                     return [(await client.get(path)).json() for path in paths]
 
     return lambda *paths: asyncio.run(look(*paths))

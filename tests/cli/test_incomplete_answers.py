@@ -8,6 +8,7 @@ import httpx2
 import pytest
 from serving import Serving
 from terminal import write_mixture
+from waiting import PATIENCE
 
 from moa_graph import MoAConfig
 from moa_graph.runs.store import open_run_store
@@ -98,7 +99,7 @@ def test_page_is_told(tmp_path, reason):
     async def look():
         async with open_run_store(str(tmp_path / "runs.sqlite")) as store:
             with Serving(MoAConfig.load("offline"), store=store) as serving:
-                async with httpx2.AsyncClient(base_url=serving.url) as client:
+                async with httpx2.AsyncClient(base_url=serving.url, timeout=PATIENCE) as client:
                     return (await client.get("/api/thread?id=sky")).json()
 
     notes = {cell["node"]: cell["ending_note"] for cell in asyncio.run(look())["cells"]}

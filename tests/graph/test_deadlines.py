@@ -10,6 +10,7 @@ import warnings
 from contextlib import suppress
 
 import anyio
+import httpx
 import pytest
 from clock import Clock
 from fakes import FakeModel
@@ -95,8 +96,7 @@ def test_timeout_of_an_agent_ends_its_call(fault, server, agent, follow):
     graph = create_moa([[agent("slow", timeout=0.5), agent("fine")]], agent("w")).compile()
     result = follow(graph)
     error = result["proposals"]["layer_1_slow"]["error"]
-    # The client of the model has the same timeout: on a slow machine it may be the first.
-    assert error.startswith((f"no answer of {server.url} in time", "no answer within its timeout"))
+    assert error == "no answer within its timeout of 0.5 s"
     assert result["messages"][-1].text.startswith("w on")
 
 
@@ -203,6 +203,27 @@ def test_model_that_gives_up_by_itself_has_not_met_its_deadline(invoke):
     assert result["proposals"]["layer_1_odd"]["error"] == "TimeoutError: the database was busy"
 
 
+def test_client_that_notices_its_timeout_first_is_cut_off(invoke, clock):
+    """It has the timeout of the agent too."""
+
+    def time_out(_):
+        clock.advance(0.5)
+        raise httpx.ReadTimeout("timed out")
+
+    async def atime_out(messages):
+        time_out(messages)
+
+    layer = {
+        "slow": Agent(model=RunnableLambda(time_out, atime_out), timeout=0.5),
+        "fine": FakeModel(),
+    }
+    slow = invoke(create_moa([layer], FakeModel()).compile(), {"messages": "q"})["proposals"][
+        "layer_1_slow"
+    ]
+    assert slow["error"] == "no answer within its timeout of 0.5 s"
+    assert slow["error_type"] == "DeadlineExceededError"
+
+
 @pytest.mark.parametrize("fault", BROKEN)
 def test_broken_answer_is_a_failure_of_one_proposer(fault, server, agent, follow):
     server.model("broken", always=fault)
@@ -226,9 +247,7 @@ async def test_stream_that_breaks_off_is_an_error_of_the_aggregator(server, agen
 async def test_stream_that_stalls_ends_within_the_timeout(server, agent):
     server.model("w", until_token=lambda position: position < 1, reply="many words")
     graph = create_moa([[agent("fine")]], agent("w", timeout=0.5)).compile()
-    with pytest.raises(
-        AggregatorError, match=r"no answer (within its timeout of 0\.5 s|of .* in time)"
-    ):
+    with pytest.raises(AggregatorError, match=r"no answer within its timeout of 0\.5 s"):
         async for _ in graph.astream({"messages": "q"}, stream_mode="messages"):
             pass
     assert not server.calls_of("w")[0].answered
@@ -406,6 +425,8 @@ async def test_deadline_begins_anew_after_a_cancelled_run(clock):
         await asyncio.sleep(0)
     task.cancel()
     await asyncio.wait({task})
+    del task
+    gc.collect()  # else a later test hears of the coroutines
     clock.advance(2)
     go_on.set()
     result = await graph.ainvoke(None, config)

@@ -152,16 +152,19 @@ def test_all_proposals_can_be_replaced_beside_another_write(invoke):
 
 
 @pytest.mark.parametrize(
-    ("edit", "message"),
+    ("node", "edit", "message"),
     [
-        ({"contents": "better"}, "'layer_1_a': unknown field 'contents'; expected one of: layer, "),
-        ("better", "'layer_1_a': expected the fields that change, .* got 'better'"),
+        ("layer_1_a", {"contents": "x"}, "unknown field 'contents'; expected one of: layer, "),
+        ("layer_1_a", "better", "expected the fields that change, .* got 'better'"),
+        ("a", None, "there is no such proposal; expected one of: layer_1_a$"),
+        ("a", {"content": "better"}, "there is no such proposal"),
+        ("layer_2_a", {"error": RETRY}, "there is no such proposal"),
     ],
 )
-def test_edit_without_effect_is_refused(edit, message):
+def test_edit_without_effect_is_refused(node, edit, message):
     moa = create_moa([{"a": "offline:lead"}], "offline:consensus")
     graph = moa.compile(checkpointer=InMemorySaver(), interrupt_before=["layer_1_aggregator"])
     thread = {"configurable": {"thread_id": "1"}}
     graph.invoke({"messages": "Where is it? It is under the tree."}, thread)
-    with pytest.raises(InvalidUpdateError, match=message):
-        graph.update_state(thread, {"proposals": {"layer_1_a": edit}}, as_node="layer_1_a")
+    with pytest.raises(InvalidUpdateError, match=f"`proposals`: '{node}': {message}"):
+        graph.update_state(thread, {"proposals": {node: edit}}, as_node="layer_1_a")

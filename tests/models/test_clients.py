@@ -406,7 +406,7 @@ async def test_certificates_are_those_of_the_environment(tmp_path, monkeypatch):
 
 async def _get(url, context):
     transport = AiohttpTransport(1, 1, context)
-    async with httpx2.AsyncClient(transport=transport) as client:
+    async with httpx2.AsyncClient(transport=transport, timeout=PATIENCE) as client:
         return await client.get(url)
 
 
@@ -419,7 +419,7 @@ def recording_paths(url):
         def do_POST(self):  # the library's name
             paths.append(self.path)
             body = self.rfile.read(int(self.headers["content-length"]))
-            answer = httpx2.post(f"{url}/chat/completions", content=body)
+            answer = httpx2.post(f"{url}/chat/completions", content=body, timeout=PATIENCE)
             self.send_response(200)
             self.send_header("content-type", answer.headers["content-type"])
             self.send_header("content-length", str(len(answer.content)))
@@ -450,7 +450,9 @@ def redirecting(url, after=0, status=307):
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             there = (url or "").removesuffix("/v1") + self.path
             is_answered = next(numbers) < after
-            answer = httpx2.post(there, content=body).content if is_answered else b""
+            answer = b""
+            if is_answered:
+                answer = httpx2.post(there, content=body, timeout=PATIENCE).content
             self.send_response(200 if is_answered else status)
             self.send_header("location", there)
             self.send_header("content-type", "application/json")

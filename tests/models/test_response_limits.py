@@ -194,6 +194,26 @@ def test_packed_answer_is_measured_unpacked(ask):
     assert redacted_message(caught.value).endswith("the response has more than 1,000,000 bytes")
 
 
+def test_answer_of_many_items_is_refused_before_it_is_parsed(ask, monkeypatch):
+    """As objects, a hundred megabytes of `{},` take 2.4 GB, and stop all other runs for seconds."""
+    monkeypatch.setattr(response_limits, "MAX_RESPONSE_ITEMS", 1_000)
+    packed = gzip.compress(json.dumps(ANSWER | {"more": [{}] * 1_000}).encode())
+    headers = [*JSON, ("content-encoding", "gzip"), ("content-length", str(len(packed)))]
+    with Endless([packed], headers=headers).running() as server, pytest.raises(Exception) as caught:  # noqa: PT011  # the client's own
+        ask(server)
+    said = "the response has more than 1,000 items in its lists and objects"
+    assert redacted_message(caught.value).endswith(said)
+
+
+def test_answer_with_many_commas_in_its_text_is_taken(ask, monkeypatch):
+    monkeypatch.setattr(response_limits, "MAX_RESPONSE_ITEMS", 1_000)
+    table = {"role": "assistant", "content": "1, {2}, [3]\n" * 1_000}
+    body = json.dumps({"choices": [{"index": 0, "message": table}]}).encode()
+    headers = [*JSON, ("content-length", str(len(body)))]
+    with Endless([body], headers=headers).running() as server:
+        assert ask(server).text == table["content"]
+
+
 def test_packed_answer_is_unpacked(ask):
     packed = gzip.compress(json.dumps(ANSWER).encode())
     headers = [*JSON, ("content-encoding", "gzip"), ("content-length", str(len(packed)))]

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { afterEach, mock, test } from "node:test";
 
 import { byId, find, h } from "#page/dom.js";
-import { Threads, threadOf } from "#page/threads.js";
+import { Threads } from "#page/threads.js";
 
 import { button } from "./models.js";
 
@@ -97,6 +97,14 @@ test("the word for the state is short; what else is known stands in the tooltip"
   assert.match(item.querySelector(".meta")?.textContent ?? "", /degraded, 2 failed/); // for readers of the screen
 });
 
+test("a thread whose menu is open tells that its run has ended", () => {
+  const { click, items, list } = draw([{ id: "a", title: "Why?", running: true }]);
+  click("More for: Why?");
+  list.draw([makeThread({ id: "a", title: "Why?", running: false, outcome: "failed" })], null);
+  assert.equal(items()[0].dataset.state, "failed");
+  assert.match(items()[0].querySelector("a")?.textContent ?? "", /failed/);
+});
+
 test("a damaged thread says so, and can only be deleted", async () => {
   const damaged = { id: "a", question: "", mixture: null, state: "damaged" };
   const { click, done, items, root } = draw([damaged]);
@@ -187,7 +195,7 @@ test("before a thread is deleted, it is told what is lost", async () => {
   click("More for: Old");
   click("Delete…");
   assert.deepEqual(done, []);
-  assert.match(find(root, ".pop p").textContent ?? "", /Its 2 turns, all their proposals and all branches are lost/);
+  assert.match(find(root, ".pop p").textContent ?? "", /You lose its 2 turns with all proposals and branches/);
   assert.equal(document.activeElement?.textContent, "Keep it");
   click("Delete");
   await settled();
@@ -243,13 +251,6 @@ test("the focus stays on a thread that is drawn anew", () => {
   list.draw([makeThread({ id: "c" }), makeThread({ id: "b" })], null);
   assert.equal(document.activeElement?.closest("li")?.dataset.thread, "b");
 });
-
-/** @type {[hash: string, thread: string][]} */
-const ADDRESSES = [["", ""], ["#", ""], ["#a%2Fb", "a/b"], ["#100%", "100%"]];
-
-for (const [hash, thread] of ADDRESSES) {
-  test(`the address "${hash}" names the thread "${thread}"`, () => assert.equal(threadOf(hash), thread));
-}
 
 test("an open menu lets a thread be deleted as soon as its run has ended", () => {
   const { list, root } = draw([{ running: true }]);

@@ -10,6 +10,7 @@ from waiting import after
 
 from moa_graph import QuorumError, create_moa
 from moa_graph.models.pricing import estimate_cost
+from moa_graph.runs.agent_call import call_status
 from moa_graph.runs.formatting import format_run
 from moa_graph.runs.record import read_run
 
@@ -62,6 +63,21 @@ def test_what_was_cut_off_is_no_failure():
     state = create_moa([layer], FakeModel(), grace=0.1).compile().invoke({"messages": "q"})
     over.set()
     assert [call.status for call in read_run(state).proposals] == ["cut off", "answered"]
+
+
+@pytest.mark.parametrize(
+    ("error", "error_type", "status"),
+    [
+        (None, None, "answered"),
+        ("layer_1_a was cut off", "DeadlineExceededError", "cut off"),
+        ("cut off by the peer", "ConnectionError", "failed"),
+        ("cut off by the layer's deadline of 5 s", None, "cut off"),  # of an earlier version
+        ("no answer within its timeout of 5 s", None, "cut off"),
+        ("OSError: down", None, "failed"),
+    ],
+)
+def test_status_is_read_from_the_class_of_the_failure(error, error_type, status):
+    assert call_status(error, error_type) == status
 
 
 def test_run_without_an_answer_has_its_proposals():

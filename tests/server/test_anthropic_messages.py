@@ -5,15 +5,14 @@ import json
 import threading
 
 import anthropic
-import httpx
 import pytest
 from anthropic import Anthropic, AsyncAnthropic, DefaultHttpxClient
 from pydantic import BaseModel
-from serving import Serving
+from serving import Serving, http
 from waiting import wait_for
 
 from moa_graph import MoAConfig
-from moa_graph.server import app
+from moa_graph.server import anthropic_messages, app
 from moa_graph.server.auth import ApiKey
 from moa_graph.server.service import ApiOptions, ServerLimits
 
@@ -207,6 +206,22 @@ def test_proposers_are_asked_once_in_a_tool_loop_of_one_key(streamed, client, se
 
 
 @pytest.mark.parametrize("streamed", [False, True])
+def test_tool_runner_goes_on_without_a_stored_thread(streamed, client, server):
+    @anthropic.beta_tool
+    def weather(city: str) -> str:
+        """Tell the weather."""
+        return f"It rains in {city}."
+
+    replies = iter([{"weather": {"city": "Oslo"}}, "Rain."])
+    server.model("w", reply=lambda _: next(replies))
+    asked = {"model": "mine", "messages": ASKED, "max_tokens": 99, "tools": [weather]}
+    runner = client().beta.messages.tool_runner(**asked, stream=streamed)
+    message = runner.until_done()
+    assert message.content[0].text == "Rain."
+    assert body_of(server, "w")["messages"][-1]["content"] == "It rains in Oslo."
+
+
+@pytest.mark.parametrize("streamed", [False, True])
 def test_parallel_calls_and_their_results(streamed, client, server):
     client = client()
     server.model("w", reply={"weather": {"city": "Oslo"}, "time": {}})
@@ -390,13 +405,13 @@ BODY = {"model": "mine", "max_tokens": 9, "messages": ASKED}
 def test_errors_have_anthropics_shape(method, path, content, status, kind, offline):
     text = content if isinstance(content, str) else json.dumps(content)
     headers = {"content-type": "application/json", "anthropic-version": "2023-06-01"}
-    response = httpx.request(method, f"{offline.base_url}{path}", content=text, headers=headers)
+    response = http.request(method, f"{offline.base_url}{path}", content=text, headers=headers)
     assert (response.status_code, told(response)) == (status, kind)
 
 
 def test_id_of_a_request_is_the_clients(offline):
     headers = {"x-request-id": "mine-1"}
-    response = httpx.post(f"{offline.base_url}/v1/messages", json={}, headers=headers)
+    response = http.post(f"{offline.base_url}/v1/messages", json={}, headers=headers)
     assert response.json()["request_id"] == "mine-1"
     answer = offline.messages.with_raw_response.create(**BODY)
     assert answer.request_id.startswith("req_")
@@ -404,15 +419,15 @@ def test_id_of_a_request_is_the_clients(offline):
 
 @pytest.mark.parametrize("path", ["/moa/v1/messages", "/v1/messages"])
 def test_errors_have_anthropics_shape_behind_a_prefix(path, serve_mine):
-    response = httpx.post(f"{serve_mine(serving={'root_path': '/moa'}).url}{path}", json={})
+    response = http.post(f"{serve_mine(serving={'root_path': '/moa'}).url}{path}", json={})
     assert (response.status_code, told(response)) == (400, "invalid_request_error")
 
 
 def test_other_paths_keep_openais_shape(offline):
-    response = httpx.post(f"{offline.base_url}/v1/chat/completions", json={})
+    response = http.post(f"{offline.base_url}/v1/chat/completions", json={})
     assert response.json()["error"]["code"] is None
     assert "request-id" not in response.headers
-    assert httpx.get(f"{offline.base_url}/v1/models").json()["object"] == "list"
+    assert http.get(f"{offline.base_url}/v1/models").json()["object"] == "list"
 
 
 @pytest.mark.parametrize(
@@ -519,8 +534,8 @@ def test_silent_stream_has_pings(client, server):
 )
 def test_key_is_taken_from_either_header(headers, serve_mine):
     url = serve_mine(serving={"api_keys": [ApiKey("k1", "ada"), ApiKey("k2", "bob")]}).url
-    assert httpx.post(f"{url}/v1/messages", json=BODY, headers=headers).status_code == 200
-    assert httpx.get(f"{url}/v1/models", headers=headers).status_code == 200
+    assert http.post(f"{url}/v1/messages", json=BODY, headers=headers).status_code == 200
+    assert http.get(f"{url}/v1/models", headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -528,11 +543,11 @@ def test_key_is_taken_from_either_header(headers, serve_mine):
 )
 def test_without_the_key_nobody_is_let_in(headers, serve_mine):
     url = serve_mine(serving={"api_key": "k1"}).url
-    response = httpx.post(f"{url}/v1/messages", json=BODY, headers=headers)
+    response = http.post(f"{url}/v1/messages", json=BODY, headers=headers)
     assert (response.status_code, told(response)) == (401, "authentication_error")
     assert response.headers["x-should-retry"] == "false"  # Claude Code would, ten times
     foreign = {"x-api-key": "k1", "origin": "https://example.org"}
-    response = httpx.post(f"{url}/v1/messages", json=BODY, headers=foreign)
+    response = http.post(f"{url}/v1/messages", json=BODY, headers=foreign)
     assert (response.status_code, told(response)) == (403, "permission_error")
 
 
@@ -561,8 +576,16 @@ def test_tokens_of_a_conversation_are_estimated(offline):
     assert count(messages=[{"role": "user", "content": [image]}]) < 20
 
 
+def test_package_is_imported_before_a_request(monkeypatch):
+    imported = []
+    monkeypatch.setattr(app, "import_module", imported.append)
+    app.preload_dialects().join()
+    assert imported == [anthropic_messages.__name__]
+
+
 def test_server_without_the_package_names_the_extra(monkeypatch, offline):
     monkeypatch.setattr(app, "find_spec", lambda _: None)
+    assert app.preload_dialects() is None
     mixture = MoAConfig.load("offline")
     with Serving(mixture) as serving, client_of(serving, max_retries=2) as client:
         for call in (client.messages.create, client.messages.count_tokens):

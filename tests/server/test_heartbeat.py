@@ -1,12 +1,10 @@
 """White space before an answer that takes long."""
 
 import json
-import threading
 
-import httpx
 from openai import DefaultHttpxClient, OpenAI
 from raw_client import post_raw
-from serving import Serving
+from serving import Serving, http
 from waiting import PATIENCE, wait_for
 
 from moa_graph.server.service import ServerLimits
@@ -39,13 +37,12 @@ def test_answer_that_takes_long_begins_with_white_space(mixture, gate):
 
 
 def test_openai_client_reads_an_answer_with_white_space(mixture, server, gate):
-    timer = threading.Timer(0.3, gate.set)
-    timer.start()
+    hooks = {"response": [lambda _: gate.set()]}  # the status comes with the first white space
     with Serving(mixture, limits=SOON) as serving:
-        url, plain = f"{serving.url}/v1", DefaultHttpxClient(verify=False)
-        with OpenAI(base_url=url, api_key="any", http_client=plain, max_retries=0) as client:
+        plain = DefaultHttpxClient(verify=False, event_hooks=hooks)
+        client = OpenAI(base_url=f"{serving.url}/v1", api_key="any", http_client=plain)
+        with client:
             raw = client.chat.completions.with_raw_response.create(**BODY)
-    timer.join()
     assert raw.text.startswith(" ")
     assert raw.parse().choices[0].message.content == "w on q"
 
@@ -62,14 +59,14 @@ def test_what_is_said_before_has_its_status(mixture, server):
     server.model("a", always=400)
     with Serving(mixture, limits=ServerLimits(heartbeat=PATIENCE)) as serving:
         for body, status in ((BODY, 502), (BODY | {"model": "x"}, 404)):
-            assert httpx.post(serving.url + CHAT, json=body).status_code == status
+            assert http.post(serving.url + CHAT, json=body).status_code == status
 
 
 def test_stream_gets_its_comments_and_no_white_space(mixture, server, gate):
     limits = ServerLimits(heartbeat=0.02, keep_alive=0.1)
     with (
         Serving(mixture, limits=limits) as serving,
-        httpx.stream("POST", serving.url + CHAT, json=BODY | {"stream": True}) as response,
+        http.stream("POST", serving.url + CHAT, json=BODY | {"stream": True}) as response,
     ):
         lines = []
         for line in response.iter_lines():

@@ -1,8 +1,8 @@
 """OpenAI's older Completions, as its client asks for them over real HTTP."""
 
-import httpx
 import openai
 import pytest
+from serving import http
 from waiting import wait_for
 
 from moa_graph.server.service import ApiOptions
@@ -124,7 +124,7 @@ def test_run_without_an_answer_tells_the_cause(client_of_mine, server):
 def test_client_that_hangs_up_cancels_its_run(serve_mine, server):
     server.model("w", reply="one two", until_token=lambda position: position < 1)
     body = {"model": "mine", "prompt": "q", "stream": True}
-    with httpx.stream("POST", f"{serve_mine().url}/v1/completions", json=body) as response:
+    with http.stream("POST", f"{serve_mine().url}/v1/completions", json=body) as response:
         assert next(line for line in response.iter_lines() if "one" in line)
     wait_for(lambda: server.calls_of("w")[0].ended)
     assert not server.calls_of("w")[0].answered

@@ -4,7 +4,6 @@ import asyncio
 import json
 import threading
 
-import httpx
 import openai
 import pytest
 from langchain.agents import create_agent
@@ -12,7 +11,7 @@ from langchain_openai import ChatOpenAI
 from openai import AsyncOpenAI, OpenAI
 from openai.types.responses import Response
 from pydantic import BaseModel
-from serving import Serving
+from serving import Serving, http
 from waiting import wait_for
 
 from moa_graph import MoAConfig
@@ -558,7 +557,7 @@ def test_input_that_is_too_long_is_named(stream, client_of_mine, server):
 def test_client_that_hangs_up_cancels_its_run(serve_mine, server):
     server.model("w", reply="one two", until_token=lambda position: position < 1)
     body = {"model": "mine", "input": "q", "stream": True}
-    with httpx.stream("POST", f"{serve_mine().url}/v1/responses", json=body) as response:
+    with http.stream("POST", f"{serve_mine().url}/v1/responses", json=body) as response:
         assert next(line for line in response.iter_lines() if "output_text.delta" in line)
     wait_for(lambda: server.calls_of("w")[0].ended)
     assert not server.calls_of("w")[0].answered
@@ -566,7 +565,7 @@ def test_client_that_hangs_up_cancels_its_run(serve_mine, server):
 
 def test_events_have_their_names(serve_mine):
     body = {"model": "mine", "input": "q", "stream": True}
-    text = httpx.post(f"{serve_mine().url}/v1/responses", json=body).text
+    text = http.post(f"{serve_mine().url}/v1/responses", json=body).text
     events = [each.split("\n") for each in text.strip().split("\n\n")]
     assert all(
         name == f"event: {json.loads(data.removeprefix('data: '))['type']}" for name, data in events

@@ -11,8 +11,8 @@ from serving import Serving, memory_store
 from waiting import PATIENCE
 
 from moa_graph import MoAConfig
+from moa_graph.json_size import count_json_items
 from moa_graph.server.errors import ApiError
-from moa_graph.server.json_size import count_json_items
 from moa_graph.server.openai_requests import parse_chat_request
 from moa_graph.server.openai_responses_requests import parse_responses_request
 from moa_graph.server.service import ServerLimits
@@ -76,6 +76,23 @@ def test_items_beyond_the_limit_are_refused_by_number(path, begin, item, end, cl
     status, code, message = post(client, path, begin + item * count + end)
     assert (status, code) == (413, "too_many_items")
     assert "expected at most 51,000" in message
+
+
+def test_items_in_arguments_of_tool_calls_are_counted_too(client):
+    calls = [
+        {"id": f"{n}", "function": {"name": "f", "arguments": '{"a": [' + "{}," * 30_000 + "1]}"}}
+        for n in range(2)
+    ]
+    messages = [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": "", "tool_calls": calls},
+        *[{"role": "tool", "tool_call_id": call["id"], "content": "r"} for call in calls],
+    ]
+    status, code, message = post(
+        client, CHAT, json.dumps({"model": "offline", "messages": messages}).encode()
+    )
+    assert (status, code) == (413, "too_many_items")
+    assert message.startswith("the arguments of the tool calls: got about ")
 
 
 def test_request_with_many_items_takes_little_memory(client):

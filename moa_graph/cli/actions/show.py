@@ -13,7 +13,7 @@ from moa_graph.cli.terminal.diff import WordDiff
 from moa_graph.cli.terminal.plain_text import print_notice, strip_control_characters
 from moa_graph.cli.terminal.tables import print_calls
 from moa_graph.cli.terminal.text import (
-    describe_failure,
+    describe_failed_call,
     print_answer,
     print_json,
     print_run,
@@ -21,6 +21,7 @@ from moa_graph.cli.terminal.text import (
 )
 from moa_graph.cli.thread_loading import LoadedThread, load_thread
 from moa_graph.graph.node_names import ANALYSIS
+from moa_graph.graph.state import Proposal
 from moa_graph.prompting.finish_reasons import describe_ending
 from moa_graph.runs.record import AGGREGATOR_FAILURE, RunRecord, read_run
 from moa_graph.runs.store import format_resume_command
@@ -74,7 +75,7 @@ def print_proposal(values: Mapping[str, Any], name: str) -> None:
     out.soft_wrap = True
     out.print(Text(f"── {node}  {strip_control_characters(proposal['model'])}", "dim"))
     if proposal["error"]:
-        out.print(Text(describe_failure(strip_control_characters(proposal["error"])), "red"))
+        out.print(Text(strip_control_characters(describe_failed_call(proposal)), "red"))
         if partial := proposal.get("partial_content"):
             out.print(Text("── partial answer", "dim"))
             out.print(Text(strip_control_characters(partial)))
@@ -95,7 +96,7 @@ def print_proposal(values: Mapping[str, Any], name: str) -> None:
         out.print(diff.text)
 
 
-def find_proposal(values: Mapping[str, Any], name: str) -> tuple[str, Mapping[str, Any]]:
+def find_proposal(values: Mapping[str, Any], name: str) -> tuple[str, Proposal]:
     """Return a proposal by its node, or the last one of an agent by the agent's name.
 
     Raises:

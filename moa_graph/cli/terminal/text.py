@@ -15,14 +15,15 @@ from moa_graph.cli.terminal.plain_text import (
 )
 from moa_graph.deprecated import with_old_keys
 from moa_graph.graph.analysis import find_analysis
+from moa_graph.graph.failed_calls import FailedCall
 from moa_graph.graph.node_names import AGGREGATOR, ANALYSIS, parse_helper_role
 from moa_graph.graph.run_summary import RunSummary, read_run_summary
 from moa_graph.graph.state import Proposal
 from moa_graph.prompting.analyses import format_analysis
 from moa_graph.prompting.finish_reasons import describe_ending
 from moa_graph.prompting.parsing import read_finish_reason
+from moa_graph.runs.agent_call import read_call_status
 from moa_graph.runs.formatting import format_depth, format_refused_prompt, format_seconds
-from moa_graph.runs.record import call_status
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,7 +63,7 @@ def print_run(values: Mapping[str, Any]) -> None:
 
     console = Console(highlight=False, soft_wrap=True)
     for node, proposal in values["proposals"].items():
-        text = read_content(node, values) or describe_failure(str(proposal["error"]))
+        text = read_content(node, values) or describe_failed_call(proposal)
         if partial := proposal.get("partial_content"):
             text = f"{text}\n\n[partial answer]\n{partial}"
         _print_section(console, f"{node}  {_format_proposal_stats(proposal)}", text)
@@ -90,16 +91,16 @@ def print_failures(values: Mapping[str, Any]) -> None:
     for note in _read_notes(values):
         print_warning(f"moa: {note}")
     proposals = {node: p for node, p in proposals.items() if not parse_helper_role(node)}
-    errors = {node: p["error"] for node, p in proposals.items() if p["error"]}
-    if not errors:
+    failed = {node: p for node, p in proposals.items() if p["error"]}
+    if not failed:
         return
-    counts = Counter(map(call_status, errors.values()))
+    counts = Counter(map(read_call_status, failed.values()))
     count_texts = [f"{counts[each]} {each}" for each in ("failed", "cut off") if counts[each]]
     number, _, status = count_texts[0].partition(" ")
     count_texts[0] = f"{number} of {len(proposals)} proposals {status}"
     causes = "; ".join(
-        f"{node}: {strip_control_characters(failure_reason(cause))}"
-        for node, cause in errors.items()
+        f"{node}: {strip_control_characters(failure_reason(p['error'], read_call_status(p)))}"
+        for node, p in failed.items()
     )
     print_warning(f"moa: {', '.join(count_texts)}: {causes}")
 
@@ -127,7 +128,7 @@ def _describe_failed_writers(summary: RunSummary) -> Iterator[str]:
     failed_calls = summary.get("failed_calls", ())
     was_replaced = any(failed["node"] == AGGREGATOR for failed in failed_calls)
     for failed in failed_calls:
-        error = strip_control_characters(describe_failure(failed["error"]))
+        error = strip_control_characters(describe_failed_call(failed))
         is_of_this_try = summary["errors"].get(failed["node"]) == failed["error"]
         after = (
             "; a fallback answered" * was_replaced if is_of_this_try else "; all were called again"
@@ -146,14 +147,19 @@ def _describe_failed_helpers(summary: RunSummary) -> Iterator[str]:
             yield f"{node} is missing: {cause}"
 
 
-def describe_failure(error: str) -> str:
+def describe_failed_call(call: Proposal | FailedCall) -> str:
     """Return how a failed call ended, and why."""
-    return error if error.startswith(status := call_status(error)) else f"{status}: {error}"
+    return describe_failure(str(call["error"]), read_call_status(call))
 
 
-def failure_reason(error: str) -> str:
-    """Return the cause in an error, without the word for how the call ended."""
-    return error.removeprefix(call_status(error)).removeprefix(":").strip()
+def describe_failure(error: str, status: str) -> str:
+    """Return the status and the cause of a failed call, unless the cause begins with the status."""
+    return error if error.startswith(status) else f"{status}: {error}"
+
+
+def failure_reason(error: str, status: str) -> str:
+    """Return the cause in an error, without the status."""
+    return error.removeprefix(status).removeprefix(":").strip()
 
 
 def _print_section(console: "Console", title: str, text: str) -> None:

@@ -8,9 +8,13 @@ from openai import OpenAIError
 
 from moa_graph.connection_failures import bare_address
 from moa_graph.errors import MoAError
+from moa_graph.json_size import count_json_items
 
 MAX_RESPONSE_BYTES = 100_000_000
 """Maximum decompressed bytes of a response without streaming: ten times the longest answer."""
+
+MAX_RESPONSE_ITEMS = 2_000_000
+"""Maximum items in the JSON of a response, which need a hundred times their bytes in memory."""
 
 MAX_ERROR_BYTES = 1_000_000
 """Bytes that are read of an error response."""
@@ -24,15 +28,17 @@ MAX_LINE_BYTES = 20_000_000
 
 
 class ResponseTooLargeError(MoAError, OpenAIError):
-    """A response has more bytes than any answer.
+    """A response is larger than any answer.
 
     It is an error of the openai client, which retries all errors of HTTPX but not its own.
     """
 
 
-def _too_large(request: httpx2.Request, what: str, most: int) -> ResponseTooLargeError:
+def _too_large(
+    request: httpx2.Request, what: str, most: int, unit: str = "bytes"
+) -> ResponseTooLargeError:
     address = bare_address(str(request.url))
-    return ResponseTooLargeError(f"{address}: {what} has more than {most:,} bytes")
+    return ResponseTooLargeError(f"{address}: {what} has more than {most:,} {unit}")
 
 
 def read_response(response: httpx2.Response) -> httpx2.Response:
@@ -126,6 +132,10 @@ class _BoundedBody:
         response = self._response
         if self._size > self._most and not response.is_error:
             raise _too_large(response.request, "the response", self._most)
+        content = b"".join(self._parts)[: self._most]
+        if _has_too_many_items(content):
+            what = "items in its lists and objects"
+            raise _too_large(response.request, "the response", MAX_RESPONSE_ITEMS, what)
         headers = [
             (name, value)
             for name, value in response.headers.multi_items()
@@ -134,9 +144,15 @@ class _BoundedBody:
         whole = httpx2.Response(
             response.status_code,
             headers=headers,
-            content=b"".join(self._parts)[: self._most],
+            content=content,
             request=response.request,
             extensions=response.extensions,
         )
         whole.history, whole.elapsed = response.history, response.elapsed
         return whole
+
+
+def _has_too_many_items(content: bytes) -> bool:
+    """Return whether parsing a response would take more memory than any answer needs."""
+    limit = MAX_RESPONSE_ITEMS
+    return len(content) > limit and count_json_items(content, limit) > limit

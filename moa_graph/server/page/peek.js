@@ -54,12 +54,22 @@ function readable(model) {
 }
 
 /**
- * Return the beginning of a proposal on one line.
+ * Return the beginning of a proposal on one line, without a heading before it.
  * @param {Received} cell
  */
 function snippet({ html, text }) {
-  if (!html?.length) return text.slice(0, SNIPPET).replaceAll(/[*`#]+/g, "").replaceAll(/\s+/g, " ");
+  return (html?.length ? ofBlocks(html) : ofMarkdown(text)).trim().slice(0, SNIPPET).replaceAll(/\s+/g, " ");
+}
+
+/** @param {string[]} html */
+function ofBlocks(html) {
+  const texts = html.slice(0, 4).filter((block) => !/^<h\d/.test(block));
   const laid = h("div");
-  setHtml(laid, html.slice(0, 2).join(" "));
-  return (laid.textContent ?? "").slice(0, SNIPPET).replaceAll(/\s+/g, " ");
+  setHtml(laid, (texts.length ? texts : html).slice(0, 2).join(" "));
+  return laid.textContent ?? "";
+}
+
+/** @param {string} text */
+function ofMarkdown(text) {
+  return text.replace(/^\s*#+ .*\n+(?=\S)/, "").replaceAll(/[*`#]+/g, "");
 }

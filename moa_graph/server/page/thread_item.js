@@ -52,8 +52,13 @@ export class ThreadItem {
   update(thread) {
     if (!thread || thread.running === this.thread.running) return;
     this.thread = thread;
-    if (!this.isMenu) return;
+    this.element.dataset.state = stateOf(thread);
     const focused = document.activeElement;
+    const link = this.element.querySelector("a");
+    const anew = this.link(link?.getAttribute("aria-current") === "page");
+    link?.replaceWith(anew);
+    if (focused === link) anew.focus();
+    if (!this.isMenu) return;
     const hadFocus = this.pop?.contains(focused);
     this.open();
     if (!hadFocus && focused instanceof HTMLElement) focused.focus();
@@ -72,7 +77,8 @@ export class ThreadItem {
     h("span", { class: "meta" },
       h("span", { class: `state ${tone}` }, icon(name), h("span", { class: plain ? "unseen" : null }, state)),
       h("span", { class: "unseen" }, details.map((each) => `, ${each}`), ", "),
-      h("span", {}, ago(thread.when)), h("span", { class: "unseen" }, ", "), h("span", {}, writerOf(thread))));
+      plain ? null : dot(), h("span", {}, ago(thread.when)), h("span", { class: "unseen" }, ", "),
+      dot(), h("span", { class: "writer" }, writerOf(thread))));
   }
 
   /** Open the menu. */
@@ -167,6 +173,9 @@ export class ThreadItem {
   }
 }
 
+/** A separator for the eye. */
+const dot = () => h("span", { "aria-hidden": "true" }, "·");
+
 /** @param {Thread} thread */
 export const titleOf = (thread) => (thread.title || thread.question).slice(0, TITLE) || thread.id;
 
@@ -193,8 +202,8 @@ function lost(thread) {
     return "Delete this damaged thread? The page cannot show it, but its remaining data in the database is lost. "
       + "You cannot undo this.";
   }
-  const number = turns === undefined ? "Its turns" : `Its ${turns} ${turns === 1 ? "turn" : "turns"}`;
-  return `Delete this thread? ${number}, all their proposals and all branches are lost, also for the command line. `
+  const number = turns === undefined ? "turns" : `${turns} ${turns === 1 ? "turn" : "turns"}`;
+  return `Delete this thread? You lose its ${number} with all proposals and branches, also for the command line. `
     + "You cannot undo this.";
 }
 
