@@ -9,7 +9,8 @@ from moa_graph.graph.node_names import AGGREGATOR, parse_node_name
 from moa_graph.graph.run_summary import read_run_summary
 from moa_graph.prompting.finish_reasons import describe_ending
 from moa_graph.prompting.parsing import read_finish_reason
-from moa_graph.runs.record import AgentCall, RunRecord
+from moa_graph.runs.agent_call import AgentCall
+from moa_graph.runs.record import RunRecord
 from moa_graph.runs.stored_errors import read_node_errors
 from moa_graph.server.checkpoints import CheckpointView
 from moa_graph.server.json_types import JsonObject

@@ -274,3 +274,13 @@ def test_a_file_of_another_format_is_refused(tmp_path, name, row, cause):
 def test_a_benchmark_without_its_file_says_where_to_get_it():
     with pytest.raises(ValueError, match=r"gsm8k: give its file with --data .*grade-school-math"):
         load_benchmark("gsm8k")
+
+
+def test_a_single_question_is_scored_and_its_lack_of_comparisons_is_told_once(folder):
+    text = (folder / "plan.toml").read_text()
+    text = text.replace("limit = 8", "limit = 1").replace(
+        "[systems]\n", '[systems]\nmore = "recorded:good.jsonl"\n'
+    )
+    (folder / "plan.toml").write_text(text)
+    moa("eval", "run", "plan.toml")
+    assert moa("eval", "score", "out").count("not compared: expected at least 2 instructions") == 1

@@ -65,6 +65,7 @@ def test_stopped_run_is_resumed_by_the_page_without_asking_stored_answers_again(
     models.model("b", always="hang")
     ask(page)
     status(page, "layer_1_a", "answered")
+    wait_for(lambda: models.calls_of("b"))
     page.click("#stop")
     expect(page.locator("#status")).to_contain_text("Not finished")
     expect(page.locator("#alert")).to_be_hidden()
