@@ -101,7 +101,7 @@ def _read_parts(
         "turn": reported,
         "thread_id": thread_id,
         "origin": _describe_origin(run, graph, thread_id),
-        "notes": list_notes(run, edited),
+        "notes": list_notes(run, edited, snapshots),
         "failure": describe_failure(run, graph_spec, thread_id),
         "picture": draw_picture(list_columns(run, graph_spec, edited, is_reused=is_reused)),
         "drawing": render_svg(diagram) if diagram and _is_host(diagram) else None,

@@ -20,7 +20,8 @@ from moa_graph.run_report.influence import (
     measure_influence,
     round_percentages,
 )
-from moa_graph.runs.record import AgentCall, RunRecord
+from moa_graph.runs.agent_call import AgentCall
+from moa_graph.runs.record import RunRecord
 
 OPENED = 2
 """Number of initially open proposals, those with the largest shares of the answer."""

@@ -309,7 +309,7 @@ def test_a_file_names_voters_and_the_command_shows_ballots(moa, tmp_path):
     done = moa("ask", "Where? It is here. It is not there.", "--config", path, "--show")
     assert done.returncode == 0, done.stderr
     assert "vote_judge" in done.stdout
-    assert "; 1 ballots" in done.stdout
+    assert "; 1 ballot;" in done.stdout
     assert "3 of 3 proposals answered" in done.stdout
 
 

@@ -163,7 +163,7 @@ def test_thread_of_another_process_is_refused(client, held):
     ("path", "body", "status", "words"),
     [
         ("ask", {"question": "  "}, 400, "question: empty"),
-        ("ask", {"question": 1}, 400, "question: input should be a valid string"),
+        ("ask", {"question": 1}, 400, "question: expected a string"),
         ("ask", {"question": "q", "more": 1}, 400, "more: unknown"),
         ("ask", {"question": "q", "thread": "none"}, 404, "no thread 'none'"),
         ("ask", {"question": "q", "mixture": "none"}, 404, "expected one of: plain"),
