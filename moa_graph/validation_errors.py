@@ -123,13 +123,16 @@ def format_location(mistake: ErrorDetails) -> str:
 
 
 def join_mistakes(mistakes: Sequence[str]) -> str:
-    """Return one mistake as it is, and several as a list of limited length."""
+    """Return one mistake as it is, and several as a numbered list of limited length.
+
+    The list is readable in one line too, which is how the command line prints errors.
+    """
     if len(mistakes) == 1:
         return mistakes[0]
-    lines = [f"{len(mistakes)} mistakes:", *mistakes[:MAX_MISTAKES]]
-    if rest := len(mistakes) - MAX_MISTAKES:
-        lines += [f"and {rest} more"] if rest > 0 else []
-    return "\n  ".join(lines)
+    lines = [f"({number}) {each}" for number, each in enumerate(mistakes[:MAX_MISTAKES], 1)]
+    if len(mistakes) > MAX_MISTAKES:
+        lines.append(f"and {len(mistakes) - MAX_MISTAKES} more")
+    return f"{len(mistakes)} mistakes:\n  " + ";\n  ".join(lines)
 
 
 def suggest_name(name: str, names: Iterable[str]) -> str:

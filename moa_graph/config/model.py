@@ -307,7 +307,9 @@ class MoAConfig(PlainErrors, SharedOptions, OldOptionAttributes):
                     {n: _copy_agent(agent, proposer_update) for n, agent in row.items()}
                     for row in layers
                 ],
-                "aggregator": _copy_agent(new_aggregator, agent_update | {"samples": 1}),
+                "aggregator": _copy_agent(
+                    new_aggregator, agent_update | {"samples": 1, "joint_samples": False}
+                ),
                 "fallbacks": [_copy_agent(agent, agent_update) for agent in self.fallbacks],
                 "voters": self.voters
                 and {name: _copy_agent(agent, agent_update) for name, agent in self.voters.items()},

@@ -115,9 +115,7 @@ def _note_depth(run: RunRecord) -> Iterator[RunNote]:
     is_routed = run.depth.get("route", FULL) != FULL
     title = "Routed" if is_routed else "Stopped early" if is_short else "All layers"
     route = f"answered by “{run.depth.get('route')}”; " if is_routed else ""
-    skipped = run.depth["skipped"]
-    spared = f"; {skipped} proposers were not called" if is_short and skipped else ""
-    yield RunNote("info", title, f"{route}{formatting.format_depth(run.depth)}{spared}.")
+    yield RunNote("info", title, f"{route}{formatting.format_run_depth(run)}.")
 
 
 def _note_stored_answers(run: RunRecord) -> Iterator[RunNote]:

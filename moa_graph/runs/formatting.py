@@ -75,6 +75,18 @@ def format_depth(depth: RunDepth) -> str:
     return text
 
 
+def format_run_depth(run: RunRecord) -> str | None:
+    """Format the depth of a run with the calls and the cost that it saved; `None` if unknown."""
+    if not run.depth:
+        return None
+    depth, number = format_depth(run.depth), run.depth["skipped"]
+    if run.depth["layers"] == run.depth["of"] or not number:
+        return depth
+    calls = f"{_count(number, 'proposer')} {'was' if number == 1 else 'were'} not called"
+    saved = f", which saved at least {format_cost(cost)}" if (cost := run.skipped_cost) else ""
+    return f"{depth}; {calls}{saved}"
+
+
 def format_dissent(agreement: LayerAgreement) -> str:
     """Format the different answers and their nodes."""
     claims = (f"{each['claim']} ({', '.join(each['nodes'])})" for each in agreement["dissent"])

@@ -69,7 +69,7 @@ class AgentProgress:
     is_retrying: bool = False
     """Whether it is called again after a failure."""
     is_stopped: bool = False
-    """Whether a person stopped it while it was writing; its text is partial."""
+    """Whether a person stopped it; its text, if there is one, is partial."""
     is_shown_elsewhere: bool = False
     """Whether another agent is reading its answer."""
     critical: bool = False
@@ -161,6 +161,7 @@ class AgentProgress:
         """Record that it was stopped; its partial text stays."""
         text, called_at, seconds = self.text, self.called_at, self.elapsed(perf_counter())
         self.reset("waiting")
+        self.is_stopped = True
         if text:
             self.take_stopped(text, called_at, seconds)
 
@@ -309,6 +310,12 @@ class RunProgress:
         for agent in self.agents.values():
             if agent.status == "running":
                 agent.mark_stopped()
+
+    def mark_interrupted(self, nodes: Iterable[str]) -> None:
+        """Record that agents were running when an earlier run was interrupted."""
+        for node in nodes:
+            if (agent := self.agents.get(node)) and agent.status == "waiting":
+                agent.is_stopped = True
 
     def _apply_result(self, agent: AgentProgress, event: Mapping[str, Any]) -> None:
         result = event["result"] or {}

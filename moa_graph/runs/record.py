@@ -145,6 +145,15 @@ class RunRecord:
         return sum(costs) if costs else None
 
     @property
+    def skipped_cost(self) -> float | None:
+        """Minimum estimated cost of the skipped proposers; `None` if unknown.
+
+        It is based on the mean cost of the others, which have read fewer references.
+        """
+        costs = [call.cost for call in self.proposals if call.cost is not None]
+        return sum(costs) / len(costs) * self.depth["skipped"] if self.depth and costs else None
+
+    @property
     def cost_is_complete(self) -> bool:
         """Whether the cost includes every call that may be billed."""
         return all(call.is_cost_known for call in self.billed_calls)

@@ -11,6 +11,7 @@ from langgraph.types import StateSnapshot
 
 from moa_graph.config.model import STORED, MoAConfig
 from moa_graph.graph.builder import CompiledMoAGraph, MoAGraph
+from moa_graph.graph.depth import find_newest_turn_id
 from moa_graph.graph.graph_spec import GraphSpec
 from moa_graph.graph.node_names import (
     AGGREGATOR,
@@ -100,6 +101,12 @@ class CheckpointView:
     def turn(self) -> int:
         """Number of the turn in the thread, from 1."""
         return sum(message.type == "human" for message in self.snapshot.values["messages"])
+
+    @property
+    def turn_id(self) -> str:
+        """Id of the message that the turn answers; empty if there is none."""
+        messages = self.snapshot.values.get("messages")
+        return find_newest_turn_id(messages) if messages else ""
 
     @property
     def label(self) -> str:
@@ -193,6 +200,12 @@ class CheckpointHistory:
         while current:
             yield current
             current = self.checkpoints.get(self.parents[current.id])
+
+    def find_asked_mixture(self) -> MoAConfig:
+        """Return the mixture with which the last question was asked, before remedies changed it."""
+        newest = self.find_checkpoint(None)
+        turn = [each for each in self.ancestors_of(newest) if each.turn_id == newest.turn_id]
+        return turn[-1].mixture
 
     @property
     def branch_ends(self) -> list[CheckpointView]:

@@ -159,7 +159,7 @@ class PageApi:
         question = body.with_attachments()
         name = body.thread or secrets.token_hex(4)
         thread = await self._find_thread(name) if body.thread else None
-        mixture = self._choose_mixture(body.mixture, thread)
+        mixture = await self._choose_mixture(body.mixture, thread)
         await self._live_runs.start_run(name, mixture, question=question)
         return _json_response({"thread": name})
 
@@ -288,8 +288,8 @@ class PageApi:
             return thread
         raise ApiError(404, f"no thread {name!r}", code="not_found")
 
-    def _choose_mixture(self, name: str | None, thread: StoredThread | None) -> MoAConfig:
-        """Return the named mixture, that of the thread, or the first one."""
+    async def _choose_mixture(self, name: str | None, thread: StoredThread | None) -> MoAConfig:
+        """Return the named mixture, that of the thread's last question, or the first one."""
         if keyless := next((m for m in self._service.without_keys if m.name == name), None):
             keys = " and ".join(list_missing_keys(keyless))
             message = f"mixture {name!r} needs a key: set {keys}, and restart the server"
@@ -299,7 +299,10 @@ class PageApi:
                 return mixture
             raise ApiError(404, f"{name!r} is a single model; expected a mixture", param="mixture")
         if thread and thread.config:
-            return thread.config
+            history = await read_checkpoint_history(
+                self._store.checkpointer, thread.id, thread.config
+            )
+            return history.find_asked_mixture() if history.checkpoints else thread.config
         return self._service.layered_mixtures[0]
 
     def _thread_summary(self, thread: StoredThread) -> JsonObject:

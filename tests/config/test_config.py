@@ -256,6 +256,9 @@ class TestOverride:
         changed = self_moa.override(aggregator="gpt-6.1-sol", samples=3)
         assert changed.aggregator == Agent(model="openai:gpt-6.1-sol")
         assert len(nodes(changed)) == 3
+        agent = {"model": "openai:m", "samples": 2, "joint_samples": True}
+        joint = MoAConfig(layers=[{"m": agent}], aggregator="openai:w")
+        assert joint.override(aggregator="m").aggregator == Agent(model="openai:m")
 
     @pytest.mark.parametrize(
         ("changes", "message"),

@@ -116,24 +116,28 @@ def test_all_mistakes_in_a_file_are_listed(text, mistakes, tmp_path):
         MoAConfig.load(path)
     lines = str(raised.value).splitlines()[1:]
     assert len(lines) == len(mistakes)
-    assert all(line.startswith(f"  {each}") for line, each in zip(lines, mistakes, strict=True))
+    for number, (line, mistake) in enumerate(zip(lines, mistakes, strict=True), 1):
+        assert line.startswith(f"  ({number}) {mistake}")
 
 
 def test_list_of_mistakes_has_a_bound(tmp_path):
     path = tmp_path / "mixture.toml"
     path.write_text(RIGHT + END + "".join(f"x{number} = 1\n" for number in range(9)))
-    with pytest.raises(ValueError, match=r"9 mistakes:(\n  x.*){5}\n  and 4 more$"):
+    with pytest.raises(ValueError, match=r"9 mistakes:(\n  \(\d\) x.*;){5}\n  and 4 more$"):
         MoAConfig.load(path)
 
 
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: Agent(temp=1), r"^Agent\(\): 2 mistakes:\n  `model`: required, but missing\n  "),
+        (
+            lambda: Agent(temp=1),
+            r"^Agent\(\): 2 mistakes:\n  \(1\) `model`: required, but missing;\n  ",
+        ),
         (lambda: Agent(temp=1), r"`temp`: unknown option \(did you mean 'temperature'\?\)$"),
         (lambda: Agent(model="p:m", xyz=1), r"`xyz`: unknown option; expected one of: model, "),
         (lambda: Agent(model="p:m", timeout="x"), r"^Agent\(\): `timeout`='x': expected a number$"),
-        (lambda: MoAConfig(layer=1), r"^MoAConfig\(\): 2 mistakes:\n  aggregator: required"),
+        (lambda: MoAConfig(layer=1), r"^MoAConfig\(\): 2 mistakes:\n  \(1\) aggregator: required"),
     ],
 )
 def test_mistake_in_a_constructor_says_what_is_accepted(build, message):

@@ -206,6 +206,22 @@ def test_proposers_are_asked_once_in_a_tool_loop_of_one_key(streamed, client, se
 
 
 @pytest.mark.parametrize("streamed", [False, True])
+def test_tool_runner_goes_on_without_a_stored_thread(streamed, client, server):
+    @anthropic.beta_tool
+    def weather(city: str) -> str:
+        """Tell the weather."""
+        return f"It rains in {city}."
+
+    replies = iter([{"weather": {"city": "Oslo"}}, "Rain."])
+    server.model("w", reply=lambda _: next(replies))
+    asked = {"model": "mine", "messages": ASKED, "max_tokens": 99, "tools": [weather]}
+    runner = client().beta.messages.tool_runner(**asked, stream=streamed)
+    message = runner.until_done()
+    assert message.content[0].text == "Rain."
+    assert body_of(server, "w")["messages"][-1]["content"] == "It rains in Oslo."
+
+
+@pytest.mark.parametrize("streamed", [False, True])
 def test_parallel_calls_and_their_results(streamed, client, server):
     client = client()
     server.model("w", reply={"weather": {"city": "Oslo"}, "time": {}})

@@ -83,12 +83,13 @@ def test_failed_call_of_a_replaced_aggregator_is_reported(serve, server):
         )
 
 
-def test_next_question_is_for_the_aggregator_that_the_operator_chose(serve, server):
+def test_next_question_is_for_the_mixture_before_the_change(serve, server):
     server.model("w", faults=[500])
     with serve() as client:
         shown = resume(client, run(client), aggregator="openai:a")
-        after = run(client, thread=shown["id"], mixture=shown["mixture"])
+        after = run(client, thread=shown["id"])
     assert after["layout"]["aggregator"] == "openai:w"
+    assert "A person" not in after["notice"]
 
 
 def test_model_that_the_operator_did_not_name_is_refused(serve, server):

@@ -124,12 +124,16 @@ def _print_group(group: SystemGroup, verdicts: Iterable[Comparison | str]) -> No
     print_table(partial(stack_if_narrow, _build_table(group)))
     for note in _collect_notes(group.systems):
         print_notice(f"note: {strip_control_characters(note)}")
-    for verdict in verdicts:
-        first = group.scored[0]
-        by = f"judge {first.judge}" if first.protocol.has_judge else first.judge
-        line = f"{by}: {verdict.verdict}" if isinstance(verdict, Comparison) else verdict
+    for line in dict.fromkeys(_describe_verdict(group.scored[0], each) for each in verdicts):
         print_notice(strip_control_characters(line))
     typer.echo()
+
+
+def _describe_verdict(first: SystemScore, verdict: Comparison | str) -> str:
+    if isinstance(verdict, str):
+        return f"not compared: {verdict}"
+    by = f"judge {first.judge}" if first.protocol.has_judge else first.judge
+    return f"{by}: {verdict.verdict}"
 
 
 def _print_panel(panel: MeasuredPanel) -> None:

@@ -25,6 +25,7 @@ from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.node_names import AGGREGATOR, ANALYSIS, VOTES
 from moa_graph.runs.database_address import format_resume_command
 from moa_graph.runs.fork_point import ForkPoint, can_be_fork_point, fork_point_in
+from moa_graph.runs.remedies import with_answer_limit
 from moa_graph.runs.store import open_run_store
 from moa_graph.runs.stored_thread import describe_missing_question, require_config
 from moa_graph.runs.turn_values import build_run_config, read_current_values
@@ -38,6 +39,8 @@ class ForkOptions:
     aggregator: str | None
     models: tuple[str, ...]
     drop: tuple[str, ...]
+    max_tokens: int | None = None
+    """Maximum number of tokens of the answer; `None` for that of the mixture."""
 
 
 def fork_thread(
@@ -151,7 +154,8 @@ def apply_fork_options(mixture: MoAConfig, options: ForkOptions, layer: int) -> 
             f"expected one of: {', '.join(sorted(proposers)) or 'none'}"
         )
     try:
-        return mixture.override(models=models or None, aggregator=options.aggregator)
+        changed = mixture.override(models=models or None, aggregator=options.aggregator)
+        return with_answer_limit(changed, options.max_tokens) if options.max_tokens else changed
     except ValueError as error:
         raise CommandError(f"--{error}".replace("--models.", "--model ", 1)) from None
 

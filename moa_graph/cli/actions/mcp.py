@@ -21,6 +21,7 @@ from moa_graph.cli.actions.serve import (
 )
 from moa_graph.cli.choice import require_api_keys
 from moa_graph.cli.errors import EXIT_INTERRUPTED, requires_extra
+from moa_graph.cli.garbage_collection import make_full_passes_rare
 from moa_graph.cli.terminal.plain_text import print_warning
 from moa_graph.config.model import MoAConfig
 from moa_graph.server.connections import ConnectionLimits
@@ -110,6 +111,7 @@ async def _run_by_http(
         app = create_mcp_app(server, service.limits, api_keys=options.api_keys, hosts=hosts)
         limits = ConnectionLimits(connections=fit_connections(options.connections))
         _print_address(service, options, sock)
+        make_full_passes_rare()
         async with server.session_manager.run():
             await GracefulServer(app, service, limits).serve(sockets=[sock])
 

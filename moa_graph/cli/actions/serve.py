@@ -16,6 +16,7 @@ import typer
 from moa_graph.cli.choice import require_api_keys
 from moa_graph.cli.errors import CommandError, requires_extra
 from moa_graph.cli.forgiving_store import open_forgiving_store
+from moa_graph.cli.garbage_collection import make_full_passes_rare
 from moa_graph.cli.terminal.plain_text import print_warning
 from moa_graph.config.model import MoAConfig
 
@@ -166,6 +167,7 @@ async def _run_server(mixtures: Mapping[str, MoAConfig], options: ServeOptions) 
             _print_addresses(mixtures, options, sock)
             preload_dialects()
             server = GracefulServer(app, service, bounds, drain=options.drain)
+            make_full_passes_rare()
             await server.serve(sockets=[sock])
 
 

@@ -16,9 +16,9 @@ from moa_graph.cli.terminal.text import describe_failure
 from moa_graph.runs.agent_call import AgentCall
 from moa_graph.runs.formatting import (
     format_cost,
-    format_depth,
     format_hedged,
     format_refused_prompt,
+    format_run_depth,
     format_seconds,
 )
 from moa_graph.runs.record import RunRecord
@@ -61,8 +61,8 @@ def print_calls(run: RunRecord) -> None:
             )
     if any(map(_is_prompt_shared, run.calls)):
         out.print(Text(SHARED_PROMPT_NOTE, "dim"), soft_wrap=True)
-    if run.depth:
-        note = to_single_line(format_depth(run.depth))
+    if depth := format_run_depth(run):
+        note = to_single_line(depth)
         out.print(Text(fit_to_stream(note, sys.stdout), "dim"), soft_wrap=True)
     out.print(Text(fit_to_stream(format_run_totals(run), sys.stdout), "dim"), soft_wrap=True)
 

@@ -209,7 +209,7 @@ def _describe_vote(vote: Mapping[str, Any] | None) -> str:
     if not vote:
         return ""
     tie = f", a tie of {len(vote['tied'])}" if vote["tied"] else ""
-    return f"; {vote['ballots']} ballots{tie}"
+    return f"; {vote['ballots']} ballot{'s' if vote['ballots'] != 1 else ''}{tie}"
 
 
 def _format_proposal_stats(proposal: Proposal) -> str:

@@ -68,7 +68,7 @@ function price(model) {
  */
 function explain(model) {
   const { aggregator, failure } = model;
-  if (!failure) return [aggregator?.stopped ? "Stopped while writing the answer" : "Stopped before the answer", []];
+  if (!failure) return [model.hasAnswer ? "Stopped while writing the answer" : "Stopped before the answer", []];
   if (aggregator?.status === "failed") {
     const cause = (aggregator.error ?? failure).replace(/^no final answer: aggregator: /, "");
     return ["The aggregator failed", [`${aggregator.model}: ${cause}`]];

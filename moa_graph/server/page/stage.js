@@ -6,6 +6,7 @@ import { byId, h, show } from "./dom.js";
 import { Follow } from "./follow.js";
 import { icon } from "./icons.js";
 import { drawPeek } from "./peek.js";
+import { ReadingPlace } from "./reading_place.js";
 import { writeLonger } from "./remedies.js";
 import { isOffline, outcome, progress } from "./summary.js";
 import { fillText } from "./text.js";
@@ -33,6 +34,7 @@ export class Stage {
   constructor(actions) {
     this.actions = actions;
     this.follow = new Follow(byId("talk"), byId("newest"), byId("answer"));
+    this.place = new ReadingPlace(this.follow);
     this.earlier = ""; // key of the drawn turns
     this.banner = "";
     byId("change").append(icon("edit"));

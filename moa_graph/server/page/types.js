@@ -20,7 +20,7 @@
  * @property {boolean} [edited] whether a person wrote the text
  * @property {string | null} [fallback] the fallback model that answered
  * @property {boolean} [retrying] whether it repeats a failed call
- * @property {boolean} [stopped] whether it was stopped while writing; its status is then `waiting`, its text partial
+ * @property {boolean} [stopped] whether it was stopped; its status is then `waiting`, its text partial or empty
  * @property {number | null} [attempts] number of requests
  * @property {string | null} [served_model] the model that the provider reported
  * @property {number | null} [began] worked seconds of the run at its start
@@ -124,6 +124,7 @@
  * @property {"vote" | "wording"} [method] the measure
  * @property {Dispute[]} dissent
  * @property {Analysis | null} [analysis] the analysis by a model
+ * @property {Record<string, string>} [html] the rendered texts of claims and of the analysis, by text
  */
 
 /**
