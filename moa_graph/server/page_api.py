@@ -19,13 +19,8 @@ from moa_graph.redaction import redacted_message
 from moa_graph.runs.damage import DamagedThreadError
 from moa_graph.runs.record import read_run
 from moa_graph.runs.retention import is_known_foreign
-from moa_graph.runs.store import (
-    RunStore,
-    StoredThread,
-    is_database_error,
-    read_thread,
-    read_threads,
-)
+from moa_graph.runs.store import RunStore, is_database_error
+from moa_graph.runs.stored_threads import StoredThread, read_thread, read_threads
 from moa_graph.runs.titles import write_title
 from moa_graph.server.auth import REPORT_PREFIX
 from moa_graph.server.checkpoints import (

@@ -22,8 +22,8 @@ from moa_graph.runs.formatting import (
 from moa_graph.runs.live import RunProgress
 from moa_graph.runs.record import RunRecord
 from moa_graph.runs.remedies import describe_mixture_changes
-from moa_graph.runs.store import StoredThread
 from moa_graph.runs.stored_errors import list_stopped_nodes
+from moa_graph.runs.stored_threads import StoredThread
 from moa_graph.server.checkpoints import CheckpointHistory, CheckpointView
 from moa_graph.server.json_types import JsonObject
 from moa_graph.server.live_runs import LiveRun

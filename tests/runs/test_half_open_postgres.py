@@ -12,7 +12,8 @@ from waiting import PATIENCE
 from moa_graph import MoAConfig
 from moa_graph.runs import postgres_connection
 from moa_graph.runs.postgres_connection import close_if_silent
-from moa_graph.runs.store import StoreError, build_run_config, open_run_store, read_threads
+from moa_graph.runs.store import StoreError, build_run_config, open_run_store
+from moa_graph.runs.stored_threads import read_threads
 
 pytestmark = pytest.mark.postgres
 

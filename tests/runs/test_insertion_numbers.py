@@ -11,7 +11,8 @@ from waiting import PATIENCE
 from moa_graph import ClockError, MoAConfig
 from moa_graph.cli.forgiving_store import open_forgiving_store
 from moa_graph.runs.retention import find_expired_threads
-from moa_graph.runs.store import build_run_config, open_run_store, read_threads
+from moa_graph.runs.store import build_run_config, open_run_store
+from moa_graph.runs.stored_threads import read_threads
 
 pytestmark = pytest.mark.postgres
 

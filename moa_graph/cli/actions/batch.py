@@ -36,12 +36,7 @@ from moa_graph.cli.terminal.plain_text import print_warning, to_single_line
 from moa_graph.config.model import MoAConfig
 from moa_graph.runs.job_progress import JobProgress
 from moa_graph.runs.progress_display import progress_display
-from moa_graph.runs.store import (
-    RunStore,
-    StoreError,
-    is_postgres,
-    open_run_store,
-)
+from moa_graph.runs.store import RunStore, StoreError, is_postgres, open_run_store
 
 Engine = Literal["local", "ray"]
 

@@ -25,14 +25,9 @@ from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.node_names import AGGREGATOR, ANALYSIS, VOTES
 from moa_graph.runs.fork_point import ForkPoint, can_be_fork_point, fork_point_in
 from moa_graph.runs.remedies import with_answer_limit
-from moa_graph.runs.store import (
-    build_run_config,
-    describe_missing_question,
-    format_resume_command,
-    open_run_store,
-    read_current_values,
-    require_config,
-)
+from moa_graph.runs.store import build_run_config, format_resume_command, open_run_store
+from moa_graph.runs.stored_threads import describe_missing_question, require_config
+from moa_graph.runs.stored_turns import read_current_values
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from moa_graph.runs.retention import (
     delete_threads,
     find_expired_threads,
 )
-from moa_graph.runs.store import StoredThread, open_run_store, read_threads
+from moa_graph.runs.store import open_run_store
+from moa_graph.runs.stored_threads import StoredThread, read_threads
 
 AGE_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 MAX_SHOWN_THREADS = 10  # threads that are listed before the confirmation

@@ -36,17 +36,19 @@ from moa_graph.runs.record import read_run
 from moa_graph.runs.store import (
     Checkpointer,
     RunStore,
-    StoredThread,
     build_run_config,
-    describe_missing_question,
-    find_thread,
     format_resume_command,
     open_run_store,
-    read_current_values,
+)
+from moa_graph.runs.stored_threads import (
+    StoredThread,
+    describe_missing_question,
+    find_thread,
     read_thread,
     read_threads,
     require_config,
 )
+from moa_graph.runs.stored_turns import read_current_values
 
 ThreadEditor = Callable[[CompiledMoAGraph, RunnableConfig], Awaitable[Any]]
 
