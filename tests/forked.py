@@ -25,6 +25,7 @@ FORKS.set_forkserver_preload(
         "moa_graph.cli.actions.eval_generate",
         "moa_graph.cli.actions.mcp",
         "moa_graph.cli.actions.run",
+        "moa_graph.server.anthropic_messages",
         "langchain_openai",
         "langgraph.checkpoint.sqlite.aio",
     ]

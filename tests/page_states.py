@@ -250,6 +250,8 @@ def _(scene: Scene) -> None:
     scene.ask()
     expect(scene.page.locator("#banner .bad")).to_contain_text("The aggregator failed")
     expect(scene.page.locator("#resume-too")).to_be_visible()
+    scene.page.get_by_text("Another aggregator…").press("Enter")
+    expect(scene.page.get_by_role("button", name="openai:amber")).to_be_visible()
 
 
 @state("quorum lost")
@@ -257,7 +259,7 @@ def _(scene: Scene) -> None:
     for name in NAMES[:4]:
         scene.models.model(name, reply=PROPOSAL, faults=[None, 503])
     scene.ask("strict")
-    expect(scene.page.locator("#banner .bad")).to_be_visible()
+    expect(scene.page.get_by_role("button", name="Go on with 2")).to_be_visible()
     expect(scene.page.locator("#resume-too")).to_be_visible()
 
 
@@ -268,6 +270,7 @@ def _(scene: Scene) -> None:
     status(scene.page, "layer_1_grove", "answered")
     scene.page.click("#stop")
     expect(scene.page.locator("#resume-too")).to_be_visible()
+    shows(scene.page, layer_1_cedar="stopped", layer_2_cedar="waiting")
 
 
 @state("stopped within the answer")

@@ -2,13 +2,13 @@
 
 import asyncio
 import threading
-from collections.abc import Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Self
 
 import httpx
 from langgraph.checkpoint.memory import InMemorySaver
-from waiting import PATIENCE
+from waiting import PATIENCE, wait_for
 
 from moa_graph import MoAConfig
 from moa_graph.runs.store import RunStore
@@ -58,6 +58,7 @@ class Serving:
         app = create_app(self.service, **keys, **access)
         self._socket = server.open_socket("127.0.0.1", 0)
         self._server = server.GracefulServer(app, self.service, connections, drain=drain)
+        self._loop: Any = None
         self._thread = threading.Thread(target=self._run)
 
     @property
@@ -73,6 +74,17 @@ class Serving:
         self._server.should_exit = True
         self._thread.join()
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stop its event loop for the block: all that is sent meanwhile, it reads at once."""
+        wait_for(lambda: self._loop)
+        go_on = threading.Event()
+        self._loop.call_soon_threadsafe(go_on.wait)
+        try:
+            yield
+        finally:
+            go_on.set()
+
     def stop(self) -> None:
         """Ask it to stop, and not to wait."""
         self._server.should_exit = True
@@ -82,8 +94,9 @@ class Serving:
         self._server.handle_exit(number, None)
 
     def _run(self) -> None:
-        with self._socket:
-            asyncio.run(self._server.serve(sockets=[self._socket]))
+        with self._socket, asyncio.Runner() as runner:
+            self._loop = runner.get_loop()
+            runner.run(self._server.serve(sockets=[self._socket]))
 
 
 def memory_store(held: set[str] | None = None) -> RunStore:

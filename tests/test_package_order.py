@@ -17,6 +17,7 @@ FLOORS = (
         "atomic_files",
         "deprecated",
         "fair_scheduling",
+        "validation_errors",
     },
     {"prompting"},
     {"models"},

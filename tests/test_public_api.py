@@ -1,6 +1,7 @@
 """What the package exports, and what importing it costs."""
 
 import json
+import re
 from dataclasses import asdict
 
 import pytest
@@ -8,6 +9,7 @@ from filelock import FileLock
 from forks import Fork, run_in_forks
 
 import moa_graph
+from moa_graph.graph.run_quality import RunQuality
 
 HEAVY = {"langgraph", "langchain_core", "openai", "langchain_openai", "langchain_together"}
 
@@ -180,3 +182,18 @@ def test_run_into_a_pipe_loads_nothing_that_it_does_not_use(loaded):
         "moa_graph.cli.terminal.live_view",
     }
     assert {*HEAVY, *others} & loaded["answer"] == {"langgraph", "langchain_core"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "inherited"),
+    [
+        (moa_graph.Proposal, ()),
+        (RunQuality, ()),
+        (moa_graph.RunSummary, RunQuality.__annotations__),
+        (moa_graph.Turn, ()),
+    ],
+)
+def test_docstring_of_a_result_describes_each_field(kind, inherited):
+    attributes = kind.__doc__.partition("Attributes:")[2]
+    described = re.findall(r"^ {8}(\w+): ", attributes, re.MULTILINE)
+    assert described == [name for name in kind.__annotations__ if name not in inherited]

@@ -9,7 +9,7 @@ from langchain_core.messages import AnyMessage, HumanMessage, SystemMessage
 
 from moa_graph.agents.agent_turn import AgentTurn
 from moa_graph.agents.conversation import find_opening_message
-from moa_graph.graph.prompts import DEFAULT_ANSWER_TOKENS
+from moa_graph.graph.prompt_limits import DEFAULT_ANSWER_TOKENS
 from moa_graph.graph.references import collect_references
 from moa_graph.prompting.layout import (
     REFERENCES_ARE_DATA,

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from moa_graph.config.model import MoAConfig
 from moa_graph.prompting.surrogates import replace_surrogates
+from moa_graph.validation_errors import describe_expected
 
 MAX_LINE_BYTES = 10_000_000  # as for a question of `moa ask`
 
@@ -203,8 +204,8 @@ def _check_message(message: dict[str, Any], location: str) -> None:
         deepest = max(error.errors(), key=lambda each: len(each["loc"]))
         field, *inside = deepest["loc"]
         where = "".join(f"[{part}]" for part in inside if isinstance(part, int))
-        cause = f"{deepest['msg'][0].lower()}{deepest['msg'][1:]}"
-        problem = f"{cause}, got {_describe_type(deepest['input'])}"
+        expected = describe_expected(deepest["msg"])
+        problem = f"{expected}, got {_describe_type(deepest['input'])}"
         raise ValueError(f"`{location}.{field}{where}`: {problem}") from None
     except KeyError as error:
         raise ValueError(f"`{location}`: {error} is missing") from None

@@ -49,6 +49,8 @@ class BatchFiles:
         self._superseded_through = 0.0
         self.first_failure: OutputRow | None = None
         """The first failure that was written since the files were opened."""
+        self.invalid_count = 0
+        """Number of invalid records among the failures since the files were opened."""
 
     def __enter__(self) -> Self:
         """Open the files.
@@ -115,6 +117,7 @@ class BatchFiles:
         try:
             if "error" in row:
                 self.first_failure = self.first_failure or row
+                self.invalid_count += "thread" not in row  # no run began
                 _write_row(self._failures_file, row)
             elif row["line"] > self._last_answered_line:
                 _write_row(self._answers_file, row)

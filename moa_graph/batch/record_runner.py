@@ -11,9 +11,10 @@ from moa_graph.config.model import MoAConfig
 from moa_graph.graph.failed_calls import FailedCall
 from moa_graph.graph.run_summary import read_run_summary
 from moa_graph.redaction import redacted_message
+from moa_graph.runs.agent_call import AgentCall
 from moa_graph.runs.driver import TurnResult, TurnRun
 from moa_graph.runs.job_progress import CallTotals, JobProgress
-from moa_graph.runs.record import AgentCall, RunRecord, read_run
+from moa_graph.runs.record import RunRecord, read_run
 from moa_graph.runs.store import Checkpointer, build_run_config
 
 OutputRow = dict[str, Any]

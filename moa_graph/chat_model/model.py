@@ -39,7 +39,7 @@ from moa_graph.chat_model.turn_keys import TurnKeys
 from moa_graph.chat_model.turns import find_turn_ending_tools, read_user_turn
 from moa_graph.deprecated import OldOptionAttributes, rename_options
 from moa_graph.graph.builder import CompiledMoAGraph
-from moa_graph.graph.options import ChatModelOptions, ConsultOptions, suggest_name
+from moa_graph.graph.options import ChatModelOptions, ConsultOptions
 from moa_graph.prompting.tokens import count_message_tokens, count_tokens
 from moa_graph.prompting.tool_text import describe_tools_in_text, to_openai_tool
 from moa_graph.sync_async import (
@@ -51,6 +51,7 @@ from moa_graph.sync_async import (
     run_async,
     run_sync,
 )
+from moa_graph.validation_errors import suggest_name
 
 RunManager = CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun
 

@@ -20,6 +20,7 @@ app = typer.Typer(
     epilog="`moa ask QUESTION --file FILE` needs no key. With OPENAI_API_KEY or TOGETHER_API_KEY "
     "set, it asks real models. `moa presets` lists the mixtures.",
     no_args_is_help=True,
+    rich_markup_mode=None,  # help in two columns, which fits 80 characters a line; rich's has six
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 add_commands(app, "moa_graph.cli.commands", COMMANDS)

@@ -13,8 +13,8 @@ import typer
 from moa_graph.cli.errors import CommandError
 from moa_graph.cli.terminal.plain_text import print_warning
 from moa_graph.config.model import MoAConfig, preset_names
-from moa_graph.graph.options import suggest_name
 from moa_graph.prompting.attachments import enclose_file
+from moa_graph.validation_errors import suggest_name
 
 DEFAULT_PRESETS = ("together", "openai")
 """Presets used without --preset and --config: the first one whose keys are set."""
@@ -232,7 +232,7 @@ def describe_mixture(mixture: MoAConfig) -> str:
 
 def list_presets() -> None:
     """Print the presets and their requirements."""
-    from moa_graph.cli.terminal.console import make_console
+    from moa_graph.cli.terminal.console import print_table
     from moa_graph.cli.terminal.stacked_rows import build_text_table
 
     rows = list[tuple[str, ...]]()
@@ -246,9 +246,8 @@ def list_presets() -> None:
         needs = ", ".join([*keys, *servers]) or "nothing"
         proposers = " + ".join(map(str, mixture.layer_widths()))
         rows.append((name, proposers, mixture.aggregator.label, needs))
-    out = make_console()
     headings = ("preset", "proposers", "aggregator", "needs")
-    out.print(build_text_table(headings, rows, out.width, header_style="bold"))
+    print_table(lambda width: build_text_table(headings, rows, width, header_style="bold"))
 
 
 def find_default_preset() -> str:

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+
+from moa_graph.cli.help_text import HelpGroup
 
 COMMANDS = {"eval plan": "eval estimate"}
 """New names of commands by old name."""
@@ -19,7 +20,7 @@ FLAGS_OF_ARGUMENTS = {"draw": {"--thread": "THREAD", "-t": "THREAD"}}
 _NO_NAMES: Mapping[str, str] = {}
 
 
-class CommandGroup(TyperGroup):
+class CommandGroup(HelpGroup):
     """A group of commands that also accepts their old spellings."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:

@@ -40,12 +40,14 @@ PresetOption = Annotated[
     typer.Option(
         "--preset",
         "-p",
+        metavar="NAME",
         help="A mixture by name; see `moa presets`.",
         autocompletion=completion.complete_presets,
     ),
 ]
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", help="A mixture of your own, as a TOML file.")
+    Path | None,
+    typer.Option("--config", "-c", metavar="FILE", help="A mixture of your own, as a TOML file."),
 ]
 BaseUrlOption = Annotated[
     str | None,
@@ -89,7 +91,10 @@ RunCostOption = Annotated[
 DatabaseOption = Annotated[
     str | None,
     typer.Option(
-        "--db", envvar="MOA_DB", help="Database of runs: an SQLite file, or postgresql://..."
+        "--db",
+        metavar="DATABASE",
+        envvar="MOA_DB",
+        help="Database of runs: an SQLite file, or postgresql://...",
     ),
 ]
 CacheOption = Annotated[
@@ -125,6 +130,7 @@ ThreadOption = Annotated[
     typer.Option(
         "--thread",
         "-t",
+        metavar="NAME",
         help="Continue a thread, or name a new one.",
         autocompletion=completion.complete_threads,
         callback=_check_thread_option,
@@ -142,26 +148,30 @@ MaxCostOption = Annotated[
     float | None,
     typer.Option(
         "--max-cost",
+        metavar="DOLLARS",
         min=0,
         help="Budget of this run in US dollars: start no further record or item once it could be "
         "exceeded, estimated by the most expensive one so far.",
     ),
 ]
-HostOption = Annotated[str, typer.Option("--host", help="Address to listen on; 0.0.0.0 for all.")]
+HostOption = Annotated[
+    str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on; 0.0.0.0 for all.")
+]
 PortOption = Annotated[
-    int, typer.Option("--port", min=0, max=65535, help="Port; 0 for any free port.")
+    int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="Port; 0 for any free port.")
 ]
 LogFormatOption = Annotated[
     Literal["text", "json"],
     typer.Option("--log-format", help="Format of the log: text, or JSON objects."),
 ]
 MaxRunsOption = Annotated[
-    int, typer.Option("--max-runs", min=1, help="Maximum number of parallel runs.")
+    int, typer.Option("--max-runs", metavar="N", min=1, help="Maximum number of parallel runs.")
 ]
 QueueOption = Annotated[
     int,
     typer.Option(
         "--queue",
+        metavar="N",
         min=0,
         help="Maximum number of waiting runs beyond --max-runs; further requests are refused.",
     ),
@@ -170,6 +180,7 @@ MaxConnectionsOption = Annotated[
     int,
     typer.Option(
         "--max-connections",
+        metavar="N",
         min=1,
         help="Maximum number of open connections; beyond it, the longest idle ones are closed.",
     ),

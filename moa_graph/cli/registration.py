@@ -29,7 +29,6 @@ def add_commands(group: typer.Typer, package: str, names: Iterable[str]) -> None
             name,
             rich_help_panel=getattr(module, "PANEL", None),
             epilog=_format_examples(module.EXAMPLES),
-            help=_unwrap_paragraphs(function.__doc__ or ""),
         )(function)
 
 
@@ -44,9 +43,4 @@ def _command_function(module: ModuleType) -> Callable[..., None]:
 
 def _format_examples(commands: Iterable[str]) -> str | None:
     lines = [f"  {command}" for command in commands]
-    return "\n".join(["Examples:", *lines]) if lines else None
-
-
-def _unwrap_paragraphs(text: str) -> str:
-    """Join the lines of each paragraph of a docstring: typer would keep line breaks."""
-    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
+    return "\n".join(["\b", "Examples:", *lines]) if lines else None  # `\b` keeps the lines

@@ -68,7 +68,7 @@ def _describe_plan(served: Sequence[str]) -> str:
 def _check_url(url: str) -> str:
     """Reject an invalid address, or one with a password, before it is used or shown."""
     try:
-        Agent(model="openai:any", base_url=url)
+        Agent.model_validate({"model": "openai:any", "base_url": url})
     except ValidationError as error:
         message = format_validation_error(error).removeprefix("base_url: ")
         raise CommandError(f"--base-url: {message}") from None

@@ -7,8 +7,8 @@ from pydantic import ValidationError
 from moa_graph.cli.errors import CommandError
 from moa_graph.config.model import MoAConfig, format_validation_error
 from moa_graph.config.single import SingleModel
-from moa_graph.graph.options import suggest_name
 from moa_graph.models.agent import Agent
+from moa_graph.validation_errors import suggest_name
 
 
 def load_singles(
@@ -31,7 +31,7 @@ def load_singles(
         agent = Agent(model=model) if ":" in model else _find_agent(option, model, mixtures)
         once = agent.model_copy(update={"samples": 1, "joint_samples": False})
         try:
-            singles[name] = SingleModel(name=name, aggregator=once)
+            singles[name] = SingleModel.model_validate({"name": name, "aggregator": once})
         except ValidationError as error:
             message = format_validation_error(error)
             raise CommandError(f"--single {option}: {message}") from None

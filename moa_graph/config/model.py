@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import (
     AfterValidator,
@@ -15,6 +15,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    TypeAdapter,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -22,15 +23,13 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from moa_graph.config.agent_refs import resolve_agent, resolve_layer
+from moa_graph.config.agent_refs import read_agent, resolve_agent, resolve_layer
 from moa_graph.config.router_table import RouterTable, resolve_router
 from moa_graph.config.table_names import (
     check_dotted_names,
     check_layers,
     check_misplaced_keys,
-    check_mistyped_keys,
     describe_agent_key,
-    describe_unknown_key,
 )
 from moa_graph.config.toml_files import load_toml
 from moa_graph.deprecated import OldOptionAttributes, rename_options
@@ -47,13 +46,22 @@ from moa_graph.graph.options import (
     LayerOptions,
     Number,
     SharedOptions,
-    suggest_name,
 )
 from moa_graph.graph.policy import LayerPolicy, policies_for_layers
 from moa_graph.models.agent import Agent, Temperature, find_key_variable
 from moa_graph.models.pricing import is_free_model
 from moa_graph.models.providers import ReasoningEffort
 from moa_graph.stored_names import translate_options
+from moa_graph.validation_errors import (
+    AcceptedNames,
+    PlainErrors,
+    describe_expected,
+    describe_unknown_name,
+    format_location,
+    join_mistakes,
+    list_mistakes,
+    suggest_name,
+)
 
 if TYPE_CHECKING:
     from moa_graph.agents.optional import MoAMiddleware
@@ -67,7 +75,7 @@ PRESETS = Path(__file__).parent / "presets"
 
 Name = Annotated[str, AfterValidator(check_agent_name)]
 Price = Annotated[Number, Field(ge=0)]
-NamedAgent = Annotated[Agent, BeforeValidator(lambda v: {"model": v} if isinstance(v, str) else v)]
+NamedAgent = Annotated[Agent, BeforeValidator(read_agent)]
 
 
 PYTHON_OPTIONS = {
@@ -86,10 +94,6 @@ _RULES = {
 """Accepted values of the options of layers, for error messages."""
 
 
-def _read_analyst(value: Any) -> Any:
-    return {"model": value} if isinstance(value, str) else value
-
-
 class CachePolicyTable(BaseModel):
     """A `CachePolicy` of LangGraph as plain data."""
 
@@ -99,7 +103,7 @@ class CachePolicyTable(BaseModel):
     """Seconds for which an answer is valid; unlimited by default."""
 
 
-class MoAConfig(SharedOptions, OldOptionAttributes):
+class MoAConfig(PlainErrors, SharedOptions, OldOptionAttributes):
     """A mixture as plain data. Its options are those of `create_moa`.
 
     An agent is a `"provider:model"` string, a table of the options of `Agent`, or the name of
@@ -108,6 +112,10 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    positional_hint: ClassVar[str] = (
+        "MoAConfig(layers=[...], aggregator='provider:model') or MoAConfig.load('moa-lite')"
+    )
 
     name: Name = "moa"
     """Name of the compiled graph."""
@@ -121,7 +129,7 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
     """Agents that replace the aggregator when it fails, in order."""
     voters: Annotated[dict[Name, NamedAgent], Field(min_length=1)] | None = None
     """Agents that rank the proposals, with `aggregation = "vote"`; a table or list, as a layer."""
-    analysis: Annotated[bool | Agent, BeforeValidator(_read_analyst)] = False
+    analysis: Annotated[bool | Agent, BeforeValidator(read_agent)] = False
     """Whether a model compares the proposals for the aggregator: true for the aggregator's own, or
     an agent."""
     stream_proposals: bool = Field(default=False, strict=True)
@@ -142,6 +150,11 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
     """US dollars for a million tokens read and a million written, by `provider:model`, for cost
     estimates; other prices come from the package `genai-prices`."""
 
+    @classmethod
+    def describe_errors(cls, error: ValidationError) -> str:
+        """Describe the invalid options of a configuration."""
+        return format_validation_error(error)
+
     @model_validator(mode="before")
     @classmethod
     def _rename_old_options(cls, data: Any, info: ValidationInfo) -> Any:
@@ -153,9 +166,10 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
     @classmethod
     def _resolve_names(cls, data: Any) -> Any:
         """Replace names of agents by the agents, and name those of lists."""
-        if not isinstance(data, Mapping) or not isinstance(data.get("agents", {}), Mapping):
+        if not isinstance(data, Mapping):
             return data
-        agents, resolved = data.get("agents", {}), dict(data)
+        resolved = dict(data)
+        agents = data["agents"] if isinstance(data.get("agents"), Mapping) else {}
         check_layers(data.get("layers"))
         agent_keys = Agent.model_fields.keys()
         for table in ("agents", "prices"):
@@ -164,24 +178,18 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
         if isinstance(layers := data.get("layers"), list):
             for index, layer in enumerate(layers):
                 check_dotted_names(layer, f"layers[{index}]", agent_keys)
-            resolved["layers"] = [
-                resolve_layer(layer, agents, f"layers[{index}]")
-                for index, layer in enumerate(layers)
-            ]
+            resolved["layers"] = [resolve_layer(layer, agents) for layer in layers]
         if isinstance(fallbacks := data.get("fallbacks"), list):
-            resolved["fallbacks"] = [
-                resolve_agent(agent, agents, f"fallbacks[{index}]")
-                for index, agent in enumerate(fallbacks)
-            ]
+            resolved["fallbacks"] = [resolve_agent(agent, agents) for agent in fallbacks]
         if "router" in data:
             resolved["router"] = resolve_router(data["router"], agents)
         if data.get("voters") is not None:
             check_dotted_names(data["voters"], "voters", agent_keys)
-            resolved["voters"] = resolve_layer(data["voters"], agents, "voters")
+            resolved["voters"] = resolve_layer(data["voters"], agents)
         if isinstance(data.get("analysis"), (str, Mapping)):
-            resolved["analysis"] = resolve_agent(data["analysis"], agents, "analysis")
+            resolved["analysis"] = resolve_agent(data["analysis"], agents)
         if "aggregator" in data:
-            resolved["aggregator"] = resolve_agent(data["aggregator"], agents, "aggregator")
+            resolved["aggregator"] = resolve_agent(data["aggregator"], agents)
         return resolved
 
     @field_validator(
@@ -248,9 +256,7 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
         context = {"folder": path.absolute().parent}
 
         def validate(data: dict[str, Any]) -> MoAConfig:
-            renamed = rename_options(data, str(path))
-            check_mistyped_keys(renamed, list(_accepted_keys_at("")))
-            return cls.model_validate(renamed, context=context)
+            return cls.model_validate(rename_options(data, str(path)), context=context)
 
         return load_toml(path, validate, format_validation_error)
 
@@ -301,7 +307,9 @@ class MoAConfig(SharedOptions, OldOptionAttributes):
                     {n: _copy_agent(agent, proposer_update) for n, agent in row.items()}
                     for row in layers
                 ],
-                "aggregator": _copy_agent(new_aggregator, agent_update | {"samples": 1}),
+                "aggregator": _copy_agent(
+                    new_aggregator, agent_update | {"samples": 1, "joint_samples": False}
+                ),
                 "fallbacks": [_copy_agent(agent, agent_update) for agent in self.fallbacks],
                 "voters": self.voters
                 and {name: _copy_agent(agent, agent_update) for name, agent in self.voters.items()},
@@ -478,25 +486,26 @@ def preset_names() -> list[str]:
 
 
 def format_validation_error(
-    error: ValidationError, accepted_keys: Callable[[str], Iterable[str]] | None = None
+    error: ValidationError, accepted_keys: AcceptedNames | None = None
 ) -> str:
-    """Describe the first error of a configuration: its location and the accepted values.
+    """Describe the errors of a configuration: their locations and the accepted values.
 
     Args:
         error: The validation error of pydantic.
         accepted_keys: Returns the known keys of a location; by default those of a mixture.
     """
     accepted_keys = accepted_keys or _accepted_keys_at
-    first = _find_first_mistake(error, accepted_keys)
-    location = _format_location(first)
-    message = first["msg"].removeprefix("Value error, ")
-    match first["type"]:
+    mistakes = list_mistakes(error, accepted_keys)
+    brief = len(mistakes) > 1
+    return join_mistakes([_describe_mistake(each, accepted_keys, brief) for each in mistakes])
+
+
+def _describe_mistake(mistake: ErrorDetails, accepted_keys: AcceptedNames, brief: bool) -> str:  # noqa: FBT001
+    location = format_location(mistake)
+    message = describe_expected(mistake["msg"])
+    match mistake["type"]:
         case "extra_forbidden":  # omit the value, which may be a key
-            message = describe_unknown_key(str(first["loc"][-1]), list(accepted_keys(location)))
-            if location in Agent.model_fields and accepted_keys is _accepted_keys_at:
-                message = describe_agent_key(location)
-            if reason := PYTHON_OPTIONS.get(location):
-                message = message.replace("unknown key", reason, 1)
+            message = _describe_unknown_key(mistake, accepted_keys, brief)
         case "missing":
             message = "required, but missing"
         case "value_error":
@@ -504,38 +513,27 @@ def format_validation_error(
         case "too_short":
             message = "empty; expected at least one"
         case _ if name := _find_rule_name(location):
-            message = f"{_RULES[name]}, got {first['input']!r}"
+            message = f"{_RULES[name]}, got {mistake['input']!r}"
         case _:
             message = re.sub(r" or instance of \w+", "", message.replace("dictionary", "table"))
-            message = f"{message[0].lower()}{message[1:]}, got {first['input']!r}"
+            message = f"{message}, got {mistake['input']!r}"
     return f"{location}: {message}" if location else message
+
+
+def _describe_unknown_key(mistake: ErrorDetails, accepted_keys: AcceptedNames, brief: bool) -> str:  # noqa: FBT001
+    location = format_location(mistake)
+    keys = list(accepted_keys(location))
+    message = describe_unknown_name("key", str(mistake["loc"][-1]), keys, brief=brief)
+    if location in Agent.model_fields and accepted_keys is _accepted_keys_at:
+        message = describe_agent_key(location)
+    if reason := PYTHON_OPTIONS.get(location):
+        message = message.replace("unknown key", reason, 1)
+    return message
 
 
 def _find_rule_name(location: str) -> str | None:
     """Return the layer option that a location is, or is in."""
     return next((name for name in _RULES if re.fullmatch(rf"{name}(\[\d+\])?", location)), None)
-
-
-def _find_first_mistake(
-    error: ValidationError, accepted_keys: Callable[[str], Iterable[str]]
-) -> ErrorDetails:
-    """Return the first error; a mistyped key comes before the missing key it stands for."""
-    mistakes = error.errors()
-    mistyped = (
-        each
-        for each in mistakes
-        if each["type"] == "extra_forbidden"
-        and suggest_name(str(each["loc"][-1]), accepted_keys(_format_location(each)))
-    )
-    return next(mistyped, mistakes[0]) if mistakes[0]["type"] == "missing" else mistakes[0]
-
-
-def _format_location(mistake: ErrorDetails) -> str:
-    location = "".join(
-        f"[{part}]" if isinstance(part, int) else f".{part}" for part in mistake["loc"]
-    )
-    branch = r"\.(\[key\]|int|float|list\[.*)$"  # member of a union
-    return re.sub(branch, "", location.removeprefix("."), flags=re.DOTALL)
 
 
 def _accepted_keys_at(location: str) -> Iterable[str]:
@@ -592,8 +590,7 @@ def _replace_proposers(
 
 def _resolve_agent(model: str, named: Mapping[str, Agent], location: str) -> Agent:
     try:
-        resolved = resolve_agent(model, named, location)
-        return resolved if isinstance(resolved, Agent) else Agent(model=resolved)
+        return TypeAdapter(NamedAgent).validate_python(resolve_agent(model, named))
     except ValidationError as error:
         raise ValueError(
             f"{location}: {format_validation_error(error).removeprefix('model: ')}"
@@ -604,4 +601,4 @@ def _copy_agent(agent: Agent, update: dict[str, Any]) -> Agent:
     fields = {name: getattr(agent, name) for name in Agent.model_fields}  # no cached properties
     if "reasoning_effort" in update and not agent.takes_option("reasoning_effort"):
         update = {name: value for name, value in update.items() if name != "reasoning_effort"}
-    return Agent(**fields | update)
+    return Agent.model_validate(fields | update)

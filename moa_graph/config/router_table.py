@@ -5,17 +5,41 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+)
 
-from moa_graph.config.agent_refs import resolve_agent
+from moa_graph.config.agent_refs import read_agent, resolve_agent
 from moa_graph.graph.node_names import FULL, check_agent_name
 from moa_graph.models.agent import Agent
+from moa_graph.validation_errors import UNION_TAG
 
 if TYPE_CHECKING:
     from moa_graph.graph.router import Router
 
 RouteName = Annotated[str, AfterValidator(check_agent_name)]
-RouteAgent = Annotated[Agent, BeforeValidator(lambda v: {"model": v} if isinstance(v, str) else v)]
+RouteAgent = Annotated[Agent, BeforeValidator(read_agent)]
+
+ONE_AGENT, BY_ROUTE = UNION_TAG, UNION_TAG * 2
+
+
+def _find_member(easy: Any) -> str:
+    """Return the tag of a table of routes, or of one agent."""
+    is_table = isinstance(easy, Mapping)
+    is_agent = is_table and not isinstance(easy.get("model", {}), (Mapping, Agent))
+    return BY_ROUTE if is_table and not is_agent else ONE_AGENT
+
+
+EasyAgents = Annotated[
+    Annotated[RouteAgent, Tag(ONE_AGENT)] | Annotated[dict[RouteName, RouteAgent], Tag(BY_ROUTE)],
+    Discriminator(_find_member),
+]
 
 
 class RouterTable(BaseModel):
@@ -25,7 +49,7 @@ class RouterTable(BaseModel):
 
     model: RouteAgent
     """The decider: a chat model with structured output."""
-    easy: RouteAgent | dict[RouteName, RouteAgent] = Field(union_mode="left_to_right")
+    easy: EasyAgents
     """The agent that answers easy questions; or several agents, by the name of their route."""
     criteria: dict[str, str] = Field(default={})
     """Descriptions of the routes by name; `full` is the route to the layers."""
@@ -63,7 +87,7 @@ def resolve_router(table: Any, agents: Mapping[str, Any]) -> Any:
     """Replace names of agents in a router by the agents.
 
     Raises:
-        ValueError: If one is not an agent; the message begins with its location.
+        ValueError: If it is not a table, or if a route has the name of the layers.
     """
     if table is None or isinstance(table, RouterTable):
         return table
@@ -73,13 +97,13 @@ def resolve_router(table: Any, agents: Mapping[str, Any]) -> Any:
             f'easy = "openai:gpt-6.1-terra" }}, got {table!r}'
         )
     if "model" in table:
-        table = {**table, "model": resolve_agent(table["model"], agents, "router.model")}
+        table = {**table, "model": resolve_agent(table["model"], agents)}
     if "easy" not in table:
         return table
     easy = table["easy"]
     if not isinstance(easy, Mapping) or "model" in easy:
-        return {**table, "easy": resolve_agent(easy, agents, "router.easy")}
+        return {**table, "easy": resolve_agent(easy, agents)}
     if FULL in easy:
         raise ValueError(f"router.easy.{FULL}: the name of the layers; expected another name")
-    named = {n: resolve_agent(each, agents, f"router.easy.{n}") for n, each in easy.items()}
+    named = {name: resolve_agent(each, agents) for name, each in easy.items()}
     return {**table, "easy": named}

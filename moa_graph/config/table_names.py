@@ -1,11 +1,11 @@
 """Hints for common mistakes in TOML files, such as misspelt tables and missing quotes."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from moa_graph.graph.options import suggest_name
+from moa_graph.validation_errors import suggest_name
 
 LAYERS_EXAMPLE = 'layers = [["openai:gpt-6.1-sol", "openai:gpt-6.1-terra"]]'
 
@@ -42,23 +42,6 @@ def check_dotted_names(table: Any, location: str, known_keys: AbstractSet[str]) 
             raise ValueError(
                 f'{location}.{dotted}: put a name with a dot in quotes in TOML: "{dotted}"'
             )
-
-
-def check_mistyped_keys(table: Mapping[str, Any], known_keys: Collection[str]) -> None:
-    """Reject a key that is close to a known one, before the known one is reported as missing.
-
-    Raises:
-        ValueError: If there is one; the message suggests the known key.
-    """
-    for key in table:
-        if key not in known_keys and suggest_name(key, known_keys):
-            raise ValueError(f"{key}: {describe_unknown_key(key, known_keys)}")
-
-
-def describe_unknown_key(key: str, known_keys: Collection[str]) -> str:
-    """Describe the accepted keys at a location; the value is omitted, as it may be a secret."""
-    suggestion = suggest_name(key, known_keys)
-    return f"unknown key; expected one of: {', '.join(known_keys)}{suggestion}"
 
 
 def describe_agent_key(key: str) -> str:

@@ -17,7 +17,8 @@ from moa_graph.graph.node_names import (
     parse_helper_role,
     parse_node_name,
 )
-from moa_graph.runs.record import AgentCall, RunRecord
+from moa_graph.runs.agent_call import AgentCall
+from moa_graph.runs.record import RunRecord
 
 NOT_ASKED = "not asked"
 """Why a run has no call of an agent in a layer that did not run."""

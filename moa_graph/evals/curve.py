@@ -6,6 +6,7 @@ analysis `early_stop`). Without such a system, and with an exact scorer, the mos
 replaces it.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +97,9 @@ def replay(out: Path, section: ReportSection, mixture: SystemMeasurement) -> Cur
     reader = _ExitPointReader(out / section.benchmark, section, mixture, depth)
     exits = {item: found for item in reader.rows if (found := list(reader.list_exit_points(item)))}
     complete = {item: found for item, found in exits.items() if len(found) == depth}
-    if len(complete) < 2:  # noqa: PLR2004  # one has no spread
+    if len(complete) == 1:
+        raise ValueError(f"{mixture.system}: expected at least 2 stored instructions, got 1")
+    if not complete:
         raise ValueError(
             f"{mixture.system}: it is not stored what stopping early would have given; run the "
             "plan with the analysis early_stop of it, or with an exact scorer"
@@ -192,11 +195,18 @@ def _count_shared_layers(mixture: SystemMeasurement, other: SystemMeasurement) -
 
 def _list_thresholds(items: Sequence[Sequence[ExitPoint]]) -> list[float]:
     """Return the thresholds at which a result changes, thinned if there are many, highest first."""
-    found = sorted({e.agreement for exits in items for e in exits if 0 < e.agreement <= 1})
+    figures = sorted({e.agreement for exits in items for e in exits if 0 < e.agreement <= 1})
+    found = list(map(_shorten_threshold, figures, [0.0, *figures]))
     if len(found) > MAX_POINTS:
         step = (len(found) - 1) / (MAX_POINTS - 1)
         found = [found[round(number * step)] for number in range(MAX_POINTS)]
     return [NEVER, *reversed(found)]
+
+
+def _shorten_threshold(figure: float, lower: float) -> float:
+    """Round a figure down to two places, to type it, unless that reaches the next lower one."""
+    short = math.floor(100 * figure + 1e-9) / 100
+    return short if short > lower else figure
 
 
 def _measure(

@@ -49,7 +49,10 @@ def mean_interval(
 
 
 def difference_interval(
-    differences: Sequence[float], bounds: tuple[float, float] | None
+    differences: Sequence[float],
+    bounds: tuple[float, float] | None,
+    *,
+    confidence: float = 0.95,
 ) -> tuple[float, float] | None:
     """Return the interval of the mean difference of scores over instructions.
 
@@ -59,6 +62,7 @@ def difference_interval(
     Args:
         differences: Difference of each instruction.
         bounds: Bounds of the scores, if there are any.
+        confidence: As in `mean_interval`.
 
     Returns:
         The ends of the interval; `None` for fewer than two instructions.
@@ -66,7 +70,8 @@ def difference_interval(
     if not differences:
         return None
     scale = bounds and bounds[1] - bounds[0]
-    return mean_interval(differences, (-scale, scale) if scale else None)
+    limits = (-scale, scale) if scale else None
+    return mean_interval(differences, limits, confidence=confidence)
 
 
 def _wilson_interval(shares: Column, quantile: float) -> tuple[float, float]:

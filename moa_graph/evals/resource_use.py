@@ -17,7 +17,7 @@ from moa_graph.models.pricing import (
     price_tokens,
 )
 from moa_graph.models.providers import provider_of
-from moa_graph.runs.record import AgentCall
+from moa_graph.runs.agent_call import AgentCall
 
 Sizes = Mapping[str, float]
 """Billions of active parameters, by `provider:model`."""

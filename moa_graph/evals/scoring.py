@@ -260,13 +260,14 @@ def compare_systems(
     if first.manifest["data"]["sha256"] != second.manifest["data"]["sha256"]:
         raise ValueError(f"{first.system} and {second.system} answered different data")
     names = (first.system, second.system)
+    bounds = None if is_headline else first.protocol.score_bounds
     if is_headline:
         metric = first.protocol.headline_metric(first.figures)
         scores = (first.headline_by_instruction, second.headline_by_instruction)
     else:
         metric = first.protocol.metric(is_headline=False)
         scores = (first.by_instruction, second.by_instruction)
-    return compare(*scores, names=names, metric=metric)
+    return compare(*scores, names=names, metric=metric, bounds=bounds)
 
 
 def _comparable_part(score: SystemScore, key: str) -> Any:

@@ -5,12 +5,14 @@ The systems answered the same instructions, so the tests use the difference for 
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from moa_graph.evals.columns import Column, check_aligned, read_column
+from moa_graph.evals.intervals import difference_interval
 
 _BATCH = 500  # resamples at a time, to limit memory
 
@@ -108,6 +110,7 @@ def compare(
     *,
     names: tuple[str, str] = ("A", "B"),
     metric: str = "",
+    bounds: tuple[float, float] | None = None,
     confidence: float = 0.95,
     resamples: int = 9999,
     seed: int = 0,
@@ -120,6 +123,8 @@ def compare(
         second: Scores of the other system.
         names: Names of the systems for the verdict.
         metric: Name of the metric for the verdict.
+        bounds: Lowest and highest possible score. With them, the interval has a width even if all
+            differences are equal.
         confidence: Confidence of the interval.
         resamples: Number of resamples, for the interval and for the test.
         seed: Seed of the resampling; it determines the figures.
@@ -133,10 +138,13 @@ def compare(
         raise ValueError(f"expected at least 2 instructions with both scores, got {len(ids)}")
     columns = [np.array([each[instruction] for instruction in ids]) for each in scores]
     options: dict[str, Any] = {"resamples": resamples, "seed": seed}
+    differences = (columns[0] - columns[1]).tolist()
     low, high = paired_bootstrap(*columns, confidence=confidence, **options)
+    if low == high and bounds:  # equal differences leave nothing to resample
+        low, high = difference_interval(differences, bounds, confidence=confidence) or (low, high)
     return Comparison(
         names=names,
-        difference=float((columns[0] - columns[1]).mean()),
+        difference=fmean(differences),
         low=low,
         high=high,
         confidence=confidence,

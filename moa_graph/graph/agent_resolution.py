@@ -222,7 +222,7 @@ def to_agent(value: Any, location: str) -> Agent:
     if isinstance(value, Agent):
         return value
     try:
-        return Agent(model=value)
+        return Agent.model_validate({"model": value})
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise ValueError(f"{location}: {reason}") from None

@@ -19,28 +19,34 @@ _MAX_MEASURED = 32  # cached layers
 
 
 class Dissent(TypedDict):
-    """One of several different answers, and the nodes for and against it."""
+    """One of several different answers, and the nodes for and against it.
+
+    Attributes:
+        claim: The answer as the first of these nodes wrote it; a long text is shortened.
+        nodes: Nodes with this answer.
+        against: Nodes with another answer.
+    """
 
     claim: str
-    """The answer as the first of these nodes wrote it; a long text is shortened."""
     nodes: list[str]
-    """Nodes with this answer."""
     against: list[str]
-    """Nodes with another answer."""
 
 
 class LayerAgreement(TypedDict):
-    """Agreement of the proposals of a layer."""
+    """Agreement of the proposals of a layer.
+
+    Attributes:
+        figure: A number from 0 to 1. With `vote`, the share of proposals with the most frequent
+            answer; with `wording`, the share of common words, over all pairs of proposals, and at
+            most the share of common numbers.
+        method: `vote` if most proposals are an answer that can be compared exactly: a number, a
+            choice, a label, a short phrase. `wording` for prose; it ignores the meaning.
+        dissent: The different answers, most frequent first, with `vote`; empty if all agree.
+    """
 
     figure: float
-    """A number from 0 to 1. With `vote`, the share of proposals with the most frequent answer; with
-    `wording`, the share of common words, over all pairs of proposals, and at most the share of
-    common numbers."""
     method: AgreementMethod
-    """`vote` if most proposals are an answer that can be compared exactly: a number, a choice, a
-    label, a short phrase. `wording` for prose; it ignores the meaning."""
     dissent: list[Dissent]
-    """The different answers, most frequent first, with `vote`; empty if all agree."""
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ def is_chat_decider(decider: Any) -> bool:
 
 def to_agent(decider: Any) -> Agent:
     """Return a chat model as an agent."""
-    return decider if isinstance(decider, Agent) else Agent(model=decider)
+    return decider if isinstance(decider, Agent) else Agent.model_validate({"model": decider})
 
 
 def check_chat_decider(decider: Any) -> None:

@@ -19,32 +19,38 @@ from moa_graph.prompting.usage import sum_usages
 
 
 class ShadowDepth(TypedDict):
-    """Savings of a stop that `shadow=True` only recorded."""
+    """Savings of a stop that `shadow=True` only recorded.
+
+    Attributes:
+        layers: Layers after which the aggregator would have written.
+        skipped: Proposers that would not have been called.
+        usage: Known tokens of the calls that would not have been made.
+    """
 
     layers: int
-    """Layers after which the aggregator would have written."""
     skipped: int
-    """Proposers that would not have been called."""
     why: str
     usage: dict[str, Any] | None
-    """Known tokens of the calls that would not have been made."""
 
 
 class RunDepth(TypedDict):
-    """Depth of a turn: `response_metadata["moa"]["depth"]`."""
+    """Depth of a turn: `response_metadata["moa"]["depth"]`.
+
+    Attributes:
+        layers: Layers of proposers that ran.
+        of: Layers that the mixture has.
+        why: Why no further layer ran, or why the last decision was to continue.
+        skipped: Proposers that were not called.
+        route: Name of the route, with `router`: `full` for the layers.
+        shadow: Savings that `shadow=True` recorded; absent if there are none.
+    """
 
     layers: int
-    """Layers of proposers that ran."""
     of: int
-    """Layers that the mixture has."""
     why: str
-    """Why no further layer ran, or why the last decision was to continue."""
     skipped: int
-    """Proposers that were not called."""
     route: NotRequired[str]
-    """Name of the route, with `router`: `full` for the layers."""
     shadow: NotRequired[ShadowDepth]
-    """Savings that `shadow=True` recorded; absent if there are none."""
 
 
 def find_decision(state: Mapping[str, Any], node: str, turn_id: str | None) -> DepthDecision | None:

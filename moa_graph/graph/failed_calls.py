@@ -24,28 +24,32 @@ _MAX_CAUSES = 10  # length of a cause chain to inspect
 
 
 class FailedCall(TypedDict):
-    """A failed call of an aggregator or fallback that another one replaced."""
+    """A failed call of an aggregator or fallback that another one replaced.
+
+    Attributes:
+        node: Node that was called: `aggregator`, `fallback_1`, …
+        model: Model that was called: `provider:model`, or the name of a runnable.
+        error: Cause of the failure.
+        partial_content: Partial text of the answer; empty if there is none.
+        finish_reason: Finish reason as the provider reports it.
+        usage: Tokens as LangChain's `UsageMetadata`; `None` if the model did not report them.
+        may_be_billed: Whether the call may have cost an unknown number of tokens.
+        started: When the call began, in seconds since 1970.
+        seconds: Wall time of the call.
+        error_type: Class of the failure, as in `Proposal`; absent if an earlier version stored the
+            call.
+    """
 
     node: str
-    """Node that was called: `aggregator`, `fallback_1`, …"""
     model: str
-    """Model that was called: `provider:model`, or the name of a runnable."""
     error: str
-    """Cause of the failure."""
     partial_content: str
-    """Partial text of the answer; empty if there is none."""
     finish_reason: str | None
-    """Finish reason as the provider reports it."""
     usage: dict[str, Any] | None
-    """Tokens as LangChain's `UsageMetadata`; `None` if the model did not report them."""
     may_be_billed: bool
-    """Whether it may have cost an unknown number of tokens."""
     started: float
-    """When the call began, in seconds since 1970."""
     seconds: float
-    """Wall time of the call."""
     error_type: NotRequired[str]
-    """Class of the failure, as in `Proposal`; absent if an earlier version stored the call."""
 
 
 EARLIER_CALLS_KEY = "moa_failed_calls"

@@ -12,7 +12,7 @@ from moa_graph.graph.depth import find_decision, find_layer_turn_id, is_effectiv
 from moa_graph.graph.depth_policy import ALL_LAYERS, DepthPolicy, depth_update
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.node_runnable import NodeRunnable, StateNode
-from moa_graph.graph.prompts import current_limits
+from moa_graph.graph.prompt_limits import current_limits
 from moa_graph.graph.references import references_update
 from moa_graph.graph.spec import AgentNode, LayerSpec
 from moa_graph.graph.state import LayerState, MoAState, retry_mark_update

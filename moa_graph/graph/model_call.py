@@ -7,7 +7,8 @@ from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.runnables.base import RunnableBindingBase
 from langgraph.errors import GraphBubbleUp
 
-from moa_graph.graph.prompts import PromptDraft, estimate_prompt
+from moa_graph.graph.prompt_limits import estimate_prompt
+from moa_graph.graph.prompts import PromptDraft
 from moa_graph.graph.spec import AgentNode
 from moa_graph.prompting.message_roles import restrict_roles
 from moa_graph.prompting.refusals import (

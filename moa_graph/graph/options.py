@@ -5,8 +5,7 @@
 `SharedOptions`.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from inspect import Parameter, Signature
 from typing import (
@@ -23,6 +22,7 @@ from typing import (
 from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt
 
 from moa_graph.models.agent import Agent, Model
+from moa_graph.validation_errors import find_near_name, suggest_name
 
 if TYPE_CHECKING:
     from langchain_core.runnables import Runnable
@@ -259,17 +259,14 @@ def _set_signature(function: Any, signature: Signature) -> None:
     function.__annotations__["return"] = signature.return_annotation
 
 
-def suggest_name(name: str, names: Iterable[str]) -> str:
-    """Return a question for the known name closest to an unknown one; empty if none is close."""
-    close = get_close_matches(name, names, 1, cutoff=0.7)
-    return f" (did you mean {close[0]!r}?)" if close else ""
-
-
 def _describe_agent_option(name: str) -> str:
-    """Return a hint if an unknown option is one of `Agent`; otherwise an empty text."""
-    if name not in Agent.model_fields:
-        return ""
-    return f" (an option of each agent: Agent(model='provider:model', {name}=...))"
+    """Return a hint if an unknown option is or resembles one of `Agent`; otherwise nothing."""
+    if name in Agent.model_fields:
+        return f" (an option of each agent: Agent(model='provider:model', {name}=...))"
+    if close := find_near_name(name, Agent.model_fields):
+        example = f"Agent(model='provider:model', {close}=...)"
+        return f" (did you mean {close!r}, an option of each agent: {example}?)"
+    return ""
 
 
 def _build_parameters(options_class: type[BaseModel]) -> list[Parameter]:

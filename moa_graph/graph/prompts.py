@@ -1,16 +1,21 @@
 """Build the prompt of an agent from conversation and references, within its limits."""
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 from langchain_core.exceptions import ContextOverflowError
 from langchain_core.messages import AnyMessage
-from langchain_core.runnables.base import RunnableBindingBase
 
 from moa_graph.errors import MoAError
 from moa_graph.graph.error_causes import error_with_causes, reduce_error
+from moa_graph.graph.prompt_limits import (
+    REFUSAL_MARGIN,
+    estimate_prompt,
+    find_limits,
+    limits_after_refusal,
+    max_prompt_tokens,
+)
 from moa_graph.graph.reference_selection import DrawnReferences
 from moa_graph.graph.references import (
     collect_references,
@@ -34,13 +39,8 @@ from moa_graph.prompting.tool_pairs import pair_calls_with_results
 from moa_graph.prompting.tool_text import describe_tools_in_text, truncate_tool_results
 from moa_graph.redaction import redacted_message
 
-DEFAULT_ANSWER_TOKENS = 4096  # tokens reserved for an answer without `max_tokens`
-
 _PROVIDERS_THAT_WANT_TOOLS = {"anthropic", "aws"}
 """Providers that reject tool calls and results in a conversation if no tool is bound."""
-
-_SAFETY = 1.1  # margin when a refused prompt is shortened, because there is only one more attempt
-_UNTOLD_EXCESS = 2.0  # assumed excess of a refused prompt if the provider reports none
 
 
 class ContextExceededError(MoAError, ContextOverflowError):
@@ -62,8 +62,9 @@ def original_failure(error: Exception) -> Exception:
     The text of a `ContextExceededError` contains that of the provider, with the remedy.
     """
     cause = error.__cause__
-    is_told = isinstance(error, ContextExceededError) and isinstance(cause, ContextOverflowError)
-    return cause if is_told and isinstance(cause, Exception) else error
+    if not isinstance(error, ContextExceededError) or not isinstance(cause, Exception):
+        return error
+    return cause if isinstance(cause, ContextOverflowError) else error
 
 
 class Prompt(NamedTuple):
@@ -102,12 +103,15 @@ class PromptDraft:
             ContextExceededError: If nothing can be left out.
         """
         refused_tokens = estimate_prompt(self._agent_node, self.prompt.messages)
-        self._limits = _limits_after(overflow, self._limits, self._agent_node, refused_tokens)
+        self._limits = limits_after_refusal(
+            overflow, self._limits, self._agent_node, refused_tokens
+        )
         if self.overflow is None:
             self.prompt = self._build_within_limits()
             tokens = estimate_prompt(self._agent_node, self.prompt.messages)
-            room = _prompt_room(self._agent_node, self._limits)
-            if tokens < refused_tokens and room is not None and tokens <= room * _SAFETY:
+            max_tokens = max_prompt_tokens(self._agent_node, self._limits)
+            fits = max_tokens is not None and tokens <= max_tokens * REFUSAL_MARGIN
+            if tokens < refused_tokens and fits:
                 self.overflow = overflow
                 return
         raise error_with_causes([error], ContextExceededError, self._describe_excess(error))
@@ -136,8 +140,8 @@ class PromptDraft:
         if self._agent_node.layer > 1 and not agent.max_input_tokens:
             remedies.append("set `max_input_tokens` to the size of the model's context")
         remedies.append("use a model with a larger context")
-        said = redacted_message(error, *self._agent_node.api_keys)
-        return f"{said}; the prompt does not fit: {', or '.join(remedies)}"
+        refusal = redacted_message(error, *self._agent_node.api_keys)
+        return f"{refusal}; the prompt does not fit: {', or '.join(remedies)}"
 
 
 def build_prompt(
@@ -166,34 +170,66 @@ def build_prompt(
     """
     messages = _conversation_with_system(agent_node, state["messages"])
     limits = (limits or find_limits(agent_node, state)) if truncate else None
-    room = limits and _prompt_room(agent_node, limits)
-    draw = agent_node.draw_references(state)
-    own_layout = agent_node.selector.choose_layout(layout, draw)
-    if draw or own_layout != layout:  # the layer aggregator templates all proposals
-        state, layout = without_references(state), own_layout
-    references, seed, text = _read_references(agent_node, state, layout, draw, required=truncate)
-    analysis = _read_analysis(agent_node, state, layout, draw)
-    if analysis and agent_node.selector.replaces:
-        references, text = (), ""
-
-    def with_analysis(text: str) -> str:
-        return layout.add_analysis(text, analysis, seed) if analysis else text
-
+    max_tokens = limits and max_prompt_tokens(agent_node, limits)
+    references = _ReferenceText.read(agent_node, state, layout, required=truncate)
     count = len(messages)
-    if agent_node.trim_history and room is not None:
-        own_room = room - min(count_tokens(with_analysis(text)), room // 2)
-        messages = trim_turns(messages, own_room, partial(estimate_prompt, agent_node))
-    dropped_messages, dropped_chars = count - len(messages), 0
+    if agent_node.trim_history and max_tokens is not None:
+        reserved = min(count_tokens(references.full_text), max_tokens // 2)
+        messages = trim_turns(messages, max_tokens - reserved, partial(estimate_prompt, agent_node))
+    dropped_messages = count - len(messages)
     if agent_node.layer == 1:
-        return Prompt(messages, dropped_chars, dropped_messages)
-    free = None if room is None else max(0, room - estimate_prompt(agent_node, messages))
-    max_tokens = _find_lower(free, layout.max_total_tokens if truncate else None)
-    if analysis and max_tokens is not None:
-        max_tokens = max(0, max_tokens - count_tokens(layout.add_analysis("", analysis, seed)))
-    if references and max_tokens is not None and not fits_token_limit(text, max_tokens):
-        text, dropped_chars = layout.template_within_limit(references, max_tokens, seed)
-    placed = layout.insert_references(messages, with_analysis(text))
+        return Prompt(messages, dropped_messages=dropped_messages)
+    limit = references.layout.max_total_tokens if truncate else None
+    if max_tokens is not None:
+        limit = _find_lower(limit, max(0, max_tokens - estimate_prompt(agent_node, messages)))
+    text, dropped_chars = references.fit(limit)
+    placed = references.layout.insert_references(messages, text)
     return Prompt(placed, dropped_chars, dropped_messages)
+
+
+class _ReferenceText(NamedTuple):
+    """What an agent reads beside the conversation; empty in the first layer."""
+
+    layout: PromptLayout
+    references: Sequence[str]
+    seed: str
+    text: str
+    """The templated references."""
+    analysis: str
+
+    @classmethod
+    def read(
+        cls, agent_node: AgentNode, state: LayerState, layout: PromptLayout, *, required: bool
+    ) -> "_ReferenceText":
+        """Read the references and the analysis of an agent."""
+        draw = agent_node.draw_references(state)
+        own_layout = agent_node.selector.choose_layout(layout, draw)
+        if draw or own_layout != layout:  # the layer aggregator templates all proposals
+            state = without_references(state)
+        read = _read_references(agent_node, state, own_layout, draw, required=required)
+        analysis = _read_analysis(agent_node, state, own_layout, draw)
+        if analysis and agent_node.selector.replaces:
+            read = ((), read[1], "")
+        return cls(own_layout, *read, analysis)
+
+    @property
+    def full_text(self) -> str:
+        """The text without a limit."""
+        return self._add_analysis(self.text)
+
+    def fit(self, max_tokens: int | None) -> tuple[str, int]:
+        """Return the text within a limit, and the number of characters left out."""
+        text, dropped_chars = self.text, 0
+        if self.analysis and max_tokens is not None:
+            max_tokens = max(0, max_tokens - count_tokens(self._add_analysis("")))
+        if self.references and max_tokens is not None and not fits_token_limit(text, max_tokens):
+            text, dropped_chars = self.layout.template_within_limit(
+                self.references, max_tokens, self.seed
+            )
+        return self._add_analysis(text), dropped_chars
+
+    def _add_analysis(self, text: str) -> str:
+        return self.layout.add_analysis(text, self.analysis, self.seed) if self.analysis else text
 
 
 def _find_lower(*limits: int | None) -> int | None:
@@ -262,63 +298,3 @@ def _read_conversation(
     if wants_words and is_chat_model_without_tools(agent_node.model):
         messages = describe_tools_in_text(messages)
     return portable_history(pair_calls_with_results(messages), provider)
-
-
-def find_limits(agent_node: AgentNode, state: LayerState) -> ModelLimits:
-    """Return the prompt limits of an agent: the stored ones, if any, or the current ones."""
-    return (state.get("model_limits") or {}).get(agent_node.node) or current_limits(agent_node)
-
-
-def current_limits(agent_node: AgentNode) -> ModelLimits:
-    """Return the prompt limits of an agent that this process knows now."""
-    traits = agent_node.traits
-    profile = getattr(agent_node.model, "profile", None) or {}
-    known = (agent_node.agent.max_input_tokens, traits.context_tokens)
-    context = min(filter(None, known), default=None) or profile.get("max_input_tokens")
-    return {"context_tokens": context, "token_ratio": traits.token_ratio}
-
-
-def estimate_prompt(agent_node: AgentNode, messages: Sequence[AnyMessage]) -> int:
-    """Estimate the tokens of a prompt, including the tools bound to its model."""
-    model, tokens = agent_node.model, count_message_tokens(messages)
-    while isinstance(model, RunnableBindingBase):
-        if tools := model.kwargs.get("tools"):
-            tokens += count_tokens(json.dumps(tools, default=str))
-        model = model.bound
-    return tokens
-
-
-def _prompt_room(agent_node: AgentNode, limits: ModelLimits) -> int | None:
-    """Return the estimated tokens that a prompt may have; `None` for no limit."""
-    if (context := limits["context_tokens"]) is None:
-        return None
-    room = context - _answer_tokens(agent_node, context)
-    return int(room / limits["token_ratio"])
-
-
-def _answer_tokens(agent_node: AgentNode, context: int) -> int:
-    asked: Any = agent_node.agent.max_tokens
-    model = agent_node.model
-    while not asked and isinstance(model, RunnableBindingBase):
-        asked, model = model.kwargs.get("max_tokens"), model.bound
-    asked = asked or getattr(model, "max_tokens", None)
-    if isinstance(asked, int) and 0 < asked < context:
-        return asked
-    return min(DEFAULT_ANSWER_TOKENS, context // 4)
-
-
-def _limits_after(
-    overflow: ContextOverflow, limits: ModelLimits, agent_node: AgentNode, refused_tokens: int
-) -> ModelLimits:
-    """Return the prompt limits after a prompt of so many estimated tokens was refused."""
-    known = [n for n in (overflow.context_tokens, limits["context_tokens"]) if n]
-    if overflow.prompt_tokens:
-        counted = float(overflow.prompt_tokens)
-    elif known:
-        counted = max(refused_tokens * limits["token_ratio"], min(known) * _UNTOLD_EXCESS)
-    else:
-        counted = refused_tokens * limits["token_ratio"]
-    context = min(known, default=int(counted / _UNTOLD_EXCESS))
-    if overflow.answer_tokens:  # the request may reserve more than is known here
-        context -= max(0, overflow.answer_tokens - _answer_tokens(agent_node, context))
-    return {"context_tokens": context, "token_ratio": counted / refused_tokens * _SAFETY}

@@ -14,14 +14,18 @@ from moa_graph.prompting.parsing import read_served_model
 
 
 class RunQuality(TypedDict):
-    """Quality signals of an answer."""
+    """Quality signals of an answer.
+
+    Attributes:
+        degraded: Whether a called proposer gave no answer, or a fallback replaced the aggregator.
+        served_models: Models that answered, by node, as the providers report them (`model_name`).
+        agreement: Agreement of the proposals that the aggregator read; absent if there are fewer
+            than two.
+    """
 
     degraded: bool
-    """Whether a called proposer gave no answer, or a fallback replaced the aggregator."""
     served_models: dict[str, str]
-    """Models that answered, by node, as the providers report them (`model_name`)."""
     agreement: NotRequired[LayerAgreement]
-    """Agreement of the proposals that the aggregator read; absent if there are fewer than two."""
 
 
 def describe_quality(

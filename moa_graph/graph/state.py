@@ -30,88 +30,101 @@ hold only new proposals."""
 
 
 class OriginalCallStats(TypedDict):
-    """Tokens and time of the original call of a cached answer."""
+    """Tokens and time of the original call of a cached answer.
+
+    Attributes:
+        usage: Tokens as LangChain's `UsageMetadata`; `None` if the model did not report them.
+        seconds: Wall time of the call; `None` for LangChain's cache, which does not store it.
+    """
 
     usage: dict[str, Any] | None
-    """Tokens as LangChain's `UsageMetadata`; `None` if the model did not report them."""
     seconds: float | None
-    """Wall time of the call; `None` for LangChain's cache, which does not store it."""
 
 
 class RefusedPrompt(TypedDict):
-    """A prompt that its model refused as too long, before it was called with a shorter one."""
+    """A prompt that its model refused as too long, before it was called with a shorter one.
+
+    Attributes:
+        prompt_tokens: Tokens of the refused prompt; `None` if the model did not report them.
+        context_tokens: Context length of the model in tokens; `None` if the model did not report
+            it.
+    """
 
     prompt_tokens: int | None
-    """Tokens of the refused prompt; `None` if the model did not report them."""
     context_tokens: int | None
-    """Context length of the model in tokens; `None` if the model did not report it."""
 
 
 class Proposal(TypedDict):
     """The answer of one proposer, or its failure.
 
     All values are plain, so every checkpointer can restore them under strict serialization.
+
+    Attributes:
+        layer: Number of the layer, from 1.
+        agent: Name of the agent in its layer.
+        model: Model that was called: `provider:model`, or the name of a runnable.
+        content: The answer, without surrounding white space and reasoning; empty after a failure.
+        error: Cause of a failure; `None` if there is an answer.
+        truncated_chars: Characters removed from the end of an answer above `max_reference_tokens`.
+        dropped_reference_chars: Characters of the references that were left out of the prompt
+            because of the limit for all references or the context of the model.
+        usage: Tokens as LangChain's `UsageMetadata`, including failed attempts in the same turn;
+            `None` if the model did not report them.
+        cached: Original tokens and seconds of an answer from the cache, whose `usage` is zero.
+        started: When the call began, in seconds since 1970.
+        seconds: Wall time of the call.
+        finish_reason: Finish reason as the provider reports it: `stop`, `length`, …
+        turn_id: Id of the message that the proposal answers.
+        attempt_id: Id of the attempt, which distinguishes repeated failures of an agent.
+        dropped_messages: Messages of earlier turns that `trim_history` left out of the prompt;
+            absent if none.
+        refused_prompt: Data of a prompt that the model refused because of its length; absent if
+            there was none.
+        error_type: Class of the failure: the HTTP status (`"429"`), or the name of the exception;
+            absent if there is an answer.
+        partial_content: Partial text of an answer that ended in an error or too early. No agent
+            reads it as a reference.
+        may_be_billed: Whether a failed or hedged call may have cost an unknown number of tokens.
+        served_model: Model that answered, as the provider reports it (`model_name`); absent if it
+            does not.
+        joint_samples: Number of samples in the same request, with `Agent(joint_samples=True)`.
+            `usage` is then a share of its tokens, and the first sample has those of the prompt.
+            Absent for a single one.
+        hedged: Whether the request was sent a second time because of `hedge`; absent if it was not.
+        reasoning: Reasoning of the model, with `include_reasoning`, if the provider returns it.
+        references_read: Nodes of the proposals that the agent read, in order, if they were drawn at
+            random; absent if it read all in configured order.
+        references_seed: Seed of the draw of `references_read`.
+        edited: The `attempt_id` of the answer whose text a person replaced on the page of
+            `moa serve`. If it equals the `attempt_id` of the proposal, the text is that person's.
     """
 
     layer: int
-    """Number of the layer, from 1."""
     agent: str
-    """Name of the agent in its layer."""
     model: str
-    """Model that was called: `provider:model`, or the name of a runnable."""
     content: str
-    """The answer, without surrounding white space and reasoning; empty after a failure."""
     error: str | None
-    """Cause of a failure; `None` if there is an answer."""
     truncated_chars: int
-    """Characters removed from its end because it exceeded `max_reference_tokens`."""
     dropped_reference_chars: int
-    """Characters of the references that were left out of its prompt because of the limit for all
-    references or its context."""
     usage: dict[str, Any] | None
-    """Tokens as LangChain's `UsageMetadata`, including failed attempts in the same turn; `None` if
-    the model did not report them."""
     cached: OriginalCallStats | None
-    """Original tokens and seconds of an answer from the cache, whose `usage` is zero."""
     started: float
-    """When the call began, in seconds since 1970."""
     seconds: float
-    """Wall time of the call."""
     finish_reason: str | None
-    """Finish reason as the provider reports it: `stop`, `length`, …"""
     turn_id: str
-    """Id of the message that it answers."""
     attempt_id: str
-    """Id of the attempt, which distinguishes repeated failures of an agent."""
     dropped_messages: NotRequired[int]
-    """Messages of earlier turns that `trim_history` left out of the prompt; absent if none."""
     refused_prompt: NotRequired[RefusedPrompt]
-    """Data of a prompt that the model refused because of its length; absent if there was none."""
     error_type: NotRequired[str]
-    """Class of the failure: the HTTP status (`"429"`), or the name of the exception; absent if
-    there is an answer."""
     partial_content: NotRequired[str]
-    """Partial text of an answer that ended in an error or too early. No agent reads it as a
-    reference."""
     may_be_billed: NotRequired[bool]
-    """Whether a failed or hedged call may have cost an unknown number of tokens."""
     served_model: NotRequired[str]
-    """Model that answered, as the provider reports it (`model_name`); absent if it does not."""
     joint_samples: NotRequired[int]
-    """Number of samples in the same request, with `Agent(joint_samples=True)`. `usage` is then a
-    share of its tokens, and the first sample has those of the prompt. Absent for a single one."""
     hedged: NotRequired[bool]
-    """Whether the request was sent a second time because of `hedge`; absent if it was not."""
     reasoning: NotRequired[str]
-    """Reasoning of the model, with `include_reasoning`, if the provider returns it."""
     references_read: NotRequired[list[str]]
-    """Nodes of the proposals that the agent read, in order, if they were drawn at random; absent if
-    it read all in configured order."""
     references_seed: NotRequired[str]
-    """Seed of that draw."""
     edited: NotRequired[str]
-    """The `attempt_id` of the answer whose text a person replaced on the page of `moa serve`. If it
-    equals the `attempt_id` of the proposal, the text is that person's."""
 
 
 def awaits_retry(proposal: Proposal) -> bool:
@@ -252,23 +265,29 @@ def _check_single_writers(writes: Sequence[Any]) -> None:
 
 
 class StoredAnalysis(Analysis):
-    """An analysis and the turn that it belongs to."""
+    """An analysis and the turn that it belongs to.
+
+    Attributes:
+        turn_id: Id of the answered message.
+    """
 
     turn_id: NotRequired[str]
-    """Id of the answered message."""
 
 
 class MoAState(MessagesState):
-    """State of a mixture: the conversation, and the proposals for its last message."""
+    """State of a mixture: the conversation, and the proposals for its last message.
+
+    Attributes:
+        proposals: Proposals of the present turn, keyed by node name (`layer_<k>_<agent>`), and
+            outputs of nodes that help the aggregator (`window_<k>`).
+        analysis: Comparison of the proposals, with `analysis`; `None` if it could not be parsed.
+    """
 
     proposals: Annotated[
         dict[str, Proposal], ProposalsChannel(merge_writes, snapshot_frequency=SNAPSHOT_FREQUENCY)
     ]
-    """Proposals of the present turn, keyed by node name (`layer_<k>_<agent>`), and outputs of nodes
-    that help the aggregator (`window_<k>`)."""
 
     analysis: NotRequired[StoredAnalysis | None]
-    """Comparison of the proposals, with `analysis`; `None` if it could not be parsed."""
 
 
 class LayerState(MoAState):

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from langchain_core.messages import AnyMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
@@ -12,7 +12,7 @@ from langchain_core.runnables.config import ensure_config, patch_config
 from langchain_core.tools import ArgsSchema, BaseTool, ToolException
 from langgraph.constants import TAG_NOSTREAM
 from langgraph.graph.state import CompiledStateGraph
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 from typing_extensions import TypedDict  # pydantic needs it on Python 3.11
 
 from moa_graph.errors import MoAError
@@ -27,6 +27,9 @@ TOOL_DESCRIPTION = (
 )
 _TOOL_NAME = re.compile("[a-zA-Z0-9_-]{1,64}")
 
+OptionalText = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
+"""A text; `None` is an empty one, because many models send null for what they leave out."""
+
 
 class ToolInput(BaseModel):
     """Arguments of a mixture's tool."""
@@ -36,7 +39,7 @@ class ToolInput(BaseModel):
         description="The question, complete in itself: whoever answers it sees nothing of this "
         "conversation.",
     )
-    context: str = Field(
+    context: OptionalText = Field(
         default="",
         description="What the answer depends on, word for word: a document, a listing, findings "
         "so far.",

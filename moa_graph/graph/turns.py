@@ -23,17 +23,21 @@ Input = dict[str, Any]
 
 @dataclass(frozen=True)
 class Turn:
-    """The newest turn of a thread."""
+    """The newest turn of a thread.
+
+    Attributes:
+        status: `none` if the thread has no question, `unanswered` if its newest question has no
+            answer, or `answered`.
+        messages: Messages of an unanswered turn: its question, and messages that were added while
+            it ran. Empty if the question has not joined the conversation yet.
+        history: Other messages of the conversation.
+        is_runnable: Whether the graph has steps left to run.
+    """
 
     status: Literal["none", "unanswered", "answered"]
-    """`none` if the thread has no question."""
     messages: Sequence[BaseMessage]
-    """Messages of an unanswered turn: its question, and messages that were added while it ran.
-    Empty if the question has not joined the conversation yet."""
     history: Sequence[BaseMessage]
-    """Other messages of the conversation."""
     is_runnable: bool
-    """Whether the graph has steps left to run."""
 
     @property
     def answered(self) -> bool:
@@ -98,6 +102,9 @@ def read_turn(snapshot: StateSnapshot, history: Iterable[StateSnapshot] = ()) ->
         history: Result of `graph.get_state_history(config)`. With it, several unanswered questions
             in a row, as plain calls of `invoke` leave them, all belong to the turn.
 
+    Raises:
+        ValueError: If `snapshot` is something else, such as the result of `invoke`.
+
     Example:
         ```python
         turn = read_turn(graph.get_state(config))
@@ -107,6 +114,11 @@ def read_turn(snapshot: StateSnapshot, history: Iterable[StateSnapshot] = ()) ->
             graph.invoke(turn.ask("Why is the sky blue?"), config)
         ```
     """
+    if not isinstance(snapshot, StateSnapshot):
+        raise ValueError(  # noqa: TRY004  # as for other options
+            "`snapshot`: expected the result of graph.get_state(config), got "
+            f"{type(snapshot).__name__}"
+        )
     messages = convert_to_messages(snapshot.values.get("messages", ()))
     is_runnable = bool(snapshot.next or snapshot.tasks)
     ended_normally = (snapshot.metadata or {}).get("source") == "loop"

@@ -51,19 +51,22 @@ class BallotSelector(ReferenceSelector):
 
 
 class VoteSummary(TypedDict):
-    """Result of a vote."""
+    """Result of a vote.
+
+    Attributes:
+        ranking: Nodes of the proposals, best first.
+        points: Borda points by node: mean share, from 0 to 1, of the maximum of a ballot.
+        ballots: Number of counted ballots.
+        missing: Nodes of the voters without a valid ballot.
+        tied: Nodes with the same points as the last finalist, if not all of them are finalists.
+            First places decide such a tie, then the configured order. Empty if there was none.
+    """
 
     ranking: list[str]
-    """Nodes of the proposals, best first."""
     points: dict[str, float]
-    """Borda points by node: mean share, from 0 to 1, of the maximum of a ballot."""
     ballots: int
-    """Number of counted ballots."""
     missing: list[str]
-    """Nodes of the voters without a valid ballot."""
     tied: list[str]
-    """Nodes with the same points as the last finalist, if not all of them are finalists. First
-    places decide such a tie, then the configured order. Empty if there was none."""
 
 
 class _Score(NamedTuple):

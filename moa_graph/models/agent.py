@@ -7,12 +7,13 @@ import os
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, cast
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -27,6 +28,7 @@ from moa_graph.models.providers import (
     split_label,
 )
 from moa_graph.prompting.refusals import MessageRoles
+from moa_graph.validation_errors import PlainErrors, describe_option_errors
 
 if TYPE_CHECKING:
     from langchain_core.runnables import Runnable
@@ -44,7 +46,7 @@ Temperature = Annotated[float, Field(ge=0, le=2, strict=True)]
 _OPTION_FIELDS = {"api_key": "api_key_env"}  # fields of `Agent` with another name
 
 
-class Agent(BaseModel):
+class Agent(PlainErrors, BaseModel):
     """A model and the options of its calls.
 
     Options that are not set have the provider's default. The paper uses a temperature of 0.7 and at
@@ -71,6 +73,8 @@ class Agent(BaseModel):
 
     # Errors must not repeat a key in the wrong field.
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    positional_hint: ClassVar[str] = "Agent(model='openai:gpt-6.1-sol', temperature=0.7)"
 
     model: Model
     """`"provider:model"`, or a runnable from messages to an `AIMessage`."""
@@ -121,6 +125,11 @@ class Agent(BaseModel):
     api_key_env: str | None = None
     """Name of the environment variable with the key. A server at a `base_url` gets no key unless
     this is set."""
+
+    @classmethod
+    def describe_errors(cls, error: ValidationError) -> str:
+        """Describe the invalid options of an agent."""
+        return describe_option_errors(error, cls.model_fields)
 
     @field_validator("model")
     @classmethod

@@ -58,6 +58,7 @@ _LEAD_IN = re.compile(
 )
 _CHOICE_WORD = re.compile(r"(?:option|choice|answer|letter) (?=\(?[a-j]\b)")
 _ARTICLE = re.compile(r"(?:the|an?) (?=\S)")
+_LEADING_POINT = re.compile(r"(?<![\w.])\.(?=\d)")
 _VARIABLE = re.compile(r"[a-z] ?= ?(?=\S)")
 _CHOICE = re.compile(r"[(\[]?([a-j])[)\].:]{0,2}")
 _CHOICE_WITH_TEXT = re.compile(r"(?:[(\[]([a-j])[)\]][.:]?|([a-j])(?:\)|:)) ?\S")
@@ -158,9 +159,9 @@ def _normalize_phrase(written: str) -> str:
     """Remove markup, case and introductory words from an answer."""
     text = unicodedata.normalize("NFKC", written).replace("\u2019", "'").replace("\u2212", "-")
     text = _TEXT_COMMAND.sub(r"\1", _FRACTION.sub(r"\1/\2", _MARKUP.sub("", text)))
-    text = text.strip()
-    if len(text) > 2 and text[0] == text[-1] == "$":  # noqa: PLR2004  # both, and a text
-        text = text[1:-1]
+    text = _LEADING_POINT.sub("0.", text).strip(_PUNCTUATION)
+    while len(text) > 2 and text[0] == text[-1] == "$":  # noqa: PLR2004  # both, and a text
+        text = text[1:-1].strip()
     text = " ".join(normalize_digits(text).casefold().strip(_PUNCTUATION).split(" "))
     for pattern in (_LEAD_IN, _CHOICE_WORD, _ARTICLE, _VARIABLE):
         if match := pattern.match(text):

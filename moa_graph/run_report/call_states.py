@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from moa_graph.prompting.finish_reasons import name_ending
+from moa_graph.runs.agent_call import AgentCall
 from moa_graph.runs.formatting import format_seconds
-from moa_graph.runs.record import AgentCall
 
 ICONS = {
     "ok": "M2.5 8.5l3.6 3.7 7.4-8",

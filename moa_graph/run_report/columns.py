@@ -25,7 +25,8 @@ from moa_graph.run_report.call_states import (
     read_call_state,
 )
 from moa_graph.run_report.wording import count_words
-from moa_graph.runs.record import AgentCall, RunRecord
+from moa_graph.runs.agent_call import AgentCall
+from moa_graph.runs.record import RunRecord
 
 HELPER_TITLES = {WINDOW: "Windows", VOTE: "Votes", ANALYSIS: "Analysis"}
 

@@ -6,7 +6,8 @@ from typing import Literal
 
 from moa_graph.graph.graph_spec import GraphSpec
 from moa_graph.graph.node_names import AGGREGATOR
-from moa_graph.runs.record import AgentCall, RunRecord
+from moa_graph.runs.agent_call import AgentCall
+from moa_graph.runs.record import RunRecord
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from moa_graph.graph.run_summary import read_run_summary
 from moa_graph.run_report.wording import count_words, join_words
 from moa_graph.runs import formatting
 from moa_graph.runs.record import RunRecord
+from moa_graph.runs.remedies import describe_mixture_changes
 
 NoteKind = Literal["bad", "warn", "info"]
 
@@ -25,12 +26,15 @@ class RunNote:
     text: str
 
 
-def list_notes(run: RunRecord, edited: Sequence[str]) -> list[RunNote]:
+def list_notes(
+    run: RunRecord, edited: Sequence[str], snapshots: Sequence[Any] = ()
+) -> list[RunNote]:
     """Return the notes about a run, most severe first.
 
     Args:
         run: The run.
         edited: Nodes of proposals that a person edited.
+        snapshots: The checkpoints up to its end, newest first.
     """
     notes = [
         *_note_lost_calls(run),
@@ -38,6 +42,7 @@ def list_notes(run: RunRecord, edited: Sequence[str]) -> list[RunNote]:
         *_note_depth(run),
         *_note_stored_answers(run),
         *_note_requests(run, edited),
+        *_note_mixture_changes(snapshots),
     ]
     return sorted(notes, key=lambda note: ("bad", "warn", "info").index(note.kind))
 
@@ -110,9 +115,7 @@ def _note_depth(run: RunRecord) -> Iterator[RunNote]:
     is_routed = run.depth.get("route", FULL) != FULL
     title = "Routed" if is_routed else "Stopped early" if is_short else "All layers"
     route = f"answered by “{run.depth.get('route')}”; " if is_routed else ""
-    skipped = run.depth["skipped"]
-    spared = f"; {skipped} proposers were not called" if is_short and skipped else ""
-    yield RunNote("info", title, f"{route}{formatting.format_depth(run.depth)}{spared}.")
+    yield RunNote("info", title, f"{route}{formatting.format_run_depth(run)}.")
 
 
 def _note_stored_answers(run: RunRecord) -> Iterator[RunNote]:
@@ -149,6 +152,11 @@ def _note_requests(run: RunRecord, edited: Sequence[str]) -> Iterator[RunNote]:
         words = f"{count_words(len(dropped), 'proposal')} dropped by a person"
         places = join_words([*map(formatting.format_node, dropped)])
         yield RunNote("info", "Dropped", f"{words}: {places}.")
+
+
+def _note_mixture_changes(snapshots: Sequence[Any]) -> Iterator[RunNote]:
+    if changes := describe_mixture_changes(snapshots):
+        yield RunNote("info", "Changed", f"{changes}.")
 
 
 def _name(nodes: Sequence[str], names: Mapping[str, str]) -> str:

@@ -13,7 +13,7 @@ from unicodedata import east_asian_width
 from moa_graph.run_report.columns import Column, Tile
 from moa_graph.run_report.wording import count_words, join_words
 
-TILE_WIDTH, GAP, HEAD = 176, 76, 30
+TILE_WIDTH, GAP, HEAD = 192, 60, 30
 TALL, LOW = 42, 26  # heights of tiles with two lines and with one
 ROW_GAP = 8
 MAX_TALL = 8  # maximum number of tiles with two lines in a column
@@ -34,6 +34,12 @@ class PlacedTile:
     height: float
     name: str
     detail: str
+    width: float = TILE_WIDTH
+
+    @property
+    def is_low(self) -> bool:
+        """Whether name and detail share a line."""
+        return self.height < TALL
 
     @property
     def middle(self) -> float:
@@ -43,7 +49,7 @@ class PlacedTile:
     @property
     def right(self) -> float:
         """Right edge."""
-        return self.x + TILE_WIDTH
+        return self.x + self.width
 
     @property
     def tooltip(self) -> str:
@@ -220,7 +226,7 @@ def _draw_edges(
     for column, tiles in zip(columns, placed, strict=True):
         if column.is_chain:
             for above, below in pairwise(tiles):
-                x = above.x + TILE_WIDTH / 2
+                x = above.x + above.width / 2
                 yield DrawnEdge(f"M{x:g} {above.y + above.height:g}V{below.y:g}", _kind_to(below))
 
 

@@ -19,7 +19,8 @@ from moa_graph.models.traits import ModelLimits
 from moa_graph.prompting.layout import PromptLayout
 from moa_graph.prompting.refusals import ContextOverflow
 from moa_graph.run_report.turns import drop_abandoned_branches
-from moa_graph.runs.record import AgentCall, RunRecord
+from moa_graph.runs.agent_call import AgentCall
+from moa_graph.runs.record import RunRecord
 
 MixtureGraph = StateGraph[Any, Any, Any, Any] | CompiledStateGraph[Any, Any, Any, Any]
 

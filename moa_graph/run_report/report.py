@@ -101,7 +101,7 @@ def _read_parts(
         "turn": reported,
         "thread_id": thread_id,
         "origin": _describe_origin(run, graph, thread_id),
-        "notes": list_notes(run, edited),
+        "notes": list_notes(run, edited, snapshots),
         "failure": describe_failure(run, graph_spec, thread_id),
         "picture": draw_picture(list_columns(run, graph_spec, edited, is_reused=is_reused)),
         "drawing": render_svg(diagram) if diagram and _is_host(diagram) else None,
@@ -131,9 +131,13 @@ def _load_templates() -> "Environment":
         ) from None
     environment = load_templates(Path(__file__).parent / "templates", STYLES)
     environment.finalize = _strip_hidden
-    from moa_graph.run_report.texts import render_text  # noqa: PLC0415  # needs these packages
+    from moa_graph.run_report import texts  # noqa: PLC0415  # needs these packages
 
-    environment.filters |= {"markdown": render_text, "label": label_of}
+    environment.filters |= {
+        "markdown": texts.render_text,
+        "claim": texts.render_short_text,
+        "label": label_of,
+    }
     environment.globals |= {
         "formatting": formatting,
         "states": call_states,

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from math import floor, log10
 
 from moa_graph.graph.node_names import AGGREGATOR
+from moa_graph.runs.agent_call import AgentCall
 from moa_graph.runs.formatting import format_seconds
-from moa_graph.runs.record import AgentCall, RunRecord
+from moa_graph.runs.record import RunRecord
 
 LONG_PAUSE_SHARE = 0.25  # maximum pause, as a share of the worked time
 PAUSE_WIDTH_SHARE = 0.05

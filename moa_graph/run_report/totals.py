@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from moa_graph.run_report.columns import label_of
-from moa_graph.runs.record import AgentCall, RunRecord
+from moa_graph.runs.agent_call import AgentCall
+from moa_graph.runs.record import RunRecord
 
 Count = TypeVar("Count", int, float)
 

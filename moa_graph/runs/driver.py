@@ -27,6 +27,8 @@ InputForTurn = Callable[[Turn], GraphInput]
 AgentUpdate = tuple[AgentProgress, BaseMessage | None]
 """An agent that changed, and the chunk of its answer, if a chunk changed it."""
 
+_INPUT_NODE = "__input__"  # LangGraph's name of what writes the input of a run
+
 
 @dataclass(frozen=True)
 class TurnResult:
@@ -105,6 +107,14 @@ class TurnRun:
                 if agent:
                     yield agent, chunk
 
+    async def store_input(self) -> None:
+        """Store the question of a run that was stopped before the graph stored it."""
+        if not self.graph_input or not self.snapshot:
+            return
+        newest = await self.graph.aget_state(self.config)
+        if _checkpoint_id(newest) == _checkpoint_id(self.snapshot):
+            await self.graph.aupdate_state(self.config, self.graph_input, as_node=_INPUT_NODE)
+
     async def run_to_end(self) -> TurnResult:
         """Run without yielding events; a failure is a result.
 
@@ -127,3 +137,7 @@ class TurnRun:
                 values = await read_current_values(self.graph, self.config)
             return TurnResult(values, error)
         return TurnResult(values)
+
+
+def _checkpoint_id(snapshot: StateSnapshot) -> str | None:
+    return snapshot.config["configurable"].get("checkpoint_id")

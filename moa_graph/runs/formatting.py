@@ -7,7 +7,8 @@ from moa_graph.graph.depth import RunDepth
 from moa_graph.graph.node_names import AGGREGATOR, parse_node_name
 from moa_graph.graph.state import RefusedPrompt
 from moa_graph.prompting.finish_reasons import name_ending
-from moa_graph.runs.record import AgentCall, RunRecord
+from moa_graph.runs.agent_call import AgentCall
+from moa_graph.runs.record import RunRecord
 
 MIN_SHOWN_COST = 0.0001
 MINUTE = 60
@@ -72,6 +73,18 @@ def format_depth(depth: RunDepth) -> str:
         saved = f"{_count(shadow['skipped'], 'proposal')}{tokens}"
         text += f"; would have stopped after {shadow['layers']} ({shadow['why']}), without {saved}"
     return text
+
+
+def format_run_depth(run: RunRecord) -> str | None:
+    """Format the depth of a run with the calls and the cost that it saved; `None` if unknown."""
+    if not run.depth:
+        return None
+    depth, number = format_depth(run.depth), run.depth["skipped"]
+    if run.depth["layers"] == run.depth["of"] or not number:
+        return depth
+    calls = f"{_count(number, 'proposer')} {'was' if number == 1 else 'were'} not called"
+    saved = f", which saved at least {format_cost(cost)}" if (cost := run.skipped_cost) else ""
+    return f"{depth}; {calls}{saved}"
 
 
 def format_dissent(agreement: LayerAgreement) -> str:

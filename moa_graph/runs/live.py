@@ -16,7 +16,8 @@ from moa_graph.models.pricing import Prices
 from moa_graph.prompting.surrogates import replace_surrogates
 from moa_graph.prompting.tokens import tokens_of_weight, weigh_text
 from moa_graph.redaction import redacted_message
-from moa_graph.runs.record import AgentCall, RunRecord, read_run
+from moa_graph.runs.agent_call import AgentCall
+from moa_graph.runs.record import RunRecord, read_run
 
 SILENCE_S = 30.0
 """Seconds without output after which an agent counts as silent."""
@@ -68,7 +69,7 @@ class AgentProgress:
     is_retrying: bool = False
     """Whether it is called again after a failure."""
     is_stopped: bool = False
-    """Whether a person stopped it while it was writing; its text is partial."""
+    """Whether a person stopped it; its text, if there is one, is partial."""
     is_shown_elsewhere: bool = False
     """Whether another agent is reading its answer."""
     critical: bool = False
@@ -160,6 +161,7 @@ class AgentProgress:
         """Record that it was stopped; its partial text stays."""
         text, asked, seconds = self.text, self.asked, self.elapsed(perf_counter())
         self.reset("waiting")
+        self.is_stopped = True
         if text:
             self.take_stopped(text, asked, seconds)
 
@@ -308,6 +310,12 @@ class RunProgress:
         for agent in self.agents.values():
             if agent.status == "running":
                 agent.mark_stopped()
+
+    def mark_interrupted(self, nodes: Iterable[str]) -> None:
+        """Record that agents were running when an earlier run was interrupted."""
+        for node in nodes:
+            if (agent := self.agents.get(node)) and agent.status == "waiting":
+                agent.is_stopped = True
 
     def _apply_result(self, agent: AgentProgress, event: Mapping[str, Any]) -> None:
         result = event["result"] or {}

@@ -4,141 +4,33 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from langchain_core.messages import AIMessage, AnyMessage
 
 from moa_graph.graph.agreement import LayerAgreement
-from moa_graph.graph.deadlines import DeadlineExceededError
 from moa_graph.graph.depth import RunDepth, find_newest_turn_id
 from moa_graph.graph.depth_decision import DepthDecision
 from moa_graph.graph.failed_calls import FailedCall
-from moa_graph.graph.node_names import AGGREGATOR, FULL, parse_helper_role, parse_node_name
+from moa_graph.graph.node_names import AGGREGATOR, FULL, parse_node_name
 from moa_graph.graph.run_summary import read_run_summary
-from moa_graph.graph.state import OriginalCallStats, Proposal, RefusedPrompt
+from moa_graph.graph.state import Proposal
 from moa_graph.graph.turns import unanswered_messages
-from moa_graph.models.pricing import Prices, estimate_cost
+from moa_graph.models.pricing import Prices
 from moa_graph.models.providers import provider_of
 from moa_graph.prompting.attachments import remove_attachments
-from moa_graph.prompting.finish_reasons import describe_ending
-from moa_graph.prompting.parsing import read_finish_reason
+from moa_graph.runs.agent_call import AgentCall
+from moa_graph.runs.stored_calls import (
+    to_aggregator_call,
+    to_decision_call,
+    to_failed_aggregator_call,
+    to_failed_writer_call,
+    to_proposer_call,
+)
 from moa_graph.stored_names import translate_proposal
-
-_EARLIER_CUT_OFFS = ("cut off", "no answer within its timeout")
-"""Beginnings of the errors of `graph/deadlines.py` in threads of versions without `error_type`."""
 
 AGGREGATOR_FAILURE = "aggregator_failure"
 """State key of the aggregator's failure, in a state that was read from a store."""
-
-CallStatus = Literal["answered", "failed", "cut off"]
-
-
-def call_status(error: str | None, error_type: str | None = None) -> CallStatus:
-    """Return how a call ended.
-
-    Args:
-        error: Cause of the failure; `None` if there is an answer.
-        error_type: Class of the failure; `None` if an earlier version stored the call.
-    """
-    if error is None:
-        return "answered"
-    if error_type is None:
-        return "cut off" if error.startswith(_EARLIER_CUT_OFFS) else "failed"
-    return "cut off" if error_type == DeadlineExceededError.__name__ else "failed"
-
-
-def read_call_status(call: Proposal | FailedCall) -> CallStatus:
-    """Return how a stored call ended."""
-    return call_status(call["error"], call.get("error_type"))
-
-
-@dataclass(frozen=True)
-class AgentCall:
-    """One call of an agent."""
-
-    node: str
-    layer: int
-    """Number of the layer, from 1; for the aggregator, one more than that of the last layer."""
-    agent: str
-    model: str
-    text: str
-    error: str | None
-    started: float | None
-    """Start in seconds since 1970; `None` for runs of versions that did not store it."""
-    seconds: float
-    dropped_reference_chars: int
-    """Characters of references that were left out of the prompt."""
-    usage: Mapping[str, Any] | None
-    cost: float | None
-    """Estimated cost in US dollars; `None` if unknown."""
-    cached: OriginalCallStats | None = None
-    """Original tokens and seconds of a cached answer, which costs nothing now."""
-    saved_cost: float | None = None
-    """Estimated original cost in US dollars; `None` if unknown."""
-    dropped_messages: int = 0
-    """Messages of earlier turns that were left out of the prompt."""
-    refused_prompt: RefusedPrompt | None = None
-    """The prompt that the model refused before as too long."""
-    finish_reason: str | None = None
-    """Finish reason as the provider reports it."""
-    partial_text: str = ""
-    """Partial text of a failed answer."""
-    may_be_billed: bool = False
-    """Whether it failed or was hedged, and may have cost an unknown number of tokens."""
-    hedged: bool = False
-    """Whether the request was sent a second time because of `hedge`."""
-    joint_samples: int = 1
-    """Number of samples in its request; its tokens are a share of the request's tokens."""
-    selected: bool = False
-    """Whether the aggregator selected it as the answer."""
-    is_timed: bool = True
-    """Whether its duration is known."""
-    served_model: str | None = None
-    """Model that answered, as the provider reports it."""
-    is_edited: bool = False
-    """Whether a person has replaced its text."""
-    error_type: str | None = None
-    """Class of the failure: the HTTP status, or the name of the exception."""
-
-    @property
-    def status(self) -> CallStatus:
-        """How the call ended."""
-        return call_status(self.error, self.error_type)
-
-    @property
-    def is_proposal(self) -> bool:
-        """Whether it is the call of a proposer."""
-        return self.node != AGGREGATOR and self.helper_role is None
-
-    @property
-    def helper_role(self) -> str | None:
-        """Role of a helper node; `None` for a proposer and for the aggregator."""
-        return parse_helper_role(self.node)
-
-    @property
-    def ending_note(self) -> str | None:
-        """Note about an incomplete answer, such as that it is truncated."""
-        return None if self.error else describe_ending(self.finish_reason)
-
-    @property
-    def is_billed(self) -> bool:
-        """Whether the call is billed or may be."""
-        return self.error is None or self.usage is not None or self.may_be_billed
-
-    @property
-    def is_cost_known(self) -> bool:
-        """Whether `cost` is the complete cost."""
-        return self.cost is not None and not self.may_be_billed
-
-    @property
-    def cached_prompt_tokens(self) -> int:
-        """Prompt tokens from providers' caches, as far as they are reported."""
-        return ((self.usage or {}).get("input_token_details") or {}).get("cache_read") or 0
-
-    @property
-    def ended(self) -> float:
-        """End in seconds since 1970."""
-        return (self.started or 0.0) + self.seconds
 
 
 @dataclass(frozen=True)
@@ -253,6 +145,15 @@ class RunRecord:
         return sum(costs) if costs else None
 
     @property
+    def skipped_cost(self) -> float | None:
+        """Minimum estimated cost of the skipped proposers; `None` if unknown.
+
+        It is based on the mean cost of the others, which have read fewer references.
+        """
+        costs = [call.cost for call in self.proposals if call.cost is not None]
+        return sum(costs) / len(costs) * self.depth["skipped"] if self.depth and costs else None
+
+    @property
     def cost_is_complete(self) -> bool:
         """Whether the cost includes every call that may be billed."""
         return all(call.is_cost_known for call in self.billed_calls)
@@ -289,15 +190,15 @@ def read_run(
     summary: Mapping[str, Any] = read_run_summary(answer) or {}
     nodes = list(order or summary.get("proposers", ()))
     calls = [
-        replace(_proposer_call(node, proposal, prices), selected=node == summary.get("selected"))
+        replace(to_proposer_call(node, proposal, prices), selected=node == summary.get("selected"))
         for node, proposal in _order_proposals(current_turn_proposals(state), nodes)
     ]
     if answer and summary:
         layer = 1 + max([summary["layers"], *(call.layer for call in calls)])
-        calls.append(_aggregator_call(answer, summary, layer, prices))
+        calls.append(to_aggregator_call(answer, summary, layer, prices))
     elif failure := state.get(AGGREGATOR_FAILURE):
         failed_calls = tuple(failed_calls) or failure.get("failed_calls", ())
-        calls.append(_failed_aggregator_call(failure, calls, is_counted=bool(failed_calls)))
+        calls.append(to_failed_aggregator_call(failure, calls, is_counted=bool(failed_calls)))
     failed_calls = (*summary.get("failed_calls", ()), *failed_calls)
     writers = _read_failed_writers(failed_calls, calls, prices)
     depth: RunDepth | None = summary.get("depth")
@@ -311,7 +212,7 @@ def read_run(
         vote=summary.get("vote"),
         depth=depth,
         agreement=summary.get("agreement"),
-        decisions=[_decision_call(each, prices) for each in _list_decisions(state, summary)],
+        decisions=[to_decision_call(each, prices) for each in _list_decisions(state, summary)],
     )
 
 
@@ -343,7 +244,7 @@ def _read_failed_writers(
 ) -> list[AgentCall]:
     """Parse the failed calls of aggregators, as calls of the layer after the proposers."""
     layer = 1 + max((call.layer for call in calls if call.node != AGGREGATOR), default=0)
-    return [_failed_writer_call(each, layer, prices) for each in failed_calls]
+    return [to_failed_writer_call(each, layer, prices) for each in failed_calls]
 
 
 def _order_proposals(
@@ -380,125 +281,6 @@ def current_turn_proposals(state: Mapping[str, Any]) -> dict[str, Proposal]:
     ):
         return proposals if state.get("messages") else {}
     return {node: p for node, p in proposals.items() if p["turn_id"] in open_ids}
-
-
-def _proposer_call(node: str, proposal: Proposal, prices: Prices | None) -> AgentCall:
-    return AgentCall(
-        node=node,
-        layer=proposal["layer"],
-        agent=proposal["agent"],
-        model=proposal["model"],
-        text=proposal["content"],
-        error=proposal["error"],
-        error_type=proposal.get("error_type"),
-        started=proposal.get("started"),
-        seconds=proposal["seconds"],
-        dropped_reference_chars=proposal.get("dropped_reference_chars", 0),
-        dropped_messages=proposal.get("dropped_messages", 0),
-        refused_prompt=proposal.get("refused_prompt"),
-        finish_reason=proposal.get("finish_reason"),
-        partial_text=proposal.get("partial_content", ""),
-        may_be_billed=proposal.get("may_be_billed", False),
-        hedged=proposal.get("hedged", False),
-        joint_samples=proposal.get("joint_samples", 1),
-        served_model=proposal.get("served_model"),
-        is_edited=proposal.get("edited") == proposal.get("attempt_id", ""),
-        **_cost_fields(proposal["model"], proposal["usage"], proposal.get("cached"), prices),
-    )
-
-
-def _aggregator_call(
-    answer: AIMessage, summary: Mapping[str, Any], layer: int, prices: Prices | None
-) -> AgentCall:
-    usage = summary.get("aggregator_usage") or answer.usage_metadata
-    hedged = summary.get("hedged", ())
-    return AgentCall(
-        node=AGGREGATOR,
-        layer=layer,
-        agent=AGGREGATOR,
-        model=summary["aggregator"],
-        text=answer.text,
-        error=None,
-        started=summary.get("started"),
-        seconds=summary.get("seconds", 0.0),
-        dropped_reference_chars=summary["dropped_reference_chars"],
-        dropped_messages=summary.get("dropped_messages", 0),
-        refused_prompt=summary.get("refused_prompt"),
-        finish_reason=read_finish_reason(answer),
-        hedged=any(not (parse_node_name(node) or parse_helper_role(node)) for node in hedged),
-        may_be_billed=AGGREGATOR in hedged and AGGREGATOR in summary["usage_unknown"],
-        served_model=summary.get("served_models", {}).get(AGGREGATOR),
-        **_cost_fields(summary["aggregator"], usage, summary.get("aggregator_cached"), prices),
-    )
-
-
-def _failed_aggregator_call(
-    failure: Mapping[str, Any], proposals: Sequence[AgentCall], *, is_counted: bool
-) -> AgentCall:
-    return AgentCall(
-        node=AGGREGATOR,
-        layer=1 + max((call.layer for call in proposals), default=0),
-        agent=AGGREGATOR,
-        model=failure["model"],
-        text="",
-        error=failure["error"],
-        started=None,
-        seconds=0.0,
-        dropped_reference_chars=0,
-        usage=None,
-        cost=None,
-        may_be_billed=not is_counted,  # earlier versions did not store its usage
-        is_timed=False,
-    )
-
-
-def _failed_writer_call(failed: FailedCall, layer: int, prices: Prices | None) -> AgentCall:
-    return AgentCall(
-        node=failed["node"],
-        layer=layer,
-        agent=failed["node"],
-        model=failed["model"],
-        text="",
-        error=failed["error"],
-        error_type=failed.get("error_type"),
-        started=failed["started"],
-        seconds=failed["seconds"],
-        dropped_reference_chars=0,
-        finish_reason=failed["finish_reason"],
-        partial_text=failed["partial_content"],
-        may_be_billed=failed["may_be_billed"],
-        **_cost_fields(failed["model"], failed["usage"], None, prices),
-    )
-
-
-def _cost_fields(
-    model: str,
-    usage: Mapping[str, Any] | None,
-    cached: OriginalCallStats | None,
-    prices: Prices | None,
-) -> dict[str, Any]:
-    """Return the tokens and cost of a call, or its savings."""
-    if not cached:
-        return {"usage": usage, "cost": estimate_cost(model, usage, prices)}
-    saved = estimate_cost(model, cached["usage"], prices)
-    return {"usage": usage, "cost": 0.0, "cached": cached, "saved_cost": saved}
-
-
-def _decision_call(decision: DepthDecision, prices: Prices | None) -> AgentCall:
-    name = parse_node_name(node := decision["node"])
-    return AgentCall(
-        node=node,
-        layer=name.layer if name else 0,
-        agent=node,
-        model=decision["model"],
-        text=decision.get("why", ""),
-        error=None,
-        started=decision.get("started"),
-        seconds=0.0,
-        dropped_reference_chars=0,
-        is_timed=False,
-        **_cost_fields(decision["model"], decision.get("usage"), None, prices),
-    )
 
 
 def _count_layer_sizes(nodes: Iterable[str], last_layer: int | None) -> Counter[int]:

@@ -13,12 +13,12 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from moa_graph.runs.damage import DamagedThreadError
 from moa_graph.runs.store import (
-    CONFIG_KEY,
     Checkpointer,
     RunStore,
     StoreError,
     time_of_checkpoint,
 )
+from moa_graph.runs.stored_configs import CONFIG_KEY
 from moa_graph.runs.titles import forget_title
 
 MAX_VACUUM_BYTES = 200_000_000
@@ -32,7 +32,7 @@ class DatabaseQueries:
     """Queries for one kind of database."""
 
     list_threads: str
-    """Threads of the command line (with `CONFIG_KEY` of `store`), newest first, each with its last
+    """Threads of the command line (with `CONFIG_KEY`), newest first, each with its last
     checkpoint; `{number}` is the expression that orders checkpoints."""
     database_size: str
     vacuum: Sequence[str]

@@ -28,10 +28,9 @@ from langgraph.graph import StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.types import StateSnapshot
 from platformdirs import user_data_path
-from pydantic import ValidationError
 
 from moa_graph.atomic_files import restrict_to_owner
-from moa_graph.config.model import STORED, MoAConfig
+from moa_graph.config.model import MoAConfig
 from moa_graph.errors import MoAError
 from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.node_names import AGGREGATOR
@@ -51,6 +50,7 @@ from moa_graph.runs.record import (
     first_question,
     last_question,
 )
+from moa_graph.runs.stored_configs import CONFIG_KEY, load_stored_config
 from moa_graph.runs.stored_errors import (
     CANCELLED_PREFIX,
     read_failed_calls,
@@ -60,8 +60,7 @@ from moa_graph.runs.titles import read_titles
 
 Checkpointer = BaseCheckpointSaver[Any]
 
-CONFIG_KEY = "moa_config"  # metadata key of each checkpoint: the mixture
-RUN_BEGAN_KEY = "moa_run_began"  # likewise: start of the writing run, in seconds
+RUN_BEGAN_KEY = "moa_run_began"  # metadata key of each checkpoint: start of its run, in seconds
 UUID_EPOCH = datetime(1582, 10, 15, tzinfo=UTC)  # epoch of UUIDs
 ERROR_CHANNEL = "__error__"  # LangGraph's channel for errors of nodes
 
@@ -584,7 +583,7 @@ def _parse_checkpoint(checkpoint: CheckpointTuple) -> StoredThread:
         id=checkpoint.config["configurable"]["thread_id"],
         updated_at=datetime.fromisoformat(checkpoint.checkpoint["ts"]),
         messages=_messages_with_input(checkpoint.checkpoint["channel_values"]),
-        config=_load_stored_config(dict(checkpoint.metadata).get(CONFIG_KEY)),
+        config=load_stored_config(dict(checkpoint.metadata).get(CONFIG_KEY)),
         failed_nodes=(),
         stop_cause=_find_stop_cause(
             [str(value) for _, channel, value in writes if channel == ERROR_CHANNEL]
@@ -604,10 +603,3 @@ def _find_stop_cause(errors: Sequence[str]) -> Literal["failed", "interrupted"] 
     if not errors:
         return None
     return "interrupted" if all(each.startswith(CANCELLED_PREFIX) for each in errors) else "failed"
-
-
-def _load_stored_config(stored: Any) -> MoAConfig | None:
-    try:
-        return MoAConfig.model_validate_json(stored, context=STORED) if stored else None
-    except ValidationError:
-        return None

@@ -23,6 +23,12 @@ def read_node_errors(snapshot: StateSnapshot) -> Mapping[str, str]:
     }
 
 
+def list_stopped_nodes(snapshot: StateSnapshot) -> Sequence[str]:
+    """Return the nodes that were running when the run was interrupted."""
+    stopped = (task for task in snapshot.tasks if str(task.error).startswith(CANCELLED_PREFIX))
+    return [task.name for task in stopped]
+
+
 def read_failed_calls(snapshot: StateSnapshot) -> Sequence[FailedCall]:
     """Return the failed calls of aggregators in a stored error."""
     for task in snapshot.tasks:

@@ -21,7 +21,7 @@ from moa_graph.server.anthropic_translation import (
     to_chat_tools,
 )
 from moa_graph.server.errors import REQUEST_ID
-from moa_graph.server.json_body import read_json_body
+from moa_graph.server.json_body import read_model_request
 from moa_graph.server.openai_messages import to_langchain_messages
 from moa_graph.server.service import MixtureService, get_service
 
@@ -37,7 +37,7 @@ _NAMES: Mapping[str, str] = {
 async def create_message(request: Request) -> Response:
     """Answer a conversation."""
     service = get_service(request)
-    body = await read_json_body(request, service.limits)
+    body = await read_model_request(request, service)
     max_messages, strict = service.limits.messages, service.api.strict
     asked = parse_conversation(MessageRequest, body, max_messages, strict=strict)
     plan = plan_answer(service, to_chat_request(asked), _NAMES)
@@ -51,7 +51,7 @@ async def create_message(request: Request) -> Response:
 async def count_tokens(request: Request) -> Response:
     """Estimate the tokens of a conversation and its tools, as a proposer reads them."""
     service = get_service(request)
-    body = await read_json_body(request, service.limits)
+    body = await read_model_request(request, service)
     asked = parse_conversation(ConversationRequest, body, service.limits.messages)
     service.get_mixture(asked.model)
     return JSONResponse({"input_tokens": await run_in_threadpool(_count, service, asked)})

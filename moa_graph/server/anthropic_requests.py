@@ -21,7 +21,7 @@ from moa_graph.server.anthropic_content import (
     ToolUseBlock,
     tag_content,
 )
-from moa_graph.server.errors import ApiError
+from moa_graph.server.errors import THREAD_UNSUPPORTED, ApiError
 from moa_graph.server.json_body import MAX_VALUE_CHARS
 from moa_graph.server.openai_requests import MAX_STOPS, MAX_TOOLS
 from moa_graph.server.request_checks import check_length, check_object, validate_request
@@ -175,10 +175,22 @@ def parse_conversation(
     check_object(data)
     check_length(data, "messages", max_messages)
     request = validate_request(kind, data)
+    if isinstance(request, MessageRequest):
+        _refuse_other_requests(request.model_extra or {})
     if strict:
         _refuse_parameters(request)
     _check_results(request.messages)
     return request
+
+
+def _refuse_other_requests(extra: Mapping[str, Any]) -> None:
+    """Reject what needs a stored conversation, or asks for something else than an answer."""
+    if extra.get("thread") is not None:
+        message = "thread: nothing is stored; expected the whole conversation in `messages`"
+        raise ApiError(400, message, param="thread", code=THREAD_UNSUPPORTED)
+    if extra.get("compaction") is not None:
+        message = "compaction: not supported by this server"
+        raise ApiError(400, message, param="compaction", code="unsupported_parameter")
 
 
 def _refuse_parameters(request: ConversationRequest) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
+from threading import Thread
 from typing import TYPE_CHECKING, NamedTuple
 
 from starlette.applications import Starlette
@@ -62,6 +63,8 @@ DIALECTS: Sequence[Dialect] = (
 )
 """Dialects that are always available."""
 
+_ANTHROPIC_MODULE = "moa_graph.server.anthropic_messages"
+
 
 def create_app(
     service: MixtureService,
@@ -120,9 +123,25 @@ def create_app(
     return app
 
 
+def preload_dialects() -> Thread | None:
+    """Import Anthropic's package in a thread, so that the first request does not wait for it.
+
+    The import takes about two seconds, in which the server already answers.
+    """
+    if not _has_anthropic():
+        return None
+    thread = Thread(target=import_module, args=(_ANTHROPIC_MODULE,))
+    thread.start()
+    return thread
+
+
+def _has_anthropic() -> bool:
+    return find_spec("anthropic") is not None
+
+
 def _list_anthropic_dialects() -> list[Dialect]:
     """Return the dialects that need Anthropic's package, an extra."""
-    if find_spec("anthropic") is None:
+    if not _has_anthropic():
         return [Dialect(path, _refuse_without_anthropic) for path in (MESSAGES_PATH, COUNT_PATH)]
     return [Dialect(MESSAGES_PATH, _create_message), Dialect(COUNT_PATH, _count_tokens)]
 
@@ -136,8 +155,8 @@ async def _count_tokens(request: Request) -> Response:
 
 
 async def _answer_as_anthropic(how: str, request: Request) -> Response:
-    """Import the dialect at its first request in a thread, because that takes two seconds."""
-    dialect = await run_in_threadpool(import_module, "moa_graph.server.anthropic_messages")
+    """Answer with the dialect; a request that comes before `preload_dialects` is done waits."""
+    dialect = await run_in_threadpool(import_module, _ANTHROPIC_MODULE)
     answer: Callable[[Request], Awaitable[Response]] = getattr(dialect, how)
     return await answer(request)
 

@@ -1,6 +1,6 @@
 """Checkpoints of a thread as named steps that can be continued."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +11,7 @@ from langgraph.types import StateSnapshot
 
 from moa_graph.config.model import STORED, MoAConfig
 from moa_graph.graph.builder import CompiledMoAGraph, MoAGraph
+from moa_graph.graph.depth import find_newest_turn_id
 from moa_graph.graph.graph_spec import GraphSpec
 from moa_graph.graph.node_names import (
     AGGREGATOR,
@@ -21,11 +22,11 @@ from moa_graph.graph.node_names import (
 )
 from moa_graph.runs.record import current_turn_proposals
 from moa_graph.runs.store import (
-    CONFIG_KEY,
     RUN_BEGAN_KEY,
     Checkpointer,
     current_turn_values,
 )
+from moa_graph.runs.stored_configs import read_stored_config
 from moa_graph.runs.stored_errors import read_node_errors
 from moa_graph.server.errors import ApiError
 from moa_graph.server.json_types import JsonObject
@@ -105,6 +106,12 @@ class CheckpointView:
         return sum(message.type == "human" for message in self.snapshot.values["messages"])
 
     @property
+    def turn_id(self) -> str:
+        """Id of the message that the turn answers; empty if there is none."""
+        messages = self.snapshot.values.get("messages")
+        return find_newest_turn_id(messages) if messages else ""
+
+    @property
     def label(self) -> str:
         """A short description of the last step."""
         next_nodes = self.snapshot.next
@@ -182,14 +189,26 @@ class CheckpointHistory:
 
     def list_starts(self, step: CheckpointView) -> list[float]:
         """List when runs of the turn of a step began, or changed it, in seconds since 1970."""
-        starts, current = set[float](), self.checkpoints.get(step.id)
-        while current:
-            if current.turn == step.turn:
-                starts.add(current.run_began_at)
-                if current.source in {"update", "fork"}:
-                    starts.add(current.created_at)
-            current = self.checkpoints.get(self.parents[current.id])
+        starts = set[float]()
+        for each in self.ancestors_of(step):
+            if each.turn == step.turn:
+                starts.add(each.run_began_at)
+                if each.source in {"update", "fork"}:
+                    starts.add(each.created_at)
         return sorted(starts - {0.0})
+
+    def ancestors_of(self, step: CheckpointView) -> Iterator[CheckpointView]:
+        """Yield a checkpoint and those before it, newest first, with the copies of LangGraph."""
+        current = self.checkpoints.get(step.id)
+        while current:
+            yield current
+            current = self.checkpoints.get(self.parents[current.id])
+
+    def find_asked_mixture(self) -> MoAConfig:
+        """Return the mixture with which the last question was asked, before remedies changed it."""
+        newest = self.find_checkpoint(None)
+        turn = [each for each in self.ancestors_of(newest) if each.turn_id == newest.turn_id]
+        return turn[-1].mixture
 
     @property
     def branch_ends(self) -> list[CheckpointView]:
@@ -223,18 +242,20 @@ async def read_checkpoint_history(
     config_json = mixture.model_dump_json(exclude_defaults=True)
     graphs = {config_json: (mixture, _compile(mixture, saver))}
     snapshots = await _read_snapshots(graphs[config_json][1], thread)
-    for other in {_stored_config(s) for s in snapshots} - {config_json, None}:
+    for other in {read_stored_config(s) for s in snapshots} - {config_json, None}:
         config = MoAConfig.model_validate_json(other or "", context=STORED)
         graphs[str(other)] = (config, _compile(config, saver))
     for other in graphs.keys() - {config_json}:
         own = {checkpoint_id(s.config): s for s in await _read_snapshots(graphs[other][1], thread)}
         snapshots = [
-            own[checkpoint_id(s.config)] if _stored_config(s) == other else s for s in snapshots
+            own[checkpoint_id(s.config)] if read_stored_config(s) == other else s for s in snapshots
         ]
     parents = _find_parents(snapshots)
     steps = {
         name: CheckpointView(
-            snapshot, *graphs[_stored_config(snapshot) or config_json], name not in parents.values()
+            snapshot,
+            *graphs[read_stored_config(snapshot) or config_json],
+            name not in parents.values(),
         )
         for snapshot in snapshots
         if (name := checkpoint_id(snapshot.config)) in parents
@@ -267,8 +288,3 @@ def _find_parents(snapshots: Sequence[StateSnapshot]) -> dict[str, str]:
             parent = before[parent]
         parents[name] = parent
     return parents
-
-
-def _stored_config(snapshot: StateSnapshot) -> str | None:
-    metadata: dict[str, Any] = {**(snapshot.metadata or {})}
-    return metadata.get(CONFIG_KEY)

@@ -27,6 +27,8 @@ RETRY_AFTER = "2"  # seconds, if this server is busy
 REFUSED_KEY_STATUSES = {401, 403}
 NO_RETRY_HEADERS = {"x-should-retry": "false"}  # stops clients from paying for retries
 CONTEXT_LENGTH_EXCEEDED = "context_length_exceeded"
+THREAD_UNSUPPORTED = "thread_unsupported_request"
+"""Code by which Anthropic's clients know to send the whole conversation without `thread`."""
 
 _ANTHROPIC_TYPES: Mapping[int, str] = {
     401: "authentication_error",
@@ -84,11 +86,10 @@ def anthropic_error_body(error: ApiError, request_id: str | None = None) -> dict
     message = error.message
     if error.code == CONTEXT_LENGTH_EXCEEDED:
         message = f"prompt is too long: {message}"  # clients recognize it, and shorten the prompt
-    return {
-        "type": "error",
-        "error": {"type": kind, "message": message},
-        "request_id": request_id,
-    }
+    fields: dict[str, Any] = {"type": kind, "message": message}
+    if error.code == THREAD_UNSUPPORTED:
+        fields["details"] = {"error_code": error.code}
+    return {"type": "error", "error": fields, "request_id": request_id}
 
 
 def _error_type(status: int) -> str:

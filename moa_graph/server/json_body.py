@@ -10,7 +10,9 @@ from starlette.requests import Request
 
 from moa_graph.json_size import count_json_items
 from moa_graph.server.errors import ApiError
-from moa_graph.server.service import ServerLimits
+from moa_graph.server.request_record import note_model
+from moa_graph.server.service import MixtureService, ServerLimits
+from moa_graph.validation_errors import describe_expected
 
 MAX_VALUE_CHARS = 100
 """Characters of a value in an error."""
@@ -40,6 +42,19 @@ async def read_json_body(request: Request, limits: ServerLimits) -> Any:
         close = {"connection": "close"}
         raise ApiError(408, message, code="request_timeout", headers=close) from None
     return parse_json_body(body, limits)
+
+
+async def read_model_request(request: Request, service: MixtureService) -> Any:
+    """Read the body of a request for an answer; its log line names the mixture in any case.
+
+    Raises:
+        ApiError: As `read_json_body`.
+    """
+    body = await read_json_body(request, service.limits)
+    model = body.get("model") if isinstance(body, dict) else None
+    if isinstance(model, str) and model in service.mixtures:
+        note_model(model)
+    return body
 
 
 def parse_json_body(body: bytes, limits: ServerLimits) -> Any:
@@ -101,7 +116,7 @@ def explain_validation_error(error: ValidationError, data: Any) -> ApiError:
         case "value_error":
             message = first["msg"].removeprefix("Value error, ")
         case _:
-            message = first["msg"].replace("Input should be", "expected") + got
+            message = describe_expected(first["msg"]) + got
     if location.endswith(".content") and first["type"] == "string_type":
         message = f"expected a string or a list of parts{got}"
     return ApiError(400, f"{location}: {message}", param=location)

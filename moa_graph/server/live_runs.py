@@ -209,11 +209,8 @@ class LiveRuns:
         self._runs_by_thread[thread] = live
         self.stopped_texts.forget(thread)
         try:
-            async with lock_stack.pop_all(), self._service.places:
-                live.is_waiting = False
-                async with aclosing(run.stream(live.progress)) as updates:
-                    async for _ in updates:
-                        live.notify_watchers()
+            async with lock_stack.pop_all():
+                await self._stream_run(live, run)
             status = "answered"
         except Exception as failure:  # noqa: BLE001  # the page shows every error
             status, error = "failed", redacted_message(failure)
@@ -221,6 +218,17 @@ class LiveRuns:
             del self._runs_by_thread[thread]
             live.mark_ended(status, error)
             self.stopped_texts.keep(thread, live.progress)
+
+    async def _stream_run(self, live: LiveRun, run: TurnRun) -> None:
+        try:
+            async with self._service.places:
+                live.is_waiting = False
+                async with aclosing(run.stream(live.progress)) as updates:
+                    async for _ in updates:
+                        live.notify_watchers()
+        except asyncio.CancelledError:
+            await run.store_input()
+            raise
 
     def _build_graph(self, mixture_json: str) -> CompiledMoAGraph:
         """Build the graph and the models of a mixture.

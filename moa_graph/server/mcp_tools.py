@@ -16,11 +16,12 @@ from typing_extensions import TypedDict  # pydantic needs it on Python 3.11
 
 from moa_graph.config.model import MoAConfig
 from moa_graph.graph.run_summary import RunSummary, read_run_summary
-from moa_graph.graph.tool import TOOL_DESCRIPTION, ToolInput, format_question
+from moa_graph.graph.tool import TOOL_DESCRIPTION, OptionalText, ToolInput, format_question
 from moa_graph.redaction import redacted_message
 from moa_graph.server.errors import ApiError, server_stopping_error
 from moa_graph.server.kept_runs import MAX_KEPT_RUNS, KeptRun, KeptRuns
 from moa_graph.server.layer_progress import LayerProgress, ProgressNote
+from moa_graph.server.request_record import note_model
 from moa_graph.server.service import MixtureService
 from moa_graph.version import __version__
 
@@ -35,7 +36,7 @@ _INSTRUCTIONS = (
 )
 _INPUT = ToolInput.model_fields
 Question = Annotated[str, Field(min_length=1, description=_INPUT["question"].description)]
-ContextText = Annotated[str, Field(description=_INPUT["context"].description)]
+ContextText = Annotated[OptionalText, Field(description=_INPUT["context"].description)]
 RunEvents = asyncio.Queue[ProgressNote | None]
 
 
@@ -113,6 +114,7 @@ class MixtureTool:
         self, ctx: Context[Any, Any], question: Question, context: ContextText = ""
     ) -> Annotated[CallToolResult, MixtureAnswer]:
         """Ask a question and report progress; cancelling the call cancels the run."""
+        note_model(self._mixture.name)
         try:
             values = await self._follow_run(format_question(question, context), ctx)
         except Exception as error:  # noqa: BLE001  # the client receives every error

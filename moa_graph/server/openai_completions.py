@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from moa_graph.server.answer_plan import plan_answer
 from moa_graph.server.answering import answer_request
-from moa_graph.server.json_body import read_json_body
+from moa_graph.server.json_body import read_model_request
 from moa_graph.server.openai_completions_format import CompletionFormat
 from moa_graph.server.openai_completions_requests import (
     PARAMETER_NAMES,
@@ -19,7 +19,7 @@ from moa_graph.server.service import get_service
 async def create_completion(request: Request) -> Response:
     """Answer prompts."""
     service = get_service(request)
-    body = await read_json_body(request, service.limits)
+    body = await read_model_request(request, service)
     asked = parse_completion_request(body, strict=service.api.strict)
     ignored = list(asked.ineffective_parameters())
     plans = [plan_answer(service, each, PARAMETER_NAMES) for each in asked.to_chat_requests()]

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from moa_graph.server.answer_plan import plan_answer
 from moa_graph.server.answering import answer_request
 from moa_graph.server.errors import ApiError
-from moa_graph.server.json_body import read_json_body
+from moa_graph.server.json_body import read_model_request
 from moa_graph.server.openai_responses_format import ResponsesFormat
 from moa_graph.server.openai_responses_requests import PARAMETER_NAMES, parse_responses_request
 from moa_graph.server.proposal_scope import read_proposal_scope
@@ -20,7 +20,7 @@ async def create_response(request: Request) -> Response:
     """Answer an input."""
     service = get_service(request)
     owner = read_proposal_scope(request)
-    body = await read_json_body(request, service.limits)
+    body = await read_model_request(request, service)
     body = service.response_items.resolve_references(owner, body, service.limits.messages)
     asked, chat_request = parse_responses_request(
         body, service.limits.messages, strict=service.api.strict

@@ -45,6 +45,7 @@ from moa_graph.server.page_requests import (
     RenameRequest,
     ReportRequest,
     RequestBody,
+    ResumeRequest,
     ThreadRequest,
 )
 from moa_graph.server.proposal_edits import prepare_fork
@@ -58,6 +59,7 @@ from moa_graph.server.thread_view import (
     judge_thread,
     with_html,
 )
+from moa_graph.server.turn_remedies import choose_mixture_to_continue, choose_mixture_to_resume
 
 MAX_LISTED_THREADS = 100  # threads
 MAX_SEARCHED_THREADS = 2000  # of the newest
@@ -160,7 +162,7 @@ class PageApi:
         question = body.with_attachments()
         name = body.thread or secrets.token_hex(4)
         thread = await self._find_thread(name) if body.thread else None
-        mixture = self._choose_mixture(body.mixture, thread)
+        mixture = await self._choose_mixture(body.mixture, thread)
         await self._live_runs.start_run(name, mixture, question=question)
         return _json_response({"thread": name})
 
@@ -172,25 +174,30 @@ class PageApi:
 
     async def resume_run(self, request: Request) -> Response:
         """Continue a stopped or failed run without repeating stored calls."""
-        body = await self._parse_body(request, ThreadRequest)
+        body = await self._parse_body(request, ResumeRequest)
         thread = await self._find_thread(body.thread)
         if thread.is_finished:
             message = f"thread {thread.id!r} is already answered"
             raise ApiError(HTTP_CONFLICT, message, code="answered")
-        await self._live_runs.start_run(thread.id, _require_mixture(thread))
+        mixture = _require_mixture(thread)
+        if body.aggregator or body.lower_quorum:
+            step, _ = await self._find_step(thread.id, None)
+            mixture = choose_mixture_to_resume(step, body)
+        await self._live_runs.start_run(thread.id, mixture)
         return _json_response({"thread": thread.id})
 
     async def continue_run(self, request: Request) -> Response:
         """Continue from an earlier checkpoint, with edited or unchanged proposals."""
         body = await self._parse_body(request, ContinueRequest)
-        mixture = _require_mixture(await self._find_thread(body.thread))
-        history = await read_checkpoint_history(self._store.checkpointer, body.thread, mixture)
+        newest = _require_mixture(await self._find_thread(body.thread))
+        history = await read_checkpoint_history(self._store.checkpointer, body.thread, newest)
         step = history.find_checkpoint(body.checkpoint)
 
         async def begin(graph: CompiledMoAGraph, config: RunnableConfig) -> RunnableConfig:
             return await prepare_fork(graph, step, body.edits, config)
 
-        await self._live_runs.start_run(body.thread, step.mixture, prepare=begin)
+        mixture = choose_mixture_to_continue(step, body)
+        await self._live_runs.start_run(body.thread, mixture, prepare=begin)
         return _json_response({"thread": body.thread})
 
     async def rename_thread(self, request: Request) -> Response:
@@ -284,8 +291,8 @@ class PageApi:
             return thread
         raise ApiError(404, f"no thread {name!r}", code="not_found")
 
-    def _choose_mixture(self, name: str | None, thread: StoredThread | None) -> MoAConfig:
-        """Return the named mixture, that of the thread, or the first one."""
+    async def _choose_mixture(self, name: str | None, thread: StoredThread | None) -> MoAConfig:
+        """Return the named mixture, that of the thread's last question, or the first one."""
         if keyless := next((m for m in self._service.without_keys if m.name == name), None):
             keys = " and ".join(list_missing_keys(keyless))
             message = f"mixture {name!r} needs a key: set {keys}, and restart the server"
@@ -295,7 +302,10 @@ class PageApi:
                 return mixture
             raise ApiError(404, f"{name!r} is a single model; expected a mixture", param="mixture")
         if thread and thread.config:
-            return thread.config
+            history = await read_checkpoint_history(
+                self._store.checkpointer, thread.id, thread.config
+            )
+            return history.find_asked_mixture() if history.checkpoints else thread.config
         return self._service.layered_mixtures[0]
 
     def _thread_summary(self, thread: StoredThread) -> JsonObject:

@@ -2,10 +2,8 @@
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Sequence
 from time import monotonic
 
-from langgraph.types import StateSnapshot
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
@@ -57,7 +55,7 @@ class ReportAddresses:
 
 def write_report(step: CheckpointView, history: CheckpointHistory) -> str:
     """Return the turn of a checkpoint as an HTML page."""
-    snapshots: Sequence[StateSnapshot] = [each.snapshot for each in history.path_to(step)[::-1]]
+    snapshots = [each.snapshot for each in history.ancestors_of(step)]
     return report(step.values, step.graph, history=snapshots, prices=step.mixture.prices)
 
 

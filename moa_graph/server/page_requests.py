@@ -60,9 +60,18 @@ class AskRequest(RequestBody):
 
 
 class ThreadRequest(RequestBody):
-    """`POST /api/stop`, `POST /api/resume` and `POST /api/delete`."""
+    """`POST /api/stop` and `POST /api/delete`."""
 
     thread: NonEmptyText
+
+
+class ResumeRequest(ThreadRequest):
+    """`POST /api/resume`."""
+
+    aggregator: NonEmptyText | None = None
+    """Another model of the mixture, as `provider:model`, that writes the answer."""
+    lower_quorum: bool = False
+    """Whether a layer without its quorum goes on with the answers that it has."""
 
 
 class ReportRequest(ThreadRequest):
@@ -84,3 +93,5 @@ class ContinueRequest(RequestBody):
     thread: NonEmptyText
     checkpoint: NonEmptyText
     edits: dict[str, ProposalEdit] = {}
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Maximum number of tokens of the answer; by default that of the mixture."""

@@ -8,7 +8,8 @@ from moa_graph.markdown import Mark, MarkdownDocument
 from moa_graph.markdown.document import MAX_LAID_OUT_CHARS
 from moa_graph.run_report.influence import AnswerSpan, measure_influence
 from moa_graph.run_report.word_diff import WordChanges
-from moa_graph.runs.record import AgentCall, RunRecord
+from moa_graph.runs.agent_call import AgentCall
+from moa_graph.runs.record import RunRecord
 from moa_graph.server.errors import ApiError
 from moa_graph.server.json_types import JsonObject
 

@@ -9,17 +9,21 @@ from langchain_core.messages import BaseMessage
 
 from moa_graph.graph.analysis import find_analysis
 from moa_graph.graph.node_names import parse_node_name
-from moa_graph.markdown import render_blocks
+from moa_graph.markdown import render_blocks, render_claim
+from moa_graph.prompting.analyses import Analysis
 from moa_graph.prompting.attachments import list_attached_files, remove_attachments
+from moa_graph.runs.agent_call import AgentCall
 from moa_graph.runs.formatting import (
     format_changes,
-    format_depth,
     format_dissent,
     format_dropped_messages,
+    format_run_depth,
 )
 from moa_graph.runs.live import RunProgress
-from moa_graph.runs.record import AgentCall, RunRecord
+from moa_graph.runs.record import RunRecord
+from moa_graph.runs.remedies import describe_mixture_changes
 from moa_graph.runs.store import StoredThread
+from moa_graph.runs.stored_errors import list_stopped_nodes
 from moa_graph.server.checkpoints import CheckpointHistory, CheckpointView
 from moa_graph.server.json_types import JsonObject
 from moa_graph.server.live_runs import LiveRun
@@ -32,6 +36,7 @@ from moa_graph.server.turn_outcome import (
     is_degraded,
     judge_turn,
 )
+from moa_graph.server.turn_remedies import find_larger_limit
 from moa_graph.server.worked_time import WorkedTime
 
 MAX_CACHED_TEXTS = 512
@@ -50,14 +55,16 @@ def describe_checkpoint(
     """
     progress = RunProgress.from_graph(step.graph, step.mixture.prices)
     run = progress.load_state(step.values, step.snapshot.next)
-    if stopped and step.is_branch_end and run.answer is None:
-        stopped.show_in(progress)
+    if step.is_branch_end and run.answer is None:
+        progress.mark_interrupted(list_stopped_nodes(step.snapshot))
+        if stopped:
+            stopped.show_in(progress)
     starts = history.list_starts(step)
     _mark_reused(progress, starts)
     return {
         "step": step.id,
         "messages": [_message_to_json(each) for each in step.values["messages"]],
-        "notice": "; ".join(_list_notices(run)) or None,
+        "notice": "; ".join(_list_notices(run, [*history.ancestors_of(step)])) or None,
         "layout": describe_mixture(step.mixture),
         "cells": agents_to_json(progress, starts),
         "error": step.error,
@@ -70,6 +77,7 @@ def describe_checkpoint(
         "depth": run.depth,
         "degraded": describe_degradation(run),
         "failure": describe_failure(step, run),
+        "larger_limit": find_larger_limit(step.mixture, run),
     }
 
 
@@ -109,10 +117,30 @@ async def with_html(view: JsonObject) -> JsonObject:
     """Render the texts of a thread, and yield to other requests meanwhile."""
     texts = [*view.get("messages", ()), *view.get("cells", ())]
     answers = [each for each in texts if each.get("role", "ai") == "ai" and "html" not in each]
+    agreement = view.get("agreement")
+    claims = [*_list_claims(agreement)] if agreement else []
     rendered = await asyncio.to_thread(lambda: [lay_out(each["text"]) for each in answers])
     for each, html in zip(answers, rendered, strict=True):
         each["html"] = html
+    if agreement:
+        agreement["html"] = await asyncio.to_thread(
+            lambda: {text: render_claim(text) for text in claims}
+        )
     return view
+
+
+def _list_claims(agreement: JsonObject) -> Iterator[str]:
+    """Yield the texts that models wrote."""
+    for each in agreement["dissent"]:
+        yield each["claim"]
+    analysis: Analysis | None = agreement["analysis"]
+    if not analysis:
+        return
+    yield from (*analysis["consensus"], *analysis["blind_spots"])
+    yield from (each["point"] for each in analysis["unique"])
+    for each in analysis["contradictions"]:
+        yield each["issue"]
+        yield from (position["stance"] for position in each["positions"])
 
 
 def lay_out(text: str) -> list[str]:
@@ -158,16 +186,18 @@ def _count_seconds(progress: RunProgress, run: RunRecord, starts: Sequence[float
     return worked.total if worked.pauses or run.answer is None else round(run.seconds, 3)
 
 
-def _list_notices(run: RunRecord) -> Iterator[str]:
-    """Return the notices of a run."""
+def _list_notices(run: RunRecord, steps: Sequence[CheckpointView]) -> Iterator[str]:
+    """Return the notices of a run with its checkpoints, newest first."""
     if run.dropped_messages:
         yield format_dropped_messages(run.dropped_messages)
+    if changes := describe_mixture_changes([each.snapshot for each in steps]):
+        yield changes
     if changes := format_changes(run):
         yield changes
     if run.depth and run.is_routed_past_layers:
         yield f"The router sent the question to a single model ({run.depth['why']})"
-    elif run.depth:
-        yield format_depth(run.depth)
+    elif depth := format_run_depth(run):
+        yield depth
     if run.selected:
         yield _describe_selection(run.selected, run)
     if run.agreement and run.agreement["dissent"]:

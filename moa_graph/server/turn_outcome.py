@@ -9,10 +9,12 @@ from moa_graph.graph.node_names import AGGREGATOR, parse_node_name
 from moa_graph.graph.run_summary import read_run_summary
 from moa_graph.prompting.finish_reasons import describe_ending
 from moa_graph.prompting.parsing import read_finish_reason
-from moa_graph.runs.record import AgentCall, RunRecord
+from moa_graph.runs.agent_call import AgentCall
+from moa_graph.runs.record import RunRecord
 from moa_graph.runs.stored_errors import read_node_errors
 from moa_graph.server.checkpoints import CheckpointView
 from moa_graph.server.json_types import JsonObject
+from moa_graph.server.turn_remedies import list_remedies
 
 Outcome = Literal["answered", "degraded", "failed", "stopped", "running"]
 """Outcome of a turn; `degraded` is an incomplete answer, or one with fewer proposals than
@@ -48,6 +50,7 @@ def describe_failure(step: CheckpointView, run: RunRecord) -> JsonObject | None:
         "kept": _describe_kept(stored),
         "remedy": _describe_remedy(node, failed),
         "asks": [call.node for call in failed] or [node],
+        **list_remedies(step, run),
     }
 
 

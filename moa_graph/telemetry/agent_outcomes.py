@@ -14,7 +14,7 @@ from moa_graph.graph.run_summary import RunSummary, read_run_summary
 from moa_graph.graph.state import Proposal
 from moa_graph.models.pricing import Prices, estimate_cost
 from moa_graph.prompting.usage import read_count
-from moa_graph.runs.record import call_status, read_call_status
+from moa_graph.runs.agent_call import call_status, read_call_status
 
 AgentStatus = Literal["answered", "cached", "failed", "cut off", "cancelled"]
 

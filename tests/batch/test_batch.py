@@ -45,11 +45,11 @@ TOO_DEEP = b'{"messages": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
         (b'{"messages": [{"role": "user"}]}', "`messages[0]`: Message dict must contain 'role'"),
         (
             b'{"messages": [{"role": "user", "content": 5}]}',
-            "`messages[0].content`: input should be a valid string, got int",
+            "`messages[0].content`: expected a string, got int",
         ),
         (
             b'{"messages": [{"role": "user", "content": ""},{"role": "user", "content": ["", 5]}]}',
-            "`messages[1].content[1]`: input should be a valid string, got int",
+            "`messages[1].content[1]`: expected a string, got int",
         ),
         (
             b'{"messages": [{"role": "tool", "content": "5"}]}',

@@ -143,6 +143,15 @@ def test_failures_stand_in_a_file_of_their_own_and_are_asked_again(batch, here, 
     assert again.stdout.startswith("7 of 7 answered; in this run 2 calls, ")
 
 
+def test_a_text_with_a_prompt_on_each_line_shows_how_to_convert_it(batch, here, server):
+    here.prompts.write_text("What is 2+2?\nWhy is the sky blue?\n")
+    done = batch()
+    assert done.returncode == 1
+    assert "jq -cR '{prompt: .}' TEXT > PROMPTS" in done.stderr
+    assert "run the command again" not in done.stderr
+    assert not server.calls
+
+
 def test_a_bad_line_is_the_failure_of_that_line(batch, here, server):
     lines = here.prompts.read_text().splitlines()[:2]
     here.prompts.write_text("\n".join([lines[0], '{"prompt": "cut', "", lines[1]]))
@@ -154,6 +163,8 @@ def test_a_bad_line_is_the_failure_of_that_line(batch, here, server):
     assert done.returncode == 1
     assert "1 record has no answer (line 2: not JSON: " in done.stderr
     assert 'expected an object, such as {"prompt": "..."}), see ' in done.stderr
+    advice = "; 1 line is invalid: correct what is wrong, then run the command again"
+    assert done.stderr.endswith(f"{advice}\n")
     assert [row["line"] for row in rows(here.answers)] == [1, 4]
     (failure,) = rows(here.failures)
     assert failure["line"] == 2

@@ -11,7 +11,7 @@ import measuring
 from server import draw_latency, serving
 
 from moa_graph import Agent, create_moa
-from moa_graph.runs.record import call_status
+from moa_graph.runs.agent_call import call_status
 
 RUNS, PACE = 500, 0.6  # runs of each variant, and how many of them begin in a second
 QUICK_RUNS, QUICK = 2, 0.1  # and how long a second of a quick run is

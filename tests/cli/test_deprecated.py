@@ -61,7 +61,7 @@ def test_old_spellings_are_in_no_help_text():
     for command in (*FLAGS, "draw", "eval"):
         text = moa(*command.split(), "--help").stdout
         assert not [old for old in FLAGS.get(command, ()) if f"{old} " in text]
-        assert not [old for old in COMMANDS if f"│ {old.split()[-1]} " in text]
+        assert not [old for old in COMMANDS if f"\n  {old.split()[-1]} " in text]
     assert "--thread" not in moa("draw", "--help").stdout
 
 

@@ -41,6 +41,19 @@ def asked(moa, server, tmp_path, monkeypatch):
     return fork
 
 
+@pytest.fixture
+def local_mixture(server, tmp_path):
+    """The file of a mixture whose layer needs all answers."""
+    agents = "".join(
+        f'{name} = {{ model = "openai:{name}", base_url = "{server.url}", max_retries = 0 }}\n'
+        for name in (*PROPOSERS, "last")
+    )
+    path = tmp_path / "mixture.toml"
+    head = f'layers = [{[*PROPOSERS]}]\naggregator = "last"\nquorum = 1.0\n[agents]\n'
+    path.write_text(f"{head}{agents}")
+    return path
+
+
 @pytest.mark.parametrize(
     ("options", "start", "calls"),
     [
@@ -79,3 +92,19 @@ def test_a_chat_redoes_an_analysis(moa, asked, server, tmp_path):
     assert done.returncode == 0, done.stderr
     counts = [call.model for call in server.calls[before:]]
     assert sorted(counts) == ["a", "analyst", "analyst", "b", "c", "last", "last"]
+
+
+def test_an_answer_is_written_again_with_a_larger_limit(asked, server):
+    models, _ = asked("max_tokens = 4\n", "aggregator", "--max-tokens", "64")
+    assert models == ["last"]
+    limits = [call.body["max_completion_tokens"] for call in server.calls_of("last")]
+    assert limits == [4, 64]
+
+
+def test_a_layer_without_its_quorum_goes_on_without_those_that_failed(moa, server, local_mixture):
+    server.model("b", always=500)
+    assert moa("ask", QUESTION, "--config", local_mixture, "-t", "t").returncode
+    before = len(server.calls)
+    done = moa("fork", "t", "--from", "aggregator", "--drop", "b")
+    assert done.returncode == 0, done.stderr
+    assert [call.model for call in server.calls[before:]] == ["last"]

@@ -12,6 +12,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 from terminal import MOA, Terminal, write_mixture
+from waiting import take_turns
 
 from moa_graph import MoAConfig
 from moa_graph.cli.terminal import progress_view
@@ -122,6 +123,22 @@ def test_silence_is_a_line_where_there_is_no_picture(view, capsys, monkeypatch):
         "still waiting for layer 1: qwen (30.0 s), layer 1: gpt (30.0 s)",
         "still waiting for layer 1: gpt (1 min 00 s)",
     ]
+
+
+@pytest.mark.parametrize("turns", range(5))
+@pytest.mark.parametrize("view", [SilenceView, LineView, LiveView])
+async def test_interruption_is_not_lost_while_a_view_ends(view, turns):
+    async def run():
+        async with view(progress_of(1)) as shown:
+            await asyncio.sleep(0)
+            await shown.make_room_for_answer()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(run())
+    await take_turns(turns)
+    task.cancel()
+    await take_turns()
+    assert task.cancelled()
 
 
 def test_it_is_said_what_is_waited_for_and_what_comes(half_way):

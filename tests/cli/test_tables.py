@@ -15,14 +15,17 @@ from terminal import MOA, Terminal, write_mixture
 from waiting import PATIENCE, after, wait_until
 
 from moa_graph import MoAConfig
+from moa_graph.cli import app
+from moa_graph.cli.commands import eval as evaluation
 from moa_graph.cli.terminal.diff import WordDiff
 from moa_graph.cli.terminal.tables import (
     build_calls_table,
     format_age,
     print_calls,
 )
+from moa_graph.runs.agent_call import AgentCall
 from moa_graph.runs.formatting import format_cost
-from moa_graph.runs.record import AgentCall, RunRecord
+from moa_graph.runs.record import RunRecord
 from moa_graph.runs.store import build_run_config, open_run_store, read_thread
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -261,6 +264,17 @@ def test_tables_fit_the_width_and_cut_no_name(columns, moa, mixture, monkeypatch
     assert name in joined
 
 
+def test_in_a_pipe_a_table_has_one_line_for_each_row(moa, mixture):
+    question = "why " * 100
+    moa("ask", question, "--config", mixture(layers=1), "-t", "a-name-" * 20)
+    heading, row = moa("threads").stdout.splitlines()
+    assert heading.split() == ["thread", "asked", "mixture", "state", "question"]
+    assert row.startswith("a-name-" * 20)
+    assert row.endswith(question.strip())
+    calls = moa("show", "a-name-" * 20).stdout.splitlines()
+    assert not [line for line in calls if line.endswith(" ") and not line.startswith("why")]
+
+
 @pytest.mark.parametrize("columns", [12, 20, 40])
 def test_narrow_terminal_loses_no_word_of_a_table(columns, moa, mixture, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "x")
@@ -357,7 +371,7 @@ def test_completion_without_a_database_offers_nothing_and_makes_none(tmp_path):
 
 @pytest.mark.parametrize("command", ["ask", "chat", "fork", "show", "resume"])
 def test_help_gives_examples(command, moa):
-    assert f"\n moa {command}" in moa(command, "--help").stdout.partition("Examples:")[2]
+    assert f"\n    moa {command}" in moa(command, "--help").stdout.partition("Examples:")[2]
 
 
 def test_help_is_filled_to_the_width(moa, monkeypatch):
@@ -367,6 +381,27 @@ def test_help_is_filled_to_the_width(moa, monkeypatch):
     start = lines.index(next(line for line in lines if line.startswith("With a thread")))
     assert len(lines[start]) > 70
     assert lines[start + 1].endswith("the run waited for.")
+
+
+COMMANDS = [*app.COMMANDS, *(f"eval {command}" for command in evaluation.COMMANDS)]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_options_has_room_on_80_columns(command, moa, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERMINAL_WIDTH", "80")
+    text = moa(*command.split(), "--help").stdout
+    options = text.partition("Options:\n")[2].partition("\n\n")[0].splitlines()
+    assert max(map(len, options)) <= 80
+    assert next(line for line in options if "--help" in line).index("Show") <= 32
+    assert not [line for line in options if "<list" in line]
+
+
+def test_commands_are_listed_under_headings_with_whole_sentences(moa):
+    text = moa("--help").stdout
+    headings = [line for line in text.splitlines() if line.endswith(":") and line[0] != " "]
+    assert headings == ["Options:", "Ask:", "Stored runs:", "Mixtures:"]
+    assert "..." not in text.partition("\n")[2]
 
 
 def test_question_that_is_missing_on_a_terminal_is_told_how_to_ask(moa):

@@ -255,11 +255,11 @@ def test_assistant_is_configured_by_its_context_too(client):
     ("settings", "message"),
     [
         ({"preset": "x"}, "preset: no preset 'x'; expected one of: economical, moa, "),
-        ({"temperature": 9}, "temperature: input should be less than or equal to 2, got 9"),
+        ({"temperature": 9}, "temperature: expected a number less than or equal to 2, got 9"),
         ({"models": ["lead", "gpt"]}, "models[1]: expected 'provider:model' or one of lead, "),
-        ({"models": "offline:lead"}, "models: input should be a valid list, got 'offline:lead'"),
+        ({"models": "offline:lead"}, "models: expected a list, got 'offline:lead'"),
         ({"aggregator": "gpt"}, "aggregator: expected 'provider:model' or one of lead, bm25, "),
-        ({"samples": "two"}, "samples: input should be a valid integer, got 'two'"),
+        ({"samples": "two"}, "samples: expected an integer, got 'two'"),
     ],
 )
 def test_bad_value_is_an_error_that_names_the_field(settings, message, client):
@@ -272,7 +272,7 @@ def test_bad_value_is_an_error_that_names_the_field(settings, message, client):
 def test_run_with_a_bad_value_is_an_error_that_names_the_field(client):
     config = {"configurable": {"temperature": 9}}
     parts = list(client.runs.stream(None, "offline", input=ASK, config=config))
-    message = "temperature: input should be less than or equal to 2, got 9"
+    message = "temperature: expected a number less than or equal to 2, got 9"
     assert parts[-1].event == "error"
     assert parts[-1].data == {"error": "ValueError", "message": message}
 

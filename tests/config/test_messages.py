@@ -2,7 +2,7 @@
 
 import pytest
 
-from moa_graph import MoAConfig, create_moa
+from moa_graph import Agent, MoAConfig, create_moa
 
 END = 'aggregator = "offline:consensus"\n'
 RIGHT = 'layers = [["offline:lead"]]\n'
@@ -60,10 +60,10 @@ RIGHT = 'layers = [["offline:lead"]]\n'
             'belongs to each agent, such as { model = "openai:gpt-6-luna", timeout = ... }',
         ),
         (f'base_url = "http://x"\n{RIGHT}{END}', "base_url: unknown key; it belongs to each agent"),
-        ("layers = 3\n" + END, "layers: input should be a valid list, got 3"),
+        ("layers = 3\n" + END, "layers: expected a list, got 3"),
         (
             f'layers = [["a"]]\n{END}[agents.a]\nmodell = "offline:lead"',
-            "agents.a.modell: unknown key; expected one of: model, ",
+            "agents.a.modell: unknown key (did you mean 'model'?)",
         ),
         (
             f'layers = [{{ a = {{ modle = "offline:lead" }} }}]\n{END}',
@@ -71,7 +71,7 @@ RIGHT = 'layers = [["offline:lead"]]\n'
         ),
         (
             f'layers = [["a"]]\n{END}[agent.a]\nmodel = "offline:lead"',
-            "agent: unknown key; expected one of: name, agents, ",
+            "agent: unknown key (did you mean 'agents'?)",
         ),
         (
             f"{RIGHT}aggregator = 3\n",
@@ -89,6 +89,72 @@ def test_mistake_in_a_file_says_what_to_write(text, message, tmp_path):
     with pytest.raises(ValueError, match=r"^.*mixture\.toml: ") as raised:
         MoAConfig.load(path)
     assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "mistakes"),
+    [
+        (
+            f'{RIGHT}{END}qourum = 2\ndeadline = "x"',
+            ["deadline: expected seconds, such as 60, got 'x'", "qourum: unknown key"],
+        ),
+        (
+            f'layers = [["led", "lead"]]\n{END}quorum = "all"\n[agents]\nlead = "offline:lead"',
+            ["quorum: expected a number of proposers", "layers[0][0]: expected 'provider:model'"],
+        ),
+        (f'layer = [["a"]]\n{END}qourum = 2', ["layer: unknown key", "qourum: unknown key"]),
+        (
+            f'{RIGHT}{END}[router]\nmodel = "a"\neasy = {{ x = "b" }}',
+            ["router.model: expected", "router.easy.x: expected"],
+        ),
+    ],
+)
+def test_all_mistakes_in_a_file_are_listed(text, mistakes, tmp_path):
+    path = tmp_path / "mixture.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=f"^{path}: 2 mistakes:\n") as raised:
+        MoAConfig.load(path)
+    lines = str(raised.value).splitlines()[1:]
+    assert len(lines) == len(mistakes)
+    for number, (line, mistake) in enumerate(zip(lines, mistakes, strict=True), 1):
+        assert line.startswith(f"  ({number}) {mistake}")
+
+
+def test_list_of_mistakes_has_a_bound(tmp_path):
+    path = tmp_path / "mixture.toml"
+    path.write_text(RIGHT + END + "".join(f"x{number} = 1\n" for number in range(9)))
+    with pytest.raises(ValueError, match=r"9 mistakes:(\n  \(\d\) x.*;){5}\n  and 4 more$"):
+        MoAConfig.load(path)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (
+            lambda: Agent(temp=1),
+            r"^Agent\(\): 2 mistakes:\n  \(1\) `model`: required, but missing;\n  ",
+        ),
+        (lambda: Agent(temp=1), r"`temp`: unknown option \(did you mean 'temperature'\?\)$"),
+        (lambda: Agent(model="p:m", xyz=1), r"`xyz`: unknown option; expected one of: model, "),
+        (lambda: Agent(model="p:m", timeout="x"), r"^Agent\(\): `timeout`='x': expected a number$"),
+        (lambda: MoAConfig(layer=1), r"^MoAConfig\(\): 2 mistakes:\n  \(1\) aggregator: required"),
+    ],
+)
+def test_mistake_in_a_constructor_says_what_is_accepted(build, message):
+    with pytest.raises(ValueError, match=message) as raised:
+        build()
+    assert "pydantic" not in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", [Agent, MoAConfig])
+def test_option_without_its_name_shows_a_correct_call(kind):
+    with pytest.raises(TypeError, match=rf"as in {kind.__name__}\(.*; got 'offline:lead' without"):
+        kind("offline:lead")
+
+
+def test_near_name_of_an_option_of_agents_is_suggested():
+    with pytest.raises(TypeError, match=r"\(did you mean 'temperature', an option of each agent"):
+        create_moa([["offline:lead"]], "offline:consensus", temp=1)
 
 
 def test_names_in_quotes_may_have_dots(tmp_path):

@@ -19,5 +19,5 @@ from moa_graph.evals.plan import EvalPlan
 def test_mistake_names_the_file_and_what_is_expected(load, content, message, tmp_path):
     path = tmp_path / "file.toml"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=rf"{path}: .*({message})"):
+    with pytest.raises(ValueError, match=rf"(?s){path}: .*({message})"):
         load(str(path))

@@ -1,12 +1,13 @@
 """Drawings and tables of runs that did not ask all layers."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from fakes import FakeModel
 
 from moa_graph import create_moa, draw_mermaid, draw_svg, report
-from moa_graph.runs.formatting import format_depth
+from moa_graph.runs.formatting import format_depth, format_run_depth
 from moa_graph.runs.record import read_run
 
 USAGE = {"input_tokens": 1000, "output_tokens": 234, "total_tokens": 1234}
@@ -65,12 +66,17 @@ def test_run_is_read_without_the_layers_that_were_not_asked(ran):
     run = read_run(state, order=graph.nodes)
     assert (run.planned_proposals, len(run.layers)) == (2, 2)
     assert format_depth(run.depth) == "1 of 3 layers run: agreement 1.00, at least 0.9"
+    priced = replace(run, calls=[replace(call, cost=0.01) for call in run.calls])
+    assert (format_run_depth(priced) or "").endswith(
+        "; 4 proposers were not called, which saved at least ~$0.04"
+    )
 
 
 def test_report_shows_what_the_aggregator_read_and_how_far_it_agreed(ran):
     graph, state = ran
     page = report(state, graph)
-    assert "1 of 3 layers run: agreement 1.00, at least 0.9" in page
+    depth = "1 of 3 layers run: agreement 1.00, at least 0.9; 4 proposers were not called"
+    assert f"{depth}." in page  # nobody knows the prices
     assert "1.00, by the votes for the most frequent answer" in page
     assert "1. 42\n2. 42" in page
     assert "rebuilt" in page
@@ -80,7 +86,9 @@ def test_report_has_a_table_of_dissent():
     layer = {name: FakeModel(answers=[text]) for name, text in (("a", "42"), ("b", "<b>41</b>"))}
     graph = create_moa([layer], FakeModel())
     page = report(graph.compile().invoke({"messages": "q"}), graph)
-    row = page[page.index("<td>&lt;b&gt;41&lt;/b&gt;</td>") :].partition("</tr>")[0]
+    row = page[page.index('<td><span dir="auto">&lt;b&gt;41&lt;/b&gt;</span></td>') :].partition(
+        "</tr>"
+    )[0]
     assert re.findall('class="chip">(.*?)<', row) == ["b", "a"]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from judged import judgements
 from typer.testing import CliRunner
+from waiting import PATIENCE
 
 from moa_graph.cli.app import app
 from moa_graph.evals.datasets import load_benchmark
@@ -90,6 +91,18 @@ def test_answers_are_scored_by_command(folder):
     assert "accuracy %" in moa("eval", "score", "out")
 
 
+def test_many_systems_are_rows_that_end_without_spaces(folder):
+    names = [f"good{n}" for n in range(4)]
+    more = "".join(f'{name} = "recorded:good.jsonl"\n' for name in names)
+    text = (folder / "plan.toml").read_text().replace("[systems]\n", f"[systems]\n{more}")
+    (folder / "plan.toml").write_text(text)
+    moa("eval", "run", "plan.toml")
+    heading, *rows = moa("eval", "score", "out").split("The interval")[0].splitlines()
+    assert heading.split()[:4] == ["sums", "judge", "judged", "accuracy"]
+    assert [row.split()[0] for row in rows] == ["good", *names, "half"]
+    assert all(row == row.rstrip() for row in (heading, *rows))
+
+
 def test_a_function_of_ones_own_scores(folder):
     (folder / "my_scorer.py").write_text(
         "def odd(answer, row):\n    return row['expected'] % 4 == 2\n"
@@ -112,7 +125,7 @@ def test_the_function_of_the_documentation_scores(folder):
 
 
 def test_code_is_run_only_where_it_is_allowed(folder):
-    rows = [{"question": "Write x = 1.", "tests": "assert x == 1"}]
+    rows = [{"question": "Write x = 1.", "tests": "assert x == 1", "seconds": PATIENCE}]
     write_rows(folder / "code.jsonl", rows)
     write_rows(folder / "coder.jsonl", [{"instruction": "Write x = 1.", "output": "x = 1"}])
     (folder / "plan.toml").write_text(
@@ -262,3 +275,13 @@ def test_a_file_of_another_format_is_refused(tmp_path, name, row, cause):
 def test_a_benchmark_without_its_file_says_where_to_get_it():
     with pytest.raises(ValueError, match=r"gsm8k: give its file with --data .*grade-school-math"):
         load_benchmark("gsm8k")
+
+
+def test_a_single_question_is_scored_and_its_lack_of_comparisons_is_told_once(folder):
+    text = (folder / "plan.toml").read_text()
+    text = text.replace("limit = 8", "limit = 1").replace(
+        "[systems]\n", '[systems]\nmore = "recorded:good.jsonl"\n'
+    )
+    (folder / "plan.toml").write_text(text)
+    moa("eval", "run", "plan.toml")
+    assert moa("eval", "score", "out").count("not compared: expected at least 2 instructions") == 1

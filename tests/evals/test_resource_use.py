@@ -16,7 +16,8 @@ from moa_graph.evals.resource_use import (
     read_turn_calls,
     teraflops,
 )
-from moa_graph.runs.record import AgentCall, read_run
+from moa_graph.runs.agent_call import AgentCall
+from moa_graph.runs.record import read_run
 
 QWEN_110B = "together:Qwen/Qwen1.5-110B-Chat"
 QWEN_72B = "together:Qwen/Qwen1.5-72B-Chat"

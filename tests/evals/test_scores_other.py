@@ -206,6 +206,15 @@ def test_same_scores_are_level():
     assert found.verdict.startswith("within the noise: A and B are level (95 % interval 0 to 0")
 
 
+def test_equal_scores_between_bounds_leave_room_for_a_difference():
+    found = compare(keyed([100.0] * 12), keyed([100.0] * 12), bounds=(0, 100))
+    assert found.difference == 0
+    assert found.low == -found.high
+    assert 15 < found.high < 20
+    wider = compare(keyed([100.0] * 12), keyed([100.0] * 12), bounds=(0, 100), confidence=0.99)
+    assert wider.high > found.high
+
+
 def test_few_instructions_prove_nothing():
     found = compare(keyed([2, 3, 4]), keyed([1, 2, 3]))
     assert found.low == found.high == 1

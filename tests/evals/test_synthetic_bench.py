@@ -176,7 +176,7 @@ def test_the_first_sentence_names_the_cheapest_system_that_is_not_worse(bench, s
     assert re.findall(r'<tr><th scope="row" class="r">(.*?)<', curve) == [
         "never",
         "1.00",
-        "0.67",
+        "0.66",
         "0.33",
     ]
 
@@ -199,7 +199,7 @@ def test_the_curve_is_what_stopping_by_hand_comes_to(bench, section):
     assert (curve["system"], curve["instructions"]) == ("deep", QUESTIONS)
     assert not curve["stand_in"]
     thresholds = [point["threshold"] for point in curve["points"]]
-    assert thresholds == pytest.approx([1.01, 1, 2 / 3, 1 / 3], abs=1e-4)
+    assert thresholds == [1.01, 1, 0.66, 0.33]  # a user can type them
     for point in curve["points"]:
         stopped = [item for item in deep if agreement(deep[item]) >= point["threshold"] - 1e-4]
         ends = [first[item] if item in stopped else deep[item] for item in deep]
@@ -240,6 +240,19 @@ def test_the_best_for_a_price_is_recommended_with_its_evidence(bench, section, t
     assert chosen.quality.value == most
     assert f"# * {best.name}: {most:.1f} [" in text
     moa("ask", "-c", tmp_path / "best.toml", "--db", tmp_path / "db", question(1))
+
+
+def test_systems_of_unknown_cost_are_named(bench, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(bench, folder)
+    path = folder / "out" / "comparison.json"
+    comparison = json.loads(path.read_text())
+    comparison["prices"] = {m: p for m, p in comparison["prices"].items() if "p=0.8" not in m}
+    path.write_text(json.dumps(comparison))
+    text = moa("eval", "recommend", folder / "plan.toml", "--price", 1)
+    [line] = [each for each in text.splitlines() if "their cost is unknown" in each]
+    assert "mixture-good-alone" in line
+    assert "mixture-fair-alone" not in line
 
 
 def test_a_price_that_pays_for_nothing_is_refused(bench):

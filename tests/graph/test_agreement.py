@@ -28,6 +28,9 @@ def panel(model, *answers, layers=1):
     ("texts", "decision"),
     [
         (["42", "It is 42.", "The answer is 42."], (True, "agreement 1.00, at least 0.9")),
+        (["The answer is $42$.", "$$42$$", "$x = 42$."], (True, "agreement 1.00, at least 0.9")),
+        ([".5", "0.5", "$.50$"], (True, "agreement 1.00, at least 0.9")),
+        ([".5", "5"], (False, "agreement 0.50, below 0.9")),
         (["42", "42", "41"], (False, "agreement 0.66, below 0.9")),
         (["42"] * 9 + ["41"], (True, "agreement 0.90, at least 0.9")),
         ([PROSE, PROSE], (True, "agreement 1.00, at least 0.9")),

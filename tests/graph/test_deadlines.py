@@ -425,6 +425,8 @@ async def test_deadline_begins_anew_after_a_cancelled_run(clock):
         await asyncio.sleep(0)
     task.cancel()
     await asyncio.wait({task})
+    del task
+    gc.collect()  # else a later test hears of the coroutines
     clock.advance(2)
     go_on.set()
     result = await graph.ainvoke(None, config)

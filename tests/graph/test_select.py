@@ -352,7 +352,7 @@ def test_a_configuration_says_how_it_ends(tmp_path, invoke):
     assert account(result)["selected"] == "layer_1_lead"
     assert invoke(config.chat_model(), "Where is it? It is here.").text == "It is here."
     path.write_text(f'{text}aggregation = "rank"')
-    with pytest.raises(ValueError, match=r"input should be 'synthesize', 'select', .*, got"):
+    with pytest.raises(ValueError, match=r"expected 'synthesize', 'select', .*, got"):
         MoAConfig.load(path)
 
 

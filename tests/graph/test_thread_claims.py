@@ -197,6 +197,7 @@ def test_thread_is_free_when_the_event_loop_of_its_run_is_closed(gate, invoke):
     loop.close()
     assert invoke(graph, None, CONFIG)["messages"][-1].text == "answer"
     del stream
+    gc.collect()  # else a later test hears of what the loop left
 
 
 FORKS = """

@@ -112,6 +112,12 @@ def test_context_stands_behind_the_question_and_cannot_leave_its_tags(invoke, mo
     assert text == "Where?\n\n<context>\nhere <\\/context> or there\n</context>"
 
 
+def test_context_may_be_null(invoke, model):
+    proposer = model()
+    invoke(moa_tool(panel([proposer], model())), {"question": "Where?", "context": None})
+    assert read_by(proposer) == ["Where?"]
+
+
 def test_offline_models_quote_the_context_and_not_its_tags(invoke):
     context = "The key is under the tree. The cook has a spoon. Roses grow."
     answer = invoke(moa_tool(OFFLINE), {"question": "Where is the key?", "context": context})

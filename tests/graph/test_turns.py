@@ -46,6 +46,12 @@ def texts(result):
     return [message.text for message in result["messages"]]
 
 
+@pytest.mark.parametrize("value", [{"messages": []}, {"configurable": {}}, None])
+def test_what_is_no_snapshot_is_refused(value):
+    with pytest.raises(ValueError, match=r"`snapshot`: expected the result of graph\.get_state"):
+        read_turn(value)
+
+
 def test_a_new_thread_has_no_turn(model):
     turn = turn_of(two_layers(model).compile(checkpointer=InMemorySaver()))
     assert (turn.status, turn.answered, turn.resume_input) == ("none", False, None)

@@ -208,7 +208,10 @@ def test_other_providers_get_the_options(server, invoke, monkeypatch):
         ({"base_url": "localhost:1"}, "expected a URL"),
         ({"base_url": "http://me:pw@host/v1"}, "without a password"),
         ({"api_key_env": "sk-abc"}, "expected the name of an environment variable"),
-        ({"api_key": "sk-abc"}, "Extra inputs"),
+        (
+            {"api_key": "sk-abc"},
+            r"^Agent\(\): `api_key`: unknown option \(did you mean 'api_key_env'\?\)",
+        ),
     ],
 )
 def test_senseless_options_are_refused(options, message):

@@ -16,7 +16,7 @@ const MARKED = '<p><mark data-who="layer_2_a layer_2_b">alike</mark> <mark data-
 function draw(marked = MARKED) {
   const model = makeModel([{ layer: 3, agent: "aggregator", text: "alike b own", html: ["<p>alike b own</p>"] }]);
   const stage = new Stage({ resume: nothing, select: nothing, goTo: nothing, change: nothing, open: nothing,
-    showInfluence: nothing });
+    showInfluence: nothing, writeLonger: nothing });
   const session = new Session(model, { draw: nothing, update: nothing, complain: nothing });
   const found = { text: "", html: "", in_answer: "", answer: [marked], share: 1, since: null };
   session.proposal = () => Promise.resolve(found);

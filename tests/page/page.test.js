@@ -32,9 +32,13 @@ const answers = {
 const asked = [];
 
 mock.timers.enable({ apis: ["setInterval", "setTimeout"] });
-mock.method(globalThis, "fetch", (/** @type {string} */ address) => {
+/** @type {unknown} */
+let sent; // the body of the last request that has one
+
+mock.method(globalThis, "fetch", (/** @type {string} */ address, /** @type {RequestInit} */ options) => {
   const path = address.slice(1); // it is relative to the page's
   asked.push(path);
+  if (options.body) sent = JSON.parse(String(options.body));
   const answer = answers[path.split("?")[0]]();
   return Promise.resolve({ ok: true, status: 200, json: () => Promise.resolve(answer) });
 });
@@ -44,7 +48,7 @@ const settled = () => new Promise(setImmediate);
 
 // A `location` whose address the page or a test changes; the test fires the event of the change.
 const location = { hash: "#t", pathname: "/" };
-const history = { replaceState: () => { location.hash = ""; } };
+const history = { pushState: () => { location.hash = ""; }, replaceState: () => { location.hash = ""; } };
 Object.assign(globalThis, { location, history });
 
 /**
@@ -122,6 +126,28 @@ for (const [id, path, shown] of /** @type {const} */ ([
     await go(`#${id}`);
     assert.equal(await clickTwice(id, path), 1);
     assert.equal(await clickTwice(id, path), 1);
+  });
+}
+
+/** @type {[label: string, shown: Partial<View>, body: object][]} */
+const REMEDIES = [
+  ["m:x", { finished: false, failure: { what: "503", aggregators: ["m:x"] } }, { aggregator: "m:x" }],
+  ["Go on with 2", { finished: false, failure: { what: "lost", answers: 2 } }, { lower_quorum: true }],
+  ["Write it again with up to 64 tokens", { larger_limit: 64 }, { checkpoint: "0", edits: {}, max_tokens: 64 }],
+];
+
+for (const [label, shown, body] of REMEDIES) {
+  test(`"${label}" is sent as what it is`, async () => {
+    const steps = [{ ...view.steps[0], id: "0", label: "Layer 1 gathered" }, view.steps[0]];
+    const status = /** @type {const} */ ("answered");
+    const ending = { text: "so", html: ["<p>so</p>"], status, ending_note: "cut off" };
+    const cells = view.cells?.map((cell) => (cell.node === "aggregator" ? { ...cell, ...ending } : cell));
+    answers["/api/thread"] = () => ({ ...view, steps, cells, ...shown });
+    answers["/api/resume"] = answers["/api/continue"] = () => ({ thread: "t" });
+    await go(`#${encodeURIComponent(label)}`);
+    button(byId("talk"), label)?.click();
+    await settled();
+    assert.deepEqual(sent, { thread: label, ...body });
   });
 }
 

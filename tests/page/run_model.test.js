@@ -78,7 +78,8 @@ const STATES = [
   [{ status: "answered", ending_note: "cut off at its length limit" }, "cut off"],
   [{ status: "skipped" }, "skipped"],
   [{ status: "waiting" }, "waiting"],
-  [{ status: "waiting", stopped: true }, "cut off"],
+  [{ status: "waiting", stopped: true, text: "part" }, "cut off"],
+  [{ status: "waiting", stopped: true }, "stopped"],
   [{ status: "asked again" }, "asked again"],
 ];
 

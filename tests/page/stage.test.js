@@ -1,4 +1,4 @@
-import "./document.js";
+import { press } from "./document.js";
 
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
@@ -7,6 +7,7 @@ import { byId, find } from "#page/dom.js";
 import { RunModel } from "#page/run_model.js";
 import { Stage } from "#page/stage.js";
 
+import { makeLayout } from "./cells.js";
 import { button, makeModel, steps } from "./models.js";
 
 /** @import { Cell, View } from "#page/types.js" */
@@ -14,7 +15,8 @@ import { button, makeModel, steps } from "./models.js";
 /** @type {unknown[]} */
 let done = [];
 const stage = new Stage({
-  resume: () => done.push("resume"), select: (node) => done.push(node), goTo: (step) => done.push(step),
+  resume: (how) => done.push("resume", ...(how ? [how] : [])), writeLonger: (limit) => done.push(limit),
+  select: (node) => done.push(node), goTo: (step) => done.push(step),
   change: () => done.push("change"), open: (kind) => done.push(kind), showInfluence: (shown) => done.push(shown),
 });
 
@@ -132,6 +134,44 @@ test("a failure that the server explains is told in its words", () => {
   assert.equal(byId("banner").textContent,
     "The aggregator failedm: 503Kept: all 4 proposals. Resuming makes 1 call, about $0.010."
     + "Resume: ask the aggregator againRead the proposals");
+});
+
+test("where the aggregator failed, another model of the mixture can write, at the cost of its proposals", () => {
+  const known = { status: /** @type {const} */ ("failed"), text: "", cost: null };
+  draw([{ ...unanswered, ...known }, { layer: 1, agent: "a", model: "m:a", cost: 0.02 },
+    { layer: 2, agent: "a", model: "m:a", cost: 0.04 }],
+  { finished: false, error: "x", failure: { what: "503", aggregators: ["m:a", "m:x"] } });
+  const choice = /** @type {HTMLDetailsElement} */ (find(byId("banner"), "details.choice"));
+  assert.deepEqual([...choice.querySelectorAll("li")].map((item) => item.textContent),
+    ["m:a1 call, about $0.030", "m:x1 call, about $0.020"]);
+  choice.open = true;
+  press(choice, "Escape");
+  assert.equal(choice.open, false);
+  button(choice, "m:a")?.click();
+  assert.deepEqual(done, ["resume", { aggregator: "m:a" }]);
+});
+
+test("where a layer lost its quorum, the run can go on with its answers, and says what that costs", () => {
+  const failed = { layer: 1, status: /** @type {const} */ ("failed"), error: "503", cost: null };
+  const waiting = { layer: 2, status: /** @type {const} */ ("waiting"), text: "", cost: null };
+  const layout = { ...makeLayout(["a", "b"], 2), layers: [{ asked: 2, needed: 2 }, { asked: 2, needed: 1 }] };
+  const none = { ...unanswered, cost: null };
+  draw([none, { ...failed, agent: "b" }, { ...waiting, agent: "a" }, { ...waiting, agent: "b" }],
+    { id: "quorum", layout, finished: false, error: "x", step: "s1",
+      failure: { what: "x", asks: ["layer_1_b"], answers: 1 } });
+  assert.match(byId("banner").textContent ?? "",
+    /makes 4 calls, about \$0\.040\. Going on with 1 makes 3 calls, about \$0\.030, and the answer is degraded\./);
+  button(byId("banner"), "Go on with 1")?.click();
+  assert.deepEqual(done, ["resume", { lower_quorum: true }]);
+});
+
+test("an answer that ended at its limit can be written again with a larger one, above it and where it ends", () => {
+  draw([{ agent: "aggregator", ending_note: "cut off at its length limit (length)" }], { larger_limit: 2048 });
+  for (const place of [find(byId("banner"), ".box.warn"), find(byId("answer"), ".ending")]) {
+    assert.match(place.textContent ?? "", /1 call, at least \$0\.010$/);
+    button(place, "Write it again with up to 2,048 tokens")?.click();
+  }
+  assert.deepEqual(done, [2048, 2048]);
 });
 
 test("a run that was stopped has failed nobody", () => {

@@ -163,6 +163,8 @@ def test_table_is_laid_out_in_elements(page, models):
     wanted = [["Name", "n"], ["<b>x</b>", "1 | 2"], ["y", ""]]
     assert answer.locator("tr").evaluate_all(rows) == wanted
     assert answer.locator("th code, td strong").count() == 2
+    sides = "cells => cells.map(cell => getComputedStyle(cell).textAlign)"
+    assert answer.locator("th").evaluate_all(sides) == ["left", "right"]
 
 
 def test_wide_table_scrolls_by_itself(new_page, site, models):

@@ -11,7 +11,7 @@ from pages import ANSWER, LONG, MOA, answered, ask, cell, status, thread_of, wri
 from playwright.sync_api import expect
 from relay import Relay
 from serving import Serving, memory_store
-from waiting import PATIENCE
+from waiting import PATIENCE, wait_for
 
 from moa_graph import MoAConfig
 from moa_graph.runs.store import open_run_store
@@ -65,6 +65,7 @@ def test_stopped_run_is_resumed_by_the_page_without_asking_stored_answers_again(
     models.model("b", always="hang")
     ask(page)
     status(page, "layer_1_a", "answered")
+    wait_for(lambda: models.calls_of("b"))
     page.click("#stop")
     expect(page.locator("#status")).to_contain_text("Not finished")
     expect(page.locator("#alert")).to_be_hidden()
@@ -125,8 +126,10 @@ def test_run_goes_on_without_the_page_and_a_reload_finds_it(page, models, new_pa
     models.model("a", reply=LONG, **half)
     ask(page)
     expect(page.locator('[data-peek="layer_1_a"]')).to_contain_text("word")
+    page.fill("#question", "And then?")
     page.reload()
     status(page, "layer_1_a", "running")
+    expect(page.locator("#question")).to_have_value("And then?")
     expect(page.locator('[data-peek="layer_1_a"]')).to_contain_text("word")
     address = page.url
     page.close()
@@ -160,6 +163,10 @@ def test_threads_are_listed_and_a_second_question_knows_the_first(page, models):
     expect(entry).to_contain_text("first?")
     address = entry.get_attribute("href")
     page.click("#new")
+    expect(page.locator("#welcome")).to_be_visible()
+    page.go_back()
+    answered(page)
+    page.go_forward()
     expect(page.locator("#welcome")).to_be_visible()
     page.locator(f'#list a[href="{address}"]').click()
     answered(page)
@@ -220,6 +227,7 @@ def test_enter_during_a_run_says_how_to_stop_it(page, models):
     models.model("b", always="hang")
     ask(page)
     status(page, "layer_1_b", "running")
+    wait_for(lambda: models.calls_of("b"))
     question = page.locator("#question")
     expect(question).to_have_attribute("placeholder", "Write the next question")
     question.fill("and then?")

@@ -91,7 +91,7 @@ def test_threads_are_found_renamed_and_deleted(page):
     expect(page.locator("#list .question")).to_have_text(["pin"])
     page.get_by_role("button", name="More for: pin").click()
     page.get_by_role("button", name="Delete…").click()
-    expect(page.locator(".pop p")).to_contain_text("Its 1 turn")
+    expect(page.locator(".pop p")).to_contain_text("its 1 turn")
     page.get_by_role("button", name="Delete", exact=True).click()
     expect(page.locator("#list")).to_contain_text("No thread contains these words.")
 

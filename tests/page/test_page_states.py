@@ -86,6 +86,13 @@ def test_answer_begins_in_view_when_it_ends_and_when_its_thread_is_opened(mixtur
     page.reload()
     expect(page.locator("#answer-text")).to_contain_text("Line 39")
     assert page.evaluate(FIRST_LINE)
+    first = page.locator("#answer-text > *").first
+    place = first.bounding_box()["y"]
+    cell(page, "aggregator").click()
+    expect(page.locator("#side .text")).to_contain_text("Line 39")
+    assert first.bounding_box()["y"] == pytest.approx(place, abs=1)
+    page.keyboard.press("Escape")
+    assert first.bounding_box()["y"] == pytest.approx(place, abs=1)
     step(page, "Layer 3" if mixture == "wide" else "Layer 2")
     expect(page.locator("#go-on")).to_be_visible()
     assert page.evaluate(OUTSIDE) == []

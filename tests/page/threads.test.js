@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { afterEach, mock, test } from "node:test";
 
 import { byId, find, h } from "#page/dom.js";
-import { Threads, threadOf } from "#page/threads.js";
+import { Threads } from "#page/threads.js";
 
 import { button } from "./models.js";
 
@@ -251,13 +251,6 @@ test("the focus stays on a thread that is drawn anew", () => {
   list.draw([makeThread({ id: "c" }), makeThread({ id: "b" })], null);
   assert.equal(document.activeElement?.closest("li")?.dataset.thread, "b");
 });
-
-/** @type {[hash: string, thread: string][]} */
-const ADDRESSES = [["", ""], ["#", ""], ["#a%2Fb", "a/b"], ["#100%", "100%"]];
-
-for (const [hash, thread] of ADDRESSES) {
-  test(`the address "${hash}" names the thread "${thread}"`, () => assert.equal(threadOf(hash), thread));
-}
 
 test("an open menu lets a thread be deleted as soon as its run has ended", () => {
   const { list, root } = draw([{ running: true }]);

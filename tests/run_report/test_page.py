@@ -80,6 +80,25 @@ def test_paper_has_the_last_layer_and_neither_prompts_nor_earlier_layers(browser
     assert page.evaluate("document.documentElement.scrollWidth") == 690
 
 
+TEXTS_OF_TILES = """() => [...document.querySelectorAll(".pic .n")].flatMap((tile) => {
+  const rect = tile.querySelector("rect").getBBox();
+  return [...tile.querySelectorAll("text")].map((text) => {
+    const box = text.getBBox();
+    return [parseFloat(getComputedStyle(text).fontSize), rect.width - box.x - box.width];
+  });
+})"""
+
+
+def test_words_of_a_wide_picture_are_larger_on_paper_and_end_within_their_tiles(browser, folder):
+    page = open_page(browser, viewport={"width": 673, "height": 900})
+    page.goto((folder / "wide.html").as_uri())
+    page.emulate_media(media="print")
+    sizes, ends = zip(*page.evaluate(TEXTS_OF_TILES), strict=True)
+    shown = page.evaluate("document.querySelector('.pic').getScreenCTM().a")
+    assert min(sizes) * shown > 9.3  # pixels: 7 points
+    assert min(ends) > 0
+
+
 def test_formulas_are_as_wide_as_the_paper_at_most(browser, folder):
     page = open_page(browser, viewport={"width": 420, "height": 600})
     page.goto((folder / "mathematics.html").as_uri())

@@ -20,7 +20,8 @@ from moa_graph import (
 from moa_graph.cli.app import app
 from moa_graph.run_report.prompts import read_prompts
 from moa_graph.run_report.timeline import build_timeline
-from moa_graph.runs.record import AgentCall, RunRecord, read_run
+from moa_graph.runs.agent_call import AgentCall
+from moa_graph.runs.record import RunRecord, read_run
 
 CONFIG = {"configurable": {"thread_id": "1"}}
 EVIL = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'> {{ 7 * 7 }}"

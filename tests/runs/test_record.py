@@ -10,8 +10,9 @@ from waiting import after
 
 from moa_graph import QuorumError, create_moa
 from moa_graph.models.pricing import estimate_cost
+from moa_graph.runs.agent_call import call_status
 from moa_graph.runs.formatting import format_run
-from moa_graph.runs.record import call_status, read_run
+from moa_graph.runs.record import read_run
 
 USAGE = {"input_tokens": 1_000_000, "output_tokens": 500_000, "total_tokens": 1_500_000}
 

@@ -176,6 +176,15 @@ def test_refused_request_has_its_code_and_no_model_of_the_clients_making(log, mi
     assert "SECRET" not in text
 
 
+def test_request_with_a_wrong_parameter_names_its_mixture(log, mixture):
+    with Serving(mixture()) as serving:
+        with pytest.raises(APIStatusError):
+            ask(serving, logit_bias={"1": 5})
+        ((_, fields),) = log()
+    assert (fields["status"], fields["error"]) == (400, "unsupported_parameter")
+    assert fields["model"] == "mine"
+
+
 def test_run_that_goes_on_without_its_request_has_a_line_of_its_own(log, mixture, server):
     with Serving(mixture(), store=memory_store()) as serving:
         connection = http.client.HTTPConnection(*serving.url.removeprefix("http://").split(":"))

@@ -12,7 +12,7 @@ from serving import Serving, http
 from waiting import wait_for
 
 from moa_graph import MoAConfig
-from moa_graph.server import app
+from moa_graph.server import anthropic_messages, app
 from moa_graph.server.auth import ApiKey
 from moa_graph.server.service import ApiOptions, ServerLimits
 
@@ -203,6 +203,22 @@ def test_proposers_are_asked_once_in_a_tool_loop_of_one_key(streamed, client, se
     ):
         answer = create(other, tools=[WEATHER], messages=before)
         assert answer.moa["reused_proposals"] is is_reused
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_tool_runner_goes_on_without_a_stored_thread(streamed, client, server):
+    @anthropic.beta_tool
+    def weather(city: str) -> str:
+        """Tell the weather."""
+        return f"It rains in {city}."
+
+    replies = iter([{"weather": {"city": "Oslo"}}, "Rain."])
+    server.model("w", reply=lambda _: next(replies))
+    asked = {"model": "mine", "messages": ASKED, "max_tokens": 99, "tools": [weather]}
+    runner = client().beta.messages.tool_runner(**asked, stream=streamed)
+    message = runner.until_done()
+    assert message.content[0].text == "Rain."
+    assert body_of(server, "w")["messages"][-1]["content"] == "It rains in Oslo."
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -560,8 +576,16 @@ def test_tokens_of_a_conversation_are_estimated(offline):
     assert count(messages=[{"role": "user", "content": [image]}]) < 20
 
 
+def test_package_is_imported_before_a_request(monkeypatch):
+    imported = []
+    monkeypatch.setattr(app, "import_module", imported.append)
+    app.preload_dialects().join()
+    assert imported == [anthropic_messages.__name__]
+
+
 def test_server_without_the_package_names_the_extra(monkeypatch, offline):
     monkeypatch.setattr(app, "find_spec", lambda _: None)
+    assert app.preload_dialects() is None
     mixture = MoAConfig.load("offline")
     with Serving(mixture) as serving, client_of(serving, max_retries=2) as client:
         for call in (client.messages.create, client.messages.count_tokens):

@@ -289,6 +289,11 @@ def test_parameters_without_effect_are_named():
     ]
 
 
+def test_count_ignores_a_compaction():
+    whole = {"model": "mine", "messages": ASKED, "compaction": {"type": "summarize"}}
+    assert parse_conversation(ConversationRequest, whole, 5).model == "mine"
+
+
 def test_count_needs_no_limit_of_tokens():
     body = {"model": "mine", "messages": ASKED}
     assert parse_conversation(ConversationRequest, body, 5).messages
@@ -377,6 +382,8 @@ def test_count_needs_no_limit_of_tokens():
         ({"stop_sequences": [""]}, "stop_sequences[0]: "),
         ({"stream": "yes"}, 'stream: expected a valid boolean, got "yes"'),
         ({"thinking": "yes"}, "thinking: expected an object"),
+        ({"thread": {"type": "create"}}, "thread: nothing is stored; expected the whole"),
+        ({"compaction": {"type": "summarize"}}, "compaction: not supported by this server"),
     ],
 )
 def test_mistake_names_its_place(body, says):

@@ -35,11 +35,19 @@ def read_all(connection):
     return data
 
 
+def connect_and_send(serving, data):
+    """Open a connection on which something has come before the server looks at its clock."""
+    with serving.paused():
+        connection = connect(serving)
+        connection.sendall(data)
+    return connection
+
+
 def send(serving, data):
     """Send a request, and read what comes until the server closes."""
-    with connect(serving) as connection:
+    with connect_and_send(serving, data[:1000]) as connection:
         with suppress(ConnectionError):
-            connection.sendall(data)
+            connection.sendall(data[1000:])
         return read_all(connection)
 
 
@@ -205,9 +213,9 @@ def send_until_closed(connection, data):
 
 
 def test_bytes_now_and_then_do_not_move_the_deadline():
-    with offline_server(SOON) as serving, connect(serving) as connection:
+    begun = b"GET / HTTP/1.1\r\nX-A: "
+    with offline_server(SOON) as serving, connect_and_send(serving, begun) as connection:
         connection.settimeout(0.02)
-        connection.sendall(b"GET / HTTP/1.1\r\nX-A: ")
         with pytest.raises(ConnectionError):
             send_until_closed(connection, b"x")
 
@@ -226,9 +234,10 @@ def test_slow_run_outlasts_the_deadlines(server):
         mixture = MoAConfig(name="mine", layers=[[agent]], aggregator=agent)
         serving = stack.enter_context(Serving(mixture, connections=SOON))
         server.model("a", latency=1)
-        body = {"model": "mine", "messages": [{"role": "user", "content": "q"}]}
-        answer = httpx.post(serving.url + CHAT, json=body, timeout=PATIENCE)
-        assert answer.json()["choices"][0]["message"]["content"] == "a on q"
+        body = json.dumps({"model": "mine", "messages": [{"role": "user", "content": "q"}]})
+        request = post_in_chunks(b"%x\r\n%s\r\n" % (len(body), body.encode()))
+        answer = send(serving, request.replace(b"Host", b"Connection: close\r\nHost"))
+        assert b'"a on q"' in answer
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: ", HEALTH.replace(b"close", b"x")])

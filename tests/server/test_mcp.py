@@ -219,6 +219,13 @@ async def test_empty_question_is_refused_before_anybody_is_asked(config, server)
     assert not server.calls
 
 
+async def test_context_may_be_null(config, server):
+    async with in_memory(config()) as client:
+        asked = await client.call_tool("ask_panel", {"question": "Where?", "context": None})
+    assert not asked.is_error
+    assert server.calls_of("a")[0].messages[-1]["content"] == "Where?"
+
+
 async def test_run_that_takes_too_long_is_given_up(config, server):
     server.model("b", always="hang")
     async with asking("http", "--config", config(), "--timeout", "0.5") as client:
@@ -407,5 +414,6 @@ async def test_server_that_stops_tells_its_callers(config, server):
     assert result.is_error
     assert result.content[0].text == "the server is stopping"
     assert (code, said.splitlines()[-1]) == (0, "moa: stopped")
+    assert "POST /mcp panel 200" in said
     server.settle()
     assert not server.calls_of("b")[0].answered

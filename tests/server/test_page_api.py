@@ -8,7 +8,7 @@ import pytest
 from langchain_core.messages import RemoveMessage
 from page_client import ask, finished, refused, show, watch
 from serving import Serving, memory_store
-from waiting import PATIENCE
+from waiting import PATIENCE, wait_for
 
 from moa_graph import MoAConfig
 from moa_graph.runs.store import build_run_config
@@ -131,6 +131,7 @@ def test_half_a_character_harms_nobody(client, server):
 def test_failed_start_lets_go_of_the_thread(client, server):
     server.model("a", always="hang")
     first = ask(client)
+    wait_for(lambda: server.calls_of("a"))  # the question is stored
     refused(client.post("/api/ask", json={"question": "q"}), 429, "the most")
     refused(client.post("/api/resume", json={"thread": first}), 409, "already running")
     assert client.post("/api/stop", json={"thread": first}).status_code == 200
@@ -162,7 +163,7 @@ def test_thread_of_another_process_is_refused(client, held):
     ("path", "body", "status", "words"),
     [
         ("ask", {"question": "  "}, 400, "question: empty"),
-        ("ask", {"question": 1}, 400, "question: input should be a valid string"),
+        ("ask", {"question": 1}, 400, "question: expected a string"),
         ("ask", {"question": "q", "more": 1}, 400, "more: unknown"),
         ("ask", {"question": "q", "thread": "none"}, 404, "no thread 'none'"),
         ("ask", {"question": "q", "mixture": "none"}, 404, "expected one of: plain"),

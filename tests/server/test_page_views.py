@@ -199,6 +199,8 @@ def test_stopped_turn_is_no_failure(client, server):
     client.post("/api/stop", json={"thread": thread})
     shown = finished(client, thread)
     assert (shown["outcome"], shown["failure"], shown["error"]) == ("stopped", None, None)
+    stopped = [node for node, cell in cells(shown).items() if cell["stopped"]]
+    assert stopped == ["aggregator"]  # although it had written nothing
 
 
 def test_calls_stand_in_time(client):
@@ -245,6 +247,7 @@ def test_proposal_that_is_asked_for_again_says_so(client, server):
         "edits": {"layer_1_a": {"action": "again"}},
     }
     client.post("/api/continue", json=body)
+    wait_for(lambda: len(server.calls_of("a")) == 2)  # a run without calls has no interrupted one
     client.post("/api/stop", json={"thread": shown["id"]})
     steps = finished(client, shown["id"])["steps"]
     marked = next(step for step in steps if step["label"] == "Layer 1 edited")
@@ -255,19 +258,22 @@ def test_proposal_that_is_asked_for_again_says_so(client, server):
 
 
 def test_who_differs_is_told_by_the_names_of_agents(client, server):
-    for name, reply in (("a", "42"), ("b", "42"), ("c", "41")):
+    for name, reply in (("a", "$x^2$"), ("b", "$x^2$"), ("c", "41")):
         server.model(name, reply=reply)
     agreement = finished(client, ask(client))["agreement"]
     assert agreement["figure"] == pytest.approx(2 / 3, abs=1e-3)
-    assert agreement["dissent"][0] == {"claim": "42", "for": ["a", "b"], "against": ["c"]}
+    assert agreement["dissent"][0] == {"claim": "$x^2$", "for": ["a", "b"], "against": ["c"]}
+    assert agreement["html"]["$x^2$"].startswith('<span dir="auto"><span class="formula"')
     assert agreement["analysis"] is None
 
 
 def test_depth_tells_what_was_not_asked(serve, server):
     for name in "abc":
         server.model(name, reply="42")
-    with serve(early_stop=0.9) as client:
+    prices = {f"openai:{name}": [1000, 1000] for name in "abc"}
+    with serve(early_stop=0.9, prices=prices) as client:
         shown = finished(client, ask(client))
+    assert "; 3 proposers were not called, which saved at least ~$0.0" in shown["notice"]
     assert (shown["depth"]["layers"], shown["depth"]["of"], shown["depth"]["skipped"]) == (1, 2, 3)
     assert {cell["status"] for cell in shown["cells"] if cell["layer"] == 2} == {"skipped"}
 

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import httpx
+import page_client
 import pytest
 from openai import AsyncOpenAI
 from raw_client import post_raw
@@ -126,15 +127,21 @@ def test_page_waits_in_the_same_queue_and_says_so(mixture, server, gate):
     assert asked(server) == ["first", "second"]
 
 
-def test_page_stops_a_run_that_waits(mixture, server, gate):
-    with serve(mixture) as serving, ThreadPoolExecutor() as pool, gate:
+def test_page_stops_a_run_that_waits_and_its_question_stays(mixture, server, gate):
+    with (
+        serve(mixture) as serving,
+        httpx.Client(base_url=serving.url, timeout=PATIENCE) as client,
+        ThreadPoolExecutor() as pool,
+        gate,
+    ):
         first = pool.submit(ask, serving, "first")
         wait_for(lambda: server.calls_of("a"))
-        with httpx.Client(base_url=f"{serving.url}/api", timeout=PATIENCE) as api:
-            thread = api.post("/ask", json={"question": "second"}).json()
-            assert api.post("/stop", json=thread).status_code == 200
-            again = api.post("/ask", json={"question": "third", **thread})
+        thread = page_client.ask(client, "second")
+        assert client.post("/api/stop", json={"thread": thread}).status_code == 200
+        shown = page_client.show(client, thread)
+        assert (shown["question"], shown["outcome"]) == ("second", "stopped")
+        assert client.post("/api/resume", json={"thread": thread}).status_code == 200
         gate.set()
+        assert page_client.finished(client, thread)["outcome"] == "answered"
         assert first.result().status_code == 200
-        assert again.status_code in {200, 404}
-    assert "second" not in asked(server)
+    assert asked(server) == ["first", "second"]

@@ -4,14 +4,14 @@ import asyncio
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from math import inf
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Literal
+from typing import Any, Literal
 
 import typer
 from filelock import FileLock, Timeout
@@ -290,11 +290,23 @@ def _print_summary(files: BatchFiles, job_progress: JobProgress, record_count: i
         )
         first = files.first_failure
         cause = f" (line {first['line']}: {to_single_line(first['error'])})" if first else ""
+        advice = _advise_on_failures(first, files.invalid_count, job_progress.failed)
         raise CommandError(
-            f"{records} no answer{cause}, see {files.failures}; run the command again to retry "
-            "them",
-            EXIT_FAILED,
+            f"{records} no answer{cause}, see {files.failures}; {advice}", EXIT_FAILED
         )
+
+
+def _advise_on_failures(
+    first: Mapping[str, Any] | None, invalid_count: int, failed_count: int
+) -> str:
+    """Say what to do before the command can answer the failed records."""
+    if not invalid_count:
+        return "run the command again to retry them"
+    if first and first["line"] == 1 and first["error"].startswith("not JSON"):
+        return "to convert a text with one prompt a line: jq -cR '{prompt: .}' TEXT > PROMPTS"
+    lines = "1 line is" if invalid_count == 1 else f"{invalid_count:,} lines are"
+    rest = " to retry the others" if failed_count > invalid_count else ""
+    return f"{lines} invalid: correct what is wrong, then run the command again{rest}"
 
 
 @contextmanager

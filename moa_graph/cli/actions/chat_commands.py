@@ -12,7 +12,7 @@ from moa_graph.cli.actions.show import print_proposal
 from moa_graph.cli.actions.transcript import save_transcript
 from moa_graph.cli.choice import require_api_keys
 from moa_graph.cli.errors import CommandError
-from moa_graph.cli.terminal.console import make_console
+from moa_graph.cli.terminal.console import print_table
 from moa_graph.cli.terminal.tables import build_models_table, print_calls
 from moa_graph.cli.terminal.text import print_run
 from moa_graph.config.model import MoAConfig, preset_names
@@ -124,8 +124,7 @@ class ChatCommands:
             for name, agent in row.items()
         ]
         rows.append((AGGREGATOR, "", mixture.aggregator.label))
-        out = make_console()
-        out.print(build_models_table(rows, out.width))
+        print_table(lambda width: build_models_table(rows, width))
 
     async def _show_run(self, name: str = "") -> None:
         """Print the calls behind the last answer, or a proposal."""

@@ -1,17 +1,17 @@
 """Implementation of `moa eval curve`: quality against cost of early stops."""
 
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from moa_graph.atomic_files import write_text
 from moa_graph.cli.errors import CommandError
+from moa_graph.cli.terminal.console import print_table
 from moa_graph.cli.terminal.plain_text import print_notice, strip_control_characters
 from moa_graph.cli.terminal.stacked_rows import stack_if_narrow
 from moa_graph.evals.benchmarks.alpaca_eval.baselines import find_baselines
@@ -64,7 +64,6 @@ def _read_curves(out: Path, system: str | None, benchmark: str | None) -> Iterat
 
 
 def _print_curve(curve: Curve) -> None:
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     title = strip_control_characters(f"{curve.benchmark}, {curve.system}: {curve.metric}")
     table = Table(title=title, box=None, pad_edge=False, title_justify="left")
     for column in ("agreement from", "stopped %", "layers", "quality", "difference", "cost"):
@@ -78,7 +77,7 @@ def _print_curve(curve: Curve) -> None:
             format_interval(*point.difference, 1),
             "unknown" if point.cost is None else f"${point.cost:.3g}",
         )
-    console.print(stack_if_narrow(table, console.width))
+    print_table(partial(stack_if_narrow, table))
     print_notice(f"note: {describe(curve)}")
 
 

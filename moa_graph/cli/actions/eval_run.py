@@ -7,13 +7,13 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from itertools import groupby
 from math import isinf
 from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from moa_graph.cli.actions.eval_judge import CALL_STORE_FILE
@@ -26,6 +26,7 @@ from moa_graph.cli.jobs import (
     list_failures,
     lock_folder,
 )
+from moa_graph.cli.terminal.console import print_table
 from moa_graph.cli.terminal.plain_text import print_notice, strip_control_characters
 from moa_graph.cli.terminal.stacked_rows import stack_if_narrow
 from moa_graph.errors import MoAError
@@ -43,8 +44,6 @@ from moa_graph.models.agent import find_key_variable
 from moa_graph.runs.formatting import format_about_seconds, format_dollars
 from moa_graph.runs.job_progress import CallTotals
 from moa_graph.runs.progress_display import progress_display
-
-NON_TERMINAL_WIDTH = 120  # columns of output to a pipe
 
 
 class StepError(MoAError):
@@ -69,8 +68,7 @@ def print_preflight(path: Path, out: Path | None, answer_tokens: int, *, as_json
         document = {"parts": forecast.estimates, "total": forecast.total, "prices": forecast.prices}
         typer.echo(json.dumps(_to_json_value(document | {"notes": forecast.notes}), indent=2))
         return
-    console = Console(width=None if os.isatty(1) else NON_TERMINAL_WIDTH, highlight=False)
-    console.print(stack_if_narrow(_build_table(plan, forecast), console.width))
+    print_table(partial(stack_if_narrow, _build_table(plan, forecast)))
     for note in _list_notes(plan, forecast, answer_tokens):
         print_notice(strip_control_characters(note))
 

@@ -1,19 +1,19 @@
 """Implementation of `moa eval score`: print scores of systems."""
 
 import json
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from moa_graph.cli.actions.eval_judge import find_system_folders
 from moa_graph.cli.errors import CommandError
+from moa_graph.cli.terminal.console import print_table
 from moa_graph.cli.terminal.plain_text import print_notice, strip_control_characters
 from moa_graph.cli.terminal.stacked_rows import stack_if_narrow
 from moa_graph.evals.benchmarks.alpaca_eval.baselines import find_baselines
@@ -121,20 +121,22 @@ def _compare_with_first(group: Sequence[SystemScore]) -> list[Comparison | str]:
 
 
 def _print_group(group: SystemGroup, verdicts: Iterable[Comparison | str]) -> None:
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-    console.print(stack_if_narrow(_build_table(group), console.width))
+    print_table(partial(stack_if_narrow, _build_table(group)))
     for note in _collect_notes(group.systems):
         print_notice(f"note: {strip_control_characters(note)}")
-    for verdict in verdicts:
-        first = group.scored[0]
-        by = f"judge {first.judge}" if first.protocol.has_judge else first.judge
-        line = f"{by}: {verdict.verdict}" if isinstance(verdict, Comparison) else verdict
+    for line in dict.fromkeys(_describe_verdict(group.scored[0], each) for each in verdicts):
         print_notice(strip_control_characters(line))
     typer.echo()
 
 
+def _describe_verdict(first: SystemScore, verdict: Comparison | str) -> str:
+    if isinstance(verdict, str):
+        return f"not compared: {verdict}"
+    by = f"judge {first.judge}" if first.protocol.has_judge else first.judge
+    return f"{by}: {verdict.verdict}"
+
+
 def _print_panel(panel: MeasuredPanel) -> None:
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
     benchmark = strip_control_characters(panel.judges.benchmark)
     tables = list(list_panel_tables(panel.judges, panel.metric))
     for each in tables:
@@ -146,7 +148,7 @@ def _print_panel(panel: MeasuredPanel) -> None:
             table.add_column(name, justify="left" if is_text else "right", overflow="fold")
         for row in each.rows:
             table.add_row(*map(strip_control_characters, row))
-        console.print(stack_if_narrow(table, console.width))
+        print_table(partial(stack_if_narrow, table))
         typer.echo()
     for note in panel.judges.notes:
         typer.echo(f"note: {note}")
@@ -172,24 +174,33 @@ def _missing_results(each: SystemScore | MissingScore) -> Iterator[str]:
 
 
 def _build_table(group: SystemGroup) -> Table:
-    """Build a table of figures: one row per figure, one column per system."""
-    title = strip_control_characters(group.systems[0].benchmark)
-    table = Table(title, box=None, pad_edge=False, title_justify="left")
-    for each in group.systems:
-        table.add_column(strip_control_characters(each.system), justify="right")
-    judges = [each.manifest["judge"]["model"] for each in group.systems]
-    table.add_row("judge", *map(strip_control_characters, judges))
-    table.add_row("judged", *[_format_judged(each) for each in group.systems])
-    benchmark = group.systems[0].protocol
-    for name, cells in benchmark.score_table([each.figures for each in group.scored]):
-        gap = "" if "" in cells else "-"  # a title row has no figures
-        table.add_row(name, *cells, *[gap] * len(group.unscored))
+    """Build a table of figures; the longer of figures and systems are the rows."""
+    lines = [(each, *map(strip_control_characters, cells)) for each, *cells in _list_lines(group)]
+    if len(group.systems) >= len(lines) and not any("" in cells for cells in lines):
+        lines = list(zip(*lines, strict=True))
+    first, *headings = lines[0]
+    table = Table(first, box=None, pad_edge=False, title_justify="left")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for cells in lines[1:]:
+        table.add_row(*cells)
     if group.scored:
-        intervals = _format_intervals(group.scored)
-        table.add_row("95 % interval", *intervals, *["-"] * len(group.unscored))
         table.caption = f"The interval belongs to: {name_metric(group.scored)}"
         table.caption_justify = "left"
     return table
+
+
+def _list_lines(group: SystemGroup) -> Iterator[tuple[str, ...]]:
+    """Return the names of the systems, and each figure with its value for each system."""
+    systems = group.systems
+    yield (strip_control_characters(systems[0].benchmark), *(each.system for each in systems))
+    yield ("judge", *(each.manifest["judge"]["model"] for each in systems))
+    yield ("judged", *map(_format_judged, systems))
+    for name, cells in systems[0].protocol.score_table([each.figures for each in group.scored]):
+        gap = "" if "" in cells else "-"  # a title row has no figures
+        yield (name, *cells, *[gap] * len(group.unscored))
+    if group.scored:
+        yield ("95 % interval", *_format_intervals(group.scored), *["-"] * len(group.unscored))
 
 
 def _format_intervals(scores: Sequence[SystemScore]) -> list[str]:

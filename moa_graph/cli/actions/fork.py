@@ -24,6 +24,7 @@ from moa_graph.config.model import MoAConfig
 from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.node_names import AGGREGATOR, ANALYSIS, VOTES
 from moa_graph.runs.fork_point import ForkPoint, can_be_fork_point, fork_point_in
+from moa_graph.runs.remedies import with_answer_limit
 from moa_graph.runs.store import (
     build_run_config,
     describe_missing_question,
@@ -42,6 +43,8 @@ class ForkOptions:
     aggregator: str | None
     models: tuple[str, ...]
     drop: tuple[str, ...]
+    max_tokens: int | None = None
+    """Maximum number of tokens of the answer; `None` for that of the mixture."""
 
 
 def fork_thread(
@@ -155,7 +158,8 @@ def apply_fork_options(mixture: MoAConfig, options: ForkOptions, layer: int) -> 
             f"expected one of: {', '.join(sorted(proposers)) or 'none'}"
         )
     try:
-        return mixture.override(models=models or None, aggregator=options.aggregator)
+        changed = mixture.override(models=models or None, aggregator=options.aggregator)
+        return with_answer_limit(changed, options.max_tokens) if options.max_tokens else changed
     except ValueError as error:
         raise CommandError(f"--{error}".replace("--models.", "--model ", 1)) from None
 

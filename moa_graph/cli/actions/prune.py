@@ -11,7 +11,7 @@ import typer
 from moa_graph.cli.actions.threads import build_threads_table
 from moa_graph.cli.errors import CommandError
 from moa_graph.cli.forgiving_store import warn_of_busy_database
-from moa_graph.cli.terminal.console import make_console
+from moa_graph.cli.terminal.console import print_table
 from moa_graph.runs.retention import (
     ExpiredThread,
     PruneResult,
@@ -92,11 +92,10 @@ async def _delete_threads(db: str | None, old: list[ExpiredThread]) -> PruneResu
 
 
 def _print_old_threads(old: list[ExpiredThread], newest: list[StoredThread]) -> None:
-    out = make_console()
     if not old:
         typer.echo("nothing to delete")
         return
-    out.print(build_threads_table(newest, out.width))
+    print_table(lambda width: build_threads_table(newest, width))
     if more := len(old) - len(newest):
         typer.echo(f"and {more:,} older one{'s' if more > 1 else ''}")
 

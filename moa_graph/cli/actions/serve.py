@@ -22,7 +22,7 @@ from moa_graph.config.model import MoAConfig
 
 with requires_extra("serve"):
     from moa_graph.cli.api_keys import read_api_keys
-    from moa_graph.server.app import create_app
+    from moa_graph.server.app import create_app, preload_dialects
     from moa_graph.server.auth import ApiKey
     from moa_graph.server.connections import ConnectionLimits
     from moa_graph.server.log_format import LogFormat, create_formatter
@@ -165,6 +165,7 @@ async def _run_server(mixtures: Mapping[str, MoAConfig], options: ServeOptions) 
             )
             bounds = ConnectionLimits(connections=fit_connections(options.connections))
             _print_addresses(mixtures, options, sock)
+            preload_dialects()
             server = GracefulServer(app, service, bounds, drain=options.drain)
             make_full_passes_rare()
             await server.serve(sockets=[sock])

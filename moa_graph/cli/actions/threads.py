@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from moa_graph.cli.forgiving_store import warn_of_busy_database
-from moa_graph.cli.terminal.console import make_console
-from moa_graph.cli.terminal.plain_text import to_single_line
+from moa_graph.cli.terminal.console import print_table
+from moa_graph.cli.terminal.plain_text import print_notice, to_single_line
 from moa_graph.cli.terminal.stacked_rows import COLUMN_GAP, stack_rows
 from moa_graph.cli.terminal.tables import format_age
 from moa_graph.runs.store import StoredThread, open_run_store, read_threads
@@ -34,12 +34,10 @@ def print_threads(limit: int, db: str | None, *, as_json: bool) -> None:
             json.dumps([_thread_fields(thread) for thread in threads], ensure_ascii=False, indent=2)
         )
         return
-    out = make_console()
-    out.print(
-        build_threads_table(threads, out.width)
-        if threads
-        else "no threads yet; `moa ask` creates one"
-    )
+    if threads:
+        print_table(lambda width: build_threads_table(threads, width))
+    else:
+        print_notice("no threads yet; `moa ask` creates one")
 
 
 def build_threads_table(threads: list[StoredThread], width: int) -> RenderableType:
@@ -67,7 +65,7 @@ def build_threads_table(threads: list[StoredThread], width: int) -> RenderableTy
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading, each in zip(headings, widths, strict=True):
         table.add_column(heading, width=each, overflow="fold")
-    table.add_column("question", width=question_width, no_wrap=True, overflow="ellipsis")
+    table.add_column("question", max_width=question_width, no_wrap=True, overflow="ellipsis")
     for row, thread in zip(rows, threads, strict=True):
         table.add_row(*row, Text(to_single_line(thread.title)))
     return table

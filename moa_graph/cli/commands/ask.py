@@ -42,7 +42,12 @@ def ask(
     ] = None,
     file: Annotated[
         list[str] | None,
-        typer.Option("--file", "-f", help="Attach a text file; - for standard input. Repeatable."),
+        typer.Option(
+            "--file",
+            "-f",
+            metavar="FILE",
+            help="Attach a text file; - for standard input. Repeatable.",
+        ),
     ] = None,
     preset: PresetOption = None,
     config: ConfigOption = None,

@@ -40,19 +40,26 @@ def batch(  # long because of options and help text
     ],
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", help="File of the answers; failures go to OUT.failed.jsonl."),
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="File of the answers; failures go to OUT.failed.jsonl.",
+        ),
     ],
     preset: PresetOption = None,
     config: ConfigOption = None,
     reasoning_effort: ReasoningEffortOption = None,
     early_stop: EarlyStopOption = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", "-n", min=1, help="Process only the first N records.")
+        int | None,
+        typer.Option("--limit", "-n", metavar="N", min=1, help="Process only the first N records."),
     ] = None,
     concurrency: Annotated[
         int,
         typer.Option(
             "--concurrency",
+            metavar="N",
             min=1,
             help="Parallel records; with --engine ray, in each worker.",
         ),
@@ -61,13 +68,16 @@ def batch(  # long because of options and help text
         list[str] | None,
         typer.Option(
             "--rpm",
+            metavar="LIMIT",
             help="Requests a minute for each endpoint, or NAME=NUMBER for one: a provider, a "
             "base_url or provider:model. Repeatable.",
         ),
     ] = None,
     tpm: Annotated[
         list[str] | None,
-        typer.Option("--tpm", help="Tokens a minute, read and written together; like --rpm."),
+        typer.Option(
+            "--tpm", metavar="LIMIT", help="Tokens a minute, read and written together; like --rpm."
+        ),
     ] = None,
     max_cost: MaxCostOption = None,
     validate_first: Annotated[
@@ -77,6 +87,7 @@ def batch(  # long because of options and help text
         str | None,
         typer.Option(
             "--db",
+            metavar="DATABASE",
             help="Database of unfinished runs: an SQLite file, by default beside OUT, or "
             "postgresql://...",
         ),
@@ -99,6 +110,7 @@ def batch(  # long because of options and help text
         int | None,
         typer.Option(
             "--workers",
+            metavar="N",
             min=1,
             help="Number of workers of --engine ray; by default the processors of the cluster.",
         ),

@@ -30,7 +30,8 @@ def draw(
     preset: PresetOption = None,
     config: ConfigOption = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write to a file: .svg, .png or .mmd.")
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="Write to a file: .svg, .png or .mmd."),
     ] = None,
     db: DatabaseOption = None,
 ) -> None:

@@ -18,6 +18,7 @@ from moa_graph.cli.startup import show_startup_notice
 PANEL = RUNS_PANEL
 EXAMPLES = (
     "moa fork sky --from aggregator --aggregator openai:gpt-6.1-terra",
+    "moa fork sky --from aggregator --max-tokens 8192",
     "moa fork sky --from layer_2 --drop llama --model qwen=openai:gpt-6.1-sol",
 )
 
@@ -36,22 +37,33 @@ def fork(  # long because of options and help text
         str,
         typer.Option(
             "--from",
+            metavar="PART",
             help="First part to run again: layer_1, layer_2, ..., aggregator, router, window_1, "
             "votes, vote_NAME or analysis.",
             autocompletion=completion.complete_layers,
         ),
     ],
     aggregator: Annotated[
-        str | None, typer.Option("--aggregator", help="Another aggregator: provider:model.")
+        str | None,
+        typer.Option("--aggregator", metavar="MODEL", help="Another aggregator: provider:model."),
     ] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", help="Another proposer model: NAME=provider:model. Repeatable."),
+        typer.Option(
+            "--model",
+            metavar="NAME=MODEL",
+            help="Another proposer model: NAME=provider:model. Repeatable.",
+        ),
+    ] = None,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option("--max-tokens", min=1, help="Maximum number of tokens of the new answer."),
     ] = None,
     drop: Annotated[
         list[str] | None,
         typer.Option(
             "--drop",
+            metavar="NAME",
             help="A proposal to leave out. Repeatable.",
             autocompletion=completion.complete_proposals,
         ),
@@ -69,5 +81,5 @@ def fork(  # long because of options and help text
         from moa_graph.cli.actions.fork import ForkOptions, fork_thread
         from moa_graph.cli.actions.run import OutputOptions
 
-    changes = ForkOptions(from_layer, aggregator, tuple(model or ()), tuple(drop or ()))
+    changes = ForkOptions(from_layer, aggregator, tuple(model or ()), tuple(drop or ()), max_tokens)
     fork_thread(thread, changes, db, OutputOptions(show, as_json, progress))

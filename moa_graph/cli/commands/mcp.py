@@ -25,13 +25,16 @@ def mcp(  # long because of options and help text
         typer.Option(
             "--preset",
             "-p",
+            metavar="NAME",
             help="A mixture to offer as a tool, by name. Repeatable.",
             autocompletion=completion.complete_presets,
         ),
     ] = None,
     config: Annotated[
         list[Path] | None,
-        typer.Option("--config", "-c", help="A mixture of your own to offer. Repeatable."),
+        typer.Option(
+            "--config", "-c", metavar="FILE", help="A mixture of your own to offer. Repeatable."
+        ),
     ] = None,
     http: Annotated[
         bool,
@@ -43,13 +46,18 @@ def mcp(  # long because of options and help text
         list[str] | None,
         typer.Option(
             "--api-key",
+            metavar="KEY",
             help="With --http: require this key instead of a token generated at each start. "
             "Repeatable. Prefer the variable MOA_API_KEY: `ps` shows options.",
         ),
     ] = None,
     api_key_file: Annotated[
         Path | None,
-        typer.Option("--api-key-file", help="With --http: a TOML file of keys, as for moa serve."),
+        typer.Option(
+            "--api-key-file",
+            metavar="FILE",
+            help="With --http: a TOML file of keys, as for moa serve.",
+        ),
     ] = None,
     no_auth: Annotated[
         bool,
@@ -61,12 +69,18 @@ def mcp(  # long because of options and help text
     timeout: Annotated[
         float,
         typer.Option(
-            "--timeout", min=0.001, help="Seconds until a run is cancelled.", show_default=True
+            "--timeout",
+            metavar="SECONDS",
+            min=0.001,
+            help="Seconds until a run is cancelled.",
+            show_default=True,
         ),
     ] = 1800.0,
     max_body: Annotated[
         int,
-        typer.Option("--max-body", min=1, help="Maximum size of an HTTP request, in megabytes."),
+        typer.Option(
+            "--max-body", metavar="MB", min=1, help="Maximum size of an HTTP request, in megabytes."
+        ),
     ] = 10,
     max_runs: MaxRunsOption = 32,
     queue: QueueOption = 32,

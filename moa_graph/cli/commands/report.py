@@ -16,12 +16,19 @@ def report_run(
     thread: ThreadArgument = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="File of the page; by default it is written to a pipe."),
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="File of the page; by default it is written to a pipe.",
+        ),
     ] = None,
     turn: Annotated[
         int | None,
         typer.Option(
-            help="Number of the turn, from 1, or from the end as -1; by default the last one."
+            "--turn",
+            metavar="N",
+            help="Number of the turn, from 1, or from the end as -1; by default the last one.",
         ),
     ] = None,
     db: DatabaseOption = None,

@@ -29,13 +29,16 @@ def serve(  # long because of options and help text
         typer.Option(
             "--preset",
             "-p",
+            metavar="NAME",
             help="A mixture to serve, by name. Repeatable.",
             autocompletion=completion.complete_presets,
         ),
     ] = None,
     config: Annotated[
         list[Path] | None,
-        typer.Option("--config", "-c", help="A mixture of your own to serve. Repeatable."),
+        typer.Option(
+            "--config", "-c", metavar="FILE", help="A mixture of your own to serve. Repeatable."
+        ),
     ] = None,
     single: Annotated[
         list[str] | None,
@@ -53,6 +56,7 @@ def serve(  # long because of options and help text
         list[str] | None,
         typer.Option(
             "--api-key",
+            metavar="KEY",
             help="Require this key instead of a token generated at each start. Repeatable. "
             "Prefer the variable MOA_API_KEY, or a file: `ps` shows options.",
         ),
@@ -61,6 +65,7 @@ def serve(  # long because of options and help text
         Path | None,
         typer.Option(
             "--api-key-file",
+            metavar="FILE",
             help="A TOML file of names and keys, such as: ada = 'a long text'. The log contains "
             "the name of the key of each request.",
         ),
@@ -98,10 +103,16 @@ def serve(  # long because of options and help text
     ] = "",
     db: DatabaseOption = None,
     max_body: Annotated[
-        int, typer.Option("--max-body", min=1, help="Maximum size of a request, in megabytes.")
+        int,
+        typer.Option(
+            "--max-body", metavar="MB", min=1, help="Maximum size of a request, in megabytes."
+        ),
     ] = 10,
     max_messages: Annotated[
-        int, typer.Option("--max-messages", min=1, help="Maximum number of messages in a request.")
+        int,
+        typer.Option(
+            "--max-messages", metavar="N", min=1, help="Maximum number of messages in a request."
+        ),
     ] = 1000,
     max_runs: MaxRunsOption = 32,
     queue: QueueOption = 32,

@@ -13,17 +13,20 @@ EXAMPLES = ("moa threads", "moa threads --prune --older-than 30d --keep 100")
 
 
 def threads(
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Number of threads.")] = 20,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", metavar="N", min=1, help="Number of threads.")
+    ] = 20,
     prune: Annotated[bool, typer.Option("--prune", help="Delete old threads.")] = False,
     older_than: Annotated[
         str | None,
         typer.Option(
             "--older-than",
+            metavar="AGE",
             help="Delete threads whose last change is older than this: 30d, 12h.",
         ),
     ] = None,
     keep: Annotated[
-        int | None, typer.Option("--keep", min=0, help="Keep the N newest threads.")
+        int | None, typer.Option("--keep", metavar="N", min=0, help="Keep the N newest threads.")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would be deleted.")

@@ -1,14 +1,13 @@
 """The live view of a run on a terminal."""
 
 import asyncio
-from contextlib import suppress
 from time import perf_counter
 from typing import Self
 
 from rich.console import Console
 
 from moa_graph.cli.terminal.picture import draw_run, draw_summary
-from moa_graph.cli.terminal.progress_view import ProgressView
+from moa_graph.cli.terminal.progress_view import ProgressView, stop_task
 from moa_graph.cli.terminal.region import TerminalRegion
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.runs.live import RunProgress
@@ -51,11 +50,11 @@ class LiveView(ProgressView):
         if not (painter := self._painter):
             return
         self._painter = None
-        painter.cancel()
-        with suppress(asyncio.CancelledError):
-            await painter
-        width, height = self._drawable_size()
-        self._region.draw(draw_summary(self.progress, width, perf_counter())[-height:])
+        try:
+            await stop_task(painter)
+        finally:
+            width, height = self._drawable_size()
+            self._region.draw(draw_summary(self.progress, width, perf_counter())[-height:])
 
     async def _paint_frames(self) -> None:
         while True:

@@ -3,7 +3,6 @@
 import asyncio
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from itertools import chain
 from time import perf_counter
 from typing import ClassVar, Self
@@ -49,9 +48,7 @@ class SilenceView(ProgressView):
 
     async def __aexit__(self, *_: object) -> None:
         if self._reminder:
-            self._reminder.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._reminder
+            await stop_task(self._reminder)
 
     async def _tell_of_silence(self) -> None:
         while True:
@@ -80,6 +77,18 @@ class LineView(SilenceView):
     def show(self, agent: AgentProgress) -> None:
         """Print the call of an agent, or its result."""
         _print_line(_describe_agent(agent, len(self.progress.layers)))
+
+
+async def stop_task(task: asyncio.Task[None]) -> None:
+    """Cancel a task, and wait for its end; a cancellation of the caller is raised.
+
+    Raises:
+        Exception: An error of the task.
+    """
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.result()
 
 
 def _describe_agent(row: AgentProgress, layers: int) -> str:

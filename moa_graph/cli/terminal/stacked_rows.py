@@ -16,7 +16,7 @@ def stack_rows(rows: Iterable[Sequence[Text]]) -> Group:
     """Put the cells of each row on their own lines, below the first; nothing is truncated."""
     parts = list[RenderableType]()
     for first, *others in rows:
-        parts += [first, *(Padding(each, _INDENT) for each in others if each)]
+        parts += [first, *(Padding(each, _INDENT, expand=False) for each in others if each)]
     return Group(*parts)
 
 

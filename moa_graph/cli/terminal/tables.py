@@ -9,18 +9,19 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from moa_graph.cli.terminal.console import make_console
+from moa_graph.cli.terminal.console import make_console, print_table
 from moa_graph.cli.terminal.plain_text import fit_to_stream, to_single_line
 from moa_graph.cli.terminal.stacked_rows import COLUMN_GAP, build_text_table, stack_rows
 from moa_graph.cli.terminal.text import describe_failure
+from moa_graph.runs.agent_call import AgentCall
 from moa_graph.runs.formatting import (
     format_cost,
-    format_depth,
     format_hedged,
     format_refused_prompt,
+    format_run_depth,
     format_seconds,
 )
-from moa_graph.runs.record import AgentCall, RunRecord
+from moa_graph.runs.record import RunRecord
 
 STATUS_MARKS = {"answered": ("✓", "green"), "failed": ("✗", "red"), "cut off": ("✂", "yellow")}
 MINUTE, HOUR, DAY = 60, 3600, 86_400
@@ -40,8 +41,8 @@ COLUMN_LAYOUTS = (  # headings; the first that fits is used
 
 def print_calls(run: RunRecord) -> None:
     """Print a table of the calls of a run, its totals, and the causes of failures."""
+    print_table(lambda width: build_calls_table(run, width))
     out = make_console()
-    out.print(build_calls_table(run, out.width))
     for call in (*run.failed_writers, *run.calls):
         if call.refused_prompt:
             note = f"{call.node} {format_refused_prompt(call.refused_prompt)}"
@@ -60,8 +61,8 @@ def print_calls(run: RunRecord) -> None:
             )
     if any(map(_is_prompt_shared, run.calls)):
         out.print(Text(SHARED_PROMPT_NOTE, "dim"), soft_wrap=True)
-    if run.depth:
-        note = to_single_line(format_depth(run.depth))
+    if depth := format_run_depth(run):
+        note = to_single_line(depth)
         out.print(Text(fit_to_stream(note, sys.stdout), "dim"), soft_wrap=True)
     out.print(Text(fit_to_stream(format_run_totals(run), sys.stdout), "dim"), soft_wrap=True)
 

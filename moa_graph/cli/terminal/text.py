@@ -22,8 +22,8 @@ from moa_graph.graph.state import Proposal
 from moa_graph.prompting.analyses import format_analysis
 from moa_graph.prompting.finish_reasons import describe_ending
 from moa_graph.prompting.parsing import read_finish_reason
+from moa_graph.runs.agent_call import read_call_status
 from moa_graph.runs.formatting import format_depth, format_refused_prompt, format_seconds
-from moa_graph.runs.record import read_call_status
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -209,7 +209,7 @@ def _describe_vote(vote: Mapping[str, Any] | None) -> str:
     if not vote:
         return ""
     tie = f", a tie of {len(vote['tied'])}" if vote["tied"] else ""
-    return f"; {vote['ballots']} ballots{tie}"
+    return f"; {vote['ballots']} ballot{'s' if vote['ballots'] != 1 else ''}{tie}"
 
 
 def _format_proposal_stats(proposal: Proposal) -> str:

@@ -59,8 +59,11 @@ def _list_values(curve: Curve) -> list[str]:
 
 
 def format_threshold(point: CurvePoint) -> str:
-    """Format a threshold."""
-    return "never" if point.threshold >= NEVER else f"{point.threshold:.2f}"
+    """Format a threshold with all of its places: a rounded one could stop other runs."""
+    if point.threshold >= NEVER:
+        return "never"
+    short = f"{point.threshold:.2f}"
+    return short if float(short) == point.threshold else f"{point.threshold:g}"
 
 
 def describe(curve: Curve) -> str:

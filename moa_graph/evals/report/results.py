@@ -37,7 +37,7 @@ from moa_graph.evals.scoring import (
     score_system_by_judge,
 )
 from moa_graph.models.recorded import read_json_rows
-from moa_graph.runs.record import AgentCall
+from moa_graph.runs.agent_call import AgentCall
 
 LEAVE_ONE_OUT = "leave_one_out"
 

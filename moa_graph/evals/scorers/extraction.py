@@ -2,14 +2,26 @@
 
 import re
 
-_MARKER = re.compile(r"####|\banswers?\s?(?:is|are|:|=)\s?:?", re.IGNORECASE)
+_MARKERS = (
+    "####",
+    r"\banswers?\s?(?:is|are|:|=)\s?:?",
+    r"(?:\u7b54\u6848|\u7b54\u3048|\ub2f5)\s?(?:\u662f|\u4e3a|\u70ba|\u306f|\uc740|:|\uff1a)",
+    r"\brespuesta\s?(?:es|:)\s?:?",
+    r"\br\u00e9ponse\s?(?:est|:)\s?:?",
+    r"\bantwort\s?(?:ist|lautet|:)\s?:?",
+    r"\b\u043e\u0442\u0432\u0435\u0442\s?(?:\u2014|:)",  # Russian
+)
+_MARKER = re.compile("|".join(_MARKERS), re.IGNORECASE)
 _BOX = re.compile(r"\\(?:boxed|fbox)\s?")
 _EMPHASIS = str.maketrans("", "", "*`")
+_LATEX_TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf)\{([^{}]{1,80})\}")
 FENCE = "```"
 
 
 def find_final_part(text: str) -> str | None:
     """Return the text in the last box, or after the last `####`, `answer is` or `Answer:`.
+
+    Some other languages have such words too.
 
     Returns:
         The rest of the line, or the next line with text; `None` without any of these.
@@ -20,7 +32,7 @@ def find_final_part(text: str) -> str | None:
         return _read_box(text, box.end())
     if marker is None:
         return None
-    rest = text[marker.end() :].lstrip(" \t\r\n:*")
+    rest = text[marker.end() :].lstrip(" \t\r\n:\uff1a*")
     return rest.partition("\n")[0].strip() or None
 
 
@@ -31,8 +43,8 @@ def find_boxed(text: str) -> str | None:
 
 
 def remove_emphasis(text: str) -> str:
-    """Remove stars and backticks of Markdown."""
-    return text.translate(_EMPHASIS)
+    """Remove stars and backticks of Markdown, and commands of LaTeX around words."""
+    return _LATEX_TEXT.sub(r"\1", text.translate(_EMPHASIS))
 
 
 def list_code_blocks(text: str) -> list[tuple[str, str]]:

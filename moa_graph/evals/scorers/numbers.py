@@ -14,6 +14,8 @@ from moa_graph.evals.scorers.protocol import Score, Scorer, list_expected
 _NUMBER = re.compile(
     r"(?:(?<![\w).])[-+\u2212])?[$€£]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d{1,3}(?!\d))?(?:/\d+)?"
 )
+_LATEX_COMMA = re.compile(r"(?<=\d)(?:\{,\}|,\\!)(?=\d{3})")
+_LATEX_FRACTION = re.compile(r"(?<!\d)\\[dt]?frac\{(\d{1,40})\}\{(\d{1,40})\}")
 _MAX_DIGITS = 200
 _TRIED = 10  # last candidates to try, as some are invalid, such as 1/0
 _REMOVED = str.maketrans({",": None, "$": None, "€": None, "£": None, "\u2212": "-"})
@@ -46,7 +48,7 @@ class LastNumber(Scorer):
 
 def find_number(text: str) -> Fraction | None:
     """Return the number that an answer names; `None` if there is none."""
-    plain = remove_emphasis(text)
+    plain = _LATEX_COMMA.sub(",", _LATEX_FRACTION.sub(r"\1/\2", remove_emphasis(text)))
     part = find_final_part(plain)
     named = next(_list_numbers(part), None) if part else None
     if named is not None:

@@ -9,9 +9,12 @@ from moa_graph.evals.scorers.extraction import find_final_part, remove_emphasis
 from moa_graph.evals.scorers.protocol import Score, Scorer, list_expected
 
 _EDGES = " \t\r\n.,;:!?\"'\u201c\u201d\u2018\u2019«»()[]{}$"  # marks around a short answer
-_OPTION = re.compile(r"\(([A-Z])\)|\b([A-Z])[).:]|\boption ([A-Z])\b", re.IGNORECASE)
-_LETTER = re.compile(r"\W*([A-Z])\W*$")
+_OPTION = re.compile(
+    r"\(([A-Z])\)|\b([A-Z])[).:]|\b(?:option|choice) (?:is )?([A-Z])\b", re.IGNORECASE
+)
+_LETTER = re.compile(r"\W*([A-Z])\W*$", re.IGNORECASE)
 _LEADING = re.compile(r"\W{0,5}([A-Z])(?![A-Za-z0-9'\u2019])")
+_MAX_LETTER_LINE = 20  # characters of a line with a letter alone
 PATTERN_SECONDS = 2.0
 _MAX_OPTIONS = 26
 
@@ -59,8 +62,8 @@ class MultipleChoice(Scorer):
 def find_choice(answer: str, options: Sequence[str] = ()) -> str | None:
     """Return the option that an answer chooses.
 
-    It is the option that the answer names. Otherwise it is its only letter, the last option in the
-    form `(B)` or `B.`, or the option whose text it is.
+    It is the option that the answer names. Otherwise it is its only letter, the letter alone in its
+    last line, the last option in the form `(B)` or `B.`, or the option whose text it is.
 
     Args:
         answer: The answer.
@@ -71,6 +74,9 @@ def find_choice(answer: str, options: Sequence[str] = ()) -> str | None:
     """
     text = remove_emphasis(answer)
     part = find_final_part(text)
+    last_line = text.rstrip().rpartition("\n")[2].strip()
+    if part is None and len(last_line) < _MAX_LETTER_LINE and _LETTER.match(last_line):
+        return _read_letter(last_line, options)
     for each in (part, text if part is None else None):
         if each is not None and (letter := _read_letter(each, options)):
             return letter
@@ -81,7 +87,7 @@ def find_choice(answer: str, options: Sequence[str] = ()) -> str | None:
 
 def _read_letter(text: str, options: Sequence[str]) -> str | None:
     """Return a letter that is alone, or first."""
-    found = _LETTER.match(text[:20]) if len(text) < 20 else None  # noqa: PLR2004  # a letter alone
+    found = _LETTER.match(text) if len(text) < _MAX_LETTER_LINE else None
     found = found or _OPTION.match(text.strip()) or _LEADING.match(text)
     if found is None:
         return None

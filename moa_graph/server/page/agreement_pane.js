@@ -1,11 +1,11 @@
 // The agreement pane: the agreement figure, disputes, and positions of the proposers.
 
-import { h } from "./dom.js";
+import { h, setHtml } from "./dom.js";
 import { AGGREGATOR } from "./run_model.js";
 
 /** @import { RunModel } from "./run_model.js" */
 /** @import { Kind, Places } from "./side.js" */
-/** @import { Agreement, Analysis, Dispute } from "./types.js" */
+/** @import { Agreement, Analysis } from "./types.js" */
 
 export class AgreementPane {
   /** @param {(kind: Kind, node: string) => void} open */
@@ -34,19 +34,19 @@ export class AgreementPane {
   all(agreement, model) {
     return [
       ...figure(agreement),
-      ...this.disputes(agreement.dissent, model),
-      ...(agreement.analysis ? this.analysis(agreement.analysis, model) : [unread(agreement)]),
+      ...this.disputes(agreement, model),
+      ...(agreement.analysis ? this.analysis(agreement.analysis, agreement, model) : [unread(agreement)]),
     ];
   }
 
   /**
-   * @param {Dispute[]} dissent
+   * @param {Agreement} agreement
    * @param {RunModel} model
    */
-  disputes(dissent, model) {
+  disputes({ dissent, html }, model) {
     if (!dissent.length) return [];
     const rows = dissent.map((each) => h("tr", {},
-      h("th", { scope: "row" }, each.claim),
+      h("th", { scope: "row" }, claim(each.claim, html)),
       h("td", {}, this.chips(each.for, model)), h("td", {}, this.chips(each.against, model))));
     const head = ["Answer", "For", "Against"].map((word) => h("th", { scope: "col" }, word));
     return [h("h3", {}, `Different answers: ${dissent.length}`),
@@ -56,21 +56,22 @@ export class AgreementPane {
 
   /**
    * @param {Analysis} analysis
+   * @param {Agreement} agreement
    * @param {RunModel} model
    */
-  analysis({ consensus, contradictions, unique, blind_spots: blind }, model) {
+  analysis({ consensus, contradictions, unique, blind_spots: blind }, { html }, model) {
     const positions = (/** @type {Analysis["contradictions"][number]} */ each) => [
-      h("h4", {}, each.issue),
+      h("h4", {}, claim(each.issue, html)),
       h("ul", { class: "positions" }, each.positions.map((position) =>
-        h("li", {}, position.stance, " ", this.chips(position.held_by, model)))),
+        h("li", {}, claim(position.stance, html), " ", this.chips(position.held_by, model)))),
     ];
     const single = unique.map(({ point, held_by: node }) =>
-      h("li", {}, ...(node ? this.chips([node], model) : []), " ", point));
+      h("li", {}, ...(node ? this.chips([node], model) : []), " ", claim(point, html)));
     return [
       h("h3", {}, `Disputed: ${contradictions.length || "nothing"}`), ...contradictions.flatMap(positions),
-      ...list("Agreed by all", consensus.map((each) => h("li", {}, each))),
+      ...list("Agreed by all", consensus.map((each) => h("li", {}, claim(each, html)))),
       ...list("Said by one only", single),
-      ...list("Said by none", blind.map((each) => h("li", {}, each))),
+      ...list("Said by none", blind.map((each) => h("li", {}, claim(each, html)))),
       h("p", { class: "small dim" }, "A model analysed the proposals. Its analysis can be wrong."),
     ];
   }
@@ -89,6 +90,17 @@ export class AgreementPane {
       return h("button", { type: "button", class: "chip", onclick: look }, cell.agent);
     });
   }
+}
+
+/**
+ * Show a text of a model as the server has rendered it.
+ * @param {string} text
+ * @param {Agreement["html"]} html
+ */
+function claim(text, html) {
+  const laid = h("span", {}, text);
+  if (html?.[text]) setHtml(laid, html[text]);
+  return laid;
 }
 
 /** @param {Agreement} agreement */

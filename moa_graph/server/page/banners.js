@@ -3,15 +3,13 @@
 import { askedByResume, costOf, knownCosts, writeCost } from "./cost_of_change.js";
 import { h, seconds } from "./dom.js";
 import { icon } from "./icons.js";
+import { goOnWithout, otherAggregators, priceWithout, writeLonger } from "./remedies.js";
 
 /** @import { Received, RunModel } from "./run_model.js" */
 /** @import { Child } from "./dom.js" */
+/** @import { RemedyActions } from "./remedies.js" */
 
-/**
- * @typedef {object} BannerActions
- * @property {() => void} resume
- * @property {(node: string) => void} select
- */
+/** @typedef {RemedyActions & { select: (node: string) => void }} BannerActions */
 
 /**
  * Return the banners of a run.
@@ -22,7 +20,7 @@ export function banners(model, actions) {
   const boxes = [];
   if (model.isBroken) boxes.push(unfinished(model, actions));
   const lacks = degradations(model);
-  if (lacks.length && !model.failure) boxes.push(degraded(lacks, model.running));
+  if (lacks.length && !model.failure) boxes.push(degraded(lacks, model, actions));
   if (model.isEarlier && model.stale) boxes.push(earlier());
   return boxes;
 }
@@ -44,21 +42,23 @@ function unfinished(model, actions) {
     causes.length === 1 ? h("p", {}, causes[0]) : null,
     h("p", {}, `Kept: ${kept}. ${price(model)}`),
     h("div", { class: "row" },
-      h("button", { type: "button", id: "resume", class: "primary", onclick: actions.resume },
+      h("button", { type: "button", id: "resume", class: "primary", onclick: () => actions.resume() },
         icon("again"), remedy(model)),
-      read ?? null));
+      otherAggregators(model, actions), goOnWithout(model, actions), read ?? null));
 }
 
 /**
  * Estimate the calls and the cost of resuming.
  * @param {RunModel} model
  */
-function price({ cells, layout, thread }) {
+function price(model) {
+  const { cells, layout, thread } = model;
   if (!layout) return "";
   const all = [...cells.values()];
   knownCosts.learn(thread, all);
   const most = layout.early_stop || layout.router ? "at most " : "";
-  return `Resuming makes ${most}${writeCost(costOf(askedByResume(all, layout), all, knownCosts))}.`;
+  const resuming = `Resuming makes ${most}${writeCost(costOf(askedByResume(all, layout), all, knownCosts))}.`;
+  return [resuming, priceWithout(model, most)].filter(Boolean).join(" ");
 }
 
 /**
@@ -68,7 +68,7 @@ function price({ cells, layout, thread }) {
  */
 function explain(model) {
   const { aggregator, failure } = model;
-  if (!failure) return [aggregator?.stopped ? "Stopped while writing the answer" : "Stopped before the answer", []];
+  if (!failure) return [model.hasAnswer ? "Stopped while writing the answer" : "Stopped before the answer", []];
   if (aggregator?.status === "failed") {
     const cause = (aggregator.error ?? failure).replace(/^no final answer: aggregator: /, "");
     return ["The aggregator failed", [`${aggregator.model}: ${cause}`]];
@@ -158,14 +158,15 @@ const OPEN = 4; // maximum number of causes that are shown without a click
 
 /**
  * @param {string[]} lacks
- * @param {boolean} running
+ * @param {RunModel} model
+ * @param {BannerActions} actions
  */
-function degraded(lacks, running) {
-  const title = running ? "The answer will be degraded" : "This answer is degraded";
+function degraded(lacks, model, actions) {
+  const title = model.running ? "The answer will be degraded" : "This answer is degraded";
   const open = lacks.length <= OPEN && matchMedia(ROOM).matches;
   return h("details", { class: "box warn", open },
     h("summary", {}, icon("warn"), `${title}: ${lacks.length} ${lacks.length === 1 ? "cause" : "causes"}`),
-    h("ul", {}, ...lacks.map((lack) => h("li", {}, lack))));
+    h("ul", {}, ...lacks.map((lack) => h("li", {}, lack))), writeLonger(model, actions));
 }
 
 const earlier = () => h("div", { class: "box info" },

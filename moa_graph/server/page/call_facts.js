@@ -43,6 +43,9 @@ const CHANGED = { edit: "its text is edited", drop: "to be dropped", again: "to 
 const LASTED = { running: "for", retrying: "for", failed: "after", "cut off": "after" };
 
 /** @param {Received} cell */
+const isStoppedPart = ({ stopped, text }) => Boolean(stopped && text);
+
+/** @param {Received} cell */
 function specialFacts(cell) {
   const attempts = cell.attempts ?? 1;
   return [
@@ -53,7 +56,7 @@ function specialFacts(cell) {
     cell.reused ? "reused from an earlier run" : "",
     attempts > 1 ? `${attempts} requests` : "",
     cell.ending_note ?? "",
-    cell.stopped ? "stopped by a person: this part is not stored" : "",
+    isStoppedPart(cell) ? "stopped by a person: this part is not stored" : "",
     cell.retrying ? "asked again after a failure" : "",
     cell.critical ? "waited for" : "",
   ];

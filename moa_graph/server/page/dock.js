@@ -9,6 +9,8 @@ import { changes } from "./summary.js";
 /** @import { RunModel } from "./run_model.js" */
 /** @import { Attachment } from "./types.js" */
 
+const DRAFT = "moa-question"; // where a reload finds the question that is not sent yet
+
 /**
  * @typedef {object} DockActions
  * @property {(question: string, mixture: string | null, attachments: Attachment[]) => Promise<void>} ask
@@ -35,6 +37,8 @@ export class Dock {
       event.preventDefault();
       this.ask();
     });
+    byId("question").value = sessionStorage.getItem(DRAFT) ?? "";
+    window.addEventListener("pagehide", () => sessionStorage.setItem(DRAFT, byId("question").value));
     const { back, goOn, resume, stop } = actions;
     const clicks = { stop, "resume-too": resume, "go-on": goOn, discard: back };
     for (const [id, action] of Object.entries(clicks)) byId(id).addEventListener("click", action);

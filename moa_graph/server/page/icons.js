@@ -24,6 +24,7 @@ const LINES = {
   reuse: "M3 3v4a4 4 0 0 0 4 4h6M10 8l3 3-3 3",
   right: "M6 3l5 5-5 5",
   run: "M8 2a6 6 0 1 1-6 6",
+  stop: "M8 2a6 6 0 1 0 0 12A6 6 0 1 0 8 2M6 6h4v4H6z",
   skip: "M3 3.5l5.5 4.5L3 12.5zM13 3v10",
   wait: "M8 2a6 6 0 1 0 0 12A6 6 0 1 0 8 2M8 5v3.4l2 1.4",
   warn: "M8 2l6.5 11.5h-13zM8 6.5v3M8 11.6v.01",

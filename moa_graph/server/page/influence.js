@@ -26,10 +26,14 @@ export class Influence {
    * @param {string[] | null} answer the answer's blocks with marks
    */
   tint(node, answer) {
-    const { model, stage } = this;
-    model.marked = node ? answer : null;
-    stage.drawAnswer(model);
-    stage.drawFoot(model);
+    this.model.marked = node ? answer : null;
+    this.stage.place.hold(() => this.mark(node));
+    this.stage.drawFoot(this.model);
+  }
+
+  /** @param {string | null} node `*` for all */
+  mark(node) {
+    this.stage.drawAnswer(this.model);
     const marks = [...byId("answer-text").querySelectorAll("mark")];
     for (const [index, mark] of marks.entries()) {
       const who = (mark.getAttribute("data-who") ?? "").split(" ");

@@ -9,6 +9,7 @@ import { drawClock, drawHeader } from "./header.js";
 import { icon } from "./icons.js";
 import { Influence } from "./influence.js";
 import { isMenuOpen, openMenu } from "./menu.js";
+import { Navigation } from "./navigation.js";
 import { openReport } from "./report.js";
 import { Picture } from "./picture.js";
 import { RunModel } from "./run_model.js";
@@ -17,12 +18,11 @@ import { Side } from "./side.js";
 import { Stage } from "./stage.js";
 import { Strip } from "./strip.js";
 import { ThreadList } from "./thread_list.js";
-import { threadOf } from "./threads.js";
 import { Unsent } from "./unsent.js";
 import { Welcome } from "./welcome.js";
 
 /** @import { Kind } from "./side.js" */
-/** @import { Edit, Layout } from "./types.js" */
+/** @import { Edit, Layout, Resumption } from "./types.js" */
 
 const model = new RunModel();
 const session = new Session(model, { draw, update, complain: (error) => complain(messageOf(error)) });
@@ -35,7 +35,8 @@ const picture = new Picture(byId("picture"), (node) => {
   select(node);
 });
 const stage = new Stage({
-  resume: () => act(resume), select, goTo: step, change: changeQuestion, open: (kind) => openSide(kind),
+  resume: (how) => act(() => resume(how)), writeLonger: (limit) => act(() => session.writeAgain({ max_tokens: limit })),
+  select, goTo: step, change: changeQuestion, open: (kind) => openSide(kind),
   showInfluence: (shown) => act(() => influence.show(shown)),
 });
 const influence = new Influence(model, session, stage);
@@ -49,11 +50,14 @@ const side = new Side(byId("side"), {
 const dock = new Dock({
   ask: (...asked) => act(() => ask(...asked)),
   stop: () => act(() => session.stop()),
-  resume: () => act(resume),
+  resume: () => act(() => resume()),
   goOn: () => act(goOn),
   back: () => act(back),
 });
-const threads = new ThreadList(model, { startAnew: () => startAnew(), renamed: () => drawHeader(model) });
+const navigation = new Navigation(model, session);
+const threads = new ThreadList(model, {
+  startAnew: () => navigation.startAnew(), deleted: () => navigation.leaveDeleted(), renamed: () => drawHeader(model),
+});
 const unsent = new Unsent();
 const welcome = new Welcome(byId("welcome"), { propose });
 
@@ -185,9 +189,10 @@ async function ask(question, mixture, attachments) {
   uncoverStage();
 }
 
-async function resume() {
+/** @param {Resumption} [how] */
+async function resume(how) {
   refuseDrafts();
-  await session.resume();
+  await session.resume(how);
   uncoverStage();
 }
 
@@ -224,34 +229,6 @@ function refuseDrafts() {
   throw new Error(`${names.join(", ")}: keep or cancel the change first.`);
 }
 
-function startAnew() {
-  history.replaceState(null, "", location.pathname);
-  session.leave();
-  openMenu(false);
-  byId("question").focus();
-}
-
-/** Show the thread in the address, or none. */
-async function follow() {
-  const id = threadOf(location.hash);
-  if (!id) session.leave();
-  else if (id !== model.thread) await act(() => openOrLeave(id));
-  openMenu(false);
-}
-
-/**
- * Show a thread; if it cannot be loaded, show the page without a thread.
- * @param {string} id
- */
-async function openOrLeave(id) {
-  try {
-    await session.open(id);
-  } catch (error) {
-    session.leave();
-    throw error;
-  }
-}
-
 /** Close the part that was opened last; if none is open, stop the run. */
 function escape() {
   if (dock.mixtures.isOpen) dock.mixtures.open(false);
@@ -268,7 +245,6 @@ function listen() {
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && !document.querySelector("dialog[open]")) escape();
   });
-  window.addEventListener("hashchange", follow);
   window.addEventListener("beforeunload", (event) => unsent.some && event.preventDefault());
   byId("mixes").addEventListener("change", drawWelcome);
   const busy = () => model.running || model.edits.size || side.drafts.size || !model.thread;
@@ -290,4 +266,4 @@ listen();
 await act(async () => {
   ({ mixtures } = await get("/api/mixtures"));
 });
-await follow();
+await navigation.follow();

@@ -181,7 +181,8 @@ export class ProposalPane {
   fill(cell) {
     if (cell.text) fillText(this.text, cell.text, cell.html);
     else if (cell.error) this.text.replaceChildren();
-    else this.text.replaceChildren(h("p", { class: "dim small" }, NOTHING[cell.status] ?? "It wrote nothing."));
+    else this.text.replaceChildren(h("p", { class: "dim small" },
+      cell.stopped ? "Stopped before it wrote anything." : NOTHING[cell.status] ?? "It wrote nothing."));
   }
 }
 

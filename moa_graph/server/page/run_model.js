@@ -6,7 +6,7 @@
 
 /**
  * The displayed state of a call: its status, or a more specific state.
- * @typedef {Cell["status"] | Special | "retrying" | "runs again"} CellState
+ * @typedef {Cell["status"] | Special | "retrying" | "runs again" | "stopped"} CellState
  * @typedef {"edited" | "fallback" | "cached" | "reused" | "hedged"} Special a more specific state of an answered call
  */
 
@@ -263,7 +263,8 @@ export class RunModel {
     const edit = this.edits.get(cell.node);
     if (edit) return EDITED[edit.action];
     if (cell.status === "running") return cell.retrying ? "retrying" : "running";
-    if (cell.status === "waiting") return cell.stopped ? "cut off" : this.isEarlier ? "runs again" : "waiting";
+    if (cell.status === "waiting" && cell.stopped) return cell.text ? "cut off" : "stopped";
+    if (cell.status === "waiting") return this.isEarlier ? "runs again" : "waiting";
     if (cell.status !== "answered") return cell.status;
     return SPECIAL.find((name) => cell[name]) ?? (cell.ending_note ? "cut off" : "answered");
   }

@@ -3,7 +3,7 @@
 import { ApiError, events, get, post } from "./api.js";
 
 /** @import { RunModel } from "./run_model.js" */
-/** @import { Attachment, Edit, Proposal, RunEvent } from "./types.js" */
+/** @import { Attachment, Edit, Proposal, Resumption, RunEvent } from "./types.js" */
 
 const AGAIN = 1000; // milliseconds before a reconnect
 
@@ -136,10 +136,13 @@ export class Session {
     });
   }
 
-  /** Resume the run, or show it if another client has resumed it. */
-  resume() {
+  /**
+   * Resume the run, or show it if another client has resumed it.
+   * @param {Resumption} [how]
+   */
+  resume(how = {}) {
     return this.once("start", async () => {
-      await post("/api/resume", { thread: this.model.thread }).catch(unless("running", "answered"));
+      await post("/api/resume", { thread: this.model.thread, ...how }).catch(unless("running", "answered"));
       await this.reopen();
     });
   }
@@ -150,20 +153,24 @@ export class Session {
     return this.continueFrom(view?.step, Object.fromEntries(edits));
   }
 
-  /** Call the aggregator again with the gathered proposals. */
-  async writeAgain() {
+  /**
+   * Call the aggregator again with the gathered proposals.
+   * @param {{ max_tokens?: number }} [how] another limit of tokens
+   */
+  async writeAgain(how = {}) {
     const step = this.model.steps.findLast(({ label }) => label.endsWith("gathered"));
     if (!step) throw new Error("No step of this turn lets the aggregator write again.");
-    await this.continueFrom(step.id, {});
+    await this.continueFrom(step.id, {}, how);
   }
 
   /**
    * @param {string | undefined} checkpoint
    * @param {Record<string, Edit>} edits
+   * @param {{ max_tokens?: number }} [how]
    */
-  continueFrom(checkpoint, edits) {
+  continueFrom(checkpoint, edits, how = {}) {
     return this.once("start", async () => {
-      await post("/api/continue", { thread: this.model.thread, checkpoint, edits });
+      await post("/api/continue", { thread: this.model.thread, checkpoint, edits, ...how });
       await this.reopen();
     });
   }

@@ -6,31 +6,35 @@ import { byId, h, show } from "./dom.js";
 import { Follow } from "./follow.js";
 import { icon } from "./icons.js";
 import { drawPeek } from "./peek.js";
+import { ReadingPlace } from "./reading_place.js";
+import { writeLonger } from "./remedies.js";
 import { isOffline, outcome, progress } from "./summary.js";
 import { fillText } from "./text.js";
 import { setText } from "./tile.js";
 import { answerOf, attached, foldQuestion, turn } from "./turns.js";
 
+/** @import { BannerActions } from "./banners.js" */
 /** @import { RunModel } from "./run_model.js" */
 /** @import { Message } from "./types.js" */
 
 const PART = "This part is not stored. The page shows it until the run continues or the server stops.";
 
 /**
- * @typedef {object} StageActions
- * @property {() => void} resume
- * @property {(node: string) => void} select
+ * @typedef {object} OwnActions
  * @property {(step: string) => void} goTo
  * @property {() => void} change edit the question
  * @property {(kind: "agreement" | "cost") => void} open
  * @property {(shown: boolean) => void} showInfluence
  */
 
+/** @typedef {BannerActions & OwnActions} StageActions */
+
 export class Stage {
   /** @param {StageActions} actions */
   constructor(actions) {
     this.actions = actions;
     this.follow = new Follow(byId("talk"), byId("newest"), byId("answer"));
+    this.place = new ReadingPlace(this.follow);
     this.earlier = ""; // key of the drawn turns
     this.banner = "";
     byId("change").append(icon("edit"));
@@ -158,7 +162,8 @@ export class Stage {
     answer.querySelector(".ending")?.remove();
     const ending = model.running ? null : endingOf(model);
     const tone = model.failure ? "bad" : "warn";
-    if (ending) answer.append(h("p", { class: `small ${tone} ending` }, icon("cut"), ending));
+    if (ending) answer.append(h("div", { class: "ending" },
+      h("p", { class: `small ${tone}` }, icon("cut"), ending), writeLonger(model, this.actions)));
   }
 
   /** @param {RunModel} model */

@@ -31,7 +31,7 @@ const answered = (cells, { edits }) =>
   cells.filter(({ node, status }) => status === "answered" && edits.get(node)?.action !== "drop").length;
 
 /** States of several calls, in order of priority. @type {CellState[]} */
-const TELLING = ["running", "retrying", "failed", "cut off", "answered", "runs again", "waiting"];
+const TELLING = ["running", "retrying", "failed", "cut off", "stopped", "answered", "runs again", "waiting"];
 
 /**
  * @param {Element} fold

@@ -11,6 +11,7 @@ import { Threads } from "./threads.js";
 /**
  * @typedef {object} Changed
  * @property {() => void} startAnew show no thread
+ * @property {() => void} deleted called after the current thread was deleted
  * @property {() => void} renamed called after the current thread was renamed
  */
 
@@ -47,7 +48,7 @@ export class ThreadList {
   /** @param {string} thread */
   async remove(thread) {
     await post("/api/delete", { thread });
-    if (thread === this.model.thread) this.changed.startAnew();
+    if (thread === this.model.thread) this.changed.deleted();
     else this.refresh();
   }
 

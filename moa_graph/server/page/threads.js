@@ -93,16 +93,3 @@ export class Threads {
     this.count.textContent = `${number} ${number === 1 ? "thread" : "threads"} found.`;
   }
 }
-
-/**
- * Return the thread in an address.
- * @param {string} hash
- */
-export function threadOf(hash) {
-  const address = hash.slice(1);
-  try {
-    return decodeURIComponent(address);
-  } catch {
-    return address; // the address is not percent-encoded
-  }
-}

@@ -25,6 +25,7 @@ export const ICONS = {
   "reused": "reuse",
   "running": "run",
   "skipped": "skip",
+  "stopped": "stop",
   "waiting": "wait",
 };
 
@@ -33,7 +34,8 @@ const SHORT = {
   "asked again": "again", "runs again": "again", "cached": "cache", "cut off": "cut",
   "dropped": "out", "edited": "edit",
   "failed": "fail", "fallback": "other", "hedged": "hedge", "retrying": "retry", "reused": "reuse",
-  "running": "runs", "skipped": "skip", "waiting": "waits",
+  "running": "runs", "skipped": "skip", "stopped": "stop",
+  "waiting": "waits",
 };
 
 /** @param {string} word */

@@ -45,7 +45,7 @@ export function foldQuestion(title, text) {
   const whole = h("button", { type: "button", class: "quiet whole", "aria-expanded": "false", onclick: () => {
     const folded = title.classList.toggle("long");
     whole.setAttribute("aria-expanded", String(!folded));
-    whole.textContent = folded ? "All" : "Less";
-  } }, "All");
+    whole.textContent = folded ? "More" : "Less";
+  } }, "More");
   title.after(whole);
 }

@@ -20,7 +20,7 @@
  * @property {boolean} [edited] whether a person wrote the text
  * @property {string | null} [fallback] the fallback model that answered
  * @property {boolean} [retrying] whether it repeats a failed call
- * @property {boolean} [stopped] whether it was stopped while writing; its status is then `waiting`, its text partial
+ * @property {boolean} [stopped] whether it was stopped; its status is then `waiting`, its text partial or empty
  * @property {number | null} [attempts] number of requests
  * @property {string | null} [served_model] the model that the provider reported
  * @property {number | null} [began] worked seconds of the run at its start
@@ -124,6 +124,7 @@
  * @property {"vote" | "wording"} [method] the measure
  * @property {Dispute[]} dissent
  * @property {Analysis | null} [analysis] the analysis by a model
+ * @property {Record<string, string>} [html] the rendered texts of claims and of the analysis, by text
  */
 
 /**
@@ -153,6 +154,15 @@
  * @property {string | null} [kept]
  * @property {string | null} [remedy]
  * @property {string[]} [asks] the nodes that resuming calls
+ * @property {string[]} [aggregators] the models that can replace a failed aggregator
+ * @property {number | null} [answers] the answers with which a layer without its quorum can go on
+ */
+
+/**
+ * Changes of a resumed run.
+ * @typedef {object} Resumption
+ * @property {string} [aggregator] the model that writes in place of the aggregator
+ * @property {boolean} [lower_quorum] whether a layer without its quorum goes on with its answers
  */
 
 /**
@@ -179,6 +189,7 @@
  * @property {Depth | null} [depth]
  * @property {string[] | null} [degraded] why the answer is degraded
  * @property {Failure | null} [failure]
+ * @property {number | null} [larger_limit] the next limit in tokens for an answer that ended at its limit
  */
 
 /**

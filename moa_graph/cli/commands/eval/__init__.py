@@ -24,5 +24,6 @@ app = typer.Typer(
     cls=_EvalCommandGroup,
     help="Evaluate mixtures on AlpacaEval, MT-Bench, FLASK, exact answers or your own prompts.",
     no_args_is_help=True,
+    rich_markup_mode=None,  # as for `moa`
 )
 add_commands(app, __name__, COMMANDS)

@@ -14,14 +14,23 @@ def curve(
     out: Annotated[Path, typer.Argument(help="The folder of the comparison.")] = Path("out"),
     system: Annotated[
         str | None,
-        typer.Option("--system", help="Name of a mixture; by default all with several layers."),
+        typer.Option(
+            "--system",
+            metavar="NAME",
+            help="Name of a mixture; by default all with several layers.",
+        ),
     ] = None,
     benchmark: Annotated[
-        str | None, typer.Option("--benchmark", "-b", help="Name of a benchmark; by default all.")
+        str | None,
+        typer.Option(
+            "--benchmark", "-b", metavar="NAME", help="Name of a benchmark; by default all."
+        ),
     ] = None,
     to: Annotated[
         Path | None,
-        typer.Option("--to", help="Folder of the pictures; by default OUT/report."),
+        typer.Option(
+            "--to", metavar="FOLDER", help="Folder of the pictures; by default OUT/report."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -14,7 +14,7 @@ def estimate(
     plan: PlanArgument,
     out: OutOption = None,
     answer_tokens: Annotated[
-        int, typer.Option("--answer-tokens", min=1, help="Tokens of a typical answer.")
+        int, typer.Option("--answer-tokens", metavar="N", min=1, help="Tokens of a typical answer.")
     ] = 500,
     as_json: JsonOption = False,
 ) -> None:

@@ -20,6 +20,7 @@ def generate(  # long because of options and help text
         typer.Option(
             "--benchmark",
             "-b",
+            metavar="NAME",
             help="alpaca_eval, mt_bench, flask, math_500, gsm8k, gpqa, mmlu_pro, ifeval, one that "
             "a package adds, or a FILE of prompts: .jsonl, .json, .csv or .parquet (rows with "
             "instruction, prompt, question or turns), or .txt (one prompt a line).",
@@ -27,26 +28,36 @@ def generate(  # long because of options and help text
     ],
     preset: PresetOption = None,
     config: ConfigOption = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The folder of the comparison.")] = Path(
-        "out"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FOLDER", help="The folder of the comparison.")
+    ] = Path("out"),
     name: Annotated[
         str | None,
-        typer.Option("--name", help="Name of the system; by default that of the mixture."),
+        typer.Option(
+            "--name", metavar="NAME", help="Name of the system; by default that of the mixture."
+        ),
     ] = None,
     data: Annotated[
         Path | None,
         typer.Option(
-            "--data", help="File with the data of the benchmark; by default downloaded once."
+            "--data",
+            metavar="FILE",
+            help="File with the data of the benchmark; by default downloaded once.",
         ),
     ] = None,
     limit: Annotated[
         int | None,
         typer.Option(
-            "--limit", "-n", min=1, help="Answer only N items, spread evenly over the benchmark."
+            "--limit",
+            "-n",
+            metavar="N",
+            min=1,
+            help="Answer only N items, spread evenly over the benchmark.",
         ),
     ] = None,
-    concurrency: Annotated[int, typer.Option("--concurrency", min=1, help="Parallel items.")] = 8,
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", metavar="N", min=1, help="Parallel items.")
+    ] = 8,
     max_cost: MaxCostOption = None,
 ) -> None:
     """Answer a benchmark with a mixture.

@@ -21,13 +21,16 @@ EXAMPLES = (
 def judge(  # long because of options and help text
     folders: Annotated[
         list[Path],
-        typer.Argument(help="OUT/BENCHMARK/NAME, or OUT or OUT/BENCHMARK for all systems in it."),
+        typer.Argument(
+            help="OUT/BENCHMARK/NAME, or OUT or OUT/BENCHMARK for all systems in it.",
+        ),
     ],
     judge: Annotated[
         list[str] | None,
         typer.Option(
             "--judge",
             "-j",
+            metavar="JUDGE",
             help="provider:model, or a TOML file with model, base_url, api_key_env, prices, ...; "
             "by default the judge of the benchmark. offline:overlap only counts words. "
             "Repeatable, for several judges.",
@@ -38,7 +41,9 @@ def judge(  # long because of options and help text
     prompt: Annotated[
         Path | None,
         typer.Option(
-            "--prompt", help="File with the prompt of the judge; by default the published one."
+            "--prompt",
+            metavar="FILE",
+            help="File with the prompt of the judge; by default the published one.",
         ),
     ] = None,
     builtin_prompt: Annotated[
@@ -57,25 +62,34 @@ def judge(  # long because of options and help text
     ] = False,
     reference_answers: Annotated[
         Path | None,
-        typer.Option("--reference-answers", help="MT-Bench's reference answers (gpt-4.jsonl)."),
+        typer.Option(
+            "--reference-answers",
+            metavar="FILE",
+            help="MT-Bench's reference answers (gpt-4.jsonl).",
+        ),
     ] = None,
     skills: Annotated[
         Path | None,
-        typer.Option("--skills", help="FLASK's skills (skillset_description.json)."),
+        typer.Option(
+            "--skills", metavar="FILE", help="FLASK's skills (skillset_description.json)."
+        ),
     ] = None,
     against: Annotated[
         Path | None,
         typer.Option(
             "--against",
+            metavar="FOLDER",
             help="Compare with the system in this folder instead of the reference in the data.",
         ),
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option("--data", help="File with the data of the benchmark, if it has moved."),
+        typer.Option(
+            "--data", metavar="FILE", help="File with the data of the benchmark, if it has moved."
+        ),
     ] = None,
     concurrency: Annotated[
-        int, typer.Option("--concurrency", min=1, help="Parallel judgements.")
+        int, typer.Option("--concurrency", metavar="N", min=1, help="Parallel judgements.")
     ] = 8,
     max_cost: MaxCostOption = None,
 ) -> None:

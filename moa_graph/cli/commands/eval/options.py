@@ -10,6 +10,7 @@ ScorerOption = Annotated[
     str | None,
     typer.Option(
         "--scorer",
+        metavar="NAME",
         help="An exact scorer instead of a judge: exact, number, choice, regex, json, math, "
         "ifeval, code, or module:function, a function of the answer and the row of the data.",
     ),
@@ -18,10 +19,16 @@ RunCodeOption = Annotated[
     bool,
     typer.Option(
         "--run-code",
-        help="Allow the scorer `code` to run code of models on this machine, in a bounded process.",
+        help="Allow the scorer `code` to run code of models on this machine, within limits of time "
+        "and memory.",
     ),
 ]
 OutOption = Annotated[
     Path | None,
-    typer.Option("--out", "-o", help="Folder of the comparison; by default `out` of the plan."),
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="FOLDER",
+        help="Folder of the comparison; by default `out` of the plan.",
+    ),
 ]

@@ -17,15 +17,26 @@ def recommend(
     plan: PlanArgument,
     price: Annotated[
         float,
-        typer.Option("--price", min=0, help="Highest average cost of an answer in US dollars."),
+        typer.Option(
+            "--price",
+            metavar="DOLLARS",
+            min=0,
+            help="Highest average cost of an answer in US dollars.",
+        ),
     ],
     benchmark: Annotated[
         str | None,
-        typer.Option("--benchmark", "-b", help="Name of the benchmark, if the plan has several."),
+        typer.Option(
+            "--benchmark",
+            "-b",
+            metavar="NAME",
+            help="Name of the benchmark, if the plan has several.",
+        ),
     ] = None,
     out: OutOption = None,
     to: Annotated[
-        Path | None, typer.Option("--to", help="File of the mixture; by default it is printed.")
+        Path | None,
+        typer.Option("--to", metavar="FILE", help="File of the mixture; by default it is printed."),
     ] = None,
 ) -> None:
     """Print the best system for a price as TOML, with its evidence as comments.

@@ -12,11 +12,11 @@ def report_comparison(
     out: Annotated[Path, typer.Argument(help="The folder of the comparison.")] = Path("out"),
     to: Annotated[
         Path | None,
-        typer.Option("--to", help="Folder of the report; by default OUT/report."),
+        typer.Option("--to", metavar="FOLDER", help="Folder of the report; by default OUT/report."),
     ] = None,
     gamed_baselines: Annotated[
         Path | None,
-        typer.Option("--gamed-baselines", help="As in `moa eval score`."),
+        typer.Option("--gamed-baselines", metavar="FILE", help="As in `moa eval score`."),
     ] = None,
 ) -> None:
     """Write the report of a comparison: index.html without scripts, and figures as PNG and SVG.

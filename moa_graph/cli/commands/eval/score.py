@@ -17,12 +17,15 @@ EXAMPLES = (
 def score(
     folders: Annotated[
         list[Path],
-        typer.Argument(help="OUT/BENCHMARK/NAME, or OUT or OUT/BENCHMARK for all systems in it."),
+        typer.Argument(
+            help="OUT/BENCHMARK/NAME, or OUT or OUT/BENCHMARK for all systems in it.",
+        ),
     ],
     gamed_baselines: Annotated[
         Path | None,
         typer.Option(
             "--gamed-baselines",
+            metavar="FILE",
             help="AlpacaEval's table df_gamed.csv for the length-controlled win rate; by default "
             "downloaded once.",
         ),
