@@ -5,13 +5,19 @@ import signal
 import sys
 
 import pytest
+from waiting import PATIENCE
 
-from moa_graph.evals.scorers.code import find_code, run_python
+from moa_graph.evals.scorers import code as code_scorer
+from moa_graph.evals.scorers.code import find_code
 
 pytestmark = [
     pytest.mark.process,
     pytest.mark.skipif(os.name != "posix", reason="only Linux and macOS bound a process"),
 ]
+
+
+def run_python(code, tests, seconds=PATIENCE):
+    return code_scorer.run_python(code, tests, seconds=seconds)
 
 
 def test_code_that_passes_its_tests_is_right():

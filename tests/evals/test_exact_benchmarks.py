@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from judged import judgements
 from typer.testing import CliRunner
+from waiting import PATIENCE
 
 from moa_graph.cli.app import app
 from moa_graph.evals.datasets import load_benchmark
@@ -126,7 +127,7 @@ def test_the_function_of_the_documentation_scores(folder):
 
 
 def test_code_is_run_only_where_it_is_allowed(folder):
-    rows = [{"question": "Write x = 1.", "tests": "assert x == 1"}]
+    rows = [{"question": "Write x = 1.", "tests": "assert x == 1", "seconds": PATIENCE}]
     write_rows(folder / "code.jsonl", rows)
     write_rows(folder / "coder.jsonl", [{"instruction": "Write x = 1.", "output": "x = 1"}])
     (folder / "plan.toml").write_text(

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from waiting import PATIENCE
 
 from moa_graph import Agent, create_moa
 from moa_graph.models import served_context
@@ -25,6 +26,11 @@ CHAT = {
         {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "fine"}}
     ],
 }
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch):
+    monkeypatch.setattr(served_context, "CONTEXT_TIMEOUT_S", PATIENCE)
 
 
 class Handler(BaseHTTPRequestHandler):

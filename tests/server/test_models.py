@@ -8,6 +8,8 @@ from waiting import PATIENCE
 
 from moa_graph import MoAConfig
 from moa_graph.config.single import SingleModel
+from moa_graph.models import served_context
+from moa_graph.server import context_lengths
 
 ASKED = [{"role": "user", "content": "q"}]
 
@@ -67,7 +69,9 @@ def test_context_that_nobody_knows_is_not_told(serve):
     assert contexts(serve()) == [None, None]
 
 
-def test_context_that_a_server_tells_is_asked_for(serve, server):
+def test_context_that_a_server_tells_is_asked_for(serve, server, monkeypatch):
+    for module in (context_lengths, served_context):
+        monkeypatch.setattr(module, "CONTEXT_TIMEOUT_S", PATIENCE)
     server.listed = [
         {"id": "a", "max_model_len": 4096},
         {"id": "w", "meta": {"n_ctx": 2048, "n_ctx_train": 99_999}},
