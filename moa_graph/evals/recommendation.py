@@ -26,6 +26,8 @@ class Recommendation:
     """Maximum cost of an instruction in US dollars."""
     front: Sequence[SystemMeasurement]
     """The Pareto front, cheapest system first: no other system is both cheaper and better."""
+    unpriced: Sequence[SystemMeasurement]
+    """Systems of unknown cost, which cannot be recommended."""
     comparison: CostComparison | None
     """Comparison of the chosen system with all others; `None` if there are none."""
 
@@ -48,6 +50,9 @@ class Recommendation:
             mark = "*" if each is chosen else " "
             yield f"{mark} {_describe(each)}"
         yield "The Pareto front: no other system is both cheaper and better. * marks this one."
+        if self.unpriced:
+            names = ", ".join(each.system for each in self.unpriced)
+            yield f"Left out, because their cost is unknown: {names}."
         yield from self._list_alternatives()
         for label, systems in section.labels.items():
             if chosen.system in systems:
@@ -92,12 +97,14 @@ def recommend(
         for name, each in priced.items()
     }
     front = [priced[name] for name in pareto_front(points)]
+    unpriced = [each for each in measured if each.system not in priced]
     affordable = [each for each in front if (costs[each.system] or 0) <= price]
     if not affordable:
         raise ValueError(
             f"`price`={price:g}: the cheapest system costs more: {_describe(front[0])}"
         )
-    chosen = affordable[-1]
+    best = points[affordable[-1].system]
+    chosen = next(each for each in affordable if points[each.system] == best)
     others = [each for each in priced.values() if each is not chosen]
     comparison = compare_costs(
         chosen,
@@ -107,7 +114,7 @@ def recommend(
         unit=section.unit,
         is_headline=section.controlled,
     )
-    return Recommendation(plan, section, chosen, price, front, comparison)
+    return Recommendation(plan, section, chosen, price, front, unpriced, comparison)
 
 
 def _read_sections(plan: EvalPlan, out: Path) -> Iterator[ReportSection]:

@@ -124,7 +124,7 @@ def compare(
         names: Names of the systems for the verdict.
         metric: Name of the metric for the verdict.
         bounds: Lowest and highest possible score. With them, the interval has a width even if all
-            differences are equal; otherwise it is a bootstrap.
+            differences are equal.
         confidence: Confidence of the interval.
         resamples: Number of resamples, for the interval and for the test.
         seed: Seed of the resampling; it determines the figures.
@@ -139,8 +139,9 @@ def compare(
     columns = [np.array([each[instruction] for instruction in ids]) for each in scores]
     options: dict[str, Any] = {"resamples": resamples, "seed": seed}
     differences = (columns[0] - columns[1]).tolist()
-    bounded = difference_interval(differences, bounds, confidence=confidence) if bounds else None
-    low, high = bounded or paired_bootstrap(*columns, confidence=confidence, **options)
+    low, high = paired_bootstrap(*columns, confidence=confidence, **options)
+    if low == high and bounds:  # equal differences leave nothing to resample
+        low, high = difference_interval(differences, bounds, confidence=confidence) or (low, high)
     return Comparison(
         names=names,
         difference=fmean(differences),

@@ -33,6 +33,20 @@ class VoterAttempt(ProposerAttempt):
         super().__init__(agent_node, layer_spec, state, layout)
         self._nodes = agent_node.nodes_to_read(state)
 
+    def ask(
+        self, model: Runnable[Any, Any], deadline: deadlines.LayerDeadline, config: RunnableConfig
+    ) -> Flow[Any]:
+        """Call the model, unless there is only one proposal to rank."""
+        if len(self._nodes) > 1:
+            return (yield from super().ask(model, deadline, config))
+        return AIMessage("1")
+
+    def record_output(self, output: Any) -> None:
+        """Record the output of the model; without a call, it cost nothing."""
+        super().record_output(output)
+        if len(self._nodes) == 1:
+            self._count_usage({**parsing.ZERO_USAGE})
+
     def make_request(
         self, model: Runnable[Any, Any], deadline: deadlines.LayerDeadline
     ) -> ProposerRequest:

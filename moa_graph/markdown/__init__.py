@@ -5,6 +5,7 @@ from moa_graph.markdown.document import (
     Mark,
     MarkdownDocument,
     render_blocks,
+    render_claim,
     render_markdown,
 )
 from moa_graph.markdown.streaming import StreamedMarkdown
@@ -15,5 +16,6 @@ __all__ = [
     "MarkdownDocument",
     "StreamedMarkdown",
     "render_blocks",
+    "render_claim",
     "render_markdown",
 ]

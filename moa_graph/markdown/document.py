@@ -128,6 +128,14 @@ def render_markdown(text: str) -> str:
     return "\n".join(render_blocks(text))
 
 
+def render_claim(text: str) -> str:
+    """Render a short text, such as a cell of a table: a single paragraph becomes a `<span>`."""
+    first, *others = render_blocks(text) or [""]
+    if others or not first.startswith("<p "):
+        return "\n".join([first, *others])
+    return f"<span {first.removeprefix('<p ').removesuffix('</p>')}</span>"
+
+
 def render_plain(text: str) -> str:
     """Render a text unformatted."""
     return (

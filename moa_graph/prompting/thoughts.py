@@ -85,6 +85,16 @@ def split_thoughts(text: str) -> tuple[str, str]:
     return "\n\n".join(filter(None, parts)), shown[missed:].strip()
 
 
+def has_unopened_thought(text: str) -> bool:
+    """Return whether a text begins with reasoning whose start tag is in the prompt."""
+    if not _MAY_HAVE_MARKS.search(text):
+        return False
+    thought_filter = ThoughtFilter()
+    thought_filter.feed(text)
+    thought_filter.finish()
+    return thought_filter.was_opened_in_prompt
+
+
 class ThoughtFilter:
     """Removes reasoning from a stream, and joins surrogate pairs.
 

@@ -37,7 +37,7 @@ _WEIGHTS: tuple[tuple[bytes, int], ...] = (
 )
 _OTHER_WEIGHT = 70  # punctuation
 _MAX_WEIGHT = 220
-_LONG_TEXT_CHARS = 65_536  # weights of longer texts are cached
+_LONG_TEXT_CHARS = 2_048  # weights of longer texts are cached
 _MAX_REMEMBERED_WEIGHTS = 256
 _long_text_weights = dict[tuple[int, int], int]()
 

@@ -131,9 +131,13 @@ def _load_templates() -> "Environment":
         ) from None
     environment = load_templates(Path(__file__).parent / "templates", STYLES)
     environment.finalize = _strip_hidden
-    from moa_graph.run_report.texts import render_text  # noqa: PLC0415  # needs these packages
+    from moa_graph.run_report import texts  # noqa: PLC0415  # needs these packages
 
-    environment.filters |= {"markdown": render_text, "label": label_of}
+    environment.filters |= {
+        "markdown": texts.render_text,
+        "claim": texts.render_short_text,
+        "label": label_of,
+    }
     environment.globals |= {
         "formatting": formatting,
         "states": call_states,

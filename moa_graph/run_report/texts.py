@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from moa_graph.graph.node_names import AGGREGATOR
-from moa_graph.markdown import MarkdownDocument, render_markdown
+from moa_graph.markdown import MarkdownDocument, render_claim, render_markdown
 from moa_graph.markdown.document import MAX_LAID_OUT_CHARS
 from moa_graph.run_report.call_states import CallState, describe_call, read_call_state
 from moa_graph.run_report.columns import HELPER_TITLES, title_of
@@ -198,6 +198,11 @@ def number_proposals(calls: Sequence[AgentCall]) -> dict[str, int]:
     """Number the proposals of a layer as in the prompts of their readers."""
     answered = (call.node for call in calls if call.is_proposal and not call.error)
     return {node: number for number, node in enumerate(answered, 1)}
+
+
+def render_short_text(text: str) -> Markup:
+    """Render a text in a table or a list."""
+    return Markup(render_claim(text))  # noqa: S704  # it escapes what it is given
 
 
 def render_text(text: str) -> Markup:

@@ -9,7 +9,7 @@ from langchain_core.messages import BaseMessage
 
 from moa_graph.graph.analysis import find_analysis
 from moa_graph.graph.node_names import parse_node_name
-from moa_graph.markdown import render_blocks
+from moa_graph.markdown import render_blocks, render_claim
 from moa_graph.prompting.analyses import Analysis
 from moa_graph.prompting.attachments import list_attached_files, remove_attachments
 from moa_graph.runs.agent_call import AgentCall
@@ -119,12 +119,13 @@ async def with_html(view: JsonObject) -> JsonObject:
     answers = [each for each in texts if each.get("role", "ai") == "ai" and "html" not in each]
     agreement = view.get("agreement")
     claims = [*_list_claims(agreement)] if agreement else []
-    sources = {*claims, *(each["text"] for each in answers)}
-    rendered = await asyncio.to_thread(lambda: {text: lay_out(text) for text in sources})
-    for each in answers:
-        each["html"] = rendered[each["text"]]
+    rendered = await asyncio.to_thread(lambda: [lay_out(each["text"]) for each in answers])
+    for each, html in zip(answers, rendered, strict=True):
+        each["html"] = html
     if agreement:
-        agreement["html"] = {claim: "".join(rendered[claim]) for claim in claims}
+        agreement["html"] = await asyncio.to_thread(
+            lambda: {text: render_claim(text) for text in claims}
+        )
     return view
 
 

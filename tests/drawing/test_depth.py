@@ -86,7 +86,9 @@ def test_report_has_a_table_of_dissent():
     layer = {name: FakeModel(answers=[text]) for name, text in (("a", "42"), ("b", "<b>41</b>"))}
     graph = create_moa([layer], FakeModel())
     page = report(graph.compile().invoke({"messages": "q"}), graph)
-    row = page[page.index("<td>&lt;b&gt;41&lt;/b&gt;</td>") :].partition("</tr>")[0]
+    row = page[page.index('<td><span dir="auto">&lt;b&gt;41&lt;/b&gt;</span></td>') :].partition(
+        "</tr>"
+    )[0]
     assert re.findall('class="chip">(.*?)<', row) == ["b", "a"]
 
 

@@ -121,12 +121,16 @@ def test_ids_of_the_figures_do_not_collide(page):
     assert [name for name, times in ids.items() if times > 1] == []
 
 
-def test_labels_stand_at_every_table_and_in_every_figure(page):
+def test_labels_stand_at_the_verdict_and_the_benchmark_and_every_table_leads_to_them(page):
     text = text_of(page)
-    parts = text.split("<h2")[1].split("<h3")
-    # The benchmark, the judge, the budget, the worth, the analysis, the correlation.
-    assert len(parts) == 6
-    for part in (text.split('class="lead"')[1].split("</header>")[0], *parts):
+    whole, *parts = text.split("<h2")[1].split("<h3")
+    # The judge, the budget, the worth, the analysis, the correlation.
+    assert len(parts) == 5
+    assert 'id="alpaca_eval-limits"' in whole
+    for part in parts:
+        assert 'href="#alpaca_eval-limits">Limits of these figures (4)</a>' in part
+    verdict = text.split('class="lead"')[1].split("</header>")[0]
+    for part in (verdict, whole):
         assert "offline:overlap is not a language model" in part
         assert "partial: 8 of 805 answered" in part
         assert "length-controlled win rate: unavailable, no table" in part

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from moa_graph.evals.benchmarks.formatting import format_with_error
+from moa_graph.evals.benchmarks.formatting import format_cost, format_with_error
 from moa_graph.evals.data import read_table
 from moa_graph.evals.report.cells import format_published
 
@@ -30,3 +30,18 @@ def test_published_figures_have_the_decimals_of_the_paper(table, system, column,
 def test_error_that_is_not_known_is_not_written():
     assert format_with_error(57.04, math.nan) == "57.0"
     assert format_with_error(57.04, 1.26) == "57.0 ± 1.3"
+
+
+@pytest.mark.parametrize(
+    ("dollars", "text"),
+    [
+        (0, "$0"),
+        (3e-7, "$3.0e-07"),
+        (0.00001, "$0.00001"),
+        (0.000186, "$0.000186"),
+        (12.345, "$12.3"),
+        (2345.6, "$2,346"),
+    ],
+)
+def test_dollars_have_three_digits_and_hardly_ever_an_exponent(dollars, text):
+    assert format_cost(dollars) == text

@@ -242,6 +242,19 @@ def test_the_best_for_a_price_is_recommended_with_its_evidence(bench, section, t
     moa("ask", "-c", tmp_path / "best.toml", "--db", tmp_path / "db", question(1))
 
 
+def test_systems_of_unknown_cost_are_named(bench, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(bench, folder)
+    path = folder / "out" / "comparison.json"
+    comparison = json.loads(path.read_text())
+    comparison["prices"] = {m: p for m, p in comparison["prices"].items() if "p=0.8" not in m}
+    path.write_text(json.dumps(comparison))
+    text = moa("eval", "recommend", folder / "plan.toml", "--price", 1)
+    [line] = [each for each in text.splitlines() if "their cost is unknown" in each]
+    assert "mixture-good-alone" in line
+    assert "mixture-fair-alone" not in line
+
+
 def test_a_price_that_pays_for_nothing_is_refused(bench):
     done = CliRunner().invoke(app, ["eval", "recommend", str(bench / "plan.toml"), "--price", "0"])
     assert "`price`=0: the cheapest system costs more: mixture-" in str(done.exception)

@@ -119,6 +119,20 @@ def test_named_reviewers_rank_all(invoke):
     assert all(len(model.asked) == 1 for model in [*layer.values(), *judges.values()])
 
 
+def test_a_single_proposal_is_ranked_without_a_call(invoke):
+    judge = Voter(likes="a")
+    moa = vote(
+        {"a": FakeModel(answers=["a"]), "bad": FakeModel(answers=[ValueError("down")])},
+        voters={"judge": judge},
+        quorum=1,
+    )
+    result = invoke(moa.compile(), QUESTION)
+    assert result["messages"][-1].text == "a"
+    assert judge.asked == []
+    assert account(result)["vote"]["ballots"] == 1
+    assert "vote_judge" not in account(result)["usage_unknown"]
+
+
 def test_the_best_go_to_the_aggregator_in_configured_order(invoke):
     last = FakeModel(answers=["written"])
     moa = vote(proposers(["dcba", "dcba", "dbca", "cbda"]), last, finalists=2)

@@ -1,10 +1,10 @@
 """The contents of cells in the tables of the report."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import floor, log10
 from typing import Any
 
-from moa_graph.evals.benchmarks.formatting import format_number
+from moa_graph.evals.benchmarks.formatting import format_cost, format_number
 from moa_graph.evals.report.measurement import SystemMeasurement
 from moa_graph.evals.report.section import ReportSection
 from moa_graph.evals.resource_use import PartialMean, ResourceUse
@@ -79,18 +79,20 @@ def paper_column_title(column: str) -> str:
     return names.get(column, column.replace("_", " "))
 
 
-def format_mean(value: PartialMean, use: ResourceUse, style: str = "{:,.0f}") -> str:
+def format_mean(
+    value: PartialMean, use: ResourceUse, style: Callable[[float], str] = "{:,.0f}".format
+) -> str:
     """Format a mean, with the number of instructions if it is not that of all."""
     if value.value is None:
         return UNKNOWN
     part = "" if value.known_runs == use.instructions else f" (of {value.known_runs})"
-    return style.format(value.value) + part
+    return style(value.value) + part
 
 
 def format_mean_cost(measurement: SystemMeasurement) -> str:
     """Format US dollars with three significant digits, and their variation between runs."""
     use, costs = measurement.resource_use, measurement.run_costs
-    mean = format_mean(use.cost, use, _dollar_style(use.cost.value))
+    mean = format_mean(use.cost, use, format_cost)
     if costs.deviation is None:
         return mean
     return f"{mean} ± {_format_deviation(costs.deviation)}"
@@ -103,19 +105,13 @@ def format_total_cost(measurement: SystemMeasurement) -> str:
         return UNKNOWN
     total = use.cost.value * use.cost.known_runs
     at_least = "" if use.cost.known_runs == use.instructions and not use.failed else "at least "
-    return at_least + _dollar_style(total).format(total)
+    return at_least + format_cost(total)
 
 
 def _format_deviation(dollars: float) -> str:
     if dollars < _LEAST_PLAIN_DOLLARS:
         return f"{dollars:.0e}" if dollars else "0"
     return f"{dollars:.{max(0, 1 - floor(log10(dollars)))}f}"
-
-
-def _dollar_style(dollars: float | None) -> str:
-    if not dollars:
-        return "${:,.0f}"
-    return "${:.3g}" if dollars >= 1e-4 else "${:.1e}"  # noqa: PLR2004
 
 
 def explain_unknowns(use: ResourceUse) -> str:

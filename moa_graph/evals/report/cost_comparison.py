@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from moa_graph.evals.benchmarks.formatting import format_interval
+from moa_graph.evals.benchmarks.formatting import format_cost, format_interval
 from moa_graph.evals.intervals import difference_interval
 from moa_graph.evals.report.measurement import SystemMeasurement
 from moa_graph.evals.scoring import average_by_instruction
@@ -138,7 +138,7 @@ class CostComparison:
         """Format an amount of a system."""
         if self.amount_kind == "tokens":
             return f"{amount:,.0f} tokens"
-        return f"${amount:.3g}" if amount >= 1e-4 else f"${amount:.1e}"  # noqa: PLR2004
+        return format_cost(amount)
 
     def format_times(self, amount: float) -> str:
         """Format an amount as a multiple of that of the mixture."""

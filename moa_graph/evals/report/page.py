@@ -164,5 +164,5 @@ def _render_page(
         left_out=left_out,
         paper=read_table("published"),
         versions=package_versions(),
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        date=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
     )

@@ -100,7 +100,7 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
             response = await self._session.request(
                 request.method,
                 URL(str(url), encoded=True),
-                headers=request.headers.multi_items(),
+                headers=_decode_headers(request.headers),
                 data=request.stream if request.headers.get("content-length", "0") != "0" else None,
                 proxy=proxy,
                 timeout=_client_timeout(**request.extensions.get("timeout", {})),
@@ -188,6 +188,12 @@ def _map_errors() -> Iterator[None]:
     except tuple(_ERRORS) as error:
         error_class = next(kind for own, kind in _ERRORS.items() if isinstance(error, own))
         raise error_class(str(error) or type(error).__name__) from error
+
+
+def _decode_headers(headers: httpx2.Headers) -> list[tuple[str, str]]:
+    """Return what `multi_items` does, which looks up the encoding twice for each header."""
+    encoding = headers.encoding
+    return [(name.lower().decode(encoding), value.decode(encoding)) for name, value in headers.raw]
 
 
 def _client_timeout(

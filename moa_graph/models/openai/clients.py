@@ -155,7 +155,8 @@ class PerLoopAsyncClient(DefaultAsyncHttpxClient):
         key = None if args else _template_key(options)
         if (request := self._templates.get(key)) and request.url in self._known_non_redirecting:
             content, timeout = options["content"], Timeout(options["timeout"])
-            headers, extensions = Headers(request.headers), {"timeout": timeout.as_dict()}
+            headers = Headers(request.headers, encoding=request.headers.encoding)
+            extensions = {"timeout": timeout.as_dict()}
             headers["content-length"] = f"{len(content)}"
         else:
             request = super().build_request(*args, **options)
@@ -272,7 +273,7 @@ def _redact_response(request: Any, response: Any) -> Any:
         return response
     sent = (request.headers.get(name, "") for name in ("authorization", "api-key", "x-api-key"))
     keys = [key for value in sent if len(key := value.removeprefix("Bearer ")) >= MIN_KEY_CHARS]
-    response_parts = (response.content, str(response.headers).encode())
+    response_parts = (response.content, *(value for _, value in response.headers.raw))
     if not any(key.encode() in part for key in keys for part in response_parts):
         return response
     headers = {

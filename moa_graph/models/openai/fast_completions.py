@@ -180,7 +180,7 @@ class AsyncFastRawCompletions(FastRawCompletions):
             return None
         if (content := _encode_body(payload)) is None:
             return None
-        headers = Headers(template.headers)
+        headers = Headers(template.headers, encoding=template.headers.encoding)
         headers["content-length"] = f"{len(content)}"
         return Request(
             template.method,
@@ -219,7 +219,7 @@ class FastRawResponse:
             NoCompletionError: If it is not a chat completion.
         """
         response = self.http_response
-        completion = read_completion(response.content, encoding=response.encoding)
+        completion = read_completion(response.content, lambda: response.encoding)
         self._habit.learn_from_completion(completion)
         return normalize_completion(completion, keep_reasoning=self._keeps_reasoning)
 

@@ -18,7 +18,7 @@ from moa_graph.models.partial_answers import (
 )
 from moa_graph.prompting.choices import COUNTED_CHOICES
 from moa_graph.prompting.surrogates import replace_surrogates
-from moa_graph.prompting.thoughts import ThoughtFilter
+from moa_graph.prompting.thoughts import ThoughtFilter, has_unopened_thought
 from moa_graph.prompting.usage import clean_openai_usage, clean_usage, merge_openai_usages
 
 MAX_MODELS = 1024  # models whose habits are remembered
@@ -118,18 +118,18 @@ class ThoughtHabit:
 
     def learn(self, text_filter: ThoughtFilter) -> None:
         """Record a completed answer."""
-        if not self.is_given:
-            self.opens_in_prompt = text_filter.was_opened_in_prompt
+        self._record_start(opens_in_prompt=text_filter.was_opened_in_prompt)
 
     def learn_from_completion(self, completion: Any) -> None:
         """Record the texts of a completion."""
         for choice in iter_mappings(completion, "choices"):
             message = choice.get("message")
             if isinstance(message, dict) and isinstance(text := message.get("content"), str):
-                text_filter = ThoughtFilter()
-                text_filter.feed(text)
-                text_filter.finish()
-                self.learn(text_filter)
+                self._record_start(opens_in_prompt=has_unopened_thought(text))
+
+    def _record_start(self, *, opens_in_prompt: bool) -> None:
+        if not self.is_given:
+            self.opens_in_prompt = opens_in_prompt
 
 
 @lru_cache(maxsize=MAX_MODELS)

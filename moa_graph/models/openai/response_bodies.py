@@ -1,7 +1,7 @@
 """Parse response bodies, including those that are not completions: errors, HTML, empty ones."""
 
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -22,18 +22,21 @@ class NoCompletionError(MoAError, ValueError):
     """A server returned something other than a chat completion with a success status."""
 
 
-def read_completion(content: bytes, *, encoding: str | None = None) -> dict[str, Any]:
+def read_completion(
+    content: bytes, get_encoding: Callable[[], str | None] | None = None
+) -> dict[str, Any]:
     """Parse a chat completion.
 
     Args:
         content: The body of a response.
-        encoding: Encoding of its header; JSON is decoded as UTF-8 if possible.
+        get_encoding: Returns the encoding of its header, which is parsed only if the body is not
+            UTF-8.
 
     Raises:
         UnfinishedAnswerError: If it is truncated JSON.
         NoCompletionError: If it is something else, such as an error or an HTML page.
     """
-    text = _decode(content, encoding)
+    text = _decode(content, get_encoding)
     try:
         body = json.loads(text)
     except (ValueError, RecursionError):
@@ -46,12 +49,12 @@ def read_completion(content: bytes, *, encoding: str | None = None) -> dict[str,
     return body  # type: ignore[no-any-return]  # that it is one was just checked
 
 
-def _decode(content: bytes, encoding: str | None) -> str:
+def _decode(content: bytes, get_encoding: Callable[[], str | None] | None = None) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         with suppress(LookupError, UnicodeDecodeError):
-            return content.decode(encoding or "utf-8")
+            return content.decode((get_encoding and get_encoding()) or "utf-8")
         return content.decode("utf-8", "replace")
 
 

@@ -138,8 +138,8 @@ class _BoundedBody:
             raise _too_large(response.request, "the response", MAX_RESPONSE_ITEMS, what)
         headers = [
             (name, value)
-            for name, value in response.headers.multi_items()
-            if name not in {"content-encoding", "content-length", "transfer-encoding"}
+            for name, value in response.headers.raw
+            if name.lower() not in {b"content-encoding", b"content-length", b"transfer-encoding"}
         ]
         whole = httpx2.Response(
             response.status_code,

@@ -93,16 +93,14 @@ export class AgreementPane {
 }
 
 /**
- * Show a text of a model as the server has rendered it. A single paragraph stands in its line.
+ * Show a text of a model as the server has rendered it.
  * @param {string} text
  * @param {Agreement["html"]} html
  */
 function claim(text, html) {
-  const laid = h("div", { class: "claim" });
-  setHtml(laid, html?.[text] ?? "");
-  if (!laid.firstChild) return h("span", {}, text);
-  const [only, ...others] = laid.children;
-  return others.length || only?.tagName !== "P" ? laid : h("span", { dir: "auto" }, [...only.childNodes]);
+  const laid = h("span", {}, text);
+  if (html?.[text]) setHtml(laid, html[text]);
+  return laid;
 }
 
 /** @param {Agreement} agreement */

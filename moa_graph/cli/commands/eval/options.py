@@ -19,7 +19,8 @@ RunCodeOption = Annotated[
     bool,
     typer.Option(
         "--run-code",
-        help="Allow the scorer `code` to run code of models on this machine, within limits of time and memory.",
+        help="Allow the scorer `code` to run code of models on this machine, within limits of time "
+        "and memory.",
     ),
 ]
 OutOption = Annotated[
