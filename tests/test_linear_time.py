@@ -70,9 +70,9 @@ from moa_graph.prompting.tool_text import describe_tools_in_text, truncate_tool_
 from moa_graph.prompting.wording import measure_likeness
 from moa_graph.redaction import redacted_message
 from moa_graph.run_report.influence import measure_influence
-from moa_graph.runs.database_address import redact_password
 from moa_graph.runs.formatting import strip_hidden_characters
 from moa_graph.runs.live import AgentProgress
+from moa_graph.runs.store import redact_password
 from moa_graph.runs.stored_errors import parse_stored_error
 from moa_graph.server.errors import ApiError
 from moa_graph.server.openai_requests import parse_chat_request as parse_request

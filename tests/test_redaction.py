@@ -22,7 +22,7 @@ from pydantic import SecretStr
 from moa_graph import Agent, AggregatorError, QuorumError, create_moa
 from moa_graph.models.openai.clients import shared_clients
 from moa_graph.redaction import find_keys, redact, redacted_message, without_keys
-from moa_graph.runs.database_address import redact_password
+from moa_graph.runs.store import redact_password
 
 KEY = "MARKED-9f3b77c1d2-KEY"
 MOA = Path(sys.executable).parent / "moa"

@@ -15,8 +15,7 @@ from moa_graph.runs.agent_call import AgentCall
 from moa_graph.runs.driver import TurnResult, TurnRun
 from moa_graph.runs.job_progress import CallTotals, JobProgress
 from moa_graph.runs.record import RunRecord, read_run
-from moa_graph.runs.store import Checkpointer
-from moa_graph.runs.turn_values import build_run_config
+from moa_graph.runs.store import Checkpointer, build_run_config
 
 OutputRow = dict[str, Any]
 

@@ -47,7 +47,8 @@ def _report_error(error: Exception) -> int:
         sys.stderr.write(f"{error}\n")
         return exit_code
     if hasattr(error, "format_message"):  # usage errors of typer
-        message = f"{error.format_message()}{_hint_at_usage(error)}"
+        told = error.format_message().replace(": Value error, ", ": ", 1)  # pydantic's prefix
+        message = f"{told}{_hint_at_usage(error)}"
     elif isinstance(error, (CommandError, ValueError, ImportError)):
         message = redact(str(error))
     else:

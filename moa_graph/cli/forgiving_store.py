@@ -5,9 +5,13 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from moa_graph.cli.terminal.plain_text import print_warning
-from moa_graph.runs.database_address import sqlite_file
-from moa_graph.runs.database_errors import StoreError
-from moa_graph.runs.store import RunStore, open_memory_store, open_run_store
+from moa_graph.runs.store import (
+    RunStore,
+    StoreError,
+    open_memory_store,
+    open_run_store,
+    sqlite_file,
+)
 
 
 @asynccontextmanager

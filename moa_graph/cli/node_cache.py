@@ -13,10 +13,9 @@ from moa_graph.atomic_files import restrict_to_owner
 from moa_graph.cli.errors import CommandError
 from moa_graph.cli.terminal.plain_text import print_warning
 from moa_graph.config.model import MoAConfig
-from moa_graph.runs.database_address import sqlite_path
-from moa_graph.runs.database_errors import StoreError
 from moa_graph.runs.formatting import format_cost
 from moa_graph.runs.record import RunRecord
+from moa_graph.runs.store import StoreError, sqlite_path
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,15 @@ from langgraph.types import StateSnapshot
 from moa_graph.cli.forgiving_store import warn_of_busy_database
 from moa_graph.config.model import MoAConfig
 from moa_graph.graph.builder import CompiledMoAGraph
-from moa_graph.runs.database_errors import StoreError
-from moa_graph.runs.store import Checkpointer, open_run_store
-from moa_graph.runs.stored_thread import StoredThread, describe_missing_question, require_config
-from moa_graph.runs.thread_reading import find_thread, read_threads
-from moa_graph.runs.turn_values import build_run_config, current_turn_values
+from moa_graph.runs.store import Checkpointer, StoreError, build_run_config, open_run_store
+from moa_graph.runs.stored_threads import (
+    StoredThread,
+    describe_missing_question,
+    find_thread,
+    read_threads,
+    require_config,
+)
+from moa_graph.runs.stored_turns import current_turn_values
 
 
 @dataclass(frozen=True)

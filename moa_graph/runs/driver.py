@@ -12,10 +12,10 @@ from langgraph.types import Durability, StateSnapshot, StreamMode
 from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.failed_calls import EARLIER_CALLS_KEY
 from moa_graph.graph.turns import Turn
-from moa_graph.runs.database_errors import is_database_error
 from moa_graph.runs.live import AgentProgress, RunProgress
+from moa_graph.runs.store import is_database_error
 from moa_graph.runs.stored_errors import read_failed_calls
-from moa_graph.runs.turn_values import current_turn_values, read_current_values, read_newest_turn
+from moa_graph.runs.stored_turns import current_turn_values, read_current_values, read_newest_turn
 
 GraphInput = dict[str, Any] | None
 InputForTurn = Callable[[Turn], GraphInput]

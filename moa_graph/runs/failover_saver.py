@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import aiosqlite
 from langchain_core.runnables import RunnableConfig
@@ -109,17 +109,17 @@ class FailoverSqliteSaver(InsertionOrderSqliteSaver):
         """Open a file, or `IN_MEMORY`."""
         # If aiosqlite cannot open a file, its thread outlives the loop and prints a traceback.
         sqlite3.connect(path).close()
-        async with cls.from_conn_string(path) as connected:
-            saver = cast("FailoverSqliteSaver", connected)
-            saver.is_in_memory, saver.path = path == IN_MEMORY, path
-            file_connection = saver.conn
-            await saver.conn.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
-            await _prepare_new_file(saver.conn)
-            try:
-                yield saver
-            finally:
-                if saver.conn is not file_connection:
-                    await saver.conn.close()
+        file_connection = await _connect(path)
+        saver = cls(file_connection)
+        saver.is_in_memory, saver.path = path == IN_MEMORY, path
+        try:
+            await file_connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
+            await _prepare_new_file(file_connection)
+            yield saver
+        finally:
+            if saver.conn is not file_connection:
+                await saver.conn.close()
+            await file_connection.close()
 
     async def aput(
         self,
@@ -271,11 +271,11 @@ class FailoverSqliteSaver(InsertionOrderSqliteSaver):
             self._current.unsaved_file = file or earlier
         if not (file := self._current.unsaved_file):
             return error
-        warning = UnsavedAnswerError(
+        told = UnsavedAnswerError(
             f"cannot write to the database {self.path}: {error}; the answers are in {file}"
         )
-        warning.sqlite_errorcode = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-        return warning
+        told.sqlite_errorcode = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        return told
 
     async def _move_to_memory(self, config: RunnableConfig, error: sqlite3.Error) -> None:
         """Write to memory from now on; errors of other kinds are raised."""
@@ -286,7 +286,7 @@ class FailoverSqliteSaver(InsertionOrderSqliteSaver):
             moves_now = not self.is_in_memory  # else a parallel write has done it
             if moves_now:
                 await self.conn.rollback()
-                memory = await aiosqlite.connect(IN_MEMORY)
+                memory = await _connect(IN_MEMORY)
                 await AsyncSqliteSaver(memory).setup()
                 self._current.full_file, self.conn, self.is_in_memory = self.conn, memory, True
         await self._copy_thread(config)
@@ -303,6 +303,17 @@ class FailoverSqliteSaver(InsertionOrderSqliteSaver):
                 for table in _TABLES:
                     await _copy_rows(file, self.conn, table, thread)
                 self._current.copied_threads.add(thread)
+
+
+async def _connect(path: str) -> aiosqlite.Connection:
+    """Connect even if cancelled: a thread that connects later would report to a closed loop."""
+    connection = aiosqlite.connect(path)
+    try:
+        await _finish(connection)
+    except asyncio.CancelledError:
+        await connection.close()
+        raise
+    return connection
 
 
 async def _read_newest_ids(connection: aiosqlite.Connection) -> dict[str, str]:

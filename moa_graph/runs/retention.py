@@ -12,10 +12,9 @@ from typing import Any
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from moa_graph.runs.damage import DamagedThreadError
-from moa_graph.runs.database_errors import StoreError
-from moa_graph.runs.store import Checkpointer, RunStore
+from moa_graph.runs.store import Checkpointer, RunStore, StoreError
 from moa_graph.runs.stored_configs import CONFIG_KEY
-from moa_graph.runs.thread_reading import time_of_checkpoint
+from moa_graph.runs.stored_threads import time_of_checkpoint
 from moa_graph.runs.titles import forget_title
 
 MAX_VACUUM_BYTES = 200_000_000

@@ -1,33 +1,40 @@
-"""The store of runs: open its database, and lock threads."""
+"""The store of runs: its database, and locks on its threads."""
 
+import os
 import re
+import shlex
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
+from time import time
 from typing import Any, cast
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from platformdirs import user_data_path
 
 from moa_graph.atomic_files import restrict_to_owner
+from moa_graph.config.model import MoAConfig
+from moa_graph.errors import MoAError
 from moa_graph.redaction import redacted_message
-from moa_graph.runs.database_address import (
-    create_parent_folder,
-    is_postgres,
-    redact_password,
-    sqlite_file,
-    sqlite_path,
-)
-from moa_graph.runs.database_errors import StoreError
 from moa_graph.runs.failover_saver import IN_MEMORY, FailoverSqliteSaver
 from moa_graph.runs.lock_files import hold_lock_file
+from moa_graph.runs.stored_configs import CONFIG_KEY
 
 Checkpointer = BaseCheckpointSaver[Any]
 
-_BATCH_THREAD_ID = re.compile(
-    r"(.+-[0-9a-f]{8})-\d+-[0-9a-f]{8}"
-)  # names of `batch.input.thread_id_for`
+RUN_BEGAN_KEY = "moa_run_began"  # metadata key of each checkpoint: start of its run, in seconds
+_BATCH_THREAD_ID = re.compile(r"(.+-[0-9a-f]{8})-\d+-[0-9a-f]{8}")
+"""Threads of `batch.input.thread_id_for`; the group is their batch."""
+
+_PRIVATE_NAMES = r"(?:password|key|token|secret)"
+
+
+class StoreError(MoAError):
+    """The store is not usable; the message explains it completely."""
 
 
 @dataclass(frozen=True)
@@ -80,14 +87,14 @@ async def open_run_store(
     Raises:
         StoreError: If the database is not usable.
     """
-    opening = (
+    opened = (
         _open_postgres(str(db), on_busy)
         if is_postgres(db)
         else _open_sqlite(db, create=create, on_write_failure=on_write_failure, on_busy=on_busy)
     )
     run_error: OSError | None = None
     try:
-        async with opening as store:
+        async with opened as store:
             try:
                 yield store
             except OSError as error:  # an error of a model's connection, or of another file
@@ -103,6 +110,16 @@ def _unusable_database_error(error: Exception, db: str | None) -> StoreError:
     db = str(db) if is_postgres(db) else str(sqlite_file(db).absolute())
     reason = error.strerror if isinstance(error, OSError) and error.strerror else error
     return StoreError(f"cannot use the database {redact_password(db)}: {reason}")
+
+
+def sqlite_path(db: str | None) -> Path:
+    """Return the path of a database, by default of the default one, and create its folder."""
+    return _create_parent_folder(sqlite_file(db))
+
+
+def is_postgres(db: str | None) -> bool:
+    """Return whether an address is that of a PostgreSQL database."""
+    return bool(db) and str(db).startswith(("postgresql://", "postgres://"))
 
 
 @asynccontextmanager
@@ -122,7 +139,7 @@ async def _open_sqlite(
         file = sha256(name.encode("utf-8", "replace")).hexdigest()[:16]
         with ExitStack() as stack:
             try:
-                lock_file = create_parent_folder(path.with_name(f"{path.name}.locks") / file)
+                lock_file = _create_parent_folder(path.with_name(f"{path.name}.locks") / file)
                 is_held = stack.enter_context(hold_lock_file(lock_file))
             except OSError as error:
                 if on_write_failure is None:
@@ -180,8 +197,8 @@ async def _open_postgres(db: str, on_busy: Callable[[str], None] | None) -> Asyn
 
     try:
         address = with_timeouts(db)
-        async with InsertionOrderPostgresSaver.from_conn_string(address) as connected:
-            saver = cast("InsertionOrderPostgresSaver", connected)
+        async with InsertionOrderPostgresSaver.from_conn_string(address) as opened:
+            saver = cast("InsertionOrderPostgresSaver", opened)
             saver.on_wait = on_wait
             await saver.setup()
             yield RunStore(saver, try_lock)
@@ -199,3 +216,49 @@ def _call_once(tell: Callable[[str], None]) -> Callable[[str], None]:
             tell(text)
 
     return tell_once
+
+
+def sqlite_file(db: str | None) -> Path:
+    """Return the path of a database, or of the default one.
+
+    Raises:
+        StoreError: If there is no home folder.
+    """
+    own = Path(db) if db and not is_postgres(db) else None
+    try:
+        path = own or user_data_path("moa_graph", appauthor=False) / "runs.sqlite"
+        return path.expanduser()
+    except RuntimeError as error:  # the home folder is unknown
+        raise StoreError("cannot use the database: there is no home folder; set HOME") from error
+
+
+def _create_parent_folder(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return path
+
+
+def format_resume_command(thread: str, db: str | None) -> str:
+    """Return the command that continues a thread, to be pasted into a shell."""
+    where = ["--db", redact_password(db)] if db and db != os.environ.get("MOA_DB") else []
+    return shlex.join(["moa", "resume", thread, *where])
+
+
+def redact_password(db: str) -> str:
+    """Remove the password from a database's address."""
+    db = re.sub(r"^([^:]*+://[^/@:]*):.*(?=@)", r"\1", db)
+    return re.sub(rf"(?i)([?&][\w-]*{_PRIVATE_NAMES}=)[^&]*", r"\1***", db)
+
+
+def build_run_config(thread: str, mixture: MoAConfig) -> RunnableConfig:
+    """Return the config of a run that starts now on a thread.
+
+    Its checkpoints store the mixture, for resuming, and the start of the run.
+    """
+    stored_config = mixture.model_dump_json(exclude_defaults=True)
+    metadata = {CONFIG_KEY: stored_config, RUN_BEGAN_KEY: time()}
+    return {"configurable": {"thread_id": thread}, "metadata": metadata}
+
+
+def is_database_error(error: BaseException) -> bool:
+    """Return whether an error comes from the checkpoint database and not the run."""
+    return isinstance(error, sqlite3.Error) or type(error).__module__.startswith("psycopg")

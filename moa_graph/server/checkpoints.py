@@ -21,10 +21,10 @@ from moa_graph.graph.node_names import (
     parse_node_name,
 )
 from moa_graph.runs.record import current_turn_proposals
-from moa_graph.runs.store import Checkpointer
+from moa_graph.runs.store import RUN_BEGAN_KEY, Checkpointer
 from moa_graph.runs.stored_configs import read_stored_config
 from moa_graph.runs.stored_errors import read_node_errors
-from moa_graph.runs.turn_values import RUN_BEGAN_KEY, current_turn_values
+from moa_graph.runs.stored_turns import current_turn_values
 from moa_graph.server.errors import ApiError
 from moa_graph.server.json_types import JsonObject
 from moa_graph.server.shared_loads import share_loads

@@ -11,12 +11,10 @@ from langchain_core.runnables import RunnableConfig
 from moa_graph.config.model import MoAConfig
 from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.redaction import redacted_message
-from moa_graph.runs.database_errors import StoreError
 from moa_graph.runs.driver import TurnRun
 from moa_graph.runs.live import RunProgress
 from moa_graph.runs.retention import delete_thread
-from moa_graph.runs.store import RunStore
-from moa_graph.runs.turn_values import build_run_config
+from moa_graph.runs.store import RunStore, StoreError, build_run_config
 from moa_graph.server.checkpoints import read_checkpoint_history
 from moa_graph.server.errors import HTTP_CONFLICT, ApiError
 from moa_graph.server.json_types import JsonObject

@@ -17,12 +17,10 @@ from moa_graph.config.model import MoAConfig, format_validation_error
 from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.redaction import redacted_message
 from moa_graph.runs.damage import DamagedThreadError
-from moa_graph.runs.database_errors import is_database_error
 from moa_graph.runs.record import read_run
 from moa_graph.runs.retention import is_known_foreign
-from moa_graph.runs.store import RunStore
-from moa_graph.runs.stored_thread import StoredThread
-from moa_graph.runs.thread_reading import read_thread, read_threads
+from moa_graph.runs.store import RunStore, is_database_error
+from moa_graph.runs.stored_threads import StoredThread, read_thread, read_threads
 from moa_graph.runs.titles import write_title
 from moa_graph.server.auth import REPORT_PREFIX
 from moa_graph.server.checkpoints import (

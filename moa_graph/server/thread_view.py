@@ -23,7 +23,7 @@ from moa_graph.runs.live import RunProgress
 from moa_graph.runs.record import RunRecord
 from moa_graph.runs.remedies import describe_mixture_changes
 from moa_graph.runs.stored_errors import list_stopped_nodes
-from moa_graph.runs.stored_thread import StoredThread
+from moa_graph.runs.stored_threads import StoredThread
 from moa_graph.server.checkpoints import CheckpointHistory, CheckpointView
 from moa_graph.server.json_types import JsonObject
 from moa_graph.server.live_runs import LiveRun
@@ -182,8 +182,8 @@ def _mark_reused(progress: RunProgress, starts: Sequence[float]) -> None:
 
 def _count_seconds(progress: RunProgress, run: RunRecord, starts: Sequence[float]) -> float:
     """Return the worked seconds; for a single run, those of its critical path."""
-    worked_time = WorkedTime.from_agents(progress.agents.values(), starts)
-    return worked_time.total if worked_time.pauses or run.answer is None else round(run.seconds, 3)
+    worked = WorkedTime.from_agents(progress.agents.values(), starts)
+    return worked.total if worked.pauses or run.answer is None else round(run.seconds, 3)
 
 
 def _list_notices(run: RunRecord, steps: Sequence[CheckpointView]) -> Iterator[str]:

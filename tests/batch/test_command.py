@@ -26,9 +26,9 @@ from moa_graph import MoAConfig
 from moa_graph.batch import rate_limits
 from moa_graph.batch.input import batch_name
 from moa_graph.graph import deadlines
-from moa_graph.runs.store import open_run_store
-from moa_graph.runs.thread_reading import read_threads
-from moa_graph.runs.turn_values import build_run_config, current_turn_values
+from moa_graph.runs.store import build_run_config, open_run_store
+from moa_graph.runs.stored_threads import read_threads
+from moa_graph.runs.stored_turns import current_turn_values
 
 MOA = Path(sys.executable).parent / "moa"
 AGENTS = ("a", "b", "w")

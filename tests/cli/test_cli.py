@@ -367,6 +367,7 @@ def test_presets_say_what_they_need(moa):
         (["ask", "q", "--db", sys.executable], "cannot use the database"),
         (["ask", "q", "--db", "/"], "cannot use the database /: Is a directory"),
         (["threads", "--limit", "0"], "--limit"),
+        (["serve", "--usage", "x"], "Invalid value for '--usage': 'x' is not one of 'run', "),
         (["nope"], "nope"),
     ],
 )

@@ -26,9 +26,8 @@ from moa_graph.cli.terminal.tables import (
 from moa_graph.runs.agent_call import AgentCall
 from moa_graph.runs.formatting import format_cost
 from moa_graph.runs.record import RunRecord
-from moa_graph.runs.store import open_run_store
-from moa_graph.runs.thread_reading import read_thread
-from moa_graph.runs.turn_values import build_run_config
+from moa_graph.runs.store import build_run_config, open_run_store
+from moa_graph.runs.stored_threads import read_thread
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

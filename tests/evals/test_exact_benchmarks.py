@@ -88,7 +88,9 @@ def test_a_plan_with_a_scorer_is_run_scored_and_reported(folder):
 def test_answers_are_scored_by_command(folder):
     moa("eval", "generate", "-b", "sums.jsonl", "-p", "offline", "--name", "quoting")
     moa("eval", "judge", "out", "--scorer", "number", "--max-cost", "1")
-    assert "accuracy %" in moa("eval", "score", "out")
+    told = moa("eval", "score", "out").splitlines()
+    assert [line for line in told if line.startswith("accuracy %")]
+    assert "The interval belongs to: accuracy, %" in told  # wider than the table
 
 
 def test_many_systems_are_rows_that_end_without_spaces(folder):

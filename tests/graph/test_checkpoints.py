@@ -16,7 +16,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 
 from moa_graph import RETRY, create_moa
 from moa_graph.graph.state import SNAPSHOT_FREQUENCY, merge_proposals
-from moa_graph.runs.thread_reading import read_thread, read_threads
+from moa_graph.runs.stored_threads import read_thread, read_threads
 
 CONFIG = {"configurable": {"thread_id": "1"}}
 FIRST = {"layer_1_a", "layer_1_b"}

@@ -12,7 +12,7 @@ from moa_graph.prompting.layout import TRUNCATION_MARK
 from moa_graph.prompting.usage import clean_usage
 from moa_graph.runs.record import read_run
 from moa_graph.runs.stored_errors import read_failed_calls, read_node_errors
-from moa_graph.runs.turn_values import current_turn_values
+from moa_graph.runs.stored_turns import current_turn_values
 
 COUNTED = {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}
 

@@ -101,6 +101,13 @@ test("below an answer one copies, and opens what tells more of it", () => {
   assert.deepEqual(done, ["agreement", "cost", true]);
 });
 
+test("an answer without proposals, such as a router's, is compared with none", () => {
+  const status = /** @type {const} */ ("skipped");
+  draw([1, 2].flatMap((layer) => ["a", "b"].map((agent) => ({ layer, agent, status }))));
+  const labels = [...byId("foot").querySelectorAll("button")].map((each) => each.textContent);
+  assert.deepEqual(labels, ["Copy", "Cost and time"]);
+});
+
 test("an answer that was cut off says so where it ends", () => {
   draw([{ agent: "aggregator", ending_note: "cut off (length)" }]);
   assert.equal(byId("answer").lastElementChild?.textContent, "The answer is cut off (length).");

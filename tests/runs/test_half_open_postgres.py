@@ -11,11 +11,9 @@ from waiting import PATIENCE
 
 from moa_graph import MoAConfig
 from moa_graph.runs import postgres_connection
-from moa_graph.runs.database_errors import StoreError
 from moa_graph.runs.postgres_connection import close_if_silent
-from moa_graph.runs.store import open_run_store
-from moa_graph.runs.thread_reading import read_threads
-from moa_graph.runs.turn_values import build_run_config
+from moa_graph.runs.store import StoreError, build_run_config, open_run_store
+from moa_graph.runs.stored_threads import read_threads
 
 pytestmark = pytest.mark.postgres
 

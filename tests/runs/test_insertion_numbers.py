@@ -11,9 +11,8 @@ from waiting import PATIENCE
 from moa_graph import ClockError, MoAConfig
 from moa_graph.cli.forgiving_store import open_forgiving_store
 from moa_graph.runs.retention import find_expired_threads
-from moa_graph.runs.store import open_run_store
-from moa_graph.runs.thread_reading import read_threads
-from moa_graph.runs.turn_values import build_run_config
+from moa_graph.runs.store import build_run_config, open_run_store
+from moa_graph.runs.stored_threads import read_threads
 
 pytestmark = pytest.mark.postgres
 

@@ -14,9 +14,8 @@ from typer.testing import CliRunner
 from moa_graph import MoAConfig, create_moa
 from moa_graph.cli.app import app
 from moa_graph.runs.retention import PAUSE_S, delete_threads, find_expired_threads
-from moa_graph.runs.store import open_run_store
-from moa_graph.runs.thread_reading import read_threads
-from moa_graph.runs.turn_values import build_run_config
+from moa_graph.runs.store import build_run_config, open_run_store
+from moa_graph.runs.stored_threads import read_threads
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])

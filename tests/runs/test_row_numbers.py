@@ -6,8 +6,7 @@ from contextlib import closing
 import pytest
 
 from moa_graph import MoAConfig
-from moa_graph.runs.store import open_run_store
-from moa_graph.runs.turn_values import build_run_config
+from moa_graph.runs.store import build_run_config, open_run_store
 
 LARGEST = 2**63 - 1
 

@@ -4,8 +4,7 @@ import sqlite3
 
 import pytest
 
-from moa_graph.runs.database_errors import StoreError
-from moa_graph.runs.store import open_run_store
+from moa_graph.runs.store import StoreError, open_run_store
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,8 @@ from langchain_core.messages import HumanMessage
 
 from moa_graph import MoAConfig
 from moa_graph.runs.failover_saver import FailoverSqliteSaver
-from moa_graph.runs.store import open_run_store
-from moa_graph.runs.thread_reading import read_threads
-from moa_graph.runs.turn_values import build_run_config
+from moa_graph.runs.store import build_run_config, open_run_store
+from moa_graph.runs.stored_threads import read_threads
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from moa_graph.runs.retention import delete_thread
 from moa_graph.runs.store import open_run_store
-from moa_graph.runs.thread_reading import read_thread, read_threads
+from moa_graph.runs.stored_threads import read_thread, read_threads
 from moa_graph.runs.titles import read_titles, write_title
 
 

@@ -345,7 +345,7 @@ def with_message(**message):
 @pytest.mark.parametrize(
     ("body", "param", "says"),
     [
-        ({"model": 5}, "model", "expected a valid string, got 5"),
+        ({"model": 5}, "model", "expected a string, got 5"),
         ({"model": None}, "model", "got null"),
         ({"messages": []}, "messages", "empty; expected at least one"),
         ({"messages": "q"}, "messages", 'expected a list of messages, got "q"'),

@@ -11,7 +11,7 @@ from serving import Serving, memory_store
 from waiting import PATIENCE, wait_for
 
 from moa_graph import MoAConfig
-from moa_graph.runs.turn_values import build_run_config
+from moa_graph.runs.store import build_run_config
 from moa_graph.server.service import ServerLimits
 
 

@@ -7,9 +7,8 @@ import httpx
 import pytest
 
 from moa_graph import MoAConfig
-from moa_graph.runs.store import open_run_store
+from moa_graph.runs.store import build_run_config, open_run_store
 from moa_graph.runs.stored_configs import CONFIG_KEY
-from moa_graph.runs.turn_values import build_run_config
 from moa_graph.server.app import create_app
 from moa_graph.server.service import MixtureService
 

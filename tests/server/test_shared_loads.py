@@ -7,7 +7,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from serving import memory_store
 
 from moa_graph import MoAConfig
-from moa_graph.runs.turn_values import build_run_config
+from moa_graph.runs.store import build_run_config
 from moa_graph.server.checkpoints import read_checkpoint_history
 
 MIXTURE = MoAConfig.model_validate(

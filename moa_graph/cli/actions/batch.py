@@ -34,11 +34,9 @@ from moa_graph.cli.garbage_collection import make_full_passes_rare
 from moa_graph.cli.jobs import budget_error, check_prices, explain_interrupt
 from moa_graph.cli.terminal.plain_text import print_warning, to_single_line
 from moa_graph.config.model import MoAConfig
-from moa_graph.runs.database_address import is_postgres
-from moa_graph.runs.database_errors import StoreError
 from moa_graph.runs.job_progress import JobProgress
 from moa_graph.runs.progress_display import progress_display
-from moa_graph.runs.store import RunStore, open_run_store
+from moa_graph.runs.store import RunStore, StoreError, is_postgres, open_run_store
 
 Engine = Literal["local", "ray"]
 
@@ -163,9 +161,9 @@ async def _answer_records(
 @asynccontextmanager
 async def _lock_batch(store: RunStore, batch: str) -> AsyncIterator[None]:
     """Lock the threads of a batch against other processes, which may have another --out."""
-    async with AsyncExitStack() as stack:
+    async with AsyncExitStack() as opened:
         try:
-            await stack.enter_async_context(store.lock_thread(batch))
+            await opened.enter_async_context(store.lock_thread(batch))
         except StoreError:
             raise CommandError(
                 f"batch {batch} is being run by another process on this database; "

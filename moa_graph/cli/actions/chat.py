@@ -13,8 +13,7 @@ from moa_graph.cli.terminal.input import ChatInput, InteractiveInput, StdinInput
 from moa_graph.cli.terminal.plain_text import print_warning
 from moa_graph.config.model import MoAConfig
 from moa_graph.redaction import redacted_message
-from moa_graph.runs.stored_thread import StoredThread, require_config
-from moa_graph.runs.thread_reading import read_thread
+from moa_graph.runs.stored_threads import StoredThread, read_thread, require_config
 
 
 def run_chat(

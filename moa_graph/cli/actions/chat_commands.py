@@ -18,7 +18,7 @@ from moa_graph.cli.terminal.text import print_run
 from moa_graph.config.model import MoAConfig, preset_names
 from moa_graph.graph.node_names import AGGREGATOR, layer_name, proposer_node_name
 from moa_graph.runs.record import read_run
-from moa_graph.runs.stored_thread import require_config
+from moa_graph.runs.stored_threads import require_config
 
 HELP_TEXT = """\
   /model                 show the mixture

@@ -33,15 +33,9 @@ from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.runs.driver import InputForTurn
 from moa_graph.runs.fork_point import fork_point_in
-from moa_graph.runs.store import RunStore
-from moa_graph.runs.stored_thread import StoredThread, require_config
-from moa_graph.runs.thread_reading import read_thread
-from moa_graph.runs.turn_values import (
-    build_run_config,
-    current_turn_values,
-    read_current_values,
-    read_newest_turn,
-)
+from moa_graph.runs.store import RunStore, build_run_config
+from moa_graph.runs.stored_threads import StoredThread, read_thread, require_config
+from moa_graph.runs.stored_turns import current_turn_values, read_current_values, read_newest_turn
 
 
 class ChatSession:

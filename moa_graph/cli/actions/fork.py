@@ -23,12 +23,11 @@ from moa_graph.cli.thread_loading import find_thread_or_last
 from moa_graph.config.model import MoAConfig
 from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.node_names import AGGREGATOR, ANALYSIS, VOTES
-from moa_graph.runs.database_address import format_resume_command
 from moa_graph.runs.fork_point import ForkPoint, can_be_fork_point, fork_point_in
 from moa_graph.runs.remedies import with_answer_limit
-from moa_graph.runs.store import open_run_store
-from moa_graph.runs.stored_thread import describe_missing_question, require_config
-from moa_graph.runs.turn_values import build_run_config, read_current_values
+from moa_graph.runs.store import build_run_config, format_resume_command, open_run_store
+from moa_graph.runs.stored_threads import describe_missing_question, require_config
+from moa_graph.runs.stored_turns import read_current_values
 
 
 @dataclass(frozen=True)
@@ -103,16 +102,16 @@ def _check_fork_options(options: ForkOptions) -> None:
 
 def _describe_fork(mixture: MoAConfig, proposals: Mapping[str, Any], point: ForkPoint) -> str:
     """Describe the reused proposals, and the number of new calls."""
-    calls_per_layer = dict[str, int]()
+    asked = dict[str, int]()
     for number, width in enumerate(mixture.layer_widths()[point.layer - 1 :], point.layer):
-        calls_per_layer[f"{width} of layer {number}"] = width
+        asked[f"{width} of layer {number}"] = width
     for stage in point.stages:
-        calls_per_layer |= _count_stage(stage, point)
-    *others, last = calls_per_layer or ["nobody"]
+        asked |= _count_stage(stage, point)
+    *others, last = asked or ["nobody"]
     recipients = " and ".join(filter(None, [", ".join(others), last]))
     usable = sum(not proposal["error"] for proposal in proposals.values())
     reuse_note = f"{usable} proposals are reused" if proposals else "nothing is reused"
-    calls = sum(calls_per_layer.values())
+    calls = sum(asked.values())
     return f"{reuse_note}, {recipients} called again ({calls} call{'' if calls == 1 else 's'})"
 
 

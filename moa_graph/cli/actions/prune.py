@@ -19,8 +19,7 @@ from moa_graph.runs.retention import (
     find_expired_threads,
 )
 from moa_graph.runs.store import open_run_store
-from moa_graph.runs.stored_thread import StoredThread
-from moa_graph.runs.thread_reading import read_threads
+from moa_graph.runs.stored_threads import StoredThread, read_threads
 
 AGE_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 MAX_SHOWN_THREADS = 10  # threads that are listed before the confirmation
@@ -82,9 +81,9 @@ async def _find_old_threads(
 ) -> tuple[list[ExpiredThread], list[StoredThread]]:
     async with open_run_store(db, create=False, on_busy=warn_of_busy_database) as store:
         old = await find_expired_threads(store.checkpointer, before=before, keep=keep)
-        listed_ids = {each.id for each in old[:MAX_SHOWN_THREADS]}
+        shown = {each.id for each in old[:MAX_SHOWN_THREADS]}
         return old, await read_threads(
-            store.checkpointer, len(listed_ids), only=lambda thread: thread.id in listed_ids
+            store.checkpointer, len(shown), only=lambda thread: thread.id in shown
         )
 
 

@@ -29,15 +29,26 @@ from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.turns import Turn
 from moa_graph.models.pricing import Prices
 from moa_graph.redaction import redacted_message
-from moa_graph.runs.database_address import format_resume_command
 from moa_graph.runs.driver import GraphInput, InputForTurn, TurnRun
 from moa_graph.runs.formatting import format_dropped_messages, format_totals
 from moa_graph.runs.live import RunProgress
 from moa_graph.runs.record import read_run
-from moa_graph.runs.store import Checkpointer, RunStore, open_run_store
-from moa_graph.runs.stored_thread import StoredThread, describe_missing_question, require_config
-from moa_graph.runs.thread_reading import find_thread, read_thread, read_threads
-from moa_graph.runs.turn_values import build_run_config, read_current_values
+from moa_graph.runs.store import (
+    Checkpointer,
+    RunStore,
+    build_run_config,
+    format_resume_command,
+    open_run_store,
+)
+from moa_graph.runs.stored_threads import (
+    StoredThread,
+    describe_missing_question,
+    find_thread,
+    read_thread,
+    read_threads,
+    require_config,
+)
+from moa_graph.runs.stored_turns import read_current_values
 
 ThreadEditor = Callable[[CompiledMoAGraph, RunnableConfig], Awaitable[Any]]
 

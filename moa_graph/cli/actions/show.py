@@ -23,8 +23,8 @@ from moa_graph.cli.thread_loading import LoadedThread, load_thread
 from moa_graph.graph.node_names import ANALYSIS
 from moa_graph.graph.state import Proposal
 from moa_graph.prompting.finish_reasons import describe_ending
-from moa_graph.runs.database_address import format_resume_command
 from moa_graph.runs.record import AGGREGATOR_FAILURE, RunRecord, read_run
+from moa_graph.runs.store import format_resume_command
 
 INCOMPLETE_DIFF_NOTICE = (
     "The texts are too long, or repeat the same words too often, to be compared completely: more "

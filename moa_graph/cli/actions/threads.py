@@ -16,8 +16,7 @@ from moa_graph.cli.terminal.plain_text import print_notice, to_single_line
 from moa_graph.cli.terminal.stacked_rows import COLUMN_GAP, stack_rows
 from moa_graph.cli.terminal.tables import format_age
 from moa_graph.runs.store import open_run_store
-from moa_graph.runs.stored_thread import StoredThread
-from moa_graph.runs.thread_reading import read_threads
+from moa_graph.runs.stored_threads import StoredThread, read_threads
 
 MIN_QUESTION_WIDTH = 8  # minimum columns for a question
 MIN_WIDE_WIDTH = 60  # columns below which the state is a single character

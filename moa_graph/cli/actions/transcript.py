@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from moa_graph.cli.errors import CommandError
-from moa_graph.runs.stored_thread import StoredThread
+from moa_graph.runs.stored_threads import StoredThread
 
 ROLE_HEADINGS = {"human": "Question", "ai": "Answer"}
 

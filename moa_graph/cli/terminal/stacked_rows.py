@@ -41,22 +41,31 @@ def build_text_table(
 
 
 def stack_if_narrow(table: Table, width: int) -> RenderableType:
-    """Return a table, or its stacked rows if it is too wide."""
-    headings = [str(column.header) for column in table.columns]
-    cells = [list(map(str, column.cells)) for column in table.columns]
+    """Return a table, or its stacked rows if it is too wide, between its title and its caption."""
+    title, caption = (Text(str(each)) for each in (table.title or "", table.caption or ""))
+    title.stylize("italic")
+    table.title = table.caption = None  # rich would wrap them to the width of the table
+    body = table if _fits_width(table, width) else _stack_table(table)
+    return Group(*(part for part in (title, body, caption) if part))
+
+
+def _fits_width(table: Table, width: int) -> bool:
+    """Return whether no word of a table must be broken."""
     least = (
         max(cell_len(part) for text in texts for part in ([text] if is_whole else text.split()))
         for is_whole, texts in (
-            (column.no_wrap, [heading, *column_cells, "-"])
-            for column, heading, column_cells in zip(table.columns, headings, cells, strict=True)
+            (column.no_wrap, [str(column.header), *map(str, column.cells), "-"])
+            for column in table.columns
         )
     )
-    if sum(least) + COLUMN_GAP * (len(headings) - 1) <= width:
-        return table
-    named = [list(zip(headings, row, strict=True)) for row in zip(*cells, strict=True)]
-    rows = stack_rows(_label_cells([each for each in row if each[1]]) for row in named)
-    around = (Text(str(each)) for each in (table.caption,) if each)
-    return Group(*(Text(str(each), "italic") for each in (table.title,) if each), rows, *around)
+    return sum(least) + COLUMN_GAP * (len(table.columns) - 1) <= width
+
+
+def _stack_table(table: Table) -> Group:
+    headings = [str(column.header) for column in table.columns]
+    cells = zip(*(map(str, column.cells) for column in table.columns), strict=True)
+    named = [list(zip(headings, row, strict=True)) for row in cells]
+    return stack_rows(_label_cells([each for each in row if each[1]]) for row in named)
 
 
 def _label_cells(cells: Sequence[tuple[str, str]]) -> list[Text]:

@@ -173,7 +173,8 @@ export class Stage {
     show(foot, done);
     if (!done) return;
     const { isPart, marked, thread, view } = model;
-    const key = JSON.stringify([thread, view?.step, isPart, marked !== null, agreementOf(model)]);
+    const isMixed = model.proposers.some(({ status }) => status === "answered"); // a router may skip the layers
+    const key = JSON.stringify([thread, view?.step, isPart, isMixed, marked !== null, agreementOf(model)]);
     if (foot.dataset.key === key) return;
     foot.dataset.key = key;
     const copy = copyButton(() => model.aggregator?.text ?? "");
@@ -186,8 +187,9 @@ export class Stage {
     const button = (text, action) => h("button", { type: "button", class: "quiet", onclick: action }, text);
     const influence = button("Show influence", () => showInfluence(model.marked === null));
     influence.setAttribute("aria-pressed", String(model.marked !== null));
-    foot.replaceChildren(copy, influence,
-      button(agreementOf(model), () => open("agreement")), button("Cost and time", () => open("cost")));
+    foot.replaceChildren(copy,
+      ...isMixed ? [influence, button(agreementOf(model), () => open("agreement"))] : [],
+      button("Cost and time", () => open("cost")));
   }
 }
 

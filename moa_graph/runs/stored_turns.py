@@ -1,32 +1,17 @@
-"""The present turn of a thread: config of its run, values and messages."""
+"""The newest turn of a stored thread, with pending proposals."""
 
-from time import time
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.constants import START
 from langgraph.types import StateSnapshot
 
-from moa_graph.config.model import MoAConfig
 from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.node_names import AGGREGATOR
 from moa_graph.graph.state import merge_writes
 from moa_graph.graph.turns import Turn, read_turn, unanswered_messages
 from moa_graph.runs.record import AGGREGATOR_FAILURE, current_turn_proposals
-from moa_graph.runs.stored_configs import CONFIG_KEY
 from moa_graph.runs.stored_errors import read_failed_calls, read_node_errors
-
-RUN_BEGAN_KEY = "moa_run_began"  # metadata key of each checkpoint: start of its run, in seconds
-
-
-def build_run_config(thread: str, mixture: MoAConfig) -> RunnableConfig:
-    """Return the config of a run that starts now on a thread.
-
-    Its checkpoints store the mixture, for resuming, and the start of the run.
-    """
-    stored_config = mixture.model_dump_json(exclude_defaults=True)
-    metadata = {CONFIG_KEY: stored_config, RUN_BEGAN_KEY: time()}
-    return {"configurable": {"thread_id": thread}, "metadata": metadata}
 
 
 async def read_newest_turn(

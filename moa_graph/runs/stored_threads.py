@@ -1,33 +1,100 @@
-"""Read threads from their checkpoints: one, or a list of the newest."""
+"""Threads of the store: their questions, mixtures and outcomes."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, Literal, cast
 
-from langchain_core.messages import AnyMessage
-from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
+from langchain_core.messages import AIMessage, AnyMessage
+from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.constants import START
 from langgraph.graph import StateGraph
 from langgraph.graph.message import add_messages
 
+from moa_graph.config.model import MoAConfig
 from moa_graph.graph.builder import CompiledMoAGraph
 from moa_graph.graph.run_summary import read_run_summary
 from moa_graph.graph.state import RETRY, MoAState, Proposal, merge_writes
+from moa_graph.graph.turns import unanswered_messages
+from moa_graph.models.providers import provider_of
+from moa_graph.prompting.finish_reasons import name_ending
+from moa_graph.prompting.parsing import read_finish_reason
 from moa_graph.runs.damage import DamagedThreadError, name_damaged_thread
-from moa_graph.runs.database_errors import StoreError
-from moa_graph.runs.record import current_turn_proposals
+from moa_graph.runs.record import current_turn_proposals, first_question, last_question
+from moa_graph.runs.store import Checkpointer, StoreError
 from moa_graph.runs.stored_configs import CONFIG_KEY, load_stored_config
 from moa_graph.runs.stored_errors import CANCELLED_PREFIX
-from moa_graph.runs.stored_thread import StoredThread
 from moa_graph.runs.titles import read_titles
-
-Checkpointer = BaseCheckpointSaver[Any]
 
 UUID_EPOCH = datetime(1582, 10, 15, tzinfo=UTC)  # epoch of UUIDs
 ERROR_CHANNEL = "__error__"  # LangGraph's channel for errors of nodes
+
+
+@dataclass(frozen=True)
+class StoredThread:
+    """A thread, read from its last checkpoint."""
+
+    id: str
+    updated_at: datetime
+    messages: list[AnyMessage]
+    config: MoAConfig | None
+    """The mixture; `None` if the thread belongs to another program, or its configuration cannot be
+    read."""
+    failed_nodes: Sequence[str]
+    """Nodes that have not answered the last question."""
+    stop_cause: Literal["failed", "interrupted"] | None
+    """Why its last run stopped: an error or an interruption; `None` if it completed, is running, or
+    was killed."""
+    is_damaged: bool = False
+    """Whether its stored data cannot be read."""
+    given_title: str | None = None
+    """Title set by a person."""
+
+    @property
+    def status_text(self) -> str:
+        """Status of its last question in words."""
+        if self.is_damaged:
+            return "damaged"
+        if self.is_finished and not self.messages:
+            return "empty"
+        ended = self._answered_text if self.is_finished else self.stop_cause or "unfinished"
+        return (
+            f"{ended}, {len(self.failed_nodes)} failed"
+            if self.failed_nodes and ended != "failed"
+            else ended
+        )
+
+    @property
+    def _answered_text(self) -> str:
+        """Status of an answered question, with a note about an incomplete answer."""
+        last = self.messages[-1]
+        reason = read_finish_reason(last) if isinstance(last, AIMessage) else None
+        ending = name_ending(reason)
+        word = "quoted" if self._has_no_language_model else "answered"
+        return f"{word}, {ending}" if ending else word
+
+    @property
+    def _has_no_language_model(self) -> bool:
+        """Whether its mixture has only `offline:` agents, which quote."""
+        labels = self.config.labels() if self.config else ()
+        return bool(labels) and not any(provider_of(each).is_language_model for each in labels)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether its last question is answered, or there is none."""
+        return not unanswered_messages(self.messages)
+
+    @property
+    def question(self) -> str:
+        """The last question, without attachments."""
+        return last_question(self.messages)
+
+    @property
+    def title(self) -> str:
+        """Its title, or the first question without attachments."""
+        return self.given_title or first_question(self.messages)
 
 
 async def read_threads(
@@ -45,17 +112,17 @@ async def read_threads(
         only: Filter for threads, called with the data of the newest checkpoint alone.
         max_looked_at: Maximum number of newest threads to consider.
     """
-    matches, looked_at = list[CheckpointTuple | StoredThread](), 0
+    found, looked_at = list[CheckpointTuple | StoredThread](), 0
     titles = await read_titles(saver)
     # Close an incomplete iteration before the database is closed.
     async with aclosing(_newest_checkpoints(saver)) as checkpoints:
         async for checkpoint in checkpoints:
             if only(_with_title(_glance_at_thread(checkpoint), titles)):
-                matches.append(checkpoint)
+                found.append(checkpoint)
             looked_at += 1
-            if len(matches) == limit or looked_at == max_looked_at:
+            if len(found) == limit or looked_at == max_looked_at:
                 break
-    return [_with_title(await _load_thread_or_damage(saver, each), titles) for each in matches]
+    return [_with_title(await _load_thread_or_damage(saver, each), titles) for each in found]
 
 
 def _with_title(thread: StoredThread, titles: Mapping[str, str]) -> StoredThread:
@@ -139,6 +206,26 @@ async def find_thread(saver: Checkpointer, name: str) -> StoredThread:
     if thread := await read_thread(saver, name):
         return thread
     raise StoreError(f"no thread {name!r}; `moa threads` lists them")
+
+
+def describe_missing_question(thread: StoredThread) -> str:
+    """Return the message for a thread without a question."""
+    if thread.messages:
+        return f"thread {thread.id!r} was stopped before its question was stored"
+    return f"thread {thread.id!r} has no question"
+
+
+def require_config(thread: StoredThread) -> MoAConfig:
+    """Return the mixture of a thread.
+
+    Raises:
+        StoreError: If it is unknown.
+    """
+    if thread.config is None:
+        raise StoreError(
+            f"thread {thread.id!r} was written by another program or version: continue it there"
+        )
+    return thread.config
 
 
 async def _load_thread(saver: Checkpointer, checkpoint: CheckpointTuple) -> StoredThread:
