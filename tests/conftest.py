@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import cache, partial
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
@@ -197,6 +197,17 @@ def postgres(postgres_server) -> str:
     return address
 
 
+@contextmanager
+def own_garbage_collection():
+    """Undo what a command sets for its process: other tests hear of what they leave behind."""
+    thresholds = gc.get_threshold()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)
+
+
 @pytest.fixture
 def moa(monkeypatch, capsys):
     """Run `moa` to its end, in this process: a new one takes seconds to import LangGraph."""
@@ -211,7 +222,7 @@ def moa(monkeypatch, capsys):
             patch.setattr(sys.stdin, "isatty", lambda: terminal)
             for name, value in (env or {}).items():
                 patch.setenv(name, value)
-            with pytest.raises(SystemExit) as ended:
+            with pytest.raises(SystemExit) as ended, own_garbage_collection():
                 main()
         told = capsys.readouterr()
         code = ended.value.code

@@ -37,7 +37,7 @@ async def open_forgiving_store(
         except StoreError as error:
             if db or (thread and _has_default_database()):
                 raise
-            print_warning(f"moa: {error}; {'runs are' if many_runs else 'this run is'} not kept")
+            print_warning(f"moa: {error}; {'runs are' if many_runs else 'this run is'} not stored")
             store = await stack.enter_async_context(open_memory_store())
         yield store
 
@@ -51,7 +51,7 @@ def _warn_of_order_by_names(store: RunStore) -> None:
     if reason := getattr(store.checkpointer, "unordered_reason", None):
         print_warning(
             f"moa: cannot add the column moa_insertion_number to the table checkpoints ({reason}); "
-            "what was written last is found by the clocks of the machines, which must be right"
+            "the newest checkpoint is found by the clocks of the machines, which must be right"
         )
 
 
@@ -63,8 +63,8 @@ def _warn_of_full_disk(reason: str) -> None:
 
 def _warn_of_full_server_disk(reason: str) -> None:
     print_warning(
-        f"moa: cannot write to the database: {reason}; until the server is started again, runs go "
-        "on and are not kept"
+        f"moa: cannot write to the database: {reason}; until the server is started again, runs "
+        "continue and are not stored"
     )
 
 

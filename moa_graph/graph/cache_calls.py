@@ -39,4 +39,4 @@ def log_cache_errors(name: str) -> Iterator[None]:
     try:
         yield
     except Exception:  # noqa: BLE001  # whatever it is
-        _log.warning("the %s failed; the model is asked, or not kept", name, exc_info=True)
+        _log.warning("the %s failed; the run continues without it", name, exc_info=True)

@@ -4,6 +4,7 @@ LangGraph stores only the messages that each step added, and restores the state 
 previous steps. Without shared loads, thirty turns take seconds.
 """
 
+from collections.abc import Collection
 from copy import copy
 from typing import Any, TypeVar
 
@@ -34,6 +35,12 @@ class SharedLoads:
 
 def share_loads(saver: Checkpointer) -> Checkpointer:
     """Return a copy of a checkpointer that loads each stored value once."""
+
+    def with_allowlist(extra_allowlist: Collection[tuple[str, ...]]) -> Checkpointer:
+        return share_loads(saver.with_allowlist(extra_allowlist))
+
     shared = copy(saver)
     shared.serde = SharedLoads(saver.serde)
+    # LangGraph restricts its own serializers alone, and warns of others.
+    shared.with_allowlist = with_allowlist  # type: ignore[method-assign]
     return shared

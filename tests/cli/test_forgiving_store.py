@@ -32,7 +32,7 @@ def test_home_that_cannot_be_used_answers_and_warns(moa, config, server, words):
     assert "final\n" in done.stdout
     assert done.stderr.startswith("moa: cannot use the database /")
     assert "/moa_graph/runs.sqlite: " in done.stderr
-    assert done.stderr.endswith("; this run is not kept\n")
+    assert done.stderr.endswith("; this run is not stored\n")
     assert done.stderr.count("\n") == 1
     assert len(server.calls) == 5
 

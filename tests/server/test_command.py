@@ -118,9 +118,9 @@ def test_it_says_where_it_listens_and_what_it_serves_and_logs_a_line_a_request_a
     assert json.loads(run_forked([MOA, "threads", "--json"]).stdout) == []
     assert [model["id"] for model in models] == ["offline", "one", "two"]
     warning, first, page, *lines = said.splitlines()
-    assert warning.startswith(f"moa: --no-auth: whoever reaches {process.url}, ")
+    assert warning.startswith(f"moa: --no-auth: anyone who can reach {process.url}, ")
     assert re.fullmatch(r"moa: http://127.0.0.1:\d+/v1 serves offline, one, two", first)
-    assert page == f"moa: {process.url} is a page to ask and to watch"
+    assert page == f"moa: {process.url} is the page, to ask questions and watch runs"
     who = r"moa: \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z req_[0-9a-f]{32} - 127\.0\.0\.1"
     took = r"\d+\.\d\d s"
     ran = r"[\d,]+ \+ \d+ tokens, cost unknown"
@@ -196,7 +196,7 @@ def test_where_it_stands_is_options(config, server):
     ]
     with open_to_all("--config", config(), *words) as process:
         assert process.url.endswith("/moa")
-        assert "--allow-origin '*' with --no-auth: so can every page" in process.said
+        assert "--allow-origin '*' with --no-auth: every page" in process.said
         headers = {"host": "moa", "origin": "app://obsidian.md"}
         answer = post(process.url + CHAT, json=BODY | {"model": "titles"}, headers=headers)
     assert answer.json()["choices"][0]["message"]["content"] == "w on q"
@@ -268,7 +268,7 @@ def test_without_a_choice_it_serves_offline_and_what_has_its_keys():
 def test_server_without_a_key_is_warned_of(host):
     with open_to_all("--host", host) as process:
         warning, where, _ = process.said.splitlines()
-        assert "--no-auth: whoever reaches" in warning
+        assert "--no-auth: anyone who can reach" in warning
         assert f"http://{host}:" in where
         address = process.url.replace("0.0.0.0", "127.0.0.1")
         assert get(f"{address}/v1/models").status_code == 200
@@ -278,7 +278,9 @@ def test_without_a_key_a_token_is_made_anew_and_printed_once():
     tokens = set()
     for _ in range(2):
         with served() as process:
-            (token,) = re.findall(r"/\?token=(\S+) is a page to ask and to watch$", process.said)
+            (token,) = re.findall(
+                r"/\?token=(\S+) is the page, to ask questions and watch runs$", process.said
+            )
             headers = {"authorization": f"Bearer {token}"}
             for path in ("/v1/models", "/api/threads"):
                 assert get(process.url + path).status_code == 401
@@ -432,7 +434,7 @@ def test_server_without_a_home_serves_and_warns(home, config, server, monkeypatc
     with open_to_all("--config", config()) as process:
         path = f"{home}/.local/share/moa_graph/runs.sqlite"
         assert f"moa: cannot use the database {path}: " in process.said
-        assert process.said.splitlines()[0].endswith("; runs are not kept")
+        assert process.said.splitlines()[0].endswith("; runs are not stored")
         assert "final" in json.dumps(ask_and_wait(process.url, "q"))
         assert len(get(f"{process.url}/api/threads").json()["threads"]) == 1
 
@@ -458,5 +460,5 @@ def test_server_goes_on_where_the_disk_is_full(config, server, tmp_path):
         assert len(get(f"{process.url}/api/threads").json()["threads"]) == 4
         _, said = process.end()
     assert said.count("moa: cannot write to the database: ") == 1
-    assert "runs go on and are not kept" in said
+    assert "runs continue and are not stored" in said
     assert "Traceback" not in said

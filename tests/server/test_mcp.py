@@ -379,7 +379,7 @@ def test_only_who_has_the_token_is_let_in():
 
 def test_server_that_lets_everybody_in_warns_and_knows_its_names():
     with Listening("--preset", "offline", "--no-auth") as listening:
-        assert "--no-auth: whoever reaches" in listening.said
+        assert "--no-auth: anyone who can reach" in listening.said
         other = post(listening.url, host="evil.example")
         assert (other.status_code, "unknown_host" in other.text) == (403, True)
         assert post(listening.url).status_code not in {401, 403}

@@ -52,3 +52,13 @@ def test_history_reads_each_stored_value_once_and_shows_each_step_as_it_was():
     questions = ["One is one.", "Two is two.", "Three is three."]
     assert asked == [questions, questions[:2], questions[:1]]
     assert all(isinstance(end.values["messages"][-1], AIMessage) for end in ends)
+
+
+def test_allowlist_of_stored_types_holds_for_shared_loads(caplog):
+    async def read():
+        saver = memory_store().checkpointer
+        await ask(saver, "One is one.")
+        return await read_checkpoint_history(saver, "t", MIXTURE)
+
+    assert asyncio.run(read()).checkpoints
+    assert "allowlist" not in caplog.text

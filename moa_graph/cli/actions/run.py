@@ -83,7 +83,7 @@ class OutputOptions:
         print_failures(result.values)
         print_savings(run)
         if is_terminal:
-            name = f"thread {result.thread}" if result.is_kept else "not kept"
+            name = f"thread {result.thread}" if result.is_kept else "not stored"
             totals = fit_to_stream(f"{name} · {format_totals(run)}", sys.stderr)
             typer.secho(totals, err=True, dim=True)
 
@@ -233,8 +233,8 @@ class CliRun:
         values = await read_current_values(graph, config)
         if not isinstance(values["messages"][-1], AIMessage):
             raise CommandError(
-                f"thread {self.thread} has no answer: the database lacks the last writes of this "
-                "run"
+                f"thread {self.thread} has no answer: the last writes of this run are not in the "
+                "database"
             )
         return values
 

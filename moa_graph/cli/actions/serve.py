@@ -212,18 +212,18 @@ def _print_addresses(
             "moa: the token below is the API key of clients until the server stops", err=True
         )
     page = f"{address}/?token={options.token}" if options.token else address
-    typer.echo(f"moa: {page} is a page to ask and to watch", err=True)
+    typer.echo(f"moa: {page} is the page, to ask questions and watch runs", err=True)
 
 
 def _warn_of_open_server(address: str, options: ServeOptions) -> None:
     print_warning(
-        f"moa: --no-auth: whoever reaches {address}, each user of this machine included, can "
-        "read your threads and spend your API keys"
+        f"moa: --no-auth: anyone who can reach {address}, including every user of this machine, "
+        "can read your threads and spend your API keys"
     )
     if "*" in options.access.get("origins", ()):
         print_warning(
-            "moa: --allow-origin '*' with --no-auth: so can every page that a browser which "
-            "reaches it opens, but for the threads"
+            "moa: --allow-origin '*' with --no-auth: every page that a browser opens can spend "
+            "your API keys if the browser can reach the server; it cannot read your threads"
         )
 
 

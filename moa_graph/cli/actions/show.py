@@ -88,11 +88,11 @@ def print_proposal(values: Mapping[str, Any], name: str) -> None:
         diff = WordDiff(
             strip_control_characters(proposal["content"]), strip_control_characters(last.text)
         )
-        share = f"{diff.kept_share:.0%} of the answer's words stand in it, in this order"
-        out.print(Text(f"── from it to the answer: {share}", "dim"))
+        share = f"{diff.kept_share:.0%} of the words of the answer are in it, in the same order"
+        out.print(Text(f"── proposal compared with the answer: {share}", "dim"))
         if not diff.is_complete:
             out.print(Text(f"   {INCOMPLETE_DIFF_NOTICE}", "yellow"))
-        out.print(Text("   [-left out-] {+added+}", "dim"))
+        out.print(Text("   [-only in the proposal-] {+only in the answer+}", "dim"))
         out.print(diff.text)
 
 
