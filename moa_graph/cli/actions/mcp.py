@@ -121,8 +121,8 @@ def _print_address(service: MixtureService, options: ServeOptions, sock: socket.
     address = f"http://{bracket_ipv6(host)}:{port}{MCP_PATH}"
     if options.no_auth:
         print_warning(
-            f"moa: --no-auth: whoever reaches {address}, each user of this machine included, can "
-            "spend your API keys"
+            f"moa: --no-auth: anyone who can reach {address}, including every user of this "
+            "machine, can spend your API keys"
         )
     if options.token:
         typer.echo(f"moa: API key of clients until the server stops: {options.token}", err=True)
