@@ -31,8 +31,6 @@ class Scorer(Protocol):
     """Whether it extracts a final answer, so that answers can be compared."""
     runs_code: bool = False
     """Whether it runs code of models."""
-    checks_parts: bool = False
-    """Whether an answer has parts with their own points."""
 
     def check_row(self, row: Mapping[str, Any]) -> None:
         """Reject a row of the data that cannot be scored.
