@@ -3,14 +3,13 @@
 import re
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from playwright.sync_api import expect
 from serving import Serving, memory_store
-from waiting import PATIENCE
+from waiting import PATIENCE, wait_for
 
 MOA = Path(sys.executable).parent / "moa"
 ANSWER = "the final answer comes in many small words"
@@ -51,11 +50,12 @@ def serve_in_thread(*mixtures):
 
 
 def _address(process, log):
-    while process.poll() is None:
-        if found := re.search(r"(http://\S+) is a page", log.read_text()):
-            return found[1]
-        time.sleep(0.05)
-    raise AssertionError(log.read_text())
+    def find():
+        return re.search(r"(http://\S+) is the page", log.read_text())
+
+    wait_for(lambda: process.poll() is not None or find())
+    assert (address := find()), log.read_text()
+    return address[1]
 
 
 def choose(page, mixture):

@@ -177,8 +177,8 @@ class Page(Ask):
         assert process.stderr
         for line in process.stderr:
             self.said.append(line)
-            if b" is a page" in line:
-                address = line.split(b" is a page")[0].decode().split()[-1]
+            if b" is the page" in line:
+                address = line.split(b" is the page")[0].decode().split()[-1]
                 threading.Thread(target=self._run, args=[address, process], daemon=True).start()
 
     def _run(self, address: str, process: subprocess.Popen[bytes]) -> None:
