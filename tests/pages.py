@@ -54,7 +54,8 @@ def _address(process, log):
         return re.search(r"(http://\S+) is the page", log.read_text())
 
     wait_for(lambda: process.poll() is not None or find())
-    assert (address := find()), log.read_text()
+    address = find()
+    assert address, log.read_text()
     return address[1]
 
 
