@@ -1,5 +1,6 @@
 """Parsed Markdown: its blocks as HTML, its visible text, and marks in that text."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ from moa_graph.runs.formatting import strip_hidden_characters
 MAX_LAID_OUT_CHARS = 200_000
 """Maximum number of rendered characters of a text; the rest is shown unformatted."""
 
+_HEADING_TAG = re.compile(r"<(/?)h[1-6](?=[ >])")
 _SHOWN = {"text", "code_inline", "math", "fence", "code_block", "math_block"}
 _FORMULAS = {"math", "math_block"}
 _BREAKS = {"softbreak", "hardbreak"}
@@ -129,8 +131,12 @@ def render_markdown(text: str) -> str:
 
 
 def render_claim(text: str) -> str:
-    """Render a short text, such as a cell of a table: a single paragraph becomes a `<span>`."""
-    first, *others = render_blocks(text) or [""]
+    """Render a short text, such as a cell of a table, which is no section of the page.
+
+    Headings become paragraphs, and a single paragraph becomes a `<span>`.
+    """
+    blocks = [_HEADING_TAG.sub(r"<\1p", block) for block in render_blocks(text)]
+    first, *others = blocks or [""]
     if others or not first.startswith("<p "):
         return "\n".join([first, *others])
     return f"<span {first.removeprefix('<p ').removesuffix('</p>')}</span>"

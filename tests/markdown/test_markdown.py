@@ -8,7 +8,13 @@ from markdown_reader import Reader
 from markdown_texts import TEXTS
 from proportion import MOST, growth
 
-from moa_graph.markdown import Mark, MarkdownDocument, render_blocks, render_markdown
+from moa_graph.markdown import (
+    Mark,
+    MarkdownDocument,
+    render_blocks,
+    render_claim,
+    render_markdown,
+)
 
 
 def read(text):
@@ -77,6 +83,14 @@ LAID_OUT = {
 def test_layout(claim):
     text, html = LAID_OUT[claim]
     assert render_markdown(text) == html
+
+
+def test_text_in_a_table_or_a_list_has_no_headings():
+    assert render_claim("It is *so*.") == '<span dir="auto">It is <em>so</em>.</span>'
+    assert render_claim("# In short") == '<span dir="auto">In short</span>'
+    assert render_claim("## In short\n\nIt is.") == (
+        '<p dir="auto">In short</p>\n<p dir="auto">It is.</p>'
+    )
 
 
 def test_table_scrolls_by_itself_and_has_no_style():
