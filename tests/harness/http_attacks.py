@@ -264,7 +264,7 @@ def attacked_server(*words: str, descriptors: int | None = None) -> Iterator[Tar
         with subprocess.Popen([*limit, *serve, *words], stderr=log, env=environment) as process:
             try:
                 path = Path(log.name)
-                wait_for(lambda: process.poll() is not None or "to watch" in path.read_text())
+                wait_for(lambda: process.poll() is not None or "is the page" in path.read_text())
                 port = re.search(r"http://[\d.]+:(\d+)/v1", path.read_text())[1]
                 yield Target(process, int(port))
                 process.terminate()

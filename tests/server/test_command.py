@@ -37,7 +37,7 @@ class Process:
         command = [MOA, "serve", "--port", 0, *words]
         self.started = self.start(command, os.environ | (env or {}))
         self.said = ""
-        while "to watch" not in self.said:  # its last line: what is read ahead would be lost
+        while "is the page" not in self.said:  # its last line: what is read ahead would be lost
             line = self.started.stderr.readline()
             assert line, self.said
             self.said += line
