@@ -53,6 +53,7 @@ def run_and_listen(work: Coroutine[Any, Any, Any]) -> list[str]:
 @contextmanager
 def _collected_reports(reports: list[str]) -> Iterator[None]:
     """Hear warnings, also those that the garbage collection would give in a later test."""
+    gc.freeze()  # what other tests keep takes long to look through
     hook = sys.unraisablehook
     sys.unraisablehook = lambda what: reports.append(f"{what.err_msg} {what.exc_value!r}")
     try:
@@ -62,4 +63,5 @@ def _collected_reports(reports: list[str]) -> Iterator[None]:
             gc.collect()
     finally:
         sys.unraisablehook = hook
+        gc.unfreeze()
     reports += [str(each.message) for each in caught]

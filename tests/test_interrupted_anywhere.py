@@ -122,5 +122,5 @@ async def interrupt_page(steps, _):
     ],
 )
 def test_interrupted_run_leaves_nothing_behind_and_goes_on(run, last, tmp_path):
-    for steps in range(0, last, last // 9):
+    for steps in range(0, last, last // 36):
         assert run_and_listen(run(steps, tmp_path)) == [], f"after {steps} steps"
