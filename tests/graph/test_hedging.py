@@ -39,8 +39,8 @@ def sent_twice(server):
     return lambda name: lambda: len(server.calls_of(name)) > 1
 
 
-def ask(invoke, graph):
-    return invoke(graph.compile(), {"messages": "q"})
+def ask(invoke, graph, *handlers):
+    return invoke(graph.compile(), {"messages": "q"}, {"callbacks": [*handlers]})
 
 
 def told(result):
@@ -248,11 +248,25 @@ def test_pick_that_cannot_be_read_waits_for_the_fallback(server, agent, invoke):
     assert failed["usage"]["output_tokens"] == 3
 
 
-def test_pick_that_cannot_be_read_waits_for_the_second_request(server, agent, invoke, sent_twice):
-    replies = iter(["neither", "1"])
-    server.model("w", reply=lambda _: next(replies), until=sent_twice("w"))
+def one_after_the_other(server, name, read):
+    """Answer one of two requests when both have arrived, and the other when that has been read."""
+    released, is_read = [], after(lambda: read.texts, looks=25)
+
+    def may_answer():
+        if released or len(server.calls_of(name)) < 2:
+            return bool(released) and is_read()
+        released.append("the first")
+        return True
+
+    return may_answer
+
+
+def test_pick_that_cannot_be_read_waits_for_the_second_request(server, agent, invoke):
+    replies, read = iter(["neither", "1"]), ReadAnswers()
+    may_answer = one_after_the_other(server, "w", read)
+    server.model("w", reply=lambda _: next(replies), until=may_answer)
     graph = create_moa([[agent("a")]], agent("w", hedge=SOON), aggregation="select")
-    result = ask(invoke, graph)
+    result = ask(invoke, graph, read)
     assert result["messages"][-1].text == "a on q"
     assert told(result)["aggregator_usage"]["output_tokens"] == 2
 
@@ -265,12 +279,11 @@ def test_two_picks_that_cannot_be_read_are_one_failure(server, agent, invoke, se
     assert len(server.calls_of("w")) == 2
 
 
-def test_call_of_a_tool_is_no_proposal_and_waits_for_the_other_request(
-    server, agent, invoke, sent_twice
-):
-    replies = iter([{"search": {"q": "x"}}, "found"])
-    server.model("a", reply=lambda _: next(replies), until=sent_twice("a"))
-    result = ask(invoke, create_moa([[agent("a", hedge=SOON)]], agent("w")))
+def test_call_of_a_tool_is_no_proposal_and_waits_for_the_other_request(server, agent, invoke):
+    replies, read = iter([{"search": {"q": "x"}}, "found"]), ReadAnswers()
+    may_answer = one_after_the_other(server, "a", read)
+    server.model("a", reply=lambda _: next(replies), until=may_answer)
+    result = ask(invoke, create_moa([[agent("a", hedge=SOON)]], agent("w")), read)
     assert result["proposals"]["layer_1_a"]["content"] == "found"
 
 
