@@ -44,7 +44,7 @@ class ReferencedCall:
         self._state: Mapping[str, Any] = request.state
         self.is_reused = find_last_id(self._state) != turn.get("last_read_id")
         """Whether an earlier call of the model has already read the proposals."""
-        nodes = self._draw.nodes if self._draw else self._nodes
+        nodes = self._drawn_references.nodes if self._drawn_references else self._read_nodes
         self._referenced = (
             add_references(request, turn, nodes, spec.layout)
             if nodes
@@ -70,37 +70,37 @@ class ReferencedCall:
         return replace(response, result=[self._with_summary(each) for each in response.result])
 
     @cached_property
-    def _nodes(self) -> Sequence[str]:
+    def _read_nodes(self) -> Sequence[str]:
         """The proposers of the last layer that ran and reached its quorum."""
         state: Any = {"proposals": self._turn.get("proposals", {})}
-        for layer_spec in reversed(self._depth.layer_specs):
+        for layer_spec in reversed(self._turn_depth.layer_specs):
             in_layer = layer_spec.proposals_in(state)
             if in_layer and has_quorum(in_layer, layer_spec.policy):
                 return [node for node, proposal in in_layer.items() if not proposal["error"]]
         return []
 
     @cached_property
-    def _depth(self) -> TurnDepth:
+    def _turn_depth(self) -> TurnDepth:
         """The layers that ran."""
         state = {name: self._turn.get(name, {}) for name in ("proposals", "depth")}
         return read_depth({**state, "messages": self._state["messages"]}, self._spec.layers)
 
     @cached_property
-    def _draw(self) -> DrawnReferences | None:
+    def _drawn_references(self) -> DrawnReferences | None:
         """The drawn references; `None` if the model reads all proposals in configured order."""
-        if not self._nodes:
+        if not self._read_nodes:
             return None
         read = {"messages": self._state["messages"], "proposals": self._turn["proposals"]}
-        return self._selector.draw(self._name, self._nodes, read)
+        return self._selector.draw(self._name, self._read_nodes, read)
 
     def _with_summary(self, message: BaseMessage) -> BaseMessage:
         if not isinstance(message, AIMessage):
             return message
         summary = summarize_call(
-            self._depth,
+            self._turn_depth,
             self._turn["proposals"],
             message,
-            draw=self._draw,
+            draw=self._drawn_references,
             is_reused=self.is_reused,
             aggregator=Agent(model=self.request.model).label,
             started=self._started,

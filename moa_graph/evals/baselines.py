@@ -190,15 +190,19 @@ def _list_answer_calls(config: MoAConfig, width: int) -> Iterator[tuple[Agent, i
 
 
 def _cost_of_call(config: MoAConfig, agent: Agent, reads: int) -> float | None:
-    return _price(config.prices, agent, _QUESTION_TOKENS + reads * _ANSWER_TOKENS, _ANSWER_TOKENS)
+    return _price_call(
+        config.prices, agent, _QUESTION_TOKENS + reads * _ANSWER_TOKENS, _ANSWER_TOKENS
+    )
 
 
 def _cost_of_answer(config: MoAConfig, agent: Agent) -> float | None:
     """Return the cost of reading one more answer."""
-    return _price(config.prices, agent, _ANSWER_TOKENS, 0)
+    return _price_call(config.prices, agent, _ANSWER_TOKENS, 0)
 
 
-def _price(prices: Prices, agent: Agent, input_tokens: int, output_tokens: int) -> float | None:
+def _price_call(
+    prices: Prices, agent: Agent, input_tokens: int, output_tokens: int
+) -> float | None:
     usage = {
         "input_tokens": input_tokens,
         "output_tokens": output_tokens,

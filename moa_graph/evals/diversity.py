@@ -101,12 +101,15 @@ def measure_diversity(
         instructions=len(complete),
         proposers=[
             ProposerAccuracy(
-                name, _percent(right[name]), _interval(right[name]), _percent(alone[place])
+                name,
+                _mean_percent(right[name]),
+                _percent_interval(right[name]),
+                _mean_percent(alone[place]),
             )
             for place, name in enumerate(names)
         ],
-        all_wrong=_percent(all_wrong),
-        all_wrong_interval=_interval(all_wrong),
+        all_wrong=_mean_percent(all_wrong),
+        all_wrong_interval=_percent_interval(all_wrong),
         all_wrong_expected=100 * prod(1 - float(each.mean()) for each in right.values()),
         pairs=_measure_pairs(complete, right),
     )
@@ -129,7 +132,7 @@ def _measure_pair(
     varies = 0 < first.mean() < 1 and 0 < second.mean() < 1
     return SharedErrors(
         names,
-        both_wrong=_percent(both),
+        both_wrong=_mean_percent(both),
         expected=100 * float(first.mean() * second.mean()),
         correlation=float(np.corrcoef(first, second)[0, 1]) if varies else None,
         same_wrong_answer=_share_of_same_answers(
@@ -149,9 +152,9 @@ def _share_of_same_answers(
     return 100 * sum(answered) / len(answered) if answered else None
 
 
-def _percent(values: Flags) -> float:
+def _mean_percent(values: Flags) -> float:
     return 100 * float(values.mean())
 
 
-def _interval(values: Flags) -> Interval | None:
+def _percent_interval(values: Flags) -> Interval | None:
     return mean_interval(100.0 * values, (0, 100))

@@ -87,17 +87,17 @@ def answered_nodes(nodes: Sequence[str], state: Mapping[str, Any]) -> list[str]:
 
 def shuffle(nodes: Sequence[str], seed: str) -> list[str]:
     """Order nodes by a seed; leaving one out does not change the order of the others."""
-    return sorted(nodes, key=lambda node: _hash(seed, node))
+    return sorted(nodes, key=lambda node: _hash_texts(seed, node))
 
 
 def find_seed(reader: str, nodes: Sequence[str], state: Mapping[str, Any]) -> str:
     """Return the seed of a reader, from its node and the question of the turn."""
     turn_id = state["proposals"][nodes[0]]["turn_id"] if nodes else ""
     question = next((m.text for m in state["messages"] if m.id == turn_id), turn_id)
-    return _hash(reader, question)[:16]
+    return _hash_texts(reader, question)[:16]
 
 
-def _hash(*texts: str) -> str:
+def _hash_texts(*texts: str) -> str:
     return sha256("\0".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
 
 

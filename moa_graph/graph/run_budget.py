@@ -42,38 +42,41 @@ class RunBudget:
         unpriced = [node for node, p in proposals.items() if self._is_unknown(p)]
         if unpriced:
             return (
-                f"max_cost {_dollars(self.max_cost)}: {unpriced[0]} answered without token counts, "
-                "so the cost is unknown"
+                f"max_cost {_format_dollars(self.max_cost)}: {unpriced[0]} answered without "
+                "token counts, so the cost is unknown"
             )
         spent = self._sum_costs(proposals.values(), decisions)
         next_cost = self._estimate_layer(layer_spec, proposals)
         if spent + next_cost <= self.max_cost * _TOLERANCE:
             return None
         return (
-            f"max_cost {_dollars(self.max_cost)}: {_dollars(spent)} spent, and the next layer may "
-            f"cost {_dollars(next_cost)}"
+            f"max_cost {_format_dollars(self.max_cost)}: {_format_dollars(spent)} spent, "
+            f"and the next layer may cost {_format_dollars(next_cost)}"
         )
 
     def _proposals_until(self, layer_spec: LayerSpec, state: LayerState) -> dict[str, Proposal]:
         reached = self.layers[: layer_spec.number]
         return {node: p for spec in reached for node, p in spec.proposals_in(state).items()}
 
-    def _cost(self, model: str, usage: Mapping[str, Any] | None) -> float | None:
+    def _estimate_call(self, model: str, usage: Mapping[str, Any] | None) -> float | None:
         return estimate_cost(model, usage, self.prices)
 
     def _is_unknown(self, proposal: Proposal) -> bool:
         """Whether an answer has an unknown cost."""
-        return not proposal["error"] and self._cost(proposal["model"], proposal["usage"]) is None
+        return (
+            not proposal["error"]
+            and self._estimate_call(proposal["model"], proposal["usage"]) is None
+        )
 
     def _sum_costs(
         self, proposals: Iterable[Proposal], decisions: Iterable[DepthDecision]
     ) -> float:
         """Sum the costs; a failed call of unknown cost counts as the most expensive one."""
         calls = [*proposals]
-        costs = [self._cost(each["model"], each["usage"]) or 0.0 for each in calls]
+        costs = [self._estimate_call(each["model"], each["usage"]) or 0.0 for each in calls]
         failed = sum(bool(each.get("may_be_billed")) for each in calls)
         decided = (
-            self._cost(each["model"], each.get("usage")) or 0.0
+            self._estimate_call(each["model"], each.get("usage")) or 0.0
             for each in decisions
             if "model" in each
         )
@@ -88,7 +91,7 @@ class RunBudget:
         ]
         usage = self._expect_usage(answered, is_first=layer_spec.number == 1)
         agents = self.layers[layer_spec.number].agent_nodes
-        return sum(self._cost(each.agent.label, usage) or 0.0 for each in agents)
+        return sum(self._estimate_call(each.agent.label, usage) or 0.0 for each in agents)
 
     def _expect_usage(
         self, usages: Sequence[Mapping[str, Any]], *, is_first: bool
@@ -129,7 +132,7 @@ def check_max_cost(max_cost: Any, prices: Prices, labels: Iterable[str]) -> floa
     return float(max_cost)
 
 
-def _dollars(amount: float) -> str:
+def _format_dollars(amount: float) -> str:
     """Format an amount; small amounts get two significant digits."""
     digits = 2 if amount >= _MIN_SHOWN_DOLLARS or not amount else 1 - math.floor(math.log10(amount))
     return f"${amount:,.{digits}f}"

@@ -1,6 +1,7 @@
 """Convert Markdown from models to safe HTML, for the page and for reports."""
 
 from moa_graph.markdown.document import (
+    HEADING_TAG,
     MAX_LAID_OUT_CHARS,
     Mark,
     MarkdownDocument,
@@ -11,6 +12,7 @@ from moa_graph.markdown.document import (
 from moa_graph.markdown.streaming import StreamedMarkdown
 
 __all__ = [
+    "HEADING_TAG",
     "MAX_LAID_OUT_CHARS",
     "Mark",
     "MarkdownDocument",

@@ -18,7 +18,9 @@ from moa_graph.runs.formatting import strip_hidden_characters
 MAX_LAID_OUT_CHARS = 200_000
 """Maximum number of rendered characters of a text; the rest is shown unformatted."""
 
-_HEADING_TAG = re.compile(r"<(/?)h[1-6](?=[ >])")
+HEADING_TAG = re.compile(r"<(/?)h([1-6])(?=[ >])")
+"""A tag of a heading in rendered HTML: its slash, if it is an end tag, and its level."""
+
 _SHOWN = {"text", "code_inline", "math", "fence", "code_block", "math_block"}
 _FORMULAS = {"math", "math_block"}
 _BREAKS = {"softbreak", "hardbreak"}
@@ -135,7 +137,7 @@ def render_claim(text: str) -> str:
 
     Headings become paragraphs, and a single paragraph becomes a `<span>`.
     """
-    blocks = [_HEADING_TAG.sub(r"<\1p", block) for block in render_blocks(text)]
+    blocks = [HEADING_TAG.sub(r"<\1p", block) for block in render_blocks(text)]
     first, *others = blocks or [""]
     if others or not first.startswith("<p "):
         return "\n".join([first, *others])

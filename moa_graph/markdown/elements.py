@@ -71,10 +71,10 @@ def _open_link(token: Token) -> Token:
 def _show_image(token: Token, *, is_linked: bool) -> Iterator[Token]:
     address = str(token.attrs["src"])
     text = Token("text", "", 0, content=token.content or address)
-    yield from [text] if is_linked else _link(address, text)
+    yield from [text] if is_linked else _make_link(address, text)
 
 
-def _link(address: str, text: Token) -> list[Token]:
+def _make_link(address: str, text: Token) -> list[Token]:
     opened = _open_link(Token("link_open", "a", 1, {"href": address}))
     return [opened, text, Token("link_close", "a", -1)]
 
@@ -89,7 +89,7 @@ def _link_addresses(parser: MarkdownIt, token: Token) -> Iterator[Token]:
             continue
         if before := token.content[position : match.start()]:
             yield Token("text", "", 0, content=before)
-        yield from _link(href, Token("text", "", 0, content=address))
+        yield from _make_link(href, Token("text", "", 0, content=address))
         position = match.start() + len(address)
     if not position:
         yield token

@@ -76,14 +76,14 @@ def _find_dollar(state: StateInline) -> tuple[int, int, int] | None:
 
 def parse_math_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:  # noqa: FBT001  # likewise
     """Parse a formula block; a formula contains no empty line."""
-    signs = _find_signs(_line(state, start))
+    signs = _find_signs(_read_line(state, start))
     if not signs or state.is_code_block(start):
         return False
     opener, closer = signs
     lines = list[str]()
     last = min(end, start + MAX_BLOCK_LINES)
     for line in range(start, last):
-        text = _line(state, line)[len(opener) if line == start else 0 :]
+        text = _read_line(state, line)[len(opener) if line == start else 0 :]
         if (line > start and not text) or state.sCount[line] < state.blkIndent:
             return False
         body, found, behind = text.partition(closer)
@@ -125,5 +125,5 @@ def _push_math(
     return True
 
 
-def _line(state: StateBlock, line: int) -> str:
+def _read_line(state: StateBlock, line: int) -> str:
     return state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]].strip()

@@ -34,11 +34,11 @@ class SafeRenderer(RendererHTML):
 
     def text(self, tokens: Sequence[Token], idx: int, options: Any, env: Environment) -> str:
         """Render text."""
-        return _content(tokens[idx], env)
+        return _write_content(tokens[idx], env)
 
     def code_inline(self, tokens: Sequence[Token], idx: int, options: Any, env: Environment) -> str:
         """Render inline code."""
-        return f"<code>{_content(tokens[idx], env)}</code>"
+        return f"<code>{_write_content(tokens[idx], env)}</code>"
 
     def math(self, tokens: Sequence[Token], idx: int, options: Any, env: Environment) -> str:
         """Render an inline formula."""
@@ -54,7 +54,7 @@ class SafeRenderer(RendererHTML):
         language = (tokens[idx].info.split() or [""])[0][:MAX_LANGUAGE_CHARS]
         return (
             f'<div class="code" dir="ltr"><div><span>{escapeHtml(language)}</span></div>'
-            f'<pre tabindex="0"><code>{_content(tokens[idx], env)}</code></pre></div>\n'
+            f'<pre tabindex="0"><code>{_write_content(tokens[idx], env)}</code></pre></div>\n'
         )
 
     def code_block(self, tokens: Sequence[Token], idx: int, options: Any, env: Environment) -> str:
@@ -82,7 +82,7 @@ class SafeRenderer(RendererHTML):
 
     def html_block(self, tokens: Sequence[Token], idx: int, options: Any, env: Environment) -> str:
         """Render HTML as text; the parser disables HTML, so this is a second safeguard."""
-        return _content(tokens[idx], env)
+        return _write_content(tokens[idx], env)
 
     html_inline = html_block
 
@@ -127,7 +127,7 @@ def _draw_tag(tag: re.Match[str]) -> str:
     return {"mspace": "--", "/mtr": "\n"}.get(tag[1], "")
 
 
-def _content(token: Token, env: Environment) -> str:
+def _write_content(token: Token, env: Environment) -> str:
     return _find_marked_html(token, env) or escapeHtml(token.content)
 
 

@@ -2,10 +2,10 @@
 
 import re
 
+from moa_graph.markdown import HEADING_TAG
+
 FIRST, LAST = 4, 6
 """Levels of headings in a text."""
-
-_HEADING = re.compile(r"<(/?)h([1-6])(?=[ >])")
 
 
 def lower_headings(html: str) -> str:
@@ -14,7 +14,7 @@ def lower_headings(html: str) -> str:
     Args:
         html: A rendered text, in which each `<` begins a tag.
     """
-    ranks = {level: n for n, level in enumerate(sorted({m[2] for m in _HEADING.finditer(html)}))}
+    ranks = {level: n for n, level in enumerate(sorted({m[2] for m in HEADING_TAG.finditer(html)}))}
     last = FIRST - 1
 
     def lower(match: re.Match[str]) -> str:
@@ -23,4 +23,4 @@ def lower_headings(html: str) -> str:
             last = min(FIRST + ranks[match[2]], last + 1, LAST)
         return f"<{match[1]}h{last}"
 
-    return _HEADING.sub(lower, html)
+    return HEADING_TAG.sub(lower, html)

@@ -66,11 +66,11 @@ def _answer_note(run: RunRecord) -> list[str]:
 
 def format_depth(depth: RunDepth) -> str:
     """Format the depth of a turn, and its reason."""
-    place = f"{depth['layers']} of {_count(depth['of'], 'layer')} run"
+    place = f"{depth['layers']} of {_count_noun(depth['of'], 'layer')} run"
     text = f"{place}: {depth['why']}" if depth["why"] else place
     if shadow := depth.get("shadow"):
         tokens = f", {shadow['usage']['total_tokens']:,} tokens" if shadow["usage"] else ""
-        saved = f"{_count(shadow['skipped'], 'proposal')}{tokens}"
+        saved = f"{_count_noun(shadow['skipped'], 'proposal')}{tokens}"
         text += f"; would have stopped after {shadow['layers']} ({shadow['why']}), without {saved}"
     return text
 
@@ -82,7 +82,7 @@ def format_run_depth(run: RunRecord) -> str | None:
     depth, number = format_depth(run.depth), run.depth["skipped"]
     if run.depth["layers"] == run.depth["of"] or not number:
         return depth
-    calls = f"{_count(number, 'proposer')} {'was' if number == 1 else 'were'} not called"
+    calls = f"{_count_noun(number, 'proposer')} {'was' if number == 1 else 'were'} not called"
     saved = f", which saved at least {format_cost(cost)}" if (cost := run.skipped_cost) else ""
     return f"{depth}; {calls}{saved}"
 
@@ -93,14 +93,14 @@ def format_dissent(agreement: LayerAgreement) -> str:
     return f"the proposals differ: {'; '.join(claims)}"
 
 
-def _count(number: int, noun: str) -> str:
+def _count_noun(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _depth_note(run: RunRecord) -> list[str]:
     if not run.depth or run.depth["layers"] == run.depth["of"]:
         return []
-    return [f"{run.depth['layers']} of {_count(run.depth['of'], 'layer')}"]
+    return [f"{run.depth['layers']} of {_count_noun(run.depth['of'], 'layer')}"]
 
 
 def format_totals(run: RunRecord) -> str:

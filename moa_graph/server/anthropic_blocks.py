@@ -60,7 +60,7 @@ class BlockStream:
         if not self._blocks or self._blocks[-1].is_call:
             self._blocks.append(_Block({"type": "text", "text": ""}, is_call=False))
         self._blocks[-1].written.append(text)
-        yield from self._advance()
+        yield from self._send_ready_blocks()
 
     def add_call(self, piece: CallPiece) -> Iterator[JsonObject]:
         """Add a piece of a call, and return the events to send."""
@@ -74,7 +74,7 @@ class BlockStream:
             self._calls.append(_Block(content, is_call=True))
             self._blocks.append(self._calls[-1])
         self._calls[piece.number].written.append(piece.arguments)
-        yield from self._advance()
+        yield from self._send_ready_blocks()
 
     def finish(self) -> Iterator[JsonObject]:
         """Return all remaining events."""
@@ -82,7 +82,7 @@ class BlockStream:
             yield from self._send_open()
             yield self._close()
 
-    def _advance(self) -> Iterator[JsonObject]:
+    def _send_ready_blocks(self) -> Iterator[JsonObject]:
         """Send the unsent part of the open block, and go to the next one if it is complete."""
         yield from self._send_open()
         while self._open + 1 < len(self._blocks) and not self._is_interleaved:

@@ -54,10 +54,12 @@ async def count_tokens(request: Request) -> Response:
     body = await read_model_request(request, service)
     conversation = parse_conversation(ConversationRequest, body, service.limits.messages)
     service.get_mixture(conversation.model)
-    return JSONResponse({"input_tokens": await run_in_threadpool(_count, service, conversation)})
+    return JSONResponse(
+        {"input_tokens": await run_in_threadpool(_count_tokens, service, conversation)}
+    )
 
 
-def _count(service: MixtureService, conversation: ConversationRequest) -> int:
+def _count_tokens(service: MixtureService, conversation: ConversationRequest) -> int:
     messages = to_langchain_messages(to_chat_messages(conversation))
     tools = [tool.model_dump(exclude_unset=True) for tool in to_chat_tools(conversation)]
     return service.get_model(conversation.model).chat_model.get_num_tokens_from_messages(

@@ -53,14 +53,14 @@ class _BeatingResponse:
         self._has_beaten = self._is_answered = False
 
     async def run(self, app: ASGIApp, scope: Scope) -> None:
-        beats = asyncio.create_task(self._beat())
+        beats = asyncio.create_task(self._send_beats())
         try:
-            await app(scope, self._read, self._answer)
+            await app(scope, self._read, self._send_answer)
         except Exception as error:
             if not self._has_beaten:
                 raise
             logger.error("%s", redacted_message(error))  # noqa: TRY400  # as where it is raised on
-            await to_api_error(error).to_response(scope)(scope, self._read, self._answer)
+            await to_api_error(error).to_response(scope)(scope, self._read, self._send_answer)
         finally:
             beats.cancel()
 
@@ -70,13 +70,13 @@ class _BeatingResponse:
             self._is_read.set()
         return message
 
-    async def _answer(self, message: Message) -> None:
+    async def _send_answer(self, message: Message) -> None:
         async with self._lock:
             self._is_answered = True
             if message["type"] != "http.response.start" or not self._has_beaten:
                 await self._send(message)
 
-    async def _beat(self) -> None:
+    async def _send_beats(self) -> None:
         await self._is_read.wait()
         while True:
             await asyncio.sleep(self._seconds)

@@ -47,7 +47,9 @@ class CompletionFormat:
 
     def start(self) -> Iterable[ServerEvent]:
         """Return the prompts, if `echo` is set."""
-        for index in range(len(self._request.prompt) * self._count if self._request.echo else 0):
+        for index in range(
+            len(self._request.prompt) * self._answers_per_prompt if self._request.echo else 0
+        ):
             yield self._to_event(AIMessage(self._echo(index)), index)
 
     def format_chunk(self, chunk: AIMessageChunk, index: int) -> Iterable[ServerEvent]:
@@ -74,12 +76,12 @@ class CompletionFormat:
         yield ServerEvent(to_json(openai_error_body(error)).decode())
 
     @property
-    def _count(self) -> int:
+    def _answers_per_prompt(self) -> int:
         return self._request.n or 1
 
     def _echo(self, index: int) -> str:
         """Return the prompt of an answer, if `echo` is set."""
-        return self._request.prompt[index // self._count] if self._request.echo else ""
+        return self._request.prompt[index // self._answers_per_prompt] if self._request.echo else ""
 
     def _to_event(self, piece: AIMessage, index: int) -> ServerEvent:
         # OpenAI's class requires a finish reason, although its server omits it in chunks.

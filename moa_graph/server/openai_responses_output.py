@@ -124,7 +124,7 @@ class OutputItems:
             message = last
         else:
             message = OutputMessage()
-            yield from self._begin(message)
+            yield from self._begin_item(message)
         events = message.add_text(text, [*logprobs])
         yield from self._number(len(self._items) - 1, events)
 
@@ -133,7 +133,9 @@ class OutputItems:
         if piece.id is not None:
             yield from self._end_message()
             self._calls.append(len(self._items))
-            yield from self._begin(OutputCall(piece.id, piece.name, self._tools.get(piece.name)))
+            yield from self._begin_item(
+                OutputCall(piece.id, piece.name, self._tools.get(piece.name))
+            )
         index = self._calls[piece.number]
         call = self._items[index]
         if isinstance(call, OutputCall):
@@ -157,7 +159,7 @@ class OutputItems:
         if self._items and isinstance(self._items[last], OutputMessage):
             yield from self._number(last, self._items[last].end("completed"))
 
-    def _begin(self, item: OutputMessage | OutputCall) -> Iterator[Event]:
+    def _begin_item(self, item: OutputMessage | OutputCall) -> Iterator[Event]:
         self._items.append(item)
         return self._number(len(self._items) - 1, item.begin())
 

@@ -81,7 +81,7 @@ class RunFigures(RunListener):
             self.causes = dict.fromkeys(failed, _EARLIER) | self.causes
         elif run.kind == "agent" and (mixture := run.find_around("mixture")) in self._mixtures:
             for outcome in run.outcomes:
-                self._count(outcome, self._prices.get(mixture.name) if mixture else None)
+                self._add_call(outcome, self._prices.get(mixture.name) if mixture else None)
 
     def to_fields(self) -> dict[str, Any]:
         """Return the fields of the log, by stable names."""
@@ -94,7 +94,7 @@ class RunFigures(RunListener):
             "causes": self.causes,
         }
 
-    def _count(self, outcome: AgentOutcome, prices: Prices | None) -> None:
+    def _add_call(self, outcome: AgentOutcome, prices: Prices | None) -> None:
         tokens, cost = outcome.usage or {}, outcome.estimate_cost(prices)
         self.prompt_tokens += tokens.get("input_tokens", 0)
         self.completion_tokens += tokens.get("output_tokens", 0)

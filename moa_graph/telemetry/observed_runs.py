@@ -178,7 +178,7 @@ class RunObserver(BaseCallbackHandler):
             self._recognize_mixture(run.parent)
         if isinstance(inputs, Mapping):
             run.previous = (inputs.get("proposals") or {}).get(run.name)
-        self._announce(run, "agent")
+        self._announce_run(run, "agent")
 
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **_: Any) -> None:
         """Process the output of a graph or a node."""
@@ -217,7 +217,7 @@ class RunObserver(BaseCallbackHandler):
         run = self._open(run_id, parent_run_id, name, metadata)
         run.messages, run.parameters = messages[0] if messages else (), parameters
         run.is_chat_model = is_mixture
-        self._announce(run, "mixture" if is_mixture else "call")
+        self._announce_run(run, "mixture" if is_mixture else "call")
 
     def on_llm_new_token(self, token: Any, *, run_id: UUID, chunk: Any = None, **_: Any) -> None:
         """Record the time of the first token."""
@@ -320,9 +320,9 @@ class RunObserver(BaseCallbackHandler):
         with self._lock:
             is_new = graph.kind is None and not (graph.parent and graph.parent.is_chat_model)
             if is_new:
-                self._announce(graph, "mixture")
+                self._announce_run(graph, "mixture")
 
-    def _announce(self, run: ObservedRun, kind: RunKind) -> None:
+    def _announce_run(self, run: ObservedRun, kind: RunKind) -> None:
         run.kind = kind
         for listener in self._listeners:
             listener.run_started(run)

@@ -88,12 +88,12 @@ class _LimitedStream(httpx2.SyncByteStream, httpx2.AsyncByteStream):
 
     def __iter__(self) -> Iterator[bytes]:
         for part in self._stream:
-            self._count(part)
+            self._count_bytes(part)
             yield part
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for part in self._stream:
-            self._count(part)
+            self._count_bytes(part)
             yield part
 
     def close(self) -> None:
@@ -102,7 +102,7 @@ class _LimitedStream(httpx2.SyncByteStream, httpx2.AsyncByteStream):
     async def aclose(self) -> None:
         await self._stream.aclose()
 
-    def _count(self, part: bytes) -> None:
+    def _count_bytes(self, part: bytes) -> None:
         self._size += len(part)
         behind = len(part) - 1 - part.rfind(b"\n")  # the whole part without a line break
         self._line_size = behind + (self._line_size if behind == len(part) else 0)
